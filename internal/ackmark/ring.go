@@ -1,0 +1,62 @@
+package ackmark
+
+import "math/bits"
+
+// wordBits is the number of entries that one word of a bitmap covers. The ring is a multiple of it, so a word's entries are neighbours there.
+const wordBits = 64
+
+// ones returns a word with the n lowest bits set, n ≤ 64.
+func ones(n uint64) uint64 { return 1<<n - 1 }
+
+// slot is the place of an index in the ring.
+func (t *Tracker) slot(index uint64) uint64 { return index & uint64(len(t.ring)-1) }
+
+// bit is the place of an index in the bitmaps.
+func (t *Tracker) bit(index uint64) (word, bit uint64) {
+	return t.slot(index) / wordBits, 1 << (index % wordBits)
+}
+
+func (t *Tracker) arrived(index uint64) bool {
+	if index < t.base || index >= t.upper {
+		return false // also the way out while there is no ring
+	}
+	w, bit := t.bit(index)
+	return (t.open[w]|t.done[w])&bit != 0
+}
+
+// grow makes room for span entries from the base on. Entries are moved one by one: in a full ring the first and the last of them can share
+// a word of the bitmaps, and in the larger one they must not. Doubling makes this a constant price for each Add.
+func (t *Tracker) grow(span uint64) {
+	old := *t
+	size := max(wordBits, uint64(1)<<bits.Len64(span-1))
+	t.ring = make([]entry, size)
+	words := make([]uint64, 2*size/wordBits)
+	t.open, t.done = words[:size/wordBits], words[size/wordBits:]
+	for i := old.base; i < old.upper; i++ {
+		t.ring[t.slot(i)] = old.ring[old.slot(i)]
+		from, bit := old.bit(i)
+		to, _ := t.bit(i)
+		t.open[to] |= old.open[from] & bit
+		t.done[to] |= old.done[from] & bit
+	}
+}
+
+// seek returns the first index at or above from whose bit is set, or upper.
+func (t *Tracker) seek(bitmap []uint64, from uint64) uint64 { return t.scan(bitmap, from, 0) }
+
+// seekEnd returns the first index at or above from whose bit is not set, or upper.
+func (t *Tracker) seekEnd(bitmap []uint64, from uint64) uint64 {
+	return t.scan(bitmap, from, ^uint64(0))
+}
+
+// scan walks the words of a bitmap, each flipped by invert. A word of a full ring may end with bits of the other end of the window:
+// the cut to upper drops them.
+func (t *Tracker) scan(bitmap []uint64, from, invert uint64) uint64 {
+	for i := from; i < t.upper; i = (i | (wordBits - 1)) + 1 {
+		w, _ := t.bit(i)
+		if word := (bitmap[w] ^ invert) >> (i % wordBits); word != 0 {
+			return min(t.upper, i+uint64(bits.TrailingZeros64(word)))
+		}
+	}
+	return t.upper
+}
