@@ -168,8 +168,9 @@ func (t *Tracker) doneInWord(first, end uint64) int {
 	return ended
 }
 
-// cross moves the mark over the run of done entries that starts at it.
+// cross moves the mark over the run of done entries that starts at it. There is none when a range ended entries behind one that has not arrived.
 func (t *Tracker) cross() {
+	from := t.base
 	for {
 		w, _ := t.bit(t.base)
 		shift := t.base % wordBits
@@ -180,6 +181,9 @@ func (t *Tracker) cross() {
 		if run < wordBits-shift || t.doneAbove == 0 {
 			break
 		}
+	}
+	if t.base == from {
+		return
 	}
 	t.below = t.ring[t.slot(t.base-1)].offset + 1
 	if t.base == t.upper {
