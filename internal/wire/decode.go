@@ -1,0 +1,250 @@
+package wire
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Units reads a Units message. Everything it yields aliases the message's buffer, except topic names.
+type Units struct {
+	FirstSequence uint64
+	ExpiresAtNs   uint64
+	// Count is the number of units in the message.
+	Count int
+	// Headers is the slab that the outputs' headers are appended to; set it to [:0] of an old one to use that again.
+	Headers []kgo.RecordHeader
+	// MaxHeaders bounds the slab, if not 0: a header of two bytes on the wire takes 40 in memory.
+	MaxHeaders int
+
+	body []byte
+	pos  int
+}
+
+// Unit reads one unit.
+type Unit struct {
+	// Size is what the unit costs of the credit in bytes: its encoded length with tag and length.
+	Size int
+	// HasSource and Source are complete when Next has returned false: protobuf does not promise an order of fields.
+	HasSource bool
+	Source    Source
+
+	units *Units
+	body  []byte
+	pos   int
+}
+
+// Parse begins to read the body of a Units message. It finds the header fields, calls topic for each topic name (an error from it ends the
+// parsing), and counts the units, all before the first unit is read. It keeps Headers and MaxHeaders.
+func (u *Units) Parse(body []byte, topic func(index uint32, name string) error) error {
+	*u = Units{Headers: u.Headers, MaxHeaders: u.MaxHeaders, body: body}
+	for i := 0; i < len(body); {
+		tag, j := uvarint(body, i)
+		if j < 0 {
+			return errMalformed
+		}
+		var start int
+		switch tag {
+		case tagUnits:
+			_, i = embedded(body, j)
+			u.Count++
+		case tagFirstSequence:
+			u.FirstSequence, i = uvarint(body, j)
+		case tagExpiresAt:
+			u.ExpiresAtNs, i = uvarint(body, j)
+		case tagTopics:
+			if start, i = embedded(body, j); i >= 0 {
+				if err := parseTopicName(body[start:i], topic); err != nil {
+					return err
+				}
+			}
+		default:
+			i = skip(body, j, tag)
+		}
+		if i < 0 {
+			return errMalformed
+		}
+	}
+	return nil
+}
+
+func parseTopicName(b []byte, topic func(index uint32, name string) error) error {
+	var index uint64
+	var name []byte
+	for i := 0; i < len(b); {
+		tag, j := uvarint(b, i)
+		if j < 0 {
+			return errMalformed
+		}
+		var start int
+		switch tag {
+		case tagNameIndex:
+			index, i = uvarint(b, j)
+		case tagName:
+			if start, i = embedded(b, j); i >= 0 {
+				name = b[start:i]
+			}
+		default:
+			i = skip(b, j, tag)
+		}
+		if i < 0 {
+			return errMalformed
+		}
+	}
+	return topic(uint32(index), string(name))
+}
+
+// Next moves x to the next unit, or returns false at the end. It cannot fail: Parse has checked what it reads.
+func (u *Units) Next(x *Unit) bool {
+	for u.pos < len(u.body) {
+		at := u.pos
+		tag, i := uvarint(u.body, at)
+		if tag != tagUnits {
+			u.pos = skip(u.body, i, tag)
+			continue
+		}
+		start, end := embedded(u.body, i)
+		*x = Unit{Size: end - at, units: u, body: u.body[start:end]}
+		u.pos = end
+		return true
+	}
+	return false
+}
+
+// Next reads the next output, or returns false at the end.
+func (x *Unit) Next(out *Output) (bool, error) {
+	for x.pos < len(x.body) {
+		tag, i := uvarint(x.body, x.pos)
+		if i < 0 {
+			return false, errMalformed
+		}
+		switch tag {
+		case tagOutputs:
+			start, end := embedded(x.body, i)
+			if end < 0 {
+				return false, errMalformed
+			}
+			x.pos = end
+			return true, x.units.output(x.body[start:end], out)
+		case tagSource:
+			start, end := embedded(x.body, i)
+			if end < 0 || !x.source(x.body[start:end]) {
+				return false, errMalformed
+			}
+			x.pos = end
+		default:
+			if x.pos = skip(x.body, i, tag); x.pos < 0 {
+				x.pos = len(x.body)
+				return false, errMalformed
+			}
+		}
+	}
+	return false, nil
+}
+
+// source merges a Source message into the unit's: protobuf allows an embedded message in pieces.
+func (x *Unit) source(b []byte) bool {
+	x.HasSource = true
+	var offset uint64
+	for i := 0; i < len(b); {
+		tag, j := uvarint(b, i)
+		if j < 0 {
+			return false
+		}
+		switch tag {
+		case tagEpoch:
+			x.Source.Epoch, i = uvarint(b, j)
+		case tagIndex:
+			x.Source.Index, i = uvarint(b, j)
+		case tagOffset:
+			offset, i = uvarint(b, j)
+			x.Source.Offset = int64(offset)
+		default:
+			i = skip(b, j, tag)
+		}
+		if i < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (u *Units) output(b []byte, out *Output) error {
+	*out = Output{Partition: -1}
+	first := len(u.Headers)
+	for i := 0; i < len(b); {
+		tag, j := uvarint(b, i)
+		if j < 0 {
+			return errMalformed
+		}
+		var v uint64
+		var start int
+		switch tag {
+		case tagKey:
+			if start, i = embedded(b, j); i >= 0 {
+				out.Key = b[start:i:i]
+			}
+		case tagValue:
+			if start, i = embedded(b, j); i >= 0 {
+				out.Value = b[start:i:i]
+			}
+		case tagTopic:
+			v, i = uvarint(b, j)
+			out.Topic = uint32(v)
+		case tagPartition:
+			v, i = uvarint(b, j)
+			out.Partition = int32(v)
+		case tagTimestamp:
+			v, i = uvarint(b, j)
+			out.TimestampMs = int64(v)
+		case tagHeaders:
+			if start, i = embedded(b, j); i >= 0 {
+				if err := u.header(b[start:i]); err != nil {
+					return err
+				}
+			}
+		default:
+			i = skip(b, j, tag)
+		}
+		if i < 0 {
+			return errMalformed
+		}
+	}
+	if n := len(u.Headers); n > first {
+		out.Headers = u.Headers[first:n:n]
+	}
+	return nil
+}
+
+func (u *Units) header(b []byte) error {
+	if u.MaxHeaders > 0 && len(u.Headers) >= u.MaxHeaders {
+		return fmt.Errorf("wire: more than %d record headers in one message: send smaller messages", u.MaxHeaders)
+	}
+	var h kgo.RecordHeader
+	for i := 0; i < len(b); {
+		tag, j := uvarint(b, i)
+		if j < 0 {
+			return errMalformed
+		}
+		var start int
+		switch tag {
+		case tagHeaderKey:
+			if start, i = embedded(b, j); i >= 0 {
+				// The string aliases the buffer like the bytes do, and is as immutable: nobody writes to a received buffer before Free.
+				h.Key = unsafe.String(unsafe.SliceData(b[start:i]), i-start)
+			}
+		case tagHeaderValue:
+			if start, i = embedded(b, j); i >= 0 {
+				h.Value = b[start:i:i]
+			}
+		default:
+			i = skip(b, j, tag)
+		}
+		if i < 0 {
+			return errMalformed
+		}
+	}
+	u.Headers = append(u.Headers, h)
+	return nil
+}

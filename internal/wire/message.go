@@ -1,0 +1,70 @@
+package wire
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// Field numbers and tags of the messages that are decoded here (sidecar.proto).
+const (
+	tagRequestUnits    = 3<<3 | 2 // DeliveryStreamRequest.units
+	tagResponseReports = 2<<3 | 2 // DeliveryStreamResponse.reports
+)
+
+// discard drops unknown fields, so that what is marshalled again is canonical.
+var discard = proto.UnmarshalOptions{DiscardUnknown: true}
+
+// Request decodes a message that goes up. Units come back as their encoded body, for [Units.Parse], with hot true; every other kind is
+// decoded into cold (not nil).
+func (m *Message) Request(cold *sidecarpb.DeliveryStreamRequest) (units []byte, hot bool, err error) {
+	if body, ok := single(m.Bytes(), tagRequestUnits); ok {
+		return body, true, nil
+	}
+	if err := discard.Unmarshal(m.Bytes(), cold); err != nil {
+		return nil, false, fmt.Errorf("wire: not a DeliveryStreamRequest: %w", err)
+	}
+	if u := cold.GetUnits(); u != nil {
+		return canonical(u)
+	}
+	return nil, false, nil
+}
+
+// Response decodes a message that comes down. Reports come back as their encoded body, for [DecodeReports], with hot true; every other kind is
+// decoded into cold (not nil).
+func (m *Message) Response(cold *sidecarpb.DeliveryStreamResponse) (reports []byte, hot bool, err error) {
+	if body, ok := single(m.Bytes(), tagResponseReports); ok {
+		return body, true, nil
+	}
+	if err := discard.Unmarshal(m.Bytes(), cold); err != nil {
+		return nil, false, fmt.Errorf("wire: not a DeliveryStreamResponse: %w", err)
+	}
+	if r := cold.GetReports(); r != nil {
+		return canonical(r)
+	}
+	return nil, false, nil
+}
+
+// single returns the body of a message that consists of nothing but one embedded message with this tag. That is what every encoder writes;
+// a oneof that is set twice, or stands beside unknown fields, is legal protobuf too and takes the slow way.
+func single(b []byte, tag byte) ([]byte, bool) {
+	if len(b) < 2 || b[0] != tag {
+		return nil, false
+	}
+	n, i := uvarint(b, 1)
+	if i < 0 || n != uint64(len(b)-i) {
+		return nil, false
+	}
+	return b[i:], true
+}
+
+// canonical encodes a hot message that came in an unusual shape. It does not alias the receive buffer.
+func canonical(msg proto.Message) ([]byte, bool, error) {
+	body, err := proto.MarshalOptions{}.MarshalAppend([]byte{}, msg)
+	if err != nil {
+		return nil, false, fmt.Errorf("wire: %w", err)
+	}
+	return body, true, nil
+}

@@ -1,0 +1,64 @@
+package wire
+
+import (
+	"errors"
+	"math/bits"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// errMalformed is a message that is not protobuf, or whose lengths do not fit.
+var errMalformed = errors.New("wire: malformed message")
+
+// uvarint reads a varint at b[i:] and returns the index behind it, negative if there is none.
+func uvarint(b []byte, i int) (uint64, int) {
+	if i < len(b) && b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	return uvarintSlow(b, i)
+}
+
+func uvarintSlow(b []byte, i int) (uint64, int) {
+	if i+1 < len(b) && b[i+1] < 0x80 {
+		return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
+	}
+	v, n := protowire.ConsumeVarint(b[min(i, len(b)):])
+	if n < 0 {
+		return 0, -1
+	}
+	return v, i + n
+}
+
+// embedded reads a length-delimited value at b[i:]: it is b[start:end]; end is negative if it does not fit. The length is compared, never
+// trusted: a hostile one allocates nothing.
+func embedded(b []byte, i int) (start, end int) {
+	n, i := uvarint(b, i)
+	if i < 0 || n > uint64(len(b)-i) {
+		return 0, -1
+	}
+	return i, i + int(n)
+}
+
+// skip passes over the value of an unknown field whose tag ended at i.
+func skip(b []byte, i int, tag uint64) int {
+	num, typ := protowire.DecodeTag(tag)
+	if num < protowire.MinValidNumber {
+		return -1
+	}
+	n := protowire.ConsumeFieldValue(num, typ, b[i:])
+	if n < 0 {
+		return -1
+	}
+	return i + n
+}
+
+// sizeUvarint is the encoded length of v: one byte for each begun 7 bits.
+func sizeUvarint(v uint64) int { return int(9*uint32(bits.Len64(v))+64) / 64 }
+
+func appendUvarint(b []byte, v uint64) []byte {
+	for v >= 0x80 {
+		b = append(b, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(b, byte(v))
+}
