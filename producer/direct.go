@@ -1,0 +1,292 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// DirectConfig configures [Direct]. Zero fields mean the defaults named.
+type DirectConfig struct {
+	// Brokers are the addresses to start from, host:port. Required unless Options has kgo.SeedBrokers.
+	Brokers []string
+	// Options are your own: TLS, SASL, linger, compression … Those that would break a promise are refused by name.
+	Options []kgo.Opt
+	// MaxBufferedBytes bounds keys, values and headers that are accepted and not reported. Default [budget.DefaultBytes]: a quarter of the memory limit,
+	// at most 256 MiB. One call to Deliver that is larger passes alone.
+	MaxBufferedBytes int64
+	// MaxBufferedRecords bounds the records that are accepted and not reported. Default 100,000.
+	MaxBufferedRecords int
+	// OnFull chooses what a full producer does. Default [Block].
+	OnFull OnFull
+	// CloseTimeout is how long Close waits for what is on its way. Default 10 s.
+	CloseTimeout time.Duration
+	// Logger is the log. Default slog.Default().
+	Logger *slog.Logger
+}
+
+func (c DirectConfig) withDefaults() DirectConfig {
+	if c.MaxBufferedBytes == 0 {
+		c.MaxBufferedBytes = budget.DefaultBytes()
+	}
+	if c.MaxBufferedRecords == 0 {
+		c.MaxBufferedRecords = 100_000
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func (c DirectConfig) validate() error {
+	switch {
+	case c.MaxBufferedBytes < 0:
+		return fmt.Errorf("DirectConfig.MaxBufferedBytes: %d is negative: give a number of bytes, or 0 for the default", c.MaxBufferedBytes)
+	case c.MaxBufferedRecords < 0:
+		return fmt.Errorf("DirectConfig.MaxBufferedRecords: %d is negative: give a number of records, or 0 for the default", c.MaxBufferedRecords)
+	case c.CloseTimeout < 0:
+		return fmt.Errorf("DirectConfig.CloseTimeout: %v is negative: give a duration, or 0 for the default of 10s", c.CloseTimeout)
+	}
+	return c.OnFull.validate("DirectConfig.OnFull")
+}
+
+// Direct returns a producer of the process's own: one idempotent Kafka client, acks=all, the partition chosen from the key by murmur2 as
+// the Java client and the sidecar do. It connects on first use; an invalid configuration is returned by every call and by Check.
+func Direct(cfg DirectConfig) Producer {
+	cfg = cfg.withDefaults()
+	d := &direct{cfg: cfg, wake: make(chan struct{}, 1), left: make(chan struct{})}
+	d.closing, d.close = context.WithCancelCause(context.Background())
+	if err := cfg.validate(); err != nil {
+		d.broken = invalidConfig(err)
+		return d
+	}
+	d.budget = budget.New(budget.Config{Bytes: cfg.MaxBufferedBytes, Records: cfg.MaxBufferedRecords, LowPercent: 100})
+	return d
+}
+
+func invalidConfig(err error) *Error {
+	return &Error{Code: CodeInvalidConfig, Message: err.Error(), Partition: -1, Err: err}
+}
+
+// direct is the producer over an own kgo client.
+//
+// Goroutines: callers produce; kgo's promise goroutine (one at a time, by kgo's contract) counts units down in finish; reportLoop, started with the
+// client and awaited by Close, is the only one that calls Reporters. So kgo's goroutine never waits for a Reporter, and the reports of all
+// partitions of a call are coalesced, which in the promise they could not be: neighbours of a call go to different partitions.
+type direct struct {
+	cfg     DirectConfig
+	budget  *budget.Budget
+	closing context.Context // ends with ErrClosed
+	close   context.CancelCauseFunc
+	client  atomic.Pointer[kgo.Client]
+	loop    sync.WaitGroup
+
+	mu      sync.Mutex
+	broken  *Error // configuration error
+	closed  bool
+	active  int           // calls between enter and leave
+	left    chan struct{} // closed when closed and active == 0
+	tally   tally
+	epochs  epochs
+	dropped int // units failed by Close
+
+	// The calls with something to report.
+	dirtyMu sync.Mutex
+	dirty   []*call
+	wake    chan struct{} // capacity 1: reportLoop has work
+}
+
+// start creates the client once.
+func (d *direct) start() (*kgo.Client, error) {
+	if cl := d.client.Load(); cl != nil {
+		return cl, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch cl := d.client.Load(); {
+	case cl != nil:
+		return cl, nil
+	case d.broken != nil:
+		return nil, d.broken
+	case d.closed:
+		return nil, errClosed()
+	}
+	cl, err := newDirectClient(d.cfg)
+	if err != nil {
+		d.broken = invalidConfig(err)
+		return nil, d.broken
+	}
+	d.client.Store(cl)
+	d.loop.Go(d.reportLoop)
+	return cl, nil
+}
+
+// acquire takes space for a call, by the rule of OnFull.
+func (d *direct) acquire(ctx context.Context, c cost) error {
+	if d.closing.Err() != nil {
+		return errClosed()
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if d.budget.TryAcquire(c.bytes, c.records) {
+		return nil
+	}
+	if d.cfg.OnFull == Refuse {
+		bytes, records := d.budget.Used()
+		return errFull(fmt.Sprintf("%d bytes and %d records are on their way (limits %d and %d)",
+			bytes, records, d.cfg.MaxBufferedBytes, d.cfg.MaxBufferedRecords))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.closing, func() { cancel(ErrClosed) })()
+	err := d.budget.Acquire(ctx, c.bytes, c.records)
+	if err != nil && d.closing.Err() != nil {
+		return errClosed()
+	}
+	return err
+}
+
+// enter admits a call of n units; false: closed. Close waits for leave, so that nothing is handed to a closed client.
+func (d *direct) enter(n int) (*batch, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, false
+	}
+	d.active++
+	return d.tally.add(n), true
+}
+
+func (d *direct) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.active--
+	if d.closed && d.active == 0 {
+		close(d.left)
+	}
+}
+
+// settle takes reported units off the books.
+func (d *direct) settle(b *batch, t settled) {
+	if t.cost != (cost{}) {
+		d.budget.Release(t.bytes, t.records)
+	}
+	d.mu.Lock()
+	d.tally.remove(b, t.units)
+	d.dropped += t.dropped
+	d.mu.Unlock()
+}
+
+// Assign implements Producer. Kafka does not need to know; it is kept to tell released epochs from live ones.
+func (d *direct) Assign(_ context.Context, m Membership, added []Assignment) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed()
+	}
+	d.epochs.assign(m, added)
+	return nil
+}
+
+// Release implements Producer. A record that was handed to kgo cannot be taken back, so everything on its way is awaited.
+func (d *direct) Release(ctx context.Context, list []uint64) error {
+	d.mu.Lock()
+	gone := d.epochs.release(list)
+	d.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
+	return d.Flush(ctx)
+}
+
+// Flush implements Producer.
+func (d *direct) Flush(ctx context.Context) error {
+	d.mu.Lock()
+	open := d.tally.seal()
+	d.mu.Unlock()
+	if len(open) == 0 {
+		return nil
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	unlinger, stop := context.WithCancel(ctx)
+	defer stop()
+	// kgo's own Flush also waits for what others produce meanwhile: it only ends the linger here, the tally says when we are done.
+	wg.Go(func() { _ = d.client.Load().Flush(unlinger) })
+	return waitAll(ctx, open)
+}
+
+func waitAll(ctx context.Context, list []*batch) error {
+	for _, b := range list {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Check implements Producer.
+func (d *direct) Check(ctx context.Context) error {
+	cl, err := d.start()
+	if err != nil {
+		return err
+	}
+	if d.closing.Err() != nil {
+		return errClosed()
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := cl.Ping(ctx); err != nil {
+		seeds, _ := cl.OptValue(kgo.SeedBrokers).([]string)
+		return fmt.Errorf("producer: no broker of %v answered: %w; check the addresses, that Kafka runs, and the TLS and SASL settings", seeds, err)
+	}
+	return nil
+}
+
+// Close implements Producer.
+func (d *direct) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	if d.active == 0 {
+		close(d.left)
+	}
+	d.mu.Unlock()
+	d.close(ErrClosed)
+	<-d.left // no produce loop runs any more; none of them blocks
+
+	cl := d.client.Load()
+	if cl == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.CloseTimeout)
+	defer cancel()
+	_ = d.Flush(ctx) // what is left over is counted below
+	cl.Close()       // fails the rest
+	d.mu.Lock()
+	open := d.tally.seal()
+	d.mu.Unlock()
+	_ = waitAll(context.Background(), open)
+	d.notify() // reportLoop sees closing and an empty list
+	d.loop.Wait()
+	if d.dropped > 0 {
+		return fmt.Errorf("%w with %d units not acknowledged after CloseTimeout (%v): their inputs stay uncommitted",
+			ErrClosed, d.dropped, d.cfg.CloseTimeout)
+	}
+	return nil
+}

@@ -1,0 +1,340 @@
+package producer
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// call is one Deliver: what is needed to turn promises into coalesced reports.
+//
+// The header itself is not pooled (one allocation per call): a promise that set its bit still looks at dirty while reportLoop may have
+// reported the last unit already, so a reused header would be pushed for somebody else's units. states and slots are pooled: no promise
+// touches them after it set its bit.
+type call struct {
+	d      *direct
+	r      Reporter
+	batch  *batch
+	states *[]unitState
+	slots  slots
+	done   []atomic.Uint64 // bit per unit: acked and not reported yet; set by promises, taken by reportLoop
+	inline [4]atomic.Uint64
+	dirty  atomic.Bool // in d.dirty; cleared before the bits are taken, so a bit set after that pushes again
+
+	errs  map[int32]*Error // first failure per unit; promise goroutine only
+	fails []unitFailure    // under d.dirtyMu
+	left  int              // units not reported; reportLoop only
+}
+
+type unitState struct {
+	bytes   int64
+	records int32
+	pending int32 // outputs without a fate; promise goroutine only, after Deliver has set it
+}
+
+type unitFailure struct {
+	unit int
+	err  *Error
+}
+
+// slot is one record on its way. The promise is a method value made once per slot, so that producing allocates nothing.
+type slot struct {
+	rec     kgo.Record
+	pin     pin
+	call    *call
+	unit    int32
+	output  int32
+	promise func(*kgo.Record, error)
+}
+
+// Deliver implements Producer.
+func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
+	cl, err := d.start()
+	if err != nil {
+		return err
+	}
+	total, bad := checkUnits(units)
+	if bad != nil {
+		return bad
+	}
+	if err := d.acquire(ctx, total); err != nil {
+		return err
+	}
+	if len(units) == 0 {
+		return nil
+	}
+	b, ok := d.enter(len(units))
+	if !ok {
+		d.budget.Release(total.bytes, total.records)
+		return errClosed()
+	}
+	defer d.leave()
+	c := &call{d: d, r: r, batch: b, left: len(units), states: takeStates(len(units)), slots: takeSlots(total.records)}
+	c.done = c.inline[:]
+	if words := (len(units) + 63) / 64; words > len(c.done) {
+		c.done = make([]atomic.Uint64, words)
+	}
+	c.produce(cl, units)
+	return nil
+}
+
+// produce hands all outputs to kgo. It never blocks: kgo's own limits are out of reach.
+func (c *call) produce(cl *kgo.Client, units []Unit) {
+	refused := c.prepare(units)
+	now := time.Now() // one clock read per call, not per record
+	next := 0
+	for i := range units {
+		if refused != nil && refused[i] != nil {
+			continue
+		}
+		outs := units[i].Outputs
+		for j := range outs {
+			s := c.slots.at(next)
+			next++
+			s.call, s.unit, s.output = c, int32(i), int32(j)
+			s.fill(&outs[j], now)
+			// From here on the unit may be reported, and its memory be the caller's again: nothing of it is read below.
+			cl.Produce(context.Background(), &s.rec, s.promise)
+		}
+	}
+}
+
+// prepare sets the countdowns and ends the units that have nothing to produce: those without outputs and those of released epochs.
+// It runs before the first Produce, while c is Deliver's alone: the last bit set gives c away.
+func (c *call) prepare(units []Unit) (refused map[int]*Error) {
+	refused = c.d.refusedUnits(units)
+	empty := false
+	for i := range units {
+		outs := units[i].Outputs
+		st := unitState{records: int32(len(outs)), pending: int32(len(outs))}
+		for j := range outs {
+			st.bytes += recordBytes(&outs[j])
+		}
+		(*c.states)[i] = st
+		if refused[i] == nil && len(outs) == 0 {
+			c.done[i/64].Or(1 << (i % 64))
+			empty = true
+		}
+	}
+	for i, err := range refused {
+		c.fails = append(c.fails, unitFailure{i, err})
+	}
+	if empty || len(refused) > 0 {
+		c.push()
+	}
+	return refused
+}
+
+// refusedUnits finds the units of released epochs. Units of one epoch come in runs: one look-up per run.
+func (d *direct) refusedUnits(units []Unit) (refused map[int]*Error) {
+	last, gone := uint64(0), false
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range units {
+		if epoch := units[i].Source.Epoch; epoch != last {
+			last, gone = epoch, d.epochs.releasedAlready(epoch)
+		}
+		if gone {
+			if refused == nil {
+				refused = map[int]*Error{}
+			}
+			refused[i] = errReleased(last)
+		}
+	}
+	return refused
+}
+
+func (s *slot) fill(r *Record, now time.Time) {
+	s.rec.Key, s.rec.Value, s.rec.Headers, s.rec.Topic = r.Key, r.Value, r.Headers, r.Topic
+	s.rec.Timestamp = r.Timestamp
+	if r.Timestamp.IsZero() {
+		s.rec.Timestamp = now
+	}
+	if r.Partition != nil {
+		s.pin = pin{context.Background(), *r.Partition}
+		s.rec.Context, s.rec.Partition = &s.pin, *r.Partition
+	} else {
+		s.rec.Context, s.rec.Partition = context.Background(), -1
+	}
+}
+
+// finish is the promise. kgo calls promises one at a time.
+func (s *slot) finish(_ *kgo.Record, err error) {
+	c, unit := s.call, s.unit
+	if err != nil {
+		c.fail(s, err)
+	}
+	s.rec.Key, s.rec.Value, s.rec.Headers = nil, nil, nil // a pooled slot must not keep the user's memory alive
+	st := &(*c.states)[unit]
+	if st.pending--; st.pending > 0 {
+		return
+	}
+	// All outputs have a fate. A failure is reported only now, too: until here kgo reads the unit's memory.
+	if c.errs != nil {
+		if failure := c.errs[unit]; failure != nil {
+			c.d.dirtyMu.Lock()
+			c.fails = append(c.fails, unitFailure{int(unit), failure})
+			c.d.dirtyMu.Unlock()
+			c.push()
+			return
+		}
+	}
+	c.done[unit/64].Or(1 << (unit % 64))
+	c.push()
+}
+
+func (c *call) fail(s *slot, err error) {
+	if c.errs == nil {
+		c.errs = map[int32]*Error{}
+	}
+	if c.errs[s.unit] == nil {
+		e := kafkaError(err, s.rec.Topic, s.rec.Partition)
+		e.Output = int(s.output)
+		c.errs[s.unit] = e
+	}
+}
+
+// push tells reportLoop that the call has something to report. It must come after the bit or failure was set: the other way round, reportLoop could
+// clear dirty and find nothing between the two, and the unit would never be reported (S12).
+func (c *call) push() {
+	if c.dirty.Load() || !c.dirty.CompareAndSwap(false, true) {
+		return
+	}
+	d := c.d
+	d.dirtyMu.Lock()
+	first := len(d.dirty) == 0
+	d.dirty = append(d.dirty, c)
+	d.dirtyMu.Unlock()
+	if first {
+		d.notify()
+	}
+}
+
+func (d *direct) notify() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// reportLoop reports until the producer is closed and everything is reported.
+func (d *direct) reportLoop() {
+	var list []*call
+	for range d.wake {
+		for {
+			d.dirtyMu.Lock()
+			list, d.dirty = d.dirty, list[:0]
+			d.dirtyMu.Unlock()
+			if len(list) == 0 {
+				break
+			}
+			for i, c := range list {
+				c.report()
+				list[i] = nil
+			}
+		}
+		if d.finished() {
+			return
+		}
+	}
+}
+
+func (d *direct) finished() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed && d.active == 0 && d.tally.pending == 0
+}
+
+// report tells the Reporter what came since the last time, in as few ranges as possible. The books are closed after the
+// reports: Flush promises that they were made.
+func (c *call) report() {
+	c.dirty.Store(false)
+	c.d.dirtyMu.Lock()
+	fails := c.fails
+	c.fails = nil
+	c.d.dirtyMu.Unlock()
+
+	var t settled
+	c.reportAcked(&t)
+	for _, f := range fails {
+		c.failed(f, &t)
+	}
+	if t.units == 0 {
+		return
+	}
+	if c.left -= t.units; c.left == 0 {
+		c.slots.put()
+		statePool.Put(c.states)
+	}
+	c.d.settle(c.batch, t)
+}
+
+// settled is what one round of reports took off the books.
+type settled struct {
+	cost
+	units   int
+	dropped int // of them failed by Close
+}
+
+func (c *call) reportAcked(t *settled) {
+	first, n := 0, 0
+	for w := range c.done {
+		if c.done[w].Load() == 0 {
+			continue
+		}
+		word := c.done[w].Swap(0)
+		for base := w * 64; word != 0; {
+			skip := bits.TrailingZeros64(word)
+			word >>= skip
+			base += skip
+			run := bits.TrailingZeros64(^word)
+			if n > 0 && first+n == base {
+				n += run
+			} else {
+				c.acked(first, n, t)
+				first, n = base, run
+			}
+			word >>= run // a shift by 64 gives 0
+			base += run
+		}
+	}
+	c.acked(first, n, t)
+}
+
+func (c *call) acked(first, n int, t *settled) {
+	if n == 0 {
+		return
+	}
+	for _, st := range (*c.states)[first : first+n] {
+		t.bytes += st.bytes
+		t.records += int(st.records)
+	}
+	t.units += n
+	c.r.Acked(first, n)
+}
+
+func (c *call) failed(f unitFailure, t *settled) {
+	st := (*c.states)[f.unit]
+	t.bytes += st.bytes
+	t.records += int(st.records)
+	t.units++
+	if f.err.Code == CodeClosed {
+		t.dropped++
+	}
+	c.r.Failed(f.unit, f.err)
+}
+
+var statePool sync.Pool // of *[]unitState
+
+func takeStates(n int) *[]unitState {
+	if p, ok := statePool.Get().(*[]unitState); ok && cap(*p) >= n {
+		*p = (*p)[:n]
+		return p
+	}
+	s := make([]unitState, n, max(n, 16))
+	return &s
+}

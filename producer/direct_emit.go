@@ -1,0 +1,99 @@
+package producer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// emission is one emitted record on its way. Its promise calls the user back itself: there is nothing to coalesce.
+type emission struct {
+	slot
+	d     *direct
+	fn    func(Ack, error)
+	bytes int64
+	batch *batch
+}
+
+var emissions sync.Pool
+
+func takeEmission() *emission {
+	if e, ok := emissions.Get().(*emission); ok {
+		return e
+	}
+	e := new(emission)
+	e.promise = e.finish
+	return e
+}
+
+// EmitAsync implements Producer.
+func (d *direct) EmitAsync(rec Record, fn func(Ack, error)) {
+	if err := d.emit(context.Background(), &rec, fn); err != nil {
+		fn(Ack{}, err)
+	}
+}
+
+// Emit implements Producer.
+func (d *direct) Emit(ctx context.Context, rec Record) (Ack, error) {
+	type fate struct {
+		ack Ack
+		err error
+	}
+	done := make(chan fate, 1)
+	if err := d.emit(ctx, &rec, func(a Ack, err error) { done <- fate{a, err} }); err != nil {
+		return Ack{}, err
+	}
+	select {
+	case f := <-done:
+		return f.ack, f.err
+	case <-ctx.Done():
+		return Ack{}, context.Cause(ctx)
+	}
+}
+
+// emit queues one record; fn is called if and only if the error is nil.
+func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) error {
+	cl, err := d.start()
+	if err != nil {
+		return err
+	}
+	if bad := checkRecord(rec); bad != nil {
+		return bad
+	}
+	bytes := recordBytes(rec)
+	if err := d.acquire(ctx, cost{bytes, 1}); err != nil {
+		return err
+	}
+	b, ok := d.enter(1)
+	if !ok {
+		d.budget.Release(bytes, 1)
+		return errClosed()
+	}
+	defer d.leave()
+	e := takeEmission()
+	e.d, e.fn, e.bytes, e.batch = d, fn, bytes, b
+	e.fill(rec, time.Now())
+	cl.Produce(context.Background(), &e.rec, e.promise)
+	return nil
+}
+
+// finish is the promise.
+func (e *emission) finish(_ *kgo.Record, err error) {
+	ack := Ack{Topic: e.rec.Topic, Partition: e.rec.Partition, Offset: e.rec.Offset}
+	t := settled{cost: cost{e.bytes, 1}, units: 1}
+	d, b, fn := e.d, e.batch, e.fn
+	var fate error
+	if err != nil {
+		failure := kafkaError(err, ack.Topic, ack.Partition)
+		if failure.Code == CodeClosed {
+			t.dropped = 1
+		}
+		ack, fate = Ack{}, failure
+	}
+	e.rec.Key, e.rec.Value, e.rec.Headers, e.fn = nil, nil, nil, nil
+	emissions.Put(e)
+	fn(ack, fate)
+	d.settle(b, t)
+}
