@@ -1,0 +1,98 @@
+package settings
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const redacted = "(redacted)"
+
+// secrets are the Kafka properties whose values are never shown.
+var secrets = []string{"sasl.password"}
+
+// YAML is the effective configuration as a file, with the source of each value as a comment and without its secrets.
+func (e *Effective) YAML() ([]byte, error) {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, f := range fields {
+		at := root
+		path := strings.Split(f.Key, delimiter)
+		for _, part := range path[:len(path)-1] {
+			at = child(at, part)
+		}
+		if err := add(at, path[len(path)-1], f.show(&e.Sidecar), e.source(f.Key)); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.addApps(root); err != nil {
+		return nil, err
+	}
+	kafka := child(root, "kafka")
+	for _, name := range slices.Sorted(maps.Keys(e.Kafka)) {
+		v := e.Kafka[name]
+		if slices.Contains(secrets, name) {
+			v = redacted
+		}
+		if err := add(kafka, name, v, e.source("kafka"+delimiter+name)); err != nil {
+			return nil, err
+		}
+	}
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	err := enc.Encode(root)
+	return b.Bytes(), err
+}
+
+func (e *Effective) source(key string) string {
+	if s := e.from[key]; s != "" {
+		return s
+	}
+	return "default"
+}
+
+func (e *Effective) addApps(root *yaml.Node) error {
+	type app struct {
+		Name   string   `yaml:"name"`
+		Topics []string `yaml:"topics,flow"`
+		Token  string   `yaml:"token,omitempty"`
+	}
+	apps := []app{}
+	for _, a := range e.Apps {
+		shown := app{Name: a.Name, Topics: a.Topics}
+		if a.Token != "" {
+			shown.Token = redacted
+		}
+		apps = append(apps, shown)
+	}
+	return add(root, "apps", apps, "")
+}
+
+// child returns the map with this key, which it adds if need be.
+func child(m *yaml.Node, key string) *yaml.Node {
+	for i := 0; i < len(m.Content); i += 2 {
+		if m.Content[i].Value == key {
+			return m.Content[i+1]
+		}
+	}
+	c := &yaml.Node{Kind: yaml.MappingNode}
+	m.Content = append(m.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, c)
+	return c
+}
+
+func add(m *yaml.Node, key string, value any, comment string) error {
+	v := new(yaml.Node)
+	if err := v.Encode(value); err != nil {
+		return err
+	}
+	k := &yaml.Node{Kind: yaml.ScalarNode, Value: key}
+	if v.Kind == yaml.SequenceNode && key != "apps" {
+		v.Style = yaml.FlowStyle
+	}
+	v.LineComment = comment
+	m.Content = append(m.Content, k, v)
+	return nil
+}

@@ -1,0 +1,184 @@
+package settings
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// KafkaOptions turns Kafka client properties, by the names that the Java client and librdkafka use, into options for franz-go.
+// What would break a promise is refused with the reason; what is not known is refused with the nearest known name.
+// bootstrap.servers is not among the options: see [Bootstrap].
+func KafkaOptions(props map[string]string) ([]kgo.Opt, error) {
+	var b builder
+	for _, name := range slices.Sorted(maps.Keys(props)) {
+		value := strings.TrimSpace(props[name])
+		apply, ok := properties[name]
+		if !ok {
+			return nil, fieldError("kafka."+name, unknown("Kafka property", name, knownProperties()))
+		}
+		if err := apply(&b, value); err != nil {
+			return nil, &FieldError{Field: "kafka." + name, Problem: err.Error()}
+		}
+	}
+	return b.finish()
+}
+
+// Bootstrap returns the brokers of the property bootstrap.servers.
+func Bootstrap(props map[string]string) []string {
+	brokers := props["bootstrap.servers"]
+	if brokers == "" {
+		brokers = props["metadata.broker.list"]
+	}
+	return splitList(brokers)
+}
+
+func splitList(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
+}
+
+// builder collects what several properties decide together.
+type builder struct {
+	opts                          []kgo.Opt
+	protocol                      string
+	mechanism, username, password string
+	tls                           tlsFiles
+}
+
+type property func(b *builder, value string) error
+
+// properties are all that are known. A refused one is known too: its error says why.
+var properties map[string]property
+
+func init() {
+	properties = map[string]property{
+		"bootstrap.servers":    func(*builder, string) error { return nil },
+		"metadata.broker.list": func(*builder, string) error { return nil },
+
+		"client.id":                          text(func(v string) kgo.Opt { return kgo.ClientID(v) }),
+		"linger.ms":                          millis(func(d time.Duration) kgo.Opt { return kgo.ProducerLinger(d) }),
+		"queue.buffering.max.ms":             millis(func(d time.Duration) kgo.Opt { return kgo.ProducerLinger(d) }),
+		"batch.size":                         number(1, 1<<30, func(n int) kgo.Opt { return kgo.ProducerBatchMaxBytes(int32(n)) }),
+		"message.max.bytes":                  number(1, 1<<30, func(n int) kgo.Opt { return kgo.ProducerBatchMaxBytes(int32(n)) }),
+		"max.request.size":                   number(1, 1<<30, func(n int) kgo.Opt { return kgo.ProducerBatchMaxBytes(int32(n)) }),
+		"compression.type":                   compression,
+		"compression.codec":                  compression,
+		"request.timeout.ms":                 millis(func(d time.Duration) kgo.Opt { return kgo.ProduceRequestTimeout(d) }),
+		"metadata.max.age.ms":                millis(func(d time.Duration) kgo.Opt { return kgo.MetadataMaxAge(d) }),
+		"connections.max.idle.ms":            millis(func(d time.Duration) kgo.Opt { return kgo.ConnIdleTimeout(d) }),
+		"socket.connection.setup.timeout.ms": millis(func(d time.Duration) kgo.Opt { return kgo.DialTimeout(d) }),
+
+		"security.protocol":                     protocol,
+		"sasl.mechanism":                        mechanism,
+		"sasl.mechanisms":                       mechanism,
+		"sasl.username":                         func(b *builder, v string) error { b.username = v; return nil },
+		"sasl.password":                         func(b *builder, v string) error { b.password = v; return nil },
+		"sasl.jaas.config":                      refuse("is not read; write sasl.username and sasl.password"),
+		"ssl.ca.location":                       func(b *builder, v string) error { b.tls.ca = v; return nil },
+		"ssl.certificate.location":              func(b *builder, v string) error { b.tls.certificate = v; return nil },
+		"ssl.key.location":                      func(b *builder, v string) error { b.tls.key = v; return nil },
+		"ssl.endpoint.identification.algorithm": identification,
+		"ssl.truststore.location":               refuse("is a Java key store; write the authority's certificates as PEM and name them in ssl.ca.location"),
+		"ssl.keystore.location":                 refuse("is a Java key store; write PEM files and name them in ssl.certificate.location and ssl.key.location"),
+
+		"acks":                  acksAll,
+		"request.required.acks": acksAll,
+		"enable.idempotence":    mustBe("true", "a record that is sent again after a lost answer would be written twice"),
+		"enable.auto.commit":    mustBe("false", "an offset is committed only when every output made from the input is acknowledged: this is what Ackmark is for"),
+		"partitioner":           oneOf("the sidecar and a direct producer must choose the same partition for a key (murmur2)", "murmur2", "murmur2_random"),
+		"retries":               refuse("cannot be set: a record is retried, with the same sequence, until it is written; a limit would lose it"),
+		"message.send.max.retries": refuse(
+			"cannot be set: a record is retried, with the same sequence, until it is written; a limit would lose it"),
+		"delivery.timeout.ms":                   refuse("cannot be set: a record is retried, with the same sequence, until it is written; a time limit would lose it"),
+		"message.timeout.ms":                    refuse("cannot be set: a record is retried, with the same sequence, until it is written; a time limit would lose it"),
+		"transactional.id":                      refuse("cannot be set: transactions are Ackmark's own business"),
+		"max.in.flight.requests.per.connection": refuse("cannot be set: the idempotent producer keeps the order with as many as the broker allows"),
+		"max.in.flight":                         refuse("cannot be set: the idempotent producer keeps the order with as many as the broker allows"),
+		"buffer.memory":                         refuse("is the sidecar's: set limits.process_bytes"),
+		"queue.buffering.max.kbytes":            refuse("is the sidecar's: set limits.process_bytes"),
+		"queue.buffering.max.messages":          refuse("is the sidecar's: set limits.process_records"),
+	}
+	for _, name := range []string{
+		"group.id", "group.instance.id", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "auto.offset.reset", "isolation.level",
+		"fetch.min.bytes", "fetch.max.bytes", "max.partition.fetch.bytes", "fetch.max.wait.ms", "max.poll.records", "auto.commit.interval.ms",
+	} {
+		properties[name] = refuse("belongs to a consumer, and the sidecar only produces; set it in the app's consumer.Config")
+	}
+}
+
+func knownProperties() []string { return slices.Collect(maps.Keys(properties)) }
+
+func text(opt func(string) kgo.Opt) property {
+	return func(b *builder, v string) error {
+		b.opts = append(b.opts, opt(v))
+		return nil
+	}
+}
+
+func number(low, high int, opt func(int) kgo.Opt) property {
+	return func(b *builder, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < low || n > high {
+			return fmt.Errorf("is %q; it must be a whole number from %d to %d", v, low, high)
+		}
+		b.opts = append(b.opts, opt(n))
+		return nil
+	}
+}
+
+func millis(opt func(time.Duration) kgo.Opt) property {
+	return func(b *builder, v string) error {
+		n, err := strconv.ParseFloat(v, 64) // librdkafka allows linger.ms=0.5
+		if err != nil || n < 0 || n > float64(24*time.Hour/time.Millisecond) {
+			return fmt.Errorf("is %q; it must be milliseconds, a number from 0 to %d", v, 24*time.Hour/time.Millisecond)
+		}
+		b.opts = append(b.opts, opt(time.Duration(n*float64(time.Millisecond))))
+		return nil
+	}
+}
+
+func refuse(why string) property {
+	return func(*builder, string) error { return fmt.Errorf("%s", why) }
+}
+
+func mustBe(want, why string) property {
+	return func(_ *builder, v string) error {
+		if strings.EqualFold(v, want) {
+			return nil
+		}
+		return fmt.Errorf("is %q; it must be %s, or be left out: %s", v, want, why)
+	}
+}
+
+func oneOf(why string, allowed ...string) property {
+	return func(_ *builder, v string) error {
+		if slices.Contains(allowed, v) {
+			return nil
+		}
+		return fmt.Errorf("is %q; it must be %s: %s", v, strings.Join(allowed, " or "), why)
+	}
+}
+
+func acksAll(_ *builder, v string) error {
+	if v == "all" || v == "-1" {
+		return nil
+	}
+	return fmt.Errorf("is %q; it must be all, or be left out: an acknowledgement by fewer replicas may be lost with them", v)
+}
+
+func compression(b *builder, v string) error {
+	codecs := map[string]kgo.CompressionCodec{
+		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}
+	codec, ok := codecs[strings.ToLower(v)]
+	if !ok {
+		return fmt.Errorf("is %q; it must be none, gzip, snappy, lz4 or zstd", v)
+	}
+	b.opts = append(b.opts, kgo.ProducerBatchCompression(codec))
+	return nil
+}

@@ -1,0 +1,134 @@
+package settings
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+type tlsFiles struct {
+	ca, certificate, key string
+	anyName              bool
+}
+
+func protocol(b *builder, v string) error {
+	switch p := strings.ToUpper(v); p {
+	case "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL":
+		b.protocol = p
+		return nil
+	}
+	return fmt.Errorf("is %q; it must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", v)
+}
+
+func mechanism(b *builder, v string) error {
+	switch m := strings.ToUpper(v); m {
+	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
+		b.mechanism = m
+		return nil
+	}
+	return fmt.Errorf("is %q; it must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", v)
+}
+
+func identification(b *builder, v string) error {
+	switch strings.ToLower(v) {
+	case "https":
+	case "", "none":
+		b.tls.anyName = true
+	default:
+		return fmt.Errorf("is %q; it must be https, or none to accept a certificate of any name", v)
+	}
+	return nil
+}
+
+// finish adds what several properties decide together: the security of the connections.
+func (b *builder) finish() ([]kgo.Opt, error) {
+	sasl := strings.HasPrefix(b.protocol, "SASL_")
+	switch {
+	case sasl && b.mechanism == "":
+		return nil, fieldError("kafka.sasl.mechanism", "is missing; security.protocol "+b.protocol+" needs PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	case sasl && (b.username == "" || b.password == ""):
+		return nil, fieldError("kafka.sasl.username", "and kafka.sasl.password are needed for security.protocol "+b.protocol)
+	case !sasl && (b.mechanism != "" || b.username != "" || b.password != ""):
+		return nil, fieldError("kafka.security.protocol", "must be SASL_SSL or SASL_PLAINTEXT when sasl.* is set; without it no password would be sent")
+	}
+	if sasl {
+		b.addSASL()
+	}
+	usesTLS := b.protocol == "SSL" || b.protocol == "SASL_SSL"
+	if !usesTLS && (b.tls != tlsFiles{}) {
+		return nil, fieldError("kafka.security.protocol", "must be SSL or SASL_SSL when ssl.* is set; without it the connection would not be encrypted")
+	}
+	if usesTLS {
+		cfg, err := b.tls.load()
+		if err != nil {
+			return nil, err
+		}
+		b.opts = append(b.opts, kgo.DialTLSConfig(cfg))
+	}
+	return b.opts, nil
+}
+
+func (b *builder) addSASL() {
+	switch b.mechanism {
+	case "PLAIN":
+		b.opts = append(b.opts, kgo.SASL(plain.Auth{User: b.username, Pass: b.password}.AsMechanism()))
+	case "SCRAM-SHA-256":
+		b.opts = append(b.opts, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha256Mechanism()))
+	case "SCRAM-SHA-512":
+		b.opts = append(b.opts, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha512Mechanism()))
+	}
+}
+
+func (f tlsFiles) load() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.anyName}
+	if f.ca != "" {
+		pool, err := loadPool(f.ca)
+		if err != nil {
+			return nil, fieldError("kafka.ssl.ca.location", err.Error())
+		}
+		cfg.RootCAs = pool
+	}
+	if f.anyName {
+		// No name to check is not no authority to check.
+		cfg.VerifyConnection = func(cs tls.ConnectionState) error { return verifyChain(cs, cfg.RootCAs) }
+	}
+	if (f.certificate == "") != (f.key == "") {
+		return nil, fieldError("kafka.ssl.certificate.location", "and kafka.ssl.key.location go together; one of them is missing")
+	}
+	if f.certificate != "" {
+		pair, err := tls.LoadX509KeyPair(f.certificate, f.key)
+		if err != nil {
+			return nil, fieldError("kafka.ssl.certificate.location", err.Error())
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}
+
+func verifyChain(cs tls.ConnectionState, roots *x509.CertPool) error {
+	intermediates := x509.NewCertPool()
+	for _, c := range cs.PeerCertificates[1:] {
+		intermediates.AddCert(c)
+	}
+	_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
+	return err
+}
+
+func loadPool(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New(path + " holds no PEM certificate")
+	}
+	return pool, nil
+}

@@ -1,0 +1,174 @@
+package settings_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sidecar.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrecedence(t *testing.T) {
+	file := write(t, `
+brokers: [file:9092]
+listen: unix:///file.sock
+drain_timeout: 3s
+socket_mode: 0770
+limits: {process_bytes: 64MiB}
+log: {level: debug}
+apps:
+  - {name: orders, topics: [orders.out, audit], token: s3cret}
+kafka:
+  client.id: file
+  linger.ms: 5
+`)
+	e, err := settings.Load(settings.Sources{
+		File:       file,
+		Environ:    []string{"ACKMARK_LISTEN=unix:///env.sock", "ACKMARK_DRAIN_TIMEOUT=4s", "ACKMARK_KAFKA_CLIENT_ID=env", "PATH=/bin"},
+		Flags:      map[string]string{"drain_timeout": "5s"},
+		KafkaFlags: map[string]string{"compression.type": "zstd"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Sidecar{
+		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second,
+		Limits: settings.Limits{ProcessBytes: 64 << 20}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
+		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
+		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
+	}
+	if diff := cmp.Diff(want, e.Sidecar); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEcho(t *testing.T) {
+	e, err := settings.Load(settings.Sources{
+		File: write(t, "apps: [{name: orders, topics: [out], token: s3cret}]"),
+		Environ: []string{
+			"ACKMARK_BROKERS=a:9092,b:9092", "ACKMARK_KAFKA_SECURITY_PROTOCOL=SASL_SSL", "ACKMARK_KAFKA_SASL_MECHANISM=PLAIN",
+			"ACKMARK_KAFKA_SASL_USERNAME=bob", "ACKMARK_KAFKA_SASL_PASSWORD=s3cret",
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := e.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "s3cret") {
+		t.Errorf("the echo shows a secret:\n%s", text)
+	}
+	for _, want := range []string{"brokers: ['a:9092', 'b:9092'] # variable ACKMARK_BROKERS", "sasl.password: (redacted)", "token: (redacted)", "drain_timeout: 10s # default"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the echo lacks %q:\n%s", want, text)
+		}
+	}
+	again, err := settings.Load(settings.Sources{File: write(t, string(text))})
+	if err != nil {
+		t.Fatalf("the echo is no valid file: %v\n%s", err, text)
+	}
+	if !cmp.Equal(again.Brokers, e.Brokers) || again.Listen != e.Listen || again.SocketMode != e.SocketMode {
+		t.Errorf("the echo reads back as %+v, want %+v", again.Sidecar, e.Sidecar)
+	}
+}
+
+func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file    string
+		env     []string
+		flags   map[string]string
+		kafka   map[string]string
+		want    string
+		noField bool
+	}{
+		"no brokers":         {want: "brokers is missing; set --brokers"},
+		"unknown key":        {file: "brokrs: [a:1]", want: `unknown key "brokrs"; did you mean "brokers"?`},
+		"unknown nested key": {file: "log: {levle: info}", want: `unknown key "log.levle"; did you mean "log.level"?`},
+		"far from any key":   {file: "xyzzy: 1", want: `unknown key "xyzzy"`},
+		"unknown variable":   {env: []string{"ACKMARK_BROKER=a:1"}, want: `unknown variable "ACKMARK_BROKER"; did you mean "ACKMARK_BROKERS"?`},
+		"bad yaml":           {file: "a: [", want: "check the indentation", noField: true},
+		"duration":           {flags: map[string]string{"drain_timeout": "5"}, want: `flag --drain-timeout: drain_timeout is "5"; write a duration with its unit`},
+		"level":              {env: []string{"ACKMARK_LOG_LEVEL=loud"}, want: `variable ACKMARK_LOG_LEVEL: log.level is "loud"`},
+		"listen":             {flags: map[string]string{"listen": "/run/x.sock"}, want: `listen is "/run/x.sock"; write unix:///absolute/path.sock`},
+		"mode":               {file: "socket_mode: 770", want: "socket_mode is 770; write 0700"},
+		"limit":              {flags: map[string]string{"limits/process_bytes": "many"}, want: `limits.process_bytes is "many"`},
+		"ratio":              {flags: map[string]string{"memory_ratio": "2"}, want: `memory_ratio is "2"`},
+		"scheme":             {flags: map[string]string{"brokers": "kafka://a:9092"}, want: "write host:port without a scheme"},
+		"two broker lists":   {flags: map[string]string{"brokers": "a:1"}, kafka: map[string]string{"bootstrap.servers": "b:1"}, want: "set one of them"},
+		"tcp without TLS":    {flags: map[string]string{"brokers": "a:1", "listen": "tcp://:7000"}, want: "TCP needs mutual TLS"},
+		"TLS on a socket":    {flags: map[string]string{"brokers": "a:1", "tls/key": "x"}, want: "remove tls.*"},
+		"app without name":   {file: "apps: [{topics: [a]}]", want: "apps[0] has no name"},
+		"app key":            {file: "apps: [{name: a, topic: [a]}]", want: `unknown key "topic"; did you mean "topics"?`},
+		"app twice":          {file: "brokers: a:1\napps: [{name: a}, {name: a}]", want: `apps has "a" twice`},
+		"unknown property":   {kafka: map[string]string{"linger": "5"}, want: `unknown Kafka property "linger"; did you mean "linger.ms"?`},
+		"acks":               {kafka: map[string]string{"acks": "1"}, want: `kafka.acks is "1"; it must be all`},
+		"auto commit":        {kafka: map[string]string{"enable.auto.commit": "true"}, want: "committed only when every output made from the input is acknowledged"},
+		"idempotence":        {kafka: map[string]string{"enable.idempotence": "false"}, want: "written twice"},
+		"consumer property":  {kafka: map[string]string{"group.id": "a"}, want: "belongs to a consumer"},
+		"delivery timeout":   {kafka: map[string]string{"delivery.timeout.ms": "5"}, want: "would lose it"},
+		"compression":        {kafka: map[string]string{"compression.type": "rar"}, want: "none, gzip, snappy, lz4 or zstd"},
+		"in flight":          {kafka: map[string]string{"max.in.flight.requests.per.connection": "6"}, want: "keeps the order"},
+		"no mechanism":       {kafka: map[string]string{"security.protocol": "SASL_SSL"}, want: "kafka.sasl.mechanism is missing"},
+		"password unused":    {kafka: map[string]string{"sasl.password": "x"}, want: "kafka.security.protocol must be SASL_SSL"},
+		"ca unused":          {kafka: map[string]string{"ssl.ca.location": "x"}, want: "kafka.security.protocol must be SSL"},
+		"ca missing":         {kafka: map[string]string{"security.protocol": "SSL", "ssl.ca.location": "/nowhere"}, want: "kafka.ssl.ca.location open /nowhere"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := settings.Sources{Environ: tc.env, Flags: tc.flags, KafkaFlags: tc.kafka}
+			if tc.file != "" {
+				src.File = write(t, tc.file)
+			}
+			_, err := settings.Load(src)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("got %v\nwant an error with %q", err, tc.want)
+			}
+			if _, ok := errors.AsType[*settings.FieldError](err); !ok && !tc.noField {
+				t.Errorf("the error is a %T, want a *FieldError", err)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error has more than one line: %q", err)
+			}
+		})
+	}
+}
+
+func TestServiceVariablesAreNotOurs(t *testing.T) {
+	_, err := settings.Load(settings.Sources{Environ: []string{"ACKMARK_BROKERS=a:1", "ACKMARK_SERVICE_HOST=10.0.0.1", "ACKMARK_PORT=tcp://10.0.0.1:80"}})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKafkaOptionsMakeAClient(t *testing.T) {
+	opts, err := settings.KafkaOptions(map[string]string{
+		"bootstrap.servers": "127.0.0.1:9", "client.id": "x", "linger.ms": "0.5", "batch.size": "100000", "compression.type": "lz4", "acks": "all",
+		"enable.idempotence": "true", "enable.auto.commit": "false", "request.timeout.ms": "30000", "security.protocol": "sasl_ssl",
+		"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p", "ssl.endpoint.identification.algorithm": "none",
+		"metadata.max.age.ms": "60000", "connections.max.idle.ms": "540000", "partitioner": "murmur2_random",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl.Close()
+}
