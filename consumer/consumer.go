@@ -1,12 +1,22 @@
 // Package consumer reads a Kafka group's partitions and commits an offset only when every input below it is done.
+//
+// A pipeline, or a loop over [Consumer.Messages], gets inputs in fetch order and calls Done on each, in any order, from any goroutine.
+// What is committed is the ack mark of each partition: the first offset that is not done.
 package consumer
 
 import (
 	"context"
-	"iter"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Hooks are called at the points of a rebalance, one at a time, from the group's goroutine.
+// Hooks are called at the points of a rebalance, one at a time, from the group's goroutine (at shutdown: from Run's). They must not call
+// Close, and should return well within the RebalanceTimeout.
 type Hooks struct {
 	// Assigned is called after every completed rebalance, before the first input of the added partitions is handed out. added may be empty.
 	Assigned func(ctx context.Context, m Membership, added []*Assignment)
@@ -17,33 +27,250 @@ type Hooks struct {
 	Lost func(lost []*Assignment)
 }
 
-// partition is the state of one stay of one partition.
-type partition struct {
-	assignment *Assignment
-	ctx        context.Context
+// Consumer reads one group. It runs once; New makes another.
+//
+// Goroutines, all of which Run waits for: Run's own polls; commitLoop commits by time; careLoop resumes partitions and watches for
+// stuck inputs; one checks the start. The group's callbacks come from the client's goroutine.
+//
+// Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time), commitMu (one commit in flight), flowMu,
+// partsMu, partition.mu. The client's own locks are never held when ours are taken, except the gate that keeps polls out of callbacks.
+type Consumer struct {
+	cfg     Config
+	log     *slog.Logger
+	maxPoll int
+	base    time.Time // of the monotonic nanoseconds in run.at
+	dials   dialLog
+
+	phaseMu  sync.Mutex
+	phase    phase
+	cancel   context.CancelCauseFunc
+	finished chan struct{}
+	result   error
+	closing  atomic.Bool
+	runCtx   atomic.Pointer[context.Context]
+
+	client     atomic.Pointer[kgo.Client]
+	membership atomic.Pointer[Membership]
+
+	partsMu sync.RWMutex
+	parts   map[string]map[int32]*partition
+
+	hookMu   sync.Mutex
+	commitMu sync.Mutex
+	flowMu   sync.Mutex
+
+	commitKick chan struct{}
+	flowKick   chan struct{}
+	doneSince  atomic.Int64
+	wg         sync.WaitGroup
+
+	troubles troubles
+	topics   map[string]int          // partitions of each topic when it was first seen; under hookMu
+	onHalted func(*HaltError)        // of the iterators; set before Run
+	metadata func(*partition) string // of a commit: the seam for the done-set; under partition.mu
 }
 
-// Consumer reads one group.
-type Consumer struct{}
+type phase int
 
-// Config (skeleton: see the contract).
-type Config struct{}
+const (
+	phaseNew phase = iota
+	phaseRunning
+	phaseEnded
+)
 
-// New checks the configuration; it does not connect.
-func New(cfg Config) (*Consumer, error) { panic("skeleton") }
+var errClosing = errors.New("consumer: Close was called")
+
+// epochs numbers the assignment epochs of this process.
+var epochs atomic.Uint64
+
+// New checks the configuration; it does not connect. Errors are *ConfigError and *OptionError.
+func New(cfg Config) (*Consumer, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.adopt(); err != nil {
+		return nil, err
+	}
+	return &Consumer{
+		cfg:        cfg,
+		log:        cfg.Logger.With("group", cfg.Group),
+		maxPoll:    min(max(cfg.MaxRecords/8, 1), 8192),
+		base:       time.Now(),
+		finished:   make(chan struct{}),
+		parts:      map[string]map[int32]*partition{},
+		topics:     map[string]int{},
+		commitKick: make(chan struct{}, 1),
+		flowKick:   make(chan struct{}, 1),
+		metadata:   func(*partition) string { return "" },
+	}, nil
+}
 
 // Run joins the group and hands batches to deliver, from the poll goroutine, until ctx ends or the consumer stops by itself; then it
-// drains, commits, leaves the group and returns. deliver must not block for long: memory is bounded by the budget, not by it.
-func (c *Consumer) Run(ctx context.Context, deliver func(*Batch)) error { panic("skeleton") }
+// drains, commits, leaves the group and returns. deliver must not block for long: memory is bounded by the budget, not by it, and
+// rebalances wait for it (a slow one is logged).
+//
+// It returns nil after a clean stop, an *AbandonedError when the drain deadline passed, or why it stopped: *StartError, *GroupError,
+// *StuckError. A partition that halts does not stop it: see Config.OnHalt.
+func (c *Consumer) Run(ctx context.Context, deliver func(*Batch)) error {
+	ctx, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.run(ctx, deliver)
+	c.phaseMu.Lock()
+	c.phase, c.result = phaseEnded, err
+	c.phaseMu.Unlock()
+	close(c.finished)
+	return err
+}
 
-// Messages runs the consumer and yields its inputs one by one.
-func (c *Consumer) Messages(ctx context.Context) iter.Seq2[*Message, error] { panic("skeleton") }
+func (c *Consumer) begin(ctx context.Context) (context.Context, error) {
+	c.phaseMu.Lock()
+	defer c.phaseMu.Unlock()
+	switch {
+	case c.phase != phaseNew:
+		return nil, ErrAlreadyRun
+	case c.closing.Load():
+		return nil, ErrClosed
+	}
+	c.phase = phaseRunning
+	ctx, c.cancel = context.WithCancelCause(ctx)
+	c.runCtx.Store(&ctx)
+	return ctx, nil
+}
 
-// Batches runs the consumer and yields its inputs in batches.
-func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] { panic("skeleton") }
+func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
+	cl, err := kgo.NewClient(c.clientOptions()...)
+	if err != nil {
+		c.cancel(err)
+		return err
+	}
+	if err := refuseValues(cl, c.cfg.AllowEager); err != nil { // again, with the user's own context in place
+		cl.Close()
+		return err
+	}
+	c.client.Store(cl)
+	loops, stopLoops := context.WithCancel(context.Background())
+	c.wg.Go(func() { c.commitLoop(loops) })
+	c.wg.Go(func() { c.careLoop(loops) })
+	c.wg.Go(func() { c.checkStart(ctx) })
 
-// Check tells whether the consumer works now: nil, or what is wrong and what to do.
-func (c *Consumer) Check(ctx context.Context) error { panic("skeleton") }
+	c.poll(ctx, cl, deliver)
+	cause := context.Cause(ctx)
+	abandoned := c.shutdown(cl)
+	stopLoops()
+	c.leave(cl)
+	c.wg.Wait()
+	if isOwnStop(cause) {
+		return errors.Join(cause, abandoned)
+	}
+	return abandoned
+}
 
-// Close ends Run and waits for it.
-func (c *Consumer) Close() error { panic("skeleton") }
+// isOwnStop tells a reason of the consumer itself from the end of the caller's context and from Close.
+func isOwnStop(cause error) bool {
+	switch cause.(type) {
+	case *StartError, *GroupError, *StuckError:
+		return true
+	}
+	return errors.Is(cause, kgo.ErrClientClosed)
+}
+
+// stop ends Run for a reason of its own.
+func (c *Consumer) stop(err error) {
+	c.troubles.fatal(err)
+	c.cancel(err)
+}
+
+// stopping tells that Run is about to end: from then on Start is false, and the end of a context is no outcome.
+func (c *Consumer) stopping() bool {
+	if c.closing.Load() {
+		return true
+	}
+	ctx := c.runCtx.Load()
+	return ctx != nil && (*ctx).Err() != nil
+}
+
+// shutdown is the revoke of everything.
+func (c *Consumer) shutdown(cl *kgo.Client) error {
+	c.closing.Store(true)
+	cl.AllowRebalance()
+	for _, p := range c.held() {
+		p.stopped.Store(true) // at once for all, before waiting for a rebalance step that may run
+	}
+	c.hookMu.Lock()
+	defer c.hookMu.Unlock()
+	return c.letGo(c.held(), ErrShutdown)
+}
+
+// leave leaves the group (a static member stays, for its successor) and closes the client.
+func (c *Consumer) leave(cl *kgo.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := cl.LeaveGroupContext(ctx); err != nil {
+		c.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", c.cfg.SessionTimeout)
+	}
+	cl.CloseAllowingRebalance()
+}
+
+const leaveTimeout = 5 * time.Second
+
+// Close ends Run and waits for it, and returns what Run did. Before Run it makes Run return ErrClosed. It may be called twice, from
+// anywhere but deliver and the hooks.
+func (c *Consumer) Close() error {
+	c.phaseMu.Lock()
+	c.closing.Store(true)
+	phase := c.phase
+	if phase == phaseRunning {
+		c.cancel(errClosing)
+	}
+	c.phaseMu.Unlock()
+	if phase == phaseNew {
+		return nil
+	}
+	<-c.finished
+	return c.result
+}
+
+// Client returns the Kafka client, for requests of your own: nil before Run. Do not poll, commit or close it.
+func (c *Consumer) Client() *kgo.Client { return c.client.Load() }
+
+// Halt is m.Done(err): the input's partition halts with it.
+func (c *Consumer) Halt(m *Message, err error) { m.Done(err) }
+
+func (c *Consumer) now() int64 { return int64(time.Since(c.base)) }
+
+// held lists the partitions that this member holds now.
+func (c *Consumer) held() []*partition {
+	c.partsMu.RLock()
+	defer c.partsMu.RUnlock()
+	var all []*partition
+	for _, ps := range c.parts {
+		for _, p := range ps {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (c *Consumer) lookup(topic string, partition int32) *partition {
+	c.partsMu.RLock()
+	defer c.partsMu.RUnlock()
+	return c.parts[topic][partition]
+}
+
+func (c *Consumer) wakeFlow() { wake(c.flowKick) }
+
+func (c *Consumer) countDone() {
+	if c.doneSince.Add(1) == int64(c.cfg.CommitAfter) {
+		wake(c.commitKick)
+	}
+}
+
+func wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

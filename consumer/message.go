@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -20,8 +21,8 @@ type Assignment struct {
 	part *partition
 }
 
-// Context is what handlers of this partition run under. It ends with cause ErrRevoked, ErrLost or ErrShutdown.
-func (a *Assignment) Context() context.Context { return a.part.ctx }
+// Context is what handlers of this partition run under. It ends with cause [ErrRevoked], [ErrLost], [ErrShutdown] or a [*StuckError].
+func (a *Assignment) Context() context.Context { return *a.part.ctx.Load() }
 
 // Membership is the group membership that assignments are held under.
 type Membership struct {
@@ -31,13 +32,22 @@ type Membership struct {
 	InstanceID string
 }
 
-// Message is one input. The first [Message.Done] wins; it may come from any goroutine.
+// Message is one input. The first [Message.Done] wins; it may come from any goroutine. A copy stands for the same input.
 type Message struct {
 	*kgo.Record
 
-	part  *partition
+	run   *run
 	index uint64
+	state uint32 // of the original in run.Messages; see started …; atomic
 }
+
+// Bits of Message.state.
+const (
+	started uint32 = 1 << iota // a handler took it
+	done                       // Done(nil) won; set under the partition's lock
+	failed                     // Done(err) won; set under the partition's lock
+	awaited                    // the drain that runs waits for it; set under the partition's lock
+)
 
 // Batch is a run of inputs of one partition in fetch order.
 type Batch struct {
@@ -45,20 +55,86 @@ type Batch struct {
 	Messages []Message
 }
 
+// run is a batch with its share of the memory budget, which comes free when all of its inputs are done: that is when its memory does.
+type run struct {
+	Batch
+	part  *partition
+	first uint64 // index of Messages[0]; the others follow without gaps
+	left  int    // inputs that are not done; under the partition's lock
+	bytes int64
+	at    int64 // when it was handed out, as the consumer's monotonic nanoseconds
+}
+
 // Index is the input's position in fetch order within its assignment epoch: 0, 1, 2 … without gaps.
 func (m *Message) Index() uint64 { return m.index }
 
 // Assignment returns the stay of the partition that the input was fetched in.
-func (m *Message) Assignment() *Assignment { return m.part.assignment }
+func (m *Message) Assignment() *Assignment { return m.run.Assignment }
+
+// Context is the context of the input's assignment.
+func (m *Message) Context() context.Context { return m.run.Assignment.Context() }
+
+// original finds the message whose state counts, from a copy too.
+func (m *Message) original() *Message { return &m.run.Messages[m.index-m.run.first] }
 
 // Start tells that a handler takes the input now. False: its partition was revoked, lost or halted meanwhile, and the input must be dropped.
 // Inputs that were not started are not waited for when the partition is revoked. [Consumer.Messages] and [Consumer.Batches] call it themselves.
-func (m *Message) Start() bool { panic("skeleton") }
+func (m *Message) Start() bool {
+	m = m.original()
+	p := m.run.part
+	if p.stopped.Load() {
+		return false
+	}
+	if !atomic.CompareAndSwapUint32(&m.state, 0, started) {
+		return atomic.LoadUint32(&m.state)&(done|failed) == 0
+	}
+	// The drain sets stopped and then counts the started ones. Whoever started before that store is seen here or by the count, or by both:
+	// without the second look, a start between the first look and the count would run on after the commit.
+	if p.stopped.Load() {
+		p.unstart(m)
+		return false
+	}
+	return true
+}
 
 // Done ends the input. With nil it is done: all that was made from it is durable, its offset may be committed. With an error it is not:
 // its partition halts, nothing after it is committed, and the error is shown by State and Check and yielded once by the iterators.
 // The first call wins; further calls, and calls after the partition was revoked, change nothing.
-func (m *Message) Done(err error) { panic("skeleton") }
+//
+// An error that only says that the context ended, given while the consumer stops or the partition leaves, is no outcome and halts nothing.
+func (m *Message) Done(err error) {
+	m = m.original()
+	if err != nil {
+		m.run.part.fail(m, err)
+		return
+	}
+	p := m.run.part
+	p.mu.Lock()
+	p.finish(m)
+	p.mu.Unlock()
+}
 
 // DoneAll is Done(nil) for many inputs, of any partitions: runs of the same partition cost one lock.
-func DoneAll(ms []*Message) { panic("skeleton") }
+func DoneAll(ms []*Message) {
+	for i := 0; i < len(ms); {
+		p := ms[i].run.part
+		p.mu.Lock()
+		for ; i < len(ms) && ms[i].run.part == p; i++ {
+			p.finish(ms[i].original())
+		}
+		p.mu.Unlock()
+	}
+}
+
+// DoneAll is Done(nil) for every input of the batch.
+func (b *Batch) DoneAll() {
+	if len(b.Messages) == 0 {
+		return
+	}
+	p := b.Messages[0].run.part
+	p.mu.Lock()
+	for i := range b.Messages {
+		p.finish(b.Messages[i].original())
+	}
+	p.mu.Unlock()
+}

@@ -1,0 +1,116 @@
+package consumer
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	careEvery     = time.Second
+	stuckGrace    = 30 * time.Second // at most; never longer than HandlerTimeout
+	stalledAfter  = time.Minute      // a mark that waits for so long is worth a warning
+	stalledRepeat = time.Minute
+)
+
+// stuckState is the watchdog's memory of a partition, under its lock.
+type stuckState struct {
+	index     uint64 // the oldest started input at the last look
+	since     int64  // when it was first seen so
+	known     bool
+	cancelled bool // its context was ended for this index
+	warned    int64
+}
+
+// careLoop resumes partitions that gave memory back, and looks after inputs that are not done.
+func (c *Consumer) careLoop(ctx context.Context) {
+	every := careEvery
+	if t := c.cfg.HandlerTimeout; t > 0 {
+		every = max(min(every, t/8), time.Millisecond)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.flowKick:
+			c.balanceFlow()
+		case <-tick.C:
+			for _, p := range c.held() {
+				c.watch(p)
+			}
+		}
+	}
+}
+
+// watch looks at the oldest input of a partition that is not done. A younger one that hangs becomes the oldest in time.
+func (c *Consumer) watch(p *partition) {
+	now := c.now()
+	p.mu.Lock()
+	m := p.oldest()
+	if m == nil || p.fenced {
+		p.stuck.known = false
+		p.mu.Unlock()
+		return
+	}
+	p.warnStalled(m, now)
+	state := atomic.LoadUint32(&m.state)
+	if c.cfg.HandlerTimeout <= 0 || state&started == 0 || state&failed != 0 {
+		p.stuck.known = false
+		p.mu.Unlock()
+		return
+	}
+	s := &p.stuck
+	if !s.known || s.index != m.index {
+		s.known, s.index, s.since = true, m.index, now
+	}
+	running := time.Duration(now - s.since)
+	err := &StuckError{Topic: p.assignment.Topic, Partition: p.assignment.Partition, Offset: m.Offset, Running: time.Duration(now - m.run.at)}
+	cancelNow := running >= c.cfg.HandlerTimeout && !s.cancelled
+	if cancelNow {
+		s.cancelled = true
+	}
+	giveUp := s.cancelled && running >= c.cfg.HandlerTimeout+min(c.cfg.HandlerTimeout, stuckGrace)
+	p.mu.Unlock()
+	if cancelNow {
+		c.log.Error("handler timeout: its context is cancelled", "topic", err.Topic, "partition", err.Partition, "offset", err.Offset, "running", running)
+		p.end(err)
+	}
+	if giveUp {
+		c.stop(err)
+	}
+}
+
+// warnStalled says now and then that a mark waits, and for which input. p.mu is held.
+func (p *partition) warnStalled(m *Message, now int64) {
+	if now-m.run.at < int64(stalledAfter) || p.stuck.warned != 0 && now-p.stuck.warned < int64(stalledRepeat) || p.halted != nil {
+		return
+	}
+	p.stuck.warned = now
+	p.c.log.Warn("nothing is committed beyond an input that is not done", "topic", p.assignment.Topic, "partition", p.assignment.Partition,
+		"offset", m.Offset, "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(&m.state)&started != 0,
+		"done_above", p.tracker.DoneAbove())
+}
+
+// recover gives the partition a living context again: the input that its context was cancelled for got done after all. p.mu is held.
+func (p *partition) recover(index uint64) {
+	if index == p.stuck.index && !p.draining {
+		p.stuck.cancelled = false
+		p.renewContext()
+	}
+}
+
+// oldest finds the first input that is not done, under mu: nil when there is none.
+func (p *partition) oldest() *Message {
+	_, index, ok := p.tracker.Oldest()
+	if !ok {
+		return nil
+	}
+	for _, r := range p.runs {
+		if r != nil && index >= r.first && index < r.first+uint64(len(r.Messages)) {
+			return &r.Messages[index-r.first]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package consumer
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/budget"
+)
+
+// Position says where to read a partition from: Earliest, Latest, StartAt(t), and for OnOutOfRange also Halt.
+type Position int64
+
+// Positions. The zero Position means the field's default.
+const (
+	Earliest Position = 1 + iota
+	Latest
+	// Halt stops the partition with a *HaltError that names the range lost.
+	Halt
+
+	firstTime Position = 1000
+)
+
+// Start is where a partition begins for which the group has no committed offset.
+type Start = Position
+
+// OutOfRange is what happens when the next offset is not in the log any more.
+type OutOfRange = Position
+
+// StartAt begins with the first input at or after t, by the broker's timestamp index.
+func StartAt(t time.Time) Start { return max(firstTime, Position(t.UnixMilli())) }
+
+func (p Position) String() string {
+	switch p {
+	case 0:
+		return "default"
+	case Earliest:
+		return "earliest"
+	case Latest:
+		return "latest"
+	case Halt:
+		return "halt"
+	}
+	if p >= firstTime {
+		return time.UnixMilli(int64(p)).UTC().Format(time.RFC3339Nano)
+	}
+	return "Position(" + strconv.FormatInt(int64(p), 10) + ")"
+}
+
+// Defaults of Config.
+const (
+	DefaultCommitEvery       = time.Second
+	DefaultDrainTimeout      = 10 * time.Second
+	DefaultSessionTimeout    = 45 * time.Second
+	DefaultRebalanceTimeout  = 60 * time.Second
+	DefaultHeartbeatInterval = 500 * time.Millisecond
+	DefaultMaxRecords        = 100_000
+	DefaultHandlerTimeout    = 5 * time.Minute
+	DefaultStartTimeout      = time.Minute
+	// DefaultFetchMaxWait is how long a broker holds an empty fetch. It also bounds how long a resumed partition waits behind one.
+	DefaultFetchMaxWait = 500 * time.Millisecond
+)
+
+// Config of a consumer. Zero fields mean the documented defaults.
+type Config struct {
+	// Brokers are the seed brokers, host:port.
+	Brokers []string
+	// Group is the consumer group.
+	Group string
+	// Topics to read, or Regex: a regular expression over topic names (Go syntax, not anchored). Exactly one of them.
+	Topics []string
+	Regex  string
+	// Options are your own client options (TLS, SASL, dialer, client id …). Those that would break a promise are refused by name.
+	// SeedBrokers, ConsumerGroup, ConsumeTopics, ConsumeRegex and InstanceID in them stand in for the fields above, so the options of an
+	// existing kgo.NewClient can be given as they are.
+	Options []kgo.Opt
+	// InstanceID makes a static member: its partitions wait for its return for SessionTimeout, and closing does not leave the group.
+	InstanceID string
+	// AllowEager permits balancers that are not cooperative (Options with kgo.Balancers): every rebalance then drains all partitions.
+	AllowEager bool
+
+	// Start is where partitions begin for which the group has no committed offset: Earliest (default), Latest, StartAt(t). The position is
+	// committed at once, so that it does not depend on when the first input is done. With Latest, a partition that is added to
+	// a topic while this consumer runs is read from its first offset.
+	Start Start
+	// OnOutOfRange is what happens when the offset to read next is not in the log (retention, truncation): Halt (default), Earliest or Latest.
+	OnOutOfRange OutOfRange
+	// ReadCommitted hides the records of open and aborted transactions.
+	ReadCommitted bool
+
+	// CommitEvery is the longest time that a done input stays uncommitted in normal operation. Default 1 s.
+	CommitEvery time.Duration
+	// CommitAfter also commits after so many inputs were done. 0: off.
+	CommitAfter int
+	// DrainTimeout is how long started inputs are waited for when their partition is revoked, or at shutdown. Default 10 s (or half of
+	// RebalanceTimeout when that is shorter). It must be below RebalanceTimeout.
+	DrainTimeout time.Duration
+	// SessionTimeout 45 s, RebalanceTimeout 60 s, HeartbeatInterval 500 ms: a member that leaves is replaced after two heartbeats.
+	SessionTimeout, RebalanceTimeout, HeartbeatInterval time.Duration
+
+	// MaxBytes and MaxRecords bound everything that was fetched and is not done. Defaults: budget.DefaultBytes (a quarter of the cgroup
+	// limit or GOMEMLIMIT, 8 to 256 MiB, 64 MiB without a limit) and 100,000. Bytes are decompressed keys, values and headers
+	// plus 256 for each record; they come free when all of a batch is done, which is when its memory does.
+	//
+	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records, at most 8,192), and beside it the client's own
+	// fetch buffer: at most 16 responses of MaxBytes/32 compressed bytes (128 KiB to 8 MiB each), each partition's
+	// share in them at least one batch however large it is. A batch that inflates beyond the larger of MaxBytes and 64 MiB halts its partition. A record larger than
+	// all that is left passes alone. Half of the budget is divided among the partitions held, the other half goes to
+	// whoever needs it: a slow partition is paused, the others read on.
+	MaxBytes   int64
+	MaxRecords int
+
+	// HandlerTimeout is how long an input may be started and not done. Then its partition's context is cancelled with a *StuckError; when
+	// that is ignored for as long again (at most 30 s), the consumer stops with it. Default 5 min; negative: off.
+	HandlerTimeout time.Duration
+	// StartTimeout is how long Run waits at its start for brokers that do not answer and topics that do not exist (it warns
+	// meanwhile) before it returns a *StartError. Default 1 min; negative: for ever. Later outages are always waited out.
+	StartTimeout time.Duration
+
+	// Hooks are called at the points of a rebalance.
+	Hooks Hooks
+	// OnHalt is called once for each partition that halts, from an unspecified goroutine; it must not block.
+	OnHalt func(*HaltError)
+	// Logger, default slog.Default().
+	Logger *slog.Logger
+}
+
+func (cfg Config) withDefaults() Config {
+	def(&cfg.Start, Earliest)
+	def(&cfg.OnOutOfRange, Halt)
+	def(&cfg.CommitEvery, DefaultCommitEvery)
+	def(&cfg.MaxRecords, DefaultMaxRecords)
+	def(&cfg.HandlerTimeout, DefaultHandlerTimeout)
+	def(&cfg.StartTimeout, DefaultStartTimeout)
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = budget.DefaultBytes()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return cfg
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate checks the fields that do not depend on Options.
+func (cfg Config) validate() error {
+	bad := func(field string, value any, remedy string) error {
+		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: remedy}
+	}
+	switch {
+	case cfg.Regex != "" && len(cfg.Topics) > 0:
+		return bad("Regex", strconv.Quote(cfg.Regex), "Topics is set too; set one of them")
+	case cfg.Start != Earliest && cfg.Start != Latest && cfg.Start < firstTime:
+		return bad("Start", cfg.Start, "use Earliest, Latest or StartAt(time)")
+	case cfg.OnOutOfRange != Halt && cfg.OnOutOfRange != Earliest && cfg.OnOutOfRange != Latest:
+		return bad("OnOutOfRange", cfg.OnOutOfRange, "use Halt, Earliest or Latest")
+	case cfg.CommitEvery < time.Millisecond:
+		return bad("CommitEvery", cfg.CommitEvery, "at least 1ms; leave it 0 for 1s")
+	case cfg.CommitAfter < 0:
+		return bad("CommitAfter", cfg.CommitAfter, "a number of inputs, or 0 to commit by time alone")
+	case cfg.MaxBytes < 0:
+		return bad("MaxBytes", cfg.MaxBytes, "a number of bytes; leave it 0 for a share of the memory limit")
+	case cfg.MaxRecords < 1:
+		return bad("MaxRecords", cfg.MaxRecords, "at least 1; leave it 0 for 100000")
+	}
+	for field, d := range map[string]time.Duration{
+		"DrainTimeout": cfg.DrainTimeout, "SessionTimeout": cfg.SessionTimeout,
+		"RebalanceTimeout": cfg.RebalanceTimeout, "HeartbeatInterval": cfg.HeartbeatInterval,
+	} {
+		if d < 0 {
+			return bad(field, d, "a positive duration; leave it 0 for the default")
+		}
+	}
+	return nil
+}

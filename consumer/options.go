@@ -1,0 +1,323 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const nextGenContextKey = "opt_in_kafka_next_gen_balancer_beta" // how kgo is asked for KIP-848 groups
+
+const commitsAreOurs = "commits are Ackmark's: only ack marks are committed, when the outputs are acknowledged"
+
+// refused says why an option would break a promise, and what to do instead.
+var refused = map[string][2]string{
+	"AutoCommitMarks":             {commitsAreOurs, "drop it: Message.Done marks"},
+	"AutoCommitInterval":          {commitsAreOurs, "set Config.CommitEvery"},
+	"GreedyAutoCommit":            {"it commits what was only polled, which loses inputs", "drop it"},
+	"AutoCommitCallback":          {commitsAreOurs, "drop it: see Consumer.State and the log"},
+	"OnPartitionsAssigned":        {"the consumer's own callback keeps the assignment epochs", "use Config.Hooks.Assigned"},
+	"OnPartitionsRevoked":         {"the consumer's own callback drains and commits", "use Config.Hooks.Revoking"},
+	"OnPartitionsLost":            {"the consumer's own callback fences what was lost", "use Config.Hooks.Lost"},
+	"OnPartitionsCallbackBlocked": {"the poll loop never blocks rebalances", "drop it"},
+	"AdjustFetchOffsetsFn":        {"moved fetch positions would make the ack mark lie", "use Config.Start, or reset the group's offsets with a tool"},
+	"OnOffsetsFetched":            {"the consumer reads the group's offsets itself", "use Config.Hooks.Assigned"},
+	"ConsumePartitions":           {"partitions are held through the group", "set Config.Group and Config.Topics"},
+	"ConsumeStartOffset":          {"where to start is the consumer's", "set Config.Start"},
+	"ConsumeResetOffset":          {"it would skip lost ranges silently", "set Config.Start and Config.OnOutOfRange"},
+	"ShareGroup":                  {"share groups have no offsets to commit", "use a consumer group"},
+	"ShareMaxRecords":             {"share groups have no offsets to commit", "drop it"},
+	"ShareMaxRecordsStrict":       {"share groups have no offsets to commit", "drop it"},
+	"ShareAckCallback":            {"share groups have no offsets to commit", "drop it"},
+	"ServerSideBalancer":          {"next-generation groups (KIP-848) are not supported yet", "drop it: classic cooperative-sticky groups are used"},
+	"GroupProtocol":               {"the group protocol is the consumer's", "drop it"},
+	"TransactionalID":             {"this client only reads", "give it to the producer"},
+	"ConsumePreferringLagFn":      {"it starves partitions that the memory budget lets read", "drop it"},
+	"WithPools":                   {"pooled records could be used again before they are done", "drop it"},
+	"KeepRetryableFetchErrors":    {"retryable errors are retried, not shown", "drop it"},
+}
+
+var reOptionName = regexp.MustCompile(`\.([A-Z]\w*)\.func\d+$`)
+
+// optionName tells which kgo function made an option: every option of kgo is a closure of the function with its name, also
+// when the compiler inlined that function. It is the only way to see callbacks, because a client wraps them, and hooks, before any client is built.
+func optionName(o kgo.Opt) string {
+	v := reflect.ValueOf(o)
+	if v.Kind() != reflect.Struct || v.NumField() == 0 || v.Field(0).Kind() != reflect.Func {
+		return ""
+	}
+	fn := runtime.FuncForPC(v.Field(0).Pointer())
+	if fn == nil {
+		return ""
+	}
+	if m := reOptionName.FindStringSubmatch(fn.Name()); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// adopt checks the user's options and takes from them what Config leaves open.
+func (cfg *Config) adopt() error {
+	var quiet []kgo.Opt // without hooks: hooks may register themselves when a client is made, and must see the real one only
+	set := map[string]bool{}
+	for _, o := range cfg.Options {
+		name := optionName(o)
+		set[name] = true
+		if why, bad := refused[name]; bad {
+			return &OptionError{Option: name, Reason: why[0], Remedy: why[1]}
+		}
+		if name != "WithHooks" {
+			quiet = append(quiet, o)
+		}
+	}
+	probe, err := newProbe(quiet, set["ConsumerGroup"])
+	if err != nil {
+		return fmt.Errorf("consumer: Config.Options: %w", err)
+	}
+	defer probe.Close()
+	if err := refuseValues(probe, cfg.AllowEager); err != nil {
+		return err
+	}
+	return cfg.merge(probe, set)
+}
+
+// newProbe builds a client to read option values from. Its context has ended before it starts, so it never dials.
+func newProbe(opts []kgo.Opt, hasGroup bool) (*kgo.Client, error) {
+	dead, cancel := context.WithCancel(context.Background())
+	cancel()
+	all := slices.Clone(opts)
+	if !hasGroup {
+		all = append(all, kgo.ConsumerGroup("probe"))
+	}
+	return kgo.NewClient(append(all, kgo.WithContext(dead))...)
+}
+
+// refuseValues is the second net, for options whose name could not be seen: it reads what they set.
+func refuseValues(cl *kgo.Client, allowEager bool) error {
+	refuse := func(name string) error {
+		return &OptionError{Option: name, Reason: refused[name][0], Remedy: refused[name][1]}
+	}
+	for name, fn := range map[string]any{
+		"AutoCommitMarks": kgo.AutoCommitMarks, "GreedyAutoCommit": kgo.GreedyAutoCommit, "ServerSideBalancer": kgo.ServerSideBalancer,
+	} {
+		if on, _ := cl.OptValue(fn).(bool); on {
+			return refuse(name)
+		}
+	}
+	if d, _ := cl.OptValue(kgo.AutoCommitInterval).(time.Duration); d != 5*time.Second {
+		return refuse("AutoCommitInterval")
+	}
+	if g, _ := cl.OptValue(kgo.ShareGroup).(string); g != "" {
+		return refuse("ShareGroup")
+	}
+	if id := cl.OptValues(kgo.TransactionalID); len(id) == 2 && id[1] == true {
+		return refuse("TransactionalID")
+	}
+	if ctx, _ := cl.OptValue(kgo.WithContext).(context.Context); ctx != nil && ctx.Value(nextGenContextKey) != nil {
+		return &OptionError{
+			Option: "WithContext", Reason: "its value " + nextGenContextKey + " asks for next-generation groups (KIP-848), which are not supported yet",
+			Remedy: "drop the value",
+		}
+	}
+	balancers, _ := cl.OptValue(kgo.Balancers).([]kgo.GroupBalancer)
+	for _, b := range balancers {
+		if !b.IsCooperative() && !allowEager {
+			return &OptionError{
+				Option: "Balancers", Reason: fmt.Sprintf("%q is eager: every rebalance would stop and drain all partitions", b.ProtocolName()),
+				Remedy: "use kgo.CooperativeStickyBalancer(), or set Config.AllowEager if other members of the group need it",
+			}
+		}
+	}
+	return nil
+}
+
+// merge takes brokers, group, topics and timeouts from the options where Config leaves them open, and refuses contradictions.
+func (cfg *Config) merge(probe *kgo.Client, set map[string]bool) error {
+	contradiction := func(field string, value any, option string) error {
+		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: "Config.Options has another kgo." + option + "; give it once"}
+	}
+	if set["SeedBrokers"] {
+		brokers, _ := probe.OptValue(kgo.SeedBrokers).([]string)
+		if len(cfg.Brokers) > 0 && !slices.Equal(cfg.Brokers, brokers) {
+			return contradiction("Brokers", cfg.Brokers, "SeedBrokers")
+		}
+		cfg.Brokers = brokers
+	}
+	if set["ConsumerGroup"] {
+		group, _ := probe.OptValue(kgo.ConsumerGroup).(string)
+		if cfg.Group != "" && cfg.Group != group {
+			return contradiction("Group", cfg.Group, "ConsumerGroup")
+		}
+		cfg.Group = group
+	}
+	if err := cfg.mergeTopics(probe, contradiction); err != nil {
+		return err
+	}
+	if id := probe.OptValues(kgo.InstanceID); len(id) == 2 && id[1] == true {
+		instance, _ := id[0].(string)
+		if cfg.InstanceID != "" && cfg.InstanceID != instance {
+			return contradiction("InstanceID", cfg.InstanceID, "InstanceID")
+		}
+		cfg.InstanceID = instance
+	}
+	cfg.mergeTimeouts(probe, set)
+	return cfg.complete()
+}
+
+func (cfg *Config) mergeTopics(probe *kgo.Client, contradiction func(string, any, string) error) error {
+	topics := optTopics(probe)
+	regex, _ := probe.OptValue(kgo.ConsumeRegex).(bool)
+	if len(topics) == 0 {
+		if regex && len(cfg.Topics) > 0 {
+			cfg.Regex, cfg.Topics = strings.Join(cfg.Topics, "|"), nil
+		}
+		return nil
+	}
+	if regex {
+		all := strings.Join(topics, "|")
+		if len(cfg.Topics) > 0 || cfg.Regex != "" && cfg.Regex != all {
+			return contradiction("Topics", cfg.Topics, "ConsumeTopics")
+		}
+		cfg.Regex = all
+		return nil
+	}
+	if cfg.Regex != "" || len(cfg.Topics) > 0 && !slices.Equal(slices.Sorted(slices.Values(cfg.Topics)), topics) {
+		return contradiction("Topics", cfg.Topics, "ConsumeTopics")
+	}
+	cfg.Topics = topics
+	return nil
+}
+
+// optTopics reads the topics of ConsumeTopics, which kgo keeps as the keys of a map.
+func optTopics(cl *kgo.Client) []string {
+	v := reflect.ValueOf(cl.OptValue(kgo.ConsumeTopics))
+	if v.Kind() != reflect.Map {
+		return nil
+	}
+	var topics []string
+	for _, k := range v.MapKeys() {
+		topics = append(topics, k.String())
+	}
+	slices.Sort(topics)
+	return topics
+}
+
+// mergeTimeouts: a field of Config wins over an option, an option over the default.
+func (cfg *Config) mergeTimeouts(probe *kgo.Client, set map[string]bool) {
+	for _, t := range []struct {
+		field  *time.Duration
+		option string
+		fn     any
+		def    time.Duration
+	}{
+		{&cfg.SessionTimeout, "SessionTimeout", kgo.SessionTimeout, DefaultSessionTimeout},
+		{&cfg.RebalanceTimeout, "RebalanceTimeout", kgo.RebalanceTimeout, DefaultRebalanceTimeout},
+		{&cfg.HeartbeatInterval, "HeartbeatInterval", kgo.HeartbeatInterval, DefaultHeartbeatInterval},
+	} {
+		if set[t.option] {
+			d, _ := probe.OptValue(t.fn).(time.Duration)
+			def(t.field, d)
+		}
+		def(t.field, t.def)
+	}
+	def(&cfg.DrainTimeout, min(DefaultDrainTimeout, cfg.RebalanceTimeout/2))
+}
+
+// complete checks what must be there once the options are merged.
+func (cfg *Config) complete() error {
+	switch {
+	case len(cfg.Brokers) == 0:
+		return &ConfigError{Field: "Brokers", Remedy: "the host:port of at least one broker"}
+	case cfg.Group == "":
+		return &ConfigError{Field: "Group", Remedy: "the name of the consumer group"}
+	case len(cfg.Topics) == 0 && cfg.Regex == "":
+		return &ConfigError{Field: "Topics", Remedy: "the topics to read, or a regular expression in Config.Regex"}
+	case cfg.DrainTimeout >= cfg.RebalanceTimeout:
+		return &ConfigError{
+			Field: "DrainTimeout", Value: cfg.DrainTimeout.String(),
+			Remedy: fmt.Sprintf("it must be below the RebalanceTimeout of %s, or the group goes on without the last commit", cfg.RebalanceTimeout),
+		}
+	case cfg.HeartbeatInterval >= cfg.SessionTimeout:
+		return &ConfigError{
+			Field: "HeartbeatInterval", Value: cfg.HeartbeatInterval.String(),
+			Remedy: fmt.Sprintf("it must be below the SessionTimeout of %s (a third or less)", cfg.SessionTimeout),
+		}
+	}
+	if _, err := regexp.Compile(cfg.Regex); err != nil {
+		return &ConfigError{Field: "Regex", Value: fmt.Sprintf("%q", cfg.Regex), Remedy: err.Error()}
+	}
+	return nil
+}
+
+// Bounds of the client's own fetch buffer, see Config.MaxBytes.
+const (
+	maxConcurrentFetches = 16
+	minFetchBytes        = 128 << 10
+	maxFetchBytes        = 8 << 20
+	minDecompressBytes   = 64 << 20
+)
+
+func (cfg *Config) fetchMaxBytes() int32 {
+	return int32(min(max(cfg.MaxBytes/32, minFetchBytes), maxFetchBytes))
+}
+
+// clientOptions: first defaults that the user's options override, then the user's, then what the promises rest on.
+func (c *Consumer) clientOptions() []kgo.Opt {
+	cfg := &c.cfg
+	fetch := cfg.fetchMaxBytes()
+	opts := []kgo.Opt{
+		kgo.WithLogger(clientLogger{c.log}),
+		kgo.FetchMaxWait(DefaultFetchMaxWait),
+		kgo.FetchMaxBytes(fetch),
+		kgo.FetchMaxPartitionBytes(min(1<<20, fetch)),
+		kgo.MaxConcurrentFetches(maxConcurrentFetches),
+		kgo.MaxDecompressBatchBytes(int(min(max(cfg.MaxBytes, minDecompressBytes), 1<<30))),
+	}
+	opts = append(opts, cfg.Options...)
+	opts = append(opts,
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.ConsumerGroup(cfg.Group),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
+		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.KeepControlRecords(), // never handed out: they move the tracker, so that marks cross transaction markers
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(cfg.resetOffset()),
+		kgo.OnPartitionsAssigned(c.onAssigned),
+		kgo.OnPartitionsRevoked(c.onRevoked),
+		kgo.OnPartitionsLost(c.onLost),
+		kgo.AdjustFetchOffsetsFn(c.onOffsets),
+		kgo.WithHooks(&c.dials),
+	)
+	if cfg.Regex != "" {
+		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(cfg.Regex))
+	} else {
+		opts = append(opts, kgo.ConsumeTopics(cfg.Topics...))
+	}
+	if cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+	}
+	if cfg.ReadCommitted {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	return opts
+}
+
+func (cfg *Config) resetOffset() kgo.Offset {
+	switch cfg.OnOutOfRange {
+	case Earliest:
+		return kgo.NewOffset().AtStart()
+	case Latest:
+		return kgo.NewOffset().AtEnd()
+	}
+	return kgo.NoResetOffset()
+}

@@ -1,0 +1,362 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/ackmark"
+)
+
+// recordOverhead is what a record costs beside its bytes: the client's record, the message, the tracker's entry.
+const recordOverhead = 256
+
+// partition is one stay of one partition: its assignment epoch. A new stay is a new partition with a fresh tracker (S4), so nothing
+// that still holds a message of an old one can touch the new one.
+type partition struct {
+	c          *Consumer
+	assignment *Assignment
+
+	ctx     atomic.Pointer[context.Context]
+	cancel  atomic.Pointer[context.CancelCauseFunc]
+	stopped atomic.Bool // Start says false: draining, fenced or halted
+
+	mu        sync.Mutex
+	tracker   *ackmark.Tracker
+	fenced    bool // nothing changes it any more
+	draining  bool
+	leaving   error // why it leaves, from the moment that it drains
+	waiting   int   // started inputs that the drain waits for
+	drained   chan struct{}
+	halted    *HaltError
+	uncommit  bool  // committing it would be wrong: its log is not the one that was read
+	committed int64 // -1: nothing yet
+	committer int64 // what the group had when the stay began; -1: nothing
+	epochs    []epochStart
+
+	runs    []*run // handed out and not all done, in fetch order; nil where done out of order
+	bytes   int64
+	records int
+	paused  bool
+
+	logEnd   int64
+	fetched  int64 // inputs fetched in this stay
+	finished int64 // inputs done in this stay
+	lost     int64 // inputs skipped by Config.OnOutOfRange
+	stuck    stuckState
+}
+
+// epochStart is the leader epoch of the records from offset on: a commit carries the epoch of the record before it, which is how the
+// next holder notices a truncated log (KIP-320).
+type epochStart struct {
+	offset int64
+	epoch  int32
+}
+
+func newPartition(c *Consumer, a *Assignment, committed int64) *partition {
+	p := &partition{
+		c: c, assignment: a, committed: committed, committer: committed,
+		tracker: ackmark.New(a.Start, c.cfg.MaxRecords+c.maxPoll),
+		drained: make(chan struct{}, 1),
+		logEnd:  -1,
+	}
+	a.part = p
+	p.renewContext()
+	return p
+}
+
+func (p *partition) renewContext() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p.ctx.Store(&ctx)
+	p.cancel.Store(&cancel)
+}
+
+func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
+
+// finish is Done(nil), under mu. After the stay ended it changes nothing: a mark that moved then could be committed over another
+// member's (the known loss bug of marks made after a revoke).
+func (p *partition) finish(m *Message) {
+	if p.fenced || atomic.LoadUint32(&m.state)&(done|failed) != 0 || !p.tracker.Done(m.index) {
+		return
+	}
+	p.settle(m, done)
+	p.finished++
+	r := m.run
+	if r.left--; r.left == 0 {
+		p.release(r)
+	}
+	if p.stuck.cancelled {
+		p.recover(m.index)
+	}
+	if p.c.cfg.CommitAfter > 0 {
+		p.c.countDone()
+	}
+}
+
+// settle sets the outcome and tells a waiting drain, under mu.
+func (p *partition) settle(m *Message, outcome uint32) {
+	before := atomic.OrUint32(&m.state, outcome)
+	if before&awaited != 0 && before&(done|failed) == 0 {
+		p.arrived()
+	}
+}
+
+func (p *partition) arrived() {
+	if p.waiting--; p.waiting == 0 {
+		select {
+		case p.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// release gives a run's share of the budget back, under mu.
+func (p *partition) release(r *run) {
+	p.bytes -= r.bytes
+	p.records -= len(r.Messages)
+	for i := range p.runs {
+		if p.runs[i] == r {
+			p.runs[i] = nil
+			break
+		}
+	}
+	n := 0
+	for n < len(p.runs) && p.runs[n] == nil {
+		n++
+	}
+	p.runs = p.runs[n:]
+	if p.paused {
+		p.c.wakeFlow()
+	}
+}
+
+// unstart takes a Start back that came too late.
+func (p *partition) unstart(m *Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if before := atomic.LoadUint32(&m.state); before&(done|failed) == 0 {
+		atomic.StoreUint32(&m.state, 0)
+		if before&awaited != 0 {
+			p.arrived()
+		}
+	}
+}
+
+// fail is Done(err): the input is not done, its partition halts there.
+func (p *partition) fail(m *Message, err error) {
+	p.mu.Lock()
+	if p.fenced || atomic.LoadUint32(&m.state)&(done|failed) != 0 {
+		p.mu.Unlock()
+		return
+	}
+	noOutcome := isContextErr(err) && (p.leaving != nil || p.c.stopping()) ||
+		errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
+	p.settle(m, failed)
+	p.mu.Unlock()
+	if noOutcome {
+		return
+	}
+	p.halt(&HaltError{
+		Offset: m.Offset, LostFrom: -1, LostTo: -1, Err: err,
+		Remedy: "the input is not done and was not skipped: correct the cause and restart the consumer",
+	})
+}
+
+func isContextErr(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// halt stops the partition for the rest of its stay. The first reason stays.
+func (p *partition) halt(e *HaltError) {
+	e.Topic, e.Partition = p.assignment.Topic, p.assignment.Partition
+	p.mu.Lock()
+	if p.fenced || p.halted != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.halted = e
+	p.stopped.Store(true)
+	p.mu.Unlock()
+	p.c.onHalt(p, e)
+}
+
+// What add can refuse.
+var (
+	errMoved = errors.New("the fetch position went back below what was read already")
+	errFull  = errors.New("more inputs arrived than the window holds: this is a bug in Ackmark")
+)
+
+// add enters fetched records and makes the batch to hand out: nil when there is nothing in them to hand out.
+func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if fp.HighWatermark > 0 {
+		p.logEnd = fp.HighWatermark
+	}
+	if p.fenced || p.draining || p.halted != nil || len(fp.Records) == 0 {
+		return nil, nil
+	}
+	if fp.Records[0].Offset < p.tracker.Next() {
+		return nil, errMoved
+	}
+	r := &run{part: p, at: now}
+	r.Assignment = p.assignment
+	r.Messages = make([]Message, 0, len(fp.Records))
+	last := int32(-1)
+	if n := len(p.epochs); n > 0 {
+		last = p.epochs[n-1].epoch
+	}
+	for _, rec := range fp.Records {
+		if rec.LeaderEpoch != last {
+			last = rec.LeaderEpoch
+			p.epochs = append(p.epochs, epochStart{rec.Offset, last})
+		}
+		if rec.Attrs.IsControl() {
+			p.tracker.Skip(rec.Offset + 1)
+			continue
+		}
+		size := recordSize(rec)
+		index, ok := p.tracker.Add(rec.Offset, int(size))
+		if !ok {
+			return nil, errFull // cannot be: balanceFlow pauses the partition before
+		}
+		if len(r.Messages) == 0 {
+			r.first = index
+		}
+		r.Messages = append(r.Messages, Message{Record: rec, run: r, index: index})
+		r.bytes += size
+	}
+	if len(r.Messages) == 0 {
+		return nil, nil
+	}
+	r.left = len(r.Messages)
+	p.runs = append(p.runs, r)
+	p.bytes += r.bytes
+	p.records += len(r.Messages)
+	p.fetched += int64(len(r.Messages))
+	return r, nil
+}
+
+func recordSize(r *kgo.Record) int64 {
+	size := recordOverhead + len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		size += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return int64(size)
+}
+
+// mark returns what to commit now, under mu: the ack mark with the leader epoch of the record before it.
+func (p *partition) mark() (offset int64, epoch int32) {
+	offset = p.tracker.Mark()
+	n := 0
+	for n+1 < len(p.epochs) && p.epochs[n+1].offset < offset {
+		n++
+	}
+	p.epochs = p.epochs[n:]
+	if len(p.epochs) > 0 && p.epochs[0].offset < offset {
+		return offset, p.epochs[0].epoch
+	}
+	return offset, -1
+}
+
+// beginDrain stops Start and counts what runs. The drained channel gets a value when all of that is done.
+func (p *partition) beginDrain(why error) {
+	p.stopped.Store(true) // before the count: see Message.Start
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining || p.fenced {
+		return
+	}
+	p.draining, p.leaving = true, why
+	p.eachRunning(func(m *Message) {
+		atomic.OrUint32(&m.state, awaited)
+		p.waiting++
+	})
+}
+
+// eachRunning calls fn for every input that was started and has no outcome, under mu.
+func (p *partition) eachRunning(fn func(*Message)) {
+	for _, r := range p.runs {
+		if r == nil {
+			continue
+		}
+		for i := range r.Messages {
+			if s := atomic.LoadUint32(&r.Messages[i].state); s&started != 0 && s&(done|failed) == 0 {
+				fn(&r.Messages[i])
+			}
+		}
+	}
+}
+
+// awaitDrain waits until what ran at beginDrain has an outcome, or the deadline.
+func (p *partition) awaitDrain(deadline <-chan time.Time, late *bool) {
+	for {
+		p.mu.Lock()
+		waiting := p.waiting
+		p.mu.Unlock()
+		if waiting == 0 || *late {
+			return
+		}
+		select {
+		case <-p.drained:
+		case <-deadline:
+			*late = true
+		}
+	}
+}
+
+// abandoned tells what still runs.
+func (p *partition) abandoned() (a Abandoned) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.Topic, a.Partition = p.assignment.Topic, p.assignment.Partition
+	p.eachRunning(func(m *Message) {
+		if a.Count == 0 {
+			a.First = m.Offset
+		}
+		a.Count++
+	})
+	return a
+}
+
+// fence ends the stay: from here nothing changes what it was (S4).
+func (p *partition) fence(why error) {
+	p.stopped.Store(true)
+	p.mu.Lock()
+	p.fenced = true
+	if p.leaving == nil {
+		p.leaving = why
+	}
+	p.waiting = 0
+	p.runs = nil
+	p.mu.Unlock()
+	select {
+	case p.drained <- struct{}{}: // a drain that still waits must not wait for what cannot count any more
+	default:
+	}
+}
+
+// next is the offset to read next.
+func (p *partition) next() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tracker.Next()
+}
+
+// forbidCommit keeps an ack mark from being committed in a log that is not the one it was counted in.
+func (p *partition) forbidCommit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.uncommit = true
+}
+
+// skipped counts inputs that were lost by choice (Config.OnOutOfRange).
+func (p *partition) skipped(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost += n
+}

@@ -1,0 +1,112 @@
+package consumer
+
+import (
+	"slices"
+	"time"
+)
+
+// State is a snapshot, made without asking a broker.
+type State struct {
+	// Running tells that Run has begun and not returned.
+	Running bool
+	// Joined tells that the group was joined, with this Membership.
+	Joined     bool
+	Membership Membership
+	// Partitions held, by topic and number.
+	Partitions []PartitionState
+	// Err is why the consumer stopped by itself, if it did.
+	Err error
+	// CommitErr is why the last commit failed: nil once one succeeded.
+	CommitErr error
+}
+
+// PartitionState is where one partition stands in its present stay. Offsets are -1 where they are not known.
+type PartitionState struct {
+	Topic     string
+	Partition int32
+	Epoch     uint64 // assignment epoch
+	Start     int64  // offset that the stay started from
+
+	LogEnd    int64 // the broker's high watermark, as of the last fetch
+	Fetched   int64 // first offset that was not fetched yet: everything below it was handed out
+	HandedOut int64 // inputs handed out in this stay
+	Done      int64 // inputs done in this stay
+	AckMark   int64 // first offset that is not done
+	Committed int64 // what the group has
+
+	Oldest       Oldest // the oldest input that is not done
+	Pending      int    // inputs handed out and not done
+	PendingBytes int64
+	DoneAbove    int   // done inputs above the ack mark
+	Lost         int64 // offsets skipped because OnOutOfRange said so
+	Paused       bool  // by the memory budget, or halted
+	Halted       error // *HaltError, or nil
+}
+
+// Oldest names an input: Offset -1 means that there is none. Age is since it was handed out.
+type Oldest struct {
+	Offset int64
+	Age    time.Duration
+}
+
+// Lag is how many offsets lie between the ack mark and the end of the log: -1 before the first fetch.
+func (s PartitionState) Lag() int64 {
+	if s.LogEnd < 0 {
+		return -1
+	}
+	return max(0, s.LogEnd-s.AckMark)
+}
+
+// Lag is the sum over the partitions held, of those that are known.
+func (s State) Lag() int64 {
+	var lag int64
+	for _, p := range s.Partitions {
+		lag += max(0, p.Lag())
+	}
+	return lag
+}
+
+// State tells where the consumer stands. It asks no broker and may be called at any time, from anywhere.
+func (c *Consumer) State() State {
+	var s State
+	c.phaseMu.Lock()
+	s.Running = c.phase == phaseRunning
+	c.phaseMu.Unlock()
+	if m := c.membership.Load(); m != nil {
+		s.Joined, s.Membership = true, *m
+	}
+	s.Err, s.CommitErr = c.troubles.errors()
+	now := c.now()
+	for _, p := range c.held() {
+		s.Partitions = append(s.Partitions, p.state(now))
+	}
+	slices.SortFunc(s.Partitions, func(a, b PartitionState) int {
+		if a.Topic != b.Topic {
+			if a.Topic < b.Topic {
+				return -1
+			}
+			return 1
+		}
+		return int(a.Partition - b.Partition)
+	})
+	return s
+}
+
+func (p *partition) state(now int64) PartitionState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, t := p.assignment, p.tracker
+	s := PartitionState{
+		Topic: a.Topic, Partition: a.Partition, Epoch: a.Epoch, Start: a.Start,
+		LogEnd: p.logEnd, Fetched: t.Next(), HandedOut: p.fetched, Done: p.finished, AckMark: t.Mark(), Committed: p.committed,
+		Pending: t.Pending(), PendingBytes: t.PendingBytes(), DoneAbove: t.DoneAbove(), Lost: p.lost, Paused: p.paused,
+		Oldest: Oldest{Offset: -1},
+	}
+	if m := p.oldest(); m != nil {
+		s.Oldest = Oldest{Offset: m.Offset, Age: time.Duration(now - m.run.at)}
+	}
+	if p.halted != nil {
+		s.Halted = p.halted
+	}
+	return s
+}
