@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -32,17 +33,18 @@ func kafkaError(err error, topic string, partition int32) *Error {
 		e.Code, e.Err = CodeClosed, ErrClosed
 		e.Message = "the producer was closed before Kafka acknowledged the record"
 	case errors.As(err, &ke):
-		e.Code, e.Retryable = ke.Message, ke.Retriable
+		e.Code, e.Retryable = ke.Message, wire.FromKafka(err).GetRetryable() // the same word on every path
 		e.Message = ke.Description
 		if remedy := remedies[ke.Message]; remedy != "" {
 			e.Message = remedy
 		}
 	case strings.Contains(err.Error(), "invalid record partitioning choice"):
 		// kgo has no error value for it; only a partition named by the record can be out of range.
-		e.Code, e.Retryable = kerr.UnknownTopicOrPartition.Message, true
+		e.Code = kerr.UnknownTopicOrPartition.Message
 		e.Message = fmt.Sprintf("the topic has no partition %d: correct Record.Partition or add partitions", partition)
 	default:
-		e.Code, e.Message = kerr.UnknownServerError.Message, err.Error()
+		w := wire.FromKafka(err)
+		e.Code, e.Message, e.Retryable = w.GetCode(), err.Error(), w.GetRetryable()
 	}
 	return e
 }

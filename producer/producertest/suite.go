@@ -33,6 +33,8 @@ type Harness struct {
 	BadTopic, BadCode string
 	// NoOffsets tells that the form does not learn where its records are: Acks carry partition and offset -1.
 	NoOffsets bool
+	// Background names goroutines of the stand-in that may come and go during a test. What the producer starts must have ended when it is closed.
+	Background []goleak.Option
 }
 
 // Options are the limits that the suite asks for. Zero: the form's default.
@@ -47,12 +49,11 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHarness(t)
-			// Whatever the stand-in runs in the background is its own matter; what the producer starts must have ended.
-			before := goleak.IgnoreCurrent()
+			ignore := append([]goleak.Option{goleak.IgnoreCurrent()}, h.Background...)
 			e := &env{T: t, Harness: h}
 			c.run(e)
 			e.closeAll()
-			goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*Cluster).run"))
+			goleak.VerifyNone(t, ignore...)
 		})
 	}
 }
