@@ -103,15 +103,11 @@ func TestKilledTestProcessLeavesNoBroker(t *testing.T) {
 		t.Fatal("the other process did not start a broker")
 	}
 	for _, path := range []string{"/proc/" + found[1], found[2]} {
-		for deadline := time.Now().Add(10 * time.Second); exists(path); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s is still there 10 s after the test process was killed", path)
+		kafkatest.Eventually(t, 10*time.Second, "the end of what the killed test process had", func() error {
+			if _, err := os.Stat(path); err == nil {
+				return fmt.Errorf("%s is still there", path)
 			}
-		}
+			return nil
+		})
 	}
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
