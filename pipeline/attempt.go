@@ -1,0 +1,229 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// outcome is what became of an input.
+type outcome struct {
+	kind      outcomeKind
+	outputs   []producer.Record
+	rejection *rejection // of rejected and stops
+}
+
+type outcomeKind uint8
+
+const (
+	undecided outcomeKind = iota
+	delivers              // its outputs, or none, go to the producer
+	rejected              // it goes to the dead-letter topic, or halts its partition
+	stops                 // it stops the pipeline
+	givenBack             // its partition leaves: no outcome, somebody else gets it
+)
+
+// rejection is why an input did not succeed.
+type rejection struct {
+	err      error
+	attempts int
+	code     string // Kafka's error name, when an output could not be written
+}
+
+// errGivenBack is what a middleware sees of an input that is no longer this process's.
+var errGivenBack = errors.New("pipeline: the partition leaves this process: the input is given back, not failed")
+
+// attemptsError is an input's final error.
+type attemptsError struct {
+	err      error
+	attempts int
+}
+
+func (e *attemptsError) Error() string { return e.err.Error() }
+func (e *attemptsError) Unwrap() error { return e.err }
+
+// stillWanted tells whether the partition of a started input stays here.
+func stillWanted(m *consumer.Message) bool { return m.Start() }
+
+// handle runs an input through all its attempts. The first call was begun by the caller.
+func (l *lane) handle(m *consumer.Message) outcome {
+	if !l.slow.Load() {
+		return l.handleInput(m)
+	}
+	start := time.Now()
+	r := l.handleInput(m)
+	if time.Since(start) < fastHandler {
+		l.slow.Store(false)
+	}
+	return r
+}
+
+func (l *lane) handleInput(m *consumer.Message) outcome {
+	var outputs []producer.Record
+	var err error
+	l.left = false
+	if l.input != nil {
+		outputs, err = protect(l.input, l.work.parent, m)
+	} else {
+		outputs, err = l.attempts(l.work.parent, m)
+	}
+	if err == nil && !l.left && l.work.parent.Err() == nil {
+		if r := checkOutputs(m, outputs); r != nil {
+			return outcome{kind: rejected, rejection: r}
+		}
+		return outcome{kind: delivers, outputs: outputs}
+	}
+	return l.conclude(m, err)
+}
+
+// conclude finds the outcome of an input without outputs. What a handler returned after its partition left counts for nothing, not even success: a handler that
+// sees its context end and returns nil would otherwise be taken for a filter.
+func (l *lane) conclude(m *consumer.Message, err error) outcome {
+	if l.left || l.work.parent.Err() != nil || err == nil {
+		return outcome{kind: givenBack}
+	}
+	r := &rejection{err: err, attempts: 1}
+	if e, ok := errors.AsType[*attemptsError](err); ok {
+		r.attempts = e.attempts
+	}
+	if c, _ := classify(err); c == classFatal {
+		return outcome{kind: stops, rejection: r}
+	}
+	if isContextError(err) && !stillWanted(m) {
+		return outcome{kind: givenBack} // the handler used a context of its own that ends with the process
+	}
+	return outcome{kind: rejected, rejection: r}
+}
+
+// checkOutputs finds an output that no producer can take.
+func checkOutputs(m *consumer.Message, outputs []producer.Record) *rejection {
+	for i := range outputs {
+		if outputs[i].Topic == "" {
+			return &rejection{attempts: 1, code: producer.CodeInvalidRecord,
+				err: fmt.Errorf("pipeline: the handler returned output %d of %d for %s without a topic: set Record.Topic", i, len(outputs), inputOf(m))}
+		}
+	}
+	return nil
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// attempts calls the handler until it succeeds or its input is given up. It is what AroundInput wraps.
+func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
+	outputs, err := l.attempt(ctx, m)
+	if err == nil {
+		return outputs, nil
+	}
+	var pause backoff.BackOff
+	counted := 0
+	for n := 1; ; n++ {
+		c, after := classify(err)
+		switch {
+		case l.left:
+			return nil, errGivenBack
+		case c == classFatal:
+			return nil, &attemptsError{err, n}
+		case c == classReject && !isContextError(err):
+			return nil, &attemptsError{err, n}
+		case !stillWanted(m): // a drain has begun: it is no time for retries, and its end would fail them all
+			return nil, l.giveBack()
+		case c == classReject:
+			return nil, &attemptsError{err, n}
+		case c == classPlain:
+			if counted++; counted == l.p.cfg.MaxAttempts {
+				return nil, &attemptsError{err, n}
+			}
+			if pause == nil {
+				pause = l.p.cfg.Backoff.start()
+			}
+			after = pause.NextBackOff()
+		}
+		l.p.retrying(m, n, after, err)
+		if !l.pause(ctx, m, after) {
+			return nil, errGivenBack
+		}
+		if outputs, err = l.attempt(ctx, m); err == nil {
+			return outputs, nil
+		}
+	}
+}
+
+func (l *lane) giveBack() error {
+	l.left = true
+	return errGivenBack
+}
+
+// pause waits between two attempts and begins the next one. False: the input is given back.
+func (l *lane) pause(ctx context.Context, m *consumer.Message, d time.Duration) bool {
+	if !l.end() {
+		l.left = true
+		return false
+	}
+	l.flush() // what is finished must not wait for the retry
+	if !waitWanted(ctx, m, d) || !l.begin(m) {
+		l.left = true
+		return false
+	}
+	return true
+}
+
+// drainPoll is how soon a waiting retry notices that its partition is to leave. The stay's context cannot tell: it ends after the drain.
+const drainPoll = 100 * time.Millisecond
+
+func waitWanted(ctx context.Context, m *consumer.Message, d time.Duration) bool {
+	for ; d > 0; d -= drainPoll {
+		if !sleep(ctx, min(d, drainPoll)) || !stillWanted(m) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// attempt is one call of the handler, with recover and the watchdog's time-out around it.
+func (l *lane) attempt(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
+	w := l.work
+	if ctx != w.parent { // an AroundInput middleware put its own context in between
+		own, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		w = &work{w.assignment, w.parent, own, cancel}
+		l.mu.Lock()
+		l.cancel = cancel
+		l.mu.Unlock()
+	}
+	outputs, err := protect(l.p.handler, w.ctx, m)
+	if w.ctx.Err() == nil {
+		return outputs, err
+	}
+	return outputs, l.interrupted(m, err)
+}
+
+// interrupted finds the error of a call whose context ended.
+func (l *lane) interrupted(m *consumer.Message, err error) error {
+	switch {
+	case l.work.parent.Err() != nil:
+		return l.giveBack()
+	case !l.timedOut.Load():
+		return err // a middleware's context
+	case err == nil:
+		return fmt.Errorf("%w (%s): it returned no error, but too late to be believed", ErrHandlerTimeout, l.p.cfg.HandlerTimeout)
+	}
+	return fmt.Errorf("%w (%s): %w", ErrHandlerTimeout, l.p.cfg.HandlerTimeout, err)
+}
+
+// protect turns a panic into an error.
+func protect(h Handler, ctx context.Context, m *consumer.Message) (outputs []producer.Record, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			outputs, err = nil, newPanicError(v)
+		}
+	}()
+	return h.Handle(ctx, m)
+}

@@ -1,0 +1,229 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/ackmark/ackmark/consumer"
+)
+
+// batchInput is one input of the batch that a lane works on.
+type batchInput struct {
+	m       *consumer.Message
+	outcome outcome
+	put     bool // put away
+	tries   int
+	counted int           // of them, those that count towards MaxAttempts
+	after   time.Duration // what Retry asked for
+	asked   bool
+}
+
+// processBatches is process for a batch handler.
+func (l *lane) processBatches(c *chunk) bool {
+	for {
+		l.batch = l.batch[:0]
+		for len(l.batch) < l.p.cfg.MaxBatch {
+			m := c.start(l)
+			if m == nil {
+				break
+			}
+			l.batch = append(l.batch, batchInput{m: m})
+		}
+		if len(l.batch) == 0 {
+			return true
+		}
+		if !l.begin(l.batch[0].m) || !l.workBatch() {
+			return false
+		}
+	}
+}
+
+// workBatch calls the handler until each input of l.batch has an outcome, and puts them away. False: the lane was abandoned.
+func (l *lane) workBatch() bool {
+	l.left = false
+	ok := l.batchAttempts()
+	if !ok && l.gone() {
+		return false
+	}
+	for i := range l.batch {
+		if in := &l.batch[i]; in.outcome.kind == undecided {
+			in.outcome = outcome{kind: givenBack}
+		}
+	}
+	l.putBatch(true)
+	clear(l.batch)
+	return true
+}
+
+func (l *lane) gone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.abandoned
+}
+
+// batchAttempts gives each input an outcome; false: what has none is given back.
+func (l *lane) batchAttempts() bool {
+	pending := make([]*batchInput, len(l.batch))
+	for i := range l.batch {
+		pending[i] = &l.batch[i]
+	}
+	whole := l.tryBatch(pending)
+	if !l.end() || l.left {
+		return false
+	}
+	if whole {
+		return l.retryBatch(stillUndecided(pending))
+	}
+	// One of them makes the handler panic or hang: each on its own, so that its neighbours pass.
+	for i := range pending {
+		if pending[i].outcome.kind == undecided && !l.retryBatch(pending[i:i+1]) {
+			return false
+		}
+	}
+	return true
+}
+
+// retryBatch tries the inputs again, together, until each has an outcome.
+func (l *lane) retryBatch(pending []*batchInput) bool {
+	var waits backoff.BackOff
+	for len(pending) > 0 && pending[0].outcome.kind != stops {
+		var after time.Duration
+		for _, in := range pending {
+			after = max(after, in.after)
+			if !in.asked && in.counted > 0 {
+				if waits == nil {
+					waits = l.p.cfg.Backoff.start()
+				}
+				after = max(after, waits.NextBackOff())
+			}
+		}
+		if after > 0 {
+			l.p.retrying(pending[0].m, pending[0].tries, after, nil)
+		}
+		l.putBatch(false)
+		l.flush()
+		if !waitWanted(l.work.parent, pending[0].m, after) || !l.begin(pending[0].m) {
+			l.left = true
+			return false
+		}
+		l.tryBatch(pending)
+		if !l.end() || l.left {
+			return false
+		}
+		pending = stillUndecided(pending)
+	}
+	return true
+}
+
+func stillUndecided(list []*batchInput) []*batchInput {
+	var rest []*batchInput
+	for _, in := range list {
+		if in.outcome.kind == undecided {
+			rest = append(rest, in)
+		}
+	}
+	return rest
+}
+
+// tryBatch is one call of the handler for the inputs. False: there were several, and the call itself failed.
+func (l *lane) tryBatch(list []*batchInput) bool {
+	msgs := make([]*consumer.Message, len(list))
+	for i, in := range list {
+		msgs[i] = in.m
+		in.tries++
+	}
+	start := time.Now()
+	results, err := protectBatch(l.p.batchHandler, l.work.ctx, msgs)
+	l.slow.Store(time.Since(start) >= fastHandler)
+	switch {
+	case l.work.ctx.Err() != nil:
+		if err = l.interrupted(list[0].m, err); l.left {
+			return true
+		}
+	case err == nil && len(results) != len(list):
+		err = &ResultCountError{First: inputOf(list[0].m), Inputs: len(list), Results: len(results)}
+		list[0].outcome = outcome{kind: stops, rejection: &rejection{err: err, attempts: list[0].tries}}
+		l.left = true
+		return true
+	}
+	if err != nil && len(list) > 1 {
+		return false
+	}
+	for i, in := range list {
+		r := Result{Err: err}
+		if err == nil {
+			r = results[i]
+		}
+		l.judge(in, r)
+	}
+	return true
+}
+
+// judge gives one input its outcome, or leaves it for another attempt.
+func (l *lane) judge(in *batchInput, r Result) {
+	in.after, in.asked = 0, false
+	if r.Err == nil {
+		if bad := checkOutputs(in.m, r.Outputs); bad != nil {
+			in.outcome = outcome{kind: rejected, rejection: bad}
+			return
+		}
+		in.outcome = outcome{kind: delivers, outputs: r.Outputs}
+		return
+	}
+	c, after := classify(r.Err)
+	if c == classPlain {
+		in.counted++
+	}
+	why := &rejection{err: r.Err, attempts: in.tries}
+	switch {
+	case c == classFatal:
+		in.outcome = outcome{kind: stops, rejection: why}
+	case (c != classReject || isContextError(r.Err)) && !stillWanted(in.m):
+		in.outcome = outcome{kind: givenBack}
+	case c == classReject, in.counted >= l.p.cfg.MaxAttempts:
+		in.outcome = outcome{kind: rejected, rejection: why}
+	default:
+		in.after, in.asked = after, c == classRetry
+	}
+}
+
+// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that has none, unless all have one: what comes after it may be
+// of the same key, and must not overtake it.
+func (l *lane) putBatch(all bool) {
+	for i := range l.batch {
+		in := &l.batch[i]
+		switch {
+		case in.put:
+		case in.outcome.kind != undecided:
+			in.put = true
+			l.putOne(in)
+		case !all && l.p.cfg.Order != Unordered:
+			return
+		}
+	}
+}
+
+func (l *lane) putOne(in *batchInput) {
+	if in.outcome.kind != delivers {
+		l.putAway(in.m, in.outcome)
+		return
+	}
+	l.mu.Lock()
+	l.add(in.m, in.outcome.outputs, nil)
+	full := len(l.flight.units) == flightSize
+	l.mu.Unlock()
+	if full {
+		l.flush()
+	}
+}
+
+func protectBatch(h BatchHandler, ctx context.Context, in []*consumer.Message) (results []Result, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			results, err = nil, newPanicError(v)
+		}
+	}()
+	return h.HandleBatch(ctx, in), nil
+}

@@ -1,0 +1,200 @@
+package pipeline
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// Order says which inputs are handled one after the other.
+type Order uint8
+
+const (
+	// PerKey keeps the order of each key; inputs without a key have none. Inputs of one key in different topics or partitions share a lane, too.
+	PerKey Order = iota
+	// PerPartition keeps the order of each partition.
+	PerPartition
+	// Unordered hands each input to whichever lane is free.
+	Unordered
+)
+
+func (o Order) String() string {
+	switch o {
+	case PerKey:
+		return "per key"
+	case PerPartition:
+		return "per partition"
+	case Unordered:
+		return "unordered"
+	}
+	return fmt.Sprintf("Order(%d)", uint8(o))
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxAttempts    = 5
+	DefaultMaxBatch       = 100
+	DefaultHandlerTimeout = 5 * time.Minute
+	DefaultHandlerGrace   = 5 * time.Second
+
+	maxConcurrency = 100_000
+	maxMaxBatch    = 100_000
+)
+
+// Backoff is the wait between the attempts of one input: Initial, then Multiplier times longer each time, at most Max, each shortened or lengthened
+// by up to the share Jitter.
+type Backoff struct {
+	// Initial is the wait after the first failure. Default 100 ms.
+	Initial time.Duration
+	// Max bounds the wait. Default 10 s.
+	Max time.Duration
+	// Multiplier, at least 1. Default 2.
+	Multiplier float64
+	// Jitter is between 0 and 1. Default 0.2; negative: none.
+	Jitter float64
+}
+
+func (b Backoff) start() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(b.Initial), backoff.WithMaxInterval(b.Max), backoff.WithMultiplier(b.Multiplier),
+		backoff.WithRandomizationFactor(max(b.Jitter, 0)), backoff.WithMaxElapsedTime(0))
+}
+
+// DeadLetter says where rejected inputs go.
+type DeadLetter struct {
+	// Topic is the dead-letter topic. It must exist, and must not be one of the input topics. Empty: a rejected input halts its partition.
+	Topic string
+}
+
+// Config of a pipeline. Zero fields mean the documented defaults.
+type Config struct {
+	// Consumer says what to read. Its Hooks and OnHalt are yours: the pipeline chains its own.
+	// Its HandlerTimeout is not used: the pipeline's own watches handlers only, not the delivery of their outputs.
+	Consumer consumer.Config
+	// Producer delivers the outputs. The pipeline owns it from a successful New on (from the call on in Run) and closes it when it
+	// ends, unless KeepProducer is set.
+	Producer producer.Producer
+	// KeepProducer leaves the producer open when the pipeline ends: for a producer that several pipelines share.
+	KeepProducer bool
+
+	// Handler or BatchHandler makes the outputs. Exactly one of them.
+	Handler      Handler
+	BatchHandler BatchHandler
+	// MaxBatch is how many inputs a BatchHandler gets at most. Default 100. It gets what is there: nothing waits for a batch to fill.
+	MaxBatch int
+	// Order is PerKey (default), PerPartition or Unordered.
+	Order Order
+	// Concurrency is the number of lanes, which is how many handlers run at once. Default GOMAXPROCS; more for handlers that wait (for a database, a network).
+	Concurrency int
+
+	// MaxAttempts is how often an input is tried in all when its handler returns plain errors. Default 5.
+	MaxAttempts int
+	// Backoff is the wait between those attempts.
+	Backoff Backoff
+	// DeadLetter is where rejected inputs go.
+	DeadLetter DeadLetter
+	// HandlerTimeout bounds one attempt: then the handler's context ends with ErrHandlerTimeout, and whatever it returns counts as a plain error.
+	// It is noticed up to a tenth of it (at most a second) late. Default 5 min; negative: off.
+	HandlerTimeout time.Duration
+	// HandlerGrace is how long a handler may go on after its context ended by HandlerTimeout, or by the end of the shutdown's drain. Then the pipeline stops
+	// with a *StuckError and leaves the goroutine behind. Default 5 s.
+	HandlerGrace time.Duration
+
+	// Middleware wraps the handler.
+	Middleware Middleware
+	// Logger, default that of Consumer, default slog.Default().
+	Logger *slog.Logger
+}
+
+// ConfigError names a field of Config that is wrong.
+type ConfigError struct {
+	Field, Value, Remedy string
+}
+
+func (e *ConfigError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("pipeline: Config.%s is missing: %s", e.Field, e.Remedy)
+	}
+	return fmt.Sprintf("pipeline: Config.%s is %s: %s", e.Field, e.Value, e.Remedy)
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (cfg Config) withDefaults() Config {
+	def(&cfg.Concurrency, runtime.GOMAXPROCS(0))
+	def(&cfg.MaxAttempts, DefaultMaxAttempts)
+	def(&cfg.MaxBatch, DefaultMaxBatch)
+	def(&cfg.HandlerTimeout, DefaultHandlerTimeout)
+	def(&cfg.HandlerGrace, DefaultHandlerGrace)
+	def(&cfg.Backoff.Initial, 100*time.Millisecond)
+	def(&cfg.Backoff.Max, max(10*time.Second, cfg.Backoff.Initial))
+	def(&cfg.Backoff.Multiplier, 2)
+	def(&cfg.Backoff.Jitter, 0.2)
+	def(&cfg.Logger, cfg.Consumer.Logger)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	def(&cfg.Consumer.Logger, cfg.Logger)
+	return cfg
+}
+
+func (cfg Config) validate() error {
+	bad := func(field string, value any, remedy string) error {
+		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: remedy}
+	}
+	switch {
+	case cfg.Producer == nil:
+		return bad("Producer", "", `set it, for example to producer.Dial("unix:///run/ackmark/sidecar.sock") or producer.Direct(…)`)
+	case cfg.Handler == nil && cfg.BatchHandler == nil:
+		return bad("Handler", "", "set Handler or BatchHandler")
+	case cfg.Handler != nil && cfg.BatchHandler != nil:
+		return bad("BatchHandler", "set, and so is Handler", "set one of them")
+	case cfg.BatchHandler != nil && len(cfg.Middleware.AroundInput)+len(cfg.Middleware.AroundAttempt) > 0:
+		return bad("Middleware", "AroundInput or AroundAttempt beside a BatchHandler", "use AroundBatch")
+	case cfg.Handler != nil && len(cfg.Middleware.AroundBatch) > 0:
+		return bad("Middleware", "AroundBatch beside a Handler", "use AroundInput or AroundAttempt")
+	case cfg.Order > Unordered:
+		return bad("Order", cfg.Order, "use PerKey, PerPartition or Unordered")
+	case cfg.Concurrency < 1 || cfg.Concurrency > maxConcurrency:
+		return bad("Concurrency", cfg.Concurrency, fmt.Sprintf("1 to %d lanes; leave it 0 for GOMAXPROCS", maxConcurrency))
+	case cfg.MaxBatch < 1 || cfg.MaxBatch > maxMaxBatch:
+		return bad("MaxBatch", cfg.MaxBatch, fmt.Sprintf("1 to %d inputs; leave it 0 for %d", maxMaxBatch, DefaultMaxBatch))
+	case cfg.MaxAttempts < 1:
+		return bad("MaxAttempts", cfg.MaxAttempts, "at least 1 (no retry); leave it 0 for 5")
+	case cfg.HandlerTimeout > 0 && cfg.HandlerTimeout < time.Millisecond:
+		return bad("HandlerTimeout", cfg.HandlerTimeout, "at least 1ms; leave it 0 for 5m, or negative to switch it off")
+	case cfg.HandlerGrace < 0:
+		return bad("HandlerGrace", cfg.HandlerGrace, "a positive duration; leave it 0 for 5s")
+	case cfg.DeadLetter.Topic != "" && slices.Contains(cfg.Consumer.Topics, cfg.DeadLetter.Topic):
+		return bad("DeadLetter.Topic", fmt.Sprintf("%q", cfg.DeadLetter.Topic), "it is an input topic too: dead letters would come back as inputs; use a topic of its own")
+	case len(cfg.DeadLetter.Topic) > 249:
+		return bad("DeadLetter.Topic", fmt.Sprintf("%d characters long", len(cfg.DeadLetter.Topic)), "Kafka's topic names have at most 249")
+	}
+	return cfg.Backoff.validate(bad)
+}
+
+func (b Backoff) validate(bad func(string, any, string) error) error {
+	switch {
+	case b.Initial < 0:
+		return bad("Backoff.Initial", b.Initial, "a positive duration; leave it 0 for 100ms")
+	case b.Max < b.Initial:
+		return bad("Backoff.Max", b.Max, fmt.Sprintf("at least Backoff.Initial (%s)", b.Initial))
+	case !(b.Multiplier >= 1):
+		return bad("Backoff.Multiplier", b.Multiplier, "at least 1; leave it 0 for 2")
+	case b.Jitter > 1:
+		return bad("Backoff.Jitter", b.Jitter, "at most 1; leave it 0 for 0.2, negative for none")
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// consumerConfig is the user's, with the pipeline's hooks chained in front.
+func (p *Pipeline) consumerConfig() consumer.Config {
+	cfg := p.cfg.Consumer
+	user := cfg.Hooks
+	cfg.HandlerTimeout = -1 // it would count the time in lanes and in the producer as the handler's
+	cfg.Hooks = consumer.Hooks{
+		Assigned: func(ctx context.Context, m consumer.Membership, added []*consumer.Assignment) {
+			p.assigned(ctx, m, added)
+			if user.Assigned != nil {
+				user.Assigned(ctx, m, added)
+			}
+		},
+		Revoking: func(ctx context.Context, leaving []*consumer.Assignment) {
+			if user.Revoking != nil {
+				user.Revoking(ctx, leaving)
+			}
+			p.release(ctx, leaving)
+		},
+		Lost: func(lost []*consumer.Assignment) {
+			p.lost(lost)
+			if user.Lost != nil {
+				user.Lost(lost)
+			}
+		},
+	}
+	return cfg
+}
+
+// assigned tells the producer before the first unit under the assignments can exist.
+func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []*consumer.Assignment) {
+	list := make([]producer.Assignment, len(added))
+	for i, a := range added {
+		list[i] = producer.Assignment{Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, LeaderEpoch: a.LeaderEpoch, Start: a.Start}
+	}
+	err := p.cfg.Producer.Assign(ctx, producer.Membership{Group: m.Group, MemberID: m.MemberID, Generation: m.Generation, InstanceID: m.InstanceID}, list)
+	switch {
+	case err == nil, ctx.Err() != nil: // the client stops, or joins again
+	case errors.Is(err, producer.ErrClosed):
+		p.producerClosed()
+	default:
+		// Without the announcement the units of these partitions would be refused one by one.
+		p.stopBy(&DeliveryError{Err: err})
+	}
+}
+
+func (p *Pipeline) release(ctx context.Context, leaving []*consumer.Assignment) {
+	if len(leaving) == 0 {
+		return
+	}
+	begun := time.Now()
+	if err := p.cfg.Producer.Release(ctx, epochsOf(leaving)); err != nil && !errors.Is(err, producer.ErrClosed) {
+		p.log.Warn("the producer did not release partitions in time: their unfinished inputs are handed out again elsewhere",
+			"partitions", len(leaving), "took", time.Since(begun), "err", err)
+	}
+}
+
+// lost releases in the background: nothing is committed, so nothing has to wait, and a rejoin must not.
+func (p *Pipeline) lost(lost []*consumer.Assignment) {
+	epochs := epochsOf(lost)
+	p.side.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+		defer cancel()
+		if err := p.cfg.Producer.Release(ctx, epochs); err != nil && !errors.Is(err, producer.ErrClosed) {
+			p.log.Warn("the producer did not release lost partitions in time", "partitions", len(epochs), "err", err)
+		}
+	})
+}
+
+const releaseTimeout = 10 * time.Second
+
+func epochsOf(list []*consumer.Assignment) []uint64 {
+	epochs := make([]uint64, len(list))
+	for i, a := range list {
+		epochs[i] = a.Epoch
+	}
+	return epochs
+}

@@ -1,0 +1,321 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// fastHandler is the time above which a handler is slow: holding finished units back while one runs would be felt.
+const fastHandler = 200 * time.Microsecond
+
+// lane runs handlers one after the other: one goroutine, one queue. What it has finished collects in a flight, which is delivered when it is full, when
+// there is nothing more to do, when the inputs of another stay begin, when handlers turn out to be slow, and by the pacer when a handler takes long.
+//
+// The fields up to mu belong to the lane's goroutine.
+type lane struct {
+	p     *Pipeline
+	taken []*chunk // its own part of queue
+	pos   int
+	grab  chunk // unordered: what it took from the shared queue
+	want  int   // unordered: how much to take at once
+	left  bool  // the input that runs is given back: no middleware can make an outcome of it
+	works workCache
+	work  *work // of the chunk that runs
+	input Handler
+	batch []batchInput
+	ended chan struct{}
+
+	timedOut atomic.Bool // the watchdog cancelled the call that runs; set under mu
+	slow     atomic.Bool // handlers are: deliver before the next one. Set by the pacer, cleared by the lane
+
+	mu        sync.Mutex
+	wake      sync.Cond
+	queue     []*chunk // ordered: its chunks, first in first out
+	closed    bool
+	idle      bool
+	flight    *flight // finished units that are not delivered yet
+	running   *consumer.Message
+	cancel    context.CancelCauseFunc // ends the call that runs
+	calls     uint64                  // handler calls begun, so that the watchdog tells one from the next
+	abandoned bool                    // the pipeline went on without it: it must not touch anything any more
+
+	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose handler runs. Whoever holds it takes the oldest
+	// flight, so flights keep their order. Taken before mu.
+	delivering sync.Mutex
+}
+
+func newLane(p *Pipeline) *lane {
+	l := &lane{p: p, want: 1, ended: make(chan struct{})}
+	l.wake.L = &l.mu
+	if len(p.cfg.Middleware.AroundInput) > 0 {
+		l.input = wrap(Handler(HandlerFunc(l.attempts)), p.cfg.Middleware.AroundInput)
+	}
+	return l
+}
+
+func (l *lane) push(c *chunk) {
+	l.mu.Lock()
+	l.queue = append(l.queue, c)
+	idle := l.idle
+	l.mu.Unlock()
+	if idle {
+		l.wake.Signal()
+	}
+}
+
+func (l *lane) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.wake.Signal()
+}
+
+// run works until the lane is closed and its queue is empty.
+func (l *lane) run() {
+	defer close(l.ended)
+	defer l.works.close()
+	normal := false
+	defer func() {
+		if !normal { // runtime.Goexit in a handler (t.FailNow of a test): recover does not see it
+			l.lost()
+		}
+	}()
+	for c := l.next(); c != nil && l.process(c); c = l.next() {
+	}
+	normal = true
+}
+
+// lost ends the input whose handler took the goroutine along. Nothing else would, and the lane with all its keys would stand still for ever.
+func (l *lane) lost() {
+	l.mu.Lock()
+	m := l.running
+	l.running = nil
+	l.mu.Unlock()
+	if m != nil {
+		l.p.fatal(m, errors.New("the handler ended its goroutine (runtime.Goexit, or FailNow of a test)"))
+	}
+}
+
+// next returns the chunk to process, or nil when the lane is closed. What is finished is delivered before it waits.
+func (l *lane) next() *chunk {
+	if l.p.shared != nil {
+		return l.nextShared()
+	}
+	if l.pos > 0 {
+		l.taken[l.pos-1].recycle()
+		l.taken[l.pos-1] = nil
+	}
+	if l.pos == len(l.taken) && !l.refill() {
+		return nil
+	}
+	l.pos++
+	return l.taken[l.pos-1]
+}
+
+func (l *lane) refill() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue) == 0 {
+		if l.flight != nil {
+			l.mu.Unlock()
+			l.flush()
+			l.mu.Lock()
+			continue
+		}
+		if l.closed {
+			return false
+		}
+		l.idle = true
+		l.wake.Wait()
+		l.idle = false
+	}
+	l.taken, l.queue, l.pos = l.queue, l.taken[:0], 0
+	return true
+}
+
+// nextShared takes little while handlers are slow, since what it took waits behind its own handler, and more while they are fast.
+func (l *lane) nextShared() *chunk {
+	l.want = min(2*l.want, flightSize)
+	if l.slow.Load() {
+		l.want = 1
+	}
+	q := l.p.shared
+	if q.tryTake(&l.grab, l.want) {
+		return &l.grab
+	}
+	clear(l.grab.msgs)
+	l.flush()
+	if q.waitTake(&l.grab, l.want) {
+		return &l.grab
+	}
+	return nil
+}
+
+// process runs the handler on a chunk. False: the lane was abandoned, or its goroutine must end.
+func (l *lane) process(c *chunk) bool {
+	l.enter(c.assignment)
+	if l.p.cfg.BatchHandler != nil {
+		return l.processBatches(c)
+	}
+	m := c.start(l)
+	for m != nil {
+		if !l.begin(m) {
+			return false
+		}
+		for m != nil {
+			r := l.handle(m)
+			// The next input is started before this one is put away, so that one lock does for both.
+			following := c.start(l)
+			again, ok := l.settle(m, r, following)
+			if !ok {
+				return false
+			}
+			m = following
+			if !again {
+				break
+			}
+		}
+	}
+	return true
+}
+
+// start returns the next input that its partition still wants, or nil at the end of the chunk.
+func (c *chunk) start(l *lane) *consumer.Message {
+	for c.next < len(c.msgs) {
+		m := c.msgs[c.next]
+		c.next++
+		if m.Start() {
+			return m
+		}
+		l.p.counts.dropped.Add(1)
+	}
+	return nil
+}
+
+// enter prepares for the inputs of a stay. A flight holds units of one stay only: it is delivered under that stay's context.
+func (l *lane) enter(a *consumer.Assignment) {
+	l.mu.Lock()
+	other := l.flight != nil && l.flight.assignment != a
+	l.mu.Unlock()
+	if other {
+		l.flush()
+	}
+	l.work = l.works.of(a)
+}
+
+// begin enters the call of m's handler. What the last one finished is delivered first if handlers are slow.
+func (l *lane) begin(m *consumer.Message) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.beginLocked(m, l.work)
+}
+
+func (l *lane) beginLocked(m *consumer.Message, w *work) bool {
+	if l.abandoned {
+		return false
+	}
+	if l.timedOut.Load() {
+		// Set for the call before this one, at its end or after: this one gets a fresh context.
+		l.timedOut.Store(false)
+		if w == l.work {
+			l.work = l.works.renew(w)
+			w = l.work
+		}
+	}
+	l.running, l.cancel = m, w.cancel
+	l.calls++
+	if l.flight != nil {
+		l.p.pacer.poke()
+	}
+	return true
+}
+
+// end leaves a handler call without an outcome (a retry follows). False: the lane was abandoned.
+func (l *lane) end() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running, l.cancel = nil, nil
+	return !l.abandoned
+}
+
+// settle puts an input away by its outcome and, when nothing stands against it, begins the following one: again tells that it did.
+func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Message) (again, ok bool) {
+	l.mu.Lock()
+	if l.abandoned {
+		l.mu.Unlock()
+		return false, false
+	}
+	l.running, l.cancel = nil, nil
+	if r.kind == delivers {
+		l.add(m, r.outputs, nil)
+		if following != nil && !l.slow.Load() && len(l.flight.units) < flightSize {
+			l.beginLocked(following, l.work)
+			l.mu.Unlock()
+			return true, true
+		}
+		full := l.slow.Load() || len(l.flight.units) == flightSize
+		l.mu.Unlock()
+		if full {
+			l.flush()
+		}
+		return false, true
+	}
+	l.mu.Unlock()
+	l.putAway(m, r)
+	return false, true
+}
+
+// add puts a finished unit into the flight, under mu.
+func (l *lane) add(m *consumer.Message, outputs []producer.Record, letter *rejection) {
+	if l.flight == nil {
+		l.flight = newFlight(l.p, l.work.assignment)
+	}
+	if letter != nil {
+		l.flight.addLetter(m, letter)
+		return
+	}
+	l.flight.add(m, outputs)
+}
+
+// putAway ends an input that has no outputs to deliver.
+func (l *lane) putAway(m *consumer.Message, r outcome) {
+	switch r.kind {
+	case rejected:
+		l.p.counts.rejected.Add(1)
+		if l.p.cfg.DeadLetter.Topic == "" {
+			m.Done(&RejectedError{Input: inputOf(m), Attempts: r.rejection.attempts, Err: r.rejection.err})
+			return
+		}
+		l.mu.Lock()
+		l.add(m, nil, r.rejection)
+		full := l.slow.Load() || len(l.flight.units) == flightSize
+		l.mu.Unlock()
+		if full {
+			l.flush()
+		}
+	case stops:
+		l.p.fatal(m, r.rejection.err)
+	case givenBack:
+		l.p.counts.dropped.Add(1)
+		m.Done(consumer.ErrRevoked) // no outcome: it tells a drain not to wait
+	}
+}
+
+// flush delivers what is finished. The lane calls it, and the pacer for a lane whose handler runs.
+func (l *lane) flush() {
+	l.delivering.Lock()
+	defer l.delivering.Unlock()
+	l.mu.Lock()
+	f := l.flight
+	l.flight = nil
+	l.mu.Unlock()
+	if f != nil {
+		f.deliver()
+	}
+}

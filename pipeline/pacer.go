@@ -1,0 +1,102 @@
+package pipeline
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// paceEvery bounds how long a finished unit waits in a lane while the next handler runs: at most two ticks.
+const paceEvery = 2 * time.Millisecond
+
+// pacer delivers for lanes whose handlers take long. Lanes cannot do it themselves: they run handlers, and asking the clock before each
+// would cost as much as all the rest. It sleeps until a lane begins a handler while it holds something finished.
+type pacer struct {
+	p      *Pipeline
+	asleep atomic.Bool
+	poked  chan struct{}
+	seen   []paceMark // per lane; the pacer's own
+}
+
+type paceMark struct {
+	flight *flight
+	calls  uint64
+}
+
+func newPacer(p *Pipeline) *pacer {
+	return &pacer{p: p, poked: make(chan struct{}, 1)}
+}
+
+// poke wakes the pacer. It costs one load while it is awake.
+func (c *pacer) poke() {
+	if c.asleep.Load() && c.asleep.CompareAndSwap(true, false) {
+		c.poked <- struct{}{}
+	}
+}
+
+func (c *pacer) run(ctx context.Context) {
+	c.seen = make([]paceMark, len(c.p.lanes))
+	for {
+		// Asleep first, then a last look: a lane that began to hold something before the look is seen by it, and one that begins
+		// after it sees asleep and pokes. The other way round it could fall between the two, and its units wait for a hanging handler.
+		c.asleep.Store(true)
+		if c.look() {
+			c.wakeUp()
+		} else {
+			select {
+			case <-c.poked:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if !c.awake(ctx) {
+			return
+		}
+	}
+}
+
+// wakeUp is a poke by the pacer itself.
+func (c *pacer) wakeUp() {
+	if !c.asleep.CompareAndSwap(true, false) {
+		<-c.poked // a lane was faster
+	}
+}
+
+// awake ticks until no lane has held anything for two ticks.
+func (c *pacer) awake(ctx context.Context) bool {
+	tick := time.NewTicker(paceEvery)
+	defer tick.Stop()
+	for idle := 0; idle < 2; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+		idle++
+		if c.look() {
+			idle = 0
+		}
+	}
+	return true
+}
+
+// look delivers what was there at the last look already. It tells whether any lane holds something.
+func (c *pacer) look() bool {
+	held := false
+	for i, l := range c.p.lanes {
+		l.mu.Lock()
+		f, calls := l.flight, l.calls
+		late := f != nil && f == c.seen[i].flight
+		if late && calls == c.seen[i].calls {
+			l.slow.Store(true)
+		}
+		l.mu.Unlock()
+		held = held || f != nil
+		c.seen[i] = paceMark{f, calls}
+		if late {
+			c.seen[i].flight = nil
+			c.p.side.Go(l.flush) // it may block while the producer is full
+		}
+	}
+	return held
+}

@@ -1,0 +1,300 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// States that a call can find the pipeline in.
+var (
+	// ErrClosed: the pipeline was closed.
+	ErrClosed = errors.New("pipeline: closed")
+	// ErrAlreadyRun: a pipeline runs once.
+	ErrAlreadyRun = errors.New("pipeline: Run was called before: a Pipeline runs once, make a new one with New")
+	// ErrNotRunning: Run was not called yet.
+	ErrNotRunning = errors.New("pipeline: not running: call Run")
+)
+
+// DeliveryError stops the pipeline: the producer takes nothing any more.
+type DeliveryError struct{ Err error }
+
+func (e *DeliveryError) Error() string {
+	return fmt.Sprintf("pipeline: the producer takes no outputs: %v", e.Err)
+}
+func (e *DeliveryError) Unwrap() error { return e.Err }
+
+// source is the part of consumer.Consumer that a pipeline uses.
+type source interface {
+	Run(ctx context.Context, deliver func(*consumer.Batch)) error
+	Check(ctx context.Context) error
+	Close() error
+	State() consumer.State
+}
+
+// Pipeline reads inputs, runs the handler and delivers the outputs. It runs once.
+//
+// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer, watchdog and undertaker; and short ones in side. Only a
+// handler that ignores its context past HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
+//
+// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu, undertaker.mu, mu. No lock is held while a handler
+// runs; only delivering is while the producer is called.
+type Pipeline struct {
+	cfg          Config
+	log          *slog.Logger
+	source       source
+	handler      Handler
+	batchHandler BatchHandler
+	lanes        []*lane
+	shared       *sharedQueue // of an unordered pipeline
+	dispatcher   *dispatcher
+	undertaker   *undertaker
+	pacer        *pacer
+	counts       counts
+	warned       throttle
+	side         sync.WaitGroup
+
+	mu       sync.Mutex
+	phase    phase
+	stop     context.CancelCauseFunc
+	stopping error // why it stops by itself: the first reason
+	result   error
+	finished chan struct{}
+}
+
+type phase uint8
+
+const (
+	phaseNew phase = iota
+	phaseRunning
+	phaseEnded
+	phaseClosed // before it ran
+)
+
+var errCloseCalled = errors.New("pipeline: Close was called")
+
+// Run makes a pipeline and runs it until ctx ends. It owns cfg.Producer (unless KeepProducer) even when cfg is invalid. See [Pipeline.Run].
+func Run(ctx context.Context, cfg Config) error {
+	p, err := New(cfg)
+	if err != nil {
+		if cfg.Producer != nil && !cfg.KeepProducer {
+			err = errors.Join(err, cfg.Producer.Close())
+		}
+		return err
+	}
+	return p.Run(ctx)
+}
+
+// New checks the configuration; it does not connect. Errors are *ConfigError and those of consumer.New. From a successful New on the
+// pipeline owns cfg.Producer (unless KeepProducer): call Run or Close.
+func New(cfg Config) (*Pipeline, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	p := &Pipeline{cfg: cfg, log: cfg.Logger.With("group", cfg.Consumer.Group), finished: make(chan struct{})}
+	c, err := consumer.New(p.consumerConfig())
+	if err != nil {
+		return nil, err
+	}
+	p.build(c)
+	return p, nil
+}
+
+func (p *Pipeline) build(s source) {
+	p.source = s
+	p.handler = wrap(p.cfg.Handler, p.cfg.Middleware.AroundAttempt)
+	p.batchHandler = wrap(p.cfg.BatchHandler, p.cfg.Middleware.AroundBatch)
+	for range p.cfg.Concurrency {
+		p.lanes = append(p.lanes, newLane(p))
+	}
+	if p.cfg.Order == Unordered {
+		p.shared = newSharedQueue(len(p.lanes))
+	}
+	p.dispatcher = newDispatcher(p.cfg.Order, p.lanes, p.shared)
+	p.undertaker = newUndertaker(p)
+	p.pacer = newPacer(p)
+	p.warned.base = time.Now()
+}
+
+// Run joins the group and works until ctx ends. Then it stops polling, lets the inputs that were started finish (at most Consumer.DrainTimeout), commits,
+// leaves the group, closes the producer and returns: nil after a clean end; a *consumer.AbandonedError naming what was started and not done.
+// It stops by itself, in the same way, for a *FatalError, a *StuckError, a *ResultCountError (in a FatalError), a *DeliveryError, and
+// the consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned, joined with what was abandoned.
+// A halted partition does not stop it: see State and Check.
+func (p *Pipeline) Run(ctx context.Context) error {
+	ctx, cancel, err := p.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel(nil)
+	err = p.work(ctx)
+	p.mu.Lock()
+	p.phase, p.result = phaseEnded, err
+	p.mu.Unlock()
+	close(p.finished)
+	return err
+}
+
+func (p *Pipeline) begin(ctx context.Context) (context.Context, context.CancelCauseFunc, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.phase {
+	case phaseClosed:
+		return nil, nil, ErrClosed
+	case phaseRunning, phaseEnded:
+		return nil, nil, ErrAlreadyRun
+	}
+	p.phase = phaseRunning
+	ctx, cancel := context.WithCancelCause(ctx)
+	p.stop = cancel
+	return ctx, cancel, nil
+}
+
+func (p *Pipeline) work(ctx context.Context) error {
+	for _, l := range p.lanes {
+		go l.run() // waited for by endLanes, which may leave one behind
+	}
+	var helpers, undertaker sync.WaitGroup
+	helping, dismiss := context.WithCancel(context.Background())
+	helpers.Go(func() { p.pacer.run(helping) })
+	if p.cfg.HandlerTimeout > 0 {
+		w := newWatchdog(p)
+		helpers.Go(func() { w.run(helping) })
+	}
+	undertaker.Go(p.undertaker.run)
+	p.side.Go(func() { p.hurry(ctx, helping) })
+
+	err := p.source.Run(ctx, p.dispatcher.deliver)
+	stuck := p.endLanes()
+	dismiss()
+	helpers.Wait()
+	p.undertaker.close()
+	undertaker.Wait()
+	closed := p.closeProducer()
+	p.side.Wait() // last: what blocks in the producer ends with it
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return errors.Join(p.stopping, err, stuck, closed)
+}
+
+// hurry has the producer send at once, instead of waiting for its linger, what the drain of a shutdown waits for.
+func (p *Pipeline) hurry(ctx, helping context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-helping.Done():
+		return
+	}
+	for {
+		if !sleep(helping, paceEvery) {
+			return
+		}
+		if err := p.cfg.Producer.Flush(helping); err != nil {
+			return
+		}
+		if !sleep(helping, 20*paceEvery) {
+			return
+		}
+	}
+}
+
+// endLanes waits for the lanes. The consumer has returned: every stay has ended, so what is queued is dropped, and handlers have been told.
+func (p *Pipeline) endLanes() error {
+	for _, l := range p.lanes {
+		l.close()
+	}
+	if p.shared != nil {
+		p.shared.close()
+	}
+	grace := time.NewTimer(p.cfg.HandlerGrace)
+	defer grace.Stop()
+	var stuck error
+	for _, l := range p.lanes {
+		if l.isAbandoned() {
+			continue
+		}
+		select {
+		case <-l.ended:
+			continue
+		case <-grace.C:
+			grace.Reset(0) // no grace for the others either: it was the same time
+		}
+		stuck = errors.Join(stuck, l.leave(p.cfg.HandlerGrace))
+	}
+	return stuck
+}
+
+func (l *lane) isAbandoned() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.abandoned
+}
+
+// leave gives up on a lane whose handler ignores the end of its context.
+func (l *lane) leave(running time.Duration) error {
+	l.mu.Lock()
+	m := l.running
+	if m == nil { // it puts its last input away, which no handler can delay
+		l.mu.Unlock()
+		<-l.ended
+		return nil
+	}
+	l.abandoned, l.running = true, nil
+	l.mu.Unlock()
+	return &StuckError{Input: inputOf(m), Running: running}
+}
+
+func (p *Pipeline) closeProducer() error {
+	if p.cfg.KeepProducer {
+		return nil
+	}
+	return p.cfg.Producer.Close()
+}
+
+// Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return ErrClosed and closes the producer. It may be
+// called twice, but not from a handler or hook.
+func (p *Pipeline) Close() error {
+	p.mu.Lock()
+	switch p.phase {
+	case phaseNew:
+		p.phase = phaseClosed
+		p.mu.Unlock()
+		return errors.Join(p.source.Close(), p.closeProducer())
+	case phaseClosed:
+		p.mu.Unlock()
+		return nil
+	}
+	p.stop(errCloseCalled)
+	p.mu.Unlock()
+	<-p.finished
+	return p.result
+}
+
+// stopBy stops the pipeline for a reason of its own. The first one counts.
+func (p *Pipeline) stopBy(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopping == nil {
+		p.stopping = err
+		p.log.Error("the pipeline stops", "err", err)
+	}
+	p.stop(err)
+}
+
+// fatal stops the pipeline at an input, which stays undone.
+func (p *Pipeline) fatal(m *consumer.Message, err error) {
+	p.stopBy(&FatalError{Input: inputOf(m), Err: err})
+	m.Done(consumer.ErrShutdown) // no outcome: it only tells the drain not to wait
+}
+
+// producerClosed is told that the producer is closed while the pipeline works.
+func (p *Pipeline) producerClosed() {
+	p.stopBy(&DeliveryError{Err: fmt.Errorf("%w: it was closed while the pipeline runs; the pipeline closes it itself", producer.ErrClosed)})
+}

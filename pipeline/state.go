@@ -1,0 +1,118 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackmark/ackmark/consumer"
+)
+
+// counts are the pipeline's counters. None is touched more often than once per flight in normal operation.
+type counts struct {
+	acked       atomic.Int64
+	deadLetters atomic.Int64
+	retries     atomic.Int64
+	rejected    atomic.Int64
+	timeouts    atomic.Int64
+	dropped     atomic.Int64
+	undelivered atomic.Int64
+}
+
+// State is a snapshot of a pipeline, made without asking a broker.
+type State struct {
+	// Running tells that Run was called and has not returned.
+	Running bool
+	// Stopping is why the pipeline stops by itself, if it does.
+	Stopping error
+	// Consumer is the membership, and where each partition stands.
+	Consumer consumer.State
+
+	// Lanes is their number, Busy how many of them run a handler now.
+	Lanes, Busy int
+	// Queued inputs wait in the lanes; Finished ones wait in them for delivery.
+	Queued, Finished int
+
+	// Counts since the start. Done: inputs whose outputs or dead letter were acknowledged, filtered ones included. DeadLetters: of them, those that went to the
+	// dead-letter topic. Retries: repeated handler calls. Rejected: inputs that were rejected, to the dead-letter topic or by a halt. Timeouts: handlers
+	// that ran longer than HandlerTimeout. Dropped: inputs that left with their partition before they had an outcome. Undelivered: units that
+	// the producer could not deliver.
+	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered int64
+}
+
+// State tells where the pipeline stands. It may be called at any time, from anywhere.
+func (p *Pipeline) State() State {
+	s := State{
+		Consumer: p.source.State(), Lanes: len(p.lanes),
+		Done: p.counts.acked.Load(), DeadLetters: p.counts.deadLetters.Load(), Retries: p.counts.retries.Load(), Rejected: p.counts.rejected.Load(),
+		Timeouts: p.counts.timeouts.Load(), Dropped: p.counts.dropped.Load(), Undelivered: p.counts.undelivered.Load(),
+	}
+	p.mu.Lock()
+	s.Running, s.Stopping = p.phase == phaseRunning, p.stopping
+	p.mu.Unlock()
+	for _, l := range p.lanes {
+		l.mu.Lock()
+		for _, c := range l.queue {
+			s.Queued += len(c.msgs)
+		}
+		if l.running != nil {
+			s.Busy++
+		}
+		if l.flight != nil {
+			s.Finished += len(l.flight.units)
+		}
+		l.mu.Unlock()
+	}
+	if p.shared != nil {
+		p.shared.mu.Lock()
+		s.Queued += p.shared.queued
+		p.shared.mu.Unlock()
+	}
+	return s
+}
+
+// Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a broker and the producer, for at most 5 s each: made for
+// a readiness probe.
+func (p *Pipeline) Check(ctx context.Context) error {
+	p.mu.Lock()
+	phase, stopping := p.phase, p.stopping
+	p.mu.Unlock()
+	switch {
+	case stopping != nil:
+		return stopping
+	case phase == phaseNew:
+		return ErrNotRunning
+	case phase != phaseRunning:
+		return ErrClosed
+	}
+	errs := []error{p.source.Check(ctx)}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return errors.Join(append(errs, p.cfg.Producer.Check(ctx))...)
+}
+
+const checkTimeout = 5 * time.Second
+
+// throttle lets one log line through per second and counts the others: a poisoned topic must not fill the disk.
+type throttle struct {
+	base       time.Time
+	next       atomic.Int64 // nanoseconds since base
+	suppressed atomic.Int64
+}
+
+func (t *throttle) allow() (suppressed int64, ok bool) {
+	now, next := int64(time.Since(t.base))+1, t.next.Load()
+	if now < next || !t.next.CompareAndSwap(next, now+int64(time.Second)) {
+		t.suppressed.Add(1)
+		return 0, false
+	}
+	return t.suppressed.Swap(0), true
+}
+
+func (p *Pipeline) retrying(m *consumer.Message, attempt int, after time.Duration, err error) {
+	p.counts.retries.Add(1)
+	if n, ok := p.warned.allow(); ok {
+		p.log.Warn("a handler failed and is called again", "input", inputOf(m).String(), "attempt", attempt, "after", after, "err", err, "suppressed", n)
+	}
+}

@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// failure is a unit that the producer will not deliver.
+type failure struct {
+	assignment *consumer.Assignment
+	m          *consumer.Message
+	outputs    []producer.Record
+	letter     *rejection // the unit was this dead letter
+	err        *producer.Error
+	tries      int // redeliveries so far
+}
+
+// undertaker decides what becomes of inputs whose outputs could not be written. It is a goroutine, because a Reporter must not block and a dead
+// letter may have to wait for room in the producer. Its queue is bounded by what is in flight.
+type undertaker struct {
+	p      *Pipeline
+	mu     sync.Mutex
+	wake   sync.Cond
+	queue  []failure
+	closed bool
+}
+
+func newUndertaker(p *Pipeline) *undertaker {
+	u := &undertaker{p: p}
+	u.wake.L = &u.mu
+	return u
+}
+
+func (u *undertaker) push(f failure) {
+	u.mu.Lock()
+	u.queue = append(u.queue, f)
+	u.mu.Unlock()
+	u.wake.Signal()
+}
+
+func (u *undertaker) close() {
+	u.mu.Lock()
+	u.closed = true
+	u.mu.Unlock()
+	u.wake.Signal()
+}
+
+func (u *undertaker) run() {
+	for {
+		u.mu.Lock()
+		for len(u.queue) == 0 && !u.closed {
+			u.wake.Wait()
+		}
+		list := u.queue
+		u.queue = nil
+		u.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		for _, f := range list {
+			u.decide(f)
+		}
+	}
+}
+
+// fate is what an undelivered unit asks for.
+type fate uint8
+
+const (
+	fateHalt      fate = iota // its partition halts: the default, since nothing is lost by it
+	fateReject                // the record is the cause: dead letter
+	fateStop                  // every record would fail: the pipeline stops
+	fateClosed                // the producer was closed
+	fateRedeliver             // it may succeed later
+)
+
+// Errors that one record is the cause of: its neighbours are unharmed.
+var recordErrors = map[string]bool{
+	kerr.MessageTooLarge.Message:             true,
+	kerr.RecordListTooLarge.Message:          true,
+	kerr.InvalidRecord.Message:               true,
+	kerr.InvalidTimestamp.Message:            true,
+	kerr.CorruptMessage.Message:              true,
+	kerr.UnknownTopicOrPartition.Message:     true,
+	kerr.UnknownTopicID.Message:              true,
+	kerr.InvalidTopicException.Message:       true,
+	kerr.UnsupportedForMessageFormat.Message: true,
+	producer.CodeInvalidRecord:               true,
+}
+
+// Errors of the process's rights or of its session: the same for every record. A restart, after the cause was corrected, goes on where it stopped.
+var processErrors = map[string]bool{
+	kerr.TopicAuthorizationFailed.Message:           true,
+	kerr.ClusterAuthorizationFailed.Message:         true,
+	kerr.GroupAuthorizationFailed.Message:           true,
+	kerr.TransactionalIDAuthorizationFailed.Message: true,
+	kerr.SaslAuthenticationFailed.Message:           true,
+	"TOPIC_NOT_ALLOWED":                             true,
+	"SESSION_FENCED":                                true,
+	producer.CodeInvalidConfig:                      true,
+}
+
+func fateOf(err *producer.Error) fate {
+	switch {
+	case err.Code == producer.CodeClosed || errors.Is(err, producer.ErrClosed):
+		return fateClosed
+	case processErrors[err.Code]:
+		return fateStop
+	case recordErrors[err.Code]: // before Retryable: an unknown topic may appear one day, but nothing waits for that
+		return fateReject
+	case err.Retryable:
+		return fateRedeliver
+	}
+	return fateHalt
+}
+
+func (u *undertaker) decide(f failure) {
+	p := u.p
+	if f.assignment.Context().Err() != nil { // its partition left: the failure says nothing about the input
+		p.counts.dropped.Add(1)
+		return
+	}
+	p.counts.undelivered.Add(1)
+	kind := fateOf(f.err)
+	switch {
+	case kind == fateClosed:
+		p.producerClosed()
+		f.m.Done(consumer.ErrShutdown)
+	case kind == fateStop:
+		p.fatal(f.m, f.err)
+	case kind == fateRedeliver && u.mayRedeliver(f):
+		u.redeliver(f)
+	case f.letter != nil:
+		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: f.letter.attempts, Err: f.letter.err, DeadLetter: f.err})
+	case kind == fateReject:
+		u.reject(f)
+	case kind == fateRedeliver:
+		f.m.Done(fmt.Errorf("pipeline: an output of %s was not written, and writing it again now would break the order: %w", inputOf(f.m), f.err))
+	default:
+		f.m.Done(fmt.Errorf("pipeline: an output of %s was not written: %w", inputOf(f.m), f.err))
+	}
+}
+
+func (u *undertaker) reject(f failure) {
+	u.p.counts.rejected.Add(1)
+	r := &rejection{err: fmt.Errorf("output %d was not written: %w", f.err.Output, f.err), attempts: 1, code: f.err.Code}
+	if u.p.cfg.DeadLetter.Topic == "" {
+		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: 1, Err: r.err})
+		return
+	}
+	one := newFlight(u.p, f.assignment)
+	one.addLetter(f.m, r)
+	one.deliver()
+}
+
+// mayRedeliver: a later input of the same key may be written already, and its order is promised (S7). Without a promise there is nothing to break;
+// dead letters have no order either.
+func (u *undertaker) mayRedeliver(f failure) bool {
+	free := u.p.cfg.Order == Unordered || u.p.cfg.Order == PerKey && f.m.Key == nil || f.letter != nil
+	return free && f.tries < u.p.cfg.MaxAttempts
+}
+
+// redeliver sends a unit again after a pause, from a goroutine of its own: others behind it must not wait.
+func (u *undertaker) redeliver(f failure) {
+	f.tries++
+	u.p.side.Go(func() {
+		d := u.p.cfg.Backoff.Initial << min(f.tries-1, 10)
+		if !sleep(f.assignment.Context(), min(d, u.p.cfg.Backoff.Max)) {
+			return
+		}
+		one := newFlight(u.p, f.assignment)
+		one.add(f.m, f.outputs)
+		if f.letter != nil {
+			one.letters = map[int]*rejection{0: f.letter}
+		}
+		one.tries = f.tries
+		one.deliver()
+	})
+}
