@@ -1,0 +1,74 @@
+# `make help` lists the targets. Only Go is needed, except where a line says more.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO           ?= go
+TEST_TIMEOUT ?= 15m
+BUF          ?= npx --yes @bufbuild/buf@1.75.0
+PROTO        := sidecar/sidecarpb
+LINT         := $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## All tests; those on real Kafka brokers skip, and say so, without Java 17 and Maven
+	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-race
+test-race: ## The in-memory packages under the race detector (no real brokers, no processes)
+	$(GO) test -race -short -timeout $(TEST_TIMEOUT) $$(bash .ci/in-memory-packages)
+
+.PHONY: kafka-test
+kafka-test: ## All tests; fails where real Kafka brokers cannot be started (Java 17, Maven)
+	ACKMARK_REQUIRE_KAFKA=1 $(GO) test -timeout 25m ./...
+
+.PHONY: demo
+demo: ## The two failures and their end, in 25 seconds on an embedded broker
+	$(GO) run ./cmd/ackmark demo
+
+.PHONY: bench
+bench: ## Ratios to the bare franz-go loop, in two minutes (ARGS="--brokers host:9092 --pairs 16")
+	$(GO) run ./cmd/ackmark bench $(ARGS)
+
+.PHONY: microbench
+microbench: ## Go benchmarks ten times, through benchstat (save the output and give benchstat two of them)
+	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./internal/... | $(GO) tool -modfile=tools/go.mod benchstat /dev/stdin
+
+.PHONY: mutants
+mutants: ## Plant the bugs that the proof must catch, one by one: ends with "N of N caught"
+	$(GO) test -count=1 -timeout 10m ./internal/lab/mutants -run TestMutants -v
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME each (30s)
+	for target in $$(grep -rlE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort); do \
+	  for name in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $$target | cut -d' ' -f2); do \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $${FUZZTIME:-30s} ./$$(dirname $$target); \
+	  done; \
+	done
+
+.PHONY: cover
+cover: ## Coverage of all packages by all tests, as cover.out and a total
+	$(GO) test -short -timeout $(TEST_TIMEOUT) -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+.PHONY: lint
+lint: ## gofmt, go vet and golangci-lint (builds the pinned golangci-lint once: some minutes)
+	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go') | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(LINT) run
+
+.PHONY: proto
+proto: ## Generate the wire contract's Go code, with nothing but Go
+	$(GO) -C tools run ./protogen ../$(PROTO)
+
+.PHONY: proto-lint
+proto-lint: ## Lint the .proto files (npx)
+	$(BUF) lint $(PROTO)
+
+.PHONY: proto-breaking
+proto-breaking: ## Compare the wire contract with AGAINST (main) for breaking changes (npx)
+	$(BUF) breaking $(PROTO) --against '.git#branch=$(or $(AGAINST),main),subdir=$(PROTO)'
