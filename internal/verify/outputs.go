@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -73,7 +74,7 @@ func (o *Outputs) Add(partition int32, offset int64, key, value []byte) {
 	where := func() string { return fmt.Sprintf("partition %d offset %d: %.80q", partition, offset, value) }
 	id, err := Parse(value)
 	switch {
-	case err != nil && id == ID{}, !o.wasFed(id.Global), id.Out >= o.cfg.PerInput:
+	case err != nil && !errors.Is(err, ErrDamaged), !o.wasFed(id.Global), id.Out >= o.cfg.PerInput:
 		o.res.Unknown++
 		o.note(&o.res.UnknownIDs, where)
 		return

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -13,6 +14,9 @@ type ID struct {
 	Seq    uint64 // 0, 1, 2 … within the key
 	Out    int    // which of its input's outputs a value is; 0 in inputs
 }
+
+// ErrDamaged is in the error of a value that is a generated one, but not as it was generated.
+var ErrDamaged = errors.New("damaged value")
 
 // String names an id the way values do.
 func (id ID) String() string {
@@ -56,7 +60,8 @@ func WithOut(value []byte, out int) []byte {
 	return AppendValue(make([]byte, 0, len(value)+4), id, text)
 }
 
-// Parse reads what a value, upper-cased or not, says about itself. The error tells why it is no generated value, or how it is damaged.
+// Parse reads what a value, upper-cased or not, says about itself. The error tells why it is no generated value,
+// or is [ErrDamaged].
 func Parse(value []byte) (ID, error) {
 	id, _, err := split(value)
 	return id, err
@@ -93,7 +98,7 @@ func split(value []byte) (id ID, text []byte, err error) {
 	}
 	id.Key, id.Out = uint32(key), int(out)
 	if got := sum(id, rest); want != 0 && got != 0 && want != uint64(got) {
-		return id, rest, fmt.Errorf("the text of %.60q is not its own: sum %08x", value, got)
+		return id, rest, fmt.Errorf("%w: the sum of %.60q is %08x", ErrDamaged, value, got)
 	}
 	return id, rest, nil
 }

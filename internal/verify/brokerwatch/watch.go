@@ -1,0 +1,240 @@
+// Package brokerwatch feeds a verify.Checker with what an embedded broker (kfake) accepts: records of input, output and dead-letter
+// topics, the group's assignments, and every commit.
+//
+// It sees requests, not answers, so it must find out what was applied. The broker makes that exact: one goroutine serves every request
+// from its control functions to its effect, and while a control function runs, the broker's state can be asked for. So each request
+// finds the state that the one before it left: an append moved the high watermark by its records or did not, a commit is in the group or is
+// not. Nothing is guessed from a protocol rule, and faults that apply and then fail are seen as what they are, applied.
+package brokerwatch
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/verify"
+)
+
+// Config names the topics and the group under test.
+type Config struct {
+	Group       string
+	Inputs      []string
+	Outputs     []string
+	DeadLetters []string
+}
+
+// Watch is an observer of one cluster. It stays until the cluster is closed.
+type Watch struct {
+	cluster *kfake.Cluster
+	checker *verify.Checker
+	cfg     Config
+
+	mu      sync.Mutex
+	appends []appending // of the last request
+	commits *committing // of the last request
+	holds   map[verify.Partition]hold
+	problem error
+}
+
+// appending is a batch that the broker may append.
+type appending struct {
+	p       verify.Partition
+	end     int64 // high watermark before
+	records []*kgo.Record
+}
+
+// committing is a commit request that the broker may apply.
+type committing struct {
+	request *verify.Request
+	commits []verify.Commit
+	at      time.Time
+}
+
+// New begins to watch. Call it before the first request that matters; a Settle at the end sees the last one.
+func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
+	w := &Watch{cluster: cluster, checker: checker, cfg: cfg, holds: make(map[verify.Partition]hold)}
+	// Key −1 runs after the control functions of a key: what a test's own control answers never reaches the broker, nor this one.
+	cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.observe(req)
+		return nil, nil, false
+	})
+	return w
+}
+
+// Settle feeds the effect of the last request. Do not call it after the cluster is closed, nor from its control functions.
+func (w *Watch) Settle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	w.refresh()
+}
+
+// Err tells about something that this observer does not understand: then the checker's verdict is worth nothing.
+func (w *Watch) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.problem
+}
+
+// observe runs on the cluster's behalf, before it handles the request; the request before it is handled wholly.
+func (w *Watch) observe(req kmsg.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	switch req := req.(type) {
+	case *kmsg.ProduceRequest:
+		w.produce(req)
+	case *kmsg.OffsetCommitRequest:
+		if req.Group == w.cfg.Group {
+			w.refresh()
+			w.commit(req)
+		}
+	case *kmsg.TxnOffsetCommitRequest:
+		if req.Group == w.cfg.Group {
+			w.fail(errors.New("a transactional commit: brokerwatch does not follow transactions"))
+		}
+	case *kmsg.JoinGroupRequest:
+		if req.Group == w.cfg.Group {
+			w.refresh()
+			w.rejoin(req)
+		}
+	case *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, *kmsg.ConsumerGroupHeartbeatRequest:
+		w.refresh()
+	}
+}
+
+func (w *Watch) fail(err error) { w.problem = errors.Join(w.problem, err) }
+
+// settle feeds what the last request did.
+func (w *Watch) settle() {
+	for _, a := range w.appends {
+		w.appended(a)
+	}
+	w.appends = w.appends[:0]
+	w.checker.Settle()
+	if w.commits != nil {
+		w.committed(w.commits)
+		w.commits = nil
+	}
+}
+
+func (w *Watch) produce(req *kmsg.ProduceRequest) {
+	for _, t := range req.Topics {
+		topic := w.topicName(t.Topic, t.TopicID)
+		if !slices.Contains(w.cfg.Inputs, topic) && !slices.Contains(w.cfg.Outputs, topic) && !slices.Contains(w.cfg.DeadLetters, topic) {
+			continue
+		}
+		for _, p := range t.Partitions {
+			info := w.cluster.PartitionInfo(topic, p.Partition)
+			if info == nil {
+				continue // the broker will refuse it
+			}
+			records := w.decode(topic, p)
+			w.appends = append(w.appends, appending{verify.Partition{Topic: topic, Partition: p.Partition}, info.HighWatermark, records})
+		}
+	}
+}
+
+func (w *Watch) topicName(name string, id [16]byte) string {
+	if name != "" {
+		return name
+	}
+	if info := w.cluster.TopicIDInfo(id); info != nil {
+		return info.Topic
+	}
+	return ""
+}
+
+// decode reads a batch as a consumer would. What it cannot read the broker will refuse, too, or settle will not understand.
+func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo.Record {
+	rp := kmsg.NewFetchResponseTopicPartition()
+	rp.Partition, rp.RecordBatches = p.Partition, p.Records
+	fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: topic, Partition: p.Partition}, &rp, kgo.DefaultDecompressor(), nil)
+	for _, r := range fp.Records {
+		if r.Attrs.IsTransactional() {
+			w.fail(fmt.Errorf("a transactional batch for %s: brokerwatch does not follow transactions", topic))
+			return nil
+		}
+	}
+	return fp.Records
+}
+
+// appended feeds a batch if the high watermark says that it is in the log. A batch that is not is refused, or a repetition that the broker
+// recognised by its sequence number and did not append again.
+func (w *Watch) appended(a appending) {
+	info := w.cluster.PartitionInfo(a.p.Topic, a.p.Partition)
+	if info == nil || info.HighWatermark == a.end {
+		return
+	}
+	if info.HighWatermark-a.end != int64(len(a.records)) {
+		w.fail(fmt.Errorf("%v grew from %d to %d by a batch of %d records", a.p, a.end, info.HighWatermark, len(a.records)))
+	}
+	for i, r := range a.records {
+		offset := a.end + int64(i)
+		if slices.Contains(w.cfg.Inputs, a.p.Topic) {
+			w.checker.Appended(a.p, offset, r.Value)
+		}
+		if slices.Contains(w.cfg.Outputs, a.p.Topic) {
+			w.checker.Durable(a.p, offset, r.Key, r.Value)
+		}
+		if slices.Contains(w.cfg.DeadLetters, a.p.Topic) {
+			w.checker.DeadLettered(r.Value)
+		}
+	}
+}
+
+func (w *Watch) commit(req *kmsg.OffsetCommitRequest) {
+	if !w.memberMayCommit(req) {
+		return
+	}
+	c := &committing{at: time.Now()}
+	for _, t := range req.Topics {
+		topic := w.topicName(t.Topic, t.TopicID)
+		for _, p := range t.Partitions {
+			commit := verify.Commit{
+				Member: req.MemberID, Generation: req.Generation, Partition: verify.Partition{Topic: topic, Partition: p.Partition}, Offset: p.Offset,
+			}
+			if p.Metadata != nil {
+				commit.Metadata = *p.Metadata
+			}
+			c.commits = append(c.commits, commit)
+		}
+	}
+	c.request = w.checker.Requested(c.commits...)
+	w.commits = c
+}
+
+// memberMayCommit tells apart two requests that committed cannot: the same offset at the same instant, from a member that the broker
+// fences and from one that it does not.
+func (w *Watch) memberMayCommit(req *kmsg.OffsetCommitRequest) bool {
+	g := w.cluster.GroupInfo(req.Group)
+	if g == nil || len(g.Members) == 0 {
+		return req.Generation < 0
+	}
+	member := slices.ContainsFunc(g.Members, func(m kfake.GroupMember) bool { return m.MemberID == req.MemberID })
+	return member && (g.State == "Reconciling" || req.Generation == g.Epoch)
+}
+
+// committed feeds the commits that are in the group's state now.
+func (w *Watch) committed(c *committing) {
+	g := w.cluster.GroupInfo(w.cfg.Group)
+	if g == nil {
+		return
+	}
+	var applied []int
+	for i, commit := range c.commits {
+		now, ok := g.Commits[commit.Partition.Topic][commit.Partition.Partition]
+		if ok && now.Offset == commit.Offset && now.Metadata == commit.Metadata && !now.At.Before(c.at) {
+			applied = append(applied, i)
+		}
+	}
+	if len(applied) > 0 {
+		c.request.Accepted(applied...)
+	}
+}

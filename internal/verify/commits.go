@@ -1,0 +1,170 @@
+package verify
+
+import "slices"
+
+// Commit is one committed offset, as the broker accepted it.
+type Commit struct {
+	Member     string
+	Generation int32
+	Partition  Partition
+	Offset     int64
+	Metadata   string
+}
+
+// holder is who holds a partition.
+type holder struct {
+	member     string
+	generation int32 // in which the member got it
+}
+
+// Assigned tells that a member holds partitions from a generation on. It is not needed again while it keeps them.
+func (c *Checker) Assigned(member string, generation int32, ps ...Partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tracksHolders = true
+	for _, p := range ps {
+		if h, ok := c.holders[p]; ok && h.member == member {
+			continue
+		}
+		c.holders[p] = holder{member, generation}
+		c.recent.add(p, "assigned to %s in generation %d", member, generation)
+	}
+}
+
+// Unassigned tells that a member does not hold partitions any more: it answered for their revocation, left, or was expelled.
+func (c *Checker) Unassigned(member string, ps ...Partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range ps {
+		if c.holders[p].member == member {
+			delete(c.holders, p)
+			c.recent.add(p, "no longer held by %s", member)
+		}
+	}
+}
+
+// Request is a commit request on its way: judged when it came, counted if the broker accepts it.
+type Request struct {
+	c       *Checker
+	commits []Commit
+	found   [][]Violation // by commit
+}
+
+// Requested judges a commit request in the state that the broker is in before it applies it (S1, S2, S3, S4). What it finds becomes a
+// violation with [Request.Accepted]: a request that the broker refuses breaks nothing.
+func (c *Checker) Requested(commits ...Commit) *Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settleClaims()
+	r := &Request{c: c, commits: commits, found: make([][]Violation, len(commits))}
+	for i, commit := range commits {
+		c.held = &r.found[i]
+		l := c.log(commit.Partition)
+		c.checkHeld(commit)
+		c.checkForward(l, commit)
+		c.checkDone(l, commit)
+		c.checkEpoch(l, commit)
+		c.held = nil
+	}
+	return r
+}
+
+// Accepted tells that the broker applied the commits with these indices, all if there are none.
+func (r *Request) Accepted(indices ...int) {
+	c := r.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Commits++
+	for i, commit := range r.commits {
+		if len(indices) > 0 && !slices.Contains(indices, i) {
+			continue
+		}
+		c.counts.CommittedPartitions++
+		c.log(commit.Partition).committed = commit.Offset
+		for _, v := range r.found[i] {
+			c.report(v)
+		}
+		c.recent.add(commit.Partition, "committed %d by %s in generation %d", commit.Offset, commit.Member, commit.Generation)
+	}
+}
+
+// Committed is a request and its acceptance at once.
+func (c *Checker) Committed(commits ...Commit) { c.Requested(commits...).Accepted() }
+
+// checkDone holds S1.
+func (c *Checker) checkDone(l *inputLog, commit Commit) {
+	if commit.Offset > max(l.end(), l.firstOpen) {
+		c.violate(CommitBeyondLog, commit.Partition, "%s committed %d, the log ends at %d", commit.Member, commit.Offset, l.end())
+	}
+	first := c.firstNotDone(l)
+	if first >= l.end() || commit.Offset <= first {
+		return
+	}
+	open := 0
+	for o := first; o < min(commit.Offset, l.end()); o++ {
+		if id, ok := l.id(o); ok && !c.done(id) && !l.isExcused(o) {
+			open++
+		}
+	}
+	c.violate(PrematureCommit, commit.Partition, "%s (generation %d) committed %d over %d inputs that are not done, the first at %s",
+		commit.Member, commit.Generation, commit.Offset, open, c.describe(l, first))
+}
+
+// checkHeld holds S2. Without any assignment nobody feeds them, and nothing is known.
+func (c *Checker) checkHeld(commit Commit) {
+	if commit.Member == "" || commit.Generation < 0 {
+		c.violate(CommitAnonymous, commit.Partition, "committed %d as member %q, generation %d", commit.Offset, commit.Member, commit.Generation)
+		return
+	}
+	if !c.tracksHolders {
+		return
+	}
+	h, held := c.holders[commit.Partition]
+	switch {
+	case !held:
+		c.violate(CommitNotHeld, commit.Partition, "%s (generation %d) committed %d; nobody holds it", commit.Member, commit.Generation, commit.Offset)
+	case h.member != commit.Member:
+		c.violate(CommitNotHeld, commit.Partition, "%s (generation %d) committed %d; %s holds it since generation %d",
+			commit.Member, commit.Generation, commit.Offset, h.member, h.generation)
+	case commit.Generation < h.generation:
+		c.violate(CommitStale, commit.Partition, "%s committed %d in generation %d; it holds the partition since generation %d",
+			commit.Member, commit.Offset, commit.Generation, h.generation)
+	}
+}
+
+// checkForward holds S3, also across members: the next one begins where the last commit was.
+func (c *Checker) checkForward(l *inputLog, commit Commit) {
+	if commit.Offset < l.committed {
+		c.violate(CommitBack, commit.Partition, "%s (generation %d) committed %d after %d", commit.Member, commit.Generation, commit.Offset, l.committed)
+	}
+}
+
+// Reset tells that an operator set the group's offset: the next commits follow from there, and what lies above repeats by intent.
+func (c *Checker) Reset(p Partition, offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.repeatable(c.log(p), offset)
+	c.log(p).committed = offset
+	c.recent.add(p, "offset reset to %d by the operator", offset)
+}
+
+// CommitSent tells that a client wrote a commit request. A second one before the answer breaks S3.
+func (c *Checker) CommitSent(client string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sent[client]++; c.sent[client] > 1 {
+		c.violate(CommitOverlap, Partition{}, "client %s sent a commit while %d of its commits had no answer", client, c.sent[client]-1)
+	}
+}
+
+// CommitAnswered tells that a sent commit got its answer, or that its connection ended. cancelled: the client itself stopped waiting.
+func (c *Checker) CommitAnswered(client string, cancelled bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sent[client] > 0 {
+		c.sent[client]--
+	}
+	if cancelled {
+		c.violate(CommitCancelled, Partition{}, "client %s gave up a commit that was sent: whether it applies is unknown", client)
+	}
+}

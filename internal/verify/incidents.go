@@ -1,0 +1,82 @@
+package verify
+
+import "fmt"
+
+// Bound is how many duplicates an incident may cause: S6, for the partitions that it concerned.
+type Bound struct {
+	Incident   string
+	Partitions int
+	Unacked    int // inputs handed out whose outputs are not durable: they may be emitted again, and a lost reply makes that visible
+	Done       int // inputs done since the last commit
+}
+
+// Total is the bound.
+func (b Bound) Total() int { return b.Unacked + b.Done }
+
+func (b Bound) String() string {
+	return fmt.Sprintf("%s: at most %d duplicates (%d in flight, %d done and not committed, in %d partitions)", b.Incident, b.Total(), b.Unacked, b.Done, b.Partitions)
+}
+
+// Incident tells that something happened after which these partitions (none: all) may be read again from their last commit: a process
+// was killed, a session lost, a drain deadline passed. Called when it has happened. Each input that was handed out and not committed
+// by then may repeat once more, and no other (S6). Where nobody feeds HandedOut, each that was fed counts as handed out.
+func (c *Checker) Incident(name string, ps ...Partition) Bound {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Incidents++
+	if len(ps) == 0 {
+		for p := range c.inputs {
+			ps = append(ps, p)
+		}
+	}
+	b := Bound{Incident: name, Partitions: len(ps)}
+	for _, p := range ps {
+		l := c.log(p)
+		done, unacked := c.repeatable(l, l.committed)
+		b.Done += done
+		b.Unacked += unacked
+		c.recent.add(p, "incident: %s", name)
+	}
+	return b
+}
+
+// repeatable allows one more occurrence for what was handed out at or above an offset.
+func (c *Checker) repeatable(l *inputLog, from int64) (done, unacked int) {
+	for o := max(from, l.base); o < l.end(); o++ {
+		id, ok := l.id(o)
+		if !ok || (c.tracksHandler && !c.handed.has(id)) {
+			continue
+		}
+		c.mayRepeat[id]++
+		if c.done(id) {
+			done++
+		} else {
+			unacked++
+		}
+	}
+	return done, unacked
+}
+
+// checkDuplicate holds S6 for each output by itself, which is sharper than the sum: an input that was committed before the incident
+// may not repeat, however few others do.
+func (c *Checker) checkDuplicate(p Partition, offset int64, id ID) {
+	bit := c.bit(id.Global, id.Out)
+	c.repeats[bit]++
+	if c.cfg.DuplicatesAllowed || c.repeats[bit] <= c.mayRepeat[id.Global] {
+		return
+	}
+	at := c.home[id.Global]
+	l := c.log(at.p)
+	c.violate(TooManyDuplicates, at.p, "output %v again, at %v offset %d: occurrence %d, %d incidents explain a repetition; its input is offset %d, committed is %d",
+		id, p, offset, c.repeats[bit]+1, c.mayRepeat[id.Global], at.offset, l.committed)
+}
+
+// MemorySample checks a measured size against its stated bound (S9).
+func (c *Checker) MemorySample(what string, bytes, bound int64) {
+	if bytes <= bound {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.violate(MemoryExceeded, Partition{}, "%s: %d bytes, the bound is %d", what, bytes, bound)
+}
