@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ackmark/ackmark/internal/kafkatest/proc"
+)
+
+// app starts the test binary in a role.
+func (s *scenario) app(name, role string, env map[string]string) *proc.Process {
+	s.Helper()
+	all := s.env(env)
+	all[roleEnv] = role
+	return s.start(name, os.Args[0], all)
+}
+
+// Two apps and a sidecar. One app after the other is killed under load and started again.
+func TestAppKilled(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, brokers(t))
+	s.sidecar()
+	apps := []*proc.Process{s.app("app-a", roleApp, nil), s.app("app-b", roleApp, nil)}
+	f := s.feed(1000)
+	s.members(2)
+	s.outputs(2000)
+	for i, name := range []string{"app-a2", "app-b2"} {
+		s.kill(apps[i])
+		f.more(500)
+		apps[i] = s.app(name, roleApp, nil)
+		f.more(uint64(1000 * (appSession.Seconds() + 2))) // until the dead member is gone
+		s.members(2)
+	}
+	n := f.finish()
+	s.caughtUp()
+	s.terminate(apps...)
+	s.verify(n)
+}
+
+// The same with producers of their own.
+func TestDirectAppKilled(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, brokers(t))
+	direct := map[string]string{"SIDECAR": "direct"}
+	a, b := s.app("app-a", roleApp, direct), s.app("app-b", roleApp, direct)
+	f := s.feed(1000)
+	s.members(2)
+	s.outputs(2000)
+	s.kill(a)
+	f.more(500)
+	a = s.app("app-a2", roleApp, direct)
+	f.more(uint64(1000 * (appSession.Seconds() + 2)))
+	n := f.finish()
+	s.caughtUp()
+	s.terminate(a, b)
+	s.verify(n)
+}
+
+// The example as it is: messages that take time, several at once, a kill in the middle of them. Its session timeout is the default of 45 s: that
+// is how long the killed app's partitions wait here.
+func TestExampleKilledAtWork(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, brokers(t))
+	sidecar := s.sidecar()
+	work := map[string]string{"WORK": "20ms", "CONCURRENCY": "8"}
+	a, b := s.uppercase("app-a", work), s.uppercase("app-b", work)
+	s.members(2)
+	f := s.feed(300)
+	s.outputs(900)
+	s.kill(a)
+	f.more(300)
+	a = s.uppercase("app-a2", work)
+	f.more(600)
+	n := f.finish()
+	s.caughtUp()
+	s.terminate(a, b, sidecar)
+	s.verify(n)
+}
+
+// The sidecar is killed twice; the apps go on reading while it is away, connect again, and send again what was not reported.
+func TestSidecarKilled(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, brokers(t))
+	sidecar, a, b := s.sidecar(), s.uppercase("app-a", nil), s.uppercase("app-b", nil)
+	f := s.feed(1000)
+	s.outputs(2000)
+	for range 2 {
+		s.kill(sidecar)
+		f.more(1500)
+		sidecar = s.sidecar()
+		before := s.count()
+		f.more(2000)
+		s.outputs(before + 1000)
+	}
+	n := f.finish()
+	s.caughtUp()
+	s.terminate(a, b, sidecar)
+	s.verify(n)
+}

@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// commit is one accepted commit of the group, as the brokers wrote it to __consumer_offsets: none is missed, unlike by polling.
+type commit struct {
+	partition int32
+	offset    int64
+	at        time.Time // the coordinator's clock when it took the commit
+	metadata  string
+}
+
+// readAll calls each for every record that a topic has now, in order within a partition.
+func (s *scenario) readAll(topic string, each func(*kgo.Record)) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+	defer cancel()
+	starts, err := s.kafka.Admin().ListStartOffsets(ctx, topic)
+	if err != nil {
+		s.Fatal(err)
+	}
+	ends, err := s.kafka.Admin().ListEndOffsets(ctx, topic)
+	if err != nil {
+		s.Fatal(err)
+	}
+	from := map[int32]kgo.Offset{}
+	to := map[int32]int64{}
+	for p, end := range ends.Offsets()[topic] {
+		if start, _ := starts.Lookup(topic, p); start.Offset < end.At {
+			from[p], to[p] = kgo.NewOffset().At(start.Offset), end.At
+		}
+	}
+	if len(to) == 0 {
+		return
+	}
+	client := s.plain(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	defer client.Close()
+	for len(to) > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			s.Fatalf("read %s: %v; %d partitions to go", topic, err, len(to))
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			end, reading := to[r.Partition]
+			if !reading {
+				return
+			}
+			each(r)
+			if r.Offset >= end-1 {
+				delete(to, r.Partition)
+			}
+		})
+	}
+}
+
+// commits reads the group's commits of the input topic in the order in which they were accepted.
+func (s *scenario) commits() (all []commit) {
+	s.Helper()
+	s.readAll("__consumer_offsets", func(r *kgo.Record) {
+		var key kmsg.OffsetCommitKey
+		var value kmsg.OffsetCommitValue
+		// Versions 0 and 1 are commits, 2 is the group's membership; no value is a removal.
+		if err := key.ReadFrom(r.Key); err != nil || key.Version > 1 || key.Group != s.group || key.Topic != s.input || r.Value == nil {
+			return
+		}
+		if err := value.ReadFrom(r.Value); err != nil {
+			s.Fatalf("__consumer_offsets/%d@%d: %v", r.Partition, r.Offset, err)
+		}
+		all = append(all, commit{key.Partition, value.Offset, time.UnixMilli(value.CommitTimestamp), value.Metadata})
+	})
+	return all
+}
