@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -58,7 +59,7 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 }
 
 // startOffsets gives every partition an exact offset: the committed one, or where Config.Start points.
-func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, _ map[string]topicInfo) (map[string]map[int32]kgo.Offset, error) {
+func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	starts := map[string]map[int32]kgo.Offset{}
 	missing := map[Position]map[string][]int32{}
 	for topic, ps := range offsets {
@@ -114,4 +115,16 @@ func list(ctx context.Context, cl *kgo.Client, where Position, names map[string]
 		return adm.ListEndOffsets(ctx, topics...)
 	}
 	return adm.ListOffsetsAfterMilli(ctx, int64(where), topics...)
+}
+
+// logStart asks where a partition's log starts now, -1 if that cannot be learned soon: the poll loop waits for it.
+func (c *Consumer) logStart(topic string, partition int32) int64 {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	starts, err := kadm.NewClient(c.client.Load()).ListStartOffsets(ctx, topic)
+	if o, ok := starts.Lookup(topic, partition); err == nil && ok && o.Err == nil {
+		return o.Offset
+	}
+	c.log.Warn("finding where the log starts failed", "topic", topic, "partition", partition, "err", err)
+	return -1
 }

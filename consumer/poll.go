@@ -86,6 +86,9 @@ func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partitio
 		c.log.Warn("reading failed", "topic", topic, "partition", fp.Partition, "err", err)
 		return
 	}
+	if errors.Is(err, kerr.OffsetOutOfRange) && fp.LogStartOffset < 0 {
+		fp.LogStartOffset = c.logStart(topic, fp.Partition) // Kafka 4.3.1 leaves it out of this error; the embedded broker does not
+	}
 	if e := c.haltFor(p, fp); e != nil {
 		p.halt(e)
 		return
