@@ -68,7 +68,8 @@ func (c *Consumer) commitSome() error {
 		c.hookMu.Lock()
 		defer c.hookMu.Unlock()
 		if m := c.membership.Load(); m != nil { // else the callback was faster
-			c.expel(c.client.Load(), err.Error())
+			c.lose(err.Error())
+			c.client.Load().ForceRebalance() // the join finds out who we are; onAssigned takes the partitions up again
 		}
 		return nil
 	}
@@ -117,7 +118,7 @@ func (c *Consumer) attempt(parts []*partition) error {
 		return nil
 	}
 	m := c.membership.Load()
-	if m == nil {
+	if m == nil || c.joining.Load() {
 		return errNotOurs
 	}
 	err := c.send(*m, points)

@@ -51,12 +51,13 @@ type Consumer struct {
 
 	client     atomic.Pointer[kgo.Client]
 	membership atomic.Pointer[Membership]
+	joining    atomic.Bool // a join runs, or is about to: no commit goes out; set under commitMu
 
 	partsMu sync.RWMutex
 	parts   map[string]map[int32]*partition
 
-	hookMu   sync.Mutex
-	commitMu sync.Mutex
+	hookMu   gate
+	commitMu gate
 	flowMu   sync.Mutex
 
 	commitKick chan struct{}
@@ -66,6 +67,7 @@ type Consumer struct {
 
 	troubles troubles
 	topics   map[string]int          // partitions of each topic when it was first seen; under hookMu
+	owned    map[topicPartition]bool // what the client holds for us: true once its stay began; under hookMu
 	onHalted func(*HaltError)        // of the iterators; set before Run
 	metadata func(*partition) string // of a commit: the seam for the done-set; under partition.mu
 }
@@ -100,6 +102,9 @@ func New(cfg Config) (*Consumer, error) {
 		finished:   make(chan struct{}),
 		parts:      map[string]map[int32]*partition{},
 		topics:     map[string]int{},
+		owned:      map[topicPartition]bool{},
+		hookMu:     newGate(),
+		commitMu:   newGate(),
 		commitKick: make(chan struct{}, 1),
 		flowKick:   make(chan struct{}, 1),
 		metadata:   func(*partition) string { return "" },
@@ -141,16 +146,10 @@ func (c *Consumer) begin(ctx context.Context) (context.Context, error) {
 }
 
 func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
-	cl, err := kgo.NewClient(c.clientOptions()...)
+	cl, err := c.connect()
 	if err != nil {
-		c.cancel(err)
 		return err
 	}
-	if err := refuseValues(cl, c.cfg.AllowEager); err != nil { // again, with the user's own context in place
-		cl.Close()
-		return err
-	}
-	c.client.Store(cl)
 	loops, stopLoops := context.WithCancel(context.Background())
 	c.wg.Go(func() { c.commitLoop(loops) })
 	c.wg.Go(func() { c.careLoop(loops) })
@@ -166,6 +165,24 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 		return errors.Join(cause, abandoned)
 	}
 	return abandoned
+}
+
+// connect makes the client. hookMu is held until it is known: the group's callbacks may begin before NewClient returns, and need it.
+func (c *Consumer) connect() (*kgo.Client, error) {
+	c.hookMu.Lock()
+	defer c.hookMu.Unlock()
+	cl, err := kgo.NewClient(c.clientOptions()...)
+	if err != nil {
+		c.cancel(err)
+		return nil, err
+	}
+	if err := refuseValues(cl, c.cfg.AllowEager); err != nil { // again, with the user's own context in place
+		c.closing.Store(true)
+		go cl.Close() // its callbacks may wait for hookMu
+		return nil, err
+	}
+	c.client.Store(cl)
+	return cl, nil
 }
 
 // isOwnStop tells a reason of the consumer itself from the end of the caller's context and from Close.
@@ -274,3 +291,12 @@ func wake(ch chan struct{}) {
 	default:
 	}
 }
+
+// gate is a lock that may be held across waits for the network. A goroutine that waits for it counts as blocked in a synctest bubble,
+// which one that waits for a sync.Mutex does not: virtual time would stand still.
+type gate chan struct{}
+
+func newGate() gate { return make(gate, 1) }
+
+func (g gate) Lock()   { g <- struct{}{} }
+func (g gate) Unlock() { <-g }

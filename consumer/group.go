@@ -2,23 +2,35 @@ package consumer
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // onAssigned runs after every join, before the offsets of added partitions are known. They become assignments in onOffsets.
 func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[string][]int32) {
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
+	c.joining.Store(false)
+	wake(c.commitKick)
 	if c.replaced(cl) {
-		c.expel(cl, "the group took this member for a new one")
+		c.lose("the group took this member for a new one")
+	}
+	for topic, ids := range added {
+		for _, id := range ids {
+			c.owned[topicPartition{topic, id}] = false
+		}
 	}
 	c.refreshMembership(cl)
 	if held := len(c.held()); len(added) == 0 || held > 0 {
 		c.callAssigned(ctx, nil)
+	}
+	if stranded := c.stranded(); len(stranded) > 0 && !c.closing.Load() {
+		c.reacquire(ctx, cl, stranded)
 	}
 }
 
@@ -29,6 +41,74 @@ func (c *Consumer) replaced(cl *kgo.Client) bool {
 	m := c.membership.Load()
 	id, _ := cl.GroupMetadata()
 	return m != nil && m.MemberID != id && len(c.held()) > 0
+}
+
+// stranded lists partitions that the group assigns to us, that the client reads on where it stood, and whose stay we ended because the
+// membership was doubtful. The client reads no committed offset for what it never gave up, so nobody else would take them up (S10).
+func (c *Consumer) stranded() map[string]map[int32]kgo.Offset {
+	names := map[string]map[int32]kgo.Offset{}
+	for tp, begun := range c.owned {
+		if begun && c.lookup(tp.topic, tp.partition) == nil {
+			if names[tp.topic] == nil {
+				names[tp.topic] = map[int32]kgo.Offset{}
+			}
+			names[tp.topic][tp.partition] = kgo.NewOffset().At(-1)
+		}
+	}
+	return names
+}
+
+// reacquire begins a new stay of stranded partitions from what the group has committed by now. No poll runs meanwhile. hookMu is held.
+func (c *Consumer) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RebalanceTimeout/2)
+	defer cancel()
+	err := readCommitted(ctx, cl, c.cfg.Group, offsets)
+	var starts map[string]map[int32]kgo.Offset
+	if err == nil {
+		starts, err = c.beginStays(ctx, cl, offsets)
+	}
+	if err != nil {
+		c.log.Warn("taking up partitions again failed; the group is joined again", "err", err)
+		c.wg.Go(func() { c.joinAgain(cl) })
+		return
+	}
+	positions := map[string]map[int32]kgo.EpochOffset{}
+	for topic, ps := range starts {
+		positions[topic] = map[int32]kgo.EpochOffset{}
+		for id, o := range ps {
+			positions[topic][id] = kgo.EpochOffset{Epoch: -1, Offset: o.EpochOffset().Offset}
+		}
+	}
+	cl.SetOffsets(positions)
+}
+
+// joinAgain makes the client join once more, a little later.
+func (c *Consumer) joinAgain(cl *kgo.Client) {
+	select {
+	case <-(*c.runCtx.Load()).Done():
+	case <-time.After(time.Second):
+		cl.ForceRebalance()
+	}
+}
+
+// readCommitted fills in what the group has.
+func readCommitted(ctx context.Context, cl *kgo.Client, group string, offsets map[string]map[int32]kgo.Offset) error {
+	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), group, slices.Collect(maps.Keys(offsets))...)
+	if err != nil {
+		return err
+	}
+	for topic, ps := range offsets {
+		for id := range ps {
+			o, ok := resp.Lookup(topic, id)
+			if ok && o.Err != nil {
+				return o.Err
+			}
+			if ok && o.At >= 0 {
+				ps[id] = kgo.NewOffset().At(o.At)
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Consumer) refreshMembership(cl *kgo.Client) {
@@ -51,11 +131,19 @@ func (c *Consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]k
 	if c.closing.Load() {
 		return offsets, nil // nothing is polled any more
 	}
-	cl := c.client.Load()
-	topics := c.describe(ctx, offsets)
-	starts, err := c.startOffsets(ctx, cl, offsets, topics)
+	starts, err := c.beginStays(ctx, c.client.Load(), offsets)
 	if err != nil {
-		c.log.Warn("finding where to start failed; the group is joined again", "err", err)
+		c.log.Warn("beginning to read added partitions failed; the group is joined again", "err", err)
+		return nil, err
+	}
+	return starts, nil
+}
+
+// beginStays finds where to start, makes the assignment epochs and announces them. hookMu is held.
+func (c *Consumer) beginStays(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	topics := c.describe(ctx, offsets)
+	starts, err := c.startOffsets(ctx, cl, offsets)
+	if err != nil {
 		return nil, err
 	}
 	c.refreshMembership(cl)
@@ -63,8 +151,8 @@ func (c *Consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]k
 	// The start of a partition that the group had nothing for is committed before anything is read from it. Otherwise a crash before the first
 	// done input would look up "latest" again, later, and skip what lies between (S11); and autoscalers see no lag of a group without offsets.
 	if err := c.commitStarts(parts); err != nil {
-		c.log.Warn("committing where to start failed; the group is joined again", "err", err)
-		return nil, err
+		c.remove(parts)
+		return nil, fmt.Errorf("committing where to start: %w", err)
 	}
 	c.announce(ctx, parts)
 	return starts, nil
@@ -86,6 +174,7 @@ func (c *Consumer) admit(starts, had map[string]map[int32]kgo.Offset, topics map
 			}
 			p := newPartition(c, a, max(-1, had[topic][id].EpochOffset().Offset))
 			c.parts[topic][id] = p
+			c.owned[topicPartition{topic, id}] = true
 			added = append(added, p)
 		}
 	}
@@ -101,8 +190,10 @@ func (c *Consumer) announce(ctx context.Context, parts []*partition) {
 	c.wakeFlow()
 }
 
-// onRevoked runs when partitions leave in good order: the member is still in the group and may commit.
+// onRevoked runs when partitions leave in good order: the member is still in the group and may commit. It also runs, with nothing, before
+// every join.
 func (c *Consumer) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string][]int32) {
+	defer c.holdCommits()
 	if len(revoked) == 0 {
 		return
 	}
@@ -111,13 +202,26 @@ func (c *Consumer) onRevoked(_ context.Context, cl *kgo.Client, revoked map[stri
 	}
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
+	for topic, ids := range revoked {
+		for _, id := range ids {
+			delete(c.owned, topicPartition{topic, id})
+		}
+	}
 	if c.replaced(cl) {
-		c.expel(cl, "the group took this member for a new one")
+		c.lose("the group took this member for a new one")
 		return
 	}
 	if err := c.letGo(c.heldOf(revoked), ErrRevoked); err != nil {
 		c.log.Warn("partitions were revoked before their inputs were done", "err", err)
 	}
+}
+
+// holdCommits waits for the commit in flight and keeps others back until the join that follows is over: the client would block them, with
+// our lock held, and a shutdown or a lost membership meanwhile would have to wait for the other members.
+func (c *Consumer) holdCommits() {
+	c.commitMu.Lock()
+	c.joining.Store(true)
+	c.commitMu.Unlock()
 }
 
 // onLost runs when the membership is gone. Everything held is fenced first, before any lock that a drain may hold.
@@ -127,7 +231,9 @@ func (c *Consumer) onLost(context.Context, *kgo.Client, map[string][]int32) {
 	}
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
+	clear(c.owned)
 	c.lose("the membership was lost")
+	c.holdCommits()
 }
 
 // lose ends all stays without a commit. hookMu is held.
@@ -146,28 +252,6 @@ func (c *Consumer) lose(why string) {
 	if c.cfg.Hooks.Lost != nil {
 		c.cfg.Hooks.Lost(assignments(parts))
 	}
-}
-
-// expel loses everything and makes the client join from scratch. The client believes that it is a healthy member and would neither read
-// the committed offsets of what it holds again nor hand them to others: leaving in its name makes its next heartbeat fail. hookMu is held.
-func (c *Consumer) expel(cl *kgo.Client, why string) {
-	c.lose(why)
-	id, _ := cl.GroupMetadata()
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group, req.MemberID = c.cfg.Group, id
-	member := kmsg.NewLeaveGroupRequestMember()
-	member.MemberID = id
-	if c.cfg.InstanceID != "" {
-		member.InstanceID = &c.cfg.InstanceID
-	}
-	req.Members = append(req.Members, member)
-	c.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-		defer cancel()
-		if _, err := req.RequestWith(ctx, cl); err != nil {
-			c.log.Warn("leaving the group to join it again failed", "err", err)
-		}
-	})
 }
 
 // letGo ends the stay of partitions in good order: no more Start, drain under the deadline, end the handlers' context, hook, commit, fence.

@@ -23,6 +23,7 @@ type lab struct {
 	cluster *kfake.Cluster
 	feeder  *kgo.Client
 	logs    *logBuffer
+	members []*member
 }
 
 const (
@@ -44,6 +45,9 @@ func inLab(t *testing.T, partitions int32, fn func(*testing.T, *lab), opts ...kf
 		l.cluster = cluster
 		l.feeder = l.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 		defer func() {
+			for _, m := range l.members {
+				_ = m.stop() // again: after a failed check they still run
+			}
 			l.feeder.Close()
 			cluster.Close()
 			if t.Failed() {
@@ -107,6 +111,7 @@ func (l *lab) start(cfg Config, deliver func(*Batch)) *member {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{Consumer: c, l: l, cancel: cancel, result: make(chan error, 1)}
 	go func() { m.result <- c.Run(ctx, deliver) }()
+	l.members = append(l.members, m)
 	return m
 }
 

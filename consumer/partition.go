@@ -200,17 +200,24 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	if p.fenced || p.draining || p.halted != nil || len(fp.Records) == 0 {
 		return nil, nil
 	}
-	if fp.Records[0].Offset < p.tracker.Next() {
+	recs := fp.Records
+	for p.fetched == 0 && len(recs) > 0 && recs[0].Offset < p.assignment.Start {
+		recs = recs[1:] // a position from before this stay: all of it is done
+	}
+	if len(recs) == 0 {
+		return nil, nil
+	}
+	if recs[0].Offset < p.tracker.Next() {
 		return nil, errMoved
 	}
 	r := &run{part: p, at: now}
 	r.Assignment = p.assignment
-	r.Messages = make([]Message, 0, len(fp.Records))
+	r.Messages = make([]Message, 0, len(recs))
 	last := int32(-1)
 	if n := len(p.epochs); n > 0 {
 		last = p.epochs[n-1].epoch
 	}
-	for _, rec := range fp.Records {
+	for _, rec := range recs {
 		if rec.LeaderEpoch != last {
 			last = rec.LeaderEpoch
 			p.epochs = append(p.epochs, epochStart{rec.Offset, last})
