@@ -148,6 +148,7 @@ func (c *Consumer) begin(ctx context.Context) (context.Context, error) {
 func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 	cl, err := c.connect()
 	if err != nil {
+		c.cancel(err)
 		return err
 	}
 	loops, stopLoops := context.WithCancel(context.Background())
@@ -170,19 +171,20 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 // connect makes the client. hookMu is held until it is known: the group's callbacks may begin before NewClient returns, and need it.
 func (c *Consumer) connect() (*kgo.Client, error) {
 	c.hookMu.Lock()
-	defer c.hookMu.Unlock()
 	cl, err := kgo.NewClient(c.clientOptions()...)
+	if err == nil {
+		err = refuseValues(cl, c.cfg.AllowEager) // again, with the user's own context in place
+	}
 	if err != nil {
-		c.cancel(err)
-		return nil, err
+		c.closing.Store(true) // a callback that waits for hookMu has nothing to do any more
+	} else {
+		c.client.Store(cl)
 	}
-	if err := refuseValues(cl, c.cfg.AllowEager); err != nil { // again, with the user's own context in place
-		c.closing.Store(true)
-		go cl.Close() // its callbacks may wait for hookMu
-		return nil, err
+	c.hookMu.Unlock()
+	if err != nil && cl != nil {
+		cl.Close()
 	}
-	c.client.Store(cl)
-	return cl, nil
+	return cl, err
 }
 
 // isOwnStop tells a reason of the consumer itself from the end of the caller's context and from Close.

@@ -193,6 +193,7 @@ func (c *Consumer) announce(ctx context.Context, parts []*partition) {
 // onRevoked runs when partitions leave in good order: the member is still in the group and may commit. It also runs, with nothing, before
 // every join.
 func (c *Consumer) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string][]int32) {
+	c.joining.Store(false) // no callback runs during a join
 	defer c.holdCommits()
 	if len(revoked) == 0 {
 		return
