@@ -31,7 +31,8 @@ type Record struct {
 
 // Ack tells where an acknowledged record is.
 type Ack struct {
-	Topic     string
+	Topic string
+	// Partition and Offset are -1 if the form does not learn them: the sidecar reports ranges of units, not places.
 	Partition int32
 	Offset    int64
 }

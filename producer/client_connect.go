@@ -1,0 +1,177 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// protocolVersion is the major version of the protocol that is spoken here.
+	protocolVersion = 1
+	// connectTimeout bounds an attempt, from dialling to Welcome.
+	connectTimeout = 5 * time.Second
+	// writeBuffer collects what a frame becomes on the wire into few system calls.
+	writeBuffer = 128 << 10
+)
+
+// Codes of a sidecar's refusal in [Error.Code].
+const (
+	// CodeVersionMismatch: the sidecar speaks another major version of the protocol.
+	CodeVersionMismatch = "VERSION_MISMATCH"
+	// CodeUnauthorized: the sidecar does not accept the app or its token.
+	CodeUnauthorized = wire.CodeUnauthorized
+)
+
+// connect makes one attempt: connection, stream, Hello, Welcome. Every attempt has a connection of its own: gRPC's reconnecting
+// would come on top of ours, with another backoff, and hide why it fails.
+func (c *client) connect() (*stream, error) {
+	d := &dialLog{cfg: c.cfg}
+	conn, err := grpc.NewClient("passthrough:///"+d.authority(), d.options()...)
+	if err != nil {
+		return nil, fmt.Errorf("producer: %s: %w", c.cfg.Target, err)
+	}
+	s := &stream{c: c, conn: conn}
+	s.ctx, s.fail = context.WithCancelCause(c.done)
+	timeout := time.AfterFunc(connectTimeout, func() { s.fail(fmt.Errorf("no answer within %v", connectTimeout)) })
+	err = s.hello()
+	if err == nil && !timeout.Stop() {
+		err = context.Cause(s.ctx)
+	}
+	if err != nil {
+		timeout.Stop()
+		err = d.explain(err, context.Cause(s.ctx))
+		s.fail(err)
+		_ = conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// hello opens the stream and waits for Welcome.
+func (s *stream) hello() error {
+	var err error
+	s.rpc, err = s.conn.NewStream(s.ctx, &sidecarpb.Sidecar_ServiceDesc.Streams[0], sidecarpb.Sidecar_DeliveryStream_FullMethodName,
+		grpc.ForceCodecV2(wire.Codec{}))
+	if err != nil {
+		return err
+	}
+	cfg := s.c.cfg
+	// A failed send is explained by the receive.
+	_ = s.rpc.SendMsg(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Hello{Hello: &sidecarpb.Hello{
+		Version: protocolVersion, App: cfg.App, SessionId: cfg.SessionID, Token: cfg.Token, ClientVersion: clientVersion()}}})
+	var answer sidecarpb.DeliveryStreamResponse
+	if err := s.rpc.RecvMsg(&answer); err != nil {
+		return err
+	}
+	s.welcome = answer.GetWelcome()
+	switch w := s.welcome; {
+	case w == nil:
+		return fmt.Errorf("the first message was %T instead of Welcome", answer.GetKind())
+	case w.GetVersion() != protocolVersion:
+		return versionMismatch(fmt.Sprintf("it answered with version %d", w.GetVersion()), w.GetServerVersion())
+	}
+	return nil
+}
+
+func versionMismatch(said, server string) *Error {
+	if server == "" {
+		server = "unknown"
+	}
+	return &Error{Code: CodeVersionMismatch, Partition: -1,
+		Message: fmt.Sprintf("this client (%s) speaks protocol version %d, the sidecar (%s) another one: %s; deploy app and sidecar of the same major version",
+			clientVersion(), protocolVersion, server, said)}
+}
+
+// dialLog dials and remembers why that failed: gRPC wraps it in text.
+type dialLog struct {
+	cfg DialConfig
+	mu  sync.Mutex
+	err error
+}
+
+func (d *dialLog) options() []grpc.DialOption {
+	creds := insecure.NewCredentials() // a unix socket is protected by its directory and the peer's credentials
+	if d.cfg.TLS != nil {
+		creds = credentials.NewTLS(d.cfg.TLS)
+	}
+	return []grpc.DialOption{grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(creds), grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithWriteBufferSize(writeBuffer), grpc.WithIdleTimeout(0)}
+}
+
+func (d *dialLog) authority() string {
+	if network, addr, err := d.cfg.address(); err == nil && network == "tcp" {
+		return addr
+	}
+	return "localhost"
+}
+
+func (d *dialLog) dial(ctx context.Context, _ string) (conn net.Conn, err error) {
+	if d.cfg.Dialer != nil {
+		conn, err = d.cfg.Dialer(ctx)
+	} else {
+		var network, addr string
+		if network, addr, err = d.cfg.address(); err == nil {
+			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	}
+	if err != nil {
+		d.mu.Lock()
+		d.err = err
+		d.mu.Unlock()
+	}
+	return conn, err
+}
+
+// explain says what is wrong and what to do. cause is why the stream's context ended, if it has.
+func (d *dialLog) explain(err, cause error) error {
+	if fatal, ok := errors.AsType[*Error](err); ok {
+		return fatal
+	}
+	d.mu.Lock()
+	dialErr := d.err
+	d.mu.Unlock()
+	if dialErr != nil {
+		return fmt.Errorf("producer: no sidecar at %s: %s: %w", d.cfg.Target, dialRemedy(dialErr), dialErr)
+	}
+	st, _ := status.FromError(err)
+	switch st.Code() {
+	case codes.FailedPrecondition:
+		return versionMismatch(st.Message(), "")
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return &Error{Code: CodeUnauthorized, Partition: -1, Err: err,
+			Message: fmt.Sprintf("the sidecar at %s does not accept app %q: %s; correct DialConfig.App and Token, or the sidecar's list of apps",
+				d.cfg.Target, d.cfg.App, st.Message())}
+	case codes.Unimplemented:
+		return fmt.Errorf("producer: what listens at %s is not an Ackmark sidecar: correct the target: %w", d.cfg.Target, err)
+	}
+	if cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("producer: the sidecar at %s did not welcome this client: %w", d.cfg.Target, err)
+}
+
+func dialRemedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no such socket; check the path, that the sidecar runs, and that its directory is mounted here"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens there; the sidecar has not started, or died and left a stale socket"
+	case errors.Is(err, fs.ErrPermission):
+		return "no permission; run as a user or group that the socket's directory admits"
+	}
+	return "the connection failed"
+}

@@ -1,0 +1,139 @@
+package producer
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/budget"
+)
+
+// DialConfig configures the sidecar client. Zero fields mean the defaults named.
+type DialConfig struct {
+	// Target is the sidecar's address: unix:///path/to/sidecar.sock, or tcp://host:port with TLS. Required.
+	Target string
+	// App is the app's name, as in the sidecar's allow-list. Default: the name of the executable.
+	App string
+	// Token proves that this is the app, if the sidecar wants one.
+	Token string
+	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random.
+	SessionID string
+	// TLS is required for tcp targets, with a client certificate.
+	TLS *tls.Config
+	// MaxFrameBytes closes a frame of units. Default 64 KiB.
+	MaxFrameBytes int
+	// MaxBufferedBytes bounds the encoded units that are accepted and not reported, whatever credit the sidecar gives.
+	// Default: [budget.DefaultBytes], at most 64 MiB. One call to Deliver that is larger passes alone.
+	MaxBufferedBytes int64
+	// MaxBufferedRecords bounds the records that are accepted and not reported; a unit without outputs counts as one. Default 100,000.
+	MaxBufferedRecords int
+	// OnFull chooses what a full producer does. Default [Block].
+	OnFull OnFull
+	// CloseTimeout is how long Close waits for what is on its way. Default 10 s.
+	CloseTimeout time.Duration
+	// Logger is the log. Default slog.Default().
+	Logger *slog.Logger
+	// Dialer replaces the connection to Target, for tests: Target is then only a name.
+	Dialer func(ctx context.Context) (net.Conn, error)
+}
+
+// Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It connects on first use; while
+// the sidecar cannot be reached it keeps trying, and what is delivered waits. [Producer.Check] tells what is wrong.
+func Dial(target string) Producer { return DialConfig{Target: target}.New() }
+
+// New returns a client of the sidecar; see [Dial]. An invalid configuration is returned by every call and by Check.
+func (c DialConfig) New() Producer {
+	c = c.withDefaults()
+	cl := newClient(c)
+	if err := c.validate(); err != nil {
+		cl.fatal = invalidConfig(err)
+	}
+	return cl
+}
+
+func (c DialConfig) withDefaults() DialConfig {
+	if c.App == "" {
+		c.App = filepath.Base(os.Args[0])
+	}
+	if c.SessionID == "" {
+		var id [12]byte
+		_, _ = rand.Read(id[:]) // never fails
+		c.SessionID = hex.EncodeToString(id[:])
+	}
+	if c.MaxFrameBytes == 0 {
+		c.MaxFrameBytes = 64 << 10
+	}
+	if c.MaxBufferedBytes == 0 {
+		c.MaxBufferedBytes = min(budget.DefaultBytes(), 64<<20)
+	}
+	if c.MaxBufferedRecords == 0 {
+		c.MaxBufferedRecords = 100_000
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func (c DialConfig) validate() error {
+	switch {
+	case len(c.SessionID) > 64:
+		return fmt.Errorf("DialConfig.SessionID: %q has %d characters: use at most 64, or leave it empty", c.SessionID, len(c.SessionID))
+	case c.MaxFrameBytes < 0:
+		return fmt.Errorf("DialConfig.MaxFrameBytes: %d is negative: give a number of bytes, or 0 for the default of 64 KiB", c.MaxFrameBytes)
+	case c.MaxBufferedBytes < 0:
+		return fmt.Errorf("DialConfig.MaxBufferedBytes: %d is negative: give a number of bytes, or 0 for the default", c.MaxBufferedBytes)
+	case c.MaxBufferedRecords < 0:
+		return fmt.Errorf("DialConfig.MaxBufferedRecords: %d is negative: give a number of records, or 0 for the default", c.MaxBufferedRecords)
+	case c.CloseTimeout < 0:
+		return fmt.Errorf("DialConfig.CloseTimeout: %v is negative: give a duration, or 0 for the default of 10s", c.CloseTimeout)
+	}
+	if err := c.OnFull.validate("DialConfig.OnFull"); err != nil {
+		return err
+	}
+	if c.Dialer != nil {
+		return nil
+	}
+	_, _, err := c.address()
+	return err
+}
+
+// maxSocketPath is the longest path of a unix socket that Linux takes.
+const maxSocketPath = 107
+
+// address takes the target apart.
+func (c DialConfig) address() (network, addr string, err error) {
+	scheme, rest, ok := strings.Cut(c.Target, ":")
+	switch {
+	case c.Target == "":
+		return "", "", errors.New("DialConfig.Target: empty: name the sidecar's socket, like unix:///run/ackmark/sidecar.sock")
+	case ok && scheme == "unix":
+		path := strings.TrimPrefix(rest, "//")
+		if path == "" || len(path) > maxSocketPath {
+			return "", "", fmt.Errorf("DialConfig.Target: %q: the socket's path has %d characters, it may have 1 to %d", c.Target, len(path), maxSocketPath)
+		}
+		return "unix", path, nil
+	case ok && scheme == "tcp":
+		addr = strings.TrimPrefix(rest, "//")
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return "", "", fmt.Errorf("DialConfig.Target: %q: %w: write tcp://host:port", c.Target, err)
+		}
+		if c.TLS == nil {
+			return "", "", fmt.Errorf("DialConfig.TLS: required for %s: over TCP the sidecar speaks mutual TLS only; inside a pod use unix:///path", c.Target)
+		}
+		return "tcp", addr, nil
+	}
+	return "", "", fmt.Errorf("DialConfig.Target: %q: write unix:///path/to/sidecar.sock or tcp://host:port", c.Target)
+}

@@ -1,0 +1,289 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// A stream on which nothing came for quietAfter is asked for a sign of life, which must come within answerWithin: a dead peer is noticed within
+	// ten seconds. gRPC's own keepalive cannot: it does not ping more often than every 10 s, and a server may punish it for pinging at all.
+	quietAfter   = 3 * time.Second
+	answerWithin = 4 * time.Second
+)
+
+// stream is one DeliveryStream. Its fields below the line are guarded by the client's mu.
+type stream struct {
+	c       *client
+	conn    *grpc.ClientConn
+	rpc     grpc.ClientStream
+	welcome *sidecarpb.Welcome
+	ctx     context.Context // ends when the stream does; the cause says why
+	fail    context.CancelCauseFunc
+	heard   atomic.Int64 // messages received
+
+	controls   []*sidecarpb.DeliveryStreamRequest // go out before units
+	credit     cost
+	topicsSent int
+	draining   bool // the sidecar is about to stop: nothing is sent any more
+}
+
+var errDrained = errors.New("the sidecar is stopping and has reported everything it had")
+
+// serve runs the stream until it ends and returns why. It begins with what every new stream must know: memberships and live epochs, then every unit
+// that is not reported, in order, before any new one (S7).
+func (c *client) serve(s *stream) error {
+	c.attach(s)
+	var wg sync.WaitGroup
+	wg.Go(s.write)
+	wg.Go(s.read)
+	wg.Go(s.watch)
+	<-s.ctx.Done()
+	c.mu.Lock()
+	c.writable.Broadcast() // the writer must see that it is over
+	c.mu.Unlock()
+	_ = s.conn.Close()
+	wg.Wait()
+	c.detach()
+	return context.Cause(s.ctx)
+}
+
+func (c *client) attach(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.maxUnit = 0
+	if n := int(s.welcome.GetMaxMessageBytes()); n > 0 {
+		c.maxUnit = max(n-headRoom, 1)
+	}
+	// Welcome.resumed is for sessions that outlive a stream; without the ability in Hello no sidecar sets it, and every session is new.
+	c.win.rebuild(0, 1, func(u slotInfo) *Error {
+		if err := c.notHeld(u); err != nil {
+			return err
+		}
+		return c.tooLarge(int(u.bytes))
+	})
+	c.epochs.each(func(m Membership, live []Assignment) {
+		s.controls = append(s.controls, assignMessage(m, live))
+	})
+	c.stream = s
+	c.setCredit(s.welcome.GetCredit())
+	c.announce()
+	c.afterReports()
+}
+
+// headRoom is left in a message for what stands beside a single unit: sequence number and lengths.
+const headRoom = 64
+
+// detach is called when no goroutine of the stream runs any more.
+func (c *client) detach() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stream = nil
+	for id, answered := range c.releases {
+		close(answered) // the sidecar forgets the units of a broken stream, and we do not send them again
+		delete(c.releases, id)
+	}
+	c.win.failWhere(0, c.notHeld)
+	c.announce()
+	c.afterReports()
+}
+
+// setCredit replaces the credit. The caller holds mu.
+func (c *client) setCredit(credit *sidecarpb.Credit) {
+	const most = 1 << 40 // no overflow in sums, whatever the peer says
+	c.stream.credit = cost{int64(min(credit.GetBytes(), most)), int(min(credit.GetRecords(), most))}
+	own := c.ownLimit()
+	c.limit = cost{min(own.bytes, c.stream.credit.bytes), min(own.records, c.stream.credit.records)}
+}
+
+// write sends: control messages first, then frames as the credit allows.
+func (s *stream) write() {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s.ctx.Err() == nil {
+		if len(s.controls) > 0 {
+			if !s.sendControls() {
+				return
+			}
+			continue
+		}
+		if !c.leaving && !s.draining {
+			if f := c.win.send(s.credit, c.maxUnit); f != nil {
+				s.sendFrame(f)
+				continue
+			}
+		}
+		c.idle = true
+		c.writable.Wait()
+		c.idle = false
+	}
+}
+
+// sendControls sends the queued control messages; false: that was all, the stream is closed upwards. The lock is given up meanwhile.
+func (s *stream) sendControls() bool {
+	list := s.controls
+	s.controls = nil
+	s.c.mu.Unlock()
+	defer s.c.mu.Lock()
+	for _, m := range list {
+		s.send(m)
+		if m.GetGoodbye() != nil {
+			_ = s.rpc.CloseSend()
+			return false
+		}
+	}
+	return true
+}
+
+// sendFrame sends one frame. The lock is given up meanwhile, so the frame may be reported and freed by its last report: the
+// reference taken here keeps its bytes.
+func (s *stream) sendFrame(f *frame) {
+	names := s.c.topics.names
+	head := wire.UnitsHeader{FirstSequence: f.first}
+	for ; s.topicsSent < len(names); s.topicsSent++ {
+		head.Topics = append(head.Topics, wire.TopicName{Index: uint32(s.topicsSent), Name: names[s.topicsSent]})
+	}
+	buf := f.buf
+	buf.Ref()
+	s.c.mu.Unlock()
+	defer s.c.mu.Lock()
+	start := wire.AppendUnitsHeader(make([]byte, 0, 32), &head, buf.Len())
+	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(start), buf}})
+	buf.Free()
+}
+
+// send blocks while the stream is not writable. io.EOF means that the stream is broken: why, the reader learns.
+func (s *stream) send(m any) {
+	if err := s.rpc.SendMsg(m); err != nil && err != io.EOF {
+		s.fail(fmt.Errorf("sending: %w", err))
+	}
+}
+
+// read takes in what the sidecar says.
+func (s *stream) read() {
+	var m wire.Message
+	defer m.Free()
+	for {
+		if err := s.rpc.RecvMsg(&m); err != nil {
+			s.fail(fmt.Errorf("the stream broke: %w", err))
+			return
+		}
+		s.heard.Add(1)
+		var cold sidecarpb.DeliveryStreamResponse
+		reports, hot, err := m.Response(&cold)
+		if err == nil && hot {
+			err = s.report(reports)
+		} else if err == nil {
+			err = s.handle(&cold)
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// report books the reports of one message. A report that cannot be true breaks the stream (S12): what is not reported by then is sent again.
+func (s *stream) report(body []byte) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var lie error
+	book := func(first, n uint64, err *Error) {
+		if lie == nil {
+			if lie = c.win.check(first, n); lie == nil {
+				c.win.report(first, int(n), err)
+			}
+		}
+	}
+	err := wire.DecodeReports(body,
+		func(r wire.Range) { book(r.First, r.Count, nil) },
+		func(f *sidecarpb.UnitFailure) { book(f.GetSequence(), 1, wireError(f)) })
+	c.afterReports()
+	if err == nil && lie != nil {
+		err = fmt.Errorf("protocol error: %w", lie)
+	}
+	if err == nil && s.draining && c.win.sent == (cost{}) {
+		err = errDrained
+	}
+	return err
+}
+
+func wireError(f *sidecarpb.UnitFailure) *Error {
+	e := f.GetError()
+	return &Error{Code: e.GetCode(), Message: e.GetMessage(), Retryable: e.GetRetryable(), Topic: f.GetTopic(), Partition: f.GetPartition(),
+		Output: int(f.GetOutput())}
+}
+
+// handle does what a control message asks for.
+func (s *stream) handle(m *sidecarpb.DeliveryStreamResponse) error {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch k := m.GetKind().(type) {
+	case *sidecarpb.DeliveryStreamResponse_Credit:
+		c.setCredit(k.Credit)
+		c.afterReports()
+	case *sidecarpb.DeliveryStreamResponse_Released:
+		if answered := c.releases[k.Released.GetRequestId()]; answered != nil {
+			close(answered)
+			delete(c.releases, k.Released.GetRequestId())
+		}
+	case *sidecarpb.DeliveryStreamResponse_Draining:
+		s.draining = true
+		c.cfg.Logger.Info("the sidecar is stopping", "target", c.cfg.Target, "within_ms", k.Draining.GetDeadlineMs())
+		if c.win.sent == (cost{}) {
+			return errDrained
+		}
+	case *sidecarpb.DeliveryStreamResponse_Welcome:
+		return errors.New("protocol error: a second Welcome")
+	}
+	return nil // what a newer sidecar adds is no concern of ours
+}
+
+// watch breaks the stream when the sidecar gives no sign of life.
+func (s *stream) watch() {
+	t := time.NewTicker(quietAfter)
+	defer t.Stop()
+	heard := int64(-1)
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+		}
+		if n := s.heard.Load(); n != heard {
+			heard = n
+			continue
+		}
+		if err := s.ping(); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// ping asks for any answer at all: an error that the sidecar gives is one.
+func (s *stream) ping() error {
+	ctx, cancel := context.WithTimeout(s.ctx, answerWithin)
+	defer cancel()
+	_, err := healthpb.NewHealthClient(s.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: "liveness"})
+	if status.Code(err) == codes.DeadlineExceeded {
+		return fmt.Errorf("no sign of life from the sidecar for %v", quietAfter+answerWithin)
+	}
+	return nil
+}
