@@ -6,7 +6,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 )
@@ -38,5 +37,3 @@ func TestOutputsAreWrittenAndInputsCommitted(t *testing.T) {
 		})
 	}
 }
-
-var _ = consumer.ErrShutdown

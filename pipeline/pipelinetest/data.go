@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -104,10 +105,12 @@ func (h *Harness) Join() (leave func()) {
 	other, err := kgo.NewClient(append(h.Options(), kgo.ConsumerGroup(h.group), kgo.ConsumeTopics(h.input), kgo.DisableAutoCommit(),
 		kgo.HeartbeatInterval(100*time.Millisecond))...)
 	h.must(err)
+	closing := sync.OnceFunc(other.CloseAllowingRebalance)
+	h.t.Cleanup(closing)
 	h.settled(2)
 	return func() {
 		h.t.Helper()
-		other.CloseAllowingRebalance()
+		closing()
 		h.settled(1)
 	}
 }
@@ -191,4 +194,17 @@ func (h *Harness) WaitHalted() (why error) {
 
 func (h *Harness) context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), h.timeout)
+}
+
+// FeedTo writes inputs to one partition of the first input topic.
+func (h *Harness) FeedTo(partition int32, records ...*kgo.Record) {
+	h.t.Helper()
+	cl := h.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+	defer cl.Close()
+	for _, r := range records {
+		r.Topic, r.Partition = h.input, partition
+	}
+	ctx, cancel := h.context()
+	defer cancel()
+	h.must(cl.ProduceSync(ctx, records...).FirstErr())
 }
