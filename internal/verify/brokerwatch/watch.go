@@ -34,6 +34,7 @@ type Watch struct {
 	cluster *kfake.Cluster
 	checker *verify.Checker
 	cfg     Config
+	unzip   kgo.Decompressor
 
 	mu      sync.Mutex
 	appends []appending // of the last request
@@ -58,7 +59,7 @@ type committing struct {
 
 // New begins to watch. Call it before the first request that matters; a Settle at the end sees the last one.
 func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
-	w := &Watch{cluster: cluster, checker: checker, cfg: cfg, holds: make(map[verify.Partition]hold)}
+	w := &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold)}
 	// Key −1 runs after the control functions of a key: what a test's own control answers never reaches the broker, nor this one.
 	cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.observe(req)
@@ -155,7 +156,7 @@ func (w *Watch) topicName(name string, id [16]byte) string {
 func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo.Record {
 	rp := kmsg.NewFetchResponseTopicPartition()
 	rp.Partition, rp.RecordBatches = p.Partition, p.Records
-	fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: topic, Partition: p.Partition}, &rp, kgo.DefaultDecompressor(), nil)
+	fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: topic, Partition: p.Partition}, &rp, w.unzip, nil)
 	for _, r := range fp.Records {
 		if r.Attrs.IsTransactional() {
 			w.fail(fmt.Errorf("a transactional batch for %s: brokerwatch does not follow transactions", topic))
