@@ -163,9 +163,20 @@ func (e *evidence) checkRepeats() {
 	}
 }
 
+// affected tells whether an incident hit a partition. The death of a sidecar hits all. The death of an app hits those that it held; from outside they
+// are known by their silence: until the dead member's session ends (6 s, or 45 s) nobody commits them, and the others are committed every second.
+// In the first moment a commit that was on its way may still arrive.
+func (e *evidence) affected(i incident, partition int32) bool {
+	if i.all {
+		return true
+	}
+	before := e.committed(partition, i.at.Add(500*time.Millisecond))
+	return e.committed(partition, i.at.Add(appSession-2*time.Second)) == before
+}
+
 // mayRepeat tells whether an input may be emitted again because of an incident.
 func (e *evidence) mayRepeat(i incident, partition int32, offset int64) bool {
-	return offset >= e.committed(partition, i.at) && !e.first[partition][offset].After(i.at.Add(inFlight))
+	return e.affected(i, partition) && offset >= e.committed(partition, i.at) && !e.first[partition][offset].After(i.at.Add(inFlight))
 }
 
 // committed is what the group had at a moment.
@@ -179,11 +190,15 @@ func (e *evidence) committed(partition int32, at time.Time) (offset int64) {
 	return offset
 }
 
-// bound counts an incident's inputs that may repeat. All partitions count as affected: from outside one cannot tell whose they were.
+// bound counts an incident's inputs that may repeat: in the partitions that it hit, those done since the last commit, and those whose first
+// output was on its way.
 func (e *evidence) bound(n int) (done, unacked int) {
 	e.Helper()
 	i := e.incidents[n]
 	for p, first := range e.first {
+		if !e.affected(i, p) {
+			continue
+		}
 		for o := e.committed(p, i.at); o < int64(len(first)); o++ {
 			switch at := first[o]; {
 			case at.After(i.at.Add(inFlight)):

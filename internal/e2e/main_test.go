@@ -74,7 +74,8 @@ func buildAll() (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", built.dir+string(os.PathSeparator), "./cmd/ackmark", "./examples/uppercase")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", built.dir+string(os.PathSeparator), "./cmd/ackmark", "./examples/uppercase",
+		"./examples/migrate-franz/before", "./examples/migrate-franz/after")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", cmd, err, out)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -37,7 +38,7 @@ func TestPlainLoop(t *testing.T) {
 }
 
 func (s *scenario) loop(ctx context.Context) {
-	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}})
+	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Logger: s.logger()})
 	if err != nil {
 		s.Error(err)
 		return
@@ -54,6 +55,9 @@ func (s *scenario) loop(ctx context.Context) {
 		s.Error(err)
 	}
 }
+
+// logger writes to the test's log.
+func (s *scenario) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s.Output(), nil)) }
 
 // trimmed makes a scenario whose group committed 60 of one partition's inputs, and whose log then lost the first 80 of 100.
 func trimmed(t *testing.T) *scenario {
@@ -86,7 +90,7 @@ func TestOutOfRangeHalts(t *testing.T) {
 	s := trimmed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), settle)
 	defer cancel()
-	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}})
+	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Logger: s.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

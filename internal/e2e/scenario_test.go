@@ -39,6 +39,7 @@ type scenario struct {
 type incident struct {
 	what string
 	at   time.Time
+	all  bool // every partition is affected, not only those of one app
 }
 
 func newScenario(t *testing.T, kafka *kafkatest.Cluster) *scenario {
@@ -94,12 +95,14 @@ func (s *scenario) start(name, path string, env map[string]string, args ...strin
 	return p
 }
 
+const sidecarName = "sidecar"
+
 func (s *scenario) socket() string { return filepath.Join(s.dir, "sidecar.sock") }
 
 // sidecar starts the pod's sidecar.
 func (s *scenario) sidecar() *proc.Process {
 	s.Helper()
-	return s.start("sidecar", build(s.T, "ackmark"), nil, "sidecar", "--brokers", s.kafka.Brokers(), "--listen", "unix://"+s.socket())
+	return s.start(sidecarName, build(s.T, "ackmark"), nil, "sidecar", "--brokers", s.kafka.Brokers(), "--listen", "unix://"+s.socket())
 }
 
 // uppercase starts the example; env replaces its settings.
@@ -122,7 +125,7 @@ func (s *scenario) kill(p *proc.Process) {
 	if !p.Running() {
 		s.Fatalf("%s should be killed and has ended already: %s", p.Name, p.State())
 	}
-	s.incidents = append(s.incidents, incident{"SIGKILL of " + p.Name, time.Now()})
+	s.incidents = append(s.incidents, incident{"SIGKILL of " + p.Name, time.Now(), p.Name == sidecarName})
 	p.Kill()
 }
 
