@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ackmark/ackmark/internal/budget"
 )
@@ -62,7 +64,7 @@ func (c DialConfig) New() Producer {
 
 func (c DialConfig) withDefaults() DialConfig {
 	if c.App == "" {
-		c.App = filepath.Base(os.Args[0])
+		c.App = appName(os.Args[0])
 	}
 	if c.SessionID == "" {
 		var id [12]byte
@@ -85,6 +87,17 @@ func (c DialConfig) withDefaults() DialConfig {
 		c.Logger = slog.Default()
 	}
 	return c
+}
+
+// appName makes a name that a sidecar accepts from the path of an executable.
+func appName(executable string) string {
+	name := strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-", r)) {
+			return r
+		}
+		return '-'
+	}, filepath.Base(executable))
+	return name[:min(len(name), 128)]
 }
 
 func (c DialConfig) validate() error {

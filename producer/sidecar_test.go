@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // script is a sidecar whose behaviour the test decides. It speaks through the generated code, not through internal/wire, and keeps a log
@@ -31,7 +33,6 @@ type script struct {
 	listener *bufconn.Listener
 	server   *grpc.Server
 	serving  sync.WaitGroup
-	dead     bool // connections are refused
 
 	mu       sync.Mutex
 	log      map[string][]producer.Record
@@ -39,6 +40,8 @@ type script struct {
 	stalled  bool
 	waiting  []func() // what a stall holds back
 }
+
+type load struct{ bytes, records uint64 }
 
 // session is one stream of the script.
 type session struct {
@@ -50,6 +53,8 @@ type session struct {
 	epochs  map[uint64]bool
 	assigns []*sidecarpb.Assign
 	got     []*sidecarpb.Unit
+	most    *sidecarpb.Credit // the largest credit given on this stream
+	open    map[uint64]load   // sent and not reported
 	send    sync.Mutex
 	closing chan error // ends the stream
 }
@@ -106,13 +111,14 @@ func (x *script) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 		return err
 	}
 	s := &session{script: x, stream: stream, hello: first.GetHello(), next: 1, topics: map[uint32]string{}, epochs: map[uint64]bool{},
-		closing: make(chan error, 10)}
+		open: map[uint64]load{}, closing: make(chan error, 10)}
 	welcome := &sidecarpb.Welcome{Version: 1, SidecarId: "script", Credit: x.credit, MaxMessageBytes: 1 << 20}
 	if x.hello != nil {
 		if welcome, err = x.hello(s.hello); err != nil {
 			return err
 		}
 	}
+	s.most = proto.CloneOf(welcome.GetCredit())
 	x.mu.Lock()
 	x.sessions = append(x.sessions, s)
 	x.mu.Unlock()
@@ -161,7 +167,9 @@ func (s *session) check(u *sidecarpb.Units) {
 		}
 		s.topics[n.GetIndex()] = n.GetName()
 	}
-	for _, unit := range u.GetUnits() {
+	for i, unit := range u.GetUnits() {
+		size := proto.Size(unit)
+		s.open[u.GetFirstSequence()+uint64(i)] = load{uint64(1 + protowire.SizeBytes(size)), uint64(max(1, len(unit.GetOutputs())))}
 		if src := unit.GetSource(); src != nil && !s.epochs[src.GetEpoch()] {
 			s.t.Errorf("a unit of epoch %d came, which is not assigned on this stream", src.GetEpoch())
 		}
@@ -171,6 +179,14 @@ func (s *session) check(u *sidecarpb.Units) {
 			}
 		}
 		s.got = append(s.got, unit)
+	}
+	var sum load
+	for _, l := range s.open {
+		sum.bytes += l.bytes
+		sum.records += l.records
+	}
+	if c := s.most; len(s.open) > 1 && (sum.bytes > c.GetBytes() || sum.records > c.GetRecords()) {
+		s.t.Errorf("%+v are outstanding, the credit was never more than %v", sum, c)
 	}
 }
 
@@ -259,7 +275,25 @@ func (s *session) released(id uint64) {
 }
 
 func (s *session) report(r *sidecarpb.DeliveryReports) {
+	s.mu.Lock()
+	for _, a := range r.GetAcked() {
+		for seq := a.GetFirst(); seq < a.GetFirst()+a.GetCount() && seq < s.next; seq++ {
+			delete(s.open, seq)
+		}
+	}
+	for _, f := range r.GetFailed() {
+		delete(s.open, f.GetSequence())
+	}
+	s.mu.Unlock()
 	s.down(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Reports{Reports: r}})
+}
+
+func (s *session) setCredit(bytes, records uint64) {
+	s.mu.Lock()
+	s.most.Bytes, s.most.Records = max(s.most.Bytes, bytes), max(s.most.Records, records)
+	s.mu.Unlock()
+	s.down(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Credit{
+		Credit: &sidecarpb.Credit{Bytes: bytes, Records: records}}})
 }
 
 func (s *session) acked(first, count uint64) {
