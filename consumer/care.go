@@ -55,7 +55,7 @@ func (c *Consumer) watch(p *partition) {
 		return
 	}
 	p.warnStalled(m, now)
-	state := atomic.LoadUint32(&m.state)
+	state := atomic.LoadUint32(m.state())
 	if c.cfg.HandlerTimeout <= 0 || state&started == 0 || state&failed != 0 {
 		p.stuck.known = false
 		p.mu.Unlock()
@@ -89,7 +89,7 @@ func (p *partition) warnStalled(m *Message, now int64) {
 	}
 	p.stuck.warned = now
 	p.c.log.Warn("nothing is committed beyond an input that is not done", "topic", p.assignment.Topic, "partition", p.assignment.Partition,
-		"offset", m.Offset, "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(&m.state)&started != 0,
+		"offset", m.Offset, "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(m.state())&started != 0,
 		"done_above", p.tracker.DoneAbove())
 }
 

@@ -38,10 +38,9 @@ type Message struct {
 
 	run   *run
 	index uint64
-	state uint32 // of the original in run.Messages; see started …; atomic
 }
 
-// Bits of Message.state.
+// Bits of an input's state.
 const (
 	started uint32 = 1 << iota // a handler took it
 	done                       // Done(nil) won; set under the partition's lock
@@ -60,9 +59,11 @@ type run struct {
 	Batch
 	part  *partition
 	first uint64 // index of Messages[0]; the others follow without gaps
-	left  int    // inputs that are not done; under the partition's lock
-	bytes int64
-	at    int64 // when it was handed out, as the consumer's monotonic nanoseconds
+	// states of Messages, see started …; atomic. They are not in Message, so that a message can be copied at any time.
+	states []uint32
+	left   int // inputs that are not done; under the partition's lock
+	bytes  int64
+	at     int64 // when it was handed out, as the consumer's monotonic nanoseconds
 }
 
 // Index is the input's position in fetch order within its assignment epoch: 0, 1, 2 … without gaps.
@@ -74,19 +75,17 @@ func (m *Message) Assignment() *Assignment { return m.run.Assignment }
 // Context is the context of the input's assignment.
 func (m *Message) Context() context.Context { return m.run.Assignment.Context() }
 
-// original finds the message whose state counts, from a copy too.
-func (m *Message) original() *Message { return &m.run.Messages[m.index-m.run.first] }
+func (m *Message) state() *uint32 { return &m.run.states[m.index-m.run.first] }
 
 // Start tells that a handler takes the input now. False: its partition was revoked, lost or halted meanwhile, and the input must be dropped.
 // Inputs that were not started are not waited for when the partition is revoked. [Consumer.Messages] and [Consumer.Batches] call it themselves.
 func (m *Message) Start() bool {
-	m = m.original()
-	p := m.run.part
+	p, state := m.run.part, m.state()
 	if p.stopped.Load() {
 		return false
 	}
-	if !atomic.CompareAndSwapUint32(&m.state, 0, started) {
-		return atomic.LoadUint32(&m.state)&(done|failed) == 0
+	if !atomic.CompareAndSwapUint32(state, 0, started) {
+		return atomic.LoadUint32(state)&(done|failed) == 0
 	}
 	// The drain sets stopped and then counts the started ones. Whoever started before that store is seen here or by the count, or by both:
 	// without the second look, a start between the first look and the count would run on after the commit.
@@ -103,7 +102,6 @@ func (m *Message) Start() bool {
 //
 // An error that only says that the context ended, given while the consumer stops or the partition leaves, is no outcome and halts nothing.
 func (m *Message) Done(err error) {
-	m = m.original()
 	if err != nil {
 		m.run.part.fail(m, err)
 		return
@@ -120,7 +118,7 @@ func DoneAll(ms []*Message) {
 		p := ms[i].run.part
 		p.mu.Lock()
 		for ; i < len(ms) && ms[i].run.part == p; i++ {
-			p.finish(ms[i].original())
+			p.finish(ms[i])
 		}
 		p.mu.Unlock()
 	}
@@ -134,7 +132,7 @@ func (b *Batch) DoneAll() {
 	p := b.Messages[0].run.part
 	p.mu.Lock()
 	for i := range b.Messages {
-		p.finish(b.Messages[i].original())
+		p.finish(&b.Messages[i])
 	}
 	p.mu.Unlock()
 }

@@ -80,7 +80,7 @@ func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
 // finish is Done(nil), under mu. After the stay ended it changes nothing: a mark that moved then could be committed over another
 // member's (the known loss bug of marks made after a revoke).
 func (p *partition) finish(m *Message) {
-	if p.fenced || atomic.LoadUint32(&m.state)&(done|failed) != 0 || !p.tracker.Done(m.index) {
+	if p.fenced || atomic.LoadUint32(m.state())&(done|failed) != 0 || !p.tracker.Done(m.index) {
 		return
 	}
 	p.settle(m, done)
@@ -99,7 +99,7 @@ func (p *partition) finish(m *Message) {
 
 // settle sets the outcome and tells a waiting drain, under mu.
 func (p *partition) settle(m *Message, outcome uint32) {
-	before := atomic.OrUint32(&m.state, outcome)
+	before := atomic.OrUint32(m.state(), outcome)
 	if before&awaited != 0 && before&(done|failed) == 0 {
 		p.arrived()
 	}
@@ -138,8 +138,8 @@ func (p *partition) release(r *run) {
 func (p *partition) unstart(m *Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if before := atomic.LoadUint32(&m.state); before&(done|failed) == 0 {
-		atomic.StoreUint32(&m.state, 0)
+	if before := atomic.LoadUint32(m.state()); before&(done|failed) == 0 {
+		atomic.StoreUint32(m.state(), 0)
 		if before&awaited != 0 {
 			p.arrived()
 		}
@@ -149,7 +149,7 @@ func (p *partition) unstart(m *Message) {
 // fail is Done(err): the input is not done, its partition halts there.
 func (p *partition) fail(m *Message, err error) {
 	p.mu.Lock()
-	if p.fenced || atomic.LoadUint32(&m.state)&(done|failed) != 0 {
+	if p.fenced || atomic.LoadUint32(m.state())&(done|failed) != 0 {
 		p.mu.Unlock()
 		return
 	}
@@ -240,7 +240,7 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	if len(r.Messages) == 0 {
 		return nil, nil
 	}
-	r.left = len(r.Messages)
+	r.left, r.states = len(r.Messages), make([]uint32, len(r.Messages))
 	p.runs = append(p.runs, r)
 	p.bytes += r.bytes
 	p.records += len(r.Messages)
@@ -280,7 +280,7 @@ func (p *partition) beginDrain(why error) {
 	}
 	p.draining, p.leaving = true, why
 	p.eachRunning(func(m *Message) {
-		atomic.OrUint32(&m.state, awaited)
+		atomic.OrUint32(m.state(), awaited)
 		p.waiting++
 	})
 }
@@ -292,7 +292,7 @@ func (p *partition) eachRunning(fn func(*Message)) {
 			continue
 		}
 		for i := range r.Messages {
-			if s := atomic.LoadUint32(&r.Messages[i].state); s&started != 0 && s&(done|failed) == 0 {
+			if s := atomic.LoadUint32(&r.states[i]); s&started != 0 && s&(done|failed) == 0 {
 				fn(&r.Messages[i])
 			}
 		}

@@ -18,7 +18,7 @@ const slowDeliver = time.Second
 // in the next one, which started elsewhere. Nothing waits in between.
 func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)) {
 	for ctx.Err() == nil {
-		fetches := cl.PollRecords(ctx, c.maxPoll)
+		fetches := cl.PollRecords(ctx, c.pollLimit())
 		if fetches.IsClientClosed() {
 			cl.AllowRebalance()
 			c.stop(kgo.ErrClientClosed)
@@ -28,6 +28,23 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch
 		cl.AllowRebalance()
 		c.balanceFlow()
 	}
+}
+
+// pollLimit keeps what one poll can add above the budget to about an eighth of it, by the size of records seen lately.
+func (c *Consumer) pollLimit() int {
+	if c.meanSize == 0 {
+		return min(c.maxPoll, 512)
+	}
+	return int(min(max(c.cfg.MaxBytes/8/c.meanSize, 1), int64(c.maxPoll)))
+}
+
+// sawSize follows the mean size of records: upwards at once, downwards slowly.
+func (c *Consumer) sawSize(r *run) {
+	mean := r.bytes/int64(len(r.Messages)) + 1
+	if mean < c.meanSize {
+		mean = (15*c.meanSize + mean) / 16
+	}
+	c.meanSize = mean
 }
 
 func (c *Consumer) take(ctx context.Context, fetches kgo.Fetches, deliver func(*Batch)) {
@@ -64,6 +81,7 @@ func (c *Consumer) takePartition(topic string, fp *kgo.FetchPartition, now int64
 	if r == nil {
 		return
 	}
+	c.sawSize(r)
 	begun := c.now()
 	deliver(&r.Batch)
 	if took := time.Duration(c.now() - begun); took > slowDeliver {
