@@ -9,7 +9,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const redacted = "(redacted)"
+const (
+	redacted    = "(redacted)"
+	wasRedacted = "is " + redacted + ", as `config echo` prints it; write the secret itself, or leave it to a variable"
+)
 
 // secrets are the Kafka properties whose values are never shown.
 var secrets = []string{"sasl.password"}

@@ -21,18 +21,14 @@ func (e *FieldError) Error() string {
 	if e.Source != "" {
 		b.WriteString(e.Source + ": ")
 	}
-	b.WriteString(e.Field)
-	if e.Field != "" {
-		b.WriteByte(' ')
+	if e.Field != "" && !strings.HasPrefix(e.Problem, "unknown ") { // that names it already
+		b.WriteString(e.Field + " ")
 	}
 	b.WriteString(e.Problem)
 	return b.String()
 }
 
 func fieldError(field, problem string) *FieldError {
-	if strings.HasPrefix(problem, "unknown ") {
-		field = ""
-	}
 	return &FieldError{Field: field, Problem: problem}
 }
 

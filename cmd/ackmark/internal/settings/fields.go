@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +13,8 @@ type Sidecar struct {
 	Brokers      []string
 	Listen       string
 	SocketMode   fs.FileMode
+	AllowUIDs    []uint32
+	AllowGIDs    []uint32
 	DrainTimeout time.Duration
 	Limits       Limits
 	TLS          TLS
@@ -24,12 +25,14 @@ type Sidecar struct {
 	Kafka        map[string]string
 }
 
-// Limits bound what the sidecar holds. Zero: the sidecar's default.
+// Limits bound what the sidecar holds and takes. Zero: the sidecar's default.
 type Limits struct {
-	ProcessBytes, ProcessRecords     int64
+	Bytes, Records                   int64
+	Sessions, Connections            int64
 	AppBytes, AppRecords             int64
 	PartitionBytes, PartitionRecords int64
-	MessageBytes                     int64
+	RecordBytes, MessageBytes        int64
+	ReportRing                       int64
 }
 
 // TLS files for a TCP listener.
@@ -85,17 +88,23 @@ var fields = []Field{
 		set:  func(s *Sidecar, v any) (err error) { s.SocketMode, err = asMode(v); return err },
 		show: func(s *Sidecar) any { return fmt.Sprintf("%#o", s.SocketMode) },
 	},
+	ids("allow_uids", "user ids that may connect to the socket, beside the sidecar's own", func(s *Sidecar) *[]uint32 { return &s.AllowUIDs }),
+	ids("allow_gids", "group ids that may connect to the socket", func(s *Sidecar) *[]uint32 { return &s.AllowGIDs }),
 	{
-		Key: "drain_timeout", Default: "10s", Usage: "how long SIGTERM waits for Kafka's acknowledgements; what is left then is reported and the exit code is 3",
+		Key: "drain_timeout", Default: "20s", Usage: "how long SIGTERM waits for Kafka's acknowledgements; what is left then is reported and the exit code is 3",
 		set: duration(func(s *Sidecar) *time.Duration { return &s.DrainTimeout }), show: func(s *Sidecar) any { return s.DrainTimeout.String() },
 	},
-	limit("limits/process_bytes", "bytes that the sidecar holds at most", func(s *Sidecar) *int64 { return &s.Limits.ProcessBytes }),
-	limit("limits/process_records", "records that the sidecar holds at most", func(s *Sidecar) *int64 { return &s.Limits.ProcessRecords }),
-	limit("limits/app_bytes", "bytes held for one app at most", func(s *Sidecar) *int64 { return &s.Limits.AppBytes }),
-	limit("limits/app_records", "records held for one app at most", func(s *Sidecar) *int64 { return &s.Limits.AppRecords }),
-	limit("limits/partition_bytes", "bytes held for one topic-partition at most", func(s *Sidecar) *int64 { return &s.Limits.PartitionBytes }),
-	limit("limits/partition_records", "records held for one topic-partition at most", func(s *Sidecar) *int64 { return &s.Limits.PartitionRecords }),
-	limit("limits/message_bytes", "largest gRPC message accepted", func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
+	limit("limits/bytes", "bytes that all apps together may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.Bytes }),
+	limit("limits/records", "records that all apps together may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.Records }),
+	limit("limits/sessions", "app processes connected at the same time", func(s *Sidecar) *int64 { return &s.Limits.Sessions }),
+	limit("limits/connections", "connections served at the same time", func(s *Sidecar) *int64 { return &s.Limits.Connections }),
+	limit("limits/app_bytes", "bytes that one app may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.AppBytes }),
+	limit("limits/app_records", "records that one app may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.AppRecords }),
+	limit("limits/partition_bytes", "bytes that may wait for one output partition", func(s *Sidecar) *int64 { return &s.Limits.PartitionBytes }),
+	limit("limits/partition_records", "records that may wait for one output partition", func(s *Sidecar) *int64 { return &s.Limits.PartitionRecords }),
+	limit("limits/record_bytes", "largest record, and largest batch, where the topic does not say less", func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
+	limit("limits/message_bytes", "largest gRPC message", func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
+	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
 	pemFile("tls/certificate", "PEM certificate of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Certificate }),
 	pemFile("tls/key", "PEM key of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Key }),
 	pemFile("tls/client_ca", "PEM certificates of the authorities that sign the apps' certificates", func(s *Sidecar) *string { return &s.TLS.ClientCA }),
@@ -123,6 +132,14 @@ func limit(key, usage string, at func(*Sidecar) *int64) Field {
 	}
 }
 
+func ids(key, usage string, at func(*Sidecar) *[]uint32) Field {
+	return Field{
+		Key: key, Usage: usage,
+		set:  func(s *Sidecar, v any) (err error) { *at(s), err = asIDs(v); return err },
+		show: func(s *Sidecar) any { return append([]uint32{}, *at(s)...) },
+	}
+}
+
 func pemFile(key, usage string, at func(*Sidecar) *string) Field {
 	return Field{
 		Key: key, Usage: usage,
@@ -139,99 +156,4 @@ func duration(at func(*Sidecar) *time.Duration) func(*Sidecar, any) error {
 		*at(s) = d
 		return nil
 	}
-}
-
-func asText(v any) (string, error) {
-	switch v := v.(type) {
-	case string:
-		return v, nil
-	case map[string]any, []any, nil:
-		return "", fmt.Errorf("is %v; write one text", v)
-	}
-	return fmt.Sprint(v), nil
-}
-
-func asList(v any) ([]string, error) {
-	switch v := v.(type) {
-	case []any:
-		var out []string
-		for _, x := range v {
-			s, ok := x.(string)
-			if !ok || s == "" {
-				return nil, fmt.Errorf("has the entry %v; each must be a text", x)
-			}
-			out = append(out, s)
-		}
-		return out, nil
-	case []string:
-		return v, nil
-	case string:
-		return splitList(v), nil
-	}
-	return nil, fmt.Errorf("is %v; write a list, or texts separated by commas", v)
-}
-
-func asListen(v any) (string, error) {
-	s, err := asText(v)
-	if err != nil {
-		return "", err
-	}
-	path, unix := strings.CutPrefix(s, "unix://")
-	_, tcp := strings.CutPrefix(s, "tcp://")
-	if (unix && strings.HasPrefix(path, "/") && len(path) > 1) || tcp {
-		return s, nil
-	}
-	return "", fmt.Errorf("is %q; write unix:///absolute/path.sock or tcp://host:port", s)
-}
-
-func asMode(v any) (fs.FileMode, error) {
-	var n uint64
-	var err error
-	switch v := v.(type) {
-	case int: // YAML reads 0770 as an octal number
-		n = uint64(v)
-	default:
-		n, err = strconv.ParseUint(strings.TrimPrefix(fmt.Sprint(v), "0o"), 8, 32)
-	}
-	if err != nil || (n != 0o700 && n != 0o770) {
-		return 0, fmt.Errorf("is %v; write 0700 (one user) or 0770 (a group): whoever may open the socket may produce", v)
-	}
-	return fs.FileMode(n), nil
-}
-
-func asLevel(l *slog.Level, v any) error {
-	if err := l.UnmarshalText([]byte(fmt.Sprint(v))); err != nil {
-		return fmt.Errorf("is %q; write debug, info, warn or error", fmt.Sprint(v))
-	}
-	return nil
-}
-
-func asChoice(v any, choices ...string) (string, error) {
-	for _, c := range choices {
-		if v == c {
-			return c, nil
-		}
-	}
-	return "", fmt.Errorf("is %q; write %s", fmt.Sprint(v), strings.Join(choices, ", "))
-}
-
-func asRatio(v any) (float64, error) {
-	f, err := strconv.ParseFloat(fmt.Sprint(v), 64)
-	if err != nil || !(f >= 0 && f <= 1) {
-		return 0, fmt.Errorf("is %q; write a number from 0 to 1", fmt.Sprint(v))
-	}
-	return f, nil
-}
-
-// asCount reads 1000, 64MiB, 10k.
-func asCount(v any) (int64, error) {
-	s := strings.TrimSpace(fmt.Sprint(v))
-	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-	units := map[string]int64{"": 1, "b": 1, "k": 1e3, "kb": 1e3, "kib": 1 << 10, "m": 1e6, "mb": 1e6, "mib": 1 << 20, "g": 1e9, "gb": 1e9, "gib": 1 << 30}
-	unit, ok := units[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ok || n < 0 || n > (1<<62)/unit {
-		return 0, fmt.Errorf("is %q; write a whole number, with a unit if you like: 5000, 64MiB; 0 is the default", s)
-	}
-	return n * unit, nil
 }

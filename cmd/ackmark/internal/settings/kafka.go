@@ -11,10 +11,29 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// KafkaOptions turns Kafka client properties, by the names that the Java client and librdkafka use, into options for franz-go.
-// What would break a promise is refused with the reason; what is not known is refused with the nearest known name.
-// bootstrap.servers is not among the options: see [Bootstrap].
+// Client is what Kafka client properties come to.
+type Client struct {
+	// Options for franz-go.
+	Options []kgo.Opt
+	// Linger, if set by linger.ms.
+	Linger *time.Duration
+	// RecordBytes, if set by message.max.bytes or max.request.size.
+	RecordBytes int64
+}
+
+// KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar.
 func KafkaOptions(props map[string]string) ([]kgo.Opt, error) {
+	c, err := ParseKafka(props)
+	if err != nil {
+		return nil, err
+	}
+	return c.Options, nil
+}
+
+// ParseKafka reads Kafka client properties by the names that the Java client and librdkafka use.
+// What would break a promise is refused with the reason; what is not known is refused with the nearest known name.
+// bootstrap.servers is not in the result: see [Bootstrap].
+func ParseKafka(props map[string]string) (*Client, error) {
 	var b builder
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		value := strings.TrimSpace(props[name])
@@ -44,7 +63,7 @@ func splitList(s string) []string {
 
 // builder collects what several properties decide together.
 type builder struct {
-	opts                          []kgo.Opt
+	Client
 	protocol                      string
 	mechanism, username, password string
 	tls                           tlsFiles
@@ -60,12 +79,13 @@ func init() {
 		"bootstrap.servers":    func(*builder, string) error { return nil },
 		"metadata.broker.list": func(*builder, string) error { return nil },
 
-		"client.id":                          text(func(v string) kgo.Opt { return kgo.ClientID(v) }),
-		"linger.ms":                          millis(func(d time.Duration) kgo.Opt { return kgo.ProducerLinger(d) }),
-		"queue.buffering.max.ms":             millis(func(d time.Duration) kgo.Opt { return kgo.ProducerLinger(d) }),
-		"batch.size":                         number(1, 1<<30, func(n int) kgo.Opt { return kgo.ProducerBatchMaxBytes(int32(n)) }),
-		"message.max.bytes":                  number(1, 1<<30, func(n int) kgo.Opt { return kgo.ProducerBatchMaxBytes(int32(n)) }),
-		"max.request.size":                   number(1, 1<<30, func(n int) kgo.Opt { return kgo.ProducerBatchMaxBytes(int32(n)) }),
+		"client.id":              text(func(v string) kgo.Opt { return kgo.ClientID(v) }),
+		"linger.ms":              linger,
+		"queue.buffering.max.ms": linger,
+		"message.max.bytes":      recordBytes,
+		"max.request.size":       recordBytes,
+		"batch.size": refuse("is not used: batches grow for linger.ms, up to limits.record_bytes, which also bounds single records: " +
+			"a batch.size would refuse the records that are larger"),
 		"compression.type":                   compression,
 		"compression.codec":                  compression,
 		"request.timeout.ms":                 millis(func(d time.Duration) kgo.Opt { return kgo.ProduceRequestTimeout(d) }),
@@ -99,9 +119,9 @@ func init() {
 		"transactional.id":                      refuse("cannot be set: transactions are Ackmark's own business"),
 		"max.in.flight.requests.per.connection": refuse("cannot be set: the idempotent producer keeps the order with as many as the broker allows"),
 		"max.in.flight":                         refuse("cannot be set: the idempotent producer keeps the order with as many as the broker allows"),
-		"buffer.memory":                         refuse("is the sidecar's: set limits.process_bytes"),
-		"queue.buffering.max.kbytes":            refuse("is the sidecar's: set limits.process_bytes"),
-		"queue.buffering.max.messages":          refuse("is the sidecar's: set limits.process_records"),
+		"buffer.memory":                         refuse("is the sidecar's: set limits.bytes"),
+		"queue.buffering.max.kbytes":            refuse("is the sidecar's: set limits.bytes"),
+		"queue.buffering.max.messages":          refuse("is the sidecar's: set limits.records"),
 	}
 	for _, name := range []string{
 		"group.id", "group.instance.id", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "auto.offset.reset", "isolation.level",
@@ -115,31 +135,37 @@ func knownProperties() []string { return slices.Collect(maps.Keys(properties)) }
 
 func text(opt func(string) kgo.Opt) property {
 	return func(b *builder, v string) error {
-		b.opts = append(b.opts, opt(v))
+		b.Options = append(b.Options, opt(v))
 		return nil
 	}
 }
 
-func number(low, high int, opt func(int) kgo.Opt) property {
-	return func(b *builder, v string) error {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < low || n > high {
-			return fmt.Errorf("is %q; it must be a whole number from %d to %d", v, low, high)
-		}
-		b.opts = append(b.opts, opt(n))
-		return nil
+func recordBytes(b *builder, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 512 || n > 64<<20 {
+		return fmt.Errorf("is %q; it must be a number of bytes from 512 to %d", v, 64<<20)
 	}
+	b.RecordBytes = int64(n)
+	return nil
+}
+
+func linger(b *builder, v string) error {
+	return milliseconds(v, func(d time.Duration) { b.Linger = &d })
 }
 
 func millis(opt func(time.Duration) kgo.Opt) property {
 	return func(b *builder, v string) error {
-		n, err := strconv.ParseFloat(v, 64) // librdkafka allows linger.ms=0.5
-		if err != nil || n < 0 || n > float64(24*time.Hour/time.Millisecond) {
-			return fmt.Errorf("is %q; it must be milliseconds, a number from 0 to %d", v, 24*time.Hour/time.Millisecond)
-		}
-		b.opts = append(b.opts, opt(time.Duration(n*float64(time.Millisecond))))
-		return nil
+		return milliseconds(v, func(d time.Duration) { b.Options = append(b.Options, opt(d)) })
 	}
+}
+
+func milliseconds(v string, use func(time.Duration)) error {
+	n, err := strconv.ParseFloat(v, 64) // librdkafka allows linger.ms=0.5
+	if err != nil || !(n >= 0 && n <= float64(24*time.Hour/time.Millisecond)) {
+		return fmt.Errorf("is %q; it must be milliseconds, a number from 0 to %d", v, 24*time.Hour/time.Millisecond)
+	}
+	use(time.Duration(n * float64(time.Millisecond)))
+	return nil
 }
 
 func refuse(why string) property {
@@ -179,6 +205,6 @@ func compression(b *builder, v string) error {
 	if !ok {
 		return fmt.Errorf("is %q; it must be none, gzip, snappy, lz4 or zstd", v)
 	}
-	b.opts = append(b.opts, kgo.ProducerBatchCompression(codec))
+	b.Options = append(b.Options, kgo.ProducerBatchCompression(codec))
 	return nil
 }

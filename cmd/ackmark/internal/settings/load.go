@@ -28,7 +28,9 @@ type Sources struct {
 // Effective is a configuration and where each of its values came from.
 type Effective struct {
 	Sidecar
-	from map[string]string
+	// Client is what the Kafka properties come to.
+	Client Client
+	from   map[string]string
 }
 
 // delimiter is none of the characters of a Kafka property: with a dot, bootstrap.servers would become a map.
@@ -165,6 +167,9 @@ func (e *Effective) readKafka(k *koanf.Koanf) error {
 		if err != nil {
 			return &FieldError{Field: "kafka." + name, Source: e.from["kafka"+delimiter+name], Problem: err.Error()}
 		}
+		if s == redacted {
+			return &FieldError{Field: "kafka." + name, Source: e.from["kafka"+delimiter+name], Problem: wasRedacted}
+		}
 		e.Kafka[name] = s
 	}
 	return nil
@@ -208,6 +213,9 @@ func readApp(entry any) (App, error) {
 			return app, fmt.Errorf("%s %w", key, err)
 		}
 	}
+	if app.Token == redacted {
+		return app, errors.New("token " + wasRedacted)
+	}
 	if app.Name == "" {
 		return app, errors.New("has no name; write the name that the app gives in Hello")
 	}
@@ -216,11 +224,19 @@ func readApp(entry any) (App, error) {
 
 // validate checks what several fields decide together.
 func (e *Effective) validate() error {
-	if _, err := KafkaOptions(e.Kafka); err != nil {
+	client, err := ParseKafka(e.Kafka)
+	if err != nil {
 		if fe, ok := errors.AsType[*FieldError](err); ok {
 			fe.Source = e.from["kafka"+delimiter+strings.TrimPrefix(fe.Field, "kafka.")]
 		}
 		return err
+	}
+	e.Client = *client
+	if client.RecordBytes != 0 {
+		if e.Limits.RecordBytes != 0 && e.Limits.RecordBytes != client.RecordBytes {
+			return fieldError("limits.record_bytes", "and the Kafka property message.max.bytes (max.request.size) are the same and differ; set one of them")
+		}
+		e.Limits.RecordBytes = client.RecordBytes
 	}
 	bootstrap := Bootstrap(e.Kafka)
 	switch {

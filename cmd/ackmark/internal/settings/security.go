@@ -48,7 +48,7 @@ func identification(b *builder, v string) error {
 }
 
 // finish adds what several properties decide together: the security of the connections.
-func (b *builder) finish() ([]kgo.Opt, error) {
+func (b *builder) finish() (*Client, error) {
 	sasl := strings.HasPrefix(b.protocol, "SASL_")
 	switch {
 	case sasl && b.mechanism == "":
@@ -70,19 +70,19 @@ func (b *builder) finish() ([]kgo.Opt, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.opts = append(b.opts, kgo.DialTLSConfig(cfg))
+		b.Options = append(b.Options, kgo.DialTLSConfig(cfg))
 	}
-	return b.opts, nil
+	return &b.Client, nil
 }
 
 func (b *builder) addSASL() {
 	switch b.mechanism {
 	case "PLAIN":
-		b.opts = append(b.opts, kgo.SASL(plain.Auth{User: b.username, Pass: b.password}.AsMechanism()))
+		b.Options = append(b.Options, kgo.SASL(plain.Auth{User: b.username, Pass: b.password}.AsMechanism()))
 	case "SCRAM-SHA-256":
-		b.opts = append(b.opts, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha256Mechanism()))
+		b.Options = append(b.Options, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha256Mechanism()))
 	case "SCRAM-SHA-512":
-		b.opts = append(b.opts, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha512Mechanism()))
+		b.Options = append(b.Options, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha512Mechanism()))
 	}
 }
 

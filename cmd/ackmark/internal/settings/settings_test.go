@@ -29,7 +29,7 @@ brokers: [file:9092]
 listen: unix:///file.sock
 drain_timeout: 3s
 socket_mode: 0770
-limits: {process_bytes: 64MiB}
+limits: {bytes: 64MiB}
 log: {level: debug}
 apps:
   - {name: orders, topics: [orders.out, audit], token: s3cret}
@@ -48,7 +48,7 @@ kafka:
 	}
 	want := settings.Sidecar{
 		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second,
-		Limits: settings.Limits{ProcessBytes: 64 << 20}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
+		Limits: settings.Limits{Bytes: 64 << 20}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
 		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
 		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
 	}
@@ -75,12 +75,15 @@ func TestEcho(t *testing.T) {
 	if strings.Contains(string(text), "s3cret") {
 		t.Errorf("the echo shows a secret:\n%s", text)
 	}
-	for _, want := range []string{"brokers: ['a:9092', 'b:9092'] # variable ACKMARK_BROKERS", "sasl.password: (redacted)", "token: (redacted)", "drain_timeout: 10s # default"} {
+	for _, want := range []string{"brokers: ['a:9092', 'b:9092'] # variable ACKMARK_BROKERS", "sasl.password: (redacted)", "token: (redacted)", "drain_timeout: 20s # default"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the echo lacks %q:\n%s", want, text)
 		}
 	}
-	again, err := settings.Load(settings.Sources{File: write(t, string(text))})
+	if _, err := settings.Load(settings.Sources{File: write(t, string(text))}); err == nil || !strings.Contains(err.Error(), "write the secret itself") {
+		t.Errorf("a redacted secret is read as one: %v", err)
+	}
+	again, err := settings.Load(settings.Sources{File: write(t, strings.ReplaceAll(string(text), "(redacted)", "known"))})
 	if err != nil {
 		t.Fatalf("the echo is no valid file: %v\n%s", err, text)
 	}
@@ -108,7 +111,7 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"level":              {env: []string{"ACKMARK_LOG_LEVEL=loud"}, want: `variable ACKMARK_LOG_LEVEL: log.level is "loud"`},
 		"listen":             {flags: map[string]string{"listen": "/run/x.sock"}, want: `listen is "/run/x.sock"; write unix:///absolute/path.sock`},
 		"mode":               {file: "socket_mode: 770", want: "socket_mode is 770; write 0700"},
-		"limit":              {flags: map[string]string{"limits/process_bytes": "many"}, want: `limits.process_bytes is "many"`},
+		"limit":              {flags: map[string]string{"limits/bytes": "many"}, want: `limits.bytes is "many"`},
 		"ratio":              {flags: map[string]string{"memory_ratio": "2"}, want: `memory_ratio is "2"`},
 		"scheme":             {flags: map[string]string{"brokers": "kafka://a:9092"}, want: "write host:port without a scheme"},
 		"two broker lists":   {flags: map[string]string{"brokers": "a:1"}, kafka: map[string]string{"bootstrap.servers": "b:1"}, want: "set one of them"},
@@ -124,6 +127,9 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"consumer property":  {kafka: map[string]string{"group.id": "a"}, want: "belongs to a consumer"},
 		"delivery timeout":   {kafka: map[string]string{"delivery.timeout.ms": "5"}, want: "would lose it"},
 		"compression":        {kafka: map[string]string{"compression.type": "rar"}, want: "none, gzip, snappy, lz4 or zstd"},
+		"batch size":         {kafka: map[string]string{"batch.size": "16384"}, want: "kafka.batch.size is not used"},
+		"ids":                {flags: map[string]string{"allow_uids": "bob"}, want: `allow_uids has "bob"; write ids as numbers`},
+		"two record limits":  {flags: map[string]string{"limits/record_bytes": "600"}, kafka: map[string]string{"max.request.size": "700"}, want: "set one of them"},
 		"in flight":          {kafka: map[string]string{"max.in.flight.requests.per.connection": "6"}, want: "keeps the order"},
 		"no mechanism":       {kafka: map[string]string{"security.protocol": "SASL_SSL"}, want: "kafka.sasl.mechanism is missing"},
 		"password unused":    {kafka: map[string]string{"sasl.password": "x"}, want: "kafka.security.protocol must be SASL_SSL"},
@@ -158,7 +164,7 @@ func TestServiceVariablesAreNotOurs(t *testing.T) {
 
 func TestKafkaOptionsMakeAClient(t *testing.T) {
 	opts, err := settings.KafkaOptions(map[string]string{
-		"bootstrap.servers": "127.0.0.1:9", "client.id": "x", "linger.ms": "0.5", "batch.size": "100000", "compression.type": "lz4", "acks": "all",
+		"bootstrap.servers": "127.0.0.1:9", "client.id": "x", "linger.ms": "0.5", "max.request.size": "100000", "compression.type": "lz4", "acks": "all",
 		"enable.idempotence": "true", "enable.auto.commit": "false", "request.timeout.ms": "30000", "security.protocol": "sasl_ssl",
 		"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p", "ssl.endpoint.identification.algorithm": "none",
 		"metadata.max.age.ms": "60000", "connections.max.idle.ms": "540000", "partitioner": "murmur2_random",

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/cli"
+)
+
+// commands are all subcommands. A new one changes the help: go test ./cmd/ackmark -run TestScripts -update.
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		cli.NewDemoCommand(),
+		cli.NewSidecarCommand(),
+		cli.NewStatusCommand(),
+		cli.NewHealthcheckCommand(),
+		cli.NewConfigCommand(),
+		cli.NewVersionCommand(),
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ackmark/ackmark/internal/devbroker"
+)
+
+// startBroker is the script command `broker [topic…]`: an embedded broker until the script ends, its addresses in $BROKERS.
+func startBroker(ts *testscript.TestScript, neg bool, topics []string) {
+	if neg {
+		ts.Fatalf("broker cannot be negated")
+	}
+	cfg := devbroker.Config{Topics: map[string]int{}, Logger: slog.New(slog.DiscardHandler)}
+	for _, topic := range topics {
+		cfg.Topics[topic] = 0
+	}
+	b, err := devbroker.Start(cfg)
+	ts.Check(err)
+	ts.Defer(b.Close)
+	ts.Setenv("BROKERS", strings.Join(b.Addrs(), ","))
+}
+
+// eventually is the script command `eventually [-stdout TEXT] ackmark ARG…`: run it until it succeeds (negated: fails), at most for 20 s.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	want := ""
+	if len(args) > 2 && args[0] == "-stdout" {
+		want, args = args[1], args[2:]
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		out, err := runHere(ts, args)
+		if (err != nil) == neg && strings.Contains(out, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %v after 20 s, output %q", strings.Join(args, " "), err, out)
+		}
+		time.Sleep(50 * time.Millisecond) // polling with a deadline: it is a real process
+	}
+}
+
+func runHere(ts *testscript.TestScript, args []string) (string, error) {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		path = args[0]
+	}
+	cmd := exec.Command(path, args[1:]...)
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// checkJSON is the script command `json FILE PATH OP VALUE`, with OP one of == >= <= and PATH as in ackmark.lost.
+func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 {
+		ts.Fatalf("usage: json file path op value")
+	}
+	var doc any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &doc))
+	for part := range strings.SplitSeq(args[1], ".") {
+		m, ok := doc.(map[string]any)
+		if !ok || m[part] == nil {
+			ts.Fatalf("%s has no %s", args[0], args[1])
+		}
+		doc = m[part]
+	}
+	got, isNumber := doc.(float64)
+	want, err := strconv.ParseFloat(args[3], 64)
+	ts.Check(err)
+	holds := map[string]bool{"==": got == want, ">=": got >= want, "<=": got <= want}[args[2]]
+	if !isNumber || holds == neg {
+		ts.Fatalf("%s", fmt.Sprintf("%s is %v: %s %v does not hold", args[1], doc, args[2], want))
+	}
+}

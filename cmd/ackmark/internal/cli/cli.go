@@ -1,0 +1,177 @@
+// Package cli holds the subcommands of ackmark, thin shells over the packages that do the work, and what they share: exit codes, errors
+// on one line with a remedy, signals, logs.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/demo"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+)
+
+// Exit codes of ackmark.
+const (
+	ExitClean       = 0
+	ExitFailed      = 1
+	ExitUsage       = 2   // a flag, variable or configuration file is wrong
+	ExitUndelivered = 3   // the sidecar drained, and some records were left
+	ExitKilled      = 130 // a second SIGINT
+)
+
+const longHelp = `Ackmark never auto-commits: an input's offset is committed only when every output made from it is
+acknowledged by Kafka. This command is the sidecar that runs once per pod and produces for its processes,
+and the tools around it.`
+
+const examples = `  # watch an auto-commit consumer lose messages beside an Ackmark pipeline that does not; needs nothing but this binary
+  ackmark demo
+
+  # the sidecar of a pod; apps connect with producer.Dial("unix:///run/ackmark/sidecar.sock")
+  ackmark sidecar --brokers kafka-1:9092,kafka-2:9092 --listen unix:///run/ackmark/sidecar.sock
+
+  # what it is doing
+  ackmark status`
+
+const exitCodes = `
+Exit codes:
+  0 clean   1 failed   2 wrong usage or configuration   3 drained with undelivered records   130 second Ctrl-C
+`
+
+// usageError is a mistake in the arguments.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// codedError carries an exit code of its own.
+type codedError struct {
+	error
+	code int
+}
+
+func (e codedError) Unwrap() error { return e.error }
+
+// Main runs the command line and returns the exit code.
+func Main(commands []*cobra.Command) int {
+	ctx, stop := signalContext()
+	defer stop()
+	root := newRoot(commands)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(root.ErrOrStderr(), "ackmark: "+oneLine(err))
+	}
+	return exitCode(err)
+}
+
+func newRoot(commands []*cobra.Command) *cobra.Command {
+	root := &cobra.Command{
+		Use: "ackmark", Short: "Kafka pipelines that commit only what is acknowledged", Long: longHelp, Example: examples,
+		SilenceErrors: true, SilenceUsage: true, Version: version(),
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("ackmark {{.Version}}\n")
+	root.CompletionOptions.DisableDefaultCmd = false
+	root.AddCommand(commands...)
+	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w%s", err, flagHint(cmd, err))}
+	})
+	return root
+}
+
+// knownCommand gets the arguments that are no subcommand's.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := "; see `ackmark --help`"
+	if near := settings.Nearest(args[0], names); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	return usageError{fmt.Errorf("unknown command %q%s", args[0], hint)}
+}
+
+// flagHint adds the nearest flag, or where to look.
+func flagHint(cmd *cobra.Command, err error) string {
+	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
+		if near := settings.Nearest(name, flagNames(cmd)); near != "" {
+			return "; did you mean --" + near + "?"
+		}
+	}
+	return "; see `" + cmd.CommandPath() + " --help`"
+}
+
+// signalContext ends at the first SIGINT, SIGTERM or SIGHUP (the terminal went away), for a clean end; the second SIGINT ends the process at once.
+func signalContext() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		interrupts := 0
+		for {
+			select {
+			case <-done:
+				return
+			case sig := <-signals:
+				cancel()
+				if sig == syscall.SIGINT {
+					if interrupts++; interrupts == 2 {
+						os.Exit(ExitKilled)
+					}
+				}
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return ExitClean
+	}
+	if coded, ok := errors.AsType[codedError](err); ok {
+		return coded.code
+	}
+	_, usage := errors.AsType[usageError](err)
+	_, field := errors.AsType[*settings.FieldError](err)
+	_, option := errors.AsType[*demo.UsageError](err)
+	if usage || field || option {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// oneLine is the error on one line. Errors that are made of several become a list with semicolons; what children logged stays as it is.
+func oneLine(err error) string {
+	head, rest, more := strings.Cut(err.Error(), "\n  ")
+	head = strings.ReplaceAll(strings.TrimSpace(head), "\n", "; ")
+	if more {
+		return head + "\n  " + strings.TrimRight(rest, "\n")
+	}
+	return head
+}
+
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	cmd.Flags().VisitAll(visitNames(&names))
+	cmd.InheritedFlags().VisitAll(visitNames(&names))
+	return names
+}

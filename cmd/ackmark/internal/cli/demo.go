@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/demo"
+)
+
+// NewDemoCommand returns `ackmark demo`.
+func NewDemoCommand() *cobra.Command {
+	var o demo.Options
+	var kafka []string
+	cmd := &cobra.Command{
+		Use: "demo", Args: noArgs, Short: "Kill an auto-commit consumer and an Ackmark pipeline, and count what each lost",
+		Long: `Starts an embedded development broker (not for production), a load generator, a sidecar with two pipeline
+processes and, beside them, two processes of an ordinary auto-commit consumer that does the same work. Kills a
+process of each side several times with SIGKILL, restarts it, lets both drain, reads both output topics with an
+independent reader and prints what was lost, duplicated and reordered. Exit code 1 if Ackmark lost anything.`,
+		Example: `  ackmark demo
+  ackmark demo --kills 8 --seed 7
+  ackmark demo --input access.log
+  zcat access.log.gz | ackmark demo --input - --records 300000
+  ackmark demo --brokers localhost:9092        # creates topics with unique names and deletes them
+  ackmark demo --json | jq .ackmark.lost`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("kills") {
+				o.Kills = demo.DefaultKills
+			}
+			return runDemo(cmd, o, kafka)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Input, "input", "", "feed the lines of this file (- is standard input) instead of generated records")
+	f.StringSliceVar(&o.Brokers, "brokers", nil, "run on this cluster, host:port comma separated, instead of the embedded broker")
+	f.StringArrayVar(&kafka, "kafka", nil, "Kafka client property for --brokers as name=value (security.protocol, sasl.username …); repeatable")
+	f.IntVar(&o.Records, "records", 0, "how many inputs (default 16,000, or all lines of --input)")
+	f.Float64Var(&o.Rate, "rate", 0, "average inputs per second (default: all of them while the kills happen)")
+	f.IntVar(&o.Kills, "kills", demo.DefaultKills, "SIGKILLs per side")
+	f.Uint64Var(&o.Seed, "seed", 0, "seed of the kill schedule (default: from the clock, printed)")
+	f.IntVar(&o.Partitions, "partitions", demo.DefaultPartitions, "partitions of each topic")
+	f.IntVar(&o.Processes, "processes", demo.DefaultProcesses, "consuming processes per side")
+	f.DurationVar(&o.Work, "work", 0, "simulated work per message (default: a process alone is slower than the input, all are faster); -1ns is none")
+	f.IntVar(&o.Workers, "workers", 0, "messages that a process works on at once (default 10, at high rates 50)")
+	f.DurationVar(&o.SessionTimeout, "session-timeout", 0, "session timeout of both groups (default 2s, with --brokers 6s)")
+	f.BoolVar(&o.JSON, "json", false, "print the result as JSON; the progress goes to standard error")
+	f.BoolVar(&o.Verbose, "verbose", false, "show the logs of the child processes")
+	cmd.AddCommand(newDemoChild())
+	return cmd
+}
+
+func runDemo(cmd *cobra.Command, o demo.Options, kafka []string) error {
+	var err error
+	if o.Kafka, err = parseProperties(kafka); err != nil {
+		return err
+	}
+	if o.Executable, err = os.Executable(); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("work") && o.Work == 0 {
+		o.Work = -1
+	}
+	for name, zero := range map[string]bool{
+		"records": o.Records == 0, "rate": o.Rate == 0, "partitions": o.Partitions == 0, "processes": o.Processes == 0, "workers": o.Workers == 0,
+		"session-timeout": o.SessionTimeout == 0,
+	} {
+		if zero && cmd.Flags().Changed(name) {
+			return &demo.UsageError{Option: "--" + name, Problem: "is 0; it must be positive"}
+		}
+	}
+	if o.Kills < 0 {
+		return &demo.UsageError{Option: "--kills", Problem: "is negative; 0 kills nobody"}
+	}
+	if o.Kills == 0 {
+		o.Kills = -1
+	}
+	o.ChildArgs = []string{"demo", "child"}
+	o.Stdin, o.Stdout, o.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	err = demo.Run(cmd.Context(), o)
+	if errors.Is(err, demo.ErrInterrupted) || errors.Is(err, context.Canceled) {
+		return codedError{demo.ErrInterrupted, ExitFailed}
+	}
+	return err
+}
+
+// newDemoChild is what the demo re-executes. It is told what to be by its standard input.
+func newDemoChild() *cobra.Command {
+	return &cobra.Command{
+		Use: "child", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo.RunChild(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}

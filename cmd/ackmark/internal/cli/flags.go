@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+)
+
+func visitNames(names *[]string) func(*pflag.Flag) {
+	return func(f *pflag.Flag) {
+		if !f.Hidden {
+			*names = append(*names, f.Name)
+		}
+	}
+}
+
+// sidecarFlags are the flags of every command that reads the sidecar's configuration.
+type sidecarFlags struct {
+	config string
+	kafka  []string
+	set    *pflag.FlagSet
+}
+
+func addSidecarFlags(cmd *cobra.Command) *sidecarFlags {
+	f := &sidecarFlags{set: cmd.Flags()}
+	f.set.StringVar(&f.config, "config", "", "YAML file with the configuration (ackmark config echo prints one); also ACKMARK_CONFIG")
+	f.set.StringArrayVar(&f.kafka, "kafka", nil, "Kafka client property as name=value, by its Java or librdkafka name; repeatable")
+	for _, field := range settings.Fields() {
+		usage := field.Usage + " [" + field.Env() + "]"
+		f.set.String(field.Flag(), field.Default, usage)
+	}
+	return f
+}
+
+// load reads the effective configuration.
+func (f *sidecarFlags) load(environ []string) (*settings.Effective, error) {
+	src := settings.Sources{File: f.config, Environ: environ, Flags: map[string]string{}}
+	if src.File == "" {
+		src.File = lookupEnv(environ, "ACKMARK_CONFIG")
+	}
+	for _, field := range settings.Fields() {
+		if flag := f.set.Lookup(field.Flag()); flag.Changed {
+			src.Flags[field.Key] = flag.Value.String()
+		}
+	}
+	var err error
+	if src.KafkaFlags, err = parseProperties(f.kafka); err != nil {
+		return nil, err
+	}
+	return settings.Load(src)
+}
+
+func parseProperties(list []string) (map[string]string, error) {
+	props := map[string]string{}
+	for _, p := range list {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, usageError{fmt.Errorf("--kafka %q: write name=value, as in --kafka client.id=orders", p)}
+		}
+		props[name] = value
+	}
+	return props, nil
+}
+
+func lookupEnv(environ []string, name string) string {
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// noArgs refuses arguments, in words.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, but got %q; see `%s --help`", cmd.CommandPath(), args[0], cmd.CommandPath())}
+	}
+	return nil
+}

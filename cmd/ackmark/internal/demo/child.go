@@ -1,0 +1,127 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+)
+
+// role is what a child process is.
+type role string
+
+const (
+	roleSidecar    role = "sidecar"
+	rolePipeline   role = "pipeline"
+	roleAutoCommit role = "auto-commit"
+)
+
+// childSpec is what the parent tells a child: one line of JSON on its standard input. It goes there, not to the arguments, because Kafka
+// passwords must not show in the process list.
+type childSpec struct {
+	Role           role              `json:"role"`
+	Name           string            `json:"name"`
+	Brokers        []string          `json:"brokers"`
+	Kafka          map[string]string `json:"kafka,omitempty"`
+	Socket         string            `json:"socket"`
+	Group          string            `json:"group"`
+	Input          string            `json:"input"`
+	Output         string            `json:"output"`
+	Work           time.Duration     `json:"work"`
+	Workers        int               `json:"workers"`
+	SessionTimeout time.Duration     `json:"session_timeout"`
+}
+
+// heartbeat is the same on both sides.
+func (s childSpec) heartbeat() time.Duration { return min(500*time.Millisecond, s.SessionTimeout/5) }
+
+// childStats is what a child tells the parent, five times a second: one line of JSON on its standard output.
+type childStats struct {
+	// Connections are the open broker connections of the process.
+	Connections int64 `json:"connections"`
+	// InFlight are the inputs that it holds: received and not done.
+	InFlight int64 `json:"in_flight"`
+}
+
+// child is the running child process.
+type child struct {
+	spec     childSpec
+	conns    connCounter
+	inFlight atomic.Pointer[func() int64] // nil: the process holds no inputs, or not yet
+	log      *slog.Logger
+}
+
+// RunChild is the main function of a child process. It returns when SIGTERM came and everything is drained, or when it failed.
+// It ends the process when standard input is closed: then the parent is dead.
+func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
+	in := bufio.NewReader(stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return errors.New("this command is started by `ackmark demo`, which tells it what to do; run `ackmark demo`")
+	}
+	c := new(child)
+	if err := json.Unmarshal(line, &c.spec); err != nil {
+		return fmt.Errorf("demo child: %w", err)
+	}
+	c.log = slog.New(slog.NewTextHandler(stderr, nil)).With("process", c.spec.Name)
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		os.Exit(1) // the parent died: nobody wants this process any more
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	run := map[role]func(context.Context) error{
+		roleSidecar: c.runSidecar, rolePipeline: c.runPipeline, roleAutoCommit: c.runAutoCommit,
+	}[c.spec.Role]
+	if run == nil {
+		return fmt.Errorf("demo child: unknown role %q", c.spec.Role)
+	}
+	go c.report(stdout)
+	return run(ctx)
+}
+
+func (c *child) report(stdout io.Writer) {
+	enc := json.NewEncoder(stdout)
+	for {
+		stats := childStats{Connections: c.conns.open.Load()}
+		if inFlight := c.inFlight.Load(); inFlight != nil {
+			stats.InFlight = (*inFlight)()
+		}
+		if enc.Encode(stats) != nil {
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// kgoOptions are the options that all clients of the child share.
+func (c *child) kgoOptions() ([]kgo.Opt, error) {
+	opts, err := settings.KafkaOptions(c.spec.Kafka)
+	return append(opts, kgo.ClientID(c.spec.Name), kgo.WithHooks(&c.conns)), err
+}
+
+// connCounter counts open broker connections by kgo's hooks.
+type connCounter struct{ open atomic.Int64 }
+
+// OnBrokerConnect implements kgo.HookBrokerConnect.
+func (c *connCounter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if err == nil {
+		c.open.Add(1)
+	}
+}
+
+// OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
+func (c *connCounter) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { c.open.Add(-1) }

@@ -1,0 +1,338 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// LostError is the verdict that Ackmark broke its promise.
+type LostError struct{ Lost, Altered, Reordered int }
+
+// Error implements error.
+func (e *LostError) Error() string {
+	return fmt.Sprintf("Ackmark lost %d inputs, altered %d and reordered %d: this is a bug; run again with the printed --seed and --verbose, and report it", e.Lost, e.Altered, e.Reordered)
+}
+
+// ErrInterrupted is the cause when the show was broken off.
+var ErrInterrupted = errors.New("interrupted: everything is stopped and removed; no verdict")
+
+const (
+	joinTimeout  = 20 * time.Second
+	drainTimeout = 30 * time.Second
+	stopTimeout  = 20 * time.Second
+)
+
+// show is one run of the demo.
+type show struct {
+	plan
+	cluster *cluster
+	gen     *generator
+	spawner *spawner
+	ackmark *side
+	auto    *side
+	started time.Time
+	phase   atomic.Pointer[string]
+	fail    context.CancelCauseFunc
+}
+
+// Run runs the show and prints the result. The error is a *UsageError, a *LostError, ErrInterrupted, or says what went wrong.
+func Run(ctx context.Context, o Options) (err error) {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "ackmark-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	src, records, err := openSource(o, dir)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	s := &show{plan: newPlan(o, records), started: time.Now(), spawner: newSpawner()}
+	defer s.spawner.close()
+	ctx, s.fail = context.WithCancelCause(ctx)
+	defer s.fail(nil)
+	if s.cluster, err = openCluster(ctx, s.plan); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.cluster.close()) }()
+	s.prepare(src, filepath.Join(dir, "ackmark.sock"))
+	res, err := s.run(ctx)
+	if err != nil {
+		return s.explain(ctx, err)
+	}
+	if err := s.print(res); err != nil {
+		return err
+	}
+	if a := res.Ackmark; a.Lost > 0 || a.Altered > 0 || a.Reordered > 0 {
+		return &LostError{a.Lost, a.Altered, a.Reordered}
+	}
+	return nil
+}
+
+// explain prefers the cause over what followed from it, and an interrupt over all.
+func (s *show) explain(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, context.Canceled) {
+		return ErrInterrupted
+	}
+	return err
+}
+
+func (s *show) prepare(src source, socket string) {
+	name := s.cluster.prefix
+	s.ackmark = s.newSide("Ackmark", name+"-ackmark")
+	s.auto = s.newSide("auto-commit", name+"-auto-commit")
+	s.cluster.groups = []string{s.ackmark.group, s.auto.group}
+	s.gen = &generator{src: src, onFed: func(partition int32, now time.Time) {
+		s.ackmark.stalls.input(partition, now)
+		s.auto.stalls.input(partition, now)
+	}}
+	s.ackmark.seen, s.auto.seen = newChecker(&s.gen.ledger), newChecker(&s.gen.ledger)
+	s.ackmark.sidecar = s.newProcess(s.ackmark, roleSidecar, "sidecar", socket)
+	for i := range s.Processes {
+		s.ackmark.apps = append(s.ackmark.apps, s.newProcess(s.ackmark, rolePipeline, fmt.Sprintf("app-%d", i+1), socket))
+		s.auto.apps = append(s.auto.apps, s.newProcess(s.auto, roleAutoCommit, fmt.Sprintf("auto-%d", i+1), ""))
+	}
+}
+
+func (s *show) newSide(title, name string) *side {
+	return &side{title: title, group: name, output: name + "-output", stalls: newStalls(s.Partitions)}
+}
+
+func (s *show) newProcess(of *side, r role, name, socket string) *process {
+	return &process{
+		opts: s.Options, started: s.spawner.start, fatal: func(err error) { s.fail(err) },
+		spec: childSpec{
+			Role: r, Name: name, Brokers: s.cluster.addrs, Kafka: s.Kafka, Socket: socket,
+			Group: of.group, Input: s.cluster.prefix + "-input", Output: of.output,
+			Work: s.Work, Workers: s.Workers, SessionTimeout: s.SessionTimeout,
+		},
+	}
+}
+
+func (s *show) sides() []*side { return []*side{s.ackmark, s.auto} }
+
+func (s *show) setPhase(text string) { s.phase.Store(&text) }
+
+// run is the show from the topics to the verdict. All processes are gone when it returns.
+func (s *show) run(ctx context.Context) (*result, error) {
+	s.setPhase("starting")
+	if err := s.cluster.createTopics(ctx, s.Partitions, s.ackmark.output, s.auto.output); err != nil {
+		return nil, err
+	}
+	defer s.destroy()
+	background, stop := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer stop()
+	view := newView(s)
+	defer view.stop()
+	if err := s.startProcesses(ctx); err != nil {
+		return nil, err
+	}
+	tasks.Go(func() {
+		if err := tail(background, s.cluster, s.sides()); err != nil {
+			s.fail(err)
+		}
+	})
+	tasks.Go(func() { s.watchLag(background) })
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	s.setPhase("draining")
+	if err := s.drain(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.stopProcesses(); err != nil {
+		return nil, err
+	}
+	s.setPhase("reading both outputs")
+	return s.verdict(ctx)
+}
+
+func (s *show) startProcesses(ctx context.Context) error {
+	for _, of := range s.sides() {
+		for _, p := range of.all() {
+			if err := p.start(); err != nil {
+				return err
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout+2*s.SessionTimeout, errors.New("the deadline passed"))
+	defer cancel()
+	if err := s.cluster.joined(ctx, s.Processes, s.ackmark.group, s.auto.group); err != nil {
+		return fmt.Errorf("%w\n%s", err, s.logs())
+	}
+	return nil
+}
+
+// load feeds the inputs while the schedule kills.
+func (s *show) load(ctx context.Context) error {
+	s.setPhase("under load")
+	ctx, cancel := context.WithCancel(ctx)
+	var killer sync.WaitGroup
+	killer.Go(func() { s.killOnSchedule(ctx) })
+	err := s.gen.run(ctx, s.plan, s.cluster)
+	cancel()
+	killer.Wait()
+	return err
+}
+
+func (s *show) killOnSchedule(ctx context.Context) {
+	begin := time.Now()
+	for _, k := range s.killAt {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(begin.Add(k.at))):
+			for _, of := range s.sides() {
+				of.kill(k.victim)
+			}
+		}
+	}
+}
+
+// watchLag asks the brokers twice a second.
+func (s *show) watchLag(ctx context.Context) {
+	for ctx.Err() == nil {
+		if ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input); err == nil && ends.Error() == nil {
+			for _, of := range s.sides() {
+				if lag, err := s.cluster.lag(ctx, of.group, ends); err == nil {
+					of.lag.Store(lag)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// drain waits until both sides have committed everything. A side that does not in time goes on to the verdict, which counts what is missing.
+func (s *show) drain(ctx context.Context) error {
+	ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("read the end of the input: %w", err)
+	}
+	deadline, cancel := context.WithTimeoutCause(ctx, s.drainTime(), errDeadline)
+	defer cancel()
+	err = poll(deadline, 100*time.Millisecond, "both sides to commit everything", func() (bool, error) {
+		drained := true
+		for _, of := range s.sides() {
+			lag, err := s.cluster.lag(deadline, of.group, ends)
+			if err != nil {
+				return false, err
+			}
+			of.lag.Store(lag)
+			drained = drained && lag == 0
+		}
+		return drained, nil
+	})
+	if errors.Is(err, errDeadline) {
+		return nil
+	}
+	return err
+}
+
+var errDeadline = errors.New("the deadline passed")
+
+// drainTime: at the planned work rate all inputs might still be waiting.
+func (s *show) drainTime() time.Duration {
+	rate := float64(s.Processes*s.Workers) / max(s.Work, time.Millisecond).Seconds()
+	return drainTimeout + 2*s.SessionTimeout + time.Duration(float64(s.Records)/rate*float64(time.Second))
+}
+
+// stopProcesses ends everything as Kubernetes does: the apps by SIGTERM, then the sidecar.
+func (s *show) stopProcesses() error {
+	s.setPhase("stopping")
+	var stopping sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, p := range append(s.ackmark.apps, s.auto.apps...) {
+		stopping.Go(func() {
+			if err := p.terminate(stopTimeout); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	stopping.Wait()
+	return errors.Join(append(errs, s.ackmark.sidecar.terminate(stopTimeout))...)
+}
+
+func (s *show) destroy() {
+	for _, of := range s.sides() {
+		for _, p := range of.all() {
+			p.destroy()
+		}
+	}
+}
+
+// logs are the last lines that the children wrote, for an error.
+func (s *show) logs() string {
+	var out string
+	for _, of := range s.sides() {
+		for _, p := range of.all() {
+			for _, line := range p.lastLog() {
+				out += "  " + line + "\n"
+			}
+		}
+	}
+	return out
+}
+
+func (s *show) verdict(ctx context.Context) (*result, error) {
+	ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input)
+	if err != nil {
+		return nil, err
+	}
+	r := s.newResult()
+	if r.Ackmark, err = s.judge(ctx, s.ackmark, ends); err != nil {
+		return nil, err
+	}
+	if r.AutoCommit, err = s.judge(ctx, s.auto, ends); err != nil {
+		return nil, err
+	}
+	r.ElapsedSeconds = seconds(time.Since(s.started))
+	return r, nil
+}
+
+func (s *show) judge(ctx context.Context, of *side, ends kadm.ListedOffsets) (*sideResult, error) {
+	c, err := readAll(ctx, s.cluster, of.output, &s.gen.ledger)
+	if err != nil {
+		return nil, err
+	}
+	lag, err := s.cluster.lag(ctx, of.group, ends)
+	if err != nil {
+		return nil, err
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	r := &sideResult{
+		Inputs: s.Records, counts: c, Lost: s.Records - c.Distinct, Lag: lag, Kills: of.kills, HeldAtKill: of.heldAt,
+		LongestStallSeconds: seconds(of.stalls.max()), BrokerConnections: of.peakConns,
+	}
+	for _, p := range of.all() {
+		_, _, crashes := p.snapshot()
+		r.Crashes += crashes
+	}
+	return r, nil
+}

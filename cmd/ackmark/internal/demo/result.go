@@ -1,0 +1,175 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// result is what the show found. Its JSON is the output of --json.
+type result struct {
+	Broker     string      `json:"broker"`
+	Seed       uint64      `json:"seed"`
+	Settings   settingsOut `json:"settings"`
+	Ackmark    *sideResult `json:"ackmark"`
+	AutoCommit *sideResult `json:"auto_commit"`
+	// ElapsedSeconds is the time of the whole show.
+	ElapsedSeconds float64 `json:"elapsed_seconds"`
+}
+
+type settingsOut struct {
+	Records               int     `json:"records"`
+	RatePerSecond         float64 `json:"rate_per_second"`
+	Partitions            int     `json:"partitions"`
+	ProcessesPerSide      int     `json:"processes_per_side"`
+	WorkMilliseconds      float64 `json:"work_milliseconds"`
+	WorkersPerProcess     int     `json:"workers_per_process"`
+	SessionTimeoutSeconds float64 `json:"session_timeout_seconds"`
+	HeartbeatSeconds      float64 `json:"heartbeat_seconds"`
+	CommitIntervalSeconds float64 `json:"commit_interval_seconds"`
+	AutoCommitBuffer      int     `json:"auto_commit_buffer"`
+	AutoCommitPollRecords int     `json:"auto_commit_poll_records"`
+}
+
+type sideResult struct {
+	Inputs int `json:"inputs"`
+	counts
+	Lost int `json:"lost"`
+	// Lag is the inputs not committed at the end.
+	Lag   int64 `json:"lag"`
+	Kills int   `json:"kills"`
+	// HeldAtKill is what each killed process had received and not done, as it last told.
+	HeldAtKill []int64 `json:"held_at_kill"`
+	// Crashes are ends of processes that nobody ordered.
+	Crashes             int     `json:"crashes"`
+	LongestStallSeconds float64 `json:"longest_stall_seconds"`
+	BrokerConnections   int64   `json:"broker_connections"`
+}
+
+func (s *show) newResult() *result {
+	broker := strings.Join(s.Brokers, ",")
+	if s.cluster.dev != nil {
+		broker = "embedded"
+	}
+	return &result{Broker: broker, Seed: s.Seed, Settings: settingsOut{
+		Records: s.Records, RatePerSecond: math.Round(s.Rate), Partitions: s.Partitions, ProcessesPerSide: s.Processes,
+		WorkMilliseconds: seconds(s.Work) * 1000, WorkersPerProcess: s.Workers,
+		SessionTimeoutSeconds: seconds(s.SessionTimeout), HeartbeatSeconds: seconds(childSpec{SessionTimeout: s.SessionTimeout}.heartbeat()),
+		CommitIntervalSeconds: seconds(commitEvery), AutoCommitBuffer: bufferSize, AutoCommitPollRecords: pollRecords,
+	}}
+}
+
+func (s *show) print(r *result) error {
+	if s.JSON {
+		enc := json.NewEncoder(s.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	_, err := io.WriteString(s.Stdout, r.table())
+	return err
+}
+
+// table is the result for people, at most 80 columns wide.
+func (r *result) table() string {
+	var b strings.Builder
+	a, o := r.Ackmark, r.AutoCommit
+	rule := strings.Repeat("─", 34) + strings.Repeat("─", 32)
+	fmt.Fprintf(&b, "\n  %-34s%16s%16s\n  %s\n", "", "Ackmark", "auto-commit", rule)
+	row := func(name, left, right string) { fmt.Fprintf(&b, "  %-34s%16s%16s\n", name, left, right) }
+	num := func(name string, left, right int) { row(name, thousands(left), thousands(right)) }
+	num("inputs", a.Inputs, o.Inputs)
+	num("outputs", a.Outputs, o.Outputs)
+	num("lost", a.Lost, o.Lost)
+	num("duplicated", a.Duplicated, o.Duplicated)
+	num("reordered per key", a.Reordered, o.Reordered)
+	for _, extra := range []struct {
+		name        string
+		left, right int
+	}{
+		{"altered", a.Altered, o.Altered},
+		{"outputs of no input", a.Foreign, o.Foreign},
+		{"not committed (lag) at the end", int(a.Lag), int(o.Lag)},
+		{"processes that died by themselves", a.Crashes, o.Crashes},
+	} {
+		if extra.left != 0 || extra.right != 0 { // 0 is as it should be
+			num(extra.name, extra.left, extra.right)
+		}
+	}
+	fmt.Fprintf(&b, "  %s\n", rule)
+	num("processes killed (SIGKILL)", a.Kills, o.Kills)
+	row("longest stall of a partition", fmt.Sprintf("%.1f s", a.LongestStallSeconds), fmt.Sprintf("%.1f s", o.LongestStallSeconds))
+	row("broker connections of the pod", thousands(int(a.BrokerConnections))+" (sidecar)", thousands(int(o.BrokerConnections))+" (none)")
+	b.WriteString("\n" + r.story())
+	return b.String()
+}
+
+// story says what the numbers mean, also where they are kind to auto-commit.
+func (r *result) story() string {
+	a, o, set := r.Ackmark, r.AutoCommit, r.Settings
+	text := []string{"Nobody was killed: then auto-commit loses nothing either. Run with --kills 4 to see the difference."}
+	if o.Kills > 0 {
+		held := fmt.Sprintf("The killed auto-commit processes held %s messages that were received and not done.", list(o.HeldAtKill))
+		drained := float64(bufferSize) / (set.RatePerSecond / float64(set.ProcessesPerSide)) // seconds
+		switch {
+		case o.Lost > 0:
+			text = []string{held + fmt.Sprintf(" An auto-commit had covered %s of them: they are lost. What was done since the last commit is repeated. "+
+				"It loses when it is behind its input, and repeats when it keeps up.", thousands(o.Lost))}
+		default:
+			text = []string{held + fmt.Sprintf(" No commit had covered them yet, so nothing was lost this time, and %s were repeated: at this rate a process does a buffer of %s "+
+				"in %.2g s, and commits every %g s. It loses when it holds more than it does between two commits: when it is slower, or behind its input.",
+				thousands(o.Duplicated), thousands(bufferSize), drained, set.CommitIntervalSeconds)}
+		}
+	}
+	text = append(text, "Ackmark commits an input only when its output is acknowledged, so it loses nothing, whatever is killed.")
+	if a.Duplicated > 0 {
+		text = append(text, "What it repeats was acknowledged, but not committed yet, when a process was killed.")
+	}
+	if o.Kills > 0 {
+		text = append(text, fmt.Sprintf("The stalls: a killed member is noticed after the session timeout, %g s here on both sides.", set.SessionTimeoutSeconds))
+	}
+	return wrap(strings.Join(text, " "), 78) + fmt.Sprintf("\n  %.1f s · the same schedule again: --seed %d\n", r.ElapsedSeconds, r.Seed)
+}
+
+// wrap breaks text into lines of at most this many columns, indented by two.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		if column > 0 && column+1+len([]rune(word)) > width {
+			b.WriteByte('\n')
+			column = 0
+		}
+		if column == 0 {
+			b.WriteString("  ")
+			column = 2
+		} else {
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len([]rune(word))
+	}
+	return b.String() + "\n"
+}
+
+func list(ns []int64) string {
+	words := make([]string, len(ns))
+	for i, n := range ns {
+		words[i] = thousands(int(n))
+	}
+	return strings.Join(words, ", ")
+}
+
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*10_000) / 10_000 }

@@ -1,0 +1,205 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/term"
+	"github.com/ackmark/ackmark/internal/devbroker"
+)
+
+// view shows the progress: a table that is redrawn on a terminal, lines elsewhere.
+type view struct {
+	show  *show
+	out   io.Writer
+	live  bool
+	fd    int
+	drawn int // lines of the last frame
+	done  chan struct{}
+	wait  sync.WaitGroup
+}
+
+func newView(s *show) *view {
+	v := &view{show: s, out: s.Stdout, done: make(chan struct{})}
+	if s.JSON {
+		v.out = s.Stderr
+	}
+	if f, ok := v.out.(*os.File); ok && !s.Verbose && os.Getenv("TERM") != "dumb" {
+		v.fd = int(f.Fd())
+		_, v.live = term.Width(v.fd)
+	}
+	fmt.Fprint(v.out, s.intro())
+	every, draw := 2*time.Second, v.line
+	if v.live {
+		every, draw = 200*time.Millisecond, v.frame
+	}
+	v.wait.Go(func() {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		sample := time.NewTicker(100 * time.Millisecond) // the peak of the connections must not depend on how often we draw
+		defer sample.Stop()
+		for {
+			select {
+			case <-v.done:
+				v.end()
+				return
+			case <-sample.C:
+				s.ackmark.view()
+				s.auto.view()
+			case <-t.C:
+				draw()
+			}
+		}
+	})
+	return v
+}
+
+// stop draws a last time and returns when nothing more will be drawn.
+func (v *view) stop() {
+	close(v.done)
+	v.wait.Wait()
+}
+
+// end leaves the screen to the result: the last frame goes.
+func (v *view) end() {
+	if v.live && v.drawn > 0 {
+		fmt.Fprintf(v.out, cursorUp+eraseBelow, v.drawn)
+		return
+	}
+	v.line()
+}
+
+// intro says what will happen, with every setting of both sides.
+func (s *show) intro() string {
+	broker := fmt.Sprintf("embedded broker (%s), %d brokers", devbroker.Label, len(s.cluster.addrs))
+	if s.cluster.dev == nil {
+		broker = "brokers " + strings.Join(s.cluster.addrs, ",") + ", topics " + s.cluster.prefix + "-* (deleted afterwards)"
+	}
+	input := thousands(s.Records) + " generated inputs"
+	if s.Input != "" {
+		input = thousands(s.Records) + " lines of " + s.Input
+	}
+	child := childSpec{SessionTimeout: s.SessionTimeout}
+	text := []string{
+		"Ackmark and an ordinary auto-commit consumer do the same job; processes of both are killed.",
+		"",
+		fmt.Sprintf("%s; %d partitions; %s at %s/s on average, in bursts; %d SIGKILLs per side (--seed %d)",
+			broker, s.Partitions, input, thousands(int(s.Rate)), s.Kills, s.Seed),
+		fmt.Sprintf("both sides: %d processes, the same handler, %s of simulated work, %d at a time, at most %s messages waiting in a process, "+
+			"keys kept in order, session timeout %s, heartbeat %s, commit every %s, idempotent producer, acks=all",
+			s.Processes, s.Work, s.Workers, thousands(bufferSize), s.SessionTimeout, child.heartbeat(), commitEvery),
+		fmt.Sprintf("auto-commit: commits what the poll loop (%d records per poll) put into the buffer, the default of Kafka's clients; SIGTERM drains the buffer", pollRecords),
+		"Ackmark: outputs through the sidecar; commits only inputs whose outputs are acknowledged",
+	}
+	var b strings.Builder
+	for _, t := range text {
+		if t == "" {
+			b.WriteByte('\n')
+			continue
+		}
+		b.WriteString(wrap(t, 78))
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// line is the plain form of the progress.
+func (v *view) line() {
+	fmt.Fprintf(v.out, "%5.1fs %-21s inputs %d\n", time.Since(v.show.started).Seconds(), *v.show.phase.Load(), v.show.gen.fed.Load())
+	for _, s := range v.show.sides() {
+		x := s.view()
+		fmt.Fprintf(v.out, "       %-11s  outputs %d, in flight %d, lag %d, repeated %d, kills %d, broker connections %d\n",
+			s.title, x.Outputs, x.InFlight, x.Lag, x.Duplicated, x.Kills, x.Connections)
+	}
+}
+
+const (
+	bold, red, green, reset = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
+	eraseLine, eraseBelow   = "\x1b[K", "\x1b[J"
+	cursorUp                = "\x1b[%dA"
+)
+
+// frame redraws the table in place.
+func (v *view) frame() {
+	width, ok := term.Width(v.fd)
+	if !ok || width < 20 {
+		width = 80
+	}
+	lines := v.lines()
+	var b strings.Builder
+	if v.drawn > 0 {
+		fmt.Fprintf(&b, cursorUp, v.drawn)
+	}
+	for _, line := range lines {
+		b.WriteString(clip(line, width-1) + eraseLine + "\n")
+	}
+	v.drawn = len(lines)
+	_, _ = io.WriteString(v.out, b.String())
+}
+
+func (v *view) lines() []string {
+	s := v.show
+	a, o := s.ackmark.view(), s.auto.view()
+	fed := int(s.gen.fed.Load())
+	const form = "  %-34s%16s%16s"
+	num := func(name string, left, right int) string {
+		return fmt.Sprintf(form, name, thousands(left), thousands(right))
+	}
+	elapsed := time.Since(s.started).Seconds()
+	out := []string{
+		fmt.Sprintf("  %s%5.1f s  %s%s  %s", bold, elapsed, *s.phase.Load(), reset, bar(fed, s.Records, 30)),
+		"",
+		bold + fmt.Sprintf(form, "", "Ackmark", "auto-commit") + reset,
+		num("inputs", fed, fed),
+		num("outputs", a.Outputs, o.Outputs),
+		num("  of these repeated", a.Duplicated, o.Duplicated),
+		num("in flight", int(a.InFlight), int(o.InFlight)),
+		num("lag", int(a.Lag), int(o.Lag)),
+		num("kills", a.Kills, o.Kills),
+		num("broker connections", int(a.Connections), int(o.Connections)),
+		"",
+		"  " + processLine(a) + "   " + processLine(o),
+	}
+	return out
+}
+
+func processLine(v sideView) string {
+	words := make([]string, len(v.Processes))
+	for i, p := range v.Processes {
+		color, mark := green, "●"
+		if !p.Running {
+			color, mark = red, "✗"
+		}
+		words[i] = color + mark + reset + " " + p.Name
+	}
+	return strings.Join(words, "  ")
+}
+
+func bar(n, of, width int) string {
+	filled := n * width / max(of, 1)
+	return strings.Repeat("█", filled) + strings.Repeat("░", max(width-filled, 0)) + fmt.Sprintf(" %d%%", n*100/max(of, 1))
+}
+
+// clip cuts a line to this many columns; escape sequences take none.
+func clip(line string, width int) string {
+	var b strings.Builder
+	column, escape := 0, false
+	for _, r := range line {
+		switch {
+		case r == '\x1b':
+			escape = true
+		case escape:
+			escape = r != 'm'
+		default:
+			if column++; column > width {
+				continue
+			}
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,123 @@
+package settings
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+)
+
+func asText(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case map[string]any, []any, nil:
+		return "", fmt.Errorf("is %v; write one text", v)
+	}
+	return fmt.Sprint(v), nil
+}
+
+func asList(v any) ([]string, error) {
+	switch v := v.(type) {
+	case []any:
+		var out []string
+		for _, x := range v {
+			s, ok := x.(string)
+			if !ok || s == "" {
+				return nil, fmt.Errorf("has the entry %v; each must be a text", x)
+			}
+			out = append(out, s)
+		}
+		return out, nil
+	case []string:
+		return v, nil
+	case string:
+		return splitList(v), nil
+	}
+	return nil, fmt.Errorf("is %v; write a list, or texts separated by commas", v)
+}
+
+func asIDs(v any) ([]uint32, error) {
+	var out []uint32
+	list, isList := v.([]any)
+	if !isList {
+		for _, word := range splitList(fmt.Sprint(v)) {
+			list = append(list, word)
+		}
+	}
+	for _, x := range list {
+		n, err := strconv.ParseUint(fmt.Sprint(x), 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("has %q; write ids as numbers: 1000, 1001", fmt.Sprint(x))
+		}
+		out = append(out, uint32(n))
+	}
+	return out, nil
+}
+
+func asListen(v any) (string, error) {
+	s, err := asText(v)
+	if err != nil {
+		return "", err
+	}
+	path, unix := strings.CutPrefix(s, "unix://")
+	_, tcp := strings.CutPrefix(s, "tcp://")
+	if (unix && strings.HasPrefix(path, "/") && len(path) > 1) || tcp {
+		return s, nil
+	}
+	return "", fmt.Errorf("is %q; write unix:///absolute/path.sock or tcp://host:port", s)
+}
+
+func asMode(v any) (fs.FileMode, error) {
+	var n uint64
+	var err error
+	switch v := v.(type) {
+	case int: // YAML reads 0770 as an octal number
+		n = uint64(v)
+	default:
+		n, err = strconv.ParseUint(strings.TrimPrefix(fmt.Sprint(v), "0o"), 8, 32)
+	}
+	if err != nil || (n != 0o700 && n != 0o770) {
+		return 0, fmt.Errorf("is %v; write 0700 (one user) or 0770 (a group): whoever may open the socket may produce", v)
+	}
+	return fs.FileMode(n), nil
+}
+
+func asLevel(l *slog.Level, v any) error {
+	if err := l.UnmarshalText([]byte(fmt.Sprint(v))); err != nil {
+		return fmt.Errorf("is %q; write debug, info, warn or error", fmt.Sprint(v))
+	}
+	return nil
+}
+
+func asChoice(v any, choices ...string) (string, error) {
+	for _, c := range choices {
+		if v == c {
+			return c, nil
+		}
+	}
+	return "", fmt.Errorf("is %q; write %s", fmt.Sprint(v), strings.Join(choices, ", "))
+}
+
+func asRatio(v any) (float64, error) {
+	f, err := strconv.ParseFloat(fmt.Sprint(v), 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		return 0, fmt.Errorf("is %q; write a number from 0 to 1", fmt.Sprint(v))
+	}
+	return f, nil
+}
+
+// asCount reads 1000, 64MiB, 10k.
+func asCount(v any) (int64, error) {
+	s := strings.TrimSpace(fmt.Sprint(v))
+	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	units := map[string]int64{"": 1, "b": 1, "k": 1e3, "kb": 1e3, "kib": 1 << 10, "m": 1e6, "mb": 1e6, "mib": 1 << 20, "g": 1e9, "gb": 1e9, "gib": 1 << 30}
+	unit, ok := units[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !ok || n < 0 || n > math.MaxInt32*int64(1<<20)/unit {
+		return 0, fmt.Errorf("is %q; write a whole number, with a unit if you like: 5000, 64MiB; 0 is the default", s)
+	}
+	return n * unit, nil
+}

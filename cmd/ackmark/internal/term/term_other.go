@@ -1,0 +1,7 @@
+//go:build !unix
+
+// Package term asks terminals.
+package term
+
+// Width knows no terminal here: output is plain.
+func Width(int) (int, bool) { return 0, false }

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected texts in testdata/*.txtar")
+
+// TestMain lets the scripts run this binary as `ackmark`, in processes of its own; the demo's children are such processes too.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ackmark": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			// A unix socket's path has 108 bytes at most: shorter than many temporary directories.
+			dir, err := os.MkdirTemp("", "ack")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { os.RemoveAll(dir) })
+			env.Setenv("SOCK", dir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"broker": startBroker, "eventually": eventually, "json": checkJSON},
+	})
+}
