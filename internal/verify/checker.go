@@ -172,7 +172,7 @@ func (c *Checker) Durable(p Partition, offset int64, key, value []byte) {
 		}
 		c.violate(name, p, "offset %d: %.120q (%v)", offset, value, err)
 		return
-	case key != nil && string(key) != string(KeyBytes(id.Key)):
+	case key != nil && !isKey(key, id.Key):
 		c.violate(CorruptOutput, p, "offset %d: the value %.120q stands under key %q", offset, value, key)
 		return
 	}
@@ -204,11 +204,12 @@ func (c *Checker) checkOrder(p Partition, offset int64, id ID) {
 		c.keys[p.Topic] = keys
 	}
 	inOrder, samePartition := keys.first(id, p.Partition)
+	at := c.home[id.Global]
 	if !inOrder {
-		c.violate(Reordered, p, "offset %d: %v comes after a later output of its key; its input is %v offset %d", offset, id, c.home[id.Global].p, c.home[id.Global].offset)
+		c.violate(Reordered, at.p, "output %v at %v offset %d comes after a later one of its key; its input is offset %d", id, p, offset, at.offset)
 	}
 	if !samePartition {
-		c.violate(KeySplit, p, "offset %d: %v, but earlier outputs of its key are in partition %d", offset, id, keys.keys[id.Key].partition)
+		c.violate(KeySplit, at.p, "output %v at %v offset %d, but earlier ones of its key are in partition %d", id, p, offset, keys.keys[id.Key].partition)
 	}
 }
 

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 )
@@ -21,14 +20,14 @@ type OutputsConfig struct {
 }
 
 // Outputs checks one output topic, from the records that an independent reader saw in it. Partitions may be mixed, but each must come in order.
-// Its memory is about 2 bits an output, 16 bytes a key and what repeats. It is not safe for concurrent use.
+// Its memory is at most 3 bits an output and 16 bytes a key. It is not safe for concurrent use.
 type Outputs struct {
 	cfg   OutputsConfig
 	fed   bitset // by global id; unused if cfg.Inputs is set
 	seen  bitset // by global id × PerInput + output
 	keys  keyOrder
 	res   OutputsResult
-	extra map[uint64]struct{} // outputs that repeated, once each
+	extra bitset // outputs that repeated
 }
 
 // OutputsResult is the verdict. All counts are outputs, but Inputs.
@@ -58,7 +57,7 @@ func NewOutputs(cfg OutputsConfig) *Outputs {
 	if cfg.Expect == nil {
 		cfg.Expect = func(uint64) int { return cfg.PerInput }
 	}
-	return &Outputs{cfg: cfg, extra: make(map[uint64]struct{}), res: OutputsResult{Name: cfg.Name}}
+	return &Outputs{cfg: cfg, res: OutputsResult{Name: cfg.Name}}
 }
 
 // Input tells that this value was fed, as a reader of the input topic saw it.
@@ -78,7 +77,7 @@ func (o *Outputs) Add(partition int32, offset int64, key, value []byte) {
 		o.res.Unknown++
 		o.note(&o.res.UnknownIDs, where)
 		return
-	case err != nil, key != nil && !bytes.Equal(key, KeyBytes(id.Key)):
+	case err != nil, key != nil && !isKey(key, id.Key):
 		o.res.Corrupt++
 		o.note(&o.res.CorruptIDs, where)
 		return
@@ -86,8 +85,7 @@ func (o *Outputs) Add(partition int32, offset int64, key, value []byte) {
 	bit := id.Global*uint64(o.cfg.PerInput) + uint64(id.Out)
 	if !o.seen.add(bit) {
 		o.res.Duplicated++
-		if _, known := o.extra[bit]; !known {
-			o.extra[bit] = struct{}{}
+		if o.extra.add(bit) {
 			o.res.Repeated++
 		}
 		o.note(&o.res.DuplicatedIDs, where)

@@ -29,6 +29,12 @@ const MaxID = 1 << 36
 // KeyBytes is the record key that belongs to a key number.
 func KeyBytes(key uint32) []byte { return strconv.AppendUint([]byte("key-"), uint64(key), 10) }
 
+// isKey tells whether a record key is that of a key number.
+func isKey(record []byte, key uint32) bool {
+	var buf [20]byte
+	return bytes.Equal(record, strconv.AppendUint(append(buf[:0], "key-"...), uint64(key), 10))
+}
+
 // AppendValue appends a record value: readable, on one line, recognisable after upper-casing.
 //
 //	id=1042 key=17 seq=42 out=0 sum=9f3a21bc text…

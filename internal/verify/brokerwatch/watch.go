@@ -68,11 +68,11 @@ func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
 	return w
 }
 
-// Settle feeds the effect of the last request. Do not call it after the cluster is closed, nor from its control functions.
+// Settle feeds the effect of the last request, if it has one yet. Do not call it after the cluster is closed, nor from its control functions.
 func (w *Watch) Settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.settle()
+	w.settle(false)
 	w.refresh()
 }
 
@@ -87,7 +87,7 @@ func (w *Watch) Err() error {
 func (w *Watch) observe(req kmsg.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.settle()
+	w.settle(true)
 	switch req := req.(type) {
 	case *kmsg.ProduceRequest:
 		w.produce(req)
@@ -112,15 +112,17 @@ func (w *Watch) observe(req kmsg.Request) {
 
 func (w *Watch) fail(err error) { w.problem = errors.Join(w.problem, err) }
 
-// settle feeds what the last request did.
-func (w *Watch) settle() {
-	for _, a := range w.appends {
-		w.appended(a)
+// settle feeds what the last request did. handled tells that it is known to be over: then what it has not done it never will.
+//
+// Settle does not know that: the broker answers questions also between the end of a control function and the request's handling. A batch
+// dropped there as refused would be missed, and every commit over it called premature. So whatever had no effect stays for the next request to
+// find. No further request can begin meanwhile, because observe waits for mu.
+func (w *Watch) settle(handled bool) {
+	w.appends = slices.DeleteFunc(w.appends, func(a appending) bool { return w.appended(a) || handled })
+	if len(w.appends) == 0 {
+		w.checker.Settle()
 	}
-	w.appends = w.appends[:0]
-	w.checker.Settle()
-	if w.commits != nil {
-		w.committed(w.commits)
+	if w.commits != nil && (w.committed(w.commits) || handled) {
 		w.commits = nil
 	}
 }
@@ -168,10 +170,10 @@ func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo
 
 // appended feeds a batch if the high watermark says that it is in the log. A batch that is not is refused, or a repetition that the broker
 // recognised by its sequence number and did not append again.
-func (w *Watch) appended(a appending) {
+func (w *Watch) appended(a appending) bool {
 	info := w.cluster.PartitionInfo(a.p.Topic, a.p.Partition)
 	if info == nil || info.HighWatermark == a.end {
-		return
+		return false
 	}
 	if info.HighWatermark-a.end != int64(len(a.records)) {
 		w.fail(fmt.Errorf("%v grew from %d to %d by a batch of %d records", a.p, a.end, info.HighWatermark, len(a.records)))
@@ -188,6 +190,7 @@ func (w *Watch) appended(a appending) {
 			w.checker.DeadLettered(r.Value)
 		}
 	}
+	return true
 }
 
 func (w *Watch) commit(req *kmsg.OffsetCommitRequest) {
@@ -222,11 +225,11 @@ func (w *Watch) memberMayCommit(req *kmsg.OffsetCommitRequest) bool {
 	return member && (g.State == "Reconciling" || req.Generation == g.Epoch)
 }
 
-// committed feeds the commits that are in the group's state now.
-func (w *Watch) committed(c *committing) {
+// committed feeds the commits that are in the group's state now, and tells whether there are any.
+func (w *Watch) committed(c *committing) bool {
 	g := w.cluster.GroupInfo(w.cfg.Group)
 	if g == nil {
-		return
+		return false
 	}
 	var applied []int
 	for i, commit := range c.commits {
@@ -238,4 +241,5 @@ func (w *Watch) committed(c *committing) {
 	if len(applied) > 0 {
 		c.request.Accepted(applied...)
 	}
+	return len(applied) > 0
 }
