@@ -112,10 +112,16 @@ func (t *Tracker) Done(index uint64) bool {
 		return false
 	}
 	t.open[w] &^= bit
-	t.done[w] |= bit
 	t.pending--
+	e := &t.ring[t.slot(index)]
+	t.bytes -= e.size
+	if index == t.base && t.doneAbove == 0 { // in order, the usual case: nothing waits behind it
+		t.base++
+		t.pass(e.offset)
+		return true
+	}
+	t.done[w] |= bit
 	t.doneAbove++
-	t.bytes -= t.ring[t.slot(index)].size
 	if index == t.base {
 		t.cross()
 	}
@@ -185,7 +191,12 @@ func (t *Tracker) cross() {
 	if t.base == from {
 		return
 	}
-	t.below = t.ring[t.slot(t.base-1)].offset + 1
+	t.pass(t.ring[t.slot(t.base-1)].offset)
+}
+
+// pass notes the offset of the last entry that the mark crossed.
+func (t *Tracker) pass(offset int64) {
+	t.below = offset + 1
 	if t.base == t.upper {
 		t.below = t.next // what was skipped behind the last entry is crossed with it
 	}
