@@ -19,13 +19,13 @@ func TestMigratedLoopKilled(t *testing.T) {
 		apps[name] = s.start(name, build(t, name), s.env(map[string]string{"GROUP": group}))
 	}
 	s.members(1)
-	f := s.feed(700) // four workers of 5 ms keep up with 800
-	f.more(8 * 700)  // so that the auto-commit of every 5 s has come
+	f := s.feed(1100) // four workers of 5 ms do 800: the queues are full
+	f.more(7 * 1100)  // so that the auto-commit of every 5 s has come
 	for name, group := range groups {
 		apps[name].Kill()
 		apps[name] = s.start(name+"-again", build(t, name), s.env(map[string]string{"GROUP": group}))
 	}
-	f.more(700)
+	f.more(1100)
 	n := f.finish()
 	s.caughtUp()
 	s.group = groups["before"]

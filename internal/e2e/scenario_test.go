@@ -33,6 +33,7 @@ type scenario struct {
 	dir                  string // sockets and logs
 	procs                []*proc.Process
 	incidents            []incident
+	handsOver            bool // partitions change hands in order: see overtook
 }
 
 // incident is a moment after which partitions may be read again from their last commit.
