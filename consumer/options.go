@@ -44,7 +44,8 @@ var refused = map[string][2]string{
 	"KeepRetryableFetchErrors":    {"retryable errors are retried, not shown", "drop it"},
 }
 
-var reOptionName = regexp.MustCompile(`\.([A-Z]\w*)\.func\d+$`)
+// reOptionName finds AutoCommitMarks in kgo.AutoCommitMarks.func1, main.main.AutoCommitMarks.func3 and main.main.func2.AutoCommitMarks.4.
+var reOptionName = regexp.MustCompile(`\.([A-Z]\w*)\.(?:func)?\d+$`)
 
 // optionName tells which kgo function made an option: every option of kgo is a closure of the function with its name, also
 // when the compiler inlined that function. It is the only way to see callbacks, because a client wraps them, and hooks, before any client is built.
@@ -66,10 +67,11 @@ func optionName(o kgo.Opt) string {
 // adopt checks the user's options and takes from them what Config leaves open.
 func (cfg *Config) adopt() error {
 	var quiet []kgo.Opt // without hooks: hooks may register themselves when a client is made, and must see the real one only
-	set := map[string]bool{}
-	for _, o := range cfg.Options {
+	for i, o := range cfg.Options {
+		if o == nil {
+			return &ConfigError{Field: fmt.Sprintf("Options[%d]", i), Value: "nil", Remedy: "drop it"}
+		}
 		name := optionName(o)
-		set[name] = true
 		if why, bad := refused[name]; bad {
 			return &OptionError{Option: name, Reason: why[0], Remedy: why[1]}
 		}
@@ -77,7 +79,7 @@ func (cfg *Config) adopt() error {
 			quiet = append(quiet, o)
 		}
 	}
-	probe, err := newProbe(quiet, set["ConsumerGroup"])
+	probe, err := newProbe(quiet)
 	if err != nil {
 		return fmt.Errorf("consumer: Config.Options: %w", err)
 	}
@@ -85,19 +87,25 @@ func (cfg *Config) adopt() error {
 	if err := refuseValues(probe, cfg.AllowEager); err != nil {
 		return err
 	}
-	return cfg.merge(probe, set)
+	return cfg.merge(probe)
 }
 
 // newProbe builds a client to read option values from. Its context has ended before it starts, so it never dials.
-func newProbe(opts []kgo.Opt, hasGroup bool) (*kgo.Client, error) {
+func newProbe(opts []kgo.Opt) (*kgo.Client, error) {
 	dead, cancel := context.WithCancel(context.Background())
 	cancel()
-	all := slices.Clone(opts)
-	if !hasGroup {
-		all = append(all, kgo.ConsumerGroup("probe"))
-	}
+	all := append([]kgo.Opt{kgo.SeedBrokers(noBroker), kgo.ConsumerGroup(noGroup)}, opts...)
 	return kgo.NewClient(append(all, kgo.WithContext(dead))...)
 }
+
+// What the probe has where the user's options say nothing.
+const (
+	noBroker     = "no-broker.invalid:1"
+	noGroup      = "\x00"
+	kgoSession   = 45 * time.Second
+	kgoRebalance = 60 * time.Second
+	kgoHeartbeat = 3 * time.Second
+)
 
 // refuseValues is the second net, for options whose name could not be seen: it reads what they set.
 func refuseValues(cl *kgo.Client, allowEager bool) error {
@@ -139,19 +147,17 @@ func refuseValues(cl *kgo.Client, allowEager bool) error {
 }
 
 // merge takes brokers, group, topics and timeouts from the options where Config leaves them open, and refuses contradictions.
-func (cfg *Config) merge(probe *kgo.Client, set map[string]bool) error {
+func (cfg *Config) merge(probe *kgo.Client) error {
 	contradiction := func(field string, value any, option string) error {
 		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: "Config.Options has another kgo." + option + "; give it once"}
 	}
-	if set["SeedBrokers"] {
-		brokers, _ := probe.OptValue(kgo.SeedBrokers).([]string)
+	if brokers, _ := probe.OptValue(kgo.SeedBrokers).([]string); !slices.Equal(brokers, []string{noBroker}) {
 		if len(cfg.Brokers) > 0 && !slices.Equal(cfg.Brokers, brokers) {
 			return contradiction("Brokers", cfg.Brokers, "SeedBrokers")
 		}
 		cfg.Brokers = brokers
 	}
-	if set["ConsumerGroup"] {
-		group, _ := probe.OptValue(kgo.ConsumerGroup).(string)
+	if group, _ := probe.OptValue(kgo.ConsumerGroup).(string); group != noGroup {
 		if cfg.Group != "" && cfg.Group != group {
 			return contradiction("Group", cfg.Group, "ConsumerGroup")
 		}
@@ -167,7 +173,7 @@ func (cfg *Config) merge(probe *kgo.Client, set map[string]bool) error {
 		}
 		cfg.InstanceID = instance
 	}
-	cfg.mergeTimeouts(probe, set)
+	cfg.mergeTimeouts(probe)
 	return cfg.complete()
 }
 
@@ -210,22 +216,20 @@ func optTopics(cl *kgo.Client) []string {
 }
 
 // mergeTimeouts: a field of Config wins over an option, an option over the default.
-func (cfg *Config) mergeTimeouts(probe *kgo.Client, set map[string]bool) {
+func (cfg *Config) mergeTimeouts(probe *kgo.Client) {
 	for _, t := range []struct {
-		field  *time.Duration
-		option string
-		fn     any
-		def    time.Duration
+		field     *time.Duration
+		option    any
+		kgo, ours time.Duration
 	}{
-		{&cfg.SessionTimeout, "SessionTimeout", kgo.SessionTimeout, DefaultSessionTimeout},
-		{&cfg.RebalanceTimeout, "RebalanceTimeout", kgo.RebalanceTimeout, DefaultRebalanceTimeout},
-		{&cfg.HeartbeatInterval, "HeartbeatInterval", kgo.HeartbeatInterval, DefaultHeartbeatInterval},
+		{&cfg.SessionTimeout, kgo.SessionTimeout, kgoSession, DefaultSessionTimeout},
+		{&cfg.RebalanceTimeout, kgo.RebalanceTimeout, kgoRebalance, DefaultRebalanceTimeout},
+		{&cfg.HeartbeatInterval, kgo.HeartbeatInterval, kgoHeartbeat, DefaultHeartbeatInterval},
 	} {
-		if set[t.option] {
-			d, _ := probe.OptValue(t.fn).(time.Duration)
+		if d, _ := probe.OptValue(t.option).(time.Duration); d != t.kgo {
 			def(t.field, d)
 		}
-		def(t.field, t.def)
+		def(t.field, t.ours)
 	}
 	def(&cfg.DrainTimeout, min(DefaultDrainTimeout, cfg.RebalanceTimeout/2))
 }

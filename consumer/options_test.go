@@ -1,0 +1,266 @@
+package consumer
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// everyRefused has one option for each name in refused.
+func everyRefused() map[string]kgo.Opt {
+	cb := func(context.Context, *kgo.Client, map[string][]int32) {}
+	return map[string]kgo.Opt{
+		"AutoCommitMarks":             kgo.AutoCommitMarks(),
+		"AutoCommitInterval":          kgo.AutoCommitInterval(5 * time.Second), // the default too: it shows what was expected
+		"GreedyAutoCommit":            kgo.GreedyAutoCommit(),
+		"AutoCommitCallback":          kgo.AutoCommitCallback(func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) {}),
+		"OnPartitionsAssigned":        kgo.OnPartitionsAssigned(cb),
+		"OnPartitionsRevoked":         kgo.OnPartitionsRevoked(cb),
+		"OnPartitionsLost":            kgo.OnPartitionsLost(cb),
+		"OnPartitionsCallbackBlocked": kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) {}),
+		"AdjustFetchOffsetsFn": kgo.AdjustFetchOffsetsFn(func(_ context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+			return m, nil
+		}),
+		"OnOffsetsFetched":         kgo.OnOffsetsFetched(func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }),
+		"ConsumePartitions":        kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset()}}),
+		"ConsumeStartOffset":       kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()),
+		"ConsumeResetOffset":       kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
+		"ShareGroup":               kgo.ShareGroup("g"),
+		"ShareMaxRecords":          kgo.ShareMaxRecords(5),
+		"ShareMaxRecordsStrict":    kgo.ShareMaxRecordsStrict(),
+		"ShareAckCallback":         kgo.ShareAckCallback(func(*kgo.Client, kgo.ShareAckResults) {}),
+		"ServerSideBalancer":       kgo.ServerSideBalancer(),
+		"GroupProtocol":            kgo.GroupProtocol("mine"),
+		"TransactionalID":          kgo.TransactionalID("tx"),
+		"ConsumePreferringLagFn":   kgo.ConsumePreferringLagFn(kgo.PreferLagAt(5)),
+		"WithPools":                kgo.WithPools(),
+		"KeepRetryableFetchErrors": kgo.KeepRetryableFetchErrors(),
+	}
+}
+
+// The names survive every way in which the compiler can inline an option: directly, from a closure, through a variable.
+func TestOptionName(t *testing.T) {
+	variable := kgo.AutoCommitMarks
+	for _, o := range []kgo.Opt{
+		kgo.AutoCommitMarks(), variable(), func() kgo.Opt { return kgo.AutoCommitMarks() }(),
+		func() kgo.Opt { return func() kgo.Opt { return kgo.AutoCommitMarks() }() }(), makeOption(kgo.AutoCommitMarks),
+	} {
+		if name := optionName(o); name != "AutoCommitMarks" {
+			t.Errorf("got %q", name)
+		}
+	}
+	if name := optionName(nil); name != "" {
+		t.Errorf("got %q", name)
+	}
+}
+
+//go:noinline
+func makeOption[T kgo.Opt](fn func() T) kgo.Opt { return fn() }
+
+func minimal() Config {
+	return Config{Brokers: []string{"localhost:9092"}, Group: "g", Topics: []string{"t"}}
+}
+
+func TestOptionsAreRefusedByName(t *testing.T) {
+	all := everyRefused()
+	for name := range refused {
+		opt, ok := all[name]
+		if !ok {
+			t.Errorf("no test for %s", name)
+			continue
+		}
+		cfg := minimal()
+		cfg.Options = []kgo.Opt{kgo.ClientID("x"), opt}
+		_, err := New(cfg)
+		if err == nil {
+			t.Errorf("%s is accepted", name)
+			continue
+		}
+		if e := wantAs[*OptionError](t, err); e.Option != name || e.Reason == "" || e.Remedy == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestEagerBalancersNeedAllowEager(t *testing.T) {
+	cfg := minimal()
+	cfg.Options = []kgo.Opt{kgo.Balancers(kgo.RangeBalancer())}
+	_, err := New(cfg)
+	if e := wantAs[*OptionError](t, err); e.Option != "Balancers" || !strings.Contains(e.Error(), `"range" is eager`) {
+		t.Errorf("got %v", e)
+	}
+	cfg.AllowEager = true
+	_, err = New(cfg)
+	wantNil(t, err)
+	cfg.AllowEager = false
+	cfg.Options = []kgo.Opt{kgo.Balancers(kgo.CooperativeStickyBalancer())}
+	_, err = New(cfg)
+	wantNil(t, err)
+}
+
+// What is refused by value is refused although the option's name cannot be seen.
+func TestOptionsAreRefusedByValue(t *testing.T) {
+	for _, opt := range []kgo.Opt{kgo.AutoCommitMarks(), kgo.GreedyAutoCommit(), kgo.AutoCommitInterval(time.Second), kgo.ServerSideBalancer(), kgo.TransactionalID("x")} {
+		probe, err := newProbe([]kgo.Opt{opt})
+		wantNil(t, err)
+		if err := refuseValues(probe, false); err == nil {
+			t.Errorf("%s is accepted", optionName(opt))
+		}
+		probe.Close()
+	}
+}
+
+func TestNextGenerationGroupsAreRefused(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		cfg := l.config()
+		cfg.Options = append(cfg.Options, kgo.WithContext(context.WithValue(context.Background(), nextGenContextKey, true))) //nolint:staticcheck // kgo's key
+		m := l.start(cfg, nil)
+		if e := wantAs[*OptionError](t, m.wait()); e.Option != "WithContext" {
+			t.Errorf("got %v", e)
+		}
+	})
+}
+
+// The options of an existing client stand in for Brokers, Group, Topics, InstanceID and the timeouts.
+func TestOptionsOfAnExistingClient(t *testing.T) {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers("a:1", "b:2"), kgo.ConsumerGroup("grp"), kgo.ConsumeTopics("y", "x"), kgo.InstanceID("i"),
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(20 * time.Second), kgo.HeartbeatInterval(time.Second),
+	}
+	c, err := New(Config{Options: opts})
+	wantNil(t, err)
+	got := c.cfg
+	if !slices.Equal(got.Brokers, []string{"a:1", "b:2"}) || got.Group != "grp" || !slices.Equal(got.Topics, []string{"x", "y"}) || got.InstanceID != "i" {
+		t.Errorf("got %+v", got)
+	}
+	if got.SessionTimeout != 20*time.Second || got.HeartbeatInterval != time.Second || got.RebalanceTimeout != DefaultRebalanceTimeout {
+		t.Errorf("timeouts %s %s %s", got.SessionTimeout, got.HeartbeatInterval, got.RebalanceTimeout)
+	}
+	c, err = New(Config{Options: []kgo.Opt{kgo.SeedBrokers("a:1"), kgo.ConsumerGroup("grp"), kgo.ConsumeTopics("^x.*"), kgo.ConsumeRegex()}})
+	wantNil(t, err)
+	if c.cfg.Regex != "^x.*" || len(c.cfg.Topics) != 0 {
+		t.Errorf("regex %q, topics %v", c.cfg.Regex, c.cfg.Topics)
+	}
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	for _, c := range []struct {
+		field  string
+		change func(*Config)
+	}{
+		{"Brokers", func(c *Config) { c.Brokers = nil }},
+		{"Group", func(c *Config) { c.Group = "" }},
+		{"Topics", func(c *Config) { c.Topics = nil }},
+		{"Regex", func(c *Config) { c.Regex = "x" }},
+		{"Regex", func(c *Config) { c.Regex, c.Topics = "(", nil }},
+		{"Start", func(c *Config) { c.Start = Halt }},
+		{"Start", func(c *Config) { c.Start = -1 }},
+		{"OnOutOfRange", func(c *Config) { c.OnOutOfRange = StartAt(time.Now()) }},
+		{"CommitEvery", func(c *Config) { c.CommitEvery = -time.Second }},
+		{"CommitAfter", func(c *Config) { c.CommitAfter = -1 }},
+		{"MaxBytes", func(c *Config) { c.MaxBytes = -1 }},
+		{"MaxRecords", func(c *Config) { c.MaxRecords = -1 }},
+		{"DrainTimeout", func(c *Config) { c.DrainTimeout = -1 }},
+		{"DrainTimeout", func(c *Config) { c.DrainTimeout = time.Minute }},
+		{"HeartbeatInterval", func(c *Config) { c.HeartbeatInterval = time.Minute }},
+		{"Group", func(c *Config) { c.Options = []kgo.Opt{kgo.ConsumerGroup("other")} }},
+		{"Brokers", func(c *Config) { c.Options = []kgo.Opt{kgo.SeedBrokers("other:1")} }},
+		{"Options[1]", func(c *Config) { c.Options = []kgo.Opt{kgo.ClientID("x"), nil} }},
+		{"Topics", func(c *Config) { c.Options = []kgo.Opt{kgo.ConsumeTopics("other")} }},
+	} {
+		cfg := minimal()
+		c.change(&cfg)
+		_, err := New(cfg)
+		if err == nil {
+			t.Errorf("%s: accepted: %+v", c.field, cfg)
+			continue
+		}
+		if e := wantAs[*ConfigError](t, err); e.Field != c.field || e.Remedy == "" {
+			t.Errorf("%s: got %v", c.field, err)
+		}
+	}
+	cfg := minimal()
+	cfg.Options = []kgo.Opt{kgo.InstanceID("")}
+	if _, err := New(cfg); err == nil {
+		t.Error("an option that the client refuses is accepted")
+	}
+}
+
+type countingHook struct{ clients *int }
+
+func (h countingHook) OnNewClient(*kgo.Client) { *h.clients++ }
+
+// New makes no client that the user's hooks could see, and does not connect.
+func TestNewIsQuiet(t *testing.T) {
+	clients := 0
+	cfg := minimal()
+	cfg.Options = []kgo.Opt{kgo.WithHooks(countingHook{&clients})}
+	c, err := New(cfg)
+	wantNil(t, err)
+	if clients != 0 {
+		t.Errorf("New made %d clients", clients)
+	}
+	if c.Client() != nil {
+		t.Error("there is a client before Run")
+	}
+}
+
+func TestEagerGroup(t *testing.T) {
+	inLab(t, 6, func(t *testing.T, l *lab) {
+		cfg := l.config()
+		cfg.AllowEager = true
+		cfg.Options = append(cfg.Options, kgo.Balancers(kgo.RangeBalancer()))
+		var s seen
+		a := l.start(cfg, s.deliver)
+		l.untilSpread(a)
+		l.feed(0, 50)
+		l.feed(5, 50)
+		b := l.start(cfg, s.deliver)
+		l.untilSpread(a, b)
+		l.feed(0, 50)
+		l.feed(5, 50)
+		l.untilCommitted(0, 100)
+		l.untilCommitted(5, 100)
+		wantNil(t, a.stop())
+		wantNil(t, b.stop())
+		for _, p := range []int32{0, 5} {
+			for o, n := range s.done[p] {
+				if n != 1 {
+					t.Errorf("partition %d offset %d done %d times", p, o, n)
+				}
+			}
+		}
+	})
+}
+
+// A long metadata text is left out, not sent: brokers refuse the commit with it.
+func TestCommitMetadata(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		c, err := New(l.config())
+		wantNil(t, err)
+		text := "mine"
+		c.metadata = func(*partition) string { return text }
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		result := make(chan error, 1)
+		go func() { result <- c.Run(ctx, doAll) }()
+		l.untilCommitted(0, 0)
+		meta := func() string { return l.cluster.GroupInfo(group).Commits[topic][0].Metadata }
+		if meta() != text {
+			t.Errorf("metadata %q", meta())
+		}
+		text = strings.Repeat("x", maxMetadata+1)
+		l.feed(0, 1)
+		l.untilCommitted(0, 1)
+		if meta() != "" {
+			t.Errorf("metadata of %d characters", len(meta()))
+		}
+		cancel()
+		wantNil(t, <-result)
+	})
+}
