@@ -2,6 +2,8 @@ package verify
 
 import (
 	"errors"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -321,61 +323,63 @@ func TestHistories(t *testing.T) {
 }
 
 // What only the end can tell. Each history begins with the whole job but for what it leaves out.
+var finishes = []struct {
+	name string
+	play func(r *run)
+	want []Name
+}{
+	{"the whole job", func(r *run) { r.all() }, nil},
+	{"the whole job, as the handler saw it", func(r *run) { r.handOut(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12); r.all() }, nil},
+	{"nothing is done", func(*run) {}, []Name{LostOutput, LagLeft}},
+	{"an output is lost", func(r *run) {
+		r.write(0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.ack(1, 0, 0, 1, 2)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in0, 3)
+		r.commit(in1, 8)
+	}, []Name{LostOutput, LagLeft}},
+	{"the last commit is missing", func(r *run) {
+		r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in1, 8)
+	}, []Name{LagLeft}},
+	{"a stranded partition", func(r *run) {
+		r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.commit(in0, 0)
+		r.Unassigned("a", in0)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in1, 8)
+	}, []Name{LagLeft, Stranded}},
+	{"a skipped input, made up for by somebody else's output", func(r *run) {
+		r.handOut(0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.all()
+	}, []Name{SkippedSilently}},
+	{"a skipped input by explicit choice", func(r *run) {
+		r.Excuse(in0, 0, 5, "out of range: Earliest")
+		r.handOut(5, 6, 7, 8, 9, 10, 11, 12)
+		r.write(5, 6, 7, 8, 9, 10, 11, 12)
+		r.ack(1, 5, 5, 6, 7, 8, 9)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in0, 10)
+		r.commit(in1, 8)
+	}, nil},
+	{"a unit is never reported", func(r *run) {
+		r.all()
+		r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}, {Epoch: 1, Offset: 5}}).Acked(0, 1)
+	}, []Name{NeverReported}},
+	{"nobody waits for the reports of the dead", func(r *run) {
+		r.all()
+		r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}})
+		r.ProcessGone("p")
+	}, nil},
+	{"nobody waits for the reports of a refused call", func(r *run) {
+		r.all()
+		r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}}).Refused()
+	}, nil},
+}
+
 func TestFinish(t *testing.T) {
-	for _, h := range []struct {
-		name string
-		play func(r *run)
-		want []Name
-	}{
-		{"the whole job", func(r *run) { r.all() }, nil},
-		{"the whole job, as the handler saw it", func(r *run) { r.handOut(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12); r.all() }, nil},
-		{"nothing is done", func(*run) {}, []Name{LostOutput, LagLeft}},
-		{"an output is lost", func(r *run) {
-			r.write(0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-			r.ack(1, 0, 0, 1, 2)
-			r.ack(2, 5, 10, 11, 12)
-			r.commit(in0, 3)
-			r.commit(in1, 8)
-		}, []Name{LostOutput, LagLeft}},
-		{"the last commit is missing", func(r *run) {
-			r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-			r.ack(2, 5, 10, 11, 12)
-			r.commit(in1, 8)
-		}, []Name{LagLeft}},
-		{"a stranded partition", func(r *run) {
-			r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-			r.commit(in0, 0)
-			r.Unassigned("a", in0)
-			r.ack(2, 5, 10, 11, 12)
-			r.commit(in1, 8)
-		}, []Name{LagLeft, Stranded}},
-		{"a skipped input, made up for by somebody else's output", func(r *run) {
-			r.handOut(0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-			r.all()
-		}, []Name{SkippedSilently}},
-		{"a skipped input by explicit choice", func(r *run) {
-			r.Excuse(in0, 0, 5, "out of range: Earliest")
-			r.handOut(5, 6, 7, 8, 9, 10, 11, 12)
-			r.write(5, 6, 7, 8, 9, 10, 11, 12)
-			r.ack(1, 5, 5, 6, 7, 8, 9)
-			r.ack(2, 5, 10, 11, 12)
-			r.commit(in0, 10)
-			r.commit(in1, 8)
-		}, nil},
-		{"a unit is never reported", func(r *run) {
-			r.all()
-			r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}, {Epoch: 1, Offset: 5}}).Acked(0, 1)
-		}, []Name{NeverReported}},
-		{"nobody waits for the reports of the dead", func(r *run) {
-			r.all()
-			r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}})
-			r.ProcessGone("p")
-		}, nil},
-		{"nobody waits for the reports of a refused call", func(r *run) {
-			r.all()
-			r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}}).Refused()
-		}, nil},
-	} {
+	for _, h := range finishes {
 		t.Run(h.name, func(t *testing.T) {
 			r := start(CheckerConfig{})
 			h.play(r)
@@ -441,5 +445,37 @@ func TestViolationsAreBounded(t *testing.T) {
 	}
 	if n := len(c.Violations()); n != maxKept || c.violations.Count("") != 10*maxKept || c.violations.Count(MemoryExceeded) != 10*maxKept {
 		t.Fatalf("%d kept, %d counted", n, c.violations.Count(""))
+	}
+}
+
+// TestEveryNameIsFound keeps the checker's teeth complete: a kind of violation that no history brings about is not known to be found at all.
+func TestEveryNameIsFound(t *testing.T) {
+	source, err := os.ReadFile("violation.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[Name]bool{}
+	for _, h := range histories {
+		for _, name := range h.want {
+			found[name] = true
+		}
+	}
+	for _, h := range finishes {
+		for _, name := range h.want {
+			found[name] = true
+		}
+	}
+	names := regexp.MustCompile(`Name\s+= "(S\d+ [^"]+)"`).FindAllSubmatch(source, -1)
+	if len(names) < 20 {
+		t.Fatalf("only %d names in violation.go", len(names))
+	}
+	for _, m := range names {
+		if name := Name(m[1]); !found[name] {
+			t.Errorf("no history breaks %q", name)
+		}
+		delete(found, Name(m[1]))
+	}
+	if len(found) > 0 {
+		t.Errorf("names that are not in violation.go: %v", found)
 	}
 }

@@ -152,6 +152,43 @@ func TestOutputsExpect(t *testing.T) {
 	}
 }
 
+// TestOutputsAgainstTheModel lets a random log of outputs be judged by maps and lists.
+func TestOutputsAgainstTheModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := NewGenerator(GeneratorConfig{Seed: rapid.Uint64().Draw(t, "seed"), Keys: rapid.IntRange(1, 5).Draw(t, "keys")})
+		in := make([]Input, rapid.IntRange(1, 40).Draw(t, "inputs"))
+		for i := range in {
+			in[i] = g.Next()
+		}
+		check := NewOutputs(OutputsConfig{Inputs: uint64(len(in))})
+		times, last := map[uint64]uint64{}, map[uint32]uint64{}
+		var want OutputsResult
+		for i, pick := range rapid.SliceOf(rapid.IntRange(0, len(in)-1)).Draw(t, "log") {
+			x := in[pick]
+			check.Add(0, int64(i), x.Key, bytes.ToUpper(x.Value))
+			want.Outputs++
+			if times[x.ID.Global]++; times[x.ID.Global] > 1 {
+				want.Duplicated++
+				continue
+			}
+			if x.ID.Seq < last[x.ID.Key] {
+				want.Reordered++
+			}
+			last[x.ID.Key] = max(last[x.ID.Key], x.ID.Seq)
+		}
+		want.Inputs, want.Lost = uint64(len(in)), uint64(len(in)-len(times))
+		for _, n := range times {
+			if n > 1 {
+				want.Repeated++
+			}
+		}
+		got := check.Result()
+		if got.String() != want.String() || got.Repeated != want.Repeated {
+			t.Fatalf("%s, %d repeated\nwant %s, %d repeated", got, got.Repeated, want, want.Repeated)
+		}
+	})
+}
+
 func TestTable(t *testing.T) {
 	a, b := history(func(o [][]byte) [][]byte { return o }), history(func(o [][]byte) [][]byte { return o[2:] })
 	a.Name, b.Name = "ackmark", "auto-commit"

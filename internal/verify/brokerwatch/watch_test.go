@@ -211,6 +211,37 @@ func TestRebalancesPass(t *testing.T) {
 	})
 }
 
+// Whoever asks for the state while requests are on their way must not make the observer miss one.
+func TestSettleUnderLoad(t *testing.T) {
+	inWorld(t, verify.CheckerConfig{}, func(w *world) {
+		m := w.join("a", nil)
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					w.watch.Settle()
+					time.Sleep(time.Microsecond)
+				}
+			}
+		}()
+		for w.checker.Counts().Durable < inputs {
+			time.Sleep(time.Millisecond)
+		}
+		close(stop)
+		<-done
+		w.catchUp()
+		m.leave()
+		w.watch.Settle()
+		if err := w.checker.Finish(); err != nil {
+			w.t.Fatal(err)
+		}
+	})
+}
+
 func TestCommitBeforeProduceIsCaught(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		m := w.join("a", func(m *member) { m.commitFirst = true })
