@@ -100,9 +100,9 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c.epochs.assign(m, added)
+	fresh := c.epochs.assign(m, added)
 	if c.stream != nil {
-		c.control(assignMessage(m, added))
+		c.control(assignMessage(m, fresh))
 	}
 	return nil
 }

@@ -155,6 +155,8 @@ func (d *dialLog) explain(err, cause error) error {
 		return &Error{Code: CodeUnauthorized, Partition: -1, Err: err,
 			Message: fmt.Sprintf("the sidecar at %s does not accept app %q: %s; correct DialConfig.App and Token, or the sidecar's list of apps",
 				d.cfg.Target, d.cfg.App, st.Message())}
+	case codes.InvalidArgument:
+		return invalidConfig(fmt.Errorf("the sidecar at %s refuses what this client says of itself: %s", d.cfg.Target, st.Message()))
 	case codes.Unimplemented:
 		return fmt.Errorf("producer: what listens at %s is not an Ackmark sidecar: correct the target: %w", d.cfg.Target, err)
 	}

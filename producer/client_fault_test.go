@@ -75,7 +75,9 @@ func mustBeAcked(t *testing.T, r *producertest.Recorder) {
 
 // A report that cannot be true breaks the stream; nothing is taken from it, everything is sent again and reported once (S12).
 func TestClientLies(t *testing.T) {
-	ranges := func(list ...*sidecarpb.Range) *sidecarpb.DeliveryReports { return &sidecarpb.DeliveryReports{Acked: list} }
+	ranges := func(list ...*sidecarpb.Range) *sidecarpb.DeliveryReports {
+		return &sidecarpb.DeliveryReports{Acked: list}
+	}
 	for name, lie := range map[string]func(first uint64) *sidecarpb.DeliveryReports{
 		"sequence zero":       func(uint64) *sidecarpb.DeliveryReports { return ranges(&sidecarpb.Range{Count: 1}) },
 		"empty range":         func(f uint64) *sidecarpb.DeliveryReports { return ranges(&sidecarpb.Range{First: f}) },
@@ -297,6 +299,9 @@ func TestClientRefusedForGood(t *testing.T) {
 		{"token", func(h *sidecarpb.Hello) (*sidecarpb.Welcome, error) {
 			return nil, status.Error(codes.Unauthenticated, "wrong token")
 		}, producer.CodeUnauthorized, []string{"wrong token", `app "test"`, "DialConfig.App"}},
+		{"bad app name", func(h *sidecarpb.Hello) (*sidecarpb.Welcome, error) {
+			return nil, status.Error(codes.InvalidArgument, "app: use letters")
+		}, producer.CodeInvalidConfig, []string{"use letters", "script"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(x *script) { x.hello = c.hello }, func(t *testing.T, x *script, p producer.Producer) {

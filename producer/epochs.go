@@ -16,15 +16,21 @@ type held struct {
 	group string
 }
 
-func (e *epochs) assign(m Membership, added []Assignment) {
+// assign takes a membership and the assignments added, and returns those of them that are new: an epoch is announced once.
+func (e *epochs) assign(m Membership, added []Assignment) (fresh []Assignment) {
 	if e.live == nil {
 		e.live, e.groups = map[uint64]held{}, map[string]Membership{}
 	}
 	e.groups[m.Group] = m
 	for _, a := range added {
+		if _, known := e.live[a.Epoch]; known || a.Epoch == 0 {
+			continue
+		}
 		e.live[a.Epoch] = held{a, m.Group}
 		e.highest = max(e.highest, a.Epoch)
+		fresh = append(fresh, a)
 	}
+	return fresh
 }
 
 // release removes the epochs and returns those of them that were live.

@@ -133,7 +133,8 @@ func (s *stream) write() {
 	}
 }
 
-// sendControls sends the queued control messages; false: that was all, the stream is closed upwards. The lock is given up meanwhile.
+// sendControls sends the queued control messages; false: Goodbye was the last one. The lock is given up meanwhile. The stream is not closed
+// upwards after Goodbye: the sidecar ends it when it has reported everything.
 func (s *stream) sendControls() bool {
 	list := s.controls
 	s.controls = nil
@@ -142,7 +143,6 @@ func (s *stream) sendControls() bool {
 	for _, m := range list {
 		s.send(m)
 		if m.GetGoodbye() != nil {
-			_ = s.rpc.CloseSend()
 			return false
 		}
 	}

@@ -9,9 +9,9 @@ import (
 // window holds every unit that the sidecar client has taken and not reported, in order: encoded, in frames, under the sequence numbers of the
 // current stream. It is pure: no lock, clock or goroutine; the client's lock guards it.
 //
-//	  base                unsent                 next
-//	   |  sent, some reported |  taken, not sent   |
-//	   [ frame ][ frame ][fr. ][ frame ][ open fr. ]
+//	base                unsent                 next
+//	 |  sent, some reported |  taken, not sent   |
+//	 [ frame ][ frame ][fr. ][ frame ][ open fr. ]
 //
 // Invariants: frames and entries each cover [base, next) without gaps; unsent is the beginning of a frame; sequence numbers on one stream are
 // consecutive. A new stream starts again at 1 with what is not reported (rebuild), so a number of an old stream cannot be taken for one of
