@@ -173,13 +173,17 @@ type holder struct {
 }
 
 func (h *holder) deliver(b *Batch) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for i := range b.Messages {
 		if b.Messages[i].Start() {
-			h.held = append(h.held, &b.Messages[i])
+			h.hold(&b.Messages[i])
 		}
 	}
+}
+
+func (h *holder) hold(m *Message) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held = append(h.held, m)
 }
 
 func (h *holder) messages() []*Message {

@@ -91,12 +91,10 @@ func TestShutdownAbandons(t *testing.T) {
 		cfg := l.config()
 		m := l.start(cfg, func(b *Batch) {
 			for i := range b.Messages {
-				if b.Messages[i].Offset < 6 {
-					if b.Messages[i].Start() {
-						h.held = append(h.held, &b.Messages[i])
-					}
-				} else {
-					waiting.held = append(waiting.held, &b.Messages[i])
+				if in := &b.Messages[i]; in.Offset >= 6 {
+					waiting.hold(in)
+				} else if in.Start() {
+					h.hold(in)
 				}
 			}
 		})
