@@ -1,0 +1,89 @@
+package sidecar
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// maxApps bounds the apps that an open sidecar (without an allow-list) remembers.
+const maxApps = 1024
+
+// apps are the apps by name: those of the allow-list, or whoever came.
+type apps struct {
+	cfg *Config
+
+	mu     sync.Mutex
+	byName map[string]*app
+}
+
+// app is what all sessions and emits of one app share.
+type app struct {
+	App
+	meter *meter // outstanding of its sessions and emits
+	ring  reportRing
+}
+
+func newApps(cfg *Config) *apps {
+	as := &apps{cfg: cfg, byName: make(map[string]*app)}
+	for _, a := range cfg.Apps {
+		as.byName[a.Name] = as.newApp(a)
+	}
+	return as
+}
+
+func (as *apps) newApp(a App) *app {
+	return &app{App: a, meter: newMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing)}
+}
+
+// get returns the app, or a gRPC status that says why it may not speak.
+func (as *apps) get(name, token string) (*app, error) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	a := as.byName[name]
+	switch {
+	case a == nil && len(as.cfg.Apps) > 0:
+		return nil, status.Errorf(codes.PermissionDenied, "%s: app %.128q is not in the sidecar's list of apps: add it there", wire.CodeUnauthorized, name)
+	case a == nil && name != "" && !appName.MatchString(name):
+		return nil, status.Errorf(codes.InvalidArgument, "app %.128q: use 1 to 128 letters, digits, '.', '_', '-'", name)
+	case a == nil && len(as.byName) >= maxApps:
+		return nil, status.Errorf(codes.ResourceExhausted, "app %q: %d apps are known already: configure the list of apps", name, maxApps)
+	case a == nil:
+		a = as.newApp(App{Name: name})
+		as.byName[name] = a
+	}
+	if a.Token != "" && subtle.ConstantTimeCompare([]byte(a.Token), []byte(token)) != 1 {
+		return nil, status.Errorf(codes.PermissionDenied, "%s: app %q: wrong token", wire.CodeUnauthorized, name)
+	}
+	return a, nil
+}
+
+func (as *apps) all() []*app {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	out := make([]*app, 0, len(as.byName))
+	for _, a := range as.byName {
+		out = append(out, a)
+	}
+	return out
+}
+
+// refuse returns why the app may not write to the topic, or nil.
+func (a *app) refuse(topic string) *sidecarpb.Error {
+	if len(a.Topics) == 0 {
+		return nil
+	}
+	for _, t := range a.Topics {
+		if prefix, ok := strings.CutSuffix(t, "*"); t == topic || (ok && strings.HasPrefix(topic, prefix)) {
+			return nil
+		}
+	}
+	return &sidecarpb.Error{Code: wire.CodeTopicNotAllowed, Message: fmt.Sprintf("app %q may not write to topic %q: add it to the app's topics in the sidecar's config", a.Name, topic)}
+}

@@ -1,0 +1,14 @@
+package sidecar
+
+import "golang.org/x/sys/unix"
+
+// bootNanos is the boot-time clock, which both ends of a unix socket share; wall clocks may jump. 0: this system has none, nothing expires.
+func bootNanos() uint64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}
+
+func (s *Server) expired(at uint64) bool { return at != 0 && bootNanos() > at }

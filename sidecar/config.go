@@ -1,0 +1,258 @@
+package sidecar
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/budget"
+)
+
+// Defaults of Config.
+const (
+	DefaultListen          = "unix:///run/ackmark/sidecar.sock"
+	DefaultLinger          = 5 * time.Millisecond
+	DefaultMaxRecords      = 256 << 10
+	DefaultMaxSessions     = 64
+	DefaultMaxConnections  = 256
+	DefaultMaxRecordBytes  = 1_000_012 // Kafka's max.message.bytes less its overhead, as every Kafka client has it
+	DefaultMaxMessageBytes = 4 << 20
+	DefaultReportRing      = 4096
+	DefaultDrainTimeout    = 20 * time.Second
+	DefaultSocketMode      = fs.FileMode(0o700)
+)
+
+// Config of a sidecar. Only Brokers is required.
+type Config struct {
+	// Brokers are host:port addresses of some brokers of the cluster. Required.
+	Brokers []string
+	// Options are your own kgo options: TLS, SASL, compression, hooks. Those that would break a promise are refused by name.
+	Options []kgo.Opt
+	// Partitioner chooses partitions for records that do not name theirs. Default: from the key by murmur2 as the Java client does, and without a key
+	// one partition for each batch. Another one moves keys to other partitions: set it only if every producer of the topic uses the same.
+	Partitioner kgo.Partitioner
+	// Linger is how long records wait for others to share their batch. Default 5 ms; negative: not at all.
+	Linger time.Duration
+
+	// Listen is unix:///path, or tcp://host:port with TLS. Default unix:///run/ackmark/sidecar.sock.
+	Listen string
+	// Listener, if set, is served instead of Listen, as it is: who may connect to it is its owner's business.
+	Listener net.Listener
+	// SocketMode is the mode of the socket's directory: 0700 (this user) or 0770 (its group too). Default 0700.
+	SocketMode fs.FileMode
+	// AllowUIDs and AllowGIDs may connect to the unix socket, beside this process's own user.
+	AllowUIDs, AllowGIDs []uint32
+	// TLS is required for tcp://, with RequireAndVerifyClientCert.
+	TLS *tls.Config
+	// Apps is the allow-list of apps. Empty: any app may write to any topic that the sidecar's Kafka principal may write to.
+	Apps []App
+
+	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding: received, and not reported. An eighth is for emits,
+	// the rest is divided into MaxSessions equal windows. Defaults: a quarter of the memory limit (8 to 256 MiB), and 262144 records. Memory in use is
+	// at most three times MaxBytes, and about 1 KiB for each of MaxRecords.
+	MaxBytes   int64
+	MaxRecords int
+	// MaxSessions is how many sessions may be open at the same time. Default 64.
+	MaxSessions int
+	// MaxConnections is how many connections are served at the same time; more are closed at once. Default 256.
+	MaxConnections int
+	// PartitionBytes and PartitionRecords bound what waits for one output partition. A session that writes to a full one waits, the others go on; an emit to
+	// it is refused. Defaults: a quarter of MaxBytes and of MaxRecords.
+	PartitionBytes   int64
+	PartitionRecords int
+	// AppBytes and AppRecords bound what all sessions and emits of one app may have outstanding. Defaults: three quarters of MaxBytes and of MaxRecords.
+	AppBytes   int64
+	AppRecords int
+	// MaxRecordBytes is the largest record, and the largest batch, where the topic does not say less. Default 1000012.
+	MaxRecordBytes int
+	// MaxMessageBytes is the largest gRPC message that is accepted; larger ones end their call before they are read. Default 4 MiB.
+	MaxMessageBytes int
+	// ReportRing is how many reports of queued emits are kept for each app until it has seen them. Default 4096.
+	ReportRing int
+
+	// DrainTimeout is how long Run tries to deliver what it has, once its context ended. Default 20 s. Keep it below what is left
+	// of the pod's grace period when the apps have ended.
+	DrainTimeout time.Duration
+	// Version is shown in Welcome and Status. Default "devel".
+	Version string
+	// Logger default slog.Default().
+	Logger *slog.Logger
+}
+
+// App is an entry of the allow-list.
+type App struct {
+	// Name is what the app calls itself in Hello and Emit. Required.
+	Name string
+	// Topics that it may write to; a '*' at the end matches any rest. Empty: all.
+	Topics []string
+	// Token, if not empty, has to be presented by the app.
+	Token string
+}
+
+// ConfigError tells what is wrong with a Config.
+type ConfigError struct {
+	// Field of Config, its Value, and the Remedy.
+	Field  string
+	Value  any
+	Remedy string
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("sidecar: Config.%s = %v: %s", e.Field, e.Value, e.Remedy)
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.Linger, DefaultLinger)
+	def(&c.Listen, DefaultListen)
+	def(&c.SocketMode, DefaultSocketMode)
+	if c.MaxBytes == 0 {
+		c.MaxBytes = budget.DefaultBytes()
+	}
+	def(&c.MaxRecords, DefaultMaxRecords)
+	def(&c.MaxSessions, DefaultMaxSessions)
+	def(&c.MaxConnections, DefaultMaxConnections)
+	def(&c.PartitionBytes, c.MaxBytes/4)
+	def(&c.PartitionRecords, c.MaxRecords/4)
+	def(&c.AppBytes, c.MaxBytes/4*3)
+	def(&c.AppRecords, c.MaxRecords/4*3)
+	def(&c.MaxRecordBytes, DefaultMaxRecordBytes)
+	def(&c.MaxMessageBytes, DefaultMaxMessageBytes)
+	def(&c.ReportRing, DefaultReportRing)
+	def(&c.DrainTimeout, DefaultDrainTimeout)
+	def(&c.Version, "devel")
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// A session's share of the outstanding: see Config.MaxBytes.
+func (c *Config) windowBytes() int64    { return c.MaxBytes / 8 * 7 / int64(c.MaxSessions) }
+func (c *Config) windowRecords() int    { return c.MaxRecords / 8 * 7 / c.MaxSessions }
+func (c *Config) emitBytes() int64      { return c.MaxBytes / 8 }
+func (c *Config) emitRecords() int      { return c.MaxRecords / 8 }
+func (c *Config) linger() time.Duration { return max(c.Linger, 0) }
+
+const (
+	minWindowBytes   = 16 << 10
+	minWindowRecords = 16
+	messageOverhead  = 64 << 10
+)
+
+var appName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+func (c *Config) validate() error {
+	if err := c.validateBrokers(); err != nil {
+		return err
+	}
+	for _, check := range []struct {
+		bad    bool
+		field  string
+		value  any
+		remedy string
+	}{
+		{c.Linger > 10*time.Second, "Linger", c.Linger, "at most 10s: every acknowledgement waits for it"},
+		{c.SocketMode != 0o700 && c.SocketMode != 0o770, "SocketMode", fmt.Sprintf("%#o", c.SocketMode), "use 0700 (this user only) or 0770 (its group too)"},
+		{c.MaxSessions < 1 || c.MaxSessions > 4096, "MaxSessions", c.MaxSessions, "use 1 to 4096"},
+		{c.MaxConnections < 1, "MaxConnections", c.MaxConnections, "at least 1"},
+		{c.MaxSessions > 0 && c.windowBytes() < minWindowBytes, "MaxBytes", c.MaxBytes,
+			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(max(c.MaxSessions, 1))*minWindowBytes*8+6)/7+8, c.MaxSessions, minWindowBytes)},
+		{c.MaxSessions > 0 && c.windowRecords() < minWindowRecords, "MaxRecords", c.MaxRecords,
+			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (max(c.MaxSessions, 1)*minWindowRecords*8+6)/7+8, c.MaxSessions, minWindowRecords)},
+		{c.PartitionBytes < 1, "PartitionBytes", c.PartitionBytes, "at least 1; 0 means the default"},
+		{c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default"},
+		{c.AppBytes < 1, "AppBytes", c.AppBytes, "at least 1; 0 means the default"},
+		{c.AppRecords < 1, "AppRecords", c.AppRecords, "at least 1; 0 means the default"},
+		{c.MaxRecordBytes < 512 || c.MaxRecordBytes > 64<<20, "MaxRecordBytes", c.MaxRecordBytes, "use 512 to 64 MiB"},
+		{c.MaxMessageBytes < c.MaxRecordBytes+messageOverhead || c.MaxMessageBytes > 256<<20, "MaxMessageBytes", c.MaxMessageBytes,
+			fmt.Sprintf("at least MaxRecordBytes + 64 KiB (%d), at most 256 MiB", c.MaxRecordBytes+messageOverhead)},
+		{c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2"},
+		{c.DrainTimeout < 0, "DrainTimeout", c.DrainTimeout, "use a positive duration, 0 means the default"},
+	} {
+		if check.bad {
+			return &ConfigError{check.field, check.value, check.remedy}
+		}
+	}
+	if err := c.validateApps(); err != nil {
+		return err
+	}
+	return c.validateListen()
+}
+
+func (c *Config) validateBrokers() error {
+	if len(c.Brokers) == 0 {
+		return &ConfigError{"Brokers", "[]", "name at least one broker as host:port"}
+	}
+	for _, b := range c.Brokers {
+		if host, _, err := net.SplitHostPort(b); strings.TrimSpace(b) == "" || strings.ContainsAny(b, " ,;/") || (err == nil && host == "") {
+			return &ConfigError{"Brokers", fmt.Sprintf("%q", b), "write each broker as host:port"}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateApps() error {
+	seen := make(map[string]bool)
+	for i, a := range c.Apps {
+		field := fmt.Sprintf("Apps[%d].Name", i)
+		if !appName.MatchString(a.Name) {
+			return &ConfigError{field, fmt.Sprintf("%q", a.Name), "use 1 to 128 letters, digits, '.', '_', '-'"}
+		}
+		if seen[a.Name] {
+			return &ConfigError{field, fmt.Sprintf("%q", a.Name), "each app once: join their topics"}
+		}
+		seen[a.Name] = true
+		for _, t := range a.Topics {
+			if t == "" || strings.Contains(strings.TrimSuffix(t, "*"), "*") {
+				return &ConfigError{fmt.Sprintf("Apps[%d].Topics", i), fmt.Sprintf("%q", t), "a topic name, or a prefix with '*' at its end"}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateListen() error {
+	if c.Listener != nil {
+		return nil
+	}
+	scheme, rest, ok := strings.Cut(c.Listen, "://")
+	switch {
+	case ok && scheme == "unix" && strings.HasPrefix(rest, "/") && len(rest) > 1:
+		if len(rest) > 107 {
+			return &ConfigError{"Listen", c.Listen, "the path of a unix socket has at most 107 bytes"}
+		}
+		return nil
+	case ok && scheme == "tcp" && rest != "":
+		return c.validateTLS()
+	}
+	return &ConfigError{"Listen", fmt.Sprintf("%q", c.Listen), "use unix:///absolute/path.sock, or tcp://host:port with TLS"}
+}
+
+func (c *Config) validateTLS() error {
+	switch {
+	case c.TLS == nil:
+		return &ConfigError{"TLS", "nil", "tcp:// is served only with mutual TLS: set certificates and ClientCAs, or listen on unix://"}
+	case c.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
+		return &ConfigError{"TLS.ClientAuth", c.TLS.ClientAuth, "must be RequireAndVerifyClientCert: anybody could produce otherwise"}
+	case c.TLS.ClientCAs == nil && c.TLS.GetConfigForClient == nil:
+		return &ConfigError{"TLS.ClientCAs", "nil", "name the CA of your clients: nil would trust every public CA"}
+	case len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil:
+		return &ConfigError{"TLS.Certificates", "[]", "set the sidecar's certificate"}
+	}
+	return nil
+}

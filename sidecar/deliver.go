@@ -1,0 +1,147 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// deliver hands the records of an admitted frame to kgo, in order. An error means that the session ends (or drains) and that the rest was dropped.
+func (s *session) deliver(f *frame) error {
+	defer f.ended(1) // the receiver's own
+	for i := range f.units {
+		u := &f.units[i]
+		if u.failure != nil || u.nrecs == 0 {
+			s.finish(f, int32(i))
+			f.drop(u.nrecs)
+			continue
+		}
+		for r := range u.nrecs {
+			if err := s.produce(&f.recs[u.firstR+r]); err != nil {
+				f.drop(int32(len(f.recs)) - u.firstR - r)
+				s.drop(f.units[i:])
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drop counts records that are not produced.
+func (f *frame) drop(n int32) {
+	if n > 0 {
+		f.ended(n)
+	}
+}
+
+// produce hands one record to kgo, and then waits if its queue is full. The error is the session's end, and means that the record was not handed over.
+func (s *session) produce(r *outRec) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	if !r.topic.ready.Load() {
+		return s.produceFirst(r)
+	}
+	s.server.produce(r)
+	if q := s.full.Load(); q != nil {
+		s.full.Store(nil)
+		_ = q.wait(s.ctx) // this record is kgo's already; the next one sees the end
+	}
+	return nil
+}
+
+// produceFirst is for topics of which Kafka has told nothing yet.
+func (s *session) produceFirst(r *outRec) error {
+	first, err := r.topic.prepare(s.ctx)
+	if s.ctx.Err() != nil {
+		if first != nil {
+			r.topic.probed(nil)
+		}
+		return context.Cause(s.ctx)
+	}
+	if err != nil {
+		s.server.ended(r, err)
+		return nil
+	}
+	s.server.produce(r)
+	if first == nil {
+		return nil
+	}
+	select {
+	case <-first:
+		return nil
+	case <-s.ctx.Done():
+		return nil // the record was handed over; the next one sees the end
+	}
+}
+
+// produce never passes a context that can end: cancelling a record whose batch was sent could fail it although Kafka has it.
+func (s *Server) produce(r *outRec) {
+	s.client.Produce(context.Background(), &r.Record, s.promise)
+}
+
+// promised is kgo's promise for every record. kgo calls it from one goroutine at a time, in order for each partition; it must not block.
+func (s *Server) promised(kr *kgo.Record, err error) {
+	r := recordOf(kr)
+	if q := r.queue; q != nil {
+		q.sub(r.size, 1)
+	} else if err != nil {
+		r.topic.notPartitioned(err)
+	}
+	s.ended(r, err)
+}
+
+// ended ends a record, whether kgo ever had it or not.
+func (s *Server) ended(r *outRec, err error) {
+	if r.frame == nil {
+		r.emit.ended(r, err)
+		return
+	}
+	f := r.frame
+	u := &f.units[r.unit]
+	if err != nil {
+		s.recordsFailed.Add(1)
+		f.session.fail(u, unitFailure(r, err))
+	} else {
+		s.recordsAcked.Add(1)
+	}
+	if u.left.Add(-1) == 0 {
+		f.session.finish(f, r.unit)
+	}
+	f.ended(1)
+}
+
+func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
+	partition := int32(-1)
+	if r.explicit || r.queue != nil {
+		partition = r.Partition
+	}
+	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.name, Partition: partition, Error: recordError(r, err)}
+}
+
+// recordError names what happened. kgo has no Kafka error for a partition that does not exist: it never asked Kafka.
+func recordError(r *outRec, err error) *sidecarpb.Error {
+	if r.explicit && strings.Contains(err.Error(), "invalid record partitioning choice") {
+		err = kerr.UnknownTopicOrPartition
+	}
+	return wire.FromKafka(err)
+}
+
+// notPartitioned tells that the first record failed before it had a partition.
+func (t *topic) notPartitioned(err error) {
+	if t.ready.Load() {
+		return
+	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) ||
+		errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.InvalidTopicException) {
+		t.probed(err)
+		return
+	}
+	t.probed(nil)
+}

@@ -1,0 +1,141 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// UndeliveredError tells what was left when the drain deadline passed. The inputs of these records are not committed: their units were never
+// reported, so the apps send them again. Queued emits among them are lost to their callers' knowledge, but were never reported as delivered.
+type UndeliveredError struct {
+	// Records that Kafka has not acknowledged; some of them may be in Kafka.
+	Records int64
+	// Queued emits among them.
+	Emits int64
+	// Topics of the waiting records, with their number.
+	Topics map[string]int64
+	// Kafka is why Kafka could not be reached, if that is known.
+	Kafka error
+}
+
+// Error implements error.
+func (e *UndeliveredError) Error() string {
+	text := fmt.Sprintf("sidecar: %d records undelivered at the drain deadline %v (%d of them emits)", e.Records, e.Topics, e.Emits)
+	if e.Kafka != nil {
+		text += ": " + e.Kafka.Error()
+	}
+	return text
+}
+
+// Unwrap returns the reason, if it is known.
+func (e *UndeliveredError) Unwrap() error { return e.Kafka }
+
+// drain ends the intake and waits until everything accepted has its fate and its report.
+func (s *Server) drain(g *grpc.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	s.log.Info("sidecar draining", "deadline", s.cfg.DrainTimeout, "records", s.client.BufferedProduceRecords())
+	s.startDraining()
+	err := s.deliverAll(ctx)
+	close(s.drained)
+	s.stopGracefully(g)
+	if err != nil {
+		s.log.Error("sidecar stopped with records undelivered", "err", err)
+		return err
+	}
+	s.log.Info("sidecar drained")
+	return nil
+}
+
+func (s *Server) startDraining() {
+	s.mu.Lock()
+	s.draining.Store(true)
+	all := make([]*session, 0, len(s.sessions))
+	for _, sess := range s.sessions {
+		all = append(all, sess)
+	}
+	s.mu.Unlock()
+	s.setHealth(s.kafka.reachable())
+	for _, sess := range all {
+		sess.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Draining{
+			Draining: &sidecarpb.Draining{DeadlineMs: s.cfg.DrainTimeout.Milliseconds()}}})
+		sess.leave()
+	}
+}
+
+// deliverAll waits for the sessions, which end when all they sent is reported, and then for kgo.
+func (s *Server) deliverAll(ctx context.Context) error {
+	select {
+	case <-s.noSessions():
+	case <-ctx.Done():
+	}
+	if err := s.client.Flush(ctx); err == nil && s.client.BufferedProduceRecords() == 0 {
+		return nil
+	}
+	return s.undelivered()
+}
+
+func (s *Server) undelivered() error {
+	e := &UndeliveredError{Records: s.client.BufferedProduceRecords(), Topics: make(map[string]int64), Kafka: s.kafka.err()}
+	if e.Records == 0 {
+		return nil // only a reader of reports was late
+	}
+	_, e.Emits = unpacked(s.emits.used.Load())
+	for _, t := range s.topics.all() {
+		for _, q := range *t.queues.Load() {
+			if q == nil {
+				continue
+			}
+			if _, n := unpacked(q.used.Load()); n > 0 {
+				e.Topics[t.name] += n
+			}
+		}
+	}
+	return e
+}
+
+// noSessions returns a channel that is closed when no session is left.
+func (s *Server) noSessions() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+		s.signalIdle()
+	}
+	return s.idle
+}
+
+// signalIdle is called with mu held.
+func (s *Server) signalIdle() {
+	if s.idle != nil && len(s.sessions) == 0 {
+		select {
+		case <-s.idle:
+		default:
+			close(s.idle)
+		}
+	}
+}
+
+// stopGracefully lets answers that are on their way get out; a health watch or a stuck reader must not keep the sidecar.
+func (s *Server) stopGracefully(g *grpc.Server) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		g.GracefulStop()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(time.Second):
+		g.Stop()
+		<-stopped
+	}
+}
+
+// errNotChecked is the state of Kafka before the first check.
+var errNotChecked = errors.New("not checked yet")

@@ -1,0 +1,185 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// emit is one unary record on its way.
+type emit struct {
+	rec    outRec
+	app    *app
+	server *Server
+	report uint64        // 0: the caller waits
+	done   chan struct{} // closed when ended; then the fields below are set
+	err    *sidecarpb.Error
+}
+
+// Emit delivers one record. Everything about the record is answered in the response; a gRPC status means that the call itself is wrong.
+func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecarpb.EmitResponse, error) {
+	queued := req.GetWait() == sidecarpb.Wait_WAIT_QUEUED
+	switch {
+	case req.GetRecord() == nil:
+		return nil, status.Error(codes.InvalidArgument, "record is required")
+	case sidecarpb.Wait_name[int32(req.GetWait())] == "":
+		return nil, status.Errorf(codes.InvalidArgument, "wait %d is not known: use WAIT_ACKED or WAIT_QUEUED", req.GetWait())
+	case queued && req.GetApp() == "":
+		return nil, status.Error(codes.InvalidArgument, "app is required for WAIT_QUEUED: its report is kept for the app")
+	}
+	a, err := s.apps.get(req.GetApp(), req.GetToken())
+	if err != nil {
+		return nil, err
+	}
+	e, refused := s.newEmit(a, req.GetRecord())
+	if refused != nil {
+		return &sidecarpb.EmitResponse{Error: refused}, nil
+	}
+	return s.emit(ctx, e, queued)
+}
+
+// newEmit checks everything that can be known without Kafka.
+func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error) {
+	if s.draining.Load() {
+		return nil, &sidecarpb.Error{Code: wire.CodeDraining, Message: "the sidecar is about to stop: try again when it is back", Retryable: true, RetryAfterMs: time.Second.Milliseconds()}
+	}
+	if rec.GetTopic() == "" {
+		return nil, &sidecarpb.Error{Code: wire.CodeInvalidRecord, Message: "topic is required"}
+	}
+	if rec.Partition != nil && rec.GetPartition() < 0 {
+		return nil, &sidecarpb.Error{Code: wire.CodeInvalidRecord, Message: fmt.Sprintf("partition %d: a partition is 0 or more, or absent", rec.GetPartition())}
+	}
+	if refused := a.refuse(rec.GetTopic()); refused != nil {
+		return nil, refused
+	}
+	t, err := s.topics.get(rec.GetTopic())
+	if err != nil {
+		return nil, wire.FromKafka(err)
+	}
+	e := &emit{app: a, server: s, done: make(chan struct{})}
+	e.rec = outRec{
+		Record: kgo.Record{Topic: t.name, Key: rec.Key, Value: rec.Value, Partition: rec.GetPartition()},
+		emit:   e, topic: t, explicit: rec.Partition != nil,
+		size: int64(len(rec.GetKey())+len(rec.GetValue())) + recordCost,
+	}
+	if rec.GetTimestampMs() != 0 {
+		e.rec.Timestamp = time.UnixMilli(rec.GetTimestampMs())
+	}
+	for _, h := range rec.GetHeaders() {
+		e.rec.Headers = append(e.rec.Headers, kgo.RecordHeader{Key: h.GetKey(), Value: h.Value})
+	}
+	return e, nil
+}
+
+// emit takes the emit's places in every limit, and hands it over.
+func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
+	if refused := s.admitEmit(e, queued); refused != nil {
+		return &sidecarpb.EmitResponse{Error: refused}, nil
+	}
+	_, err := e.rec.topic.prepare(ctx)
+	switch {
+	case ctx.Err() != nil:
+		e.abandon(wire.FromKafka(ctx.Err()))
+		return nil, status.FromContextError(ctx.Err()).Err()
+	case err != nil:
+		s.ended(&e.rec, err)
+	default:
+		s.produce(&e.rec)
+	}
+	if queued {
+		return &sidecarpb.EmitResponse{Success: true, ReportId: e.report}, nil
+	}
+	select {
+	case <-e.done:
+		return e.response(), nil
+	case <-ctx.Done(): // the record stays on its way
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+func (s *Server) admitEmit(e *emit, queued bool) *sidecarpb.Error {
+	if q := e.rec.likelyQueue(); q != nil && q.over() {
+		return full(fmt.Sprintf("partition %d of topic %q has %s waiting", q.partition, e.rec.topic.name, q), q.retryAfter())
+	}
+	if !s.emits.tryAdd(e.rec.size, 1) {
+		return full(fmt.Sprintf("the sidecar has %s of emits waiting", s.emits), s.emits.retryAfter())
+	}
+	if !e.app.meter.tryAdd(e.rec.size, 1) {
+		s.emits.sub(e.rec.size, 1)
+		return full(fmt.Sprintf("app %q has %s waiting", e.app.Name, e.app.meter), e.app.meter.retryAfter())
+	}
+	if !queued {
+		return nil
+	}
+	id, ok := e.app.ring.reserve()
+	if !ok {
+		e.giveBack()
+		return full(fmt.Sprintf("the %d reports that are kept for app %q are not seen: read them by Reports and come back with the last id as cursor", e.app.ring.size, e.app.Name), time.Second)
+	}
+	e.report = id
+	return nil
+}
+
+func full(message string, after time.Duration) *sidecarpb.Error {
+	return &sidecarpb.Error{Code: wire.CodeFull, Message: message + ": wait and try again", Retryable: true, RetryAfterMs: after.Milliseconds()}
+}
+
+// likelyQueue is the queue that the record will go to, if that can be known before kgo partitions it.
+func (r *outRec) likelyQueue() *queue {
+	n := r.topic.partitions.Load()
+	partition := r.Partition
+	if !r.explicit {
+		if r.Key == nil || n == 0 {
+			return nil
+		}
+		partition = int32(r.topic.server.cfg.Partitioner.ForTopic(r.Topic).Partition(&r.Record, int(n)))
+	}
+	if qs := *r.topic.queues.Load(); partition >= 0 && int(partition) < len(qs) {
+		return qs[partition]
+	}
+	return nil
+}
+
+// ended is called once, when Kafka has the record or it failed for good.
+func (e *emit) ended(r *outRec, err error) {
+	if err != nil {
+		e.err = recordError(r, err)
+		e.server.recordsFailed.Add(1)
+	} else {
+		e.server.recordsAcked.Add(1)
+	}
+	e.finish()
+}
+
+// abandon ends an emit that was never handed over.
+func (e *emit) abandon(reason *sidecarpb.Error) {
+	e.err = reason
+	e.finish()
+}
+
+func (e *emit) finish() {
+	if e.report != 0 {
+		e.app.ring.finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.name, Partition: e.rec.Partition, Offset: e.rec.Offset})
+	}
+	e.giveBack()
+	close(e.done)
+}
+
+func (e *emit) giveBack() {
+	e.app.meter.sub(e.rec.size, 1)
+	e.server.emits.sub(e.rec.size, 1)
+}
+
+func (e *emit) response() *sidecarpb.EmitResponse {
+	if e.err != nil {
+		return &sidecarpb.EmitResponse{Error: e.err}
+	}
+	return &sidecarpb.EmitResponse{Success: true, Partition: e.rec.Partition, Offset: e.rec.Offset}
+}

@@ -1,0 +1,231 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/grpc/mem"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// frame is one received Units message: its buffer, and slabs for its units and records, whose keys and values alias the buffer.
+//
+// Who owns it when:
+//   - the receiving goroutine until the last record is handed to kgo, and then nobody alone:
+//   - live counts the receiver and each record not ended; the one who brings it to 0 frees the buffer;
+//   - holds counts "live" and "reports not taken"; the one who brings it to 0 puts the frame back into the pool;
+//   - acked, dirty and unreported belong to session.mu.
+//
+// A frame of a session that ended is never recycled: nobody takes its reports. The garbage collector gets it.
+type frame struct {
+	session *session
+	buf     mem.Buffer
+	first   uint64
+	units   []unit
+	recs    []outRec
+	headers []kgo.RecordHeader
+
+	live   atomic.Int32
+	holds  atomic.Int32
+	pinned int64
+
+	acked      []uint64 // bitmap by unit: acked and not reported
+	dirty      bool     // in session.dirty
+	unreported int      // units not reported
+}
+
+type unit struct {
+	epoch   *epoch
+	size    int64 // of the credit in bytes
+	firstR  int32 // its records are recs[firstR : firstR+nrecs]
+	nrecs   int32 // outputs, or 0 if the unit was refused before it became records
+	outputs int32
+	left    atomic.Int32           // outputs not ended
+	failure *sidecarpb.UnitFailure // the first one; session.mu once the unit is admitted
+	source  bool
+	src     wire.Source
+}
+
+// records is what the unit costs of the credit: one at least.
+func (u *unit) records() int64 { return int64(max(u.outputs, 1)) }
+
+// outRec is a record on its way. kgo carries a pointer to its first field, from which its promise finds the rest: no closure per record.
+type outRec struct {
+	kgo.Record
+	frame    *frame // nil for an emit
+	emit     *emit
+	topic    *topic
+	queue    *queue // set when the record is given its partition, by the goroutine that holds kgo's lock on that partition's buffer
+	size     int64
+	unit     int32
+	output   int32
+	explicit bool // the record named its partition
+}
+
+// recordOf is right for every record of the sidecar's client, because all of them are outRecs and nobody else has the client.
+func recordOf(r *kgo.Record) *outRec { return (*outRec)(unsafe.Pointer(r)) }
+
+const (
+	// maxUnitOutputs bounds what one unit may cost in memory before its credit is known: an empty output of 2 bytes takes about 300.
+	maxUnitOutputs = 16 << 10
+	maxHeaders     = 64 << 10 // per message
+	// recordCost is what a record is counted for beside its bytes, in the meters that bound memory.
+	recordCost = 64
+	maxPooled  = 4096 // records; larger frames go to the garbage collector
+)
+
+var frames = sync.Pool{New: func() any { return new(frame) }}
+
+func newFrame(s *session) *frame {
+	f := frames.Get().(*frame)
+	f.session = s
+	return f
+}
+
+func (f *frame) recycle() {
+	if cap(f.recs) > maxPooled || cap(f.headers) > maxPooled || cap(f.units) > maxPooled {
+		return
+	}
+	clear(f.recs) // or a pooled frame would keep topics and sessions alive
+	clear(f.headers)
+	for i := range f.units {
+		f.units[i].epoch, f.units[i].failure = nil, nil
+	}
+	f.session, f.recs, f.headers, f.units = nil, f.recs[:0], f.headers[:0], f.units[:0]
+	frames.Put(f)
+}
+
+func (f *frame) hold(n int32) {
+	if f.holds.Add(-n) == 0 {
+		f.recycle()
+	}
+}
+
+// ended counts records (and the receiver) that need the buffer no more.
+func (f *frame) ended(n int32) {
+	if f.live.Add(-n) != 0 {
+		return
+	}
+	f.buf.Free()
+	f.buf = nil
+	f.session.unpin(f)
+	f.hold(1)
+}
+
+// streamTopic is a topic as one stream named it.
+type streamTopic struct {
+	name   string
+	topic  *topic
+	refuse *sidecarpb.Error // why this app may not write to it
+}
+
+// decode fills the frame from the parsed message. An error means that the message cannot be understood; a unit that can be
+// understood and not be produced gets a failure.
+func (f *frame) decode(us *wire.Units, names []streamTopic, maxRecords int) error {
+	f.first = us.FirstSequence
+	f.grow(us.Count)
+	us.Headers, us.MaxHeaders = f.headers[:0], maxHeaders
+	now := time.Now()
+	var x wire.Unit
+	for us.Next(&x) {
+		if err := f.decodeUnit(&x, names, now); err != nil {
+			return err
+		}
+		if len(f.recs) > maxRecords+maxUnitOutputs {
+			return fmt.Errorf("more than %d records in one message, the credit is %d", len(f.recs)-1, maxRecords)
+		}
+	}
+	f.headers = us.Headers
+	f.unreported = len(f.units)
+	f.live.Store(int32(len(f.recs)) + 1)
+	f.holds.Store(2)
+	return nil
+}
+
+func (f *frame) grow(units int) {
+	if cap(f.units) < units {
+		f.units = make([]unit, 0, max(units, 64))
+	}
+	if words := (units + 63) / 64; cap(f.acked) < words {
+		f.acked = make([]uint64, words)
+	} else {
+		f.acked = f.acked[:words]
+		clear(f.acked)
+	}
+}
+
+func (f *frame) decodeUnit(x *wire.Unit, names []streamTopic, now time.Time) error {
+	index := len(f.units)
+	f.units = f.units[:index+1]
+	u := &f.units[index]
+	u.epoch, u.failure, u.size, u.firstR, u.outputs = nil, nil, int64(x.Size), int32(len(f.recs)), 0
+	var out wire.Output
+	for {
+		ok, err := x.Next(&out)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if u.failure == nil {
+			u.failure = f.addOutput(u, int32(index), &out, names, now)
+		}
+		if u.outputs++; u.outputs > maxUnitOutputs && u.failure == nil {
+			u.failure = failure(0, "", -1, wire.CodeUnitTooLarge, fmt.Sprintf("more than %d outputs from one input: split them over several inputs", maxUnitOutputs))
+		}
+	}
+	u.source, u.src = x.HasSource, x.Source
+	u.left.Store(u.outputs)
+	if u.failure != nil {
+		f.recs = f.recs[:u.firstR] // all of the unit, or nothing
+	}
+	u.nrecs = int32(len(f.recs)) - u.firstR
+	return nil
+}
+
+func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names []streamTopic, now time.Time) *sidecarpb.UnitFailure {
+	if int(out.Topic) >= len(names) || names[out.Topic] == (streamTopic{}) {
+		return failure(u.outputs, "", out.Partition, wire.CodeInvalidRecord, fmt.Sprintf("topic index %d has no name on this stream: send it before it is used", out.Topic))
+	}
+	st := &names[out.Topic]
+	if st.refuse != nil {
+		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Error: st.refuse, Partition: out.Partition}
+	}
+	if out.Partition < -1 {
+		return failure(u.outputs, st.topic.name, -1, wire.CodeInvalidRecord, fmt.Sprintf("partition %d: a partition is 0 or more, or absent", out.Partition))
+	}
+	f.recs = append(f.recs, outRec{
+		Record: kgo.Record{Topic: st.topic.name, Key: out.Key, Value: out.Value, Headers: out.Headers, Timestamp: now, Partition: out.Partition},
+		frame:  f, topic: st.topic, unit: index, output: u.outputs, explicit: out.Partition >= 0,
+		size: int64(len(out.Key)+len(out.Value)) + recordCost,
+	})
+	if out.TimestampMs != 0 {
+		f.recs[len(f.recs)-1].Timestamp = time.UnixMilli(out.TimestampMs)
+	}
+	return nil
+}
+
+func failure(output int32, topic string, partition int32, code, message string) *sidecarpb.UnitFailure {
+	return &sidecarpb.UnitFailure{Output: uint32(output), Topic: topic, Partition: partition, Error: &sidecarpb.Error{Code: code, Message: message}}
+}
+
+// expire refuses what was not begun before its time ran out: the client may have sent it another way by now.
+func (f *frame) expire() {
+	for i := range f.units {
+		if u := &f.units[i]; u.failure == nil {
+			u.failure = failure(0, "", -1, wire.CodeExpired, "expires_at had passed when the sidecar came to it")
+			u.failure.Error.Retryable = true
+		}
+	}
+}
+
+// errViolation is a client that does not keep the protocol.
+var errViolation = errors.New("protocol violation")

@@ -1,0 +1,95 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+)
+
+// peerInfo is who is at the other end of a unix socket, as the kernel says. It is zero for other connections.
+type peerInfo struct {
+	credentials.CommonAuthInfo
+	PID      int32
+	UID, GID uint32
+}
+
+// AuthType implements credentials.AuthInfo.
+func (peerInfo) AuthType() string { return "peercred" }
+
+func peerOf(ctx context.Context) peerInfo {
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(peerInfo); ok {
+			return info
+		}
+	}
+	return peerInfo{}
+}
+
+// credentials are mutual TLS on TCP; on a unix socket, the kernel's word on who connects.
+func (s *Server) credentials() credentials.TransportCredentials {
+	if s.cfg.Listener == nil && s.cfg.TLS != nil && !s.isUnix() {
+		return credentials.NewTLS(s.cfg.TLS)
+	}
+	return socketCredentials{s}
+}
+
+type socketCredentials struct{ server *Server }
+
+// ServerHandshake refuses users that are not allowed, before a byte of theirs is read.
+func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	info := peerInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
+	uc, ok := unwrap(conn).(*net.UnixConn)
+	if !ok {
+		return conn, info, nil // a Listener of the user's own
+	}
+	cred, err := peerCred(uc)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
+	}
+	info.PID, info.UID, info.GID = cred.Pid, cred.Uid, cred.Gid
+	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
+		c.server.log.Warn("refused a connection: its user is not allowed; add it to AllowUIDs or AllowGIDs", "pid", cred.Pid, "uid", cred.Uid, "gid", cred.Gid)
+		return nil, nil, fmt.Errorf("sidecar: uid %d, gid %d may not connect", cred.Uid, cred.Gid)
+	}
+	return conn, info, nil
+}
+
+func (s *Server) allowed(cred *unix.Ucred) bool {
+	return int(cred.Uid) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.Uid) || slices.Contains(s.cfg.AllowGIDs, cred.Gid)
+}
+
+func peerCred(conn *net.UnixConn) (cred *unix.Ucred, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	ctlErr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if ctlErr != nil {
+		return nil, ctlErr
+	}
+	return cred, err
+}
+
+// ClientHandshake implements credentials.TransportCredentials; the sidecar is no client.
+func (socketCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, fmt.Errorf("sidecar: server credentials used by a client")
+}
+
+// Info implements credentials.TransportCredentials.
+func (socketCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "peercred"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (c socketCredentials) Clone() credentials.TransportCredentials { return c }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (socketCredentials) OverrideServerName(string) error { return nil }

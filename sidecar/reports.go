@@ -1,0 +1,135 @@
+package sidecar
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// reportRing keeps the reports of an app's queued emits until the app has seen them. A report has its place from the moment its record is
+// accepted, so there is no moment at which one could be dropped (S12): a full ring refuses new records instead.
+type reportRing struct {
+	size int
+
+	mu      sync.Mutex
+	reports []*sidecarpb.EmitReport // by id modulo size; nil: not finished
+	oldest  uint64                  // lowest id that is kept
+	next    uint64
+	changed chan struct{} // closed when a report is finished; nil: nobody waits
+}
+
+// newReportRing numbers reports from the time on: after a restart ids go on above the old ones, so that an old cursor does not swallow new reports.
+func newReportRing(size int) reportRing {
+	first := uint64(time.Now().UnixMilli()) << 20
+	return reportRing{size: size, oldest: first, next: first}
+}
+
+// reserve gives a new report its place, or false if the ring is full.
+func (r *reportRing) reserve() (id uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next-r.oldest >= uint64(r.size) {
+		return 0, false
+	}
+	if r.reports == nil {
+		r.reports = make([]*sidecarpb.EmitReport, r.size)
+	}
+	id = r.next
+	r.next++
+	return id, true
+}
+
+func (r *reportRing) finish(rep *sidecarpb.EmitReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reports[rep.GetReportId()%uint64(r.size)] = rep
+	r.wake()
+}
+
+func (r *reportRing) wake() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// forget drops reports up to id that are finished, and returns the cursor to go on from. An id that was never given is from another life.
+func (r *reportRing) forget(id uint64) (cursor uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id < r.next {
+		for r.oldest <= id && r.at(r.oldest) != nil {
+			r.reports[r.oldest%uint64(r.size)] = nil
+			r.oldest++
+		}
+	}
+	return r.oldest
+}
+
+func (r *reportRing) at(id uint64) *sidecarpb.EmitReport { return r.reports[id%uint64(r.size)] }
+
+// read returns finished reports from the cursor on, in order and without gaps, or a channel to wait on. In order, because a cursor
+// speaks of all reports below it.
+func (r *reportRing) read(cursor uint64, limit int) (batch []*sidecarpb.EmitReport, wait <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cursor = max(cursor, r.oldest) // another stream of the same app may have moved on
+	for ; cursor < r.next && len(batch) < limit; cursor++ {
+		rep := r.at(cursor)
+		if rep == nil {
+			break
+		}
+		batch = append(batch, rep)
+	}
+	if len(batch) > 0 {
+		return batch, nil
+	}
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return nil, r.changed
+}
+
+func (r *reportRing) status() (used int, oldest, newest uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int(r.next - r.oldest), r.oldest, r.next - 1
+}
+
+const reportBatch = 256
+
+// Reports streams the fate of queued emits. It ends with OK when half of the ring was sent and waits for a cursor: call it again with the last id seen.
+func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStreamingServer[sidecarpb.ReportsResponse]) error {
+	if req.GetApp() == "" {
+		return status.Error(codes.InvalidArgument, "app is required: reports are kept for each app")
+	}
+	a, err := s.apps.get(req.GetApp(), req.GetToken())
+	if err != nil {
+		return err
+	}
+	cursor := a.ring.forget(req.GetAfterId())
+	for sent := 0; sent < max(a.ring.size/2, 1); {
+		batch, wait := a.ring.read(cursor, reportBatch)
+		if len(batch) == 0 {
+			select {
+			case <-wait:
+				continue
+			case <-stream.Context().Done():
+				return status.FromContextError(stream.Context().Err()).Err()
+			case <-s.drained:
+				return nil // every record has its fate, and every report was sent
+			}
+		}
+		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch}); err != nil {
+			return err
+		}
+		cursor = batch[len(batch)-1].GetReportId() + 1
+		sent += len(batch)
+	}
+	return nil
+}

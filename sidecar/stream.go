@@ -1,0 +1,352 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// ProtocolVersion is the major version of the protocol that this sidecar speaks.
+const ProtocolVersion = 1
+
+const (
+	helloTimeout  = 10 * time.Second
+	maxTopicIndex = 1<<16 - 1
+)
+
+var validSession = regexp.MustCompile(`^[\x21-\x7e]{1,64}$`)
+
+type serverStream = grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]
+
+// delivery is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends with the stream.
+type delivery struct {
+	server *Server
+	stream serverStream
+	joined chan *session // the session, when Hello was accepted
+	failed chan error    // why receiving ended; capacity 1
+
+	// The receiver's own:
+	session *session
+	names   []streamTopic // by topic index
+	units   wire.Units
+	cold    sidecarpb.DeliveryStreamRequest
+}
+
+// DeliveryStream carries units up and reports down.
+func (s *Server) DeliveryStream(stream serverStream) error {
+	if s.draining.Load() {
+		return status.Error(codes.Unavailable, "DRAINING: the sidecar is about to stop: connect again when it is back")
+	}
+	d := &delivery{server: s, stream: stream, joined: make(chan *session, 1), failed: make(chan error, 1)}
+	// receive cannot be waited for here: it sits in RecvMsg until this handler has returned. Run waits for it.
+	s.receivers.Go(d.receive)
+	hello := time.NewTimer(helloTimeout)
+	defer hello.Stop()
+	select {
+	case sess := <-d.joined:
+		defer s.leave(sess)
+		return d.send(sess)
+	case err := <-d.failed:
+		d.discard()
+		return err
+	case <-hello.C:
+		d.discard()
+		return status.Errorf(codes.DeadlineExceeded, "no Hello within %s", helloTimeout)
+	}
+}
+
+// discard leaves a session that was joined at the same moment as the stream failed.
+func (d *delivery) discard() {
+	select {
+	case sess := <-d.joined:
+		d.server.leave(sess)
+	default:
+	}
+}
+
+// send writes what the session has to say, until it has ended.
+func (d *delivery) send(s *session) error {
+	var out outgoing
+	for {
+		select {
+		case <-s.wake:
+		case err := <-d.failed:
+			s.end(err)
+			return err
+		case <-s.ctx.Done():
+			return endStatus(context.Cause(s.ctx))
+		}
+		s.take(&out)
+		if err := d.write(&out); err != nil {
+			s.end(errStreamDone)
+			return err
+		}
+		if out.last {
+			return d.goodbye()
+		}
+	}
+}
+
+func (d *delivery) goodbye() error {
+	if d.server.draining.Load() {
+		return status.Error(codes.Unavailable, "DRAINING: everything received is reported; connect again when the sidecar is back")
+	}
+	return nil
+}
+
+func (d *delivery) write(out *outgoing) error {
+	if len(out.acked)+len(out.failed) > 0 {
+		pool := mem.DefaultBufferPool()
+		buf := pool.Get(32*len(out.acked) + 64)
+		*buf = wire.AppendReports((*buf)[:0], out.acked, out.failed)
+		raw := wire.Raw{Buffers: mem.BufferSlice{mem.NewBuffer(buf, pool)}}
+		err := d.stream.SendMsg(&raw)
+		raw.Buffers.Free()
+		if err != nil {
+			return err
+		}
+	}
+	for _, m := range out.cold {
+		if err := d.stream.Send(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive is the stream's receiving goroutine.
+func (d *delivery) receive() {
+	var m wire.Message
+	for {
+		if err := d.stream.RecvMsg(&m); err != nil {
+			d.failed <- d.ended(err)
+			return
+		}
+		err := d.handle(&m)
+		m.Free()
+		if err != nil {
+			d.failed <- endStatus(err)
+			return
+		}
+	}
+}
+
+// ended is what a broken stream, or one that the client half-closed, ends with. Without Goodbye the session is dropped either way.
+func (d *delivery) ended(err error) error {
+	if d.session != nil {
+		d.session.end(errStreamDone)
+	}
+	if errors.Is(err, io.EOF) {
+		return status.Error(codes.Canceled, "the client closed the stream without Goodbye: what was not reported was dropped")
+	}
+	return err
+}
+
+// endStatus makes a gRPC status of the reason why a stream ends.
+func endStatus(err error) error {
+	switch {
+	case errors.Is(err, errViolation):
+		return status.Error(codes.InvalidArgument, err.Error())
+	case errors.Is(err, errReplaced):
+		return status.Error(codes.Aborted, err.Error())
+	case errors.Is(err, errDraining):
+		return status.Error(codes.Unavailable, "DRAINING: "+err.Error())
+	case errors.Is(err, errStreamDone), errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, err.Error())
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Internal, err.Error())
+}
+
+func (d *delivery) handle(m *wire.Message) error {
+	d.cold.Reset()
+	body, hot, err := m.Request(&d.cold)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errViolation, err)
+	}
+	if d.session == nil {
+		return d.hello(d.cold.GetHello())
+	}
+	d.session.handling.Lock()
+	defer d.session.handling.Unlock()
+	if d.session.ctx.Err() != nil {
+		return context.Cause(d.session.ctx)
+	}
+	if hot {
+		return d.frame(m, body)
+	}
+	switch k := d.cold.GetKind().(type) {
+	case *sidecarpb.DeliveryStreamRequest_Assign:
+		return d.session.assign(k.Assign)
+	case *sidecarpb.DeliveryStreamRequest_Release:
+		d.session.release(k.Release)
+	case *sidecarpb.DeliveryStreamRequest_Goodbye:
+		d.session.leave()
+	case *sidecarpb.DeliveryStreamRequest_Hello:
+		return fmt.Errorf("%w: a second Hello", errViolation)
+	default:
+		// A kind that a later 1.x client knows: it asked for the feature in Hello, and was told that we do not have it.
+	}
+	return nil
+}
+
+// frame takes over the message's buffer.
+func (d *delivery) frame(m *wire.Message, body []byte) error {
+	s := d.session
+	if err := d.room(); err != nil {
+		return err
+	}
+	if err := d.units.Parse(body, d.name); err != nil {
+		return fmt.Errorf("%w: %w", errViolation, err)
+	}
+	window := d.server.cfg.windowRecords()
+	if d.units.Count == 0 {
+		return nil
+	}
+	if d.units.Count > window {
+		return fmt.Errorf("%w: credit exceeded: %d units in one message, the credit is %d records", errViolation, d.units.Count, window)
+	}
+	f := newFrame(s)
+	if err := f.decode(&d.units, d.names, window); err != nil {
+		return fmt.Errorf("%w: %w", errViolation, err)
+	}
+	if d.server.expired(d.units.ExpiresAtNs) {
+		f.expire()
+	}
+	if err := s.admit(f); err != nil {
+		if errors.Is(err, errDraining) {
+			return nil // not received: the client sends it again, to the next sidecar
+		}
+		return err
+	}
+	f.buf = m.Take()
+	s.pin(f)
+	return s.deliver(f)
+}
+
+// room waits until the memory that this session, its app, and all sessions hold is below its limits.
+func (d *delivery) room() error {
+	s := d.session
+	for _, m := range []*meter{s.pinned, s.app.meter, d.server.pinned} {
+		if err := m.wait(s.ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// name gives a topic index its name on this stream.
+func (d *delivery) name(index uint32, name string) error {
+	if index > maxTopicIndex {
+		return fmt.Errorf("topic index %d: the highest is %d", index, maxTopicIndex)
+	}
+	if int(index) >= len(d.names) {
+		d.names = append(d.names, make([]streamTopic, int(index)+1-len(d.names))...)
+	}
+	if d.names[index] != (streamTopic{}) {
+		if d.names[index].name == name {
+			return nil
+		}
+		return fmt.Errorf("topic index %d has another name already: an index keeps its name", index)
+	}
+	st := streamTopic{name: name, refuse: d.session.app.refuse(name)}
+	if st.refuse == nil {
+		t, err := d.server.topics.get(name)
+		if st.topic = t; err != nil {
+			st.refuse = wire.FromKafka(err)
+		}
+	}
+	d.names[index] = st
+	return nil
+}
+
+// hello opens the session.
+func (d *delivery) hello(h *sidecarpb.Hello) error {
+	switch {
+	case h == nil:
+		return fmt.Errorf("%w: the first message must be Hello", errViolation)
+	case h.GetVersion() != ProtocolVersion:
+		return status.Errorf(codes.FailedPrecondition, "protocol version %d is spoken by the client (%s), version %d by this sidecar (%s): use the same major version on both sides",
+			h.GetVersion(), h.GetClientVersion(), ProtocolVersion, d.server.cfg.Version)
+	case !validSession.MatchString(h.GetSessionId()):
+		return fmt.Errorf("%w: session id %.80q: use 1 to 64 printable ASCII characters without spaces", errViolation, h.GetSessionId())
+	case h.GetApp() == "":
+		return fmt.Errorf("%w: app is required in Hello", errViolation)
+	}
+	a, err := d.server.apps.get(h.GetApp(), h.GetToken())
+	if err != nil {
+		return err
+	}
+	s, err := d.server.join(d.stream.Context(), h, a)
+	if err != nil {
+		return err
+	}
+	d.session = s
+	s.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.server.welcome(h)}})
+	d.joined <- s
+	return nil
+}
+
+// features that this sidecar has, beside those of version 1.
+var features []string
+
+func (s *Server) welcome(h *sidecarpb.Hello) *sidecarpb.Welcome {
+	both := slices.DeleteFunc(slices.Clone(h.GetFeatures()), func(f string) bool { return !slices.Contains(features, f) })
+	return &sidecarpb.Welcome{
+		Version: ProtocolVersion, Features: both, SidecarId: s.id, ServerVersion: s.cfg.Version, MaxMessageBytes: uint32(s.cfg.MaxMessageBytes),
+		Credit: &sidecarpb.Credit{Bytes: uint64(s.cfg.windowBytes()), Records: uint64(s.cfg.windowRecords())},
+	}
+}
+
+// join registers the session. An older stream of the same session is the client's broken one: it is ended, and has handed its last record to
+// kgo before join returns, so that what is sent again cannot be overtaken by it (S7).
+func (s *Server) join(ctx context.Context, h *sidecarpb.Hello, a *app) (*session, error) {
+	sess := newSession(s, h.GetSessionId(), a, peerOf(ctx), ctx)
+	s.mu.Lock()
+	old := s.sessions[sess.id]
+	if old != nil && old.app != a {
+		s.mu.Unlock()
+		return nil, fmt.Errorf("%w: session id %q is in use by app %q: choose a unique one", errViolation, sess.id, old.app.Name)
+	}
+	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
+		s.mu.Unlock()
+		return nil, status.Errorf(codes.ResourceExhausted, "%d sessions are open, the limit: raise the sidecar's MaxSessions", s.cfg.MaxSessions)
+	}
+	s.sessions[sess.id] = sess
+	s.mu.Unlock()
+	if old != nil {
+		old.end(errReplaced)
+		old.handling.Lock()
+		old.handling.Unlock() //nolint:staticcheck // empty on purpose: only the wait matters
+	}
+	if s.draining.Load() {
+		s.leave(sess)
+		return nil, errDraining
+	}
+	return sess, nil
+}
+
+// leave ends a session and forgets it, if it was not replaced.
+func (s *Server) leave(sess *session) {
+	sess.end(errStreamDone)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[sess.id] == sess {
+		delete(s.sessions, sess.id)
+	}
+	s.signalIdle()
+}

@@ -1,0 +1,216 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	maxTopics       = 16 << 10
+	describeTimeout = 5 * time.Second
+	// negativeFor is how long the answer "there is no such topic" is believed: every record for a misspelt name would otherwise stop its
+	// session for the second that asking takes.
+	negativeFor = 3 * time.Second
+)
+
+var validTopic = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+// topics are the output topics, by name.
+type topics struct {
+	server *Server
+
+	mu     sync.Mutex
+	byName map[string]*topic
+}
+
+// topic is an output topic. Its partitions' queues are found by number, without a map.
+type topic struct {
+	name   string
+	server *Server
+	ready  atomic.Bool // Kafka has told its partitions: records go straight to a queue
+	queues atomic.Pointer[[]*queue]
+	// partitions is their number as the partitioner saw it last; 0: not known.
+	partitions atomic.Int32
+	limit      atomic.Int32 // largest batch in bytes; 0: not asked for
+
+	mu       sync.Mutex
+	probing  chan struct{} // not nil while the first record is out to learn whether the topic exists; closed by its fate
+	failed   error
+	failedAt time.Time
+}
+
+// queue is what waits for one output partition.
+type queue struct {
+	meter
+	partition int32
+}
+
+var errTooManyTopics = errors.New("too many output topics")
+
+func (ts *topics) get(name string) (*topic, error) {
+	if !validTopic.MatchString(name) || name == "." || name == ".." {
+		return nil, fmt.Errorf("%w: %.300q is not a name that Kafka takes", kerr.InvalidTopicException, name)
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.byName[name]
+	if t == nil {
+		if len(ts.byName) >= maxTopics {
+			return nil, fmt.Errorf("%w: %d are known, %q is not one of them", errTooManyTopics, len(ts.byName), name)
+		}
+		t = &topic{name: name, server: ts.server}
+		t.queues.Store(new([]*queue))
+		ts.byName[name] = t
+	}
+	return t, nil
+}
+
+func (ts *topics) all() []*topic {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	out := make([]*topic, 0, len(ts.byName))
+	for _, t := range ts.byName {
+		out = append(out, t)
+	}
+	return out
+}
+
+// maxBatchBytes tells kgo how large a batch for this topic may be. kgo asks when it learns the topic's partitions, after its first record;
+// by then prepare has asked for the limit. With a larger batch the broker would refuse all its records because of their sum.
+func (ts *topics) maxBatchBytes(name string) int32 {
+	limit := int32(ts.server.cfg.MaxRecordBytes)
+	ts.mu.Lock()
+	t := ts.byName[name]
+	ts.mu.Unlock()
+	if t != nil {
+		if l := t.limit.Load(); l > 0 {
+			limit = min(limit, l)
+		}
+	}
+	return max(limit, 512)
+}
+
+// queue returns the queue of a partition, and makes it if it is new.
+func (t *topic) queue(partition int32) *queue {
+	if qs := *t.queues.Load(); int(partition) < len(qs) && qs[partition] != nil {
+		return qs[partition]
+	}
+	return t.newQueue(partition)
+}
+
+func (t *topic) newQueue(partition int32) *queue {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := *t.queues.Load()
+	qs := make([]*queue, max(len(old), int(partition)+1))
+	copy(qs, old)
+	if qs[partition] == nil {
+		q := &queue{partition: partition}
+		q.limit(t.server.cfg.PartitionBytes, t.server.cfg.PartitionRecords)
+		qs[partition] = q
+	}
+	t.queues.Store(&qs)
+	return qs[partition]
+}
+
+// prepare makes sure that records for this topic may be handed to kgo. While the topic is new, one record goes first and the others wait for
+// its fate: records of a topic that does not exist would pile up in kgo outside all queues. It returns that record's channel to the one
+// who is to send it, nil to everyone else, or why the topic does not take records.
+func (t *topic) prepare(ctx context.Context) (first <-chan struct{}, err error) {
+	for !t.ready.Load() {
+		wait, mine, err := t.probe()
+		if err != nil {
+			return nil, err
+		}
+		if mine {
+			// Forget an earlier failure: kgo would ask for the metadata of a misspelt name for ever.
+			t.server.client.PurgeTopicsFromProducing(t.name)
+			t.askLimit(ctx)
+			return wait, nil
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return nil, nil
+}
+
+func (t *topic) probe() (wait <-chan struct{}, mine bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed != nil && time.Since(t.failedAt) < negativeFor {
+		return nil, false, t.failed
+	}
+	if t.probing == nil {
+		t.probing = make(chan struct{})
+		return t.probing, true, nil
+	}
+	return t.probing, false, nil
+}
+
+// known tells that a record of the topic was given a partition.
+func (t *topic) known() {
+	t.ready.Store(true)
+	t.probed(nil)
+}
+
+// probed ends the wait for the first record. An error is believed for a while.
+func (t *topic) probed(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed, t.failedAt = err, time.Now()
+	if t.probing != nil {
+		close(t.probing)
+		t.probing = nil
+	}
+}
+
+// askLimit asks for the topic's max.message.bytes. Without an answer the default stands.
+func (t *topic) askLimit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	limit, err := describeLimit(ctx, t.server.client, t.name)
+	if err != nil {
+		t.server.log.Warn("max.message.bytes of a topic is not known: if it is below the sidecar's MaxRecordBytes, Kafka refuses whole batches "+
+			"for their sum; grant the sidecar's principal DESCRIBE_CONFIGS on the topic", "topic", t.name, "assumed", t.server.cfg.MaxRecordBytes, "err", err)
+		return
+	}
+	t.limit.Store(limit)
+}
+
+func describeLimit(ctx context.Context, cl *kgo.Client, name string) (int32, error) {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	res := kmsg.NewDescribeConfigsRequestResource()
+	res.ResourceType = kmsg.ConfigResourceTypeTopic
+	res.ResourceName = name
+	res.ConfigNames = []string{"max.message.bytes"}
+	req.Resources = append(req.Resources, res)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range resp.Resources {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			return 0, err
+		}
+		for _, c := range r.Configs {
+			if c.Name == "max.message.bytes" && c.Value != nil {
+				n, err := strconv.ParseInt(*c.Value, 10, 32)
+				return int32(n), err
+			}
+		}
+	}
+	return 0, errors.New("the broker did not name it")
+}
