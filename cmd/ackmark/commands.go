@@ -11,6 +11,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		cli.NewDemoCommand(),
 		cli.NewSidecarCommand(),
+		cli.NewBenchCommand(),
 		cli.NewStatusCommand(),
 		cli.NewHealthcheckCommand(),
 		cli.NewConfigCommand(),

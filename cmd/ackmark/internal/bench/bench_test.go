@@ -1,0 +1,63 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// childEnv makes the test binary a child of the bench.
+const childEnv = "ACKMARK_BENCH_TEST_CHILD"
+
+func init() {
+	if os.Getenv(childEnv) == "" {
+		return
+	}
+	if err := RunChild(context.Background(), os.Stdin, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// The whole bench with few records: processes, counts, commits, read-back, tables. What it measures is not looked at.
+func TestBenchEndToEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts some twenty processes: not with -short")
+	}
+	t.Setenv(childEnv, "1")
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	err = Run(t.Context(), Options{
+		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory},
+		JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, &stderr, &stdout)
+	}
+	var r Result
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		t.Fatalf("%v in\n%s", err, &stdout)
+	}
+	for _, name := range []string{bare, library, viaSidecar, consumeBare, consumeLibrary} {
+		c := r.contestant(name)
+		if len(c.Runs) != 1 {
+			t.Fatalf("%s ran %d times:\n%s", name, len(c.Runs), &stdout)
+		}
+		if run := c.Runs[0]; run.Wall <= 0 || run.App.Mallocs == 0 || run.Committed != 5000 {
+			t.Errorf("%s: %+v", name, run)
+		}
+	}
+	if s := r.contestant(viaSidecar).Runs[0].Sidecar; s == nil || s.ProduceRequests == 0 {
+		t.Errorf("the sidecar produced nothing: %+v", s)
+	}
+	if r.Memory == nil || r.Memory.After == 0 {
+		t.Errorf("the memory run: %+v", r.Memory)
+	}
+}

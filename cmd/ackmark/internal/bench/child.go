@@ -1,0 +1,168 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+)
+
+// Roles of child processes beside the contestants' names.
+const (
+	roleBroker    = "broker"
+	roleSynthetic = "synthetic-broker" // an endless input, outputs are not kept
+	roleServer    = "sidecar-server"
+	roleMemory    = "memory"
+)
+
+// spec is what the parent tells a child: one line of JSON on its standard input. It goes there, not to the arguments, because Kafka passwords
+// must not show in the process list.
+type spec struct {
+	Role       string            `json:"role"`
+	Brokers    []string          `json:"brokers,omitempty"`
+	Kafka      map[string]string `json:"kafka,omitempty"`
+	Socket     string            `json:"socket,omitempty"`
+	Group      string            `json:"group,omitempty"`
+	Input      string            `json:"input,omitempty"`
+	Output     string            `json:"output,omitempty"`
+	Partitions int               `json:"partitions,omitempty"`
+	// Inputs to handle before the end; 0: until stopped.
+	Inputs      int    `json:"inputs,omitempty"`
+	Size        int    `json:"size,omitempty"`
+	Concurrency int    `json:"concurrency,omitempty"`
+	NoLinger    bool   `json:"no_linger,omitempty"`
+	Profile     string `json:"profile,omitempty"`
+}
+
+// Kinds of events that a child tells.
+const (
+	eventReady    = "ready"
+	eventAssigned = "assigned"
+	eventUsage    = "usage"
+	eventDone     = "done"
+)
+
+// event is one line of JSON on a child's standard output.
+type event struct {
+	Kind           string        `json:"kind"`
+	Brokers        []string      `json:"brokers,omitempty"`
+	Usage          Usage         `json:"usage"`
+	Wall           time.Duration `json:"wall,omitempty"`
+	HandlerMallocs float64       `json:"handler_mallocs,omitempty"`
+	Memory         *Memory       `json:"memory,omitempty"`
+}
+
+// Commands of the parent, each a line.
+const (
+	commandUsage = "usage"
+	commandStop  = "stop"
+)
+
+// child is the running child process.
+type child struct {
+	spec     spec
+	meter    meter
+	log      *slog.Logger
+	released chan struct{} // the stall of the memory run has ended
+
+	mu  sync.Mutex
+	out *json.Encoder
+}
+
+// RunChild is the main function of a child process. It ends the process when standard input is closed: then the parent is dead.
+func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	in := bufio.NewScanner(stdin)
+	in.Buffer(nil, 1<<20)
+	if !in.Scan() {
+		return errors.New("this command is started by `ackmark bench`, which tells it what to do; run `ackmark bench`")
+	}
+	c := &child{out: json.NewEncoder(stdout), released: make(chan struct{})}
+	if err := json.Unmarshal(in.Bytes(), &c.spec); err != nil {
+		return fmt.Errorf("bench child: %w", err)
+	}
+	c.meter.profile = c.spec.Profile
+	c.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("process", c.spec.Role)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go c.obey(in, stop)
+	run := map[string]func(context.Context) error{
+		roleBroker: c.runBroker, roleSynthetic: c.runSynthetic, roleServer: c.runServer, roleMemory: c.runMemory,
+		bare: c.runBare, consumeBare: c.runBare,
+		library: c.runPipeline, viaSidecar: c.runPipeline, consumeLibrary: c.runPipeline,
+	}[c.spec.Role]
+	if run == nil {
+		return fmt.Errorf("bench child: unknown role %q", c.spec.Role)
+	}
+	if err := run(ctx); err != nil {
+		return fmt.Errorf("%s: %w", c.spec.Role, err)
+	}
+	return nil
+}
+
+// obey reads the parent's commands until it is gone.
+func (c *child) obey(in *bufio.Scanner, stop func()) {
+	for in.Scan() {
+		switch in.Text() {
+		case commandUsage:
+			c.tell(event{Kind: eventUsage, Usage: c.meter.usage()})
+		case commandStop:
+			stop()
+		}
+	}
+	os.Exit(1) // the parent is gone: nobody wants this process any more
+}
+
+func (c *child) tell(e event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.out.Encode(e) // a parent that does not read is dead, and obey notices
+}
+
+// begin starts the clock when the group has joined.
+func (c *child) begin() {
+	first, err := c.meter.begin()
+	if err != nil {
+		c.log.Error("profile", "err", err)
+		os.Exit(1)
+	}
+	if first {
+		c.tell(event{Kind: eventAssigned})
+	}
+}
+
+func (c *child) done(handlerMallocs float64) {
+	wall, usage := c.meter.finish()
+	c.tell(event{Kind: eventDone, Wall: wall, Usage: usage, HandlerMallocs: handlerMallocs})
+}
+
+// clientOptions are the options that all Kafka clients of the child share.
+func (c *child) clientOptions(more ...kgo.Opt) ([]kgo.Opt, error) {
+	opts, err := settings.KafkaOptions(c.spec.Kafka)
+	return append(append(opts, kgo.ClientID("ackmark-bench-"+c.spec.Role), kgo.WithHooks(&c.meter)), more...), err
+}
+
+// lingerOptions of clients that produce: the client's default, or none.
+func (c *child) lingerOptions() []kgo.Opt {
+	if c.spec.NoLinger {
+		return []kgo.Opt{kgo.ProducerLinger(0)}
+	}
+	return nil
+}
+
+// emits tells whether the contestant makes outputs.
+func (c *child) emits() bool { return !strings.HasPrefix(c.spec.Role, "consume-") }
+
+// transform is the work of the job, the same for every contestant.
+func transform(value []byte) []byte { return bytes.ToUpper(value) }

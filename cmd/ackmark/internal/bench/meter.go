@@ -1,0 +1,116 @@
+package bench
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// meter measures its process: it is a hook of every Kafka client in it.
+type meter struct {
+	connections, peakConnections, produceRequests atomic.Int64
+
+	mu      sync.Mutex
+	profile string
+	file    *os.File // the profile that runs
+	started bool
+	began   time.Time
+	start   Usage
+	ended   time.Time // when the last commit was answered
+	end     Usage
+}
+
+// begin starts the clock, once: the group has joined.
+func (m *meter) begin() (first bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.started {
+		return false, nil
+	}
+	m.started = true
+	if m.profile != "" {
+		if m.file, err = os.Create(m.profile); err != nil {
+			return true, err
+		}
+		if err := pprof.StartCPUProfile(m.file); err != nil {
+			return true, err
+		}
+	}
+	runtime.GC() // what happened before is not ours
+	m.start, m.began = m.usage(), time.Now()
+	return true, nil
+}
+
+// finish closes the profile and tells what was used between begin and the last commit.
+func (m *meter) finish() (time.Duration, Usage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file != nil {
+		pprof.StopCPUProfile()
+		m.file.Close()
+		m.file = nil
+	}
+	return m.ended.Sub(m.began), m.end.Since(m.start)
+}
+
+// usage is everything used so far.
+func (m *meter) usage() Usage {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	return Usage{
+		CPU: cpuTime(), Mallocs: mem.Mallocs, AllocBytes: mem.TotalAlloc, GCs: mem.NumGC,
+		ProduceRequests: m.produceRequests.Load(), Connections: m.peakConnections.Load(), PeakRSS: peakRSS(),
+	}
+}
+
+// peakRSS is the process's largest resident size so far; 0 where the system does not tell.
+func peakRSS() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(status, []byte("VmHWM:"))
+	line, _, _ := bytes.Cut(rest, []byte("kB"))
+	kib, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
+}
+
+// OnBrokerConnect implements kgo.HookBrokerConnect.
+func (m *meter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if err != nil {
+		return
+	}
+	open := m.connections.Add(1)
+	for peak := m.peakConnections.Load(); open > peak && !m.peakConnections.CompareAndSwap(peak, open); {
+		peak = m.peakConnections.Load()
+	}
+}
+
+// OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
+func (m *meter) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { m.connections.Add(-1) }
+
+// OnBrokerE2E implements kgo.HookBrokerE2E. The answer to a commit is where the clock stops, if no other commit follows.
+func (m *meter) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
+	switch {
+	case key == int16(kmsg.Produce):
+		m.produceRequests.Add(1)
+	case key == int16(kmsg.OffsetCommit) && e.Err() == nil:
+		m.mu.Lock()
+		if m.started {
+			m.end, m.ended = m.usage(), time.Now()
+		}
+		m.mu.Unlock()
+	}
+}

@@ -1,0 +1,133 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Defaults of Options: a run of less than two minutes on two cores.
+const (
+	DefaultRecords    = 200_000
+	DefaultSize       = 100
+	DefaultPairs      = 16
+	DefaultPartitions = 6
+	DefaultBacklog    = 10_000_000
+
+	minSize       = 16 // the sequence number and something to upper-case
+	latencyRate   = 1000
+	latencySlices = 16
+)
+
+// Parts of a bench, for Options.Only.
+const (
+	partLibrary  = "library"
+	partSidecar  = "sidecar"
+	partControls = "controls"
+	partLatency  = "latency"
+	partMemory   = "memory"
+)
+
+// Parts lists what Options.Only may name.
+var Parts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
+
+// Options of a bench. Zero fields mean the defaults.
+type Options struct {
+	// Brokers is a real cluster; empty: an embedded broker in a process of its own.
+	Brokers []string
+	// Kafka are client properties for Brokers (security.protocol …).
+	Kafka map[string]string
+	// Records of Size bytes are the inputs of each run, in Partitions partitions.
+	Records, Size, Partitions int
+	// Pairs is the number of rounds.
+	Pairs int
+	// Concurrency of the pipeline; 0: its default.
+	Concurrency int
+	// Backlog waits while the handler stalls in the memory run.
+	Backlog int
+	// Only names parts; empty: all.
+	Only []string
+	// JSON prints the result as JSON to Stdout.
+	JSON bool
+	// CPUProfile is a directory for profiles of the measured processes.
+	CPUProfile string
+
+	// Executable and ChildArgs start a child process that calls RunChild.
+	Executable     string
+	ChildArgs      []string
+	Stdout, Stderr io.Writer
+	// Terminal: Stderr is one, progress stays on a line.
+	Terminal bool
+}
+
+// OptionError is a value that cannot be.
+type OptionError struct{ Option, Problem string }
+
+func (e *OptionError) Error() string { return e.Option + " " + e.Problem }
+
+func (o Options) withDefaults() Options {
+	def(&o.Records, DefaultRecords)
+	def(&o.Size, DefaultSize)
+	def(&o.Pairs, DefaultPairs)
+	def(&o.Partitions, DefaultPartitions)
+	if len(o.Brokers) > 0 {
+		def(&o.Backlog, realBacklog)
+	}
+	def(&o.Backlog, DefaultBacklog)
+	if len(o.Only) == 0 {
+		o.Only = Parts
+	}
+	return o
+}
+
+func def(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+func (o Options) validate() error {
+	bad := func(option, format string, args ...any) error {
+		return &OptionError{Option: option, Problem: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case o.Records < 1000:
+		return bad("--records", "is %d: at least 1000, or only the start is measured", o.Records)
+	case o.Size < minSize || o.Size > 900_000:
+		return bad("--size", "is %d bytes: %d to 900000", o.Size, minSize)
+	case o.Pairs < 1:
+		return bad("--pairs", "is %d: at least 1; 16 for an interval that means something", o.Pairs)
+	case o.Partitions < 1 || o.Partitions > o.Records:
+		return bad("--partitions", "is %d: 1 to --records", o.Partitions)
+	case o.Concurrency < 0:
+		return bad("--concurrency", "is %d: a number of lanes, or 0 for the pipeline's default", o.Concurrency)
+	case o.Backlog < 100_000:
+		return bad("--backlog", "is %d: at least 100000, or the budget holds it all", o.Backlog)
+	}
+	for _, part := range o.Only {
+		if !slices.Contains(Parts, part) {
+			return bad("--only", "has %q: one of %s", part, strings.Join(Parts, ", "))
+		}
+	}
+	return nil
+}
+
+func (o Options) wants(part string) bool { return slices.Contains(o.Only, part) }
+
+// contestants are those of the saturated load, the bare loop first; controls are beside it.
+func (o Options) contestants() (contestants, controls []string) {
+	if o.wants(partLibrary) {
+		contestants = append(contestants, library)
+	}
+	if o.wants(partSidecar) {
+		contestants = append(contestants, viaSidecar)
+	}
+	if len(contestants) > 0 {
+		contestants = append([]string{bare}, contestants...)
+	}
+	if o.wants(partControls) {
+		controls = []string{consumeBare, consumeLibrary}
+	}
+	return contestants, controls
+}

@@ -1,0 +1,132 @@
+package bench
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestVerdicts(t *testing.T) {
+	speed := Goal{Must: 0.8, Stretch: 0.95, AtLeast: true}
+	cost := Goal{Must: 1.4, Stretch: 1.2}
+	for _, c := range []struct {
+		goal             Goal
+		median, low, hig float64
+		want             Verdict
+	}{
+		{speed, 1, 0.9, 1.1, Stretch},
+		{speed, 0.9, 0.85, 0.94, Must},
+		{speed, 0.79, 0.7, 0.81, Unclear},
+		{speed, 0.7, 0.6, 0.79, Missed},
+		{cost, 1.1, 1, 1.2, Stretch},
+		{cost, 1.3, 1.25, 1.5, Must},
+		{cost, 1.41, 1.39, 1.5, Unclear},
+		{cost, 1.6, 1.5, 1.7, Missed},
+	} {
+		g := c.goal
+		g.Value = Interval{Median: c.median, Low: c.low, High: c.hig}
+		if got := g.judged().Verdict; got != c.want {
+			t.Errorf("%v in [%v, %v] with must %v: %s, want %s", c.median, c.low, c.hig, g.Must, got, c.want)
+		}
+	}
+}
+
+func sample() *Result {
+	r := &Result{Records: 1000, Size: 100, Partitions: 6, Broker: "test"}
+	for round := range 4 {
+		slow := time.Duration(round) * time.Millisecond // drift: the pairs do not see it
+		r.add(bare, Race{Round: round, Wall: time.Second + slow, App: Usage{CPU: time.Second, Mallocs: 3000}, Inputs: 1000, Outputs: 1000, HandlerMallocs: 1})
+		r.add(library, Race{Round: round, Wall: 2 * (time.Second + slow), App: Usage{CPU: time.Second, Mallocs: 2100}, Inputs: 1000, Outputs: 1000, HandlerMallocs: 2})
+		r.add(viaSidecar, Race{
+			Round: round, Wall: time.Second + slow, App: Usage{CPU: time.Second, Mallocs: 2000}, Sidecar: &Usage{CPU: time.Second, Mallocs: 500},
+			Inputs: 1000, Outputs: 1000, HandlerMallocs: 2,
+		})
+	}
+	return r
+}
+
+func TestGoalsFromRuns(t *testing.T) {
+	want := map[string]float64{
+		"library / bare, speed": 0.5, "library / bare, client CPU": 1, "sidecar / bare, speed": 1, "sidecar / bare, app + sidecar CPU": 2,
+		"allocations per record, library": 0.1, "allocations per record, app by sidecar": 0, "allocations per record, sidecar process": 0.5,
+	}
+	got := goals(sample())
+	if len(got) != len(want) {
+		t.Errorf("%d goals, want %d", len(got), len(want))
+	}
+	for _, g := range got {
+		if diff := g.Value.Median - want[g.What]; diff > 1e-9 || diff < -1e-9 {
+			t.Errorf("%s: %v, want %v", g.What, g.Value.Median, want[g.What])
+		}
+	}
+}
+
+func TestGoalsOfWhatDidNotRunAreNotJudged(t *testing.T) {
+	if got := goals(&Result{}); len(got) > 0 {
+		t.Errorf("goals of nothing: %+v", got)
+	}
+}
+
+func TestTablesNameEverything(t *testing.T) {
+	r := sample()
+	r.Latency = &Latency{RatePerSecond: 1000, Paths: []LatencyPath{{Name: straight, P50: 0.3}}, Added: []float64{0.1, 0.2}}
+	r.Memory = &Memory{Limit: 100 << 20, Budget: 25 << 20, PeakRSS: 50 << 20, Backlog: 10_000_000}
+	r.Goals = goals(r)
+	text := render(r)
+	for _, want := range []string{"bare", "library", "sidecar", "0.10", "0.00 + 0.50", "10,000,000", "G1", "G2", "G6", "G7", "S9", "✗ missed", "every input came out once"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	r.Wrong = []string{"library, round 2: 999 outputs"}
+	if text := render(r); !strings.Contains(text, "COUNTS ARE WRONG") || !strings.Contains(text, r.Wrong[0]) {
+		t.Errorf("wrong counts are not shown:\n%s", text)
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
+		if got := thousands(n); got != want {
+			t.Errorf("thousands(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestOutputCheck(t *testing.T) {
+	good := newOutputCheck(2)
+	good.add([]byte("000000000000ABC"))
+	good.add([]byte("000000000001ABC"))
+	if wrong := good.wrong(); len(wrong) > 0 {
+		t.Errorf("good outputs: %v", wrong)
+	}
+	bad := newOutputCheck(3)
+	for _, value := range []string{"000000000000ABC", "000000000000ABC", "000000000001abc", "000000000007ABC", "?"} {
+		bad.add([]byte(value))
+	}
+	got := bad.wrong()
+	slices.Sort(got)
+	want := []string{"1 outputs lost", "1 outputs not upper-cased", "1 outputs repeated", "2 outputs not of this bench"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOptionsAreRefusedByName(t *testing.T) {
+	for option, o := range map[string]Options{
+		"--records": {Records: 10}, "--size": {Size: 3}, "--pairs": {Pairs: -1}, "--partitions": {Partitions: -1},
+		"--concurrency": {Concurrency: -1}, "--backlog": {Backlog: 5}, "--only": {Only: []string{"libary"}},
+	} {
+		o.Stdout, o.Stderr = io.Discard, io.Discard
+		err := Run(t.Context(), o)
+		if refused, ok := errors.AsType[*OptionError](err); !ok || refused.Option != option {
+			t.Errorf("%s: got %v", option, err)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Interval is a median with its bootstrap interval.
+type Interval struct {
+	Median float64 `json:"median"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+	Pairs  int     `json:"pairs"`
+}
+
+const (
+	resamples  = 5000
+	confidence = 0.95
+)
+
+// interval is the percentile bootstrap of the median: resample the pairs with replacement, take each resample's median, cut off the tails. The
+// seed is fixed, so the same samples give the same interval.
+func interval(samples []float64) Interval {
+	if len(samples) == 0 {
+		return Interval{Median: math.NaN(), Low: math.NaN(), High: math.NaN()}
+	}
+	random := rand.New(rand.NewPCG(1, uint64(len(samples))))
+	resample := make([]float64, len(samples))
+	medians := make([]float64, resamples)
+	for i := range medians {
+		for j := range resample {
+			resample[j] = samples[random.IntN(len(samples))]
+		}
+		medians[i] = medianInPlace(resample)
+	}
+	slices.Sort(medians)
+	tail := (1 - confidence) / 2
+	return Interval{
+		Median: median(samples),
+		Low:    medians[int(tail*resamples)],
+		High:   medians[int((1-tail)*resamples)-1],
+		Pairs:  len(samples),
+	}
+}
+
+func median(samples []float64) float64 { return medianInPlace(slices.Clone(samples)) }
+
+func medianInPlace(samples []float64) float64 {
+	if len(samples) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(samples)
+	mid := len(samples) / 2
+	if len(samples)%2 == 1 {
+		return samples[mid]
+	}
+	return (samples[mid-1] + samples[mid]) / 2
+}
+
+// quantile of sorted samples, by the nearest rank.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	rank := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return sorted[min(max(rank, 0), len(sorted)-1)]
+}
+
+// pairs divides what was measured next to each other: round i of a by round i of b.
+func pairs(a, b []float64) []float64 {
+	ratios := make([]float64, min(len(a), len(b)))
+	for i := range ratios {
+		ratios[i] = a[i] / b[i]
+	}
+	return ratios
+}
+
+// differences is the same by subtraction.
+func differences(a, b []float64) []float64 {
+	diffs := make([]float64, min(len(a), len(b)))
+	for i := range diffs {
+		diffs[i] = a[i] - b[i]
+	}
+	return diffs
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/bench"
+)
+
+// NewBenchCommand returns `ackmark bench`.
+func NewBenchCommand() *cobra.Command {
+	var o bench.Options
+	var kafka []string
+	cmd := &cobra.Command{
+		Use: "bench", Args: noArgs, Short: "Measure the at-least-once job against the bare franz-go loop, in the same run",
+		Long: `Consumes, upper-cases, produces and commits the same inputs with the bare franz-go AutoCommitMarks loop, with the
+pipeline and a producer of its own, and with the pipeline through a sidecar; each as processes of its own, in
+alternated pairs. Ends with the median ratios, their intervals and the goals. Two minutes by default; ratios count,
+seconds do not. Exit code 1 only if a count was wrong: every input must come out once and be committed.`,
+		Example: `  ackmark bench
+  ackmark bench --only library --pairs 4
+  ackmark bench --size 1024 --records 100000
+  ackmark bench --brokers localhost:9092       # creates topics with unique names and deletes them
+  ackmark bench --cpuprofile /tmp/profiles     # then: go tool pprof /tmp/profiles/library-01.pprof
+  ackmark bench --json | jq '.goals[] | {name, what, verdict}'`,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := refuseZero(cmd, "records", "size", "pairs", "partitions", "backlog"); err != nil {
+				return err
+			}
+			if o.Kafka, err = parseProperties(kafka); err != nil {
+				return err
+			}
+			if o.Executable, err = os.Executable(); err != nil {
+				return err
+			}
+			o.ChildArgs = []string{"bench", "child"}
+			o.Stdout, o.Stderr, o.Terminal = cmd.OutOrStdout(), cmd.ErrOrStderr(), terminal(cmd.ErrOrStderr())
+			err = bench.Run(cmd.Context(), o)
+			if _, refused := errors.AsType[*bench.OptionError](err); refused {
+				return usageError{err}
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.Brokers, "brokers", nil, "measure on this cluster, host:port comma separated, instead of an embedded broker")
+	f.StringArrayVar(&kafka, "kafka", nil, "Kafka client property for --brokers as name=value (security.protocol, sasl.username …); repeatable")
+	f.IntVar(&o.Records, "records", bench.DefaultRecords, "inputs of each run")
+	f.IntVar(&o.Size, "size", bench.DefaultSize, "bytes of each input's value")
+	f.IntVar(&o.Pairs, "pairs", bench.DefaultPairs, "rounds, in each of which every contestant runs once")
+	f.IntVar(&o.Partitions, "partitions", bench.DefaultPartitions, "partitions of each topic")
+	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: the pipeline's default)")
+	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
+	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all)")
+	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of each measured process into this directory")
+	f.BoolVar(&o.JSON, "json", false, "print the result as JSON; the progress goes to standard error")
+	cmd.AddCommand(newBenchChild())
+	return cmd
+}
+
+// newBenchChild is what the bench re-executes. It is told what to be by its standard input.
+func newBenchChild() *cobra.Command {
+	return &cobra.Command{
+		Use: "child", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return bench.RunChild(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}
+
+// refuseZero refuses zeros that were written: unwritten, they stand for the default.
+func refuseZero(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "0" {
+			return usageError{errors.New("--" + name + " is 0; it must be positive")}
+		}
+	}
+	return nil
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
