@@ -68,12 +68,12 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 	var outputs []producer.Record
 	var err error
 	l.left = false
-	if l.input != nil {
-		outputs, err = protect(l.input, l.work.parent, m)
-	} else {
+	if l.input == nil {
 		outputs, err = l.attempts(l.work.parent, m)
+	} else if outputs, err = protect(l.input, l.work.parent, m); l.left || l.work.parent.Err() != nil {
+		err = errGivenBack // whatever the middleware made of it
 	}
-	if err == nil && !l.left && l.work.parent.Err() == nil {
+	if err == nil {
 		if r := checkOutputs(m, outputs); r != nil {
 			return outcome{kind: rejected, rejection: r}
 		}
@@ -85,7 +85,7 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 // conclude finds the outcome of an input without outputs. What a handler returned after its partition left counts for nothing, not even success: a handler that
 // sees its context end and returns nil would otherwise be taken for a filter.
 func (l *lane) conclude(m *consumer.Message, err error) outcome {
-	if l.left || l.work.parent.Err() != nil || err == nil {
+	if l.left || l.work.parent.Err() != nil {
 		return outcome{kind: givenBack}
 	}
 	r := &rejection{err: err, attempts: 1}

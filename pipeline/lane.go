@@ -287,7 +287,7 @@ func (l *lane) add(m *consumer.Message, outputs []producer.Record, letter *rejec
 func (l *lane) putAway(m *consumer.Message, r outcome) {
 	switch r.kind {
 	case rejected:
-		l.p.counts.rejected.Add(1)
+		l.p.rejecting(m, r.rejection)
 		if l.p.cfg.DeadLetter.Topic == "" {
 			m.Done(&RejectedError{Input: inputOf(m), Attempts: r.rejection.attempts, Err: r.rejection.err})
 			return

@@ -116,3 +116,10 @@ func (p *Pipeline) retrying(m *consumer.Message, attempt int, after time.Duratio
 		p.log.Warn("a handler failed and is called again", "input", inputOf(m).String(), "attempt", attempt, "after", after, "err", err, "suppressed", n)
 	}
 }
+
+func (p *Pipeline) rejecting(m *consumer.Message, r *rejection) {
+	p.counts.rejected.Add(1)
+	if n, ok := p.warned.allow(); ok {
+		p.log.Warn("an input is rejected", "input", inputOf(m).String(), "attempts", r.attempts, "dead_letter_topic", p.cfg.DeadLetter.Topic, "err", r.err, "suppressed", n)
+	}
+}

@@ -148,8 +148,8 @@ func (u *undertaker) decide(f failure) {
 }
 
 func (u *undertaker) reject(f failure) {
-	u.p.counts.rejected.Add(1)
 	r := &rejection{err: fmt.Errorf("output %d was not written: %w", f.err.Output, f.err), attempts: 1, code: f.err.Code}
+	u.p.rejecting(f.m, r)
 	if u.p.cfg.DeadLetter.Topic == "" {
 		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: 1, Err: r.err})
 		return
