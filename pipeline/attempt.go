@@ -82,8 +82,8 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 	return l.conclude(m, err)
 }
 
-// conclude finds the outcome of an input without outputs. What a handler returned after its partition left counts for nothing, not even success: a handler that
-// sees its context end and returns nil would otherwise be taken for a filter.
+// conclude finds the outcome of an input without outputs. What a handler returned after its partition left counts for nothing, not even
+// success: a handler that sees its context end and returns nil would otherwise be taken for a filter.
 func (l *lane) conclude(m *consumer.Message, err error) outcome {
 	if l.left || l.work.parent.Err() != nil {
 		return outcome{kind: givenBack}

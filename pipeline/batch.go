@@ -189,8 +189,8 @@ func (l *lane) judge(in *batchInput, r Result) {
 	}
 }
 
-// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that has none, unless all have one: what comes after it may be
-// of the same key, and must not overtake it.
+// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that has none, unless all have one: what
+// comes after it may be of the same key, and must not overtake it.
 func (l *lane) putBatch(all bool) {
 	for i := range l.batch {
 		in := &l.batch[i]

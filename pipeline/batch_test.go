@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
@@ -97,7 +98,7 @@ func TestBatchOutcomes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				b := &batches{one: test.one}
 				h := pipelinetest.New(t, quiet(pipeline.Config{BatchHandler: b, MaxBatch: 4, Concurrency: 1, MaxAttempts: 3, Order: test.order,
 					DeadLetter: pipeline.DeadLetter{Topic: "dead"}}),
@@ -133,7 +134,7 @@ func sorted(s string) string {
 }
 
 func TestBatchWithTheWrongNumberOfResults(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{Concurrency: 1, DeadLetter: pipeline.DeadLetter{Topic: "dead"}})
 		cfg.BatchHandler = pipeline.BatchHandlerFunc(func(_ context.Context, in []*consumer.Message) []pipeline.Result {
 			return make([]pipeline.Result, len(in)-1)
@@ -155,7 +156,7 @@ func TestBatchWithTheWrongNumberOfResults(t *testing.T) {
 }
 
 func TestBatchTimeoutTriesEachAlone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{Concurrency: 1, HandlerTimeout: time.Second, MaxAttempts: 1, DeadLetter: pipeline.DeadLetter{Topic: "dead"}})
 		cfg.BatchHandler = pipeline.BatchHandlerFunc(func(ctx context.Context, in []*consumer.Message) []pipeline.Result {
 			results := make([]pipeline.Result, len(in))

@@ -15,8 +15,8 @@ import (
 )
 
 // The benchmarks read benchRecords inputs of 100 bytes from an embedded broker over loopback and write as many outputs; compare
-// BenchmarkPipelineDirect with BenchmarkBareLoop: the franz-go loop that marks after acknowledgement. cmd/ackmark bench is the honest comparison, with
-// each side in processes of its own; this one is for profiles.
+// BenchmarkPipelineDirect with BenchmarkBareLoop: the franz-go loop that marks after acknowledgement. cmd/ackmark bench is the honest
+// comparison, with each side in processes of its own; this one is for profiles.
 const benchRecords = 400_000
 
 func benchBroker(b *testing.B) *kfake.Cluster {

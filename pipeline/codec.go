@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Codec turns values into bytes and back. Values are a record's value as Kafka has it; nil is a tombstone. An error of Decode says that the bytes
-// are wrong: its input is rejected, no retry cures it. Codecs are used from many lanes at once.
+// Codec turns values into bytes and back. Values are a record's value as Kafka has it; nil is a tombstone. An error of Decode says that
+// the bytes are wrong: its input is rejected, no retry cures it. Codecs are used from many lanes at once.
 type Codec[T any] interface {
 	Encode(v T) ([]byte, error)
 	Decode(b []byte) (T, error)

@@ -17,7 +17,8 @@ import (
 type Order uint8
 
 const (
-	// PerKey keeps the order of each key; inputs without a key have none. Inputs of one key in different topics or partitions share a lane, too.
+	// PerKey keeps the order of each key; inputs without a key have none. Inputs of one key in different topics or partitions share a
+	// lane, too.
 	PerKey Order = iota
 	// PerPartition keeps the order of each partition.
 	PerPartition
@@ -48,8 +49,8 @@ const (
 	maxMaxBatch    = 100_000
 )
 
-// Backoff is the wait between the attempts of one input: Initial, then Multiplier times longer each time, at most Max, each shortened or lengthened
-// by up to the share Jitter.
+// Backoff is the wait between the attempts of one input: Initial, then Multiplier times longer each time, at most Max, each shortened or
+// lengthened by up to the share Jitter.
 type Backoff struct {
 	// Initial is the wait after the first failure. Default 100 ms.
 	Initial time.Duration
@@ -91,7 +92,8 @@ type Config struct {
 	MaxBatch int
 	// Order is PerKey (default), PerPartition or Unordered.
 	Order Order
-	// Concurrency is the number of lanes, which is how many handlers run at once. Default GOMAXPROCS; more for handlers that wait (for a database, a network).
+	// Concurrency is the number of lanes, which is how many handlers run at once. Default GOMAXPROCS; more for handlers that wait (for a
+	// database, a network).
 	Concurrency int
 
 	// MaxAttempts is how often an input is tried in all when its handler returns plain errors. Default 5.
@@ -100,11 +102,11 @@ type Config struct {
 	Backoff Backoff
 	// DeadLetter is where rejected inputs go.
 	DeadLetter DeadLetter
-	// HandlerTimeout bounds one attempt: then the handler's context ends with ErrHandlerTimeout, and whatever it returns counts as a plain error.
-	// It is noticed up to a tenth of it (at most a second) late. Default 5 min; negative: off.
+	// HandlerTimeout bounds one attempt: then the handler's context ends with ErrHandlerTimeout, and whatever it returns counts as a
+	// plain error. It is noticed up to a tenth of it (at most a second) late. Default 5 min; negative: off.
 	HandlerTimeout time.Duration
-	// HandlerGrace is how long a handler may go on after its context ended by HandlerTimeout, or by the end of the shutdown's drain. Then the pipeline stops
-	// with a *StuckError and leaves the goroutine behind. Default 5 s.
+	// HandlerGrace is how long a handler may go on after its context ended by HandlerTimeout, or by the end of the shutdown's drain. Then
+	// the pipeline stops with a *StuckError and leaves the goroutine behind. Default 5 s.
 	HandlerGrace time.Duration
 
 	// Middleware wraps the handler.

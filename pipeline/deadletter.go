@@ -10,8 +10,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Headers of a dead letter, after the input's own headers. All values are text. Where an input was a dead letter itself, its older headers of these
-// names stay in front: the last one of a name is the newest.
+// Headers of a dead letter, after the input's own headers. All values are text. Where an input was a dead letter itself, its older
+// headers of these names stay in front: the last one of a name is the newest.
 const (
 	HeaderTopic     = "ackmark.dlq.topic"     // the input's topic
 	HeaderPartition = "ackmark.dlq.partition" // its partition

@@ -1,5 +1,5 @@
-// Package pipeline joins a consumer and a producer: it reads inputs, calls your handler, delivers the outputs, and lets an input's offset be
-// committed only when every output made from it is acknowledged.
+// Package pipeline joins a consumer and a producer: it reads inputs, calls your handler, delivers the outputs, and lets an input's offset
+// be committed only when every output made from it is acknowledged.
 //
 //	err := pipeline.Run(ctx, pipeline.Config{
 //		Consumer: consumer.Config{Brokers: brokers, Group: "upper", Topics: []string{"orders"}},
@@ -24,7 +24,8 @@
 // An output without a topic rejects its input: no retry cures it, and nothing of the input is delivered.
 //
 // A rejected input goes to the dead-letter topic with its bytes, headers and coordinates, and is done when that letter is acknowledged.
-// Without a dead-letter topic, or when the letter cannot be written, the input's partition halts there and shows why (State, Check): it never disappears.
+// Without a dead-letter topic, or when the letter cannot be written, the input's partition halts there and shows why (State, Check): it
+// never disappears.
 //
 // Shutdown, revocation and loss are never outcomes. When the context that a handler runs under ended by one of them, whatever the handler
 // returns is dropped: the input stays uncommitted, and the next member that holds its partition gets it. A time-out of the handler's own
@@ -32,9 +33,9 @@
 //
 // # Order and lanes
 //
-// [Config.Concurrency] lanes run handlers. A lane is a queue: by default all inputs of a key share one ([PerKey]), so their handlers run one after the other
-// in fetch order, and their outputs are delivered in that order, also through retries: an input in backoff holds up its lane.
-// Lanes have no limit of their own; the consumer's budget bounds what is fetched and not done.
+// [Config.Concurrency] lanes run handlers. A lane is a queue: by default all inputs of a key share one ([PerKey]), so their handlers run
+// one after the other in fetch order, and their outputs are delivered in that order, also through retries: an input in backoff holds up
+// its lane. Lanes have no limit of their own; the consumer's budget bounds what is fetched and not done.
 //
 // # The way of one attempt
 //

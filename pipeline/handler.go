@@ -9,11 +9,11 @@ import (
 
 // Handler makes outputs from one input. It is called from many lanes at once.
 //
-// ctx ends when the input's partition leaves this process (its cause is consumer.ErrRevoked, ErrLost or ErrShutdown), and with ErrHandlerTimeout
-// after [Config.HandlerTimeout]. Do not use it after Handle has returned.
+// ctx ends when the input's partition leaves this process (its cause is consumer.ErrRevoked, ErrLost or ErrShutdown), and with
+// ErrHandlerTimeout after [Config.HandlerTimeout]. Do not use it after Handle has returned.
 //
-// The input, and what it points to, may be used until Handle returns; outputs may point into it. The slice returned, and what it points to, must not be
-// changed afterwards: it is read until the outputs are acknowledged.
+// The input, and what it points to, may be used until Handle returns; outputs may point into it. The slice returned, and what it points
+// to, must not be changed afterwards: it is read until the outputs are acknowledged.
 type Handler interface {
 	Handle(ctx context.Context, in *consumer.Message) ([]producer.Record, error)
 }
@@ -32,12 +32,13 @@ type Result struct {
 	Err     error
 }
 
-// BatchHandler makes outputs from several inputs of one partition at once, in fetch order. It returns exactly one Result for each input, at the same index;
-// another number stops the pipeline with a [ResultCountError], because then nobody knows which output belongs to which input.
+// BatchHandler makes outputs from several inputs of one partition at once, in fetch order. It returns exactly one Result for each input,
+// at the same index; another number stops the pipeline with a [ResultCountError], because then nobody knows which output belongs to which
+// input.
 //
-// A failed input is retried alone or with the others that failed, never with those that succeeded; in an ordered pipeline the successes behind
-// it wait for it. After a panic or a time-out every input of the batch is tried on its own, so that one poison input does not take its neighbours along.
-// The slice in is only valid until HandleBatch returns.
+// A failed input is retried alone or with the others that failed, never with those that succeeded; in an ordered pipeline the successes
+// behind it wait for it. After a panic or a time-out every input of the batch is tried on its own, so that one poison input does not take
+// its neighbours along. The slice in is only valid until HandleBatch returns.
 type BatchHandler interface {
 	HandleBatch(ctx context.Context, in []*consumer.Message) []Result
 }

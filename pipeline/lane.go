@@ -14,8 +14,9 @@ import (
 // fastHandler is the time above which a handler is slow: holding finished units back while one runs would be felt.
 const fastHandler = 200 * time.Microsecond
 
-// lane runs handlers one after the other: one goroutine, one queue. What it has finished collects in a flight, which is delivered when it is full, when
-// there is nothing more to do, when the inputs of another stay begin, when handlers turn out to be slow, and by the pacer when a handler takes long.
+// lane runs handlers one after the other: one goroutine, one queue. What it has finished collects in a flight, which is delivered when it
+// is full, when there is nothing more to do, when the inputs of another stay begin, when handlers turn out to be slow, and by the pacer
+// when a handler takes long.
 //
 // The fields up to mu belong to the lane's goroutine.
 type lane struct {
@@ -45,8 +46,8 @@ type lane struct {
 	calls     uint64                  // handler calls begun, so that the watchdog tells one from the next
 	abandoned bool                    // the pipeline went on without it: it must not touch anything any more
 
-	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose handler runs. Whoever holds it takes the oldest
-	// flight, so flights keep their order. Taken before mu.
+	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose handler runs. Whoever holds it takes the
+	// oldest flight, so flights keep their order. Taken before mu.
 	delivering sync.Mutex
 }
 
@@ -91,7 +92,8 @@ func (l *lane) run() {
 	normal = true
 }
 
-// lost ends the input whose handler took the goroutine along. Nothing else would, and the lane with all its keys would stand still for ever.
+// lost ends the input whose handler took the goroutine along. Nothing else would, and the lane with all its keys would stand still for
+// ever.
 func (l *lane) lost() {
 	l.mu.Lock()
 	m := l.running

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
@@ -82,7 +83,7 @@ func TestCloseBeforeRun(t *testing.T) {
 }
 
 func TestRunTwiceAndCloseWhileRunning(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{})
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake}))
 		p := h.Pipeline()
@@ -126,7 +127,7 @@ func TestRunClosesTheProducerOfAnInvalidConfig(t *testing.T) {
 }
 
 func TestKeepProducer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{})
 		defer fake.Close()
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake, KeepProducer: true}))
@@ -142,7 +143,7 @@ func TestKeepProducer(t *testing.T) {
 }
 
 func TestProducerClosedUnderneath(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{})
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake}))
 		h.Feed(pipelinetest.Record("k", "v"))
@@ -157,7 +158,7 @@ func TestProducerClosedUnderneath(t *testing.T) {
 }
 
 func TestUserHooksAreChained(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var seen []string
 		note := func(s string) {
@@ -188,7 +189,7 @@ func TestUserHooksAreChained(t *testing.T) {
 }
 
 func TestMiddlewareOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var seen []string
 		mark := func(name string) func(pipeline.Handler) pipeline.Handler {

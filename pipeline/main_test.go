@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -16,12 +15,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// bubble runs a test in virtual time.
-func bubble(t *testing.T, fn func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, fn)
-}
 
 // quiet is for pipelines that fail on purpose.
 func quiet(cfg pipeline.Config) pipeline.Config {

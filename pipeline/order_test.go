@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -48,7 +49,7 @@ func TestOrderPerKey(t *testing.T) {
 	for _, seed := range seeds {
 		for _, order := range []pipeline.Order{pipeline.PerKey, pipeline.PerPartition} {
 			t.Run(fmt.Sprintf("%s/%d", order, seed), func(t *testing.T) {
-				bubble(t, func(t *testing.T) { orderPerKey(t, order, seed) })
+				synctest.Test(t, func(t *testing.T) { orderPerKey(t, order, seed) })
 			})
 		}
 	}
@@ -117,9 +118,10 @@ func randomBatches(one handle) pipeline.BatchHandlerFunc {
 	}
 }
 
-// TestUnorderedKeepsEveryLaneBusy: with blocking handlers Concurrency of them run at once, although all inputs are of one key and partition.
+// TestUnorderedKeepsEveryLaneBusy: with blocking handlers Concurrency of them run at once, although all inputs are of one key and
+// partition.
 func TestUnorderedKeepsEveryLaneBusy(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const lanes, n = 16, 200
 		var running, most atomic.Int32
 		cfg := quiet(pipeline.Config{Order: pipeline.Unordered, Concurrency: lanes})
@@ -151,7 +153,7 @@ func TestUnorderedKeepsEveryLaneBusy(t *testing.T) {
 
 // TestInputsWithoutKeySpread: nothing orders them, so they use every lane.
 func TestInputsWithoutKeySpread(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{Concurrency: 8})
 		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) {
 			time.Sleep(time.Second)
@@ -176,9 +178,10 @@ func strings2records(values []string) []*kgo.Record {
 	return in
 }
 
-// TestFinishedUnitsDoNotWaitForASlowHandler: 10 fast inputs and a slow one in the same lane: the fast ones are delivered while the slow one runs.
+// TestFinishedUnitsDoNotWaitForASlowHandler: 10 fast inputs and a slow one in the same lane: the fast ones are delivered while the slow
+// one runs.
 func TestFinishedUnitsDoNotWaitForASlowHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		cfg := quiet(pipeline.Config{Concurrency: 1})
 		cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {

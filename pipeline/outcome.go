@@ -25,8 +25,8 @@ type fatalError struct{ err error }
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// Fatal marks an error that concerns the whole service (a missing table, a bug): the pipeline drains, commits what is done, leaves the group, and Run
-// returns a [FatalError]. The input stays uncommitted.
+// Fatal marks an error that concerns the whole service (a missing table, a bug): the pipeline drains, commits what is done, leaves the
+// group, and Run returns a [FatalError]. The input stays uncommitted.
 func Fatal(err error) error { return &fatalError{orUnknown(err)} }
 
 type retryError struct {
@@ -37,8 +37,8 @@ type retryError struct {
 func (e *retryError) Error() string { return e.err.Error() }
 func (e *retryError) Unwrap() error { return e.err }
 
-// Retry asks for another attempt after the given time (a server's Retry-After, a lock that somebody holds). It does not count towards MaxAttempts:
-// the handler decides when it has had enough, with [Reject]. The lane waits meanwhile.
+// Retry asks for another attempt after the given time (a server's Retry-After, a lock that somebody holds). It does not count towards
+// MaxAttempts: the handler decides when it has had enough, with [Reject]. The lane waits meanwhile.
 func Retry(err error, after time.Duration) error {
 	return &retryError{orUnknown(err), max(after, 0)}
 }
@@ -102,8 +102,8 @@ func (e *FatalError) Error() string {
 }
 func (e *FatalError) Unwrap() error { return e.Err }
 
-// StuckError stops the pipeline: a handler ran longer than HandlerTimeout and ignored for HandlerGrace that its context was cancelled. Its goroutine is left behind:
-// end the process.
+// StuckError stops the pipeline: a handler ran longer than HandlerTimeout and ignored for HandlerGrace that its context was cancelled.
+// Its goroutine is left behind: end the process.
 type StuckError struct {
 	Input Input
 	// Running is how long the handler has run.

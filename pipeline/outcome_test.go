@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -62,7 +63,7 @@ func TestOutcomes(t *testing.T) {
 		}, outputs: "A C", calls: 1, dead: "MESSAGE_TOO_LARGE"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var calls atomic.Int32
 				cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}, Backoff: pipeline.Backoff{Jitter: -1}, Concurrency: 2})
 				cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
@@ -113,7 +114,7 @@ func header(r *kgo.Record, key string) string {
 }
 
 func TestDeadLetterCarriesTheInput(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}, MaxAttempts: 2})
 		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) { panic(errBroken) })
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 2))
@@ -143,7 +144,7 @@ func TestDeadLetterCarriesTheInput(t *testing.T) {
 }
 
 func TestRejectedWithoutDeadLetterTopicHalts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		halted := make(chan *consumer.HaltError, 1)
 		cfg := quiet(pipeline.Config{Consumer: consumer.Config{OnHalt: func(e *consumer.HaltError) { halted <- e }}, Concurrency: 1})
 		cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
@@ -175,7 +176,7 @@ func TestRejectedWithoutDeadLetterTopicHalts(t *testing.T) {
 }
 
 func TestDeadLetterThatFailsHalts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}})
 		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) {
 			return nil, pipeline.Reject(errBroken)
@@ -194,7 +195,7 @@ func TestDeadLetterThatFailsHalts(t *testing.T) {
 }
 
 func TestDeadLetterIsAwaited(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
 		defer fake.Close()
 		cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}, Producer: fake, KeepProducer: true})
@@ -223,7 +224,7 @@ func TestDeadLetterIsAwaited(t *testing.T) {
 }
 
 func TestFatalStopsThePipeline(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}, Concurrency: 1})
 		cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
 			if string(in.Value) == "b" {
@@ -251,7 +252,7 @@ func TestFatalStopsThePipeline(t *testing.T) {
 }
 
 func TestNoRightToWriteStopsThePipeline(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), DeadLetter: pipeline.DeadLetter{Topic: "dead"}}),
 			pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1))
 		h.FailProduce("out", kerr.TopicAuthorizationFailed, -1)

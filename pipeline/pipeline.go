@@ -40,11 +40,11 @@ type source interface {
 
 // Pipeline reads inputs, runs the handler and delivers the outputs. It runs once.
 //
-// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer, watchdog and undertaker; and short ones in side. Only a
-// handler that ignores its context past HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
+// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer, watchdog and undertaker; and short ones in
+// side. Only a handler that ignores its context past HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
 //
-// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu, undertaker.mu, mu. No lock is held while a handler
-// runs; only delivering is while the producer is called.
+// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu, undertaker.mu, mu. No lock is held while a
+// handler runs; only delivering is while the producer is called.
 type Pipeline struct {
 	cfg          Config
 	log          *slog.Logger
@@ -123,11 +123,11 @@ func (p *Pipeline) build(s source) {
 	p.warned.base = time.Now()
 }
 
-// Run joins the group and works until ctx ends. Then it stops polling, lets the inputs that were started finish (at most Consumer.DrainTimeout), commits,
-// leaves the group, closes the producer and returns: nil after a clean end; a *consumer.AbandonedError naming what was started and not done.
-// It stops by itself, in the same way, for a *FatalError, a *StuckError, a *ResultCountError (in a FatalError), a *DeliveryError, and
-// the consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned, joined with what was abandoned.
-// A halted partition does not stop it: see State and Check.
+// Run joins the group and works until ctx ends. Then it stops polling, lets the inputs that were started finish (at most
+// Consumer.DrainTimeout), commits, leaves the group, closes the producer and returns: nil after a clean end; a *consumer.AbandonedError
+// naming what was started and not done. It stops by itself, in the same way, for a *FatalError, a *StuckError, a *ResultCountError (in a
+// FatalError), a *DeliveryError, and the consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned,
+// joined with what was abandoned. A halted partition does not stop it: see State and Check.
 func (p *Pipeline) Run(ctx context.Context) error {
 	ctx, cancel, err := p.begin(ctx)
 	if err != nil {
@@ -258,8 +258,8 @@ func (p *Pipeline) closeProducer() error {
 	return p.cfg.Producer.Close()
 }
 
-// Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return ErrClosed and closes the producer. It may be
-// called twice, but not from a handler or hook.
+// Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return ErrClosed and closes the producer. It may
+// be called twice, but not from a handler or hook.
 func (p *Pipeline) Close() error {
 	p.mu.Lock()
 	switch p.phase {

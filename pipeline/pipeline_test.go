@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -13,7 +14,7 @@ import (
 func TestOutputsAreWrittenAndInputsCommitted(t *testing.T) {
 	for _, order := range []pipeline.Order{pipeline.PerKey, pipeline.PerPartition, pipeline.Unordered} {
 		t.Run(order.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				h := pipelinetest.New(t, pipeline.Config{Handler: pipeline.HandlerFunc(upper), Order: order, Concurrency: 4}, pipelinetest.Topic("out", 1),
 					pipelinetest.Topic("in", 1))
 				var in []*kgo.Record

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
@@ -42,7 +43,7 @@ func (b *blocking) Handle(ctx context.Context, in *consumer.Message) ([]producer
 }
 
 func TestShutdownLetsHandlersFinish(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		b := newBlocking(true)
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: b, Concurrency: 1}), pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1), pipelinetest.Manual())
 		h.Feed(strings2records([]string{"slow", "b", "c"})...)
@@ -62,7 +63,7 @@ func TestShutdownLetsHandlersFinish(t *testing.T) {
 }
 
 func TestShutdownAbandonsAfterTheDrainDeadline(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		b := newBlocking(true)
 		cfg := quiet(pipeline.Config{Handler: b, Concurrency: 1, DeadLetter: pipeline.DeadLetter{Topic: "dead"}, MaxAttempts: 1})
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1), pipelinetest.Manual())
@@ -111,7 +112,7 @@ func TestShutdownIsNoTimeForRetries(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				cfg := quiet(pipeline.Config{Handler: pipeline.HandlerFunc(handler), DeadLetter: pipeline.DeadLetter{Topic: "dead"}, MaxAttempts: 2})
 				h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1))
 				h.Feed(pipelinetest.Record("k", "v"))
@@ -135,7 +136,7 @@ func TestShutdownIsNoTimeForRetries(t *testing.T) {
 func TestRevokeWhileAHandlerRuns(t *testing.T) {
 	for name, honest := range map[string]bool{"honest": true, "ignores its context": false} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				b := newBlocking(honest)
 				cfg := quiet(pipeline.Config{Handler: b, Concurrency: 8, DeadLetter: pipeline.DeadLetter{Topic: "dead"}, MaxAttempts: 1})
 				h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 2), pipelinetest.Topic("out", 2), pipelinetest.Timeout(3*time.Minute))
@@ -181,7 +182,7 @@ func TestRevokeWhileAHandlerRuns(t *testing.T) {
 
 // TestRevokeDoesNotWaitForAnAttemptFarAway: what waits in backoff is given back when its partition leaves.
 func TestRevokeDoesNotWaitForBackoff(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{Concurrency: 8})
 		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) {
 			return nil, pipeline.Retry(errBroken, time.Hour)

@@ -34,10 +34,10 @@ type State struct {
 	// Queued inputs wait in the lanes; Finished ones wait in them for delivery.
 	Queued, Finished int
 
-	// Counts since the start. Done: inputs whose outputs or dead letter were acknowledged, filtered ones included. DeadLetters: of them, those that went to the
-	// dead-letter topic. Retries: repeated handler calls. Rejected: inputs that were rejected, to the dead-letter topic or by a halt. Timeouts: handlers
-	// that ran longer than HandlerTimeout. Dropped: inputs that left with their partition before they had an outcome. Undelivered: units that
-	// the producer could not deliver.
+	// Counts since the start. Done: inputs whose outputs or dead letter were acknowledged, filtered ones included. DeadLetters: of them,
+	// those that went to the dead-letter topic. Retries: repeated handler calls. Rejected: inputs that were rejected, to the dead-letter
+	// topic or by a halt. Timeouts: handlers that ran longer than HandlerTimeout. Dropped: inputs that left with their partition before
+	// they had an outcome. Undelivered: units that the producer could not deliver.
 	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered int64
 }
 
@@ -72,8 +72,8 @@ func (p *Pipeline) State() State {
 	return s
 }
 
-// Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a broker and the producer, for at most 5 s each: made for
-// a readiness probe.
+// Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a broker and the producer, for at most 5
+// s each: made for a readiness probe.
 func (p *Pipeline) Check(ctx context.Context) error {
 	p.mu.Lock()
 	phase, stopping := p.phase, p.stopping

@@ -21,8 +21,8 @@ type failure struct {
 	tries      int // redeliveries so far
 }
 
-// undertaker decides what becomes of inputs whose outputs could not be written. It is a goroutine, because a Reporter must not block and a dead
-// letter may have to wait for room in the producer. Its queue is bounded by what is in flight.
+// undertaker decides what becomes of inputs whose outputs could not be written. It is a goroutine, because a Reporter must not block and
+// a dead letter may have to wait for room in the producer. Its queue is bounded by what is in flight.
 type undertaker struct {
 	p      *Pipeline
 	mu     sync.Mutex
@@ -94,7 +94,8 @@ var recordErrors = map[string]bool{
 	producer.CodeInvalidRecord:               true,
 }
 
-// Errors of the process's rights or of its session: the same for every record. A restart, after the cause was corrected, goes on where it stopped.
+// Errors of the process's rights or of its session: the same for every record. A restart, after the cause was corrected, goes on where it
+// stopped.
 var processErrors = map[string]bool{
 	kerr.TopicAuthorizationFailed.Message:           true,
 	kerr.ClusterAuthorizationFailed.Message:         true,
@@ -159,8 +160,8 @@ func (u *undertaker) reject(f failure) {
 	one.deliver()
 }
 
-// mayRedeliver: a later input of the same key may be written already, and its order is promised (S7). Without a promise there is nothing to break;
-// dead letters have no order either.
+// mayRedeliver: a later input of the same key may be written already, and its order is promised (S7). Without a promise there is nothing
+// to break; dead letters have no order either.
 func (u *undertaker) mayRedeliver(f failure) bool {
 	free := u.p.cfg.Order == Unordered || u.p.cfg.Order == PerKey && f.m.Key == nil || f.letter != nil
 	return free && f.tries < u.p.cfg.MaxAttempts

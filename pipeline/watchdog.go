@@ -7,7 +7,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// watchdog notices handlers that take longer than HandlerTimeout. It looks at the lanes now and then, instead of having them ask the clock for each input.
+// watchdog notices handlers that take longer than HandlerTimeout. It looks at the lanes now and then, instead of having them ask the
+// clock for each input.
 type watchdog struct {
 	p     *Pipeline
 	every time.Duration

@@ -7,8 +7,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// work is what handlers of one lane run under for one stay of a partition: a context that ends with the stay, and that the watchdog can end alone.
-// It is kept from chunk to chunk: a context per input would cost more than the pipeline.
+// work is what handlers of one lane run under for one stay of a partition: a context that ends with the stay, and that the watchdog can
+// end alone. It is kept from chunk to chunk: a context per input would cost more than the pipeline.
 type work struct {
 	assignment *consumer.Assignment
 	parent     context.Context // of the stay

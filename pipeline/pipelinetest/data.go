@@ -24,7 +24,8 @@ func Record(key, value string) *kgo.Record {
 	return r
 }
 
-// Feed writes inputs in order and waits until the broker has them. Those without a topic go to the first input topic; the key chooses the partition.
+// Feed writes inputs in order and waits until the broker has them. Those without a topic go to the first input topic; the key chooses the
+// partition.
 func (h *Harness) Feed(records ...*kgo.Record) {
 	h.t.Helper()
 	for _, r := range records {
@@ -91,8 +92,9 @@ func (h *Harness) Committed(topic string, partition int32) int64 {
 // State is the pipeline's.
 func (h *Harness) State() pipeline.State { return h.pipeline.State() }
 
-// FailProduce lets the broker refuse writes to a topic with the error: the next count produce requests, or all until the handle's Remove when count is -1.
-// kerr.RequestTimedOut and kerr.NotEnoughReplicasAfterAppend are answered although the records are written: the lost acknowledgement.
+// FailProduce lets the broker refuse writes to a topic with the error: the next count produce requests, or all until the handle's Remove
+// when count is -1. kerr.RequestTimedOut and kerr.NotEnoughReplicasAfterAppend are answered although the records are written: the lost
+// acknowledgement.
 func (h *Harness) FailProduce(topic string, err *kerr.Error, count int) *kfake.FaultHandle {
 	return h.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: err, Count: count})
 }
