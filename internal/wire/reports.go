@@ -75,7 +75,7 @@ func DecodeReports(body []byte, acked func(Range), failed func(*sidecarpb.UnitFa
 				return errMalformed
 			}
 			f := new(sidecarpb.UnitFailure)
-			if err := proto.Unmarshal(body[start:end], f); err != nil {
+			if err := discard.Unmarshal(body[start:end], f); err != nil {
 				return fmt.Errorf("wire: not a UnitFailure: %w", err)
 			}
 			failed(f)
