@@ -94,8 +94,8 @@ func (p *partition) warnStalled(m *Message, now int64) {
 }
 
 // recover gives the partition a living context again: the input that its context was cancelled for got done after all. p.mu is held.
-func (p *partition) recover(index uint64) {
-	if index == p.stuck.index && !p.draining {
+func (p *partition) recover(index uint64, n int) {
+	if p.stuck.index >= index && p.stuck.index < index+uint64(n) && !p.draining {
 		p.stuck.cancelled = false
 		p.renewContext()
 	}

@@ -282,8 +282,9 @@ func (c *Consumer) lookup(topic string, partition int32) *partition {
 
 func (c *Consumer) wakeFlow() { wake(c.flowKick) }
 
-func (c *Consumer) countDone() {
-	if c.doneSince.Add(1) == int64(c.cfg.CommitAfter) {
+func (c *Consumer) countDone(n int) {
+	limit := int64(c.cfg.CommitAfter)
+	if now := c.doneSince.Add(int64(n)); now >= limit && now-int64(n) < limit {
 		wake(c.commitKick)
 	}
 }

@@ -117,8 +117,13 @@ func DoneAll(ms []*Message) {
 	for i := 0; i < len(ms); {
 		p := ms[i].run.part
 		p.mu.Lock()
-		for ; i < len(ms) && ms[i].run.part == p; i++ {
-			p.finish(ms[i])
+		for i < len(ms) && ms[i].run.part == p {
+			m, n := ms[i], 1
+			for i+n < len(ms) && ms[i+n].run == m.run && ms[i+n].index == m.index+uint64(n) {
+				n++
+			}
+			p.finishRun(m.run, m.index, n)
+			i += n
 		}
 		p.mu.Unlock()
 	}
@@ -129,10 +134,8 @@ func (b *Batch) DoneAll() {
 	if len(b.Messages) == 0 {
 		return
 	}
-	p := b.Messages[0].run.part
-	p.mu.Lock()
-	for i := range b.Messages {
-		p.finish(&b.Messages[i])
-	}
-	p.mu.Unlock()
+	m := &b.Messages[0]
+	m.run.part.mu.Lock()
+	m.run.part.finishRun(m.run, m.index, len(b.Messages))
+	m.run.part.mu.Unlock()
 }

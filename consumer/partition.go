@@ -80,26 +80,63 @@ func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
 // finish is Done(nil), under mu. After the stay ended it changes nothing: a mark that moved then could be committed over another
 // member's (the known loss bug of marks made after a revoke).
 func (p *partition) finish(m *Message) {
-	if p.fenced || atomic.LoadUint32(m.state())&(done|failed) != 0 || !p.tracker.Done(m.index) {
+	state := m.state()
+	if p.fenced || atomic.LoadUint32(state)&(done|failed) != 0 || !p.tracker.Done(m.index) {
 		return
 	}
-	p.settle(m, done)
+	p.settle(state, done)
 	p.finished++
 	r := m.run
 	if r.left--; r.left == 0 {
 		p.release(r)
 	}
+	p.afterDone(m.index, 1)
+}
+
+// finishRun is finish for n inputs of a run, from an index on.
+func (p *partition) finishRun(r *run, index uint64, n int) {
+	if p.fenced {
+		return
+	}
+	for n > 0 {
+		fresh := p.settleFresh(r.states[index-r.first:][:n])
+		if fresh == 0 { // this one has its outcome already
+			index, n = index+1, n-1
+			continue
+		}
+		p.tracker.DoneRange(index, fresh)
+		p.finished += int64(fresh)
+		if r.left -= fresh; r.left == 0 {
+			p.release(r)
+		}
+		p.afterDone(index, fresh)
+		index, n = index+uint64(fresh), n-fresh
+	}
+}
+
+// settleFresh settles inputs up to the first that has its outcome, and returns how many.
+func (p *partition) settleFresh(states []uint32) int {
+	for i := range states {
+		if atomic.LoadUint32(&states[i])&(done|failed) != 0 {
+			return i
+		}
+		p.settle(&states[i], done)
+	}
+	return len(states)
+}
+
+func (p *partition) afterDone(index uint64, n int) {
 	if p.stuck.cancelled {
-		p.recover(m.index)
+		p.recover(index, n)
 	}
 	if p.c.cfg.CommitAfter > 0 {
-		p.c.countDone()
+		p.c.countDone(n)
 	}
 }
 
 // settle sets the outcome and tells a waiting drain, under mu.
-func (p *partition) settle(m *Message, outcome uint32) {
-	before := atomic.OrUint32(m.state(), outcome)
+func (p *partition) settle(state *uint32, outcome uint32) {
+	before := atomic.OrUint32(state, outcome)
 	if before&awaited != 0 && before&(done|failed) == 0 {
 		p.arrived()
 	}
@@ -155,7 +192,7 @@ func (p *partition) fail(m *Message, err error) {
 	}
 	noOutcome := isContextErr(err) && (p.leaving != nil || p.c.stopping()) ||
 		errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
-	p.settle(m, failed)
+	p.settle(m.state(), failed)
 	p.mu.Unlock()
 	if noOutcome {
 		return
@@ -212,10 +249,11 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	}
 	r := &run{part: p, at: now}
 	r.Assignment = p.assignment
-	r.Messages = make([]Message, 0, len(recs))
+	r.Messages = make([]Message, len(recs))
+	n := 0
 	last := int32(-1)
-	if n := len(p.epochs); n > 0 {
-		last = p.epochs[n-1].epoch
+	if len(p.epochs) > 0 {
+		last = p.epochs[len(p.epochs)-1].epoch
 	}
 	for _, rec := range recs {
 		if rec.LeaderEpoch != last {
@@ -231,15 +269,18 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 		if !ok {
 			return nil, errFull // cannot be: balanceFlow pauses the partition before
 		}
-		if len(r.Messages) == 0 {
+		if n == 0 {
 			r.first = index
 		}
-		r.Messages = append(r.Messages, Message{Record: rec, run: r, index: index})
+		m := &r.Messages[n]
+		m.Record, m.run, m.index = rec, r, index
+		n++
 		r.bytes += size
 	}
-	if len(r.Messages) == 0 {
+	if n == 0 {
 		return nil, nil
 	}
+	r.Messages = r.Messages[:n]
 	r.left, r.states = len(r.Messages), make([]uint32, len(r.Messages))
 	p.runs = append(p.runs, r)
 	p.bytes += r.bytes
