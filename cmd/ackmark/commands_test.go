@@ -35,16 +35,19 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 2 && args[0] == "-stdout" {
 		want, args = args[1], args[2:]
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.After(20 * time.Second)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	for {
 		out, err := runHere(ts, args)
 		if (err != nil) == neg && strings.Contains(out, want) {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			ts.Fatalf("%s: %v after 20 s, output %q", strings.Join(args, " "), err, out)
+		case <-again.C:
 		}
-		time.Sleep(50 * time.Millisecond) // polling with a deadline: it is a real process
 	}
 }
 

@@ -27,7 +27,7 @@ type autoCommitter struct {
 func (c *child) runAutoCommit(ctx context.Context) error {
 	a := &autoCommitter{spec: c.spec, failed: make(chan error, 1)}
 	c.inFlight.Store(new(a.inFlight.Load))
-	opts, err := c.kgoOptions()
+	opts, err := c.kgoOptions(&c.prodConn)
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,9 @@ func (c *child) runAutoCommit(ctx context.Context) error {
 		return err
 	}
 	defer a.producer.Close()
+	if opts, err = c.kgoOptions(&c.conns); err != nil {
+		return err
+	}
 	a.consumer, err = kgo.NewClient(append(opts,
 		kgo.SeedBrokers(c.spec.Brokers...),
 		kgo.ConsumerGroup(c.spec.Group),

@@ -42,6 +42,7 @@ type childSpec struct {
 	Output         string            `json:"output"`
 	Work           time.Duration     `json:"work"`
 	Workers        int               `json:"workers"`
+	MaxRecords     int               `json:"max_records"`
 	SessionTimeout time.Duration     `json:"session_timeout"`
 }
 
@@ -52,6 +53,8 @@ func (s childSpec) heartbeat() time.Duration { return min(500*time.Millisecond, 
 type childStats struct {
 	// Connections are the open broker connections of the process.
 	Connections int64 `json:"connections"`
+	// Producing are those of them that belong to a producer.
+	Producing int64 `json:"producing"`
 	// InFlight are the inputs that it holds: received and not done.
 	InFlight int64 `json:"in_flight"`
 }
@@ -59,7 +62,8 @@ type childStats struct {
 // child is the running child process.
 type child struct {
 	spec     childSpec
-	conns    connCounter
+	conns    connCounter                  // of the consumer
+	prodConn connCounter                  // of the producer
 	inFlight atomic.Pointer[func() int64] // nil: the process holds no inputs, or not yet
 	log      *slog.Logger
 }
@@ -96,7 +100,7 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 func (c *child) report(stdout io.Writer) {
 	enc := json.NewEncoder(stdout)
 	for {
-		stats := childStats{Connections: c.conns.open.Load()}
+		stats := childStats{Connections: c.conns.open.Load() + c.prodConn.open.Load(), Producing: c.prodConn.open.Load()}
 		if inFlight := c.inFlight.Load(); inFlight != nil {
 			stats.InFlight = (*inFlight)()
 		}
@@ -108,9 +112,9 @@ func (c *child) report(stdout io.Writer) {
 }
 
 // kgoOptions are the options that all clients of the child share.
-func (c *child) kgoOptions() ([]kgo.Opt, error) {
+func (c *child) kgoOptions(count *connCounter) ([]kgo.Opt, error) {
 	opts, err := settings.KafkaOptions(c.spec.Kafka)
-	return append(opts, kgo.ClientID(c.spec.Name), kgo.WithHooks(&c.conns)), err
+	return append(opts, kgo.ClientID(c.spec.Name), kgo.WithHooks(count)), err
 }
 
 // connCounter counts open broker connections by kgo's hooks.

@@ -118,7 +118,7 @@ func (s *show) newProcess(of *side, r role, name, socket string) *process {
 		spec: childSpec{
 			Role: r, Name: name, Brokers: s.cluster.addrs, Kafka: s.Kafka, Socket: socket,
 			Group: of.group, Input: s.cluster.prefix + "-input", Output: of.output,
-			Work: s.Work, Workers: s.Workers, SessionTimeout: s.SessionTimeout,
+			Work: s.Work, Workers: s.Workers, MaxRecords: s.maxRecords, SessionTimeout: s.SessionTimeout,
 		},
 	}
 }
@@ -328,7 +328,7 @@ func (s *show) judge(ctx context.Context, of *side, ends kadm.ListedOffsets) (*s
 	defer of.mu.Unlock()
 	r := &sideResult{
 		Inputs: s.Records, counts: c, Lost: s.Records - c.Distinct, Lag: lag, Kills: of.kills, HeldAtKill: of.heldAt,
-		LongestStallSeconds: seconds(of.stalls.max()), BrokerConnections: of.peakConns,
+		LongestStallSeconds: seconds(of.stalls.max()), BrokerConnections: of.peakConns, ProducerConnections: of.peakProd,
 	}
 	for _, p := range of.all() {
 		_, _, crashes := p.snapshot()

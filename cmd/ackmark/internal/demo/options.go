@@ -116,8 +116,9 @@ func (o Options) validate() error {
 // plan is Options with every choice made.
 type plan struct {
 	Options
-	duration time.Duration // of the generator
-	killAt   []kill
+	duration   time.Duration // of the generator
+	maxRecords int           // that an Ackmark process holds: received and not done
+	killAt     []kill
 }
 
 // killGap is how far apart kills are: a killed member is noticed after the session timeout; the next kill comes after that.
@@ -143,6 +144,7 @@ func newPlan(o Options, records int) plan {
 	}
 	o = o.withWork()
 	p := plan{Options: o, duration: time.Duration(float64(records) / o.Rate * float64(time.Second))}
+	p.maxRecords = max(bufferSize, int(o.Rate)/2)
 	p.killAt = killSchedule(p)
 	return p
 }

@@ -11,14 +11,14 @@ import (
 
 // runPipeline is an Ackmark pipeline with the sidecar beside it: the whole of what a service has to write is in here.
 func (c *child) runPipeline(ctx context.Context) error {
-	opts, err := c.kgoOptions()
+	opts, err := c.kgoOptions(&c.conns)
 	if err != nil {
 		return err
 	}
 	p, err := pipeline.New(pipeline.Config{
 		Consumer: consumer.Config{
 			Brokers: c.spec.Brokers, Group: c.spec.Group, Topics: []string{c.spec.Input}, Options: opts,
-			SessionTimeout: c.spec.SessionTimeout, HeartbeatInterval: c.spec.heartbeat(), CommitEvery: commitEvery, MaxRecords: bufferSize,
+			SessionTimeout: c.spec.SessionTimeout, HeartbeatInterval: c.spec.heartbeat(), CommitEvery: commitEvery, MaxRecords: c.spec.MaxRecords,
 		},
 		Producer:    producer.DialConfig{Target: "unix://" + c.spec.Socket, App: "demo", Logger: c.log}.New(),
 		Concurrency: c.spec.Workers,
@@ -46,7 +46,7 @@ func (c *child) runPipeline(ctx context.Context) error {
 
 // runSidecar is what `ackmark sidecar` runs, with a count of its broker connections.
 func (c *child) runSidecar(ctx context.Context) error {
-	opts, err := c.kgoOptions()
+	opts, err := c.kgoOptions(&c.prodConn)
 	if err != nil {
 		return err
 	}

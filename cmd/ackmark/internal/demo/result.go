@@ -47,7 +47,9 @@ type sideResult struct {
 	// Crashes are ends of processes that nobody ordered.
 	Crashes             int     `json:"crashes"`
 	LongestStallSeconds float64 `json:"longest_stall_seconds"`
-	BrokerConnections   int64   `json:"broker_connections"`
+	// BrokerConnections are the most that all processes of the side had open together, ProducerConnections those of them that were for producing.
+	BrokerConnections   int64 `json:"broker_connections"`
+	ProducerConnections int64 `json:"producer_connections"`
 }
 
 func (s *show) newResult() *result {
@@ -78,7 +80,8 @@ func (r *result) table() string {
 	var b strings.Builder
 	a, o := r.Ackmark, r.AutoCommit
 	rule := strings.Repeat("─", 34) + strings.Repeat("─", 32)
-	fmt.Fprintf(&b, "\n  %-34s%16s%16s\n  %s\n", "", "Ackmark", "auto-commit", rule)
+	fmt.Fprintf(&b, "\n  %-34s%16s%16s\n", "", "Ackmark", "auto-commit")
+	fmt.Fprintf(&b, "  %-34s%16s%16s\n  %s\n", "", "with sidecar", "no sidecar", rule)
 	row := func(name, left, right string) { fmt.Fprintf(&b, "  %-34s%16s%16s\n", name, left, right) }
 	num := func(name string, left, right int) { row(name, thousands(left), thousands(right)) }
 	num("inputs", a.Inputs, o.Inputs)
@@ -102,7 +105,8 @@ func (r *result) table() string {
 	fmt.Fprintf(&b, "  %s\n", rule)
 	num("processes killed (SIGKILL)", a.Kills, o.Kills)
 	row("longest stall of a partition", fmt.Sprintf("%.1f s", a.LongestStallSeconds), fmt.Sprintf("%.1f s", o.LongestStallSeconds))
-	row("broker connections of the pod", thousands(int(a.BrokerConnections))+" (sidecar)", thousands(int(o.BrokerConnections))+" (none)")
+	num("broker connections of the pod", int(a.BrokerConnections), int(o.BrokerConnections))
+	num("  of these for producing", int(a.ProducerConnections), int(o.ProducerConnections))
 	b.WriteString("\n" + r.story())
 	return b.String()
 }
@@ -131,6 +135,8 @@ func (r *result) story() string {
 	if o.Kills > 0 {
 		text = append(text, fmt.Sprintf("The stalls: a killed member is noticed after the session timeout, %g s here on both sides.", set.SessionTimeoutSeconds))
 	}
+	text = append(text, fmt.Sprintf("For producing, the pod of %d processes has the connections of one sidecar instead of %[1]d producers, and that does not grow with its processes.",
+		set.ProcessesPerSide))
 	return wrap(strings.Join(text, " "), 78) + fmt.Sprintf("\n  %.1f s · the same schedule again: --seed %d\n", r.ElapsedSeconds, r.Seed)
 }
 

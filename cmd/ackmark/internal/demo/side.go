@@ -22,6 +22,7 @@ type side struct {
 	kills     int
 	heldAt    []int64 // inputs that the victims held at each kill
 	peakConns int64
+	peakProd  int64 // connections of producers
 }
 
 func (s *side) all() []*process {
@@ -57,6 +58,7 @@ func (s *side) kill(victim int) {
 type sideView struct {
 	counts
 	InFlight, Lag, Connections int64
+	Producing                  int64 // of the connections
 	Kills                      int
 	Processes                  []processView
 }
@@ -71,13 +73,14 @@ func (s *side) view() sideView {
 	for _, p := range s.all() {
 		stats, running, _ := p.snapshot()
 		v.Connections += stats.Connections
+		v.Producing += stats.Producing
 		v.InFlight += stats.InFlight
 		v.Processes = append(v.Processes, processView{p.spec.Name, running})
 	}
 	v.Lag = s.lag.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.peakConns = max(s.peakConns, v.Connections)
+	s.peakConns, s.peakProd = max(s.peakConns, v.Connections), max(s.peakProd, v.Producing)
 	v.counts, v.Kills = s.seen.counts, s.kills
 	return v
 }

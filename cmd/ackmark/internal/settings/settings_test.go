@@ -103,7 +103,7 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 	}{
 		"no brokers":         {want: "brokers is missing; set --brokers"},
 		"unknown key":        {file: "brokrs: [a:1]", want: `unknown key "brokrs"; did you mean "brokers"?`},
-		"unknown nested key": {file: "log: {levle: info}", want: `unknown key "log.levle"; did you mean "log.level"?`},
+		"unknown nested key": {file: "log: {leve: info}", want: `unknown key "log.leve"; did you mean "log.level"?`},
 		"far from any key":   {file: "xyzzy: 1", want: `unknown key "xyzzy"`},
 		"unknown variable":   {env: []string{"ACKMARK_BROKER=a:1"}, want: `unknown variable "ACKMARK_BROKER"; did you mean "ACKMARK_BROKERS"?`},
 		"bad yaml":           {file: "a: [", want: "check the indentation", noField: true},
