@@ -59,13 +59,17 @@ type committing struct {
 
 // New begins to watch. Call it before the first request that matters; a Settle at the end sees the last one.
 func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
-	w := &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold)}
+	w := newWatch(cluster, checker, cfg)
 	// Key −1 runs after the control functions of a key: what a test's own control answers never reaches the broker, nor this one.
 	cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.observe(req)
 		return nil, nil, false
 	})
 	return w
+}
+
+func newWatch(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
+	return &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold)}
 }
 
 // Settle feeds the effect of the last request, if it has one yet. Do not call it after the cluster is closed, nor from its control functions.
