@@ -27,12 +27,12 @@ const (
 	TooManyDuplicates  Name = "S6 duplicate beyond the bound"          // an output repeated although no incident explains it
 	Reordered          Name = "S7 reordered"                           // first occurrences of a key's outputs are not in order
 	KeySplit           Name = "S7 key in two partitions"               // so that no order exists between its outputs
-	MemoryExceeded     Name = "S9 memory above its bound"              //
+	MemoryExceeded     Name = "S9 memory above its bound"              // whatever the brokers, the handler or the peer did
 	LagLeft            Name = "S10 lag left"                           // the group did not catch up
 	Stranded           Name = "S10 partition stranded"                 // nobody holds a partition that has lag
 	SkippedSilently    Name = "S11 input skipped silently"             // committed, but never handed out, and nobody said so
-	ReportedTwice      Name = "S12 unit reported twice"                //
-	NeverReported      Name = "S12 unit never reported"                //
+	ReportedTwice      Name = "S12 unit reported twice"                // as anything, after it was reported as anything
+	NeverReported      Name = "S12 unit never reported"                // although its process lives
 	FalseAck           Name = "S12 acknowledged but not durable"       // the report lies
 	UnknownOutput      Name = "S12 output of no input"                 // nobody fed the input that it claims to come from
 	CorruptOutput      Name = "S12 corrupt output"                     // its key or text is not what its input had
