@@ -154,6 +154,7 @@ func (c *client) encode(u *Unit, call callRef, index int) *Error {
 	f := c.win.open()
 	start := len(f.data)
 	data := wire.OpenUnit(f.data, wire.Source(u.Source))
+	out := wire.Output{} // one for all outputs: building it anew costs more than the fields
 	for j := range u.Outputs {
 		rec := &u.Outputs[j]
 		topic, err := c.topics.index(rec.Topic)
@@ -162,7 +163,8 @@ func (c *client) encode(u *Unit, call callRef, index int) *Error {
 			err.Output = j
 			return err
 		}
-		out := wire.Output{Topic: topic, Partition: -1, Key: rec.Key, Value: rec.Value, Headers: rec.Headers}
+		out.Topic, out.Partition, out.TimestampMs = topic, -1, 0
+		out.Key, out.Value, out.Headers = rec.Key, rec.Value, rec.Headers
 		if rec.Partition != nil {
 			out.Partition = *rec.Partition
 		}
