@@ -22,6 +22,7 @@ type client struct {
 	stream  grpc.ClientStream
 	welcome *sidecarpb.Welcome
 	next    uint64
+	expires uint64
 	topics  map[string]uint32
 	cancel  context.CancelFunc
 
@@ -113,7 +114,7 @@ func (c *client) units(units ...testUnit) uint64 {
 }
 
 func (c *client) sendUnits(units []testUnit) error {
-	h := wire.UnitsHeader{FirstSequence: c.next}
+	h := wire.UnitsHeader{FirstSequence: c.next, ExpiresAtNs: c.expires}
 	var body []byte
 	for _, u := range units {
 		start := len(body)
