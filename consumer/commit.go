@@ -62,12 +62,14 @@ func newBackoff(limit time.Duration) *backoff.ExponentialBackOff {
 func (c *Consumer) commitSome() error {
 	c.doneSince.Store(0)
 	c.commitMu.Lock()
+	by := c.membership.Load()
 	err := c.attempt(c.held())
 	c.commitMu.Unlock()
 	if kind(err) == kindFenced {
 		c.hookMu.Lock()
 		defer c.hookMu.Unlock()
-		if m := c.membership.Load(); m != nil { // else the callback was faster
+		// The callbacks may have been faster: then the error is about a membership that is gone already, and the one that followed is sound.
+		if m := c.membership.Load(); m != nil && by != nil && *m == *by {
 			c.lose(err.Error())
 			c.client.Load().ForceRebalance() // the join finds out who we are; onAssigned takes the partitions up again
 		}
@@ -109,6 +111,29 @@ func (c *Consumer) commitAndFence(parts []*partition, why error, end time.Time) 
 	}
 }
 
+// finalCommitTimeout is how long a shutdown waits for the last commit to be answered.
+const finalCommitTimeout = 5 * time.Second
+
+// commitAndFenceUntil is commitAndFence for a shutdown, which no coordinator may hold up: where it does not answer by end, the stays are fenced
+// and closing the client ends the commit. Nothing follows it, so nothing can be applied out of order.
+func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) {
+	answered := make(chan struct{})
+	c.wg.Go(func() {
+		c.commitAndFence(parts, ErrShutdown, end)
+		close(answered)
+	})
+	late := time.NewTimer(time.Until(end))
+	defer late.Stop()
+	select {
+	case <-answered:
+	case <-late.C:
+		for _, p := range parts {
+			p.fence(ErrShutdown)
+		}
+		c.log.Warn("the last commit was not answered: what was done since the one before is handed out again", "waited", finalCommitTimeout)
+	}
+}
+
 // attempt commits the marks of these partitions that moved, once. commitMu is held: one commit is in flight at a time (S3), and whether
 // a partition is still ours is read under the lock that a revoke takes to end it (S2).
 func (c *Consumer) attempt(parts []*partition) error {
@@ -122,7 +147,9 @@ func (c *Consumer) attempt(parts []*partition) error {
 		return errNotOurs
 	}
 	err := c.send(*m, points)
-	c.troubles.committed(err)
+	if !errors.Is(err, errNotOurs) {
+		c.troubles.committed(err)
+	}
 	if err != nil && kind(err) != kindRetry {
 		c.log.Warn("commit failed", "err", err)
 	}

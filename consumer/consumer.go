@@ -52,6 +52,7 @@ type Consumer struct {
 
 	client     atomic.Pointer[kgo.Client]
 	membership atomic.Pointer[Membership]
+	released   atomic.Bool // the shutdown let everything go
 	joining    atomic.Bool // a join runs, or is about to: no commit goes out; set under commitMu
 
 	partsMu sync.RWMutex
@@ -221,6 +222,7 @@ func (c *Consumer) shutdown(cl *kgo.Client) error {
 	}
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
+	defer c.released.Store(true)
 	return c.letGo(c.held(), ErrShutdown)
 }
 

@@ -13,6 +13,11 @@ import (
 
 // onAssigned runs after every join, before the offsets of added partitions are known. They become assignments in onOffsets.
 func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[string][]int32) {
+	// Before the lock: a shutdown holds it while it waits, with its last commit, for this very join to be over.
+	if c.closing.Load() && !c.replaced(cl) && c.membership.Load() != nil {
+		c.refreshMembership(cl)
+		c.joining.Store(false)
+	}
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
 	c.joining.Store(false)
@@ -131,6 +136,9 @@ func (c *Consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]k
 	if c.closing.Load() {
 		return offsets, nil // nothing is polled any more
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(*c.runCtx.Load(), cancel)() // a shutdown waits for this callback
 	starts, err := c.beginStays(ctx, c.client.Load(), offsets)
 	if err != nil {
 		c.log.Warn("beginning to read added partitions failed; the group is joined again", "err", err)
@@ -220,6 +228,9 @@ func (c *Consumer) onRevoked(_ context.Context, cl *kgo.Client, revoked map[stri
 // holdCommits waits for the commit in flight and keeps others back until the join that follows is over: the client would block them, with
 // our lock held, and a shutdown or a lost membership meanwhile would have to wait for the other members.
 func (c *Consumer) holdCommits() {
+	if c.released.Load() {
+		return // no commit follows; the last one may hang, and leaving the group must not wait for it
+	}
 	c.commitMu.Lock()
 	c.joining.Store(true)
 	c.commitMu.Unlock()
@@ -280,13 +291,20 @@ func (c *Consumer) letGo(parts []*partition, why error) error {
 		}
 		p.end(why)
 	}
-	end := begun.Add(c.cfg.DrainTimeout + (c.cfg.RebalanceTimeout-c.cfg.DrainTimeout)/2)
+	end := time.Now().Add((c.cfg.RebalanceTimeout - c.cfg.DrainTimeout) / 2)
+	if why == ErrShutdown {
+		end = time.Now().Add(finalCommitTimeout)
+	}
 	if c.cfg.Hooks.Revoking != nil {
 		ctx, cancel := context.WithDeadline(context.Background(), end)
 		c.cfg.Hooks.Revoking(ctx, assignments(parts))
 		cancel()
 	}
-	c.commitAndFence(parts, why, end)
+	if why == ErrShutdown {
+		c.commitAndFenceUntil(parts, end)
+	} else {
+		c.commitAndFence(parts, why, end)
+	}
 	c.remove(parts)
 	c.log.Info("partitions released", "why", why, "partitions", len(parts), "took", time.Since(begun).Round(time.Millisecond))
 	if abandoned != nil {

@@ -322,6 +322,24 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// A coordinator that does not answer does not hold up a shutdown.
+func TestShutdownDuringAnOutage(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		m := l.start(l.config(), nil)
+		l.untilCommitted(0, 0)
+		l.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.OffsetCommit, kmsg.FindCoordinator, kmsg.LeaveGroup}, Err: kerr.CoordinatorNotAvailable, Count: -1,
+		})
+		l.feed(0, 10)
+		l.until("done", func() bool { return m.State().Partitions[0].Done == 10 })
+		begun := time.Now()
+		wantNil(t, m.stop())
+		if took := time.Since(begun); took > finalCommitTimeout+leaveTimeout+2*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // deliver that blocks is the caller's bug, and is named.
 func TestBlockingDeliverIsLogged(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {

@@ -3,11 +3,16 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+const expected = "received an OffsetCommitResponse after our group session has ended"
+
 // clientLogger passes the client's log on, one level lower: what it calls info is detail here.
+//
+// One of its warnings is expected: the start of a partition is committed before the client books the partition as read.
 type clientLogger struct{ log *slog.Logger }
 
 func (l clientLogger) Level() kgo.LogLevel {
@@ -28,6 +33,9 @@ func (l clientLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	switch level {
 	case kgo.LogLevelError, kgo.LogLevelWarn:
 		to = slog.LevelWarn
+		if strings.HasPrefix(msg, expected) {
+			to = slog.LevelDebug
+		}
 	case kgo.LogLevelInfo:
 		to = slog.LevelDebug
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -142,15 +141,6 @@ func (p *partition) settle(state *uint32, outcome uint32) {
 	}
 }
 
-func (p *partition) arrived() {
-	if p.waiting--; p.waiting == 0 {
-		select {
-		case p.drained <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // release gives a run's share of the budget back, under mu.
 func (p *partition) release(r *run) {
 	p.bytes -= r.bytes
@@ -168,18 +158,6 @@ func (p *partition) release(r *run) {
 	p.runs = p.runs[n:]
 	if p.paused {
 		p.c.wakeFlow()
-	}
-}
-
-// unstart takes a Start back that came too late.
-func (p *partition) unstart(m *Message) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if before := atomic.LoadUint32(m.state()); before&(done|failed) == 0 {
-		atomic.StoreUint32(m.state(), 0)
-		if before&awaited != 0 {
-			p.arrived()
-		}
 	}
 }
 
@@ -309,83 +287,6 @@ func (p *partition) mark() (offset int64, epoch int32) {
 		return offset, p.epochs[0].epoch
 	}
 	return offset, -1
-}
-
-// beginDrain stops Start and counts what runs. The drained channel gets a value when all of that is done.
-func (p *partition) beginDrain(why error) {
-	p.stopped.Store(true) // before the count: see Message.Start
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.draining || p.fenced {
-		return
-	}
-	p.draining, p.leaving = true, why
-	p.eachRunning(func(m *Message) {
-		atomic.OrUint32(m.state(), awaited)
-		p.waiting++
-	})
-}
-
-// eachRunning calls fn for every input that was started and has no outcome, under mu.
-func (p *partition) eachRunning(fn func(*Message)) {
-	for _, r := range p.runs {
-		if r == nil {
-			continue
-		}
-		for i := range r.Messages {
-			if s := atomic.LoadUint32(&r.states[i]); s&started != 0 && s&(done|failed) == 0 {
-				fn(&r.Messages[i])
-			}
-		}
-	}
-}
-
-// awaitDrain waits until what ran at beginDrain has an outcome, or the deadline.
-func (p *partition) awaitDrain(deadline <-chan time.Time, late *bool) {
-	for {
-		p.mu.Lock()
-		waiting := p.waiting
-		p.mu.Unlock()
-		if waiting == 0 || *late {
-			return
-		}
-		select {
-		case <-p.drained:
-		case <-deadline:
-			*late = true
-		}
-	}
-}
-
-// abandoned tells what still runs.
-func (p *partition) abandoned() (a Abandoned) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	a.Topic, a.Partition = p.assignment.Topic, p.assignment.Partition
-	p.eachRunning(func(m *Message) {
-		if a.Count == 0 {
-			a.First = m.Offset
-		}
-		a.Count++
-	})
-	return a
-}
-
-// fence ends the stay: from here nothing changes what it was (S4).
-func (p *partition) fence(why error) {
-	p.stopped.Store(true)
-	p.mu.Lock()
-	p.fenced = true
-	if p.leaving == nil {
-		p.leaving = why
-	}
-	p.waiting = 0
-	p.runs = nil
-	p.mu.Unlock()
-	select {
-	case p.drained <- struct{}{}: // a drain that still waits must not wait for what cannot count any more
-	default:
-	}
 }
 
 // next is the offset to read next.

@@ -71,7 +71,9 @@ func (c *Consumer) takePartition(topic string, fp *kgo.FetchPartition, now int64
 		return // lost between the fetch and now
 	}
 	if c.cfg.OnOutOfRange != Halt {
-		p = c.afterReset(p, fp)
+		if p = c.afterReset(p, fp); p == nil {
+			return
+		}
 	}
 	r, err := p.add(fp, now)
 	if err != nil {
@@ -101,6 +103,12 @@ func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partitio
 	}
 	c.troubles.fetch(fmt.Errorf("reading %s partition %d: %w", topic, fp.Partition, err))
 	if p == nil {
+		// The client injects what the coordinator answered when it was asked for a committed offset, and leaves that partition out: it would
+		// stay unread, unseen, as long as this member lives.
+		if kind(err) == kindRefused {
+			c.stop(c.groupError(fmt.Errorf("reading the committed offset of %s partition %d: %w", topic, fp.Partition, err)))
+			return
+		}
 		c.log.Warn("reading failed", "topic", topic, "partition", fp.Partition, "err", err)
 		return
 	}
@@ -202,8 +210,15 @@ func (c *Consumer) afterReset(p *partition, fp *kgo.FetchPartition) *partition {
 	return p
 }
 
-// restart replaces a stay by one that starts at another offset, under the same membership.
+// restart replaces a stay by one that starts at another offset, under the same membership. It returns nil when the stay ended meanwhile.
+// It may wait for hookMu: whoever holds that while a poll is being worked off does not wait for the poll.
 func (c *Consumer) restart(p *partition, start int64) *partition {
+	c.hookMu.Lock()
+	defer c.hookMu.Unlock()
+	m := c.membership.Load()
+	if m == nil || c.lookup(p.assignment.Topic, p.assignment.Partition) != p {
+		return nil
+	}
 	p.fence(ErrLost)
 	p.end(ErrLost)
 	a := *p.assignment
@@ -215,8 +230,6 @@ func (c *Consumer) restart(p *partition, start int64) *partition {
 	if c.cfg.Hooks.Lost != nil {
 		c.cfg.Hooks.Lost([]*Assignment{p.assignment})
 	}
-	if m := c.membership.Load(); m != nil && c.cfg.Hooks.Assigned != nil {
-		c.cfg.Hooks.Assigned(context.Background(), *m, []*Assignment{&a})
-	}
+	c.callAssigned(context.Background(), []*Assignment{&a})
 	return fresh
 }

@@ -1,0 +1,105 @@
+package consumer
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// beginDrain stops Start and counts what runs. The drained channel gets a value when all of that is done.
+func (p *partition) beginDrain(why error) {
+	p.stopped.Store(true) // before the count: see Message.Start
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining || p.fenced {
+		return
+	}
+	p.draining, p.leaving = true, why
+	p.eachRunning(func(m *Message) {
+		atomic.OrUint32(m.state(), awaited)
+		p.waiting++
+	})
+}
+
+// eachRunning calls fn for every input that was started and has no outcome, under mu.
+func (p *partition) eachRunning(fn func(*Message)) {
+	for _, r := range p.runs {
+		if r == nil {
+			continue
+		}
+		for i := range r.Messages {
+			if s := atomic.LoadUint32(&r.states[i]); s&started != 0 && s&(done|failed) == 0 {
+				fn(&r.Messages[i])
+			}
+		}
+	}
+}
+
+// awaitDrain waits until what ran at beginDrain has an outcome, or the deadline.
+func (p *partition) awaitDrain(deadline <-chan time.Time, late *bool) {
+	for {
+		p.mu.Lock()
+		waiting := p.waiting
+		p.mu.Unlock()
+		if waiting == 0 || *late {
+			return
+		}
+		select {
+		case <-p.drained:
+		case <-deadline:
+			*late = true
+		}
+	}
+}
+
+// abandoned tells what still runs.
+func (p *partition) abandoned() (a Abandoned) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.Topic, a.Partition = p.assignment.Topic, p.assignment.Partition
+	p.eachRunning(func(m *Message) {
+		if a.Count == 0 {
+			a.First = m.Offset
+		}
+		a.Count++
+	})
+	return a
+}
+
+// fence ends the stay: from here nothing changes what it was (S4).
+func (p *partition) fence(why error) {
+	p.stopped.Store(true)
+	p.mu.Lock()
+	p.fenced = true
+	if p.leaving == nil {
+		p.leaving = why
+	}
+	p.waiting = 0
+	p.runs = nil
+	p.mu.Unlock()
+	select {
+	case p.drained <- struct{}{}: // a drain that still waits must not wait for what cannot count any more
+	default:
+	}
+}
+
+// unstart takes a Start back that came too late.
+func (p *partition) unstart(m *Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if before := atomic.LoadUint32(m.state()); before&(done|failed) == 0 {
+		atomic.StoreUint32(m.state(), 0)
+		if before&awaited != 0 {
+			p.arrived()
+		}
+	}
+}
+
+// arrived counts down what the drain waits for, under mu.
+func (p *partition) arrived() {
+	if p.waiting--; p.waiting == 0 {
+		select {
+		case p.drained <- struct{}{}:
+		default:
+		}
+	}
+}
