@@ -214,6 +214,9 @@ func (s *stream) report(body []byte) error {
 		func(r wire.Range) { book(r.First, r.Count, nil) },
 		func(f *sidecarpb.UnitFailure) { book(f.GetSequence(), 1, wireError(f)) })
 	c.afterReports()
+	if *c.win.pool.pinned > pinnedFactor*max(c.limit.bytes, 1<<20) {
+		c.win.shrink()
+	}
 	if err == nil && lie != nil {
 		err = fmt.Errorf("protocol error: %w", lie)
 	}
@@ -222,6 +225,10 @@ func (s *stream) report(body []byte) error {
 	}
 	return err
 }
+
+// pinnedFactor is how many times the limit frames may hold before what is left of them is copied out. It is above the factor of two that frames
+// which are half full need, so that copying happens once per limit's worth of traffic at most.
+const pinnedFactor = 3
 
 func wireError(f *sidecarpb.UnitFailure) *Error {
 	e := f.GetError()

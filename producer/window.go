@@ -3,44 +3,36 @@ package producer
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 )
 
 // window holds every unit that the sidecar client has taken and not reported, in order: encoded, in frames, under the sequence numbers of the
 // current stream. It is pure: no lock, clock or goroutine; the client's lock guards it.
 //
-//	base                unsent                 next
-//	 |  sent, some reported |  taken, not sent   |
-//	 [ frame ][ frame ][fr. ][ frame ][ open fr. ]
+//	                         unsent                 next
+//	    sent, some reported    |  taken, not sent   |
+//	[ frame ][ frame ]  [ fr. ][ frame ][ open fr. ]
 //
-// Invariants: frames and entries each cover [base, next) without gaps; unsent is the beginning of a frame; sequence numbers on one stream are
-// consecutive. A new stream starts again at 1 with what is not reported (rebuild), so a number of an old stream cannot be taken for one of
-// the new (S12). A list of number segments per stream would have spared the copying, at the price of a mapping on every report.
+// Invariants: frames and entries are in the order of their sequence numbers and cover every unit that is not reported; unsent is the beginning
+// of a frame; numbers on one stream are consecutive. A new stream starts again at 1 with what is not reported (rebuild), so a number of
+// an old stream cannot be taken for one of the new (S12). A list of number segments per stream would have spared the copying, at the
+// price of a mapping on every report.
+//
+// What is reported leaves, also from the middle: one ring over all numbers was not enough, because one unit that Kafka does not take for an hour
+// would keep an hour's worth of numbers in memory (S9).
 type window struct {
-	slots   []slotInfo // ring by sequence number; length zero or a power of two
-	entries deque[entry]
-	frames  deque[*frame]
-	base    uint64 // first sequence number that is still described by a slot
-	unsent  uint64
-	next    uint64
-	taken   cost // taken and not reported
-	sent    cost // of them sent
-	pool    framePool
-	out     func(fate) // receives the fates of units, in the order in which they are known
+	entries     []entry
+	frames      []*frame
+	deadEntries int // with left 0; removed when they are the majority
+	deadFrames  int
+	unsent      uint64
+	next        uint64
+	taken       cost // taken and not reported
+	sent        cost // of them sent
+	pool        framePool
+	out         func(fate) // receives the fates of units, in the order in which they are known
 }
-
-// slotInfo is what the window knows about one unit.
-type slotInfo struct {
-	epoch   uint64
-	bytes   uint32
-	records uint32 // with reportedBit
-}
-
-const reportedBit = 1 << 31
-
-func (s slotInfo) reported() bool { return s.records&reportedBit != 0 }
-
-func (s slotInfo) cost() cost { return cost{int64(s.bytes), int(s.records &^ reportedBit)} }
 
 // entry maps consecutive sequence numbers to consecutive units of one call.
 type entry struct {
@@ -67,62 +59,46 @@ type fate struct {
 
 // newWindow returns an empty window. Fates go to out.
 func newWindow(pool framePool, out func(fate)) *window {
-	return &window{base: 1, unsent: 1, next: 1, pool: pool, out: out}
+	return &window{unsent: 1, next: 1, pool: pool, out: out}
 }
 
 func (c *cost) add(o cost) { c.bytes += o.bytes; c.records += o.records }
 func (c *cost) sub(o cost) { c.bytes -= o.bytes; c.records -= o.records }
 
+func (c cost) plus(o cost) cost       { return cost{c.bytes + o.bytes, c.records + o.records} }
 func (c cost) within(limit cost) bool { return c.bytes <= limit.bytes && c.records <= limit.records }
 
-func (w *window) slot(seq uint64) *slotInfo { return &w.slots[seq&uint64(len(w.slots)-1)] }
+// open returns the frame that takes the next unit.
+func (w *window) open() *frame {
+	if n := len(w.frames); n > 0 {
+		if f := w.frames[n-1]; !f.full() {
+			return f
+		}
+	}
+	f := w.pool.open(w.next)
+	w.frames = append(w.frames, f)
+	return f
+}
 
 // add takes the unit that was encoded at the end of the open frame: its last size bytes.
 func (w *window) add(epoch uint64, size, records int, call callRef, index int) {
-	if int(w.next-w.base) == len(w.slots) {
-		w.growSlots()
-	}
 	s := slotInfo{epoch, uint32(size), uint32(records)}
-	*w.slot(w.next) = s
 	w.taken.add(s.cost())
-	f := *w.frames.at(w.frames.len() - 1)
-	f.n++
-	f.left++
-	f.cost.add(s.cost())
+	w.frames[len(w.frames)-1].add(s)
 	w.cover(call, index)
 	w.next++
 }
 
 // cover makes the entry for the unit next.
 func (w *window) cover(call callRef, index int) {
-	if n := w.entries.len(); n > 0 {
-		if e := w.entries.at(n - 1); e.call.id == call.id && e.index+e.n == index {
+	if n := len(w.entries); n > 0 {
+		if e := &w.entries[n-1]; e.left > 0 && e.call.id == call.id && e.index+e.n == index {
 			e.n++
 			e.left++
 			return
 		}
 	}
-	w.entries.push(entry{first: w.next, n: 1, left: 1, index: index, call: call})
-}
-
-func (w *window) growSlots() {
-	old := w.slots
-	w.slots = make([]slotInfo, max(64, 2*len(old)))
-	for seq := w.base; seq < w.next; seq++ {
-		*w.slot(seq) = old[seq&uint64(len(old)-1)]
-	}
-}
-
-// open returns the frame that takes the next unit.
-func (w *window) open() *frame {
-	if n := w.frames.len(); n > 0 {
-		if f := *w.frames.at(n - 1); !f.full() {
-			return f
-		}
-	}
-	f := w.pool.open(w.next)
-	w.frames.push(f)
-	return f
+	w.entries = append(w.entries, entry{first: w.next, n: 1, left: 1, index: index, call: call})
 }
 
 // send takes the next units that may be sent under the credit: a frame, or the first part of one. What is larger than the whole
@@ -131,72 +107,48 @@ func (w *window) send(credit cost, limit int) *frame {
 	if w.unsent == w.next {
 		return nil
 	}
-	i := w.frameIndex(w.unsent)
-	f := *w.frames.at(i)
-	n := f.n
 	if limit == 0 {
 		limit = math.MaxInt
 	}
-	if sum := f.cost; !w.fits(&sum, credit) || f.cost.bytes > int64(limit) {
+	i := w.frameOf(w.unsent)
+	f := w.frames[i]
+	n := f.len()
+	if !w.sent.plus(f.cost).within(credit) || f.cost.bytes > int64(limit) {
 		if n = w.prefix(f, credit, int64(limit)); n == 0 {
 			return nil // and the frame stays open for more units
 		}
 	}
 	f.seal()
-	f = w.split(i, n)
-	w.unsent = f.first + uint64(f.n)
+	if n < f.len() {
+		w.frames = slices.Insert(w.frames, i+1, f.split(n))
+	}
+	w.unsent = f.end()
 	w.sent.add(f.cost)
 	return f
-}
-
-func (w *window) fits(c *cost, credit cost) bool {
-	c.add(w.sent)
-	return c.within(credit)
 }
 
 // prefix returns how many units of an unsent frame the credit and the limit of a message allow.
 func (w *window) prefix(f *frame, credit cost, limit int64) int {
 	var sum cost
-	for n := range f.n {
-		sum.add(w.slot(f.first + uint64(n)).cost())
-		if with := sum; !w.fits(&with, credit) || n > 0 && sum.bytes > limit {
+	for n, s := range f.slots {
+		sum.add(s.cost())
+		if !w.sent.plus(sum).within(credit) || n > 0 && sum.bytes > limit {
 			if n == 0 && w.sent == (cost{}) {
 				return 1 // alone, or it would wait for ever
 			}
 			return n
 		}
 	}
-	return f.n
+	return f.len()
 }
 
-// split cuts the frame at index i after n units and returns the first part.
-func (w *window) split(i, n int) *frame {
-	f := *w.frames.at(i)
-	if n == f.n {
-		return f
-	}
-	var head cost
-	for k := range n {
-		head.add(w.slot(f.first + uint64(k)).cost())
-	}
-	rest := f.split(n, head)
-	w.frames.push(nil)
-	for k := w.frames.len() - 1; k > i+1; k-- {
-		*w.frames.at(k) = *w.frames.at(k - 1)
-	}
-	*w.frames.at(i + 1) = rest
-	return f
+// frameOf returns the index of the frame that holds the number, or where it would be.
+func (w *window) frameOf(seq uint64) int {
+	return sort.Search(len(w.frames), func(i int) bool { return w.frames[i].end() > seq })
 }
 
-func (w *window) frameIndex(seq uint64) int {
-	return sort.Search(w.frames.len(), func(i int) bool { return (*w.frames.at(i)).first > seq }) - 1
-}
-
-func (w *window) entryIndex(seq uint64) int {
-	if w.entries.len() > 0 && seq < w.entries.at(0).first+uint64(w.entries.at(0).n) {
-		return 0
-	}
-	return sort.Search(w.entries.len(), func(i int) bool { return w.entries.at(i).first > seq }) - 1
+func (w *window) entryOf(seq uint64) int {
+	return sort.Search(len(w.entries), func(i int) bool { return w.entries[i].first+uint64(w.entries[i].n) > seq })
 }
 
 // check demands that these sequence numbers were sent on this stream and not reported. Anything else is not the truth about our units:
@@ -207,12 +159,16 @@ func (w *window) check(first, n uint64) error {
 		return fmt.Errorf("a report of an empty range at %d", first)
 	case first == 0 || first >= w.unsent || n > w.unsent-first:
 		return fmt.Errorf("a report of [%d, +%d), but only 1 to %d were sent on this stream", first, n, w.unsent-1)
-	case first < w.base:
-		return fmt.Errorf("a second report of %d", first)
 	}
-	for seq := first; seq < first+n; seq++ {
-		if w.slot(seq).reported() {
+	seq := first
+	for i := w.frameOf(first); seq < first+n; i++ {
+		if i == len(w.frames) || seq < w.frames[i].first {
 			return fmt.Errorf("a second report of %d", seq)
+		}
+		for f := w.frames[i]; seq < min(f.end(), first+n); seq++ {
+			if f.slot(seq).reported() {
+				return fmt.Errorf("a second report of %d", seq)
+			}
 		}
 	}
 	return nil
@@ -220,149 +176,143 @@ func (w *window) check(first, n uint64) error {
 
 // report ends n units from first, that passed check. err nil: acked.
 func (w *window) report(first uint64, n int, err *Error) {
-	for i := w.entryIndex(first); n > 0; i++ {
-		e := w.entries.at(i)
+	w.mark(first, n)
+	for i := w.entryOf(first); n > 0; i++ {
+		e := &w.entries[i]
 		skip := int(first - e.first)
 		m := min(n, e.n-skip)
-		e.left -= m
-		w.mark(first, m)
-		w.out(fate{e.call, e.index + skip, m, err})
+		w.tell(e, skip, m, err)
 		first += uint64(m)
 		n -= m
 	}
-	w.trim()
+	w.sweep()
+}
+
+// tell gives out the fate of m units of an entry.
+func (w *window) tell(e *entry, skip, m int, err *Error) {
+	if e.left -= m; e.left == 0 {
+		w.deadEntries++
+	}
+	w.out(fate{e.call, e.index + skip, m, err})
 }
 
 // mark sets units to reported and gives their space back.
 func (w *window) mark(first uint64, n int) {
-	for i, seq := w.frameIndex(first), first; seq < first+uint64(n); i++ {
-		f := *w.frames.at(i)
-		end := min(f.first+uint64(f.n), first+uint64(n))
-		for ; seq < end; seq++ {
-			s := w.slot(seq)
-			w.taken.sub(s.cost())
-			if seq < w.unsent {
-				w.sent.sub(s.cost())
-			}
-			s.records |= reportedBit
-			f.left--
-		}
-		if f.left == 0 && f.full() {
-			f.free() // sent or dropped as a whole: nobody sends it again
+	end := first + uint64(n)
+	for i := w.frameOf(first); first < end; i++ {
+		f := w.frames[i]
+		for ; first < min(f.end(), end); first++ {
+			w.markOne(f, f.slot(first), first)
 		}
 	}
 }
 
-// trim forgets the frames and entries at the front of which everything is reported.
-func (w *window) trim() {
-	for w.entries.len() > 0 && w.entries.at(0).left == 0 {
-		w.entries.pop()
+func (w *window) markOne(f *frame, s *slotInfo, seq uint64) {
+	w.taken.sub(s.cost())
+	if seq < w.unsent {
+		w.sent.sub(s.cost())
 	}
-	for w.frames.len() > 0 {
-		f := *w.frames.at(0)
-		if f.left > 0 || f.first+uint64(f.n) > w.unsent || f.n == 0 {
-			break
-		}
+	s.records |= reportedBit
+	if f.left--; f.left == 0 && f.sealed {
 		f.free()
-		w.frames.pop()
+		w.deadFrames++
 	}
-	w.base = w.next
-	if w.frames.len() > 0 {
-		w.base = (*w.frames.at(0)).first
+}
+
+// sweep forgets what is reported, when it is the majority of a list: a constant number of steps per unit.
+func (w *window) sweep() {
+	if w.deadEntries > 16 && 2*w.deadEntries > len(w.entries) {
+		w.entries = slices.DeleteFunc(w.entries, func(e entry) bool { return e.left == 0 })
+		w.deadEntries = 0
 	}
-	if w.entries.len() > 0 {
-		w.base = min(w.base, w.entries.at(0).first)
+	if w.deadFrames > 16 && 2*w.deadFrames > len(w.frames) {
+		w.frames = slices.DeleteFunc(w.frames, (*frame).forget)
+		w.deadFrames = 0
 	}
 }
 
 // failWhere fails the units from seq on that bad names an error for. The others keep their sequence numbers, so it leaves holes: only for
 // what was sent, or while there is no stream.
-func (w *window) failWhere(seq uint64, bad func(slotInfo) *Error) {
-	for seq = max(seq, w.base); seq < w.next; seq++ {
-		s := *w.slot(seq)
-		if s.reported() {
-			continue
-		}
-		if err := bad(s); err != nil {
-			e := w.entries.at(w.entryIndex(seq))
-			e.left--
-			w.mark(seq, 1)
-			w.out(fate{e.call, e.index + int(seq-e.first), 1, err})
+func (w *window) failWhere(from uint64, bad func(slotInfo) *Error) {
+	for i := w.frameOf(from); i < len(w.frames); i++ {
+		f := w.frames[i]
+		for seq := max(from, f.first); seq < f.end() && f.left > 0; seq++ {
+			s := f.slot(seq)
+			if s.reported() {
+				continue
+			}
+			if err := bad(*s); err != nil {
+				w.markOne(f, s, seq)
+				e := &w.entries[w.entryOf(seq)]
+				w.tell(e, int(seq-e.first), 1, err)
+			}
 		}
 	}
 }
 
 // rebuild gives the units that are not reported, from the sequence number from on, new consecutive numbers beginning with first, as unsent,
-// in their order (S7). Units that bad names an error for fail instead. What lies below from stays as it is.
+// in their order (S7). Units that bad names an error for fail instead. What lies below from, a beginning of a frame, stays as it is.
 func (w *window) rebuild(from, first uint64, bad func(slotInfo) *Error) {
 	if bad != nil {
 		w.failWhere(from, bad)
 	}
-	old := *w
-	*w = window{base: first, unsent: first, next: first, pool: old.pool, out: old.out}
-	if from > old.base { // the lower part stays: only entries and frames above from are made anew
-		w.keepBelow(&old, from)
+	cut := w.frameOf(from)
+	moved := slices.Clone(w.frames[cut:])
+	old := w.entries
+	w.frames = slices.DeleteFunc(slices.Clone(w.frames[:cut]), (*frame).forget)
+	w.entries = entriesBelow(old, from, moved)
+	w.deadEntries, w.deadFrames = 0, 0
+	w.next, w.unsent = first, first
+	var open cost
+	for _, f := range w.frames {
+		open.add(f.unreported())
 	}
-	for i := range old.frames.len() {
-		f := *old.frames.at(i)
-		if f.first < from && from > old.base {
-			continue
-		}
-		old.move(f, w)
+	w.taken, w.sent = open, open
+	lookup := &window{entries: old}
+	for _, f := range moved {
+		f.each(func(k int, data []byte) {
+			s := f.slots[k]
+			seq := f.first + uint64(k)
+			e := &lookup.entries[lookup.entryOf(seq)]
+			target := w.open()
+			target.data = append(target.data, data...)
+			w.add(s.epoch, int(s.bytes), int(s.records), e.call, e.index+int(seq-e.first))
+		})
 		f.free()
+		f.recycle()
 	}
 }
 
-// keepBelow takes over what lies below from, which is the beginning of a frame.
-func (w *window) keepBelow(old *window, from uint64) {
-	w.base = old.base
-	w.sent = old.sent
-	w.taken = old.sent
-	w.next = from
-	w.unsent = from
-	w.slots = make([]slotInfo, len(old.slots))
-	for seq := old.base; seq < from; seq++ {
-		*w.slot(seq) = *old.slot(seq)
-	}
-	for i := range old.frames.len() {
-		if f := *old.frames.at(i); f.first < from {
-			w.frames.push(f)
-		}
-	}
-	for i := range old.entries.len() {
-		e := *old.entries.at(i)
+// entriesBelow cuts the entries at from; moved are the frames from there on.
+func entriesBelow(list []entry, from uint64, moved []*frame) (below []entry) {
+	for _, e := range list {
 		if e.first >= from {
 			break
 		}
 		if over := int(e.first+uint64(e.n)) - int(from); over > 0 {
-			for seq := from; seq < e.first+uint64(e.n); seq++ {
-				if !old.slot(seq).reported() {
-					e.left--
+			e.n -= over
+			for _, f := range moved {
+				for seq := f.first; seq < min(f.end(), from+uint64(over)); seq++ {
+					if !f.slot(seq).reported() {
+						e.left--
+					}
 				}
 			}
-			e.n -= over
 		}
-		w.entries.push(e)
+		if e.left > 0 {
+			below = append(below, e)
+		}
 	}
+	return below
 }
 
-// move copies the unreported units of one of w's frames to the end of to.
-func (w *window) move(f *frame, to *window) {
-	if f.left == 0 {
-		return // its buffer is given back already
-	}
-	data := f.bytes()
-	for k := range f.n {
-		seq := f.first + uint64(k)
-		s := *w.slot(seq)
-		size := int(s.bytes)
-		if !s.reported() {
-			e := w.entries.at(w.entryIndex(seq))
-			target := to.open()
-			target.data = append(target.data, data[:size]...)
-			to.add(s.epoch, size, int(s.records), e.call, e.index+int(seq-e.first))
+// shrink copies what is left of sent frames that are mostly reported, and gives their buffers back: or a few units that Kafka does not take
+// would keep many times their size in memory (S9).
+func (w *window) shrink() {
+	for _, f := range w.frames {
+		if f.end() <= w.unsent && f.left > 0 && 2*f.unreported().bytes < int64(f.held) {
+			f.shrink()
 		}
-		data = data[size:]
 	}
 }
 

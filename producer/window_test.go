@@ -116,7 +116,7 @@ func TestWindowAgainstModel(t *testing.T) {
 					return
 				}
 				var data []byte
-				for i := range f.n {
+				for i := range f.len() {
 					u := m.units[f.first-m.first+uint64(i)]
 					if u.sent || u.reported {
 						t.Fatalf("unit %d/%d is sent again, or after its report", u.call, u.index)
@@ -156,6 +156,7 @@ func TestWindowAgainstModel(t *testing.T) {
 					tell(u)
 				}
 			},
+			"shrink": func(t *rapid.T) { w.shrink() },
 			"release": func(t *rapid.T) { // while there is a stream: the unsent units are dropped
 				e := rapid.Uint64Range(1, 3).Draw(t, "epoch")
 				released[e] = true
@@ -191,4 +192,54 @@ func TestWindowAgainstModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// Units that Kafka does not take for long cost what they weigh, not what went by meanwhile (S9).
+func TestWindowMemoryOfStuckUnits(t *testing.T) {
+	w := newWindow(newFramePool(64<<10), func(fate) {})
+	data := make([]byte, 200)
+	const limit = 1 << 20
+	ample := cost{1 << 40, 1 << 40}
+	stuck := 0
+	for range 3000 {
+		first := w.next
+		for i := range frameUnits {
+			f := w.open()
+			f.data = append(f.data, data...)
+			w.add(1, len(data), 1, callRef{id: w.next}, i)
+		}
+		for w.send(ample, 0) != nil {
+		}
+		w.report(first+1, frameUnits-1, nil) // the first one of each frame stays
+		stuck++
+		if *w.pool.pinned > limit {
+			w.shrink()
+		}
+		if *w.pool.pinned > limit {
+			t.Fatalf("%d stuck units of %d bytes hold %d bytes", stuck, len(data), *w.pool.pinned)
+		}
+	}
+	if n := len(w.entries); n > 3*stuck {
+		t.Errorf("%d stuck units keep %d entries", stuck, n)
+	}
+	w.rebuild(0, 1, nil)
+	if got := int(w.next - 1); got != stuck {
+		t.Errorf("%d units are left after a rebuild, want %d", got, stuck)
+	}
+	for seq := uint64(1); seq < w.next; seq++ {
+		f := w.frames[w.frameOf(seq)]
+		if f.slot(seq).reported() {
+			t.Fatalf("unit %d is lost", seq)
+		}
+	}
+	for w.send(ample, 0) != nil {
+	}
+	w.report(1, stuck, nil)
+	if w.taken != (cost{}) || w.sent != (cost{}) || *w.pool.pinned > limit {
+		t.Errorf("at the end: taken %+v, sent %+v, %d bytes held", w.taken, w.sent, *w.pool.pinned)
+	}
+	w.sweep()
+	if n := len(w.frames); n > 40 {
+		t.Errorf("%d frames are kept though nothing is left", n)
+	}
 }
