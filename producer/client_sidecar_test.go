@@ -2,10 +2,13 @@ package producer_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,4 +77,87 @@ func TestSidecarConformance(t *testing.T) {
 			},
 		}
 	})
+}
+
+// The sidecar is restarted again and again under load: nothing is lost, every unit is reported once, first occurrences keep their order.
+func TestSidecarRestarts(t *testing.T) {
+	b := newBroker(t)
+	socket := filepath.Join(t.TempDir(), "s", "sidecar.sock")
+	stop := startSidecar(t, b, socket)
+	p := producer.DialConfig{Target: "unix://" + socket, App: "test", Logger: slog.New(slog.DiscardHandler)}.New()
+
+	const restarts, keys = 4, 7
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	over := make(chan struct{})
+	var list []*producertest.Recorder
+	var next [keys]int
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			units := make([]producer.Unit, 50)
+			for i := range units {
+				k := i % keys
+				units[i].Outputs = []producer.Record{{Topic: producertest.TopicA, Key: fmt.Appendf(nil, "k%d", k), Value: fmt.Append(nil, next[k])}}
+				next[k]++
+			}
+			r := producertest.NewRecorder(len(units))
+			if err := p.Deliver(ctx, units, r); err != nil {
+				t.Errorf("Deliver: %v", err)
+				return
+			}
+			list = append(list, r)
+			if next[0]%1000 < 8 { // a look at the log, so that restarts meet every state
+				_ = p.Flush(ctx)
+			}
+		}
+	})
+	for range restarts {
+		if _, err := p.Emit(ctx, producer.Record{Topic: producertest.TopicB, Key: []byte("k"), Value: []byte("alive")}); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		stop = startSidecar(t, b, socket)
+	}
+	close(over)
+	wg.Wait()
+	if err := p.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	for _, r := range list {
+		if err := r.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range r.Fates() {
+			if f.Err != nil {
+				t.Fatalf("unit %d: %v", i, f.Err)
+			}
+		}
+	}
+	repeated := 0
+	seen := map[string]int{}
+	for _, r := range b.Records(t, producertest.TopicA) {
+		v, _ := strconv.Atoi(string(r.Value))
+		switch key := string(r.Key); {
+		case v > seen[key]:
+			t.Fatalf("%s: %d came before %d (S7)", key, v, seen[key])
+		case v == seen[key]:
+			seen[key]++
+		default:
+			repeated++
+		}
+	}
+	total := 0
+	for k := range keys {
+		total += next[k]
+		if key := fmt.Sprintf("k%d", k); seen[key] != next[k] {
+			t.Errorf("%s: %d of %d are in the log", key, seen[key], next[k])
+		}
+	}
+	t.Logf("%d outputs, %d repeated after %d restarts", total, repeated, restarts)
 }
