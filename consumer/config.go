@@ -83,8 +83,8 @@ type Config struct {
 	AllowEager bool
 
 	// Start is where partitions begin for which the group has no committed offset: Earliest (default), Latest, StartAt(t). The position is
-	// committed at once, so that it does not depend on when the first input is done. With Latest, a partition that is added to
-	// a topic while this consumer runs is read from its first offset.
+	// committed at once, so that it does not depend on when the first input is done. With Latest, partitions
+	// and topics that are added while this consumer runs are read from their first offset.
 	Start Start
 	// OnOutOfRange is what happens when the offset to read next is not in the log (retention, truncation): Halt (default), Earliest or Latest.
 	OnOutOfRange OutOfRange

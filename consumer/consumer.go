@@ -68,7 +68,7 @@ type Consumer struct {
 	wg         sync.WaitGroup
 
 	troubles troubles
-	topics   map[string]int          // partitions of each topic when it was first seen; under hookMu
+	topics   map[string]int          // partitions of each topic at the first join, with Latest; nil before; under hookMu
 	owned    map[topicPartition]bool // what the client holds for us: true once its stay began; under hookMu
 	onHalted func(*HaltError)        // of the iterators; set before Run
 	metadata func(*partition) string // of a commit: the seam for the done-set; under partition.mu
@@ -103,7 +103,6 @@ func New(cfg Config) (*Consumer, error) {
 		base:       time.Now(),
 		finished:   make(chan struct{}),
 		parts:      map[string]map[int32]*partition{},
-		topics:     map[string]int{},
 		owned:      map[topicPartition]bool{},
 		hookMu:     newGate(),
 		commitMu:   newGate(),

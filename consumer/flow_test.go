@@ -181,8 +181,8 @@ func TestWindowIsBounded(t *testing.T) {
 // The heap stays within the bound while a handler stalls on a backlog that is many times larger.
 func TestHeapStaysWithinTheBound(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
-		l.feedBytes(0, 30_000, 2000)
-		l.feedBytes(1, 30_000, 2000)
+		l.feedBytes(0, 15_000, 2000)
+		l.feedBytes(1, 15_000, 2000)
 		heap := func() int64 {
 			runtime.GC()
 			var s runtime.MemStats

@@ -31,6 +31,7 @@ func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[str
 		}
 	}
 	c.refreshMembership(cl)
+	c.takeInventory(ctx, cl)
 	if held := len(c.held()); len(added) == 0 || held > 0 {
 		c.callAssigned(ctx, nil)
 	}

@@ -84,7 +84,7 @@ func (l *lab) config() Config {
 	return Config{
 		Brokers: []string{"localhost:9092"}, Group: group, Topics: []string{topic},
 		Options: []kgo.Opt{kgo.Dialer(l.net.DialContext), kgo.DisableClientMetrics()},
-		Logger:  slog.New(slog.NewTextHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger:  slog.New(slog.NewTextHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }
 
@@ -156,7 +156,7 @@ func (l *lab) until(what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("still not after 5 minutes: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		synctest.Wait()
 	}
 }

@@ -51,9 +51,6 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 			info.epochs[p.Partition] = p.LeaderEpoch
 		}
 		infos[*t.Topic] = info
-		if _, seen := c.topics[*t.Topic]; !seen {
-			c.topics[*t.Topic] = len(t.Partitions)
-		}
 	}
 	return infos
 }
@@ -96,13 +93,37 @@ func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map
 	return starts, nil
 }
 
-// startOf is Config.Start, except for a partition that was added to its topic after this consumer first saw the topic: all of its records are
-// new, so none of them may be skipped by Latest (fault 19).
+// startOf is Config.Start, except for a partition or a topic that was added after this consumer joined: all of its records are new, so none of
+// them may be skipped by Latest (fault 19).
 func (c *Consumer) startOf(topic string, partition int32) Position {
-	if n, seen := c.topics[topic]; seen && int(partition) >= n && c.cfg.Start == Latest {
+	if c.cfg.Start == Latest && c.topics != nil && int(partition) >= c.topics[topic] {
 		return Earliest
 	}
 	return c.cfg.Start
+}
+
+// takeInventory notes, once, how many partitions there are at the first join. hookMu is held.
+func (c *Consumer) takeInventory(ctx context.Context, cl *kgo.Client) {
+	if c.cfg.Start != Latest || c.topics != nil {
+		return
+	}
+	req := kmsg.NewPtrMetadataRequest() // with a regular expression: of all topics
+	for _, topic := range c.cfg.Topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(topic)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		c.log.Warn("counting the partitions failed; partitions added before the next rebalance begin at their end", "err", err)
+		return
+	}
+	c.topics = map[string]int{}
+	for _, t := range resp.Topics {
+		if t.Topic != nil {
+			c.topics[*t.Topic] = len(t.Partitions)
+		}
+	}
 }
 
 func list(ctx context.Context, cl *kgo.Client, where Position, names map[string][]int32) (kadm.ListedOffsets, error) {

@@ -86,6 +86,25 @@ func TestRegex(t *testing.T) {
 	})
 }
 
+// A topic that appears later is read from its first offset, with Latest too.
+func TestTopicAdded(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 10)
+		cfg := l.config()
+		cfg.Topics, cfg.Regex, cfg.Start = nil, "^in", Latest
+		cfg.Options = append(cfg.Options, kgo.MetadataMaxAge(5*time.Second), kgo.MetadataMinAge(time.Second))
+		m := l.start(cfg, nil)
+		l.untilCommitted(0, 10)
+		wantNil(t, l.cluster.CreateTopic("in2", 1, nil))
+		wantNil(t, l.feeder.ProduceSync(t.Context(), &kgo.Record{Topic: "in2", Value: []byte("x")}).FirstErr())
+		l.until("the new topic is done", func() bool {
+			s := m.State()
+			return len(s.Partitions) == 2 && s.Partitions[1].Done == 1 && s.Partitions[0].Done == 0
+		})
+		wantNil(t, m.stop())
+	})
+}
+
 // The ack mark crosses transaction markers and aborted records (fault 32).
 func TestControlRecords(t *testing.T) {
 	for _, readCommitted := range []bool{false, true} {
