@@ -16,8 +16,9 @@ const (
 	commitEvery = time.Second
 	// commitSlack is what a commit may be late by on a loaded machine before "done since the last commit" counts as too much.
 	commitSlack = 3 * time.Second
-	// inFlight is how long after a kill units of the dead may still appear: those that the sidecar had, or a broker in its socket.
-	inFlight = 3 * time.Second
+	// inFlight is how long after a kill units of the dead may still appear: those that the sidecar had, or a broker in its socket. It is shorter
+	// than what the tests wait until a new sidecar starts, and than a dead member's session: within it nothing new appears in their place.
+	inFlight = 1200 * time.Millisecond
 )
 
 // evidence is what independent readers found when everything was over.

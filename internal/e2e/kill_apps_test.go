@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/ackmark/ackmark/internal/kafkatest/proc"
 )
@@ -95,5 +96,32 @@ func TestSidecarKilled(t *testing.T) {
 	n := f.finish()
 	s.caughtUp()
 	s.terminate(a, b, sidecar)
+	s.verify(n)
+}
+
+// One app is killed and started again, and while the group waits for the dead member's session to end, the other app gets SIGTERM. It cannot
+// commit before the rebalance is over, and must not wait longer than that.
+func TestSurvivorTerminated(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, brokers(t))
+	s.handsOver = true
+	s.sidecar()
+	a, b := s.app("app-a", roleApp, nil), s.app("app-b", roleApp, nil)
+	f := s.feed(1000)
+	s.members(2)
+	s.outputs(2000)
+	s.kill(a)
+	a = s.app("app-a2", roleApp, nil)
+	s.state("PreparingRebalance")
+	start := time.Now()
+	s.terminate(b)
+	took := time.Since(start)
+	t.Logf("SIGTERM during a pending rebalance: ended after %s", took.Round(time.Millisecond))
+	if took > appSession+4*time.Second {
+		t.Errorf("that is longer than the dead member's session of %s", appSession)
+	}
+	n := f.finish()
+	s.caughtUp()
+	s.terminate(a)
 	s.verify(n)
 }

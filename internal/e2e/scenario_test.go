@@ -148,11 +148,20 @@ func (s *scenario) exits(p *proc.Process, want int) {
 	defer cancel()
 	code, err := p.Wait(ctx)
 	if err != nil {
+		s.stacks(p)
 		s.Fatal(err)
 	}
 	if code != want {
 		s.Fatalf("%s: %s, want exit code %d", p.Name, p.State(), want)
 	}
+}
+
+// stacks makes a process that hangs write its goroutines to its log.
+func (s *scenario) stacks(p *proc.Process) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = p.Signal(syscall.SIGQUIT)
+	_, _ = p.Wait(ctx)
 }
 
 // await polls, and fails at once when a process ends that nobody ended: there is no use in waiting on.
@@ -209,6 +218,18 @@ func (s *scenario) members(n int) {
 			return fmt.Errorf("%d members, %s", len(g.Members), g.State)
 		}
 		return nil
+	})
+}
+
+// state waits until the group is in a state.
+func (s *scenario) state(want string) {
+	s.Helper()
+	s.await("the group to be in "+want, func() error {
+		groups, err := s.kafka.Admin().DescribeGroups(s.Context(), s.group)
+		if err == nil && groups[s.group].State != want {
+			err = fmt.Errorf("it is in %s", groups[s.group].State)
+		}
+		return err
 	})
 }
 
