@@ -246,37 +246,35 @@ func TestClientReleaseDropsTheUnsent(t *testing.T) {
 // A sidecar that is about to stop gets nothing more; when it has reported what it had, its successor gets the rest.
 func TestClientDraining(t *testing.T) {
 	bubble(t, func(x *script) {
-		x.credit = &sidecarpb.Credit{Bytes: 1 << 20, Records: 4}
 		x.units = func(s *session, u *sidecarpb.Units) error {
 			if x.session(0) != s {
 				s.writeAndAck(u)
-				return nil
 			}
-			if s.next-1 < 4 {
-				return nil
-			}
-			s.down(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Draining{Draining: &sidecarpb.Draining{DeadlineMs: 5000}}})
-			time.AfterFunc(time.Second, func() {
-				for _, unit := range s.got {
-					s.write(unit)
-				}
-				s.acked(1, 4)
-			})
 			return nil
 		}
 	}, func(t *testing.T, x *script, p producer.Producer) {
-		r := deliver(t, p, numbered(10)...)
-		time.Sleep(500 * time.Millisecond)
+		first := deliver(t, p, numbered(10)[:4]...)
+		synctest.Wait()
+		s := x.session(0)
+		s.down(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Draining{Draining: &sidecarpb.Draining{DeadlineMs: 5000}}})
+		synctest.Wait()
+		second := deliver(t, p, numbered(10)[4:]...)
+		time.Sleep(time.Second)
 		if x.session(1) != nil {
 			t.Error("the client left before the reports of what it had sent")
 		}
-		mustBeAcked(t, r)
+		for _, unit := range s.got {
+			s.write(unit)
+		}
+		s.acked(1, 4)
+		mustBeAcked(t, first)
+		mustBeAcked(t, second)
 		for i, rec := range x.records("t") {
 			if string(rec.Value) != strconv.Itoa(i) {
 				t.Fatalf("position %d has %s: sent twice or out of order", i, rec.Value)
 			}
 		}
-		if n := len(x.session(0).got); n != 4 {
+		if n := len(s.got); n != 4 {
 			t.Errorf("the draining sidecar got %d units, want the 4 from before", n)
 		}
 	})

@@ -140,6 +140,17 @@ func TestWindowAgainstModel(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(m.units)-1).Draw(t, "first")
 				n := rapid.IntRange(1, 10).Draw(t, "n")
+				if rapid.IntRange(0, 3).Draw(t, "lie") > 0 { // honest mostly: a run of sent and unreported units from i on
+					ok := func(u *modelUnit) bool { return u.sent && !u.reported }
+					for i < len(m.units)-1 && !ok(m.units[i]) {
+						i++
+					}
+					run := 1
+					for i+run < len(m.units) && run < n && ok(m.units[i+run]) {
+						run++
+					}
+					n = run
+				}
 				honest := i+n <= len(m.units)
 				for k := i; honest && k < i+n; k++ {
 					honest = m.units[k].sent && !m.units[k].reported
