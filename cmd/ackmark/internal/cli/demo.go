@@ -45,7 +45,7 @@ independent reader and prints what was lost, duplicated and reordered. Exit code
 	f.IntVar(&o.Processes, "processes", demo.DefaultProcesses, "consuming processes per side")
 	f.DurationVar(&o.Work, "work", 0, "simulated work per message (default: a process alone is slower than the input, all are faster); -1ns is none")
 	f.IntVar(&o.Workers, "workers", 0, "messages that a process works on at once (default 10, at high rates 50)")
-	f.DurationVar(&o.SessionTimeout, "session-timeout", 0, "session timeout of both groups (default 2s, with --brokers 6s)")
+	f.DurationVar(&o.SessionTimeout, "session-timeout", 0, "session timeout of both groups (default 1.5s, with --brokers 6s)")
 	f.BoolVar(&o.JSON, "json", false, "print the result as JSON; the progress goes to standard error")
 	f.BoolVar(&o.Verbose, "verbose", false, "show the logs of the child processes")
 	cmd.AddCommand(newDemoChild())

@@ -117,24 +117,30 @@ func anyLeaderless(d kadm.TopicDetail) bool {
 	return false
 }
 
-// joined waits until each group is stable with this many members.
+// joined waits until each group is stable with this many members. On a new cluster the coordinator comes up only now: errors are waited out.
 func (c *cluster) joined(ctx context.Context, members int, groups ...string) error {
-	return poll(ctx, 50*time.Millisecond, "the consumers to join their groups", func() (bool, error) {
+	var last error
+	err := poll(ctx, 50*time.Millisecond, "the consumers to join their groups", func() (bool, error) {
 		described, err := c.adm.DescribeGroups(ctx, groups...)
 		if err != nil {
-			return false, err
+			last = err
+			return false, nil
 		}
 		for _, group := range groups {
 			g := described[group]
-			if g.Err != nil && !errors.Is(g.Err, kerr.CoordinatorNotAvailable) && !errors.Is(g.Err, kerr.GroupIDNotFound) && !kerr.IsRetriable(g.Err) {
-				return false, fmt.Errorf("group %s: %w", group, g.Err)
+			if g.Err != nil {
+				last = fmt.Errorf("group %s: %w", group, g.Err)
 			}
-			if g.State != "Stable" || len(g.Members) != members || g.AssignedPartitions() == nil {
+			if g.Err != nil || g.State != "Stable" || len(g.Members) != members {
 				return false, nil
 			}
 		}
 		return true, nil
 	})
+	if err != nil && last != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w; the last answer: %w", err, last)
+	}
+	return err
 }
 
 // lag is the inputs that the group has not committed, from the committed offsets and the ends of the log alone.
@@ -179,17 +185,31 @@ func (c *cluster) cleanUp(ctx context.Context) error {
 		}
 	}
 	for _, group := range c.groups {
-		// A member that was just killed keeps its group for up to a session timeout; an empty group goes by itself later.
-		if resp, err := c.adm.DeleteGroups(ctx, group); err != nil {
-			errs = append(errs, err)
-		} else if g := resp[group]; g.Err != nil && !errors.Is(g.Err, kerr.GroupIDNotFound) && !errors.Is(g.Err, kerr.NonEmptyGroup) {
-			errs = append(errs, fmt.Errorf("group %s: %w", group, g.Err))
-		}
+		errs = append(errs, c.deleteGroup(ctx, group))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("delete the demo's topics and groups (%s-*): %w; delete them by hand", c.prefix, err)
 	}
 	return nil
+}
+
+// deleteGroup deletes a group. A member that was just killed keeps it for up to a session timeout: then it stays, empty, until Kafka's
+// offsets.retention.minutes.
+func (c *cluster) deleteGroup(ctx context.Context, group string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var last error
+	_ = poll(ctx, 200*time.Millisecond, "the group's deletion", func() (bool, error) {
+		resp, err := c.adm.DeleteGroups(ctx, group)
+		if last = err; err == nil {
+			last = resp[group].Err
+		}
+		return last == nil || errors.Is(last, kerr.GroupIDNotFound) || errors.Is(last, kerr.NonEmptyGroup), nil
+	})
+	if last == nil || errors.Is(last, kerr.GroupIDNotFound) || errors.Is(last, kerr.NonEmptyGroup) {
+		return nil
+	}
+	return fmt.Errorf("group %s: %w", group, last)
 }
 
 func (c *cluster) stopBroker() {

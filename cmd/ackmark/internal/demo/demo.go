@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,11 +157,9 @@ func (s *show) run(ctx context.Context) (*result, error) {
 	if err := s.drain(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.stopProcesses(); err != nil {
-		return nil, err
-	}
+	problems := s.stopProcesses()
 	s.setPhase("reading both outputs")
-	return s.verdict(ctx)
+	return s.verdict(ctx, problems)
 }
 
 func (s *show) startProcesses(ctx context.Context) error {
@@ -259,23 +258,27 @@ func (s *show) drainTime() time.Duration {
 	return drainTimeout + 2*s.SessionTimeout + time.Duration(float64(s.Records)/rate*float64(time.Second))
 }
 
-// stopProcesses ends everything as Kubernetes does: the apps by SIGTERM, then the sidecar.
-func (s *show) stopProcesses() error {
+// stopProcesses ends everything as Kubernetes does: the apps by SIGTERM, then the sidecar; who does not end is killed. It returns what did
+// not go as it should: the verdict counts all the same.
+func (s *show) stopProcesses() []string {
 	s.setPhase("stopping")
 	var stopping sync.WaitGroup
 	var mu sync.Mutex
-	var errs []error
-	for _, p := range append(s.ackmark.apps, s.auto.apps...) {
-		stopping.Go(func() {
-			if err := p.terminate(stopTimeout); err != nil {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-			}
-		})
+	var problems []string
+	stop := func(p *process) {
+		if err := p.terminate(stopTimeout); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			problems = append(problems, err.Error())
+		}
+	}
+	for _, p := range append(slices.Clone(s.ackmark.apps), s.auto.apps...) {
+		stopping.Go(func() { stop(p) })
 	}
 	stopping.Wait()
-	return errors.Join(append(errs, s.ackmark.sidecar.terminate(stopTimeout))...)
+	stop(s.ackmark.sidecar)
+	slices.Sort(problems)
+	return problems
 }
 
 func (s *show) destroy() {
@@ -299,12 +302,13 @@ func (s *show) logs() string {
 	return out
 }
 
-func (s *show) verdict(ctx context.Context) (*result, error) {
+func (s *show) verdict(ctx context.Context, problems []string) (*result, error) {
 	ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input)
 	if err != nil {
 		return nil, err
 	}
 	r := s.newResult()
+	r.Problems = problems
 	if r.Ackmark, err = s.judge(ctx, s.ackmark, ends); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const (
 	DefaultPartitions = 6
 	DefaultProcesses  = 2
 
-	embeddedSession = 2 * time.Second
+	embeddedSession = 1500 * time.Millisecond
 	clusterSession  = 6 * time.Second // Kafka's default group.min.session.timeout.ms
 
 	// bufferSize is the auto-commit consumer's buffer between its poll loop and its workers, as services have it.
@@ -61,7 +61,7 @@ type Options struct {
 	Work time.Duration
 	// Workers is how many messages a process works on at once, on both sides. Default: 10, or 50 at high rates.
 	Workers int
-	// SessionTimeout of both groups: after it a killed member is noticed. Default 2 s, on a real cluster 6 s.
+	// SessionTimeout of both groups: after it a killed member is noticed. Default 1.5 s, on a real cluster 6 s.
 	SessionTimeout time.Duration
 	// JSON prints the result as JSON on Stdout and the progress on Stderr.
 	JSON bool
@@ -121,8 +121,9 @@ type plan struct {
 	killAt     []kill
 }
 
-// killGap is how far apart kills are: a killed member is noticed after the session timeout; the next kill comes after that.
-func (o Options) killGap() time.Duration { return o.SessionTimeout + 750*time.Millisecond }
+// killGap is how far apart kills are: a killed member is noticed after the session timeout, and the group is whole again two heartbeats later. A next
+// kill before that would only lengthen the stall.
+func (o Options) killGap() time.Duration { return o.SessionTimeout + 1250*time.Millisecond }
 
 // newPlan makes the choices that the options leave open, for this number of inputs.
 func newPlan(o Options, records int) plan {

@@ -34,6 +34,7 @@ type process struct {
 	restart  *time.Timer
 	crashes  int
 	exited   chan struct{} // closed when the current run has ended
+	exitErr  error         // of the run that stop ended
 }
 
 const keptLogLines = 20
@@ -113,8 +114,7 @@ func (p *process) ended(err error, exited chan struct{}) {
 	p.cmd, p.stats = nil, childStats{}
 	if p.stopping {
 		if err != nil && !p.killed {
-			p.crashes++
-			p.log = append(p.log, fmt.Sprintf("%s ended with %v while it drained", p.spec.Name, err))
+			p.exitErr = fmt.Errorf("%s ended with %w at SIGTERM: %s", p.spec.Name, err, strings.Join(p.log[max(0, len(p.log)-1):], ""))
 		}
 		return
 	}
@@ -153,10 +153,12 @@ func (p *process) terminate(timeout time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-exited:
-		return nil
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.exitErr
 	case <-t.C:
 		p.destroy()
-		return fmt.Errorf("%s did not end within %s of SIGTERM", p.spec.Name, timeout)
+		return fmt.Errorf("%s did not end within %s of SIGTERM and was killed", p.spec.Name, timeout)
 	}
 }
 

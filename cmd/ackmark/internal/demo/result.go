@@ -17,6 +17,8 @@ type result struct {
 	Settings   settingsOut `json:"settings"`
 	Ackmark    *sideResult `json:"ackmark"`
 	AutoCommit *sideResult `json:"auto_commit"`
+	// Problems are what did not go as it should at the end; usually there are none.
+	Problems []string `json:"problems,omitempty"`
 	// ElapsedSeconds is the time of the whole show.
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
 }
@@ -107,6 +109,9 @@ func (r *result) table() string {
 	row("longest stall of a partition", fmt.Sprintf("%.1f s", a.LongestStallSeconds), fmt.Sprintf("%.1f s", o.LongestStallSeconds))
 	num("broker connections of the pod", int(a.BrokerConnections), int(o.BrokerConnections))
 	num("  of these for producing", int(a.ProducerConnections), int(o.ProducerConnections))
+	for _, p := range r.Problems {
+		b.WriteString("\n" + wrap("note: "+p, 78))
+	}
 	b.WriteString("\n" + r.story())
 	return b.String()
 }

@@ -24,12 +24,12 @@ func killSchedule(p plan) []kill {
 	return kills
 }
 
-// The generator's load comes in bursts, as real load does: for 40 % of every two seconds 1.75 times the average, else half of it.
+// The generator's load comes in bursts, as real load does: for 40 % of every two seconds 2.2 times the average, else a fifth of it.
 const (
 	burstCycle = 2 * time.Second
 	burstShare = 0.4
-	burstRate  = 1.75
-	calmRate   = 0.5
+	burstRate  = 2.2
+	calmRate   = 0.2
 )
 
 // due is how many records are due this long after the start, at this average rate.
