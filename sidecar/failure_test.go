@@ -116,7 +116,7 @@ func TestRelease(t *testing.T) {
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
 	c := hello(t, dial(t, sc.Target), "s")
 	c.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"}, &sidecarpb.AssignedPartition{Epoch: 2, Topic: "in", Partition: 1})
-	block := kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas})
+	block := kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
 	u := plain("out", 20)
 	for i := range u {
 		u[i].src = wire.Source{Epoch: 1, Index: uint64(i), Offset: int64(i)}
