@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -10,8 +11,11 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/ackmark/ackmark/internal/devbroker"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // startBroker is the script command `broker [topic…]`: an embedded broker until the script ends, its addresses in $BROKERS.
@@ -82,5 +86,24 @@ func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	holds := map[string]bool{"==": got == want, ">=": got >= want, "<=": got <= want}[args[2]]
 	if !isNumber || holds == neg {
 		ts.Fatalf("%s", fmt.Sprintf("%s is %v: %s %v does not hold", args[1], doc, args[2], want))
+	}
+}
+
+// emit is the script command `emit SOCKET TOPIC VALUE`: queue one record and do not wait for its delivery.
+func emit(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: emit socket topic value")
+	}
+	conn, err := grpc.NewClient("unix://"+args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	ts.Check(err)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	resp, err := sidecarpb.NewSidecarClient(conn).Emit(ctx, &sidecarpb.EmitRequest{
+		Record: &sidecarpb.Record{Topic: args[1], Value: []byte(args[2])}, Wait: sidecarpb.Wait_WAIT_QUEUED, App: "script",
+	})
+	ts.Check(err)
+	if resp.GetSuccess() == neg {
+		ts.Fatalf("emit: %v", resp)
 	}
 }

@@ -29,6 +29,6 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SOCK", dir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"broker": startBroker, "eventually": eventually, "json": checkJSON},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"broker": startBroker, "eventually": eventually, "json": checkJSON, "emit": emit},
 	})
 }
