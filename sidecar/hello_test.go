@@ -93,7 +93,7 @@ func TestProtocolViolationsEndTheStream(t *testing.T) {
 	}{
 		{"sequence gap", func(c *client) { c.units(plain("out", 1)...); c.next += 5; c.units(plain("out", 1)...) }, "no gaps"},
 		{"sequence 0", func(c *client) { c.next = 0; c.units(plain("out", 1)...) }, "start at 1"},
-		{"credit in bytes", func(c *client) { u := plain("out", 100); big(u, 5000); c.units(u...) }, "credit exceeded"},
+		{"credit in bytes", func(c *client) { u := plain("out", 100); grow(u, 5000); c.units(u...) }, "credit exceeded"},
 		{"credit in records", func(c *client) { c.units(make([]testUnit, 300)...) }, "credit"},
 		{"second Hello", func(c *client) { c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "s"})) }, "second Hello"},
 		{"epoch 0", func(c *client) { c.assign(&sidecarpb.AssignedPartition{Topic: "in"}) }, "epoch 0"},
@@ -123,7 +123,7 @@ func TestProtocolViolationsEndTheStream(t *testing.T) {
 	c.reported(3)
 }
 
-func big(units []testUnit, size int) {
+func grow(units []testUnit, size int) {
 	for i := range units {
 		units[i].outs[0].Value = make([]byte, size)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func (s *Sidecar) start() {
 // awaitSocket returns when somebody listens.
 func (s *Sidecar) awaitSocket(errs chan error) {
 	s.t.Helper()
-	network, addr := "unix", s.Target[len("unix://"):]
+	network, addr, _ := strings.Cut(s.Target, "://")
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		conn, err := net.Dial(network, addr)
 		if err == nil {
