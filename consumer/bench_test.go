@@ -75,9 +75,9 @@ func readBare(b *testing.B, ctx context.Context, addrs []string, group string) i
 	n := 0
 	for n < benchRecords {
 		fetches := cl.PollFetches(ctx)
-		fetches.EachRecord(func(r *kgo.Record) {
-			n++
-			cl.MarkCommitRecords(r)
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			n += len(p.Records)
+			cl.MarkCommitRecords(p.Records...)
 		})
 	}
 	return n

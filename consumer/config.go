@@ -105,11 +105,12 @@ type Config struct {
 	// limit or GOMEMLIMIT, 8 to 256 MiB, 64 MiB without a limit) and 100,000. Bytes are decompressed keys, values and headers
 	// plus 256 for each record; they come free when all of a batch is done, which is when its memory does.
 	//
-	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records, at most 8,192), and beside it the client's own
-	// fetch buffer: at most 16 responses of MaxBytes/32 compressed bytes (128 KiB to 8 MiB each), each partition's
-	// share in them at least one batch however large it is. A batch that inflates beyond the larger of MaxBytes and 64 MiB halts its partition. A record larger than
-	// all that is left passes alone. Half of the budget is divided among the partitions held, the other half goes to
-	// whoever needs it: a slow partition is paused, the others read on.
+	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records and 8,192, fewer where records are large: about
+	// MaxBytes/8, or one record). Beside it there is the client's own fetch buffer: at most 16 responses of MaxBytes/32 compressed bytes
+	// (128 KiB to 8 MiB) each, in which each partition has at least one batch however large it is; a batch that inflates
+	// beyond the larger of MaxBytes and 64 MiB halts its partition. A record larger than all that is left passes alone. Half of the budget
+	// is divided among the partitions held, the other half goes to whoever needs it: a slow partition is paused, the others read on. The
+	// inputs from a partition's ack mark to the newest one handed out, done or not, are at most MaxRecords + one poll.
 	MaxBytes   int64
 	MaxRecords int
 
