@@ -185,6 +185,9 @@ func TestClientAssignsAgain(t *testing.T) {
 		if err := <-released; err != nil {
 			t.Errorf("Release across a broken stream: %v", err)
 		}
+		if !r.Fates()[1].Reported {
+			t.Error("Release returned before its unit's fate was reported")
+		}
 		wait(t, r)
 		for i, want := range []string{"", producer.CodeReleased, "", producer.CodeUnknownAssignment} {
 			if f := r.Fates()[i]; want == "" && f.Err != nil || want != "" && (f.Err == nil || f.Err.Code != want) {
