@@ -189,20 +189,32 @@ func (l *lane) judge(in *batchInput, r Result) {
 	}
 }
 
-// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that has none, unless all have one: what
-// comes after it may be of the same key, and must not overtake it.
+// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that has none, unless all have one, and
+// gives back what is behind one that will not be done here: it may be of the same key, and must not overtake it (S7).
 func (l *lane) putBatch(all bool) {
+	ordered := l.p.cfg.Order != Unordered
+	blocked := false
 	for i := range l.batch {
 		in := &l.batch[i]
 		switch {
-		case in.put:
-		case in.outcome.kind != undecided:
+		case in.outcome.kind == undecided:
+			if ordered && !all {
+				return
+			}
+		case !in.put:
+			if blocked {
+				in.outcome = outcome{kind: givenBack}
+			}
 			in.put = true
 			l.putOne(in)
-		case !all && l.p.cfg.Order != Unordered:
-			return
 		}
+		blocked = ordered && (blocked || l.blocks(in.outcome))
 	}
+}
+
+// blocks tells that an input will not be done in this stay.
+func (l *lane) blocks(o outcome) bool {
+	return o.kind == givenBack || o.kind == stops || o.kind == rejected && l.p.cfg.DeadLetter.Topic == ""
 }
 
 func (l *lane) putOne(in *batchInput) {

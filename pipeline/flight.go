@@ -20,6 +20,7 @@ const flightSize = 256
 // may still look at the slice of units then.
 type flight struct {
 	p          *Pipeline
+	lane       *lane // nil: made by the undertaker
 	assignment *consumer.Assignment
 	units      []producer.Unit
 	msgs       []*consumer.Message
@@ -32,14 +33,15 @@ var flights = sync.Pool{New: func() any {
 	return &flight{units: make([]producer.Unit, 0, flightSize), msgs: make([]*consumer.Message, 0, flightSize)}
 }}
 
-func newFlight(p *Pipeline, a *consumer.Assignment) *flight {
+func newFlight(p *Pipeline, l *lane, a *consumer.Assignment) *flight {
 	f := flights.Get().(*flight)
-	f.p, f.assignment = p, a
+	f.p, f.lane, f.assignment = p, l, a
 	return f
 }
 
 func (f *flight) add(m *consumer.Message, outputs []producer.Record) {
-	f.units = append(f.units, producer.Unit{Source: producer.Source{Epoch: f.assignment.Epoch, Index: m.Index(), Offset: m.Offset}, Outputs: outputs})
+	from := producer.Source{Epoch: f.assignment.Epoch, Index: m.Index(), Offset: m.Offset}
+	f.units = append(f.units, producer.Unit{Source: from, Outputs: outputs})
 	f.msgs = append(f.msgs, m)
 }
 
@@ -51,6 +53,18 @@ func (f *flight) addLetter(m *consumer.Message, r *rejection) {
 	f.add(m, []producer.Record{f.p.deadLetter(m, r)})
 }
 
+// addAgain adds a unit that failed before.
+func (f *flight) addAgain(what failure) {
+	if what.letter != nil {
+		if f.letters == nil {
+			f.letters = map[int]*rejection{}
+		}
+		f.letters[len(f.units)] = what.letter
+	}
+	f.add(what.m, what.outputs)
+	f.tries = max(f.tries, what.tries)
+}
+
 // release gives back n of what keeps the flight from the pool.
 func (f *flight) release(n int) {
 	if f.open.Add(int32(-n)) > 0 {
@@ -59,7 +73,7 @@ func (f *flight) release(n int) {
 	clear(f.units) // handlers' memory must not live as long as the pool
 	clear(f.msgs)
 	clear(f.letters)
-	f.units, f.msgs, f.p, f.assignment = f.units[:0], f.msgs[:0], nil, nil
+	f.units, f.msgs, f.p, f.lane, f.assignment = f.units[:0], f.msgs[:0], nil, nil, nil
 	f.tries = 0
 	flights.Put(f)
 }
@@ -79,9 +93,17 @@ func (f *flight) Acked(first, n int) {
 	f.release(n)
 }
 
-// Failed implements producer.Reporter. It must not block, so the undertaker goroutine decides what becomes of the input.
+// Failed implements producer.Reporter. It must not block: what may succeed later goes back to its lane, which keeps the order; about the
+// rest the undertaker's goroutine decides.
 func (f *flight) Failed(unit int, err *producer.Error) {
-	f.p.undertaker.push(failure{assignment: f.assignment, m: f.msgs[unit], outputs: f.units[unit].Outputs, letter: f.letters[unit], err: err, tries: f.tries})
+	what := failure{
+		assignment: f.assignment, m: f.msgs[unit], outputs: f.units[unit].Outputs, letter: f.letters[unit], err: err, tries: f.tries,
+	}
+	if f.lane != nil && fateOf(err) == fateRedeliver {
+		f.lane.takeBack(what)
+	} else {
+		f.p.undertaker.push(what)
+	}
 	f.release(1)
 }
 
@@ -94,17 +116,17 @@ func (f *flight) deliver() {
 			f.release(1)
 			return
 		}
-		if !errors.Is(err, producer.ErrFull) || !sleep(f.assignment.Context(), pause) {
-			f.refused(err)
+		e, _ := errors.AsType[*producer.Error](err)
+		if e == nil || fateOf(e) != fateRedeliver || !sleep(f.assignment.Context(), pause) { // full, and configured to refuse
+			f.refused(err, e)
 			return
 		}
 	}
 }
 
 // refused decides after a Deliver that took nothing.
-func (f *flight) refused(err error) {
+func (f *flight) refused(err error, e *producer.Error) {
 	p, n := f.p, len(f.units)
-	bad, invalid := errors.AsType[*producer.Error](err)
 	switch {
 	case f.assignment.Context().Err() != nil: // the partition left: somebody else processes these inputs
 		p.counts.dropped.Add(int64(n))
@@ -112,22 +134,22 @@ func (f *flight) refused(err error) {
 	case errors.Is(err, producer.ErrClosed):
 		p.producerClosed()
 		f.release(n + 1)
-	case invalid && n > 1:
-		f.deliverSingly()
-	case invalid:
-		f.Failed(0, bad)
-		f.release(1)
-	default:
+	case e == nil || fateOf(e) == fateStop:
 		p.stopBy(&DeliveryError{Err: err})
 		f.release(n + 1)
+	case n == 1:
+		f.Failed(0, e)
+		f.release(1)
+	default:
+		f.deliverSingly()
 	}
 }
 
 // deliverSingly finds out which unit the producer refuses: its neighbours must not suffer for it.
 func (f *flight) deliverSingly() {
 	for i := range f.units {
-		one := newFlight(f.p, f.assignment)
-		one.units, one.msgs = append(one.units, f.units[i]), append(one.msgs, f.msgs[i])
+		one := newFlight(f.p, f.lane, f.assignment)
+		one.units, one.msgs, one.tries = append(one.units, f.units[i]), append(one.msgs, f.msgs[i]), f.tries
 		if r := f.letters[i]; r != nil {
 			one.letters = map[int]*rejection{0: r}
 		}

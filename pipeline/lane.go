@@ -25,6 +25,7 @@ type lane struct {
 	pos   int
 	grab  chunk // unordered: what it took from the shared queue
 	want  int   // unordered: how much to take at once
+	stop  bool  // an input stopped the pipeline: nothing is started behind it, or it would overtake the input
 	left  bool  // the input that runs is given back: no middleware can make an outcome of it
 	works workCache
 	work  *work // of the chunk that runs
@@ -35,24 +36,27 @@ type lane struct {
 	timedOut atomic.Bool // the watchdog cancelled the call that runs; set under mu
 	slow     atomic.Bool // handlers are: deliver before the next one. Set by the pacer, cleared by the lane
 
+	paced atomic.Bool // the pacer delivers for it now
+
 	mu        sync.Mutex
 	wake      sync.Cond
 	queue     []*chunk // ordered: its chunks, first in first out
 	closed    bool
 	idle      bool
-	flight    *flight // finished units that are not delivered yet
+	flight    *flight   // finished units that are not delivered yet
+	again     []failure // units to deliver again, before flight
 	running   *consumer.Message
 	cancel    context.CancelCauseFunc // ends the call that runs
 	calls     uint64                  // handler calls begun, so that the watchdog tells one from the next
 	abandoned bool                    // the pipeline went on without it: it must not touch anything any more
 
 	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose handler runs. Whoever holds it takes the
-	// oldest flight, so flights keep their order. Taken before mu.
-	delivering sync.Mutex
+	// oldest flight, so flights keep their order. Taken before mu. A channel, since a test in virtual time cannot wait for a mutex.
+	delivering chan struct{}
 }
 
 func newLane(p *Pipeline) *lane {
-	l := &lane{p: p, want: 1, ended: make(chan struct{})}
+	l := &lane{p: p, want: 1, ended: make(chan struct{}), delivering: make(chan struct{}, 1)}
 	l.wake.L = &l.mu
 	if len(p.cfg.Middleware.AroundInput) > 0 {
 		l.input = wrap(Handler(HandlerFunc(l.attempts)), p.cfg.Middleware.AroundInput)
@@ -172,9 +176,18 @@ func (l *lane) process(c *chunk) bool {
 		}
 		for m != nil {
 			r := l.handle(m)
+			if r.kind != delivers {
+				if !l.end() {
+					return false
+				}
+				// Put away before the next one is started: where this one halts its partition, what is behind it must not overtake it (S7).
+				l.putAway(m, r)
+				m = c.start(l)
+				break
+			}
 			// The next input is started before this one is put away, so that one lock does for both.
 			following := c.start(l)
-			again, ok := l.settle(m, r, following)
+			again, ok := l.settle(m, r.outputs, following)
 			if !ok {
 				return false
 			}
@@ -192,7 +205,7 @@ func (c *chunk) start(l *lane) *consumer.Message {
 	for c.next < len(c.msgs) {
 		m := c.msgs[c.next]
 		c.next++
-		if m.Start() {
+		if !l.stop && m.Start() {
 			return m
 		}
 		l.p.counts.dropped.Add(1)
@@ -246,37 +259,31 @@ func (l *lane) end() bool {
 	return !l.abandoned
 }
 
-// settle puts an input away by its outcome and, when nothing stands against it, begins the following one: again tells that it did.
-func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Message) (again, ok bool) {
+// settle puts a finished input away and, when nothing stands against it, begins the following one: again tells that it did.
+func (l *lane) settle(m *consumer.Message, outputs []producer.Record, following *consumer.Message) (again, ok bool) {
 	l.mu.Lock()
 	if l.abandoned {
 		l.mu.Unlock()
 		return false, false
 	}
 	l.running, l.cancel = nil, nil
-	if r.kind == delivers {
-		l.add(m, r.outputs, nil)
-		if following != nil && !l.slow.Load() && len(l.flight.units) < flightSize {
-			l.beginLocked(following, l.work)
-			l.mu.Unlock()
-			return true, true
-		}
-		full := l.slow.Load() || len(l.flight.units) == flightSize
-		l.mu.Unlock()
-		if full {
-			l.flush()
-		}
-		return false, true
+	l.add(m, outputs, nil)
+	full := l.slow.Load() || len(l.flight.units) == flightSize
+	if following != nil && !full {
+		l.beginLocked(following, l.work)
+		again = true
 	}
 	l.mu.Unlock()
-	l.putAway(m, r)
-	return false, true
+	if full {
+		l.flush()
+	}
+	return again, true
 }
 
 // add puts a finished unit into the flight, under mu.
 func (l *lane) add(m *consumer.Message, outputs []producer.Record, letter *rejection) {
 	if l.flight == nil {
-		l.flight = newFlight(l.p, l.work.assignment)
+		l.flight = newFlight(l.p, l, l.work.assignment)
 	}
 	if letter != nil {
 		l.flight.addLetter(m, letter)
@@ -302,22 +309,10 @@ func (l *lane) putAway(m *consumer.Message, r outcome) {
 			l.flush()
 		}
 	case stops:
+		l.stop = true
 		l.p.fatal(m, r.rejection.err)
 	case givenBack:
 		l.p.counts.dropped.Add(1)
 		m.Done(consumer.ErrRevoked) // no outcome: it tells a drain not to wait
-	}
-}
-
-// flush delivers what is finished. The lane calls it, and the pacer for a lane whose handler runs.
-func (l *lane) flush() {
-	l.delivering.Lock()
-	defer l.delivering.Unlock()
-	l.mu.Lock()
-	f := l.flight
-	l.flight = nil
-	l.mu.Unlock()
-	if f != nil {
-		f.deliver()
 	}
 }

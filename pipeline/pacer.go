@@ -20,6 +20,7 @@ type pacer struct {
 
 type paceMark struct {
 	flight *flight
+	again  bool
 	calls  uint64
 }
 
@@ -84,19 +85,36 @@ func (c *pacer) awake(ctx context.Context) bool {
 func (c *pacer) look() bool {
 	held := false
 	for i, l := range c.p.lanes {
+		s := &c.seen[i]
 		l.mu.Lock()
-		f, calls := l.flight, l.calls
-		late := f != nil && f == c.seen[i].flight
-		if late && calls == c.seen[i].calls {
+		f, again, calls := l.flight, len(l.again) > 0, l.calls
+		l.mu.Unlock()
+		late := f != nil && f == s.flight
+		if late && calls == s.calls {
 			l.slow.Store(true)
 		}
-		l.mu.Unlock()
-		held = held || f != nil
-		c.seen[i] = paceMark{f, calls}
-		if late {
-			c.seen[i].flight = nil
-			c.p.side.Go(l.flush) // it may block while the producer is full
+		if late || again && s.again {
+			c.flush(l)
+			f, again = nil, false
 		}
+		*s = paceMark{f, again, calls}
+		held = held || l.holds()
 	}
 	return held
+}
+
+// flush has a goroutine of its own, since it may block while the producer is full; one per lane at a time.
+func (c *pacer) flush(l *lane) {
+	if l.paced.CompareAndSwap(false, true) {
+		c.p.side.Go(func() {
+			defer l.paced.Store(false)
+			l.flush()
+		})
+	}
+}
+
+func (l *lane) holds() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.flight != nil || len(l.again) > 0
 }

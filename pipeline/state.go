@@ -18,6 +18,7 @@ type counts struct {
 	timeouts    atomic.Int64
 	dropped     atomic.Int64
 	undelivered atomic.Int64
+	redelivered atomic.Int64
 }
 
 // State is a snapshot of a pipeline, made without asking a broker.
@@ -38,7 +39,7 @@ type State struct {
 	// those that went to the dead-letter topic. Retries: repeated handler calls. Rejected: inputs that were rejected, to the dead-letter
 	// topic or by a halt. Timeouts: handlers that ran longer than HandlerTimeout. Dropped: inputs that left with their partition before
 	// they had an outcome. Undelivered: units that the producer could not deliver.
-	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered int64
+	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered, Redelivered int64
 }
 
 // State tells where the pipeline stands. It may be called at any time, from anywhere.
@@ -47,6 +48,7 @@ func (p *Pipeline) State() State {
 		Consumer: p.source.State(), Lanes: len(p.lanes),
 		Done: p.counts.acked.Load(), DeadLetters: p.counts.deadLetters.Load(), Retries: p.counts.retries.Load(), Rejected: p.counts.rejected.Load(),
 		Timeouts: p.counts.timeouts.Load(), Dropped: p.counts.dropped.Load(), Undelivered: p.counts.undelivered.Load(),
+		Redelivered: p.counts.redelivered.Load(),
 	}
 	p.mu.Lock()
 	s.Running, s.Stopping = p.phase == phaseRunning, p.stopping
@@ -121,5 +123,12 @@ func (p *Pipeline) rejecting(m *consumer.Message, r *rejection) {
 	p.counts.rejected.Add(1)
 	if n, ok := p.warned.allow(); ok {
 		p.log.Warn("an input is rejected", "input", inputOf(m).String(), "attempts", r.attempts, "dead_letter_topic", p.cfg.DeadLetter.Topic, "err", r.err, "suppressed", n)
+	}
+}
+
+func (p *Pipeline) redelivering(f failure) {
+	p.counts.redelivered.Add(1)
+	if n, ok := p.warned.allow(); ok {
+		p.log.Warn("an output was not written and is delivered again", "input", inputOf(f.m).String(), "tries", f.tries, "err", f.err, "suppressed", n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer"
 )
 
@@ -92,6 +93,7 @@ var recordErrors = map[string]bool{
 	kerr.InvalidTopicException.Message:       true,
 	kerr.UnsupportedForMessageFormat.Message: true,
 	producer.CodeInvalidRecord:               true,
+	wire.CodeUnitTooLarge:                    true,
 }
 
 // Errors of the process's rights or of its session: the same for every record. A restart, after the cause was corrected, goes on where it
@@ -102,9 +104,11 @@ var processErrors = map[string]bool{
 	kerr.GroupAuthorizationFailed.Message:           true,
 	kerr.TransactionalIDAuthorizationFailed.Message: true,
 	kerr.SaslAuthenticationFailed.Message:           true,
-	"TOPIC_NOT_ALLOWED":                             true,
-	"SESSION_FENCED":                                true,
+	wire.CodeTopicNotAllowed:                        true,
+	wire.CodeUnauthorized:                           true,
 	producer.CodeInvalidConfig:                      true,
+	producer.CodeVersionMismatch:                    true,
+	"SESSION_FENCED":                                true,
 }
 
 func fateOf(err *producer.Error) fate {
@@ -135,14 +139,12 @@ func (u *undertaker) decide(f failure) {
 		f.m.Done(consumer.ErrShutdown)
 	case kind == fateStop:
 		p.fatal(f.m, f.err)
-	case kind == fateRedeliver && u.mayRedeliver(f):
+	case kind == fateRedeliver:
 		u.redeliver(f)
 	case f.letter != nil:
 		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: f.letter.attempts, Err: f.letter.err, DeadLetter: f.err})
 	case kind == fateReject:
 		u.reject(f)
-	case kind == fateRedeliver:
-		f.m.Done(fmt.Errorf("pipeline: an output of %s was not written, and writing it again now would break the order: %w", inputOf(f.m), f.err))
 	default:
 		f.m.Done(fmt.Errorf("pipeline: an output of %s was not written: %w", inputOf(f.m), f.err))
 	}
@@ -155,32 +157,21 @@ func (u *undertaker) reject(f failure) {
 		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: 1, Err: r.err})
 		return
 	}
-	one := newFlight(u.p, f.assignment)
+	one := newFlight(u.p, nil, f.assignment)
 	one.addLetter(f.m, r)
 	one.deliver()
 }
 
-// mayRedeliver: a later input of the same key may be written already, and its order is promised (S7). Without a promise there is nothing
-// to break; dead letters have no order either.
-func (u *undertaker) mayRedeliver(f failure) bool {
-	free := u.p.cfg.Order == Unordered || u.p.cfg.Order == PerKey && f.m.Key == nil || f.letter != nil
-	return free && f.tries < u.p.cfg.MaxAttempts
-}
-
-// redeliver sends a unit again after a pause, from a goroutine of its own: others behind it must not wait.
+// redeliver sends a dead letter of the undertaker's own again after a pause, for ever: the error says that it may succeed. It has a
+// goroutine of its own, since others behind it must not wait; dead letters have no order.
 func (u *undertaker) redeliver(f failure) {
 	f.tries++
 	u.p.side.Go(func() {
-		d := u.p.cfg.Backoff.Initial << min(f.tries-1, 10)
-		if !sleep(f.assignment.Context(), min(d, u.p.cfg.Backoff.Max)) {
+		if !sleep(f.assignment.Context(), u.p.redeliveryPause(f.tries)) {
 			return
 		}
-		one := newFlight(u.p, f.assignment)
-		one.add(f.m, f.outputs)
-		if f.letter != nil {
-			one.letters = map[int]*rejection{0: f.letter}
-		}
-		one.tries = f.tries
+		one := newFlight(u.p, nil, f.assignment)
+		one.addAgain(f)
 		one.deliver()
 	})
 }
