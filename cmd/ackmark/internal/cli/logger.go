@@ -19,7 +19,7 @@ func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 		_, isTerminal = term.Width(int(f.Fd()))
 	}
 	if format == "text" || (format == "auto" && isTerminal) {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -51,13 +51,14 @@ func (c *child) runAutoCommit(ctx context.Context) error {
 		return err
 	}
 	defer a.consumer.CloseAllowingRebalance()
+	alive := context.WithoutCancel(ctx) // SIGTERM does not cancel what was received
 	for range c.spec.Workers {
 		queue := make(chan *kgo.Record, bufferSize/c.spec.Workers)
 		a.queues = append(a.queues, queue)
-		a.workers.Go(func() { a.work(queue) })
+		a.workers.Go(func() { a.work(alive, queue) })
 	}
 	a.poll(ctx)
-	return a.drain(c.spec)
+	return a.drain(alive)
 }
 
 // poll hands what it receives to the buffer. Each call of PollRecords tells the client that the records of the call before are taken
@@ -75,11 +76,11 @@ func (a *autoCommitter) poll(ctx context.Context) {
 	}
 }
 
-func (a *autoCommitter) work(queue <-chan *kgo.Record) {
+func (a *autoCommitter) work(ctx context.Context, queue <-chan *kgo.Record) {
 	for r := range queue {
-		_ = work(context.Background(), a.spec.Work)
+		_ = work(ctx, a.spec.Work)
 		out := &kgo.Record{Topic: a.spec.Output, Key: r.Key, Value: transform(r.Value), Headers: r.Headers}
-		a.producer.Produce(context.Background(), out, func(_ *kgo.Record, err error) {
+		a.producer.Produce(ctx, out, func(_ *kgo.Record, err error) {
 			a.inFlight.Add(-1)
 			if err != nil {
 				select {
@@ -92,12 +93,12 @@ func (a *autoCommitter) work(queue <-chan *kgo.Record) {
 }
 
 // drain is the clean end: finish the buffer, wait for the acknowledgements, commit, leave.
-func (a *autoCommitter) drain(spec childSpec) error {
+func (a *autoCommitter) drain(ctx context.Context) error {
 	for _, queue := range a.queues {
 		close(queue)
 	}
 	a.workers.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := a.producer.Flush(ctx); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,46 +97,31 @@ func (c *cluster) createTopics(ctx context.Context, partitions int, outputs ...s
 	}
 	return poll(ctx, 50*time.Millisecond, "the new topics to appear", func() (bool, error) {
 		details, err := c.adm.ListTopics(ctx, topics...)
-		if err != nil {
-			return false, err
-		}
-		for _, topic := range topics {
-			if d, ok := details[topic]; !ok || d.Err != nil || len(d.Partitions) != partitions || anyLeaderless(d) {
-				return false, nil
-			}
-		}
-		return true, nil
+		return err == nil && !slices.ContainsFunc(topics, func(t string) bool { return !usable(details[t], partitions) }), err
 	})
 }
 
-func anyLeaderless(d kadm.TopicDetail) bool {
+func usable(d kadm.TopicDetail, partitions int) bool {
 	for _, p := range d.Partitions {
 		if p.Err != nil || p.Leader < 0 {
-			return true
+			return false
 		}
 	}
-	return false
+	return d.Err == nil && len(d.Partitions) == partitions
 }
 
 // joined waits until each group is stable with this many members. On a new cluster the coordinator comes up only now: errors are waited out.
 func (c *cluster) joined(ctx context.Context, members int, groups ...string) error {
 	var last error
 	err := poll(ctx, 50*time.Millisecond, "the consumers to join their groups", func() (bool, error) {
-		described, err := c.adm.DescribeGroups(ctx, groups...)
-		if err != nil {
-			last = err
-			return false, nil
+		var described kadm.DescribedGroups
+		if described, last = c.adm.DescribeGroups(ctx, groups...); last == nil {
+			last = described.Error()
 		}
-		for _, group := range groups {
-			g := described[group]
-			if g.Err != nil {
-				last = fmt.Errorf("group %s: %w", group, g.Err)
-			}
-			if g.Err != nil || g.State != "Stable" || len(g.Members) != members {
-				return false, nil
-			}
-		}
-		return true, nil
+		return last == nil && !slices.ContainsFunc(groups, func(name string) bool {
+			g := described[name]
+			return g.State != "Stable" || len(g.Members) != members
+		}), nil
 	})
 	if err != nil && last != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w; the last answer: %w", err, last)
@@ -161,8 +147,8 @@ func (c *cluster) lag(ctx context.Context, group string, ends kadm.ListedOffsets
 }
 
 // close deletes what the demo created and lets go of the brokers.
-func (c *cluster) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+func (c *cluster) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	err := c.cleanUp(ctx)
 	c.client.Close()

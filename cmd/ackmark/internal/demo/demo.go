@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if s.cluster, err = openCluster(ctx, s.plan); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.cluster.close()) }()
+	defer func() { err = errors.Join(err, s.cluster.close(context.WithoutCancel(ctx))) }()
 	s.prepare(src, filepath.Join(dir, "ackmark.sock"))
 	res, err := s.run(ctx)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestEndlessInputIsRefusedUnlessCut(t *testing.T) {
 	if err != nil || len(got) != 3 {
 		t.Errorf("got %q, %v; want three lines", got, err)
 	}
-	if err := copyLines(io.Discard, endlessLines{}, 0); err == nil || !strings.Contains(err.Error(), "--records") {
+	if err := copyLines(io.Discard, endlessLines{}, 0, 1<<20); err == nil || !strings.Contains(err.Error(), "--records") {
 		t.Errorf("an endless input: got %v, want an error that names --records", err)
 	}
 }

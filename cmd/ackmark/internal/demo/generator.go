@@ -46,7 +46,7 @@ func (g *generator) run(ctx context.Context, p plan, c *cluster) error {
 			id := kgo.RecordHeader{Key: idHeader, Value: strconv.AppendInt(nil, int64(sent), 10)}
 			r := &kgo.Record{Topic: c.input, Key: key, Value: value, Headers: []kgo.RecordHeader{id}}
 			// A record that was handed over is never cancelled: the ledger counts on it.
-			cl.Produce(context.Background(), r, func(r *kgo.Record, err error) {
+			cl.Produce(context.WithoutCancel(ctx), r, func(r *kgo.Record, err error) {
 				if err != nil {
 					fail(fmt.Errorf("feed input %s: %w", r.Headers[0].Value, err))
 					return

@@ -64,13 +64,13 @@ func inputPath(o Options, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = copyLines(f, in, o.Records)
+	err = copyLines(f, in, o.Records, maxInputBytes)
 	return path, errors.Join(err, f.Close())
 }
 
 // copyLines copies the first n lines (0: all) and refuses to fill the disk from an endless stream.
-func copyLines(dst io.Writer, src io.Reader, n int) error {
-	limited := &io.LimitedReader{R: src, N: maxInputBytes + 1}
+func copyLines(dst io.Writer, src io.Reader, n int, most int64) error {
+	limited := &io.LimitedReader{R: src, N: most + 1}
 	if n == 0 {
 		if _, err := io.Copy(dst, limited); err != nil {
 			return fmt.Errorf("read the input: %w", err)
@@ -93,7 +93,7 @@ func copyLines(dst io.Writer, src io.Reader, n int) error {
 		}
 	}
 	if limited.N <= 0 {
-		return &UsageError{"--input", fmt.Sprintf("is larger than %d bytes; take the first lines of it with --records", maxInputBytes)}
+		return &UsageError{"--input", fmt.Sprintf("is larger than %d bytes; take the first lines of it with --records", most)}
 	}
 	return nil
 }

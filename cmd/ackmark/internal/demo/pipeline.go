@@ -15,7 +15,7 @@ func (c *child) runPipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := pipeline.New(pipeline.Config{
+	p, err := pipeline.New(pipeline.Config{ //nolint:contextcheck // New starts nothing: Run gets the context
 		Consumer: consumer.Config{
 			Brokers: c.spec.Brokers, Group: c.spec.Group, Topics: []string{c.spec.Input}, Options: opts,
 			SessionTimeout: c.spec.SessionTimeout, HeartbeatInterval: c.spec.heartbeat(), CommitEvery: commitEvery, MaxRecords: c.spec.MaxRecords,

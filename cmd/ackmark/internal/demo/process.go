@@ -121,7 +121,7 @@ func (p *process) ended(err error, exited chan struct{}) {
 	if !p.killed {
 		p.crashes++
 		if p.crashes > maxCrashes {
-			p.fatal(fmt.Errorf("%s died %d times by itself, the last time with %v:\n  %s", p.spec.Name, p.crashes, err, strings.Join(p.log, "\n  ")))
+			p.fatal(fmt.Errorf("%s died %d times by itself, the last time with %w:\n  %s", p.spec.Name, p.crashes, err, strings.Join(p.log, "\n  ")))
 			return
 		}
 	}
