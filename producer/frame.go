@@ -102,7 +102,7 @@ func (f *frame) full() bool {
 	return f.sealed || len(f.slots) >= frameUnits || len(f.data) >= f.pool.limit
 }
 
-// seal ends the frame. A frame that is mostly empty gets a buffer of its size: thousands of frames of one unit may be on their way.
+// seal ends the frame. A frame with little in it gets a buffer of its size: thousands of frames of one unit may be on their way.
 func (f *frame) seal() {
 	if f.sealed {
 		return
@@ -110,7 +110,7 @@ func (f *frame) seal() {
 	f.sealed = true
 	data := f.data
 	f.data = nil
-	if 2*len(data) < cap(data) {
+	if 4*len(data) < cap(data) {
 		f.buf = mem.SliceBuffer(bytes.Clone(data))
 		f.pool.Put(new(data))
 		f.hold(f.buf.Len())

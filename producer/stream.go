@@ -226,8 +226,8 @@ func (s *stream) report(body []byte) error {
 	return err
 }
 
-// pinnedFactor is how many times the limit frames may hold before what is left of them is copied out. It is above the factor of two that frames
-// which are half full need, so that copying happens once per limit's worth of traffic at most.
+// pinnedFactor is how many times the limit frames may hold before what is left of them is copied out. Afterwards frames hold at most twice
+// the limit, so that copying happens once per limit's worth of traffic at most.
 const pinnedFactor = 3
 
 func wireError(f *sidecarpb.UnitFailure) *Error {

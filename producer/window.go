@@ -310,7 +310,7 @@ func entriesBelow(list []entry, from uint64, moved []*frame) (below []entry) {
 // would keep many times their size in memory (S9).
 func (w *window) shrink() {
 	for _, f := range w.frames {
-		if f.end() <= w.unsent && f.left > 0 && 2*f.unreported().bytes < int64(f.held) {
+		if f.rest == nil && f.end() <= w.unsent && f.left > 0 && 2*f.unreported().bytes < int64(f.held) {
 			f.shrink()
 		}
 	}

@@ -212,12 +212,12 @@ func TestWindowMemoryOfStuckUnits(t *testing.T) {
 	const limit = 1 << 20
 	ample := cost{1 << 40, 1 << 40}
 	stuck := 0
-	for range 3000 {
+	for range 1500 {
 		first := w.next
 		for i := range frameUnits {
 			f := w.open()
 			f.data = append(f.data, data...)
-			w.add(1, len(data), 1, callRef{id: w.next}, i)
+			w.add(1, len(data), 1, callRef{id: first}, i)
 		}
 		for w.send(ample, 0) != nil {
 		}
