@@ -180,3 +180,35 @@ func TestBatchTimeoutTriesEachAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestBatchNothingOvertakes: successes behind an input that halts its partition, or stops the pipeline, are given back.
+func TestBatchNothingOvertakes(t *testing.T) {
+	for name, verdict := range map[string]error{"rejected": pipeline.Reject(errBroken), "fatal": pipeline.Fatal(errBroken)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &batches{one: func(_ int, in *consumer.Message) pipeline.Result {
+					if string(in.Value) == "b" {
+						return pipeline.Result{Err: verdict}
+					}
+					return out(in)
+				}}
+				h := pipelinetest.New(t, quiet(pipeline.Config{BatchHandler: b, Concurrency: 1}), pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1),
+					pipelinetest.Manual())
+				h.Feed(strings2records(strings.Split("abcdef", ""))...)
+				h.Start()
+				if name == "fatal" {
+					if err := h.WaitEnded(); !errors.Is(err, errBroken) {
+						t.Errorf("Run returned %v", err)
+					}
+				} else if why := h.WaitHalted(); !errors.Is(why, errBroken) {
+					t.Errorf("halted by %v", why)
+				} else if err := h.Stop(); err != nil {
+					t.Errorf("Run returned %v", err)
+				}
+				if got := strings.Join(values(h, "out"), ""); got != "a" || h.Committed("in", 0) != 1 {
+					t.Errorf("outputs %q, committed %d", got, h.Committed("in", 0))
+				}
+			})
+		})
+	}
+}

@@ -172,6 +172,9 @@ func TestRejectedWithoutDeadLetterTopicHalts(t *testing.T) {
 		if got := h.Committed("in", 0); got != 1 {
 			t.Errorf("committed %d, want 1: the rejected input is not done", got)
 		}
+		if got := strings.Join(values(h, "out"), ""); got != "A" {
+			t.Errorf("outputs %q: what is behind a rejected input of its key must not overtake it", got)
+		}
 	})
 }
 
@@ -247,6 +250,9 @@ func TestFatalStopsThePipeline(t *testing.T) {
 		}
 		if n := len(h.Outputs("dead")); n != 0 {
 			t.Errorf("%d dead letters", n)
+		}
+		if got := strings.Join(values(h, "out"), ""); got != "A" {
+			t.Errorf("outputs %q: what is behind the input that stopped the pipeline must not overtake it", got)
 		}
 	})
 }
