@@ -16,7 +16,7 @@ import (
 )
 
 // requestLimit bounds one administrative step, including the election that it may have to wait for.
-const requestLimit = 30 * time.Second
+const requestLimit = time.Minute
 
 // Addrs are the bootstrap addresses.
 func (c *Cluster) Addrs() []string { return slices.Clone(c.addrs) }
