@@ -15,6 +15,7 @@ import (
 // deliver hands the records of an admitted frame to kgo, in order. An error means that the session ends (or drains) and that the rest was dropped.
 func (s *session) deliver(f *frame) error {
 	defer f.ended(1) // the receiver's own
+	defer s.backlog.Store(0)
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure != nil || u.nrecs == 0 {
@@ -23,8 +24,9 @@ func (s *session) deliver(f *frame) error {
 			continue
 		}
 		for r := range u.nrecs {
-			if err := s.produce(&f.recs[u.firstR+r]); err != nil {
-				f.drop(int32(len(f.recs)) - u.firstR - r)
+			left := int32(len(f.recs)) - u.firstR - r
+			if err := s.produce(&f.recs[u.firstR+r], left); err != nil {
+				f.drop(left)
 				s.drop(f.units[i:])
 				return err
 			}
@@ -40,17 +42,19 @@ func (f *frame) drop(n int32) {
 	}
 }
 
-// produce hands one record to kgo, and then waits if its queue is full. The error is the session's end, and means that the record was not handed over.
-func (s *session) produce(r *outRec) error {
+// produce hands one record, of so many left in its frame, to kgo, and then waits if its queue is full. The error is the session's end, and means that the record was not handed over.
+func (s *session) produce(r *outRec, left int32) error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
 	if !r.topic.ready.Load() {
+		s.backlog.Store(left)
 		return s.produceFirst(r)
 	}
 	s.server.produce(r)
 	if q := s.full.Load(); q != nil {
 		s.full.Store(nil)
+		s.backlog.Store(left - 1)
 		_ = q.wait(s.ctx) // this record is kgo's already; the next one sees the end
 	}
 	return nil
@@ -70,6 +74,7 @@ func (s *session) produceFirst(r *outRec) error {
 		return nil
 	}
 	s.server.produce(r)
+	s.backlog.Add(-1)
 	if first == nil {
 		return nil
 	}

@@ -83,9 +83,12 @@ func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Emi
 	if refused := s.admitEmit(e, queued); refused != nil {
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
-	_, err := e.rec.topic.prepare(ctx)
+	first, err := e.rec.topic.prepare(ctx)
 	switch {
 	case ctx.Err() != nil:
+		if first != nil {
+			e.rec.topic.probed(nil) // or everybody else would wait for this record
+		}
 		e.abandon(wire.FromKafka(ctx.Err()))
 		return nil, status.FromContextError(ctx.Err()).Err()
 	case err != nil:

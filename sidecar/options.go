@@ -81,7 +81,8 @@ func checkOptions(opts []kgo.Opt) error {
 
 // clientOptions are the user's options, and then those that hold the promises.
 func (s *Server) clientOptions() []kgo.Opt {
-	opts := append([]kgo.Opt{kgo.ClientID("ackmark-sidecar")}, s.cfg.Options...)
+	defaults := []kgo.Opt{kgo.ClientID("ackmark-sidecar"), kgo.MetadataMinAge(400 * time.Millisecond)}
+	opts := append(defaults, s.cfg.Options...)
 	return append(opts,
 		kgo.SeedBrokers(s.cfg.Brokers...),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -92,7 +93,6 @@ func (s *Server) clientOptions() []kgo.Opt {
 		// The credit and the meters bound what is buffered. kgo's limits would stop every session because of one.
 		kgo.MaxBufferedRecords(math.MaxInt32),
 		kgo.UnknownTopicRetries(2),
-		kgo.MetadataMinAge(400*time.Millisecond),
 		kgo.WithHooks(&s.hooks),
 	)
 }

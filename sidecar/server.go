@@ -44,6 +44,8 @@ type Server struct {
 
 	unitsAcked, recordsAcked, recordsFailed atomic.Uint64
 
+	emitCalls, streamCalls atomic.Int32 // open calls, see tap
+
 	receivers sync.WaitGroup // receive goroutines of streams
 	draining  atomic.Bool
 	drained   chan struct{} // closed when every accepted record has its fate, or the deadline passed
@@ -198,6 +200,7 @@ func (s *Server) newGRPC() *grpc.Server {
 		grpc.StaticConnWindowSize(4*streamWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.InTapHandle(s.tap),
 		grpc.WaitForHandlers(true),
 	)
 	sidecarpb.RegisterSidecarServer(g, s)

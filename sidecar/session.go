@@ -26,6 +26,8 @@ type session struct {
 
 	pinned *meter                // received buffers that records still need
 	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
+	// backlog is the number of records that the receiver has and kgo has not, as of when it last began to wait.
+	backlog atomic.Int32
 
 	// handling is held by the receiver while it works on a message, not while it waits for one. Who holds it after the session ended knows that
 	// no more records of it go to kgo.

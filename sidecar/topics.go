@@ -18,6 +18,7 @@ import (
 const (
 	maxTopics       = 16 << 10
 	describeTimeout = 5 * time.Second
+	describeAgain   = 250 * time.Millisecond
 	// negativeFor is how long the answer "there is no such topic" is believed: every record for a misspelt name would otherwise stop its
 	// session for the second that asking takes.
 	negativeFor = 3 * time.Second
@@ -55,7 +56,10 @@ type queue struct {
 	partition int32
 }
 
-var errTooManyTopics = errors.New("too many output topics")
+var (
+	errTooManyTopics = errors.New("too many output topics")
+	errNoLimit       = errors.New("the broker did not name it")
+)
 
 func (ts *topics) get(name string) (*topic, error) {
 	if !validTopic.MatchString(name) || name == "." || name == ".." {
@@ -177,17 +181,33 @@ func (t *topic) probed(err error) {
 	}
 }
 
-// askLimit asks for the topic's max.message.bytes. Without an answer the default stands.
+// askLimit asks for the topic's max.message.bytes, until Kafka has answered: without Kafka nothing can be produced either. If the answer
+// is that it may not be known, the default stands.
 func (t *topic) askLimit(ctx context.Context) {
+	for ctx.Err() == nil {
+		limit, err := t.askLimitOnce(ctx)
+		switch _, answered := errors.AsType[*kerr.Error](err); {
+		case err == nil:
+			t.limit.Store(limit)
+			return
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return // the record's own fate will say so
+		case answered || errors.Is(err, errNoLimit):
+			t.server.log.Warn("max.message.bytes of a topic is not known: if it is below the sidecar's MaxRecordBytes, Kafka refuses whole batches "+
+				"for their sum; grant the sidecar's principal DESCRIBE_CONFIGS on the topic", "topic", t.name, "assumed", t.server.cfg.MaxRecordBytes, "err", err)
+			return
+		}
+		select {
+		case <-time.After(describeAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (t *topic) askLimitOnce(ctx context.Context) (int32, error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	limit, err := describeLimit(ctx, t.server.client, t.name)
-	if err != nil {
-		t.server.log.Warn("max.message.bytes of a topic is not known: if it is below the sidecar's MaxRecordBytes, Kafka refuses whole batches "+
-			"for their sum; grant the sidecar's principal DESCRIBE_CONFIGS on the topic", "topic", t.name, "assumed", t.server.cfg.MaxRecordBytes, "err", err)
-		return
-	}
-	t.limit.Store(limit)
+	return describeLimit(ctx, t.server.client, t.name)
 }
 
 func describeLimit(ctx context.Context, cl *kgo.Client, name string) (int32, error) {
@@ -212,5 +232,5 @@ func describeLimit(ctx context.Context, cl *kgo.Client, name string) (int32, err
 			}
 		}
 	}
-	return 0, errors.New("the broker did not name it")
+	return 0, errNoLimit
 }
