@@ -163,6 +163,9 @@ func (d *dialLog) explain(err, cause error) error {
 	if cause != nil {
 		err = cause
 	}
+	if d.cfg.TLS != nil { // a refused client certificate may arrive as nothing but a closed connection
+		err = fmt.Errorf("%w; check that each side trusts the other's certificate", err)
+	}
 	return fmt.Errorf("producer: the sidecar at %s did not welcome this client: %w", d.cfg.Target, err)
 }
 
