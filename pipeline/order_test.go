@@ -83,26 +83,8 @@ func orderPerKey(t *testing.T, order pipeline.Order, seed uint64) {
 	}
 	<-feeding
 	h.WaitIdle()
-	next := map[string]int{}
-	for _, r := range h.Outputs("out") {
-		n, err := strconv.Atoi(string(r.Value))
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch key := string(r.Key); {
-		case n > next[key]:
-			t.Fatalf("seed %d: %s: %d came before %d", seed, key, n, next[key])
-		case n == next[key]:
-			next[key]++
-		}
-	}
-	for k, n := range next {
-		if n != each {
-			t.Errorf("seed %d: %s has %d of %d", seed, k, n, each)
-		}
-	}
-	if len(next) != keys {
-		t.Errorf("seed %d: %d of %d keys", seed, len(next), keys)
+	if err := inOrder(h.Outputs("out"), keys, each); err != nil {
+		t.Errorf("seed %d: %v", seed, err)
 	}
 }
 

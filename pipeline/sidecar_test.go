@@ -1,0 +1,129 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/pipeline/pipelinetest"
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
+)
+
+// pod is a sidecar in memory that can be stopped and started again.
+type pod struct {
+	t    *testing.T
+	mu   sync.Mutex
+	lis  *bufconn.Listener
+	stop func()
+}
+
+func (p *pod) dial(ctx context.Context) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lis == nil {
+		return nil, errors.New("the sidecar is down")
+	}
+	return p.lis.DialContext(ctx)
+}
+
+func (p *pod) start(opts []kgo.Opt) {
+	lis := bufconn.Listen(1 << 16)
+	s, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts, Listener: lis, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lis = lis
+	p.stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			p.t.Errorf("the sidecar ended with %v", err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.lis = nil
+	}
+}
+
+// TestThroughASidecar: retries, rebalances and restarts of the sidecar under load lose nothing and keep the order of each key.
+func TestThroughASidecar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keys, each = 10, 60
+		p := &pod{t: t}
+		h := pipelinetest.New(t, quiet(pipeline.Config{
+			Producer:    producer.DialConfig{Target: "pod", App: "test", Dialer: p.dial, Logger: slog.New(slog.DiscardHandler)}.New(),
+			Handler:     pipeline.HandlerFunc(randomHandler(4, "out")),
+			MaxAttempts: 1000, Backoff: pipeline.Backoff{Initial: time.Millisecond}, Concurrency: 4,
+		}), pipelinetest.Topic("in", 4), pipelinetest.Topic("out", 4), pipelinetest.Manual(), pipelinetest.Timeout(5*time.Minute))
+		opts := h.Options()[1:]
+		p.start(opts)
+		h.Start()
+		fed := make(chan struct{})
+		go func() {
+			defer close(fed)
+			for i := range each {
+				var in []*kgo.Record
+				for k := range keys {
+					in = append(in, pipelinetest.Record("key"+strconv.Itoa(k), strconv.Itoa(i)))
+				}
+				h.Feed(in...)
+				time.Sleep(100 * time.Millisecond)
+			}
+		}()
+		h.Rebalance()
+		p.stop()
+		time.Sleep(time.Second)
+		p.start(opts)
+		h.Rebalance()
+		<-fed
+		h.WaitIdle()
+		if err := inOrder(h.Outputs("out"), keys, each); err != nil {
+			t.Error(err)
+		}
+		if err := h.Stop(); err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+		p.stop()
+	})
+}
+
+// inOrder checks that each key's values 0, 1, 2 … all came, and that their first occurrences are in order (S7).
+func inOrder(outputs []*kgo.Record, keys, each int) error {
+	next := map[string]int{}
+	for _, r := range outputs {
+		n, err := strconv.Atoi(string(r.Value))
+		switch key := string(r.Key); {
+		case err != nil:
+			return err
+		case n > next[key]:
+			return fmt.Errorf("%s: %d came before %d", key, n, next[key])
+		case n == next[key]:
+			next[key]++
+		}
+	}
+	for key, n := range next {
+		if n != each {
+			return fmt.Errorf("%s has %d of %d", key, n, each)
+		}
+	}
+	if len(next) != keys {
+		return fmt.Errorf("%d of %d keys", len(next), keys)
+	}
+	return nil
+}
