@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -39,7 +40,16 @@ func startSidecar(t *testing.T, b *broker, socket string) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return stop
+	for deadline := time.Now().Add(producertest.Patience); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
+			return stop
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the sidecar does not listen: %v", err)
+		}
+	}
 }
 
 // noClientGoroutines demands that nothing of the client and its connection runs; what the sidecar beside it does is its own matter.
