@@ -9,7 +9,7 @@ import (
 
 // Defaults of Options: a run of less than two minutes on two cores.
 const (
-	DefaultRecords    = 200_000
+	DefaultRecords    = 400_000
 	DefaultSize       = 100
 	DefaultPairs      = 16
 	DefaultPartitions = 6
