@@ -16,6 +16,9 @@ func Pids(c *Cluster) (pids []string) {
 // DataDir is where the brokers have their data.
 func DataDir(c *Cluster) string { return c.dir }
 
+// LogDir is where their logs are.
+func LogDir(c *Cluster) string { return c.logs }
+
 // Require skips or fails the test if brokers cannot be started here.
 func Require(tb testing.TB) {
 	if _, err := install(tb.Context()); err != nil {

@@ -83,7 +83,7 @@ func TestKilledTestProcessLeavesNoBroker(t *testing.T) {
 	if os.Getenv(victimEnv) != "" {
 		c := kafkatest.Start(t, kafkatest.Config{Properties: map[string]string{"num.partitions": "7"}})
 		produce(t, c, c.CreateTopic("victim", -1, nil))
-		fmt.Println("PIDS", strings.Join(kafkatest.Pids(c), " "), kafkatest.DataDir(c))
+		fmt.Println("PIDS", strings.Join(kafkatest.Pids(c), " "), kafkatest.DataDir(c), kafkatest.LogDir(c))
 		select {}
 	}
 	if os.Getenv("KAFKA_BROKERS") != "" {
@@ -105,10 +105,11 @@ func TestKilledTestProcessLeavesNoBroker(t *testing.T) {
 	found := strings.Fields(lines.Text())
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if len(found) != 3 {
+	if len(found) != 4 {
 		kafkatest.Require(t)
 		t.Fatal("the other process did not start a broker")
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(found[3]) }) // logs are kept when a test dies
 	for _, path := range []string{"/proc/" + found[1], found[2]} {
 		kafkatest.Eventually(t, 10*time.Second, "the end of what the killed test process had", func() error {
 			if _, err := os.Stat(path); err == nil {
