@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -168,6 +170,40 @@ func TestAnImpatientEmitIsNotTakenBack(t *testing.T) {
 		}
 		if hw := b.kafka.PartitionInfo("out", 0).HighWatermark; hw != 1 {
 			t.Errorf("%d records in Kafka", hw)
+		}
+	})
+}
+
+// The first record of a topic is being asked for; its caller gives up. Those that waited for it must not wait for ever.
+func TestAnImpatientFirstEmitBlocksNobody(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		var answers atomic.Bool
+		b.kafka.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.kafka.KeepControl()
+			return nil, errors.New("the connection is cut"), !answers.Load()
+		})
+		api := sidecarpb.NewSidecarClient(b.conn)
+		emit := func(d time.Duration) (*sidecarpb.EmitResponse, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), d)
+			defer cancel()
+			return api.Emit(ctx, &sidecarpb.EmitRequest{Record: &sidecarpb.Record{Topic: "out"}})
+		}
+		second := make(chan error, 1)
+		go func() {
+			time.Sleep(time.Second)
+			_, err := emit(time.Hour)
+			second <- err
+		}()
+		if _, err := emit(10 * time.Second); status.Code(err) != codes.DeadlineExceeded {
+			t.Fatal(err)
+		}
+		answers.Store(true)
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if emits, streams := b.sc.OpenCalls(); emits != 0 || streams != 0 {
+			t.Errorf("%d emits and %d streams are counted as open", emits, streams)
 		}
 	})
 }

@@ -7,3 +7,6 @@ func (s *Server) Pinned() (bytes, records int64) { return unpacked(s.pinned.used
 func (s *Server) Window() (bytes int64, records int) {
 	return s.cfg.windowBytes(), s.cfg.windowRecords()
 }
+
+// OpenCalls returns the calls that are open as tap counts them.
+func (s *Server) OpenCalls() (emits, streams int32) { return s.emitCalls.Load(), s.streamCalls.Load() }

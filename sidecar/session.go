@@ -216,7 +216,10 @@ func (s *session) send(m *sidecarpb.DeliveryStreamResponse) {
 func (s *session) signal() {
 	if !s.woken {
 		s.woken = true
-		s.wake <- struct{}{}
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -1,0 +1,206 @@
+package sidecar
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+func idle(t interface {
+	Fatal(...any)
+	Cleanup(func())
+}) *Server {
+	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler), MaxSessions: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (s *Server) testSession(t interface{ Fatal(...any) }) *session {
+	a, err := s.apps.get("app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSession(s, "s", a, peerInfo{}, context.Background())
+}
+
+// Units end in any order, as acked or failed, in frames of any size, while the sender takes reports at any time: each is reported exactly once
+// as what it was (S12), and all the credit comes back.
+func TestReportsAreRangesOfWhatHappened(t *testing.T) {
+	srv := idle(t)
+	rapid.Check(t, func(t *rapid.T) {
+		s := srv.testSession(t)
+		type place struct {
+			f *frame
+			i int32
+		}
+		var open []place
+		want := make(map[uint64]bool) // acked?
+		got := make(map[uint64]bool)
+		next := uint64(rapid.Uint64Range(1, 1<<40).Draw(t, "first"))
+		var out outgoing
+		take := func() {
+			for {
+				s.take(&out)
+				for _, r := range out.acked {
+					for seq := r.First; seq < r.First+r.Count; seq++ {
+						if _, twice := got[seq]; twice {
+							t.Fatalf("%d reported twice", seq)
+						}
+						got[seq] = true
+					}
+				}
+				for _, f := range out.failed {
+					if _, twice := got[f.GetSequence()]; twice {
+						t.Fatalf("%d reported twice", f.GetSequence())
+					}
+					got[f.GetSequence()] = false
+				}
+				select {
+				case <-s.wake:
+				default:
+					return
+				}
+			}
+		}
+		finish := func() {
+			k := rapid.IntRange(0, len(open)-1).Draw(t, "which")
+			p := open[k]
+			open[k] = open[len(open)-1]
+			open = open[:len(open)-1]
+			acked := rapid.IntRange(0, 9).Draw(t, "fails") > 0
+			want[p.f.first+uint64(p.i)] = acked
+			if !acked {
+				s.fail(&p.f.units[p.i], failure(0, "t", 1, "X", "failed"))
+			}
+			s.finish(p.f, p.i)
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"frame", "finish", "finish", "finish", "take"}).Draw(t, "step") {
+			case "frame":
+				n := rapid.IntRange(1, 130).Draw(t, "units")
+				f := newFrame(s)
+				f.first = next
+				f.grow(n)
+				f.units = f.units[:n]
+				for i := range f.units {
+					f.units[i].size, f.units[i].outputs = 10, 1
+					open = append(open, place{f, int32(i)})
+				}
+				f.unreported = n
+				f.live.Store(1)
+				f.holds.Store(2)
+				next += uint64(n)
+				if err := s.admit(f); err != nil {
+					t.Fatal(err)
+				}
+			case "finish":
+				if len(open) > 0 {
+					finish()
+				}
+			case "take":
+				take()
+			}
+		}
+		for len(open) > 0 {
+			finish()
+		}
+		take()
+		if len(got) != len(want) {
+			t.Fatalf("%d of %d units reported", len(got), len(want))
+		}
+		for seq, acked := range want {
+			if got[seq] != acked {
+				t.Fatalf("%d: acked %v, reported %v", seq, acked, got[seq])
+			}
+		}
+		if s.outUnits != 0 || s.outBytes != 0 || s.outRecords != 0 || s.open != 0 {
+			t.Fatalf("left over: %d units, %d bytes, %d records, %d open", s.outUnits, s.outBytes, s.outRecords, s.open)
+		}
+		if b, r := unpacked(s.app.meter.used.Load()); b != 0 || r != 0 {
+			t.Fatalf("the app's share is not given back: %d bytes, %d records", b, r)
+		}
+		s.end(errStreamDone)
+	})
+}
+
+// A client can claim any index and offset: the mark does not lie, and no memory is taken for a claim.
+func TestHostileIndicesTakeNoMemory(t *testing.T) {
+	srv := idle(t)
+	s := srv.testSession(t)
+	if err := s.assign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: 50}}}); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	for _, index := range []uint64{1 << 63, 1 << 40, maxSpan, 1<<64 - 1} {
+		u := &unit{source: true, src: wire.Source{Epoch: 1, Index: index, Offset: 60}}
+		if e, refused := s.source(u, nil); e == nil || refused != nil {
+			t.Errorf("index %d: refused %v", index, refused)
+		} else if u.epoch = e; true {
+			s.finished(u, true)
+		}
+	}
+	e := s.epochs[1]
+	if e.capacity != 0 || e.tracker.Mark() != 50 {
+		t.Errorf("capacity %d, mark %d", e.capacity, e.tracker.Mark())
+	}
+	s.mu.Unlock()
+	// All partitions together are bounded as well.
+	srv.tracked.limit(1<<byteBits-1, 1000)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !e.reserve(500, srv.tracked) || e.reserve(2000, srv.tracked) || !e.reserve(501, srv.tracked) {
+		t.Errorf("the limit of tracked entries is not kept: capacity %d", e.capacity)
+	}
+}
+
+func TestPeersThatMayConnect(t *testing.T) {
+	s := &Server{cfg: Config{AllowUIDs: []uint32{70001}, AllowGIDs: []uint32{70002}}}
+	for cred, want := range map[unix.Ucred]bool{
+		{Uid: uint32(os.Geteuid()), Gid: 5}: true,
+		{Uid: 70001, Gid: 5}:                true,
+		{Uid: 5, Gid: 70002}:                true,
+		{Uid: 70002, Gid: 70001}:            false,
+	} {
+		if s.allowed(&cred) != want {
+			t.Errorf("%+v: want %v", cred, want)
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	m := newMeter(100, 10)
+	if m.tryAdd(101, 1) != true || m.tryAdd(1, 1) {
+		t.Error("one that is larger than the whole passes alone, and nothing beside it")
+	}
+	m.sub(101, 1)
+	if m.add(60, 5) || !m.add(40, 1) || !m.over() {
+		t.Error("over is at the limit")
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errDraining)
+	if err := m.wait(ctx); err != errDraining { //nolint:errorlint // the cause itself
+		t.Error(err)
+	}
+	woken := make(chan error)
+	go func() { woken <- m.wait(context.Background()) }()
+	for range 100 {
+		m.sub(1, 0)
+	}
+	m.sub(0, 6)
+	if err := <-woken; err != nil {
+		t.Error(err)
+	}
+	if b, r := unpacked(m.used.Load()); b != 0 || r != 0 {
+		t.Error(b, r)
+	}
+}
