@@ -106,7 +106,8 @@ func checkOutputs(m *consumer.Message, outputs []producer.Record) *rejection {
 	for i := range outputs {
 		if outputs[i].Topic == "" {
 			return &rejection{attempts: 1, code: producer.CodeInvalidRecord,
-				err: fmt.Errorf("pipeline: the handler returned output %d of %d for %s without a topic: set Record.Topic", i, len(outputs), inputOf(m))}
+				err: fmt.Errorf("pipeline: the handler returned output %d of %d for %s without a topic: set Record.Topic",
+					i, len(outputs), inputOf(m))}
 		}
 	}
 	return nil

@@ -180,7 +180,8 @@ func (cfg Config) validate() error {
 	case cfg.HandlerGrace < 0:
 		return bad("HandlerGrace", cfg.HandlerGrace, "a positive duration; leave it 0 for 5s")
 	case cfg.DeadLetter.Topic != "" && slices.Contains(cfg.Consumer.Topics, cfg.DeadLetter.Topic):
-		return bad("DeadLetter.Topic", fmt.Sprintf("%q", cfg.DeadLetter.Topic), "it is an input topic too: dead letters would come back as inputs; use a topic of its own")
+		return bad("DeadLetter.Topic", fmt.Sprintf("%q", cfg.DeadLetter.Topic),
+			"it is an input topic too: dead letters would come back as inputs; use a topic of its own")
 	case len(cfg.DeadLetter.Topic) > 249:
 		return bad("DeadLetter.Topic", fmt.Sprintf("%d characters long", len(cfg.DeadLetter.Topic)), "Kafka's topic names have at most 249")
 	}

@@ -27,6 +27,10 @@
 // Without a dead-letter topic, or when the letter cannot be written, the input's partition halts there and shows why (State, Check): it
 // never disappears.
 //
+// What the producer cannot write is decided by its error: a record's own fault (too large, unknown topic, refused content) rejects the
+// input; a fault that may pass (a sidecar that stops, a request that timed out) has the outputs delivered again, before anything else of
+// the lane, for as long as the partition stays; missing rights stop the pipeline; anything else halts the partition.
+//
 // Shutdown, revocation and loss are never outcomes. When the context that a handler runs under ended by one of them, whatever the handler
 // returns is dropped: the input stays uncommitted, and the next member that holds its partition gets it. A time-out of the handler's own
 // is an ordinary error.

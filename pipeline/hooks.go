@@ -41,9 +41,11 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []*consumer.Assignment) {
 	list := make([]producer.Assignment, len(added))
 	for i, a := range added {
-		list[i] = producer.Assignment{Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, LeaderEpoch: a.LeaderEpoch, Start: a.Start}
+		list[i] = producer.Assignment{
+			Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, LeaderEpoch: a.LeaderEpoch, Start: a.Start,
+		}
 	}
-	err := p.cfg.Producer.Assign(ctx, producer.Membership{Group: m.Group, MemberID: m.MemberID, Generation: m.Generation, InstanceID: m.InstanceID}, list)
+	err := p.cfg.Producer.Assign(ctx, producer.Membership(m), list)
 	switch {
 	case err == nil, ctx.Err() != nil: // the client stops, or joins again
 	case errors.Is(err, producer.ErrClosed):

@@ -111,8 +111,8 @@ type StuckError struct {
 }
 
 func (e *StuckError) Error() string {
-	return fmt.Sprintf("pipeline: the handler of %s has run for %s and ignores that its context was cancelled: its goroutine is left behind, end the process; "+
-		"make the handler honour its context, or raise HandlerTimeout if it needs that long", e.Input, e.Running.Round(time.Millisecond))
+	return fmt.Sprintf("pipeline: the handler of %s has run for %s and ignores that its context was cancelled: "+
+		"its goroutine is left behind, end the process; make the handler honour its context, or raise HandlerTimeout if it needs that long", e.Input, e.Running.Round(time.Millisecond))
 }
 
 // ResultCountError stops the pipeline: a batch handler did not return one result for each input.
@@ -122,8 +122,8 @@ type ResultCountError struct {
 }
 
 func (e *ResultCountError) Error() string {
-	return fmt.Sprintf("pipeline: the batch handler got %d inputs (from %s on) and returned %d results: it must return exactly one for each, at the same index",
-		e.Inputs, e.First, e.Results)
+	return fmt.Sprintf("pipeline: the batch handler got %d inputs (from %s on) and returned %d results: "+
+		"it must return exactly one for each, at the same index", e.Inputs, e.First, e.Results)
 }
 
 // RejectedError is why a partition halted at a rejected input: there is no dead-letter topic, or the dead letter could not be written.
@@ -138,9 +138,11 @@ type RejectedError struct {
 
 func (e *RejectedError) Error() string {
 	if e.DeadLetter != nil {
-		return fmt.Sprintf("pipeline: %s was rejected after %d attempts (%v) and its dead letter could not be written: %v", e.Input, e.Attempts, e.Err, e.DeadLetter)
+		return fmt.Sprintf("pipeline: %s was rejected after %d attempts (%v) and its dead letter could not be written: %v",
+			e.Input, e.Attempts, e.Err, e.DeadLetter)
 	}
-	return fmt.Sprintf("pipeline: %s was rejected after %d attempts and there is no dead-letter topic (set Config.DeadLetter.Topic): %v", e.Input, e.Attempts, e.Err)
+	return fmt.Sprintf("pipeline: %s was rejected after %d attempts and there is no dead-letter topic (set Config.DeadLetter.Topic): %v",
+		e.Input, e.Attempts, e.Err)
 }
 
 func (e *RejectedError) Unwrap() []error {

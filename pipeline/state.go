@@ -38,7 +38,8 @@ type State struct {
 	// Counts since the start. Done: inputs whose outputs or dead letter were acknowledged, filtered ones included. DeadLetters: of them,
 	// those that went to the dead-letter topic. Retries: repeated handler calls. Rejected: inputs that were rejected, to the dead-letter
 	// topic or by a halt. Timeouts: handlers that ran longer than HandlerTimeout. Dropped: inputs that left with their partition before
-	// they had an outcome. Undelivered: units that the producer could not deliver.
+	// they had an outcome. Undelivered: units that the producer could not deliver. Redelivered: rounds of
+	// units that it could not deliver then, and was given again.
 	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered, Redelivered int64
 }
 
@@ -115,20 +116,23 @@ func (t *throttle) allow() (suppressed int64, ok bool) {
 func (p *Pipeline) retrying(m *consumer.Message, attempt int, after time.Duration, err error) {
 	p.counts.retries.Add(1)
 	if n, ok := p.warned.allow(); ok {
-		p.log.Warn("a handler failed and is called again", "input", inputOf(m).String(), "attempt", attempt, "after", after, "err", err, "suppressed", n)
+		p.log.Warn("a handler failed and is called again",
+			"input", inputOf(m).String(), "attempt", attempt, "after", after, "err", err, "suppressed", n)
 	}
 }
 
 func (p *Pipeline) rejecting(m *consumer.Message, r *rejection) {
 	p.counts.rejected.Add(1)
 	if n, ok := p.warned.allow(); ok {
-		p.log.Warn("an input is rejected", "input", inputOf(m).String(), "attempts", r.attempts, "dead_letter_topic", p.cfg.DeadLetter.Topic, "err", r.err, "suppressed", n)
+		p.log.Warn("an input is rejected", "input", inputOf(m).String(), "attempts", r.attempts,
+			"dead_letter_topic", p.cfg.DeadLetter.Topic, "err", r.err, "suppressed", n)
 	}
 }
 
 func (p *Pipeline) redelivering(f failure) {
 	p.counts.redelivered.Add(1)
 	if n, ok := p.warned.allow(); ok {
-		p.log.Warn("an output was not written and is delivered again", "input", inputOf(f.m).String(), "tries", f.tries, "err", f.err, "suppressed", n)
+		p.log.Warn("an output was not written and is delivered again",
+			"input", inputOf(f.m).String(), "tries", f.tries, "err", f.err, "suppressed", n)
 	}
 }

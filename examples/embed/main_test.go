@@ -12,11 +12,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestServe(t *testing.T) {
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "orders.checked", "orders.dead"))
@@ -52,6 +55,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	until(t, url+"/lag", `{"dead_letters":2,"done":3,"lag":0}`)
+	http.DefaultClient.CloseIdleConnections()
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("serve returned %v", err)
