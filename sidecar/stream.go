@@ -108,7 +108,7 @@ func (d *delivery) goodbye() error {
 
 func (d *delivery) write(out *outgoing) error {
 	if len(out.acked)+len(out.failed) > 0 {
-		pool := mem.DefaultBufferPool()
+		pool := wire.Pool()
 		buf := pool.Get(32*len(out.acked) + 64)
 		*buf = wire.AppendReports((*buf)[:0], out.acked, out.failed)
 		raw := wire.Raw{Buffers: mem.BufferSlice{mem.NewBuffer(buf, pool)}}

@@ -40,7 +40,10 @@ type Unit struct {
 func (u *Units) Parse(body []byte, topic func(index uint32, name string) error) error {
 	*u = Units{Headers: u.Headers, MaxHeaders: u.MaxHeaders, body: body}
 	for i := 0; i < len(body); {
-		tag, j := uvarint(body, i)
+		tag, j := uint64(body[i]), i+1
+		if tag >= 0x80 {
+			tag, j = uvarint(body, i)
+		}
 		if j < 0 {
 			return errMalformed
 		}
@@ -73,7 +76,10 @@ func parseTopicName(b []byte, topic func(index uint32, name string) error) error
 	var index uint64
 	var name []byte
 	for i := 0; i < len(b); {
-		tag, j := uvarint(b, i)
+		tag, j := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			tag, j = uvarint(b, i)
+		}
 		if j < 0 {
 			return errMalformed
 		}
@@ -99,7 +105,10 @@ func parseTopicName(b []byte, topic func(index uint32, name string) error) error
 func (u *Units) Next(x *Unit) bool {
 	for u.pos < len(u.body) {
 		at := u.pos
-		tag, i := uvarint(u.body, at)
+		tag, i := uint64(u.body[at]), at+1
+		if tag >= 0x80 {
+			tag, i = uvarint(u.body, at)
+		}
 		if tag != tagUnits {
 			u.pos = skip(u.body, i, tag)
 			continue
@@ -115,7 +124,10 @@ func (u *Units) Next(x *Unit) bool {
 // Next reads the next output, or returns false at the end.
 func (x *Unit) Next(out *Output) (bool, error) {
 	for x.pos < len(x.body) {
-		tag, i := uvarint(x.body, x.pos)
+		tag, i := uint64(x.body[x.pos]), x.pos+1
+		if tag >= 0x80 {
+			tag, i = uvarint(x.body, x.pos)
+		}
 		if i < 0 {
 			return false, errMalformed
 		}
@@ -148,7 +160,10 @@ func (x *Unit) source(b []byte) bool {
 	x.HasSource = true
 	var offset uint64
 	for i := 0; i < len(b); {
-		tag, j := uvarint(b, i)
+		tag, j := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			tag, j = uvarint(b, i)
+		}
 		if j < 0 {
 			return false
 		}
@@ -174,7 +189,10 @@ func (u *Units) output(b []byte, out *Output) error {
 	*out = Output{Partition: -1}
 	first := len(u.Headers)
 	for i := 0; i < len(b); {
-		tag, j := uvarint(b, i)
+		tag, j := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			tag, j = uvarint(b, i)
+		}
 		if j < 0 {
 			return errMalformed
 		}
@@ -223,7 +241,10 @@ func (u *Units) header(b []byte) error {
 	}
 	var h kgo.RecordHeader
 	for i := 0; i < len(b); {
-		tag, j := uvarint(b, i)
+		tag, j := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			tag, j = uvarint(b, i)
+		}
 		if j < 0 {
 			return errMalformed
 		}

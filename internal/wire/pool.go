@@ -24,6 +24,9 @@ type pool struct {
 
 var received mem.BufferPool = new(pool)
 
+// Pool returns the pool of received messages, for what is sent as [Raw].
+func Pool() mem.BufferPool { return received }
+
 // Get implements [mem.BufferPool].
 func (p *pool) Get(size int) *[]byte {
 	class := max(bits.Len(uint(max(size, 1)-1)), minPooled)

@@ -10,23 +10,22 @@ import (
 // errMalformed is a message that is not protobuf, or whose lengths do not fit.
 var errMalformed = errors.New("wire: malformed message")
 
-// uvarint reads a varint at b[i:] and returns the index behind it, negative if there is none.
+// uvarint reads a varint at b[i:] and returns the index behind it, negative if there is none. It is too large to be inlined: the
+// loops over fields read one-byte tags themselves, and come here for longer ones.
 func uvarint(b []byte, i int) (uint64, int) {
-	if i < len(b) && b[i] < 0x80 {
-		return uint64(b[i]), i + 1
+	var v uint64
+	for shift := uint(0); uint(i) < uint(len(b)); shift += 7 {
+		c := b[i]
+		i++
+		if c < 0x80 {
+			if shift > 63 || (shift == 63 && c > 1) {
+				return 0, -1 // more than 64 bits
+			}
+			return v | uint64(c)<<shift, i
+		}
+		v |= uint64(c&0x7f) << shift
 	}
-	return uvarintSlow(b, i)
-}
-
-func uvarintSlow(b []byte, i int) (uint64, int) {
-	if i+1 < len(b) && b[i+1] < 0x80 {
-		return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
-	}
-	v, n := protowire.ConsumeVarint(b[min(i, len(b)):])
-	if n < 0 {
-		return 0, -1
-	}
-	return v, i + n
+	return 0, -1
 }
 
 // embedded reads a length-delimited value at b[i:]: it is b[start:end]; end is negative if it does not fit. The length is compared, never
