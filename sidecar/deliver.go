@@ -19,6 +19,9 @@ func (s *session) deliver(f *frame) error {
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure != nil || u.nrecs == 0 {
+			if u.failure != nil {
+				s.server.recordsFailed.Add(uint64(u.records()))
+			}
 			s.finish(f, int32(i))
 			f.drop(u.nrecs)
 			continue

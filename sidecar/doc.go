@@ -17,5 +17,7 @@
 //
 // What a session may have outstanding is its credit, a fixed window of Config.MaxBytes and MaxRecords. Beside it, at most twice its window of
 // received buffers may be pinned by records that Kafka has not acknowledged. Then the sidecar stops reading from that session, and from no other.
+// The same holds for all sessions together, the dead ones included whose records Kafka has still to take: at most twice MaxBytes.
+// Messages that are being read are not counted yet; open calls are bounded instead (tap.go), and each message by MaxMessageBytes.
 // Reports are kept as bits of frames that still hold credit: a client that does not read them stops itself (S12).
 package sidecar

@@ -138,3 +138,10 @@ func (s *session) forget(e *epoch) {
 	s.server.tracked.sub(0, int64(e.capacity))
 	delete(s.epochs, e.id)
 }
+
+// refused returns how many units came for assignments that the session did not hold.
+func (s *session) refused() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unknownAssignments
+}

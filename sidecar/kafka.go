@@ -128,7 +128,7 @@ func (s *Server) watchKafka(ctx context.Context) {
 		if s.kafka.set(err) {
 			s.logKafka(err)
 		}
-		s.setHealth(err == nil && !s.emits.over())
+		s.setHealth(err == nil && !s.emits.over() && !s.pinned.over())
 		pause := checkEvery
 		if err != nil {
 			pause = recheckEvery

@@ -337,12 +337,15 @@ func (s *Server) join(ctx context.Context, h *sidecarpb.Hello, a *app) (*session
 		s.leave(sess)
 		return nil, errDraining
 	}
+	s.log.Info("session opened", "app", a.Name, "session", sess.id, "pid", sess.peer.PID, "client_version", h.GetClientVersion(), "took_over", old != nil)
 	return sess, nil
 }
 
 // leave ends a session and forgets it, if it was not replaced.
 func (s *Server) leave(sess *session) {
 	sess.end(errStreamDone)
+	unknown := sess.refused()
+	s.log.Info("session ended", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "cause", context.Cause(sess.ctx), "unknown_assignments", unknown)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[sess.id] == sess {

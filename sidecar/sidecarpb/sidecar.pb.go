@@ -907,7 +907,8 @@ func (x *Welcome) GetServerVersion() string {
 }
 
 // Credit is what a session may have outstanding (sent and not reported). It replaces the former credit. A single unit larger than the credit may be
-// sent alone when nothing else is outstanding.
+// sent alone when nothing else is outstanding. A unit costs its encoded length within Units, tag and length prefix included, in bytes; and the
+// number of its outputs, at least 1, in records. A client that exceeds its credit is ended with INVALID_ARGUMENT.
 type Credit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`

@@ -38,7 +38,8 @@ type SidecarClient interface {
 	Emit(ctx context.Context, in *EmitRequest, opts ...grpc.CallOption) (*EmitResponse, error)
 	// DeliveryStream carries batches of units up and delivery reports down. The first message up is Hello, the first one down Welcome.
 	DeliveryStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DeliveryStreamRequest, DeliveryStreamResponse], error)
-	// Reports streams the fate of the records that one app emitted with WAIT_QUEUED, from a cursor.
+	// Reports streams the fate of the records that one app emitted with WAIT_QUEUED, in the order of their ids, from a cursor. It ends with OK when half of
+	// what the sidecar keeps was sent: call it again with the last id seen, which makes room for new ones.
 	Reports(ctx context.Context, in *ReportsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportsResponse], error)
 	// Status tells what the sidecar is doing: sessions, queues, partitions, connections.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -114,7 +115,8 @@ type SidecarServer interface {
 	Emit(context.Context, *EmitRequest) (*EmitResponse, error)
 	// DeliveryStream carries batches of units up and delivery reports down. The first message up is Hello, the first one down Welcome.
 	DeliveryStream(grpc.BidiStreamingServer[DeliveryStreamRequest, DeliveryStreamResponse]) error
-	// Reports streams the fate of the records that one app emitted with WAIT_QUEUED, from a cursor.
+	// Reports streams the fate of the records that one app emitted with WAIT_QUEUED, in the order of their ids, from a cursor. It ends with OK when half of
+	// what the sidecar keeps was sent: call it again with the last id seen, which makes room for new ones.
 	Reports(*ReportsRequest, grpc.ServerStreamingServer[ReportsResponse]) error
 	// Status tells what the sidecar is doing: sessions, queues, partitions, connections.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
