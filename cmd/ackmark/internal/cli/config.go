@@ -72,7 +72,7 @@ func checkSidecar(e *settings.Effective) error {
 	}
 	s, err := sidecar.New(cfg)
 	if err != nil {
-		return err
+		return asUsage(err)
 	}
 	return s.Close()
 }

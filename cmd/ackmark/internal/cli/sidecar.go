@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
@@ -75,11 +76,21 @@ func setMemoryLimit(log *slog.Logger, ratio float64) {
 	}
 }
 
-// asUsage gives errors about the configuration their exit code.
+// settingNames tell a person which setting a field of sidecar.Config is.
+var settingNames = []string{
+	"MaxBytes", "limits.bytes", "MaxRecords", "limits.records", "MaxSessions", "limits.sessions", "MaxConnections", "limits.connections",
+	"PartitionBytes", "limits.partition_bytes", "PartitionRecords", "limits.partition_records", "AppBytes", "limits.app_bytes", "AppRecords", "limits.app_records",
+	"MaxRecordBytes", "limits.record_bytes", "MaxMessageBytes", "limits.message_bytes", "ReportRing", "limits.report_ring", "Linger", "kafka.linger.ms",
+	"SocketMode", "socket_mode", "DrainTimeout", "drain_timeout", "Brokers", "brokers", "Listen", "listen", "Apps", "apps",
+}
+
+// asUsage gives errors about the configuration their exit code, and the names that people wrote.
 func asUsage(err error) error {
-	_, config := errors.AsType[*sidecar.ConfigError](err)
-	_, option := errors.AsType[*sidecar.OptionError](err)
-	if config || option {
+	rename := strings.NewReplacer(settingNames...)
+	if e, ok := errors.AsType[*sidecar.ConfigError](err); ok {
+		return usageError{fmt.Errorf("%s is %v: %s", rename.Replace(e.Field), e.Value, rename.Replace(e.Remedy))}
+	}
+	if _, ok := errors.AsType[*sidecar.OptionError](err); ok {
 		return usageError{err}
 	}
 	return err

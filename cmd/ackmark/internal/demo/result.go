@@ -61,7 +61,7 @@ func (s *show) newResult() *result {
 	}
 	return &result{Broker: broker, Seed: s.Seed, Settings: settingsOut{
 		Records: s.Records, RatePerSecond: math.Round(s.Rate), Partitions: s.Partitions, ProcessesPerSide: s.Processes,
-		WorkMilliseconds: seconds(s.Work) * 1000, WorkersPerProcess: s.Workers,
+		WorkMilliseconds: math.Round(seconds(s.Work)*10_000) / 10, WorkersPerProcess: s.Workers,
 		SessionTimeoutSeconds: seconds(s.SessionTimeout), HeartbeatSeconds: seconds(childSpec{SessionTimeout: s.SessionTimeout}.heartbeat()),
 		CommitIntervalSeconds: seconds(commitEvery), AutoCommitBuffer: bufferSize, AutoCommitPollRecords: pollRecords,
 	}}
