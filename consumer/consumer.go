@@ -64,6 +64,8 @@ type Consumer struct {
 
 	commitKick chan struct{}
 	flowKick   chan struct{}
+	roomKick   chan struct{} // memory was given back while awaiting
+	awaiting   atomic.Bool   // the poll loop waits for memory
 	doneSince  atomic.Int64
 	wg         sync.WaitGroup
 
@@ -108,6 +110,7 @@ func New(cfg Config) (*Consumer, error) {
 		commitMu:   newGate(),
 		commitKick: make(chan struct{}, 1),
 		flowKick:   make(chan struct{}, 1),
+		roomKick:   make(chan struct{}, 1),
 		metadata:   func(*partition) string { return "" },
 	}, nil
 }

@@ -1,5 +1,10 @@
 package consumer
 
+import (
+	"context"
+	"time"
+)
+
 // The memory budget is shared like a switch shares its buffer (Choudhury and Hahne, dynamic queue thresholds): half of it is divided among
 // the partitions held and never taken from them; of the other half a partition may use three quarters of what the others left.
 // So a stalled partition cannot starve the rest, and a single busy one gets most of the budget. In parts of the whole, which is 1:
@@ -14,6 +19,53 @@ const (
 	greed      = 0.75
 )
 
+// patience is how long the poll loop waits for memory before it pauses what is above its limit. A pause costs what the client has buffered of the
+// partition, which is fetched again, and its end costs up to FetchMaxWait: a fetch for the others may be under way, and a broker that has
+// nothing new holds it. When outputs take a little longer than fetches, which is a pipeline at full speed, it never comes to that.
+//
+// The others wait too, so it is only for partitions that were not paused lately: one that is slow for good costs them a hundredth of their time.
+const (
+	patience     = 100 * time.Millisecond
+	impatientFor = 100 * patience
+)
+
+// awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held up: no poll is open.
+func (c *Consumer) awaitRoom(ctx context.Context) {
+	if !c.crowded() {
+		return
+	}
+	// Told first, then looked at again: a release between the two would else kick nobody.
+	c.awaiting.Store(true)
+	defer c.awaiting.Store(false)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for c.crowded() {
+		select {
+		case <-c.roomKick:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// crowded tells whether a partition is above its limit that is worth waiting for.
+func (c *Consumer) crowded() bool {
+	now, parts := c.now(), c.held()
+	used, limits := c.limits(parts)
+	for i, p := range parts {
+		p.mu.Lock()
+		over := used[i] >= limits[i] || c.window(p) >= 1
+		worth := !p.paused && !p.fenced && !p.draining && p.halted == nil && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
+		p.mu.Unlock()
+		if over && worth {
+			return true
+		}
+	}
+	return false
+}
+
 // balanceFlow pauses what is above its limit and resumes what fell to half of it. It runs after every poll, and when a paused partition gave
 // memory back.
 func (c *Consumer) balanceFlow() {
@@ -23,19 +75,11 @@ func (c *Consumer) balanceFlow() {
 	if len(parts) == 0 {
 		return
 	}
-	share := (1 - sharedPart) / float64(len(parts))
-	used := make([]float64, len(parts))
-	total := 0.0
-	for i, p := range parts {
-		used[i] = c.use(p)
-		total += max(0, used[i]-share)
-	}
+	used, limits := c.limits(parts)
 	pause, resume := map[string][]int32{}, map[string][]int32{}
 	for i, p := range parts {
-		others := total - max(0, used[i]-share)
-		limit := share + greed*max(0, sharedPart-others)
 		a := p.assignment
-		switch c.decide(p, used[i], limit) {
+		switch c.decide(p, used[i], limits[i]) {
 		case flowPause:
 			pause[a.Topic] = append(pause[a.Topic], a.Partition)
 		case flowResume:
@@ -49,6 +93,22 @@ func (c *Consumer) balanceFlow() {
 	if len(resume) > 0 {
 		cl.ResumeFetchPartitions(resume)
 	}
+}
+
+// limits returns what each partition uses, and where it is paused.
+func (c *Consumer) limits(parts []*partition) (used, limits []float64) {
+	share := (1 - sharedPart) / float64(len(parts))
+	used, limits = make([]float64, len(parts)), make([]float64, len(parts))
+	total := 0.0
+	for i, p := range parts {
+		used[i] = c.use(p)
+		total += max(0, used[i]-share)
+	}
+	for i := range parts {
+		others := total - max(0, used[i]-share)
+		limits[i] = share + greed*max(0, sharedPart-others)
+	}
+	return used, limits
 }
 
 type flowChange int
@@ -66,12 +126,17 @@ func (c *Consumer) use(p *partition) float64 {
 	return max(float64(p.bytes)/float64(c.cfg.MaxBytes), float64(p.records)/float64(c.cfg.MaxRecords))
 }
 
+// window is the distance between the mark and the newest input, as a part of MaxRecords. Under the partition's lock.
+func (c *Consumer) window(p *partition) float64 {
+	return float64(p.fetched-int64(p.tracker.MarkIndex())) / float64(c.cfg.MaxRecords)
+}
+
 // decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
 // let the tracker and the commit distance grow for ever, however little memory the others take.
 func (c *Consumer) decide(p *partition, used, limit float64) flowChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	window := float64(p.fetched-int64(p.tracker.MarkIndex())) / float64(c.cfg.MaxRecords)
+	window := c.window(p)
 	switch {
 	case p.fenced || p.draining:
 		return flowKeep
@@ -82,7 +147,10 @@ func (c *Consumer) decide(p *partition, used, limit float64) flowChange {
 		p.paused = true
 		return flowPause
 	case !p.paused && (used >= limit || window >= 1):
-		p.paused = true
+		if c.awaiting.Load() { // the poll loop waits for it, and then decides
+			return flowKeep
+		}
+		p.paused, p.pausedAt = true, max(c.now(), 1)
 		return flowPause
 	case p.paused && used <= limit/2 && window <= 0.5:
 		p.paused = false

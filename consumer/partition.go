@@ -37,10 +37,11 @@ type partition struct {
 	committer int64 // what the group had when the stay began; -1: nothing
 	epochs    []epochStart
 
-	runs    []*run // handed out and not all done, in fetch order; nil where done out of order
-	bytes   int64
-	records int
-	paused  bool
+	runs     []*run // handed out and not all done, in fetch order; nil where done out of order
+	bytes    int64
+	records  int
+	paused   bool
+	pausedAt int64 // when it was last paused, as the consumer's monotonic nanoseconds; 0: never
 
 	logEnd   int64
 	fetched  int64 // inputs fetched in this stay
@@ -158,6 +159,9 @@ func (p *partition) release(r *run) {
 	p.runs = p.runs[n:]
 	if p.paused {
 		p.c.wakeFlow()
+	}
+	if p.c.awaiting.Load() {
+		wake(p.c.roomKick)
 	}
 }
 

@@ -26,6 +26,7 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch
 		}
 		c.take(ctx, fetches, deliver)
 		cl.AllowRebalance()
+		c.awaitRoom(ctx)
 		c.balanceFlow()
 	}
 }

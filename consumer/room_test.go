@@ -1,0 +1,71 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+)
+
+// Outputs take a little longer than fetches, one partition has nothing new: the poll loop waits for memory. Pausing would wait for the fetch that
+// the broker holds for the idle partition, FetchMaxWait each time.
+func TestFullSpeedDoesNotPause(t *testing.T) {
+	inLab(t, 2, func(t *testing.T, l *lab) {
+		const inputs = 10_000
+		l.feed(0, inputs)
+		cfg := l.config()
+		cfg.MaxRecords = 1000
+		began := time.Now()
+		m := l.start(cfg, func(b *Batch) {
+			for i := range b.Messages {
+				b.Messages[i].Start()
+			}
+			time.AfterFunc(20*time.Millisecond, b.DoneAll)
+		})
+		l.until("all is done", func() bool {
+			done := int64(0)
+			for _, p := range m.State().Partitions {
+				if p.Paused {
+					t.Fatal("a partition was paused")
+				}
+				done += p.Done
+			}
+			return done == inputs
+		})
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("took %s", took)
+		}
+		wantNil(t, m.stop())
+	})
+}
+
+// A partition that is slow for good is waited for once, then paused at once for a while: the others are not made to wait again and again.
+func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 5000)
+		cfg := l.config()
+		cfg.MaxRecords = 1000
+		cfg.HandlerTimeout = -1
+		began := time.Now()
+		m := l.start(cfg, func(*Batch) {})
+		l.until("paused", func() bool {
+			s := m.State()
+			return len(s.Partitions) == 1 && s.Partitions[0].Paused
+		})
+		if took := time.Since(began); took < patience {
+			t.Errorf("paused after %s, without patience", took)
+		}
+		p := m.held()[0]
+		crowded := func(pausedFor time.Duration) bool { // as if it were resumed
+			p.mu.Lock()
+			p.paused, p.pausedAt = false, m.now()-int64(pausedFor)
+			p.mu.Unlock()
+			return m.crowded()
+		}
+		if crowded(impatientFor / 2) {
+			t.Error("worth waiting for again, soon after it was in vain")
+		}
+		if !crowded(2 * impatientFor) {
+			t.Error("not worth waiting for, long after")
+		}
+		wantNil(t, m.stop())
+	})
+}
