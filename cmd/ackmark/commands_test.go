@@ -30,8 +30,12 @@ func startBroker(ts *testscript.TestScript, neg bool, topics []string) {
 	b, err := devbroker.Start(cfg)
 	ts.Check(err)
 	ts.Defer(b.Close)
+	processesOf(ts).broker = b
 	ts.Setenv("BROKERS", strings.Join(b.Addrs(), ","))
 }
+
+// stopBroker is the script command `stopbroker`.
+func stopBroker(ts *testscript.TestScript, _ bool, _ []string) { processesOf(ts).broker.Close() }
 
 // eventually is the script command `eventually [-stdout TEXT] ackmark ARG…`: run it until it succeeds (negated: fails), at most for 20 s.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
@@ -89,10 +93,14 @@ func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// emit is the script command `emit SOCKET TOPIC VALUE`: queue one record and do not wait for its delivery.
+// emit is the script command `emit [-acked] SOCKET TOPIC VALUE`: queue one record and do not wait for its delivery, or do.
 func emit(ts *testscript.TestScript, neg bool, args []string) {
+	wait := sidecarpb.Wait_WAIT_QUEUED
+	if len(args) == 4 && args[0] == "-acked" {
+		wait, args = sidecarpb.Wait_WAIT_ACKED, args[1:]
+	}
 	if len(args) != 3 {
-		ts.Fatalf("usage: emit socket topic value")
+		ts.Fatalf("usage: emit [-acked] socket topic value")
 	}
 	conn, err := grpc.NewClient("unix://"+args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
 	ts.Check(err)
@@ -100,7 +108,7 @@ func emit(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	resp, err := sidecarpb.NewSidecarClient(conn).Emit(ctx, &sidecarpb.EmitRequest{
-		Record: &sidecarpb.Record{Topic: args[1], Value: []byte(args[2])}, Wait: sidecarpb.Wait_WAIT_QUEUED, App: "script",
+		Record: &sidecarpb.Record{Topic: args[1], Value: []byte(args[2])}, Wait: wait, App: "script",
 	})
 	ts.Check(err)
 	if resp.GetSuccess() == neg {

@@ -27,8 +27,12 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("SOCK", dir)
+			env.Values[processesKey{}] = &processes{byName: map[string]*background{}}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"broker": startBroker, "eventually": eventually, "json": checkJSON, "emit": emit},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"broker": startBroker, "stopbroker": stopBroker, "emit": emit, "eventually": eventually, "json": checkJSON,
+			"start": start, "signal": sendSignal, "exits": exits,
+		},
 	})
 }
