@@ -143,10 +143,14 @@ func (c *Consumer) attempt(parts []*partition) error {
 		return nil
 	}
 	m := c.membership.Load()
-	if m == nil || c.joining.Load() {
+	if m == nil {
 		return errNotOurs
 	}
-	err := c.send(*m, points)
+	send := c.send
+	if c.joining.Load() {
+		send = c.sendInJoin
+	}
+	err := send(*m, points)
 	if !errors.Is(err, errNotOurs) {
 		c.troubles.committed(err)
 	}

@@ -53,7 +53,7 @@ type Consumer struct {
 	client     atomic.Pointer[kgo.Client]
 	membership atomic.Pointer[Membership]
 	released   atomic.Bool // the shutdown let everything go
-	joining    atomic.Bool // a join runs, or is about to: no commit goes out; set under commitMu
+	joining    atomic.Bool // a join runs, or is about to: commits go out by sendInJoin; set under commitMu
 
 	partsMu sync.RWMutex
 	parts   map[string]map[int32]*partition

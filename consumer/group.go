@@ -226,8 +226,8 @@ func (c *Consumer) onRevoked(_ context.Context, cl *kgo.Client, revoked map[stri
 	}
 }
 
-// holdCommits waits for the commit in flight and keeps others back until the join that follows is over: the client would block them, with
-// our lock held, and a shutdown or a lost membership meanwhile would have to wait for the other members.
+// holdCommits waits for the commit in flight and takes the next ones past the client until the join that follows is over: the client would block
+// them, with our lock held, and a shutdown or a lost membership meanwhile would have to wait for the other members. See sendInJoin.
 func (c *Consumer) holdCommits() {
 	if c.released.Load() {
 		return // no commit follows; the last one may hang, and leaving the group must not wait for it
