@@ -55,7 +55,9 @@ func TestCommitsWhileAJoinWaitsForADeadMember(t *testing.T) {
 		l.until("one each", func() bool { return len(killed.State().Partitions) == 1 && len(survivor.State().Partitions) == 1 })
 		doomed.kill()
 		successor := l.start(l.config(), nil)
-		l.until("the join waits", func() bool { return l.cluster.GroupInfo(group).State == "PreparingRebalance" && survivor.joining.Load() })
+		l.until("the join waits", func() bool {
+			return l.cluster.GroupInfo(group).State == "PreparingRebalance" && survivor.joining.Load()
+		})
 
 		kept := survivor.State().Partitions[0].Partition
 		begun := time.Now()
