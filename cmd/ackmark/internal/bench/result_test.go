@@ -121,7 +121,7 @@ func TestOutputCheck(t *testing.T) {
 func TestOptionsAreRefusedByName(t *testing.T) {
 	for option, o := range map[string]Options{
 		"--records": {Records: 10}, "--size": {Size: 3}, "--pairs": {Pairs: -1}, "--partitions": {Partitions: -1},
-		"--concurrency": {Concurrency: -1}, "--backlog": {Backlog: 5}, "--only": {Only: []string{"libary"}},
+		"--concurrency": {Concurrency: -1}, "--backlog": {Backlog: 5}, "--only": {Only: []string{"librari"}},
 	} {
 		o.Stdout, o.Stderr = io.Discard, io.Discard
 		err := Run(t.Context(), o)
