@@ -1,0 +1,377 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/verify"
+	"github.com/ackmark/ackmark/internal/verify/brokerwatch"
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
+)
+
+// Names in every lab.
+const (
+	Group      = "lab"
+	In         = "in"
+	Out        = "out"
+	DeadLetter = "dead" // exists with Config.DeadLetter
+)
+
+// Defaults of Config.
+const (
+	DefaultPartitions     = 6
+	DefaultKeys           = 40
+	DefaultConcurrency    = 4
+	DefaultWork           = 3 * time.Millisecond
+	DefaultSessionTimeout = 10 * time.Second
+	DefaultPatience       = 10 * time.Minute
+)
+
+// Config of a lab. The zero value is usable.
+type Config struct {
+	// Seed of everything random. 0: that of ACKMARK_SEED, or a new one; a failure prints it.
+	Seed uint64
+	// Partitions of the input topic, default 6; the output topic has as many. Keys of the inputs, default 40.
+	Partitions int32
+	Keys       int
+	// Direct gives each app a producer of its own: no sidecar.
+	Direct bool
+	// Order and Concurrency of the pipelines, default per key and 4 lanes. DeadLetter gives them a dead-letter topic.
+	Order       pipeline.Order
+	Concurrency int
+	DeadLetter  bool
+	// Broker adds options of the embedded brokers. App and Sidecar change the configuration of each process as it starts.
+	Broker  []kfake.Opt
+	App     func(*pipeline.Config)
+	Sidecar func(*sidecar.Config)
+	// Handler makes the outputs, default Upper. Work is how long, in virtual time, an input takes at most before it is called; which input takes how long
+	// follows from the seed. Default 3 ms; negative: nothing.
+	Handler func(l *Lab, in *consumer.Message) ([]producer.Record, error)
+	Work    time.Duration
+	// Expect and PerInput tell the checker how many outputs inputs have, default 1.
+	Expect   func(id uint64) int
+	PerInput int
+
+	// AllowViolations leaves it to the caller to look at the Result: nothing fails the test.
+	AllowViolations bool
+	// Unfinished ends the lab with inputs that are not done, by intent: nobody waits for the end of the input, only what was seen online counts.
+	Unfinished bool
+	// Patience is how long (virtual time) Idle waits. Default 10 min.
+	Patience time.Duration
+}
+
+// Result is what a lab found.
+type Result struct {
+	Seed       uint64
+	Violations []verify.Violation
+	// Problems are what the checker cannot name: an app that ended by itself, a drain that failed, no progress.
+	Problems []string
+	Counts   verify.Counts
+	Summary  string
+	// Virtual is how long the pod lived.
+	Virtual time.Duration
+}
+
+// Has tells whether a violation of this name was found.
+func (r *Result) Has(name verify.Name) bool {
+	return slices.ContainsFunc(r.Violations, func(v verify.Violation) bool { return v.Name == name })
+}
+
+// Lab is a pod in a bubble. Its methods are for the test's goroutine, unless they say otherwise.
+type Lab struct {
+	T       *testing.T
+	Rand    *rand.Rand
+	Cluster *kfake.Cluster
+	Checker *verify.Checker
+
+	cfg   Config
+	net   *network
+	watch *brokerwatch.Watch
+	log   *journal
+	begun time.Time
+
+	feeder  *feeder
+	apps    []*App
+	sidecar *sidecarProcess
+	gone    []*sidecarProcess
+	hosts   []*host
+	faults  []*kfake.FaultHandle
+	stays   stays
+
+	mu       sync.Mutex
+	problems []string
+}
+
+// Run builds a pod in a bubble of virtual time and calls fn in it. Then it heals everything, waits until the group is at the end of
+// the input, stops apps and sidecar in the order that Kubernetes does, and checks. A failure prints the seed, the command that replays it, and the
+// last log lines.
+func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
+	t.Helper()
+	cfg = cfg.withDefaults()
+	defer watchdog(t, cfg.Seed)()
+	result := &Result{Seed: cfg.Seed}
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, cfg)
+		defer l.end(result)
+		fn(l)
+		l.finish()
+	})
+	return result
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.Seed == 0 {
+		cfg.Seed, _ = SeedFromEnv()
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64() >> 24
+	}
+	if cfg.Partitions == 0 {
+		cfg.Partitions = DefaultPartitions
+	}
+	if cfg.Keys == 0 {
+		cfg.Keys = DefaultKeys
+	}
+	if cfg.Concurrency == 0 {
+		cfg.Concurrency = DefaultConcurrency
+	}
+	if cfg.Handler == nil {
+		cfg.Handler = Upper
+	}
+	if cfg.Work == 0 {
+		cfg.Work = DefaultWork
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = DefaultPatience
+	}
+	return cfg
+}
+
+// SeedFromEnv returns ACKMARK_SEED, if it is set.
+func SeedFromEnv() (uint64, bool) {
+	seed, err := strconv.ParseUint(os.Getenv("ACKMARK_SEED"), 10, 64)
+	return seed, err == nil
+}
+
+// realTime is how long a lab may take. It ends what synctest cannot: a bubble that waits for a mutex, or spins.
+const realTime = 2 * time.Minute
+
+func watchdog(t *testing.T, seed uint64) (stop func()) {
+	name := t.Name()
+	timer := time.AfterFunc(realTime, func() {
+		stacks := make([]byte, 1<<20)
+		panic(fmt.Sprintf("%s, seed %d: no end after %v of real time: a lock held across the network, or a busy loop\n%s",
+			name, seed, realTime, stacks[:runtime.Stack(stacks, true)]))
+	})
+	return func() { timer.Stop() }
+}
+
+func newLab(t *testing.T, cfg Config) *Lab {
+	l := &Lab{
+		T: t, cfg: cfg, net: newNetwork(), log: newJournal(), begun: time.Now(),
+		Rand: rand.New(rand.NewPCG(cfg.Seed, 0xac4)), stays: stays{now: map[verify.Partition]*stay{}, lost: map[orphan]bool{}},
+	}
+	opts := []kfake.Opt{
+		kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(l.host("brokers").listen),
+		kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(cfg.Partitions, In, Out),
+	}
+	watched := brokerwatch.Config{Group: Group, Inputs: []string{In}, Outputs: []string{Out}}
+	if cfg.DeadLetter {
+		opts = append(opts, kfake.SeedTopics(1, DeadLetter))
+		watched.DeadLetters = []string{DeadLetter}
+	}
+	cluster, err := kfake.NewCluster(append(opts, cfg.Broker...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Cluster = cluster
+	l.Checker = verify.NewChecker(verify.CheckerConfig{Group: Group, Expect: cfg.Expect, PerInput: cfg.PerInput, OnViolation: func(v verify.Violation) {
+		l.log.printf("VIOLATION %s", v.Name)
+	}})
+	l.watch = brokerwatch.New(cluster, l.Checker, watched)
+	l.feeder = newFeeder(l)
+	if !cfg.Direct {
+		l.StartSidecar()
+	}
+	return l
+}
+
+func (l *Lab) host(name string) *host {
+	h := l.net.host(name)
+	l.hosts = append(l.hosts, h)
+	return h
+}
+
+// problem notes what is wrong beside the checker's violations. From any goroutine.
+func (l *Lab) problem(format string, args ...any) {
+	l.log.printf("PROBLEM "+format, args...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.problems = append(l.problems, fmt.Sprintf(format, args...))
+}
+
+// Note writes a line into what a failure shows.
+func (l *Lab) Note(format string, args ...any) { l.log.printf("— "+format, args...) }
+
+// finish is the good end.
+func (l *Lab) finish() {
+	l.Heal()
+	if len(l.live()) == 0 {
+		l.StartApp("last")
+	}
+	if !l.cfg.Unfinished {
+		l.Idle()
+	}
+	for _, a := range l.live() {
+		if err := a.Stop(); err != nil {
+			l.problem("%s ended with: %v", a.Name, err)
+		}
+	}
+	if l.sidecar != nil {
+		if err := l.StopSidecar(); err != nil {
+			l.problem("the sidecar ended with: %v", err)
+		}
+	}
+	l.watch.Settle()
+	if !l.cfg.Unfinished {
+		_ = l.Checker.Finish() // end reports it
+	}
+	if err := l.watch.Err(); err != nil {
+		l.problem("the observer did not understand the broker: %v", err)
+	}
+}
+
+// end takes everything down, however the test went, and reports.
+func (l *Lab) end(result *Result) {
+	for _, a := range l.apps {
+		a.kill()
+	}
+	if l.sidecar != nil {
+		l.sidecar.kill()
+		l.gone = append(l.gone, l.sidecar)
+	}
+	l.feeder.close()
+	for _, a := range l.apps {
+		<-a.ended
+	}
+	for _, s := range l.gone {
+		<-s.ended
+	}
+	result.Virtual = time.Since(l.begun)
+	l.Cluster.Close()
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	result.Violations, result.Problems = l.Checker.Violations(), l.problems
+	result.Counts, result.Summary = l.Checker.Counts(), l.Checker.Summary()
+	if !l.cfg.AllowViolations {
+		l.report()
+	}
+}
+
+func (l *Lab) report() {
+	l.T.Helper()
+	if err := l.Checker.Err(); err != nil {
+		l.T.Error(err)
+	}
+	for _, p := range l.problems {
+		l.T.Error(p)
+	}
+	if !l.T.Failed() {
+		l.T.Logf("seed %d, %v of virtual time, %s", l.cfg.Seed, time.Since(l.begun).Round(time.Millisecond), l.Checker.Summary())
+		return
+	}
+	name := "^" + strings.ReplaceAll(l.T.Name(), "/", "$/^") + "$"
+	l.T.Logf("%s%s\nseed %d; replay: ACKMARK_SEED=%d go test ./internal/lab -run '%s'", l.log.String(), l.Checker.Summary(), l.cfg.Seed, l.cfg.Seed, name)
+}
+
+// Sleep lets virtual time pass.
+func (l *Lab) Sleep(d time.Duration) { time.Sleep(d) }
+
+// SleepUpTo lets a random time pass.
+func (l *Lab) SleepUpTo(d time.Duration) { l.Sleep(time.Duration(l.Rand.Int64N(int64(d)))) }
+
+// Err returns what the checker found so far.
+func (l *Lab) Err() error {
+	l.watch.Settle()
+	return l.Checker.Err()
+}
+
+// Until waits, in virtual time, until something is true; after Config.Patience that is a problem, and false.
+func (l *Lab) Until(what string, ok func() bool) bool {
+	for deadline := time.Now().Add(l.cfg.Patience); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.problem("still not after %v: %s", l.cfg.Patience, what)
+			return false
+		}
+	}
+	return true
+}
+
+// Lag is how many offsets of the input the group has not committed.
+func (l *Lab) Lag() int64 {
+	var lag int64
+	g := l.Cluster.GroupInfo(Group)
+	for _, p := range l.Cluster.PartitionInfos(In) {
+		at := p.LogStartOffset
+		if g != nil {
+			if c, ok := g.Commits[In][p.Partition]; ok {
+				at = c.Offset
+			}
+		}
+		lag += p.HighWatermark - at
+	}
+	return lag
+}
+
+// Idle waits until everything is fed and the group has committed the end of every partition.
+func (l *Lab) Idle() bool {
+	l.feeder.wait()
+	if l.Until("lag 0", func() bool { return l.Lag() == 0 }) {
+		return true
+	}
+	for _, a := range l.live() {
+		l.Note("%s: %+v", a.Name, a.State())
+	}
+	return false
+}
+
+// live lists the apps that run.
+func (l *Lab) live() []*App {
+	return slices.DeleteFunc(slices.Clone(l.apps), func(a *App) bool { return a.dead.Load() || a.over() })
+}
+
+// Apps lists the apps that run.
+func (l *Lab) Apps() []*App { return l.live() }
+
+func (l *Lab) logger(process string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: logLevel(), ReplaceAttr: l.sinceBegin})).With("p", process)
+}
+
+// sinceBegin shows virtual time as the journal does.
+func (l *Lab) sinceBegin(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Duration("t", time.Since(l.begun))
+	}
+	return a
+}
+
+func (l *Lab) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), l.cfg.Patience)
+}

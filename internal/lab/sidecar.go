@@ -1,0 +1,157 @@
+package lab
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/ackmark/ackmark/sidecar"
+)
+
+// sidecarProcess is one sidecar with its own network.
+type sidecarProcess struct {
+	host   *host
+	cancel context.CancelCauseFunc
+	ended  chan struct{}
+	err    error
+}
+
+// StartSidecar starts a sidecar, if none runs.
+func (l *Lab) StartSidecar() {
+	if l.sidecar != nil {
+		return
+	}
+	l.Note("start the sidecar")
+	p := &sidecarProcess{host: l.host("sidecar"), ended: make(chan struct{})}
+	lis, err := p.host.listen("", "localhost:"+sidecarPort)
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	cfg := sidecar.Config{
+		Brokers: brokers, Options: l.options(p.host)[1:], Listener: lis, Logger: l.logger("sidecar"), MaxBytes: 8 << 20, MaxSessions: 16,
+	}
+	if l.cfg.Sidecar != nil {
+		l.cfg.Sidecar(&cfg)
+	}
+	s, err := sidecar.New(cfg)
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p.cancel = cancel
+	go func() {
+		defer close(p.ended)
+		defer lis.Close()
+		p.err = s.Run(ctx)
+	}()
+	l.sidecar = p
+}
+
+// KillSidecar ends it as SIGKILL does.
+func (l *Lab) KillSidecar() {
+	if l.sidecar == nil {
+		return
+	}
+	l.Note("kill the sidecar")
+	l.sidecar.kill()
+	l.gone = append(l.gone, l.sidecar)
+	l.sidecar = nil
+}
+
+func (p *sidecarProcess) kill() {
+	if ln := p.host.net.listener(sidecarPort); ln != nil && ln.host == p.host {
+		_ = ln.Close()
+	}
+	p.host.kill()
+	p.cancel(errKilled)
+}
+
+// StopSidecar ends it as SIGTERM does, and returns what Run returned.
+func (l *Lab) StopSidecar() error {
+	p := l.sidecar
+	if p == nil {
+		return nil
+	}
+	l.Note("stop the sidecar")
+	p.cancel(errors.New("lab: SIGTERM"))
+	<-p.ended
+	l.sidecar = nil
+	return p.err
+}
+
+// CutSidecarBrokers resets the sidecar's connections to the brokers and refuses new ones, until HealSidecarBrokers.
+func (l *Lab) CutSidecarBrokers() {
+	if l.sidecar != nil {
+		l.Note("cut the sidecar from the brokers")
+		l.sidecar.host.link(toBrokers).cut()
+	}
+}
+
+// BlackholeSidecarBrokers loses whatever passes between them.
+func (l *Lab) BlackholeSidecarBrokers() {
+	if l.sidecar != nil {
+		l.Note("blackhole between the sidecar and the brokers")
+		l.sidecar.host.link(toBrokers).blackhole(true, true)
+	}
+}
+
+// HealSidecarBrokers makes that link a good one.
+func (l *Lab) HealSidecarBrokers() {
+	if l.sidecar != nil {
+		l.Note("heal sidecar–brokers")
+		l.sidecar.host.link(toBrokers).heal()
+	}
+}
+
+// Heal makes every link a good one, removes all faults, and starts a sidecar if none runs.
+func (l *Lab) Heal() {
+	l.Note("heal everything")
+	for _, f := range l.faults {
+		f.Remove()
+	}
+	l.faults = nil
+	for _, h := range l.hosts {
+		h.heal()
+	}
+	if !l.cfg.Direct {
+		l.StartSidecar()
+	}
+}
+
+// Fault installs faults in the brokers, until Heal or their count is used up.
+func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
+	l.Note("fault %v on %v (topic %q, group %q), %d times", f.Err, f.Keys, f.Topic, f.Group, f.Count)
+	h := l.Cluster.Fault(f)
+	l.faults = append(l.faults, h)
+	return h
+}
+
+// MoveLeaders elects a new leader for each partition.
+func (l *Lab) MoveLeaders() {
+	l.Note("move the leaders")
+	l.Cluster.ShufflePartitionLeaders()
+}
+
+// MoveCoordinator moves the group's coordinator.
+func (l *Lab) MoveCoordinator() {
+	l.Note("move the coordinator")
+	l.Cluster.RehashCoordinators()
+}
+
+// AddPartitions adds partitions to the input topic. Keys move with it, so call Idle before and after, or the order of their inputs is nobody's.
+func (l *Lab) AddPartitions(n int) {
+	l.Note("add %d partitions", n)
+	cl := l.Client("admin")
+	defer cl.Close()
+	ctx, cancel := l.context()
+	defer cancel()
+	r, err := kadm.NewClient(cl).CreatePartitions(ctx, n, In)
+	if err == nil {
+		err = r.Error()
+	}
+	if err != nil {
+		l.T.Fatal(err)
+	}
+}
