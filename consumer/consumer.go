@@ -193,7 +193,7 @@ func (c *Consumer) connect() (*kgo.Client, error) {
 
 // isOwnStop tells a reason of the consumer itself from the end of the caller's context and from Close.
 func isOwnStop(cause error) bool {
-	switch cause.(type) {
+	switch cause.(type) { //nolint:errorlint // our own causes are set unwrapped; the caller's may wrap anything
 	case *StartError, *GroupError, *StuckError:
 		return true
 	}

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -293,7 +294,7 @@ func (c *Consumer) letGo(parts []*partition, why error) error {
 		p.end(why)
 	}
 	end := time.Now().Add((c.cfg.RebalanceTimeout - c.cfg.DrainTimeout) / 2)
-	if why == ErrShutdown {
+	if errors.Is(why, ErrShutdown) {
 		end = time.Now().Add(finalCommitTimeout)
 	}
 	if c.cfg.Hooks.Revoking != nil {
@@ -301,7 +302,7 @@ func (c *Consumer) letGo(parts []*partition, why error) error {
 		c.cfg.Hooks.Revoking(ctx, assignments(parts))
 		cancel()
 	}
-	if why == ErrShutdown {
+	if errors.Is(why, ErrShutdown) {
 		c.commitAndFenceUntil(parts, end)
 	} else {
 		c.commitAndFence(parts, why, end)
