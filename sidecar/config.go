@@ -55,7 +55,7 @@ type Config struct {
 	Apps []App
 
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding: received, and not reported. An eighth is for emits,
-	// the rest is divided into MaxSessions equal windows. Defaults: a quarter of the memory limit (8 to 256 MiB), and 262144 records. Memory in use is
+	// the rest is for windows: half in MaxSessions equal floors, half for those who come first, up to an eighth each. Defaults: a quarter of the memory limit (8 to 256 MiB), and 262144 records. Memory in use is
 	// at most three times MaxBytes, and about 1 KiB for each of MaxRecords.
 	MaxBytes   int64
 	MaxRecords int
@@ -142,8 +142,8 @@ func def[T comparable](field *T, value T) {
 }
 
 // A session's share of the outstanding: see Config.MaxBytes.
-func (c *Config) windowBytes() int64    { return c.MaxBytes / 8 * 7 / int64(c.MaxSessions) }
-func (c *Config) windowRecords() int    { return c.MaxRecords / 8 * 7 / c.MaxSessions }
+func (c *Config) windowBytes() int64    { return c.MaxBytes / 16 * 7 / int64(c.MaxSessions) }
+func (c *Config) windowRecords() int    { return c.MaxRecords / 16 * 7 / c.MaxSessions }
 func (c *Config) emitBytes() int64      { return c.MaxBytes / 8 }
 func (c *Config) emitRecords() int      { return c.MaxRecords / 8 }
 func (c *Config) linger() time.Duration { return max(c.Linger, 0) }
@@ -171,9 +171,9 @@ func (c *Config) validate() error {
 		{c.MaxSessions < 1 || c.MaxSessions > 4096, "MaxSessions", c.MaxSessions, "use 1 to 4096"},
 		{c.MaxConnections < 1, "MaxConnections", c.MaxConnections, "at least 1"},
 		{c.MaxSessions > 0 && c.windowBytes() < minWindowBytes, "MaxBytes", c.MaxBytes,
-			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(max(c.MaxSessions, 1))*minWindowBytes*8+6)/7+8, c.MaxSessions, minWindowBytes)},
+			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(max(c.MaxSessions, 1))*minWindowBytes*16+6)/7+16, c.MaxSessions, minWindowBytes)},
 		{c.MaxSessions > 0 && c.windowRecords() < minWindowRecords, "MaxRecords", c.MaxRecords,
-			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (max(c.MaxSessions, 1)*minWindowRecords*8+6)/7+8, c.MaxSessions, minWindowRecords)},
+			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (max(c.MaxSessions, 1)*minWindowRecords*16+6)/7+16, c.MaxSessions, minWindowRecords)},
 		{c.PartitionBytes < 1, "PartitionBytes", c.PartitionBytes, "at least 1; 0 means the default"},
 		{c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default"},
 		{c.AppBytes < 1, "AppBytes", c.AppBytes, "at least 1; 0 means the default"},

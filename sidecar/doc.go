@@ -15,7 +15,7 @@
 //
 // # Memory (S9)
 //
-// What a session may have outstanding is its credit, a fixed window of Config.MaxBytes and MaxRecords. Beside it, at most twice its window of
+// What a session may have outstanding is its credit, a window of Config.MaxBytes and MaxRecords (window.go). Beside it, at most twice its window of
 // received buffers may be pinned by records that Kafka has not acknowledged. Then the sidecar stops reading from that session, and from no other.
 // The same holds for all sessions together, the dead ones included whose records Kafka has still to take: at most twice MaxBytes.
 // Messages that are being read are not counted yet; open calls are bounded instead (tap.go), and each message by MaxMessageBytes.

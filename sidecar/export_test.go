@@ -3,9 +3,13 @@ package sidecar
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
 func (s *Server) Pinned() (bytes, records int64) { return unpacked(s.pinned.used.Load()) }
 
-// Window returns a session's share.
+// Window returns what the next session is granted.
 func (s *Server) Window() (bytes int64, records int) {
-	return s.cfg.windowBytes(), s.cfg.windowRecords()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.grant()
+	s.giveBack(w)
+	return w.bytes, w.records
 }
 
 // OpenCalls returns the calls that are open as tap counts them.

@@ -53,6 +53,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
+	lent     window        // what living sessions have beyond their floors
 	idle     chan struct{} // closed when the last session leaves; nil: nobody waits
 	state    runState
 	stop     context.CancelCauseFunc // ends Run

@@ -24,6 +24,7 @@ type session struct {
 	ctx    context.Context // ends when the session does, with the reason as its cause
 	cancel context.CancelCauseFunc
 
+	window window
 	pinned *meter                // received buffers that records still need
 	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
 	// backlog is the number of records that the receiver has and kgo has not, as of when it last began to wait.
@@ -67,10 +68,16 @@ var (
 
 func newSession(srv *Server, id string, a *app, peer peerInfo, parent context.Context) *session {
 	s := &session{server: srv, id: id, app: a, peer: peer, wake: make(chan struct{}, 1), epochs: make(map[uint64]*epoch)}
-	// The whole of a window may be pinned twice: once by what is on its way, once by frames of which one slow record is left.
-	s.pinned = newMeter(2*srv.cfg.windowBytes(), 2*srv.cfg.windowRecords())
+	s.setWindow(srv.cfg.floor())
 	s.ctx, s.cancel = context.WithCancelCause(parent)
 	return s
+}
+
+// setWindow sets the credit, before the session is used.
+func (s *session) setWindow(w window) {
+	s.window = w
+	// The whole of a window may be pinned twice: once by what is on its way, once by frames of which one slow record is left.
+	s.pinned = newMeter(2*w.bytes, 2*w.records)
 }
 
 // end closes the session: nothing of it is produced or reported any more. What kgo has already, it finishes.
@@ -141,7 +148,7 @@ func (s *session) admit(f *frame) error {
 
 func (s *session) checkCredit(units, bytes, records int64) error {
 	alone := units == 1 && s.outUnits == 0
-	limitBytes, limitRecords := s.server.cfg.windowBytes(), int64(s.server.cfg.windowRecords())
+	limitBytes, limitRecords := s.window.bytes, int64(s.window.records)
 	if alone || (s.outBytes+bytes <= limitBytes && s.outRecords+records <= limitRecords) {
 		return nil
 	}

@@ -213,7 +213,7 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 	if err := d.units.Parse(body, d.name); err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	window := d.server.cfg.windowRecords()
+	window := s.window.records
 	if d.units.Count == 0 {
 		return nil
 	}
@@ -296,7 +296,7 @@ func (d *delivery) hello(h *sidecarpb.Hello) error {
 		return err
 	}
 	d.session = s
-	s.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.server.welcome(h)}})
+	s.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.server.welcome(h, s.window)}})
 	d.joined <- s
 	return nil
 }
@@ -304,11 +304,11 @@ func (d *delivery) hello(h *sidecarpb.Hello) error {
 // features that this sidecar has, beside those of version 1.
 var features []string
 
-func (s *Server) welcome(h *sidecarpb.Hello) *sidecarpb.Welcome {
+func (s *Server) welcome(h *sidecarpb.Hello, w window) *sidecarpb.Welcome {
 	both := slices.DeleteFunc(slices.Clone(h.GetFeatures()), func(f string) bool { return !slices.Contains(features, f) })
 	return &sidecarpb.Welcome{
 		Version: ProtocolVersion, Features: both, SidecarId: s.id, ServerVersion: s.cfg.Version, MaxMessageBytes: uint32(s.cfg.MaxMessageBytes),
-		Credit: &sidecarpb.Credit{Bytes: uint64(s.cfg.windowBytes()), Records: uint64(s.cfg.windowRecords())},
+		Credit: &sidecarpb.Credit{Bytes: uint64(w.bytes), Records: uint64(w.records)},
 	}
 }
 
@@ -326,6 +326,10 @@ func (s *Server) join(ctx context.Context, h *sidecarpb.Hello, a *app) (*session
 		s.mu.Unlock()
 		return nil, status.Errorf(codes.ResourceExhausted, "%d sessions are open, the limit: raise the sidecar's MaxSessions", s.cfg.MaxSessions)
 	}
+	if old != nil {
+		s.giveBack(old.window)
+	}
+	sess.setWindow(s.grant())
 	s.sessions[sess.id] = sess
 	s.mu.Unlock()
 	if old != nil {
@@ -349,6 +353,7 @@ func (s *Server) leave(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[sess.id] == sess {
+		s.giveBack(sess.window)
 		delete(s.sessions, sess.id)
 	}
 	s.signalIdle()
