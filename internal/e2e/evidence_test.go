@@ -146,15 +146,27 @@ func clock(t time.Time) string { return t.Format("15:04:05.000") }
 func (e *evidence) checkRepeats() {
 	e.Helper()
 	handedOver := 0
+	last := map[place]time.Time{} // the occurrence before
+	used := map[place][]bool{}    // incidents that explained a repetition of this input already: each explains one
 	for _, r := range e.repeats {
+		at := place{r.partition, r.offset}
+		if _, again := last[at]; !again {
+			last[at], used[at] = e.first[r.partition][r.offset], make([]bool, len(e.incidents))
+		}
+		n := slices.IndexFunc(e.incidents, func(i incident) bool { return e.mayRepeat(i, r.partition, r.offset) && r.at.After(i.at) })
+		for n >= 0 && used[at][n] {
+			n = e.nextExplaining(n, r)
+		}
 		switch {
-		case slices.ContainsFunc(e.incidents, func(i incident) bool { return e.mayRepeat(i, r.partition, r.offset) && r.at.After(i.at) }):
-		case e.handsOver && e.overtook(r.partition, r.offset):
+		case n >= 0:
+			used[at][n] = true
+		case e.handsOver && e.overtook(r.partition, r.offset, last[at]):
 			handedOver++
 		default:
 			e.Errorf("S6: input %d@%d: output repeated at %s, its first was at %s: nothing explains it",
 				r.partition, r.offset, clock(r.at), clock(e.first[r.partition][r.offset]))
 		}
+		last[at] = r.at
 	}
 	total := handedOver
 	var parts []string
@@ -172,12 +184,24 @@ func (e *evidence) checkRepeats() {
 	}
 }
 
-// overtook tells whether an input was done before an earlier one of its partition. When a partition changes hands in order, everything done is
-// committed up to the ack mark; what was done above it, out of order, is done again by the next holder (until done-sets travel with the
-// commits). An input that was done in order must not be.
-func (e *evidence) overtook(partition int32, offset int64) bool {
-	first := e.first[partition]
-	return slices.ContainsFunc(first[:offset], func(at time.Time) bool { return at.After(first[offset]) })
+// nextExplaining returns the incident after n that explains a repetition, or -1.
+func (e *evidence) nextExplaining(n int, r repeat) int {
+	for n++; n < len(e.incidents); n++ {
+		if i := e.incidents[n]; e.mayRepeat(i, r.partition, r.offset) && r.at.After(i.at) {
+			return n
+		}
+	}
+	return -1
+}
+
+// overtook tells whether an input was done, at this time, before an earlier one of its partition. When a partition changes hands in order, everything
+// done is committed up to the ack mark; what was done above it, out of order, is done again by the next holder (until done-sets travel with the
+// commits). An input that was done in order must not be. After a kill the same holds for the second time that its inputs are done.
+func (e *evidence) overtook(partition int32, offset int64, at time.Time) bool {
+	if slices.ContainsFunc(e.first[partition][:offset], func(earlier time.Time) bool { return earlier.After(at) }) {
+		return true
+	}
+	return slices.ContainsFunc(e.repeats, func(r repeat) bool { return r.partition == partition && r.offset < offset && r.at.After(at) })
 }
 
 // affected tells whether an incident hit a partition. The death of a sidecar hits all. The death of an app hits those that it held; from outside they

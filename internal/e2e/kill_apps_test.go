@@ -20,6 +20,7 @@ func (s *scenario) app(name, role string, env map[string]string) *proc.Process {
 func TestAppKilled(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
+	s.handsOver = true
 	s.sidecar()
 	apps := []*proc.Process{s.app("app-a", roleApp, nil), s.app("app-b", roleApp, nil)}
 	f := s.feed(1000)
@@ -42,6 +43,7 @@ func TestAppKilled(t *testing.T) {
 func TestDirectAppKilled(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
+	s.handsOver = true
 	direct := map[string]string{"SIDECAR": "direct"}
 	a, b := s.app("app-a", roleApp, direct), s.app("app-b", roleApp, direct)
 	f := s.feed(1000)
@@ -62,6 +64,7 @@ func TestDirectAppKilled(t *testing.T) {
 func TestExampleKilledAtWork(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
+	s.handsOver = true // the killed app's successor gets its share back from the survivor, in the middle of eight handlers' work
 	sidecar := s.sidecar()
 	work := map[string]string{"WORK": "20ms", "CONCURRENCY": "8"}
 	a, b := s.uppercase("app-a", work), s.uppercase("app-b", work)
