@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -153,5 +154,12 @@ func (l *Lab) AddPartitions(n int) {
 	}
 	if err != nil {
 		l.T.Fatal(err)
+	}
+}
+
+// SlowSidecarBrokers delays everything between them, one way by so much.
+func (l *Lab) SlowSidecarBrokers(d time.Duration) {
+	if l.sidecar != nil {
+		l.sidecar.host.link(toBrokers).slow(d)
 	}
 }

@@ -1,0 +1,92 @@
+package scenarios
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/lab"
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
+)
+
+var (
+	errPoison = errors.New("poison")
+	errBusy   = errors.New("the database is busy")
+)
+
+// shortDrain makes a hand-over short: 2 s for handlers, 4 s more for what the producer has.
+func shortDrain(cfg *pipeline.Config) {
+	cfg.Consumer.DrainTimeout, cfg.Consumer.RebalanceTimeout = 2*time.Second, 10*time.Second
+}
+
+// Partitions change hands.
+var rebalances = []scenario{
+	{"hand-over", lab.Config{Work: 300 * time.Millisecond}, func(l *lab.Lab) {
+		// In good order and under load: nothing repeats.
+		a := l.StartApp("a")
+		l.FeedOver(600, 20*time.Second)
+		l.Sleep(4300 * time.Millisecond)
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.StartApp("c")
+		l.Sleep(5 * time.Second)
+		_ = a.Stop()
+	}},
+	{"late acks", lab.Config{App: shortDrain}, func(l *lab.Lab) {
+		// Outputs are acknowledged when the partition has long gone to somebody else.
+		l.StartApp("a")
+		l.Feed(200)
+		l.Sleep(3 * time.Second)
+		l.CutSidecarBrokers()
+		l.Feed(200)
+		l.Sleep(time.Second)
+		l.StartApp("b")
+		l.Sleep(15 * time.Second)
+		l.HealSidecarBrokers()
+		l.Sleep(5 * time.Second)
+	}},
+	{"late but in time", lab.Config{App: shortDrain}, func(l *lab.Lab) {
+		// The drain's deadline passes, but what is on its way is acknowledged before the partition is let go.
+		l.StartApp("a")
+		l.Feed(200)
+		l.Sleep(3 * time.Second)
+		l.CutSidecarBrokers()
+		l.Feed(200)
+		l.Sleep(time.Second)
+		l.StartApp("b")
+		l.Sleep(4 * time.Second)
+		l.HealSidecarBrokers()
+		l.Sleep(10 * time.Second)
+	}},
+	{"expelled", lab.Config{}, func(l *lab.Lab) {
+		// A member that the brokers do not hear of for longer than its session, while its sidecar goes on acknowledging.
+		a := l.StartApp("a")
+		l.FeedOver(600, 6*time.Second)
+		l.Sleep(3500 * time.Millisecond)
+		a.CutBrokers()
+		l.Sleep(20 * time.Second)
+		a.HealBrokers()
+		l.Sleep(5 * time.Second)
+	}},
+	{"stopped while it retries", lab.Config{DeadLetter: true, Handler: busyAtFirst}, func(l *lab.Lab) {
+		// SIGTERM is no outcome: what was between two attempts is somebody else's, not a dead letter.
+		l.Checker.Rejects(func(uint64) bool { return false })
+		a := l.StartApp("a")
+		l.Feed(100)
+		l.Sleep(1500 * time.Millisecond)
+		_ = a.Stop()
+		l.StartApp("b")
+	}},
+}
+
+// bubbleStart is when the clock of every bubble begins.
+var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// busyAtFirst fails for the first four seconds of a lab.
+func busyAtFirst(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
+	if time.Since(bubbleStart) < 4*time.Second {
+		return nil, errBusy
+	}
+	return lab.Upper(l, in)
+}
