@@ -24,6 +24,24 @@ func Upper(_ *Lab, in *consumer.Message) ([]producer.Record, error) {
 	return []producer.Record{{Topic: Out, Key: in.Key, Value: bytes.ToUpper(in.Value)}}, nil
 }
 
+// Thrice is a handler with three outputs; it needs Config.PerInput 3.
+func Thrice(_ *Lab, in *consumer.Message) ([]producer.Record, error) {
+	var out []producer.Record
+	for i := range 3 {
+		out = append(out, producer.Record{Topic: Out, Key: in.Key, Value: bytes.ToUpper(verify.WithOut(in.Value, i))})
+	}
+	return out, nil
+}
+
+// SetHandler replaces the handler, before the first app starts: for one that needs channels of the bubble.
+func (l *Lab) SetHandler(h func(l *Lab, in *consumer.Message) ([]producer.Record, error)) { l.cfg.Handler = h }
+
+// FirstTime is true once for each input in the lab. From any goroutine.
+func (l *Lab) FirstTime(in *consumer.Message) bool {
+	_, before := l.seen.LoadOrStore([2]int64{int64(in.Partition), in.Offset}, true)
+	return !before
+}
+
 // App is one app process: a pipeline with its own network.
 type App struct {
 	Name     string // unique in its lab
@@ -87,7 +105,7 @@ func (a *App) config() pipeline.Config {
 		cfg.DeadLetter.Topic = DeadLetter
 	}
 	if l.cfg.Direct {
-		cfg.Producer = producer.Direct(producer.DirectConfig{Brokers: brokers, Options: l.options(a.host), Logger: log})
+		cfg.Producer = a.direct(producer.DirectConfig{Brokers: brokers, Options: l.options(a.host), Logger: log})
 	} else {
 		cfg.Producer = producer.DialConfig{Target: "sidecar", App: "lab", SessionID: a.Name, Dialer: a.dialSidecar, Logger: log}.New()
 	}
@@ -96,6 +114,20 @@ func (a *App) config() pipeline.Config {
 	}
 	cfg.Producer = &gate{spy.New(cfg.Producer, l.Checker, a.Name), a}
 	return cfg
+}
+
+// direct makes a producer of the app's own, connected and with its producer id.
+func (a *App) direct(cfg producer.DirectConfig) producer.Producer {
+	primer := new(primer)
+	cfg.Options = append(cfg.Options, kgo.WithHooks(primer))
+	p := producer.Direct(cfg)
+	ctx, cancel := a.l.context()
+	defer cancel()
+	if err := p.Check(ctx); err != nil {
+		a.l.T.Fatalf("app %s: %v", a.Name, err)
+	}
+	primer.prime(a.l)
+	return p
 }
 
 // errKilled ends what a killed process still does.
@@ -231,8 +263,15 @@ func (a *App) Stop() error {
 	return a.Wait()
 }
 
-// Wait waits until Run has returned by itself, and returns its error. A process that ends with an error leaves units unreported: then its
-// producer said so, and nobody waits for them.
+// Exited tells that a process whose Run returned an error ends now, as a supervisor does it: what it left behind is gone with it.
+func (l *Lab) Exited(a *App) {
+	l.Note("%s exits", a.Name)
+	a.dead.Store(true)
+	a.host.kill()
+	l.Checker.ProcessGone(a.Name)
+}
+
+// Wait waits until Run has returned by itself, and returns its error.
 func (a *App) Wait() error {
 	a.l.Until(a.Name+" has ended", a.over)
 	if !a.over() {

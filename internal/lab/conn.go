@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -37,7 +38,7 @@ func (c *conn) kill() {
 	c.out.set(func(s *stream) { s.writerGone = syscall.ECONNABORTED })
 }
 
-func (c *conn) over() bool { return c.in.over() && c.out.over() }
+func (c *conn) over() bool { return c.in.ended.Load() && c.out.ended.Load() }
 
 func (c *conn) SetDeadline(t time.Time) error {
 	_ = c.SetReadDeadline(t)
@@ -57,7 +58,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 // socketBuffer is how much a stream holds before its writer has to wait.
 const socketBuffer = 256 << 10
 
-// stream is one direction of a connection. Its mutex is held for a few instructions only: whoever waits, waits on the condition.
+// stream is one direction of a connection. Its mutex is held for a few instructions only: whoever waits, waits on the condition. The
+// link's comes after it.
 type stream struct {
 	link *link
 	up   bool // from the host to the service
@@ -70,6 +72,7 @@ type stream struct {
 	readerGone, writerGone error // why an end does nothing any more
 	broken                 bool  // reset: for both ends, and what was on its way is gone
 	readUntil, writeUntil  until
+	ended                  atomic.Bool // neither end uses it; atomic, because it is asked for under locks that come after mu
 }
 
 // arrival tells when a piece of the buffer is there.
@@ -97,17 +100,12 @@ func (s *stream) set(fn func(s *stream)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fn(s)
+	s.ended.Store(s.broken || s.readerGone != nil && s.writerGone != nil)
 	s.cond.Broadcast()
 }
 
 func (s *stream) reset() {
 	s.set(func(s *stream) { s.broken, s.buf, s.way = true, nil, nil })
-}
-
-func (s *stream) over() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken || s.readerGone != nil && s.writerGone != nil
 }
 
 func (s *stream) deadline(u *until, t time.Time) {

@@ -18,9 +18,13 @@ type feeder struct {
 	slow   sync.WaitGroup
 }
 
+// feederMetadata is how long the feeder may not know about new partitions.
+const feederMetadata = 5 * time.Second
+
 func newFeeder(l *Lab) *feeder {
 	f := &feeder{l: l, turn: make(chan *verify.Generator, 1)}
-	f.client = l.Client("feeder", kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+	f.client = l.Client("feeder", kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MetadataMinAge(time.Second),
+		kgo.MetadataMaxAge(feederMetadata))
 	f.turn <- verify.NewGenerator(verify.GeneratorConfig{Seed: l.cfg.Seed, Keys: l.cfg.Keys})
 	return f
 }

@@ -113,6 +113,7 @@ type Lab struct {
 	hosts   []*host
 	faults  []*kfake.FaultHandle
 	stays   stays
+	seen    sync.Map // for FirstTime
 
 	mu       sync.Mutex
 	problems []string
@@ -170,7 +171,7 @@ func SeedFromEnv() (uint64, bool) {
 }
 
 // realTime is how long a lab may take. It ends what synctest cannot: a bubble that waits for a mutex, or spins.
-const realTime = 2 * time.Minute
+const realTime = time.Minute
 
 func watchdog(t *testing.T, seed uint64) (stop func()) {
 	name := t.Name()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/sidecar"
 )
@@ -30,8 +31,9 @@ func (l *Lab) StartSidecar() {
 	if err != nil {
 		l.T.Fatal(err)
 	}
+	primer := new(primer)
 	cfg := sidecar.Config{
-		Brokers: brokers, Options: l.options(p.host)[1:], Listener: lis, Logger: l.logger("sidecar"), MaxBytes: 8 << 20, MaxSessions: 16,
+		Brokers: brokers, Options: append(l.options(p.host)[1:], kgo.WithHooks(primer)), Listener: lis, Logger: l.logger("sidecar"), MaxBytes: 8 << 20, MaxSessions: 16,
 	}
 	if l.cfg.Sidecar != nil {
 		l.cfg.Sidecar(&cfg)
@@ -40,6 +42,7 @@ func (l *Lab) StartSidecar() {
 	if err != nil {
 		l.T.Fatal(err)
 	}
+	primer.prime(l)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p.cancel = cancel
 	go func() {
@@ -155,6 +158,7 @@ func (l *Lab) AddPartitions(n int) {
 	if err != nil {
 		l.T.Fatal(err)
 	}
+	l.Sleep(2 * feederMetadata)
 }
 
 // SlowSidecarBrokers delays everything between them, one way by so much.

@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ackmark/ackmark/sidecar"
+)
+
+// wounds are what can happen to the link between app and sidecar (spec row 10).
+var wounds = map[string]func(a *App){
+	"cut":            (*App).CutSidecar,
+	"blackhole":      (*App).BlackholeSidecar,
+	"half-open up":   func(a *App) { a.HalfOpenSidecar(true) },
+	"half-open back": func(a *App) { a.HalfOpenSidecar(false) },
+}
+
+func TestAppSidecarLink(t *testing.T) {
+	for name, wound := range wounds {
+		t.Run(name, func(t *testing.T) {
+			Run(t, Config{}, func(l *Lab) {
+				a := l.StartApp("a")
+				l.StartApp("b")
+				l.FeedOver(1200, 60*time.Second)
+				for range 3 {
+					l.SleepUpTo(10 * time.Second)
+					wound(a)
+					l.SleepUpTo(20 * time.Second)
+					a.HealSidecar()
+				}
+			})
+		})
+	}
+}
+
+// A short cut from the brokers: the same member goes on.
+func TestAppBrokerLinkShort(t *testing.T) {
+	for name, wound := range map[string]func(a *App){"cut": (*App).CutBrokers, "blackhole": (*App).BlackholeBrokers} {
+		t.Run(name, func(t *testing.T) {
+			both(t, Config{}, func(l *Lab) {
+				a := l.StartApp("a")
+				l.StartApp("b")
+				l.FeedOver(1200, 40*time.Second)
+				for range 4 {
+					l.SleepUpTo(5 * time.Second)
+					wound(a)
+					l.SleepUpTo(DefaultSessionTimeout / 2)
+					a.HealBrokers()
+				}
+			})
+		})
+	}
+}
+
+// A cut longer than the session: the group gives the partitions away while the app still works on them; what it does then changes nothing,
+// and it joins again as a new member (spec rows 2, 12).
+func TestAppExpires(t *testing.T) {
+	for name, wound := range map[string]func(a *App){"cut": (*App).CutBrokers, "blackhole": (*App).BlackholeBrokers} {
+		t.Run(name, func(t *testing.T) {
+			both(t, Config{}, func(l *Lab) {
+				a := l.StartApp("a")
+				l.StartApp("b")
+				l.FeedOver(1500, 60*time.Second)
+				for range 2 {
+					l.SleepUpTo(8 * time.Second)
+					wound(a)
+					l.Sleep(DefaultSessionTimeout + 5*time.Second)
+					a.HealBrokers()
+				}
+				l.Idle()
+				l.Sleep(10 * time.Second)
+				if n := len(a.State().Consumer.Partitions); n == 0 {
+					l.T.Error("the app that came back holds nothing")
+				}
+			})
+		})
+	}
+}
+
+// The only app expires and comes back to partitions that nobody took.
+func TestOnlyAppExpires(t *testing.T) {
+	both(t, Config{}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.FeedOver(800, 40*time.Second)
+		l.Sleep(5 * time.Second)
+		a.BlackholeBrokers()
+		l.Sleep(3 * DefaultSessionTimeout)
+		a.HealBrokers()
+	})
+}
+
+// The sidecar cannot reach the brokers (spec row 11): it stalls, nothing is committed, nothing repeats, and everything goes on.
+func TestSidecarBrokerLink(t *testing.T) {
+	for name, wound := range map[string]func(l *Lab){"cut": (*Lab).CutSidecarBrokers, "blackhole": (*Lab).BlackholeSidecarBrokers} {
+		t.Run(name, func(t *testing.T) {
+			Run(t, Config{}, func(l *Lab) {
+				l.StartApp("a")
+				l.StartApp("b")
+				l.Feed(100)
+				l.Idle()
+				l.FeedOver(1000, 90*time.Second)
+				l.SleepUpTo(5 * time.Second)
+				wound(l)
+				l.Sleep(time.Minute)
+				l.HealSidecarBrokers()
+				l.Idle()
+				if n := l.Checker.Counts().Duplicates; n > 0 {
+					l.T.Errorf("%d outputs came twice", n)
+				}
+			})
+		})
+	}
+}
+
+// A sidecar that is killed while its brokers cannot hear it: what it has written may arrive late, and is a repetition then.
+func TestSidecarKilledInBlackhole(t *testing.T) {
+	Run(t, Config{}, func(l *Lab) {
+		l.StartApp("a")
+		l.FeedOver(800, 20*time.Second)
+		for range 3 {
+			l.SleepUpTo(3 * time.Second)
+			l.BlackholeSidecarBrokers()
+			l.SleepUpTo(3 * time.Second)
+			l.KillSidecar()
+			l.StartSidecar()
+		}
+	})
+}
+
+// A sidecar with little memory behind slow links: credit holds the apps back, and nobody loses anything (spec row 25).
+func TestCreditPressure(t *testing.T) {
+	small := func(cfg *sidecar.Config) { cfg.MaxBytes, cfg.MaxRecords, cfg.MaxMessageBytes = 64<<10, 64, 16<<10 }
+	Run(t, Config{Sidecar: small, Work: -1, Concurrency: 8}, func(l *Lab) {
+		a, b := l.StartApp("a"), l.StartApp("b")
+		a.SlowSidecar(20 * time.Millisecond)
+		b.SlowSidecar(50 * time.Millisecond)
+		l.SlowSidecarBrokers(10 * time.Millisecond)
+		l.FeedOver(3000, 5*time.Second)
+		l.Idle()
+		if n := l.Checker.Counts().Duplicates; n > 0 {
+			l.T.Errorf("%d outputs came twice", n)
+		}
+	})
+}
