@@ -54,6 +54,7 @@ type Checker struct {
 	tracksHolders bool         // somebody calls Assigned
 	held          *[]Violation // where violations go that depend on the broker's acceptance
 	keys          map[string]*keyOrder
+	mayReject     func(id uint64) bool // nil: any
 
 	holders  map[Partition]holder
 	epochs   map[Partition]*epoch // the newest of each partition
@@ -224,9 +225,19 @@ func (c *Checker) DeadLettered(value []byte) {
 		return
 	}
 	c.recent.add(at.p, "dead letter of %v durable", id)
+	if c.mayReject != nil && !c.mayReject(id.Global) {
+		c.violate(RejectedWrongly, at.p, "dead letter of %v, with which nothing is wrong; its input is offset %d", id, at.offset)
+	}
 	if c.dead.add(id.Global) {
 		c.counts.DeadLetters++
 	}
+}
+
+// Rejects tells which inputs may become dead letters; without it, any may (S11).
+func (c *Checker) Rejects(may func(id uint64) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mayReject = may
 }
 
 // HandedOut tells that a handler is given this input. Somebody who calls it calls it for every input, before the handler can act.

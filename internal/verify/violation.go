@@ -31,6 +31,7 @@ const (
 	LagLeft            Name = "S10 lag left"                           // the group did not catch up
 	Stranded           Name = "S10 partition stranded"                 // nobody holds a partition that has lag
 	SkippedSilently    Name = "S11 input skipped silently"             // committed, but never handed out, and nobody said so
+	RejectedWrongly    Name = "S11 dead letter of a sound input"       // nothing was wrong with it: a shutdown or a revoke was taken for a failure
 	ReportedTwice      Name = "S12 unit reported twice"                // as anything, after it was reported as anything
 	NeverReported      Name = "S12 unit never reported"                // although its process lives
 	FalseAck           Name = "S12 acknowledged but not durable"       // the report lies

@@ -5,30 +5,25 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/lab"
 	"github.com/ackmark/ackmark/internal/verify"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
 )
 
 // Inputs and outputs that fail for good.
 var failures = []scenario{
-	{"poison", lab.Config{DeadLetter: true, Handler: failSome}, func(l *lab.Lab) {
+	{name: "poison", cfg: lab.Config{DeadLetter: true, Handler: failSome}, play: func(l *lab.Lab) {
 		l.StartApp("a")
 		l.Feed(400)
 	}},
-	{"output refused", lab.Config{DeadLetter: true}, func(l *lab.Lab) {
-		// Kafka takes some batches neither now nor ever: their inputs become dead letters.
+	{name: "output refused", cfg: lab.Config{DeadLetter: true, Handler: tooLarge, Sidecar: smallRecords}, play: func(l *lab.Lab) {
+		// Some outputs are too large for Kafka: their inputs become dead letters.
 		l.StartApp("a")
-		l.Feed(100)
-		l.Sleep(2 * time.Second)
-		l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: lab.Out, Err: kerr.InvalidRecord, Count: 3})
-		l.Feed(100)
+		l.Feed(400)
 	}},
 	truncated(),
 }
@@ -41,11 +36,21 @@ func failSome(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
 	return lab.Upper(l, in)
 }
 
+func smallRecords(cfg *sidecar.Config) { cfg.MaxRecordBytes = 2048 }
+
+func tooLarge(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
+	out, err := lab.Upper(l, in)
+	if l.Chance("large", in, 0.05) {
+		out[0].Headers = []producer.Header{{Key: "padding", Value: make([]byte, 4096)}}
+	}
+	return out, err
+}
+
 // truncated: inputs are deleted before they were read. The app halts; the operator gives them up and starts one that may go on.
 func truncated() scenario {
 	policy := consumer.Halt
 	cfg := lab.Config{App: func(cfg *pipeline.Config) { cfg.Consumer.OnOutOfRange = policy }}
-	return scenario{"truncated", cfg, func(l *lab.Lab) {
+	return scenario{name: "truncated", cfg: cfg, play: func(l *lab.Lab) {
 		policy = consumer.Halt
 		a := l.StartApp("a")
 		l.Feed(300)

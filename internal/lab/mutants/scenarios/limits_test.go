@@ -13,16 +13,16 @@ const fewRecords = 400
 
 // Budgets, windows and lanes.
 var limits = []scenario{
-	{"backlog", lab.Config{App: smallApp}, func(l *lab.Lab) {
+	{name: "backlog", cfg: lab.Config{App: smallApp}, play: func(l *lab.Lab) {
 		// More waits than anybody may hold.
 		l.StartApp("a")
 		l.Feed(3000)
 	}},
-	{"small window", lab.Config{Sidecar: smallSidecar}, func(l *lab.Lab) {
+	{name: "small window", cfg: lab.Config{Sidecar: smallSidecar}, play: func(l *lab.Lab) {
 		l.StartApp("a")
 		l.Feed(2000)
 	}},
-	{"stalled", lab.Config{App: smallApp}, func(l *lab.Lab) {
+	{name: "stalled", cfg: lab.Config{App: smallApp}, play: func(l *lab.Lab) {
 		// A backlog waits and nothing is acknowledged: what is held stays below its bound.
 		a := l.StartApp("a")
 		l.CutSidecarBrokers()
@@ -36,7 +36,7 @@ var limits = []scenario{
 			l.Checker.MemorySample("inputs that an app holds", int64(held), fewRecords+fewRecords/8)
 		}
 	}},
-	{"many lanes", lab.Config{Concurrency: 16, Work: 50 * time.Millisecond}, func(l *lab.Lab) {
+	{name: "many lanes", cfg: lab.Config{Concurrency: 16, Work: 50 * time.Millisecond}, play: func(l *lab.Lab) {
 		l.StartApp("a")
 		l.Feed(800)
 	}},

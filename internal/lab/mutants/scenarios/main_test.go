@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/internal/lab"
+	"github.com/ackmark/ackmark/internal/verify"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,6 +22,13 @@ type scenario struct {
 	name string
 	cfg  lab.Config
 	play func(l *lab.Lab)
+	// orderly: nothing in it explains a duplicate, whatever the lab takes for an incident.
+	orderly bool
+}
+
+func (s scenario) inOrder() scenario {
+	s.orderly = true
+	return s
 }
 
 // TestScenarios prints a line "found: …" for each kind of violation, for package mutants to read, and fails if there is one.
@@ -31,9 +39,31 @@ func TestScenarios(t *testing.T) {
 			cfg.Seed = cmp.Or(cfg.Seed, 1)
 			cfg.Patience = cmp.Or(cfg.Patience, 90*time.Second) // of virtual time: a bug that stalls the group stalls it for ever
 			cfg.AllowViolations = true
-			judge(t, lab.Run(t, cfg, s.play))
+			r := lab.Run(t, cfg, func(l *lab.Lab) {
+				s.play(l)
+				settle(l)
+			})
+			if s.orderly && r.Counts.Duplicates > 0 {
+				r.Violations = append(r.Violations, verify.Violation{Name: verify.TooManyDuplicates, Detail: "all was in order, and outputs repeat"})
+			}
+			judge(t, r)
 		})
 	}
+}
+
+// settle waits for the end of the input. Where that does not come, it is told at once what is missing: stopping the apps
+// would report what was not reported (S12), or never end.
+func settle(l *lab.Lab) {
+	l.Heal()
+	if len(l.Apps()) == 0 || l.Idle() {
+		return
+	}
+	_ = l.Checker.Finish()
+	for _, v := range l.Checker.Violations() {
+		fmt.Printf("found: %s\n%v\n", v.Name, v)
+	}
+	fmt.Println(l.Checker.Summary())
+	os.Exit(1) // not even a test's end is sure to come
 }
 
 func judge(t *testing.T, r *lab.Result) {
@@ -41,7 +71,7 @@ func judge(t *testing.T, r *lab.Result) {
 	for _, v := range r.Violations {
 		if name := string(v.Name); !seen[name] {
 			seen[name] = true
-			fmt.Fprintf(os.Stdout, "found: %s\n", name)
+			fmt.Printf("found: %s\n", name)
 			t.Error(v)
 		}
 	}

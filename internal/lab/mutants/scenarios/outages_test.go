@@ -15,7 +15,7 @@ import (
 
 // Kafka, or the way to it, fails for a while.
 var outages = []scenario{
-	{"outage", lab.Config{DeadLetter: true, Handler: rejectSome}, func(l *lab.Lab) {
+	{name: "outage", cfg: lab.Config{DeadLetter: true, Handler: rejectSome}, play: func(l *lab.Lab) {
 		// Outputs and dead letters cannot be written, commits can: whatever is done too early is committed too early.
 		l.StartApp("a")
 		l.Feed(300)
@@ -24,12 +24,12 @@ var outages = []scenario{
 		l.Feed(300)
 		l.Sleep(5 * time.Second)
 	}},
-	{"steady", lab.Config{}, func(l *lab.Lab) {
+	{name: "steady", cfg: lab.Config{}, play: func(l *lab.Lab) {
 		l.StartApp("a")
 		l.FeedOver(600, 6*time.Second)
 		l.Sleep(8 * time.Second)
 	}},
-	{"slow coordinator", lab.Config{}, func(l *lab.Lab) {
+	{name: "slow coordinator", cfg: lab.Config{}, play: func(l *lab.Lab) {
 		// An answer takes longer than the time between two commits.
 		a := l.StartApp("a")
 		l.Feed(50)
@@ -38,7 +38,7 @@ var outages = []scenario{
 		l.FeedOver(600, 12*time.Second)
 		l.Sleep(15 * time.Second)
 	}},
-	{"commit refused", lab.Config{}, func(l *lab.Lab) {
+	{name: "commit refused", cfg: lab.Config{}, play: func(l *lab.Lab) {
 		// One commit is refused and has to be made again, while inputs go on being done.
 		l.StartApp("a")
 		l.FeedOver(800, 12*time.Second)
@@ -46,7 +46,7 @@ var outages = []scenario{
 		l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress, Count: 1})
 		l.Sleep(10 * time.Second)
 	}},
-	{"commit fenced", lab.Config{}, func(l *lab.Lab) {
+	{name: "commit fenced", cfg: lab.Config{}, play: func(l *lab.Lab) {
 		// The coordinator does not know the member any more, and says so to a commit.
 		l.StartApp("a")
 		l.FeedOver(400, 6*time.Second)
@@ -60,7 +60,7 @@ var outages = []scenario{
 }
 
 func rejectSome(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
-	if l.Chance("reject", in, 0.1) {
+	if l.Chance("reject", in, 0.5) {
 		return nil, pipeline.Reject(errPoison)
 	}
 	return lab.Upper(l, in)

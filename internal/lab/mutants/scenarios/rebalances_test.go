@@ -20,9 +20,12 @@ func shortDrain(cfg *pipeline.Config) {
 	cfg.Consumer.DrainTimeout, cfg.Consumer.RebalanceTimeout = 2*time.Second, 10*time.Second
 }
 
+// eightAttempts take twelve seconds and more.
+func eightAttempts(cfg *pipeline.Config) { cfg.MaxAttempts = 8 }
+
 // Partitions change hands.
 var rebalances = []scenario{
-	{"hand-over", lab.Config{Work: 300 * time.Millisecond}, func(l *lab.Lab) {
+	scenario{name: "hand-over", cfg: lab.Config{Work: 300 * time.Millisecond}, play: func(l *lab.Lab) {
 		// In good order and under load: nothing repeats.
 		a := l.StartApp("a")
 		l.FeedOver(600, 20*time.Second)
@@ -32,8 +35,8 @@ var rebalances = []scenario{
 		l.StartApp("c")
 		l.Sleep(5 * time.Second)
 		_ = a.Stop()
-	}},
-	{"late acks", lab.Config{App: shortDrain}, func(l *lab.Lab) {
+	}}.inOrder(),
+	{name: "late acks", cfg: lab.Config{App: shortDrain}, play: func(l *lab.Lab) {
 		// Outputs are acknowledged when the partition has long gone to somebody else.
 		l.StartApp("a")
 		l.Feed(200)
@@ -46,7 +49,7 @@ var rebalances = []scenario{
 		l.HealSidecarBrokers()
 		l.Sleep(5 * time.Second)
 	}},
-	{"late but in time", lab.Config{App: shortDrain}, func(l *lab.Lab) {
+	scenario{name: "late but in time", cfg: lab.Config{App: shortDrain}, play: func(l *lab.Lab) {
 		// The drain's deadline passes, but what is on its way is acknowledged before the partition is let go.
 		l.StartApp("a")
 		l.Feed(200)
@@ -58,8 +61,8 @@ var rebalances = []scenario{
 		l.Sleep(4 * time.Second)
 		l.HealSidecarBrokers()
 		l.Sleep(10 * time.Second)
-	}},
-	{"expelled", lab.Config{}, func(l *lab.Lab) {
+	}}.inOrder(),
+	{name: "expelled", cfg: lab.Config{}, play: func(l *lab.Lab) {
 		// A member that the brokers do not hear of for longer than its session, while its sidecar goes on acknowledging.
 		a := l.StartApp("a")
 		l.FeedOver(600, 6*time.Second)
@@ -69,7 +72,7 @@ var rebalances = []scenario{
 		a.HealBrokers()
 		l.Sleep(5 * time.Second)
 	}},
-	{"stopped while it retries", lab.Config{DeadLetter: true, Handler: busyAtFirst}, func(l *lab.Lab) {
+	{name: "stopped while it retries", cfg: lab.Config{DeadLetter: true, Handler: busyAtFirst, App: eightAttempts}, play: func(l *lab.Lab) {
 		// SIGTERM is no outcome: what was between two attempts is somebody else's, not a dead letter.
 		l.Checker.Rejects(func(uint64) bool { return false })
 		a := l.StartApp("a")
