@@ -34,7 +34,9 @@ func Thrice(_ *Lab, in *consumer.Message) ([]producer.Record, error) {
 }
 
 // SetHandler replaces the handler, before the first app starts: for one that needs channels of the bubble.
-func (l *Lab) SetHandler(h func(l *Lab, in *consumer.Message) ([]producer.Record, error)) { l.cfg.Handler = h }
+func (l *Lab) SetHandler(h func(l *Lab, in *consumer.Message) ([]producer.Record, error)) {
+	l.cfg.Handler = h
+}
 
 // FirstTime is true once for each input in the lab. From any goroutine.
 func (l *Lab) FirstTime(in *consumer.Message) bool {

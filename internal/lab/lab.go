@@ -130,6 +130,7 @@ func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, cfg)
 		defer l.end(result)
+		l.start()
 		fn(l)
 		l.finish()
 	})
@@ -188,6 +189,15 @@ func newLab(t *testing.T, cfg Config) *Lab {
 		T: t, cfg: cfg, net: newNetwork(), log: newJournal(), begun: time.Now(),
 		Rand: rand.New(rand.NewPCG(cfg.Seed, 0xac4)), stays: stays{now: map[verify.Partition]*stay{}, lost: map[orphan]bool{}},
 	}
+	l.Checker = verify.NewChecker(verify.CheckerConfig{Group: Group, Expect: cfg.Expect, PerInput: cfg.PerInput, OnViolation: func(v verify.Violation) {
+		l.log.printf("VIOLATION %s", v.Name)
+	}})
+	return l
+}
+
+// start starts the brokers, the feeder and the sidecar.
+func (l *Lab) start() {
+	cfg, t := l.cfg, l.T
 	opts := []kfake.Opt{
 		kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(l.host("brokers").listen),
 		kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(cfg.Partitions, In, Out),
@@ -202,15 +212,11 @@ func newLab(t *testing.T, cfg Config) *Lab {
 		t.Fatal(err)
 	}
 	l.Cluster = cluster
-	l.Checker = verify.NewChecker(verify.CheckerConfig{Group: Group, Expect: cfg.Expect, PerInput: cfg.PerInput, OnViolation: func(v verify.Violation) {
-		l.log.printf("VIOLATION %s", v.Name)
-	}})
 	l.watch = brokerwatch.New(cluster, l.Checker, watched)
 	l.feeder = newFeeder(l)
 	if !cfg.Direct {
 		l.StartSidecar()
 	}
-	return l
 }
 
 func (l *Lab) host(name string) *host {
@@ -267,7 +273,9 @@ func (l *Lab) end(result *Result) {
 		l.sidecar.kill()
 		l.gone = append(l.gone, l.sidecar)
 	}
-	l.feeder.close()
+	if l.feeder != nil {
+		l.feeder.close()
+	}
 	for _, a := range l.apps {
 		<-a.ended
 	}
@@ -275,7 +283,9 @@ func (l *Lab) end(result *Result) {
 		<-s.ended
 	}
 	result.Virtual = time.Since(l.begun)
-	l.Cluster.Close()
+	if l.Cluster != nil {
+		l.Cluster.Close()
+	}
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
