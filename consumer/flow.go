@@ -13,10 +13,11 @@ import (
 //	a partition is paused at    share + 3/4 × (1/2 − extra)
 //	and resumed at half of that.
 //
-// One that is not paused uses less than its limit, so the sum of all stays below 1 between polls; one poll can come on top.
+// One that is not paused uses less than its limit, so the sum of all stays below 1 between polls; an eighth can come on top, see pollRoom.
 const (
 	sharedPart = 0.5
 	greed      = 0.75
+	overshoot  = 0.125
 )
 
 // patience is how long the poll loop waits for memory before it pauses what is above its limit. A pause costs what the client has buffered of the
@@ -109,6 +110,30 @@ func (c *Consumer) limits(parts []*partition) (used, limits []float64) {
 		limits[i] = share + greed*max(0, sharedPart-others)
 	}
 	return used, limits
+}
+
+// pollRoom is the part of the whole that the next poll may return. All of it may belong to one partition, and lift that one above its limit: a
+// fixed eighth was not enough, since that can happen once for each partition, and a hundred stalled ones would hold twelve times the
+// budget (S9). So the sum of what lies above the shares is held to an eighth more than the half that is meant for it; where that is used up,
+// a poll returns no more than the fullest partition that still reads may take.
+func (c *Consumer) pollRoom() float64 {
+	parts := c.held()
+	if len(parts) == 0 {
+		return overshoot
+	}
+	used, limits := c.limits(parts)
+	share := (1 - sharedPart) / float64(len(parts))
+	room, least := sharedPart+overshoot, overshoot
+	for i, p := range parts {
+		room -= max(0, used[i]-share)
+		p.mu.Lock()
+		reads := !p.paused && !p.fenced && !p.draining && p.halted == nil
+		p.mu.Unlock()
+		if reads {
+			least = min(least, limits[i]-used[i])
+		}
+	}
+	return min(max(room, least), overshoot)
 }
 
 type flowChange int

@@ -3,6 +3,7 @@ package consumer
 import (
 	"bytes"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -126,6 +127,31 @@ func TestPendingStaysWithinTheBound(t *testing.T) {
 			})
 		})
 	}
+}
+
+// With many partitions, too: each of them may be lifted above its limit by a poll, but not by an eighth of the budget each.
+func TestBudgetHoldsWithManyPartitions(t *testing.T) {
+	const partitions = 24
+	inLab(t, partitions, func(t *testing.T, l *lab) {
+		for p := range int32(partitions) {
+			l.feed(p, 1000)
+		}
+		cfg := l.config()
+		cfg.MaxRecords = 800
+		m := l.start(cfg, func(*Batch) {})
+		l.until("all paused", func() bool {
+			s := m.State()
+			return len(s.Partitions) == partitions && !slices.ContainsFunc(s.Partitions, func(p PartitionState) bool { return !p.Paused })
+		})
+		records := 0
+		for _, p := range m.State().Partitions {
+			records += p.Pending
+		}
+		if records > cfg.MaxRecords+cfg.MaxRecords/8+partitions {
+			t.Errorf("%d records pending, the budget is %d", records, cfg.MaxRecords)
+		}
+		wantNil(t, m.stop())
+	})
 }
 
 // A record larger than the whole budget passes alone.

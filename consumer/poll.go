@@ -31,12 +31,14 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch
 	}
 }
 
-// pollLimit keeps what one poll can add above the budget to about an eighth of it, by the size of records seen lately.
+// pollLimit keeps what polls can add above the budget to about an eighth of it, by the size of records seen lately.
 func (c *Consumer) pollLimit() int {
+	room := c.pollRoom()
+	records := min(max(int(room*float64(c.cfg.MaxRecords)), 1), c.maxPoll)
 	if c.meanSize == 0 {
-		return min(c.maxPoll, 512)
+		return min(records, 512)
 	}
-	return int(min(max(c.cfg.MaxBytes/8/c.meanSize, 1), int64(c.maxPoll)))
+	return int(min(max(int64(room*float64(c.cfg.MaxBytes))/c.meanSize, 1), int64(records)))
 }
 
 // sawSize follows the mean size of records: upwards at once, downwards slowly.
