@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,31 +17,6 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
 )
-
-// Upper is the default handler: the value in upper case, under the same key, to Out.
-func Upper(_ *Lab, in *consumer.Message) ([]producer.Record, error) {
-	return []producer.Record{{Topic: Out, Key: in.Key, Value: bytes.ToUpper(in.Value)}}, nil
-}
-
-// Thrice is a handler with three outputs; it needs Config.PerInput 3.
-func Thrice(_ *Lab, in *consumer.Message) ([]producer.Record, error) {
-	var out []producer.Record
-	for i := range 3 {
-		out = append(out, producer.Record{Topic: Out, Key: in.Key, Value: bytes.ToUpper(verify.WithOut(in.Value, i))})
-	}
-	return out, nil
-}
-
-// SetHandler replaces the handler, before the first app starts: for one that needs channels of the bubble.
-func (l *Lab) SetHandler(h func(l *Lab, in *consumer.Message) ([]producer.Record, error)) {
-	l.cfg.Handler = h
-}
-
-// FirstTime is true once for each input in the lab. From any goroutine.
-func (l *Lab) FirstTime(in *consumer.Message) bool {
-	_, before := l.seen.LoadOrStore([2]int64{int64(in.Partition), in.Offset}, true)
-	return !before
-}
 
 // App is one app process: a pipeline with its own network.
 type App struct {
@@ -157,16 +131,6 @@ func (a *App) handle(ctx context.Context, in *consumer.Message) ([]producer.Reco
 		return nil, pipeline.Fatal(errKilled)
 	}
 	return out, err
-}
-
-// hash is a random number that belongs to an input, whoever asks and however often.
-func (l *Lab) hash(what string, partition int32, offset int64) uint64 {
-	return splitmix(l.cfg.Seed ^ text(what) ^ uint64(partition)<<40 ^ uint64(offset))
-}
-
-// Chance is true for this share of the inputs, the same ones whenever it is asked. From any goroutine.
-func (l *Lab) Chance(what string, in *consumer.Message, share float64) bool {
-	return float64(l.hash(what, in.Partition, in.Offset)>>11)/(1<<53) < share
 }
 
 // gate keeps a killed process from delivering.
@@ -328,18 +292,4 @@ func (a *App) SlowSidecar(d time.Duration) { a.host.link(toSidecar).slow(d) }
 func (a *App) HealSidecar() {
 	a.l.Note("heal %s–sidecar", a.Name)
 	a.host.link(toSidecar).heal()
-}
-
-func splitmix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
-func text(s string) (x uint64) {
-	for _, b := range []byte(s) {
-		x = splitmix(x ^ uint64(b))
-	}
-	return x
 }

@@ -17,11 +17,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/verify"
 	"github.com/ackmark/ackmark/internal/verify/brokerwatch"
 	"github.com/ackmark/ackmark/pipeline"
-	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -62,7 +60,7 @@ type Config struct {
 	Sidecar func(*sidecar.Config)
 	// Handler makes the outputs, default Upper. Work is how long, in virtual time, an input takes at most before it is called; which input takes how long
 	// follows from the seed. Default 3 ms; negative: nothing.
-	Handler func(l *Lab, in *consumer.Message) ([]producer.Record, error)
+	Handler Handler
 	Work    time.Duration
 	// Expect and PerInput tell the checker how many outputs inputs have, default 1.
 	Expect   func(id uint64) int

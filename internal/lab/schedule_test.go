@@ -1,0 +1,41 @@
+package lab
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Defaults of TestSchedules: so many seeds, but no new one after so much real time.
+const (
+	schedules    = 60
+	scheduleTime = 25 * time.Second
+)
+
+// TestSchedules lets random events loose on random pods. ACKMARK_SEED=n replays one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
+func TestSchedules(t *testing.T) {
+	if seed, ok := SeedFromEnv(); ok {
+		Run(t, RandomConfig(seed), Schedule)
+		return
+	}
+	n, limit := schedules, scheduleTime
+	if s := os.Getenv("ACKMARK_SEEDS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("ACKMARK_SEEDS=%s: %v", s, err)
+		}
+		limit = time.Hour
+	}
+	base, begun := rand.Uint64()>>24, time.Now()
+	for i := range n {
+		if time.Since(begun) > limit {
+			t.Logf("%d of %d schedules in %v", i, n, limit)
+			return
+		}
+		seed := base + uint64(i)
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Run(t, RandomConfig(seed), Schedule) })
+	}
+}
