@@ -33,7 +33,7 @@ var limits = []scenario{
 			for _, p := range a.State().Consumer.Partitions {
 				held += int(p.Pending)
 			}
-			l.Checker.MemorySample("inputs that an app holds", int64(held), fewRecords+fewRecords/8)
+			l.Checker.MemorySample("inputs that an app holds", int64(held), fewRecords+fewRecords/8+lab.DefaultPartitions)
 		}
 	}},
 	{name: "many lanes", cfg: lab.Config{Concurrency: 16, Work: 50 * time.Millisecond}, play: func(l *lab.Lab) {

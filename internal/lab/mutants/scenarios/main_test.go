@@ -43,11 +43,21 @@ func TestScenarios(t *testing.T) {
 				s.play(l)
 				settle(l)
 			})
-			if s.orderly && r.Counts.Duplicates > 0 {
-				r.Violations = append(r.Violations, verify.Violation{Name: verify.TooManyDuplicates, Detail: "all was in order, and outputs repeat"})
+			if s.orderly {
+				repeats(r)
 			}
 			judge(t, r)
 		})
+	}
+}
+
+// repeats finds what repeats although everything went in order.
+func repeats(r *lab.Result) {
+	if n := r.Counts.Duplicates; n > 0 {
+		r.Violations = append(r.Violations, verify.Violation{Name: verify.TooManyDuplicates, Detail: fmt.Sprintf("%d outputs repeat", n)})
+	}
+	if n := r.Counts.HandedOut - r.Counts.Inputs; n > 0 {
+		r.Violations = append(r.Violations, verify.Violation{Name: verify.HandledAgain, Detail: fmt.Sprintf("%d inputs were handed out again", n)})
 	}
 }
 
