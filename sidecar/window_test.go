@@ -3,6 +3,8 @@ package sidecar
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // Whatever comes and goes, windows never sum up to more than sessions may have, and each has its floor (S9).
@@ -50,5 +52,27 @@ func TestAnAppAloneIsNotBoundByItsWindow(t *testing.T) {
 	s := &Server{cfg: Config{MaxBytes: 64 << 20}.withDefaults()}
 	if w := s.grant(); w.bytes < 4<<20 || w.records < 16_000 {
 		t.Errorf("the first window is %+v", w)
+	}
+}
+
+// The session that a stream joins has the window that was granted, also when it replaces another, and leaving gives it back.
+func TestJoiningGrantsAWindow(t *testing.T) {
+	s := idle(t)
+	a, err := s.apps.get("app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last *session
+	for range 3 {
+		if last, err = s.join(t.Context(), &sidecarpb.Hello{SessionId: "s"}, a); err != nil {
+			t.Fatal(err)
+		}
+		if floor := s.cfg.floor(); last.window.records <= floor.records || last.window.bytes <= floor.bytes {
+			t.Errorf("the session has a window of %+v, the floor is %+v", last.window, floor)
+		}
+	}
+	s.leave(last)
+	if s.lent != (window{}) {
+		t.Errorf("nobody is left, and %+v is lent", s.lent)
 	}
 }
