@@ -64,7 +64,7 @@ func (l *Lab) named(name string) bool {
 }
 
 func (a *App) config() pipeline.Config {
-	l, log := a.l, a.l.logger(a.Name)
+	l, log := a.l, a.l.logger(a.Name, &a.dead)
 	cfg := pipeline.Config{
 		Consumer: consumer.Config{
 			Brokers: brokers, Group: Group, Topics: []string{In},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,20 @@ func newJournal() *journal { return &journal{begun: time.Now()} }
 func (j *journal) Write(p []byte) (int, error) {
 	j.add(strings.TrimRight(string(p), "\n"))
 	return len(p), nil
+}
+
+// whileAlive writes for a process until that is dead.
+type whileAlive struct {
+	dead *atomic.Bool
+	to   *journal
+}
+
+// Write implements io.Writer.
+func (w whileAlive) Write(p []byte) (int, error) {
+	if w.dead.Load() {
+		return len(p), nil
+	}
+	return w.to.Write(p)
 }
 
 func (j *journal) printf(format string, args ...any) {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +106,7 @@ type Lab struct {
 	begun time.Time
 
 	feeder  *feeder
+	reaper  *reaper
 	apps    []*App
 	sidecar *sidecarProcess
 	gone    []*sidecarProcess
@@ -211,7 +213,7 @@ func (l *Lab) start() {
 	}
 	l.Cluster = cluster
 	l.watch = brokerwatch.New(cluster, l.Checker, watched)
-	l.feeder = newFeeder(l)
+	l.reaper, l.feeder = newReaper(l), newFeeder(l)
 	if !cfg.Direct {
 		l.StartSidecar()
 	}
@@ -273,6 +275,7 @@ func (l *Lab) end(result *Result) {
 	}
 	if l.feeder != nil {
 		l.feeder.close()
+		l.reaper.close()
 	}
 	for _, a := range l.apps {
 		<-a.ended
@@ -369,8 +372,9 @@ func (l *Lab) live() []*App {
 // Apps lists the apps that run.
 func (l *Lab) Apps() []*App { return l.live() }
 
-func (l *Lab) logger(process string) *slog.Logger {
-	return slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: logLevel(), ReplaceAttr: l.sinceBegin})).With("p", process)
+// logger of a process. What it writes after its end helps nobody.
+func (l *Lab) logger(process string, dead *atomic.Bool) *slog.Logger {
+	return slog.New(slog.NewTextHandler(whileAlive{dead, l.log}, &slog.HandlerOptions{Level: logLevel(), ReplaceAttr: l.sinceBegin})).With("p", process)
 }
 
 // sinceBegin shows virtual time as the journal does.

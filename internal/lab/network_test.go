@@ -129,7 +129,9 @@ func TestSidecarKilledInBlackhole(t *testing.T) {
 
 // A sidecar with little memory behind slow links: credit holds the apps back, and nobody loses anything (spec row 25).
 func TestCreditPressure(t *testing.T) {
-	small := func(cfg *sidecar.Config) { cfg.MaxBytes, cfg.MaxRecords, cfg.MaxMessageBytes = 640<<10, 620, 16<<10 }
+	small := func(cfg *sidecar.Config) {
+		cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions, cfg.MaxRecordBytes, cfg.MaxMessageBytes = 640<<10, 620, 4, 2000, 80<<10
+	}
 	Run(t, Config{Sidecar: small, Work: -1, Concurrency: 8}, func(l *Lab) {
 		a, b := l.StartApp("a"), l.StartApp("b")
 		a.SlowSidecar(20 * time.Millisecond)

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,6 +19,7 @@ type sidecarProcess struct {
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 	err    error
+	dead   atomic.Bool
 }
 
 // StartSidecar starts a sidecar, if none runs.
@@ -33,7 +35,7 @@ func (l *Lab) StartSidecar() {
 	}
 	primer := new(primer)
 	cfg := sidecar.Config{
-		Brokers: brokers, Options: append(l.options(p.host)[1:], kgo.WithHooks(primer)), Listener: lis, Logger: l.logger("sidecar"), MaxBytes: 8 << 20, MaxSessions: 16,
+		Brokers: brokers, Options: append(l.options(p.host)[1:], kgo.WithHooks(primer)), Listener: lis, Logger: l.logger("sidecar", &p.dead), MaxBytes: 8 << 20, MaxSessions: 16,
 	}
 	if l.cfg.Sidecar != nil {
 		l.cfg.Sidecar(&cfg)
@@ -68,6 +70,7 @@ func (p *sidecarProcess) kill() {
 	if ln := p.host.net.listener(sidecarPort); ln != nil && ln.host == p.host {
 		_ = ln.Close()
 	}
+	p.dead.Store(true)
 	p.host.kill()
 	p.cancel(errKilled)
 }
