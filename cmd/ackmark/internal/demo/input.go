@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
@@ -135,11 +134,12 @@ func scanLines(path, name string, limit int) (int, error) {
 	return n, nil
 }
 
-// lines are the lines of a file, any bytes, without their newline. Equal lines have equal keys, so they stay in order.
+// lines are the lines of a file, any bytes, without their newline. A line's key comes from its position: keys from its bytes would make one
+// key of all empty lines, and a file's worth of work wait for the one worker that has it.
 type lines struct {
-	file *os.File
-	r    *bufio.Reader
-	left int
+	file    *os.File
+	r       *bufio.Reader
+	n, left int
 }
 
 func (l *lines) next() (key, value []byte, err error) {
@@ -154,10 +154,8 @@ func (l *lines) next() (key, value []byte, err error) {
 		return nil, nil, errors.New("the input became shorter while it was read; feed a file that nobody writes to")
 	}
 	l.left--
-	value = bytes.TrimSuffix(value, []byte("\n"))
-	h := fnv.New32a()
-	h.Write(value)
-	return keyName(int(h.Sum32() % keys)), value, nil
+	l.n++
+	return keyName(spread(l.n)), bytes.TrimSuffix(value, []byte("\n")), nil
 }
 
 func (l *lines) Close() error { return l.file.Close() }
@@ -171,11 +169,14 @@ func (s *synthetic) next() (key, value []byte, err error) {
 	}
 	s.left--
 	s.n++
-	customer := int(uint32(s.n) * 2654435761 >> 8 % keys)
+	customer := spread(s.n)
 	value = fmt.Appendf(nil, "order %d of customer %d: %d pieces", s.n, customer, s.n%17+1)
 	return keyName(customer), value, nil
 }
 
 func (s *synthetic) Close() error { return nil }
+
+// spread is a key for the n-th input: evenly used, and seldom the same twice in a row.
+func spread(n int) int { return int(uint32(n) * 2654435761 >> 8 % keys) }
 
 func keyName(n int) []byte { return append([]byte("customer-"), strconv.Itoa(n)...) }

@@ -35,6 +35,7 @@ const (
 	maxLineBytes  = 900_000
 	maxInputBytes = 1 << 30
 	maxRecords    = 20_000_000
+	maxRate       = 1_000_000
 )
 
 // Options choose the show. Zero fields mean the defaults; see the flags of `ackmark demo`.
@@ -88,8 +89,8 @@ func (o Options) validate() error {
 	switch {
 	case o.Records < 0 || o.Records > maxRecords:
 		return bad("--records", "is %d; it must be 1 to %d", o.Records, maxRecords)
-	case o.Rate < 0:
-		return bad("--rate", "is %g; it must be positive (records per second)", o.Rate)
+	case !(o.Rate >= 0) || o.Rate > maxRate:
+		return bad("--rate", "is %g; it must be positive, at most %d (records per second)", o.Rate, int(maxRate))
 	case o.Kills > 100:
 		return bad("--kills", "is %d; it must be 0 to 100", o.Kills)
 	case o.Partitions < 0 || o.Partitions > 1000:

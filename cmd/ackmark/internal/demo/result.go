@@ -40,7 +40,9 @@ type settingsOut struct {
 type sideResult struct {
 	Inputs int `json:"inputs"`
 	counts
-	Lost int `json:"lost"`
+	// Lost inputs have no output, and the group's commit is past them. Unfinished ones have none, and it is not: nobody was so far yet.
+	Lost       int `json:"lost"`
+	Unfinished int `json:"unfinished"`
 	// Lag is the inputs not committed at the end.
 	Lag   int64 `json:"lag"`
 	Kills int   `json:"kills"`
@@ -97,6 +99,7 @@ func (r *result) table() string {
 	}{
 		{"altered", a.Altered, o.Altered},
 		{"outputs of no input", a.Foreign, o.Foreign},
+		{"not done yet at the end", a.Unfinished, o.Unfinished},
 		{"not committed (lag) at the end", int(a.Lag), int(o.Lag)},
 		{"processes that died by themselves", a.Crashes, o.Crashes},
 	} {
