@@ -77,8 +77,12 @@ func (w *Watch) rejoin(req *kmsg.JoinGroupRequest) {
 		}
 	}
 	for p, h := range w.holds {
-		if h.member == req.MemberID && !claimed[p] {
+		switch {
+		case h.member != req.MemberID:
+		case !claimed[p]:
 			w.release(p, h)
+		default:
+			w.holds[p] = hold{member: h.member} // it has not heard of an assignment without it, whatever generations went by
 		}
 	}
 }
