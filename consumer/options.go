@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/hostport"
 )
 
 const nextGenContextKey = "opt_in_kafka_next_gen_balancer_beta" // how kgo is asked for KIP-848 groups
@@ -236,9 +238,12 @@ func (cfg *Config) mergeTimeouts(probe *kgo.Client) {
 
 // complete checks what must be there once the options are merged.
 func (cfg *Config) complete() error {
+	broker, badBroker := hostport.FirstBad(cfg.Brokers)
 	switch {
 	case len(cfg.Brokers) == 0:
 		return &ConfigError{Field: "Brokers", Remedy: "the host:port of at least one broker"}
+	case badBroker:
+		return &ConfigError{Field: "Brokers", Value: fmt.Sprintf("%q", broker), Remedy: hostport.Remedy}
 	case cfg.Group == "":
 		return &ConfigError{Field: "Group", Remedy: "the name of the consumer group"}
 	case len(cfg.Topics) == 0 && cfg.Regex == "":

@@ -154,6 +154,8 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		change func(*Config)
 	}{
 		{"Brokers", func(c *Config) { c.Brokers = nil }},
+		{"Brokers", func(c *Config) { c.Brokers = []string{"fine:9092", "a:port"} }},
+		{"Brokers", func(c *Config) { c.Brokers, c.Options = nil, []kgo.Opt{kgo.SeedBrokers("kafka://a:9092")} }},
 		{"Group", func(c *Config) { c.Group = "" }},
 		{"Topics", func(c *Config) { c.Topics = nil }},
 		{"Regex", func(c *Config) { c.Regex = "x" }},

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/hostport"
 )
 
 // refusal says why an option of the user's would break a promise, and what to do instead.
@@ -75,6 +77,9 @@ func newDirectClient(cfg DirectConfig) (*kgo.Client, error) {
 	}
 	opts := []kgo.Opt{kgo.ClientID("ackmark"), kgo.WithLogger(kgoLog{cfg.Logger})}
 	opts = append(opts, cfg.Options...)
+	if b, bad := hostport.FirstBad(cfg.Brokers); bad {
+		return nil, fmt.Errorf("DirectConfig.Brokers: %q: %s", b, hostport.Remedy)
+	}
 	if len(cfg.Brokers) > 0 {
 		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
 	}

@@ -112,6 +112,7 @@ func TestDirectConfigErrors(t *testing.T) {
 		want []string // in the message
 	}{
 		{"no broker", producer.DirectConfig{}, []string{"DirectConfig.Brokers", "host:port"}},
+		{"bad broker", producer.DirectConfig{Brokers: []string{"fine:1", "a:port"}}, []string{"DirectConfig.Brokers", "a:port", "host:port"}},
 		{"negative bytes", producer.DirectConfig{Brokers: addr, MaxBufferedBytes: -1}, []string{"MaxBufferedBytes", "-1"}},
 		{"negative records", producer.DirectConfig{Brokers: addr, MaxBufferedRecords: -2}, []string{"MaxBufferedRecords", "-2"}},
 		{"negative timeout", producer.DirectConfig{Brokers: addr, CloseTimeout: -1}, []string{"CloseTimeout"}},

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/hostport"
 )
 
 // Defaults of Config.
@@ -198,10 +199,8 @@ func (c *Config) validateBrokers() error {
 	if len(c.Brokers) == 0 {
 		return &ConfigError{"Brokers", "[]", "name at least one broker as host:port"}
 	}
-	for _, b := range c.Brokers {
-		if host, _, err := net.SplitHostPort(b); strings.TrimSpace(b) == "" || strings.ContainsAny(b, " ,;/") || (err == nil && host == "") {
-			return &ConfigError{"Brokers", fmt.Sprintf("%q", b), "write each broker as host:port"}
-		}
+	if b, bad := hostport.FirstBad(c.Brokers); bad {
+		return &ConfigError{"Brokers", fmt.Sprintf("%q", b), hostport.Remedy}
 	}
 	return nil
 }

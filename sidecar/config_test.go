@@ -21,6 +21,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	for field, change := range map[string]func(c *sidecar.Config){
 		"Brokers":        func(c *sidecar.Config) { c.Brokers = nil },
 		"Brokers ":       func(c *sidecar.Config) { c.Brokers = []string{"a:1,b:2"} },
+		"Brokers  ":      func(c *sidecar.Config) { c.Brokers = []string{"a:port"} },
 		"Linger":         func(c *sidecar.Config) { c.Linger = time.Minute },
 		"Listen":         func(c *sidecar.Config) { c.Listen = "/tmp/x.sock" },
 		"Listen ":        func(c *sidecar.Config) { c.Listen = "unix://relative" },

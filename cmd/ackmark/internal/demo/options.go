@@ -9,6 +9,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/hostport"
 )
 
 // Defaults of Options.
@@ -105,6 +107,9 @@ func (o Options) validate() error {
 		return bad("--session-timeout", "is %s; it must be 1s to 5m", o.SessionTimeout)
 	case o.SessionTimeout > 0 && o.SessionTimeout < time.Second:
 		return bad("--session-timeout", "is %s; brokers refuse less than 1s (Kafka by default less than 6s: group.min.session.timeout.ms)", o.SessionTimeout)
+	}
+	if b, is := hostport.FirstBad(o.Brokers); is {
+		return bad("--brokers", "has %q; %s", b, hostport.Remedy)
 	}
 	for name := range o.Kafka {
 		if !strings.HasPrefix(name, "security.") && !strings.HasPrefix(name, "sasl.") && !strings.HasPrefix(name, "ssl.") {

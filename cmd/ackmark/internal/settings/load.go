@@ -11,6 +11,8 @@ import (
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/ackmark/ackmark/internal/hostport"
 )
 
 // Sources are what the settings are read from, weakest first; each is optional.
@@ -253,6 +255,9 @@ func (e *Effective) validate() error {
 		if strings.Contains(b, "://") {
 			return fieldError("brokers", fmt.Sprintf("has %q; write host:port without a scheme (TLS and SASL: kafka.security.protocol)", b))
 		}
+	}
+	if b, bad := hostport.FirstBad(e.Brokers); bad {
+		return fieldError("brokers", fmt.Sprintf("has %q; %s", b, hostport.Remedy))
 	}
 	return e.validateListener()
 }

@@ -114,6 +114,7 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"limit":              {flags: map[string]string{"limits/bytes": "many"}, want: `limits.bytes is "many"`},
 		"ratio":              {flags: map[string]string{"memory_ratio": "2"}, want: `memory_ratio is "2"`},
 		"scheme":             {flags: map[string]string{"brokers": "kafka://a:9092"}, want: "write host:port without a scheme"},
+		"port":               {flags: map[string]string{"brokers": "a:1,b:port"}, want: `brokers has "b:port"; write each broker as host:port`},
 		"two broker lists":   {flags: map[string]string{"brokers": "a:1"}, kafka: map[string]string{"bootstrap.servers": "b:1"}, want: "set one of them"},
 		"tcp without TLS":    {flags: map[string]string{"brokers": "a:1", "listen": "tcp://:7000"}, want: "TCP needs mutual TLS"},
 		"TLS on a socket":    {flags: map[string]string{"brokers": "a:1", "tls/key": "x"}, want: "remove tls.*"},
