@@ -236,6 +236,7 @@ func (c *Consumer) leave(cl *kgo.Client) {
 		c.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", c.cfg.SessionTimeout)
 	}
 	cl.CloseAllowingRebalance()
+	cl.AllowRebalance() // closing polls once more, and a goroutine that leaves the group again waits for that poll's end, for ever if nobody tells it
 }
 
 const leaveTimeout = 5 * time.Second
