@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -77,6 +79,7 @@ func runDemo(cmd *cobra.Command, o demo.Options, kafka []string) error {
 	if o.Kills == 0 {
 		o.Kills = -1
 	}
+	signal.Ignore(syscall.SIGPIPE) // a pipe to head: then a write fails, and the show ends in order, instead of this process at once
 	o.ChildArgs = []string{"demo", "child"}
 	o.Stdin, o.Stdout, o.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	err = demo.Run(cmd.Context(), o)

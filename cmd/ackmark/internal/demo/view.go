@@ -32,7 +32,7 @@ func newView(s *show) *view {
 		v.fd = int(f.Fd())
 		_, v.live = term.Width(v.fd)
 	}
-	fmt.Fprint(v.out, s.intro())
+	v.write(s.intro())
 	every, draw := 2*time.Second, v.line
 	if v.live {
 		every, draw = 200*time.Millisecond, v.frame
@@ -67,7 +67,7 @@ func (v *view) stop() {
 // end leaves the screen to the result: the last frame goes.
 func (v *view) end() {
 	if v.live && v.drawn > 0 {
-		fmt.Fprintf(v.out, cursorUp+eraseBelow, v.drawn)
+		v.write(fmt.Sprintf(cursorUp+eraseBelow, v.drawn))
 		return
 	}
 	v.line()
@@ -89,9 +89,9 @@ func (s *show) intro() string {
 		"",
 		fmt.Sprintf("%s; %d partitions; %s at %s/s on average, in bursts; %d SIGKILLs per side (--seed %d)",
 			broker, s.Partitions, input, thousands(int(s.Rate)), s.Kills, s.Seed),
-		fmt.Sprintf("both sides: %d processes, the same handler, %s of simulated work, %d at a time, at most %s messages waiting in a process, "+
+		fmt.Sprintf("both sides: %d processes, the same handler, %s of simulated work, %d at a time, %s, "+
 			"keys kept in order, session timeout %s, heartbeat %s, commit every %s, idempotent producer, acks=all",
-			s.Processes, s.Work, s.Workers, thousands(bufferSize), s.SessionTimeout, child.heartbeat(), commitEvery),
+			s.Processes, s.Work, s.Workers, s.waiting(), s.SessionTimeout, child.heartbeat(), commitEvery),
 		fmt.Sprintf("auto-commit: commits what the poll loop (%d records per poll) put into the buffer, the default of Kafka's clients; SIGTERM drains the buffer", pollRecords),
 		"Ackmark: outputs through the sidecar; commits only inputs whose outputs are acknowledged",
 	}
@@ -107,14 +107,31 @@ func (s *show) intro() string {
 	return b.String()
 }
 
+// waiting says how much a process of each side may hold.
+func (s *show) waiting() string {
+	if s.maxRecords == bufferSize {
+		return "at most " + thousands(bufferSize) + " messages waiting in a process"
+	}
+	return fmt.Sprintf("at most %s messages waiting in an auto-commit process, and %s received and not done in an Ackmark one", thousands(bufferSize), thousands(s.maxRecords))
+}
+
+// write ends the show when nobody reads it any more (a pipe to head): its processes and files must not outlive it.
+func (v *view) write(text string) {
+	if _, err := io.WriteString(v.out, text); err != nil {
+		v.show.fail(fmt.Errorf("write the progress: %w", err))
+	}
+}
+
 // line is the plain form of the progress.
 func (v *view) line() {
-	fmt.Fprintf(v.out, "%5.1fs %-21s inputs %d\n", time.Since(v.show.started).Seconds(), *v.show.phase.Load(), v.show.gen.fed.Load())
+	var b strings.Builder
+	fmt.Fprintf(&b, "%5.1fs %-21s inputs %d\n", time.Since(v.show.started).Seconds(), *v.show.phase.Load(), v.show.gen.fed.Load())
 	for _, s := range v.show.sides() {
 		x := s.view()
-		fmt.Fprintf(v.out, "       %-11s  outputs %d, in flight %d, lag %d, repeated %d, kills %d, broker connections %d\n",
+		fmt.Fprintf(&b, "       %-11s  outputs %d, in flight %d, lag %d, repeated %d, kills %d, broker connections %d\n",
 			s.title, x.Outputs, x.InFlight, x.Lag, x.Duplicated, x.Kills, x.Connections)
 	}
+	v.write(b.String())
 }
 
 const (
@@ -138,7 +155,7 @@ func (v *view) frame() {
 		b.WriteString(clip(line, width-1) + eraseLine + "\n")
 	}
 	v.drawn = len(lines)
-	_, _ = io.WriteString(v.out, b.String())
+	v.write(b.String())
 }
 
 func (v *view) lines() []string {

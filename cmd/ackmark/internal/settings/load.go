@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/file"
@@ -87,6 +88,8 @@ func loadFile(k *koanf.Koanf, path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("--config %s: no such file; `ackmark config echo` prints one to start from", path)
+	case errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("--config %s is a directory; name a YAML file", path)
 	case err != nil:
 		return fmt.Errorf("--config %s: %s; check the indentation and the colons", path, strings.ReplaceAll(err.Error(), "\n", " "))
 	}
