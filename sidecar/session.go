@@ -96,6 +96,12 @@ func (s *session) end(cause error) {
 	s.epochs, s.dirty, s.failed = nil, nil, nil
 }
 
+// settle waits, after end, until the receiver has handed over the record that it was at: nothing of this session goes to kgo from then on (S8).
+func (s *session) settle() {
+	s.handling.Lock()
+	s.handling.Unlock() //nolint:staticcheck // empty on purpose: only the wait matters
+}
+
 // leave makes the stream end once everything received is finished and reported.
 func (s *session) leave() {
 	s.mu.Lock()

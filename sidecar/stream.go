@@ -67,12 +67,13 @@ func (s *Server) DeliveryStream(stream serverStream) error {
 	}
 }
 
-// discard leaves a session that was joined at the same moment as the stream failed.
+// discard leaves a session that was joined at the same moment as the stream failed. The nil that it puts in tells a receiver that comes to join
+// only afterwards: nobody else would leave its session, which would count against MaxSessions for ever and hold every drain up.
 func (d *delivery) discard() {
 	select {
 	case sess := <-d.joined:
 		d.server.leave(sess)
-	default:
+	case d.joined <- nil:
 	}
 }
 
@@ -297,8 +298,13 @@ func (d *delivery) hello(h *sidecarpb.Hello) error {
 	}
 	d.session = s
 	s.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.server.welcome(h, s.window)}})
-	d.joined <- s
-	return nil
+	select {
+	case d.joined <- s:
+		return nil
+	default: // the handler has given up, see discard
+		d.server.leave(s)
+		return errStreamDone
+	}
 }
 
 // features that this sidecar has, beside those of version 1.
@@ -313,18 +319,33 @@ func (s *Server) welcome(h *sidecarpb.Hello, w window) *sidecarpb.Welcome {
 }
 
 // join registers the session. An older stream of the same session is the client's broken one: it is ended, and has handed its last record to
-// kgo before join returns, so that what is sent again cannot be overtaken by it (S7).
+// kgo before join returns, so that what is sent again cannot be overtaken by it (S7). The new session is "handling" until then: a third stream, which
+// replaces it meanwhile, waits for it and with it for the first.
 func (s *Server) join(ctx context.Context, h *sidecarpb.Hello, a *app) (*session, error) {
 	sess := newSession(s, h.GetSessionId(), a, peerOf(ctx), ctx)
+	if err := s.enterSession(sess); err != nil {
+		return nil, err
+	}
+	if s.draining.Load() {
+		s.leave(sess)
+		return nil, errDraining
+	}
+	s.log.Info("session opened", "app", a.Name, "session", sess.id, "pid", sess.peer.PID, "client_version", h.GetClientVersion())
+	return sess, nil
+}
+
+func (s *Server) enterSession(sess *session) error {
+	sess.handling.Lock()
+	defer sess.handling.Unlock()
 	s.mu.Lock()
 	old := s.sessions[sess.id]
-	if old != nil && old.app != a {
+	if old != nil && old.app != sess.app {
 		s.mu.Unlock()
-		return nil, fmt.Errorf("%w: session id %q is in use by app %q: choose a unique one", errViolation, sess.id, old.app.Name)
+		return fmt.Errorf("%w: session id %q is in use by app %q: choose a unique one", errViolation, sess.id, old.app.Name)
 	}
 	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
 		s.mu.Unlock()
-		return nil, status.Errorf(codes.ResourceExhausted, "%d sessions are open, the limit: raise the sidecar's MaxSessions", s.cfg.MaxSessions)
+		return status.Errorf(codes.ResourceExhausted, "%d sessions are open, the limit: raise the sidecar's MaxSessions", s.cfg.MaxSessions)
 	}
 	if old != nil {
 		s.giveBack(old.window)
@@ -334,20 +355,17 @@ func (s *Server) join(ctx context.Context, h *sidecarpb.Hello, a *app) (*session
 	s.mu.Unlock()
 	if old != nil {
 		old.end(errReplaced)
-		old.handling.Lock()
-		old.handling.Unlock() //nolint:staticcheck // empty on purpose: only the wait matters
+		old.settle()
+		s.log.Info("session taken over by a newer stream", "app", old.app.Name, "session", old.id)
 	}
-	if s.draining.Load() {
-		s.leave(sess)
-		return nil, errDraining
-	}
-	s.log.Info("session opened", "app", a.Name, "session", sess.id, "pid", sess.peer.PID, "client_version", h.GetClientVersion(), "took_over", old != nil)
-	return sess, nil
+	return nil
 }
 
-// leave ends a session and forgets it, if it was not replaced.
+// leave ends a session and forgets it, if it was not replaced. It is forgotten only when it has handed its last record to kgo: the stream that comes
+// next finds either it, and waits in enterSession, or nothing that could still produce (S7, S8).
 func (s *Server) leave(sess *session) {
 	sess.end(errStreamDone)
+	sess.settle()
 	unknown := sess.refused()
 	s.log.Info("session ended", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "cause", context.Cause(sess.ctx), "unknown_assignments", unknown)
 	s.mu.Lock()

@@ -1,0 +1,110 @@
+package sidecar
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+func (s *Server) testJoin(t *testing.T) (*session, <-chan *session) {
+	t.Helper()
+	a, err := s.apps.get("app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	join := func() *session {
+		sess, err := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+		if err != nil {
+			t.Error(err)
+		}
+		return sess
+	}
+	first := join()
+	first.handling.Lock() // its receiver is between "not ended" and kgo
+	next := make(chan *session, 1)
+	go func() { next <- join() }()
+	for { // until the second one is in the table
+		if s.registered() != first {
+			return first, next
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *Server) registered() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions["s"]
+}
+
+func stillWaits(t *testing.T, next <-chan *session) {
+	t.Helper()
+	select {
+	case <-next:
+		t.Error("the newest stream was welcomed while the oldest could still hand a record to kgo: it may be overtaken (S7)")
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// Three streams of one session within a moment: the third replaces the second, which has not produced anything, but must not forget the first.
+func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
+	s := idle(t)
+	first, second := s.testJoin(t)
+	a, _ := s.apps.get("app", "")
+	third := make(chan *session, 1)
+	go func() {
+		sess, _ := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+		third <- sess
+	}()
+	stillWaits(t, third)
+	first.handling.Unlock()
+	<-second
+	<-third
+}
+
+// A stream that broke is forgotten only when its receiver is done: the next stream finds either the session or nothing that could still produce.
+func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
+	s := idle(t)
+	a, err := s.apps.get("app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.handling.Lock()
+	left := make(chan struct{})
+	go func() { s.leave(old); close(left) }()
+	<-old.ctx.Done()
+	next := make(chan *session, 1)
+	go func() {
+		sess, _ := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+		next <- sess
+	}()
+	stillWaits(t, next)
+	old.handling.Unlock()
+	<-left
+	if sess := <-next; s.registered() != sess {
+		t.Error("the new session is not in the table")
+	}
+}
+
+// A Hello that arrives in the moment in which its stream was given up must not leave a session behind.
+func TestHelloAfterTheStreamWasGivenUp(t *testing.T) {
+	s := idle(t)
+	d := &delivery{server: s, stream: helloStream{}, joined: make(chan *session, 1), failed: make(chan error, 1)}
+	d.discard()
+	if err := d.hello(&sidecarpb.Hello{Version: ProtocolVersion, App: "app", SessionId: "s"}); err == nil {
+		t.Error("welcomed on a stream that is over")
+	}
+	if s.registered() != nil {
+		t.Error("a session without a stream stays for ever: it counts against MaxSessions, and every drain waits for it")
+	}
+}
+
+type helloStream struct{ serverStream }
+
+func (helloStream) Context() context.Context { return context.Background() }
