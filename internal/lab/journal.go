@@ -37,7 +37,7 @@ type whileAlive struct {
 
 // Write implements io.Writer.
 func (w whileAlive) Write(p []byte) (int, error) {
-	if w.dead.Load() {
+	if w.dead.Load() && logLevel() > slog.LevelDebug {
 		return len(p), nil
 	}
 	return w.to.Write(p)

@@ -111,7 +111,7 @@ type Lab struct {
 	sidecar *sidecarProcess
 	gone    []*sidecarProcess
 	hosts   []*host
-	faults  []*kfake.FaultHandle
+	faults  []fault // under mu
 	stays   stays
 	seen    sync.Map // for FirstTime
 
@@ -304,6 +304,9 @@ func (l *Lab) report() {
 	}
 	for _, p := range l.problems {
 		l.T.Error(p)
+	}
+	if logLevel() == slog.LevelDebug {
+		fmt.Fprintln(os.Stderr, l.log)
 	}
 	if !l.T.Failed() {
 		l.T.Logf("seed %d, %v of virtual time, %s", l.cfg.Seed, time.Since(l.begun).Round(time.Millisecond), l.Checker.Summary())

@@ -3,12 +3,14 @@ package lab
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/sidecar"
 )
@@ -115,10 +117,13 @@ func (l *Lab) HealSidecarBrokers() {
 // Heal makes every link a good one, removes all faults, and starts a sidecar if none runs.
 func (l *Lab) Heal() {
 	l.Note("heal everything")
-	for _, f := range l.faults {
+	l.mu.Lock()
+	faults := l.faults
+	l.faults = nil
+	l.mu.Unlock()
+	for _, f := range faults {
 		f.Remove()
 	}
-	l.faults = nil
 	for _, h := range l.hosts {
 		h.heal()
 	}
@@ -131,8 +136,25 @@ func (l *Lab) Heal() {
 func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
 	l.Note("fault %v on %v (topic %q, group %q), %d times", f.Err, f.Keys, f.Topic, f.Group, f.Count)
 	h := l.Cluster.Fault(f)
-	l.faults = append(l.faults, h)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults = append(l.faults, fault{h, max(f.Count, 0), f.Count < 0, f.Keys == nil || slices.Contains(f.Keys, kmsg.OffsetCommit)})
 	return h
+}
+
+// fault is one that was installed.
+type fault struct {
+	*kfake.FaultHandle
+	count   int
+	forever bool
+	commits bool // it concerns commits
+}
+
+// commitsFail tells whether a last commit may fail because a fault is waiting for it. From any goroutine.
+func (l *Lab) commitsFail() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.faults, func(f fault) bool { return f.commits && (f.forever || f.Hits() < f.count) })
 }
 
 // MoveLeaders elects a new leader for each partition.

@@ -19,7 +19,7 @@ type stay struct {
 	a       *App
 	epoch   uint64
 	start   int64
-	orderly bool // it ended with Revoking, on a link that lets the last commit through
+	orderly bool // it ended with Revoking, and nothing is in the way of its last commit
 }
 
 // orphan is a stay that another one has replaced without its app knowing.
@@ -64,7 +64,7 @@ func (s *stays) letGo(a *App, leaving []*consumer.Assignment) {
 		if st == nil || st.a != a || st.epoch != as.Epoch {
 			continue // taken over long ago
 		}
-		st.orderly = !a.host.link(toBrokers).impaired()
+		st.orderly = !a.host.link(toBrokers).impaired() && !a.l.commitsFail()
 		for _, ps := range state.Partitions {
 			if ps.Topic == p.Topic && ps.Partition == p.Partition && ps.Pending > 0 {
 				a.l.Checker.Incident(a.Name+" lets go with inputs pending", p)
