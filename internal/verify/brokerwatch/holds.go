@@ -62,7 +62,8 @@ func (w *Watch) age(p verify.Partition, h hold, g *kfake.GroupInfo) {
 	}
 }
 
-// rejoin ends the rights that a member does not claim when it joins again. An eager member claims none: it has given all up before.
+// rejoin ends the rights that a member does not claim when it joins again. An eager member claims none: it has given all up before. What it does
+// claim is its own anew: it may have joined again because others did, before it could hear of the assignment that took a partition away.
 func (w *Watch) rejoin(req *kmsg.JoinGroupRequest) {
 	claimed := make(map[verify.Partition]bool)
 	for _, protocol := range req.Protocols {
