@@ -74,6 +74,7 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 	}
 	for _, h := range rec.GetHeaders() {
 		e.rec.Headers = append(e.rec.Headers, kgo.RecordHeader{Key: h.GetKey(), Value: h.Value})
+		e.rec.size += int64(len(h.GetKey())+len(h.GetValue())) + headerCost
 	}
 	return e, nil
 }

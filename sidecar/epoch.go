@@ -44,6 +44,9 @@ func (s *session) assign(a *sidecarpb.Assign) error {
 	}
 	s.group, s.member, s.generation = a.GetGroup(), a.GetMemberId(), a.GetGeneration()
 	for _, p := range a.GetPartitions() {
+		if len(p.GetTopic()) > maxTopicName {
+			return fmt.Errorf("%w: the topic of assignment epoch %d has %d characters, Kafka takes %d", errViolation, p.GetEpoch(), len(p.GetTopic()), maxTopicName)
+		}
 		if p.GetEpoch() == 0 || s.epochs[p.GetEpoch()] != nil {
 			return fmt.Errorf("%w: assignment epoch %d: epochs are not 0, and each is assigned once", errViolation, p.GetEpoch())
 		}

@@ -78,6 +78,7 @@ const (
 	maxHeaders     = 64 << 10 // per message
 	// recordCost is what a record is counted for beside its bytes, in the meters that bound memory.
 	recordCost = 64
+	headerCost = 128  // of an emit: two structs and what they point to, for 2 bytes on the wire
 	maxPooled  = 4096 // records; larger frames go to the garbage collector
 )
 

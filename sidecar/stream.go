@@ -24,6 +24,7 @@ const ProtocolVersion = 1
 const (
 	helloTimeout  = 10 * time.Second
 	maxTopicIndex = 1<<16 - 1
+	maxTopicName  = 249
 )
 
 var validSession = regexp.MustCompile(`^[\x21-\x7e]{1,64}$`)
@@ -255,6 +256,7 @@ func (d *delivery) name(index uint32, name string) error {
 	if index > maxTopicIndex {
 		return fmt.Errorf("topic index %d: the highest is %d", index, maxTopicIndex)
 	}
+	name = name[:min(len(name), maxTopicName+1)] // a longer one is no topic's; what is kept for each index must be bounded (S9)
 	if int(index) >= len(d.names) {
 		d.names = append(d.names, make([]streamTopic, int(index)+1-len(d.names))...)
 	}
