@@ -131,6 +131,13 @@ func (s *stream) passes() (bool, time.Duration) {
 	return !s.link.blackBck, s.link.delay
 }
 
+// heard tells whether the writer can learn that the reader is gone: that comes the other way, and the writer's own reads end with it.
+func (s *stream) heard() bool {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	return !s.link.blackUp && !s.link.blackBck
+}
+
 func (s *stream) read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,13 +188,13 @@ func (s *stream) write(p []byte) (written int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(p) > 0 {
-		passes, delay := s.passes()
+		_, delay := s.passes()
 		switch {
 		case s.writerGone != nil:
 			return written, s.writerGone
 		case s.broken:
 			return written, syscall.ECONNRESET
-		case s.readerGone != nil && passes:
+		case s.readerGone != nil && s.heard():
 			return written, syscall.EPIPE
 		case s.writeUntil.passed():
 			return written, os.ErrDeadlineExceeded

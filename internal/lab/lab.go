@@ -125,10 +125,12 @@ type Lab struct {
 func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
 	t.Helper()
 	cfg = cfg.withDefaults()
-	defer watchdog(t, cfg.Seed)()
+	var running atomic.Pointer[Lab]
+	defer watchdog(t, cfg.Seed, &running)()
 	result := &Result{Seed: cfg.Seed}
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, cfg)
+		running.Store(l)
 		defer l.end(result)
 		l.start()
 		fn(l)
@@ -174,12 +176,16 @@ func SeedFromEnv() (uint64, bool) {
 // realTime is how long a lab may take. It ends what synctest cannot: a bubble that waits for a mutex, or spins.
 const realTime = time.Minute
 
-func watchdog(t *testing.T, seed uint64) (stop func()) {
+func watchdog(t *testing.T, seed uint64, running *atomic.Pointer[Lab]) (stop func()) {
 	name := t.Name()
 	timer := time.AfterFunc(realTime, func() {
 		stacks := make([]byte, 1<<20)
-		panic(fmt.Sprintf("%s, seed %d: no end after %v of real time: a lock held across the network, or a busy loop\n%s",
-			name, seed, realTime, stacks[:runtime.Stack(stacks, true)]))
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		var log string
+		if l := running.Load(); l != nil {
+			log = l.log.String()
+		}
+		panic(fmt.Sprintf("%s, seed %d: no end after %v of real time: a lock held across the network, or a busy loop\n%s\n%s", name, seed, realTime, log, stacks))
 	})
 	return func() { timer.Stop() }
 }
