@@ -8,7 +8,7 @@ import (
 )
 
 // Remedy is what to do about an address that is wrong.
-const Remedy = "write each broker as host:port, without a scheme, with a port from 1 to 65535"
+const Remedy = "write each broker as host:port, without a scheme, with a number as its port"
 
 // FirstBad returns the first address that no client can dial: empty, with a scheme, a list in one string, without a host, or with a port that
 // is none. An address without a port is right: it means 9092.
@@ -33,5 +33,5 @@ func good(addr string) bool {
 		return !strings.Contains(addr, ":") || net.ParseIP(addr) != nil // no port
 	}
 	n, err := strconv.Atoi(port)
-	return host != "" && err == nil && 1 <= n && n <= 65535
+	return host != "" && err == nil && 0 <= n && n <= 65535
 }
