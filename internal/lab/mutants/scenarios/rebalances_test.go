@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/consumer"
@@ -38,6 +40,17 @@ var rebalances = []scenario{
 		l.StartApp("c")
 		l.Sleep(5 * time.Second)
 		_ = a.Stop()
+	}}.inOrder(),
+	scenario{name: "hand-over heard of late", cfg: lab.Config{Order: pipeline.PerPartition, Work: 150 * time.Millisecond}, play: func(l *lab.Lab) {
+		// A follower learns that partitions move only in the generation after the one that moved them.
+		l.StartApp("a")
+		l.FeedOver(600, 20*time.Second)
+		l.Sleep(4300 * time.Millisecond)
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SyncGroup}, Err: kerr.RebalanceInProgress, Count: 2, When: byFollower})
+		l.StartApp("c")
+		l.Sleep(5 * time.Second)
 	}}.inOrder(),
 	{name: "late acks", cfg: lab.Config{App: shortDrain}, play: func(l *lab.Lab) {
 		// Outputs are acknowledged when the partition has long gone to somebody else.
@@ -104,6 +117,8 @@ func busyAtFirst(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
 	}
 	return lab.Upper(l, in)
 }
+
+func byFollower(req kmsg.Request) bool { return len(req.(*kmsg.SyncGroupRequest).GroupAssignment) == 0 }
 
 func kick(l *lab.Lab) {
 	cl := l.Client("operator")
