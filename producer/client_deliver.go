@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // waiter is a call that waits for space. Calls are served in the order in which they came.
@@ -212,12 +213,19 @@ type topicTable struct {
 // maxTopics is the protocol's limit of topic names per stream.
 const maxTopics = 1 << 16
 
+// maxTopicName is Kafka's limit. A longer name must not reach the sidecar: it could be larger than a message.
+const maxTopicName = 249
+
 func (t *topicTable) index(name string) (uint32, *Error) {
 	if name == t.last && len(t.names) > 0 {
 		return t.lastI, nil
 	}
 	i, ok := t.byID[name]
 	if !ok {
+		if len(name) > maxTopicName {
+			return 0, &Error{Code: kerr.InvalidTopicException.Message, Partition: -1,
+				Message: fmt.Sprintf("the topic's name %.40q… has %d characters, Kafka takes %d: correct Record.Topic", name, len(name), maxTopicName)}
+		}
 		if len(t.names) == maxTopics {
 			return 0, &Error{Code: CodeInvalidRecord, Topic: name, Partition: -1,
 				Message: fmt.Sprintf("this producer has written to %d topics, more names do not fit: use a second producer", maxTopics)}

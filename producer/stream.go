@@ -37,7 +37,7 @@ type stream struct {
 
 	controls   []*sidecarpb.DeliveryStreamRequest // go out before units
 	credit     cost
-	topicsSent int
+	topicsSent int  // the writer's own
 	draining   bool // the sidecar is about to stop: nothing is sent any more
 }
 
@@ -152,18 +152,52 @@ func (s *stream) sendControls() bool {
 // sendFrame sends one frame. The lock is given up meanwhile, so the frame may be reported and freed by its last report: the
 // reference taken here keeps its bytes.
 func (s *stream) sendFrame(f *frame) {
-	names := s.c.topics.names
-	head := wire.UnitsHeader{FirstSequence: f.first}
-	for ; s.topicsSent < len(names); s.topicsSent++ {
-		head.Topics = append(head.Topics, wire.TopicName{Index: uint32(s.topicsSent), Name: names[s.topicsSent]})
-	}
 	buf := f.buf
 	buf.Ref()
+	defer buf.Free()
+	limit := s.c.maxUnit
+	if limit == 0 {
+		limit = maxUnit // the sidecar names none
+	}
+	names := s.c.topics.names[s.topicsSent:] // never changed, only appended to
 	s.c.mu.Unlock()
 	defer s.c.mu.Lock()
+	head := s.name(names, wire.UnitsHeader{FirstSequence: f.first}, limit-buf.Len())
 	start := wire.AppendUnitsHeader(make([]byte, 0, 32), &head, buf.Len())
 	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(start), buf}})
-	buf.Free()
+}
+
+// namesBytes closes a message of nothing but topic names; the smallest limit of messages that a sidecar can have is above 64 KiB.
+const namesBytes = 32 << 10
+
+// name puts the names that the stream has not heard into the header of units that leave so much room in their message. Names that do not fit go before, in
+// messages of their own: the sidecar would break the stream over a message that is too large, and over the same one on the next stream, for ever.
+// It is called without the lock.
+func (s *stream) name(names []string, head wire.UnitsHeader, room int) wire.UnitsHeader {
+	const around = 12 // tags, lengths and index of a name
+	size := 0
+	for _, n := range names {
+		size += len(n) + around
+	}
+	apart := size > room
+	bare, size := head, 0
+	for _, n := range names {
+		head.Topics = append(head.Topics, wire.TopicName{Index: uint32(s.topicsSent), Name: n})
+		s.topicsSent++
+		if size += len(n) + around; apart && size > namesBytes {
+			s.sendNames(&head)
+			head, size = bare, 0
+		}
+	}
+	if apart && len(head.Topics) > 0 {
+		s.sendNames(&head)
+		head = bare
+	}
+	return head
+}
+
+func (s *stream) sendNames(head *wire.UnitsHeader) {
+	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(wire.AppendUnitsHeader(nil, head, 0))}})
 }
 
 // send blocks while the stream is not writable. io.EOF means that the stream is broken: why, the reader learns.
