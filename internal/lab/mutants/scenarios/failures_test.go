@@ -25,6 +25,11 @@ var failures = []scenario{
 		l.StartApp("a")
 		l.Feed(400)
 	}},
+	{name: "direct, unknown topic", cfg: lab.Config{Direct: true, DeadLetter: true, Handler: nowhere}, play: func(l *lab.Lab) {
+		// The same with a producer in the process, and outputs to a topic that does not exist.
+		l.StartApp("a")
+		l.Feed(400)
+	}},
 	truncated(),
 }
 
@@ -34,6 +39,14 @@ func failSome(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
 		return nil, errPoison
 	}
 	return lab.Upper(l, in)
+}
+
+func nowhere(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
+	out, err := lab.Upper(l, in)
+	if l.Chance("nowhere", in, 0.05) {
+		out[0].Topic = "nowhere"
+	}
+	return out, err
 }
 
 func smallRecords(cfg *sidecar.Config) { cfg.MaxRecordBytes = 2048 }

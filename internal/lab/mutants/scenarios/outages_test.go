@@ -1,11 +1,15 @@
 package scenarios
 
 import (
+	"cmp"
+	"context"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/lab"
@@ -23,6 +27,19 @@ var outages = []scenario{
 		l.CutSidecarBrokers()
 		l.Feed(300)
 		l.Sleep(5 * time.Second)
+	}},
+	{name: "control records", cfg: lab.Config{}, play: func(l *lab.Lab) {
+		// Transaction markers stand between inputs whose outputs cannot be written.
+		l.StartApp("a")
+		l.Feed(300)
+		l.Sleep(3 * time.Second)
+		l.CutSidecarBrokers()
+		l.Feed(300)
+		l.Sleep(time.Second)
+		writeMarkers(l)
+		l.Sleep(time.Second)
+		l.Feed(300)
+		l.Sleep(3 * time.Second)
 	}},
 	{name: "steady", cfg: lab.Config{}, play: func(l *lab.Lab) {
 		l.StartApp("a")
@@ -64,4 +81,34 @@ func rejectSome(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
 		return nil, pipeline.Reject(errPoison)
 	}
 	return lab.Upper(l, in)
+}
+
+// writeMarkers begins a transaction over all input partitions and ends it with nothing in it, which leaves one control record in each.
+func writeMarkers(l *lab.Lab) {
+	cl := l.Client("transactions", kgo.MaxVersions(kversion.V3_5_0())) // a request for one transaction, not for a batch of them
+	defer cl.Close()
+	ask := func(err error, code int16) {
+		if err = cmp.Or(err, kerr.ErrorForCode(code)); err != nil {
+			l.T.Fatalf("a transaction without records: %v", err)
+		}
+	}
+	ctx, id := context.Background(), "markers"
+	begin := kmsg.NewPtrInitProducerIDRequest()
+	begin.TransactionalID, begin.TransactionTimeoutMillis = &id, 60_000
+	pid, err := begin.RequestWith(ctx, cl)
+	ask(err, pid.ErrorCode)
+	add := kmsg.NewPtrAddPartitionsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch = id, pid.ProducerID, pid.ProducerEpoch
+	topic := kmsg.NewAddPartitionsToTxnRequestTopic()
+	topic.Topic = lab.In
+	for p := range int32(lab.DefaultPartitions) {
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	add.Topics = append(add.Topics, topic)
+	added, err := add.RequestWith(ctx, cl)
+	ask(err, added.ErrorCode)
+	end := kmsg.NewPtrEndTxnRequest()
+	end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = id, pid.ProducerID, pid.ProducerEpoch, true
+	ended, err := end.RequestWith(ctx, cl)
+	ask(err, ended.ErrorCode)
 }
