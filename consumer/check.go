@@ -116,7 +116,7 @@ func (c *Consumer) unreachable(err error) error {
 	if errors.Is(err, kerr.SaslAuthenticationFailed) {
 		hint = "; check the credentials in Config.Options"
 	} else {
-		hint = "; check Config.Brokers, TLS and the network"
+		hint = "; check Config.Brokers, TLS and SASL in Config.Options, and the network"
 	}
 	return fmt.Errorf("consumer: no answer from the brokers (seeds %s): tried %s%s: %w",
 		strings.Join(c.cfg.Brokers, ", "), strings.Join(tried, "; "), hint, err)

@@ -94,6 +94,14 @@ func (c *Consumer) takePartition(topic string, fp *kgo.FetchPartition, now int64
 	}
 }
 
+// place names a partition; the client has -1 where an error is the whole topic's.
+func place(topic string, partition int32) string {
+	if partition < 0 {
+		return fmt.Sprintf("topic %q", topic)
+	}
+	return fmt.Sprintf("topic %q partition %d", topic, partition)
+}
+
 // fetchFailed sorts the errors that the client does not retry by itself.
 func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partition) {
 	err := fp.Err
@@ -104,12 +112,12 @@ func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partitio
 	if isContextErr(err) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
-	c.troubles.fetch(fmt.Errorf("reading %s partition %d: %w", topic, fp.Partition, err))
+	c.troubles.fetch(fmt.Errorf("reading %s: %w", place(topic, fp.Partition), err))
 	if p == nil {
 		// The client injects what the coordinator answered when it was asked for a committed offset, and leaves that partition out: it would
 		// stay unread, unseen, as long as this member lives.
 		if kind(err) == kindRefused {
-			c.stop(c.groupError(fmt.Errorf("reading the committed offset of %s partition %d: %w", topic, fp.Partition, err)))
+			c.stop(c.groupError(fmt.Errorf("reading the committed offset of %s: %w", place(topic, fp.Partition), err)))
 			return
 		}
 		c.log.Warn("reading failed", "topic", topic, "partition", fp.Partition, "err", err)

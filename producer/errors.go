@@ -27,7 +27,7 @@ type Error struct {
 	Partition int32
 	// Output is the index of the output in its unit.
 	Output int
-	// Err is the cause, if there is one.
+	// Err is the cause, if there is one. Where it is nil and Code is Kafka's, errors.Is(err, kerr.MessageTooLarge) works all the same.
 	Err error
 }
 
@@ -49,5 +49,13 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns the cause: Err, or Kafka's error of the name in Code. The sidecar's reports carry names, so that errors.Is tells the same
+// whichever form delivers.
+func (e *Error) Unwrap() error {
+	if e.Err == nil {
+		if ke := kafkaErrors()[e.Code]; ke != nil {
+			return ke
+		}
+	}
+	return e.Err
+}

@@ -1,10 +1,12 @@
 package producer_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/producer/producertest"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/goleak"
 )
 
@@ -19,6 +21,20 @@ func badFate(d producer.Delivered) *producer.Error {
 		}
 	}
 	return nil
+}
+
+// The name in Code is enough for errors.Is: a report of the sidecar has no more.
+func TestErrorIsKafkas(t *testing.T) {
+	var err error = &producer.Error{Code: "MESSAGE_TOO_LARGE"}
+	if !errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.TopicAuthorizationFailed) {
+		t.Errorf("%v is %v", err, errors.Unwrap(err))
+	}
+	if err := errors.Unwrap(&producer.Error{Code: producer.CodeReleased}); err != nil {
+		t.Errorf("a code of our own has the cause %v", err)
+	}
+	if err := errors.Unwrap(&producer.Error{Code: "MESSAGE_TOO_LARGE", Err: producer.ErrFull}); err != producer.ErrFull { //nolint:errorlint // identity is meant
+		t.Errorf("the cause is %v", err)
+	}
 }
 
 func TestFakeConformance(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,6 +24,17 @@ var remedies = map[string]string{
 	kerr.InvalidTimestamp.Message:           "the record's timestamp is out of the topic's range: see message.timestamp.before.max.ms and …after.max.ms",
 	kerr.SaslAuthenticationFailed.Message:   "check the producer's credentials",
 }
+
+// kafkaErrors is Kafka's errors by name. kerr has them by number, densely, from 1.
+var kafkaErrors = sync.OnceValue(func() map[string]*kerr.Error {
+	all := map[string]*kerr.Error{}
+	for code := int16(1); code < 1000; code++ {
+		if ke, ok := kerr.ErrorForCode(code).(*kerr.Error); ok && ke.Code == code {
+			all[ke.Message] = ke
+		}
+	}
+	return all
+})
 
 // kafkaError turns the error of a promise into the fate of a record.
 func kafkaError(err error, topic string, partition int32) *Error {

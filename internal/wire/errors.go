@@ -72,6 +72,7 @@ var remedies = map[int16]string{
 }
 
 func withRemedy(text string, ke *kerr.Error) string {
+	text = strings.TrimSuffix(strings.TrimPrefix(text, ke.Message+": "), ".") // the code has the name already
 	if r := remedies[ke.Code]; r != "" {
 		return text + ". " + strings.ToUpper(r[:1]) + r[1:]
 	}

@@ -174,6 +174,13 @@ func testLargeBatch(e *env) {
 	for k := range 97 {
 		e.mustBeSequence(strconv.Itoa(k), got["k"+strconv.Itoa(k)], (n+96-k)/97)
 	}
+	// Units that end in the order of the call are reported in ranges. Of units that are spread over partitions each partition's end together,
+	// with those of the others still between them.
+	for i := range units {
+		units[i] = unit(rec(TopicB, "k", ""))
+	}
+	r = e.deliver(p, units...)
+	e.done(r)
 	if _, ranges := r.Reported(); ranges > n/2 {
 		e.Errorf("%d units were reported in %d ranges: reports are not coalesced", n, ranges)
 	}
