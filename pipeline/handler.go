@@ -12,6 +12,9 @@ import (
 // ctx ends when the input's partition leaves this process (its cause is consumer.ErrRevoked, ErrLost or ErrShutdown), and with
 // ErrHandlerTimeout after [Config.HandlerTimeout]. Do not use it after Handle has returned.
 //
+// What Handle returns decides about the input: do not call its Done or Start. Done would let its offset be committed before its outputs are
+// acknowledged, which is the loss that the pipeline is there to prevent.
+//
 // The input, and what it points to, may be used until Handle returns; outputs may point into it. The slice returned, and what it points
 // to, must not be changed afterwards: it is read until the outputs are acknowledged.
 type Handler interface {

@@ -46,7 +46,7 @@ type delivery struct {
 }
 
 // DeliveryStream carries units up and reports down.
-func (s *Server) DeliveryStream(stream serverStream) error {
+func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]) error {
 	if s.draining.Load() {
 		return status.Error(codes.Unavailable, "DRAINING: the sidecar is about to stop: connect again when it is back")
 	}
