@@ -29,13 +29,13 @@ func (n *network) listener(port string) *listener {
 
 // host is one process's place in the network. Its links are to services: all brokers are one, the sidecar is another.
 type host struct {
-	net  *network
-	name string
-
-	mu    sync.Mutex
-	dead  bool
+	net   *network
+	name  string
 	links map[service]*link
-	ends  []*conn // its ends of all connections
+
+	mu   sync.Mutex
+	dead bool
+	ends []*conn // its ends of all connections
 }
 
 type service string
@@ -49,7 +49,7 @@ const (
 const sidecarPort = "1"
 
 func (n *network) host(name string) *host {
-	return &host{net: n, name: name, links: map[service]*link{}}
+	return &host{net: n, name: name, links: map[service]*link{toBrokers: newLink(), toSidecar: newLink()}}
 }
 
 // link is the way between a host and a service.
@@ -63,16 +63,9 @@ type link struct {
 	healed   chan struct{} // closed at the next change
 }
 
-func (h *host) link(s service) *link {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := h.links[s]
-	if l == nil {
-		l = &link{healed: make(chan struct{})}
-		h.links[s] = l
-	}
-	return l
-}
+func newLink() *link { return &link{healed: make(chan struct{})} }
+
+func (h *host) link(s service) *link { return h.links[s] }
 
 // change applies fn and lets everybody who waits look again.
 func (l *link) change(fn func(l *link)) {
@@ -196,14 +189,8 @@ func (h *host) kill() {
 	h.dead = true
 	ends := h.ends
 	h.ends = nil
-	for _, s := range []service{toBrokers, toSidecar} {
-		if h.links[s] == nil {
-			h.links[s] = &link{healed: make(chan struct{})}
-		}
-	}
-	links := h.links
 	h.mu.Unlock()
-	for _, l := range links {
+	for _, l := range h.links {
 		l.change(func(l *link) { l.down = true })
 	}
 	for _, c := range ends {
@@ -213,15 +200,13 @@ func (h *host) kill() {
 
 func (h *host) heal() {
 	h.mu.Lock()
-	dead, links := h.dead, h.links
+	dead := h.dead
 	h.mu.Unlock()
 	if dead {
 		return
 	}
-	for _, s := range []service{toBrokers, toSidecar} {
-		if l := links[s]; l != nil {
-			l.heal()
-		}
+	for _, l := range h.links {
+		l.heal()
 	}
 }
 

@@ -15,13 +15,16 @@ const (
 	scheduleTime = 25 * time.Second
 )
 
-// TestSchedules lets random events loose on random pods. ACKMARK_SEED=n replays one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
+// TestSchedules lets random events loose on random pods, fewer of them with -short. ACKMARK_SEED=n replays one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
 func TestSchedules(t *testing.T) {
 	if seed, ok := SeedFromEnv(); ok {
 		Run(t, RandomConfig(seed), Schedule)
 		return
 	}
 	n, limit := schedules, scheduleTime
+	if testing.Short() {
+		n = 10
+	}
 	if s := os.Getenv("ACKMARK_SEEDS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
