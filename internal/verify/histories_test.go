@@ -293,6 +293,14 @@ var histories = []struct {
 	{name: "an output of nothing", play: func(r *run) { r.Durable(out, 0, nil, []byte("hello")) }, want: []Name{UnknownOutput}},
 	{name: "an output of an input that was not fed", play: func(r *run) { r.Durable(out, 0, nil, value(77)) }, want: []Name{UnknownOutput}},
 	{name: "a dead letter of nothing", play: func(r *run) { r.DeadLettered([]byte("hello")) }, want: []Name{UnknownOutput}},
+	{name: "a dead letter of a sound input", play: func(r *run) {
+		r.Rejects(func(id uint64) bool { return id == 1 })
+		r.DeadLettered(value(0))
+	}, want: []Name{RejectedWrongly}},
+	{name: "a dead letter of a poisoned one", play: func(r *run) {
+		r.Rejects(func(id uint64) bool { return id == 0 })
+		r.DeadLettered(value(0))
+	}},
 	{name: "two records mixed up", play: func(r *run) { r.Durable(out, 0, key(3), value(4)) }, want: []Name{CorruptOutput}},
 	{name: "a damaged output", play: func(r *run) {
 		v := AppendValue(nil, ID{Global: 0}, []byte("abc"))

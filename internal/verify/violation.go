@@ -13,32 +13,31 @@ type Name string
 
 // All kinds of violation.
 const (
-	PrematureCommit    Name = "S1 premature commit"                     // a committed offset lies above the first input that is not done
-	CommitBeyondLog    Name = "S1 commit beyond the log"                // a committed offset lies above the log's end
-	LostOutput         Name = "S1 lost output"                          // an input has no output at the end
-	CommitNotHeld      Name = "S2 commit of a partition not held"       // the member does not hold the partition
-	CommitStale        Name = "S2 commit of a stale generation"         // the generation is older than the stay
-	CommitAnonymous    Name = "S2 commit without a member"              // generation −1 or no member id: the broker fences nothing
-	CommitBack         Name = "S3 commit went back"                     // below what was committed before
-	CommitOverlap      Name = "S3 two commits in flight"                // sent before the previous one was answered
-	CommitCancelled    Name = "S3 commit cancelled in flight"           // nobody knows whether it was applied
-	OldAckCounted      Name = "S4 ack of an older epoch counted"        // a commit passes an input that was not done in this assignment epoch
-	CommitBelowStart   Name = "S4 commit below the epoch's start"       // made by a tracker of an older stay
-	TooManyDuplicates  Name = "S6 duplicate beyond the bound"           // an output repeated although no incident explains it
-	HandledAgain       Name = "S6 input handled again beyond the bound" // a handler got it again although no incident explains it
-	Reordered          Name = "S7 reordered"                            // first occurrences of a key's outputs are not in order
-	KeySplit           Name = "S7 key in two partitions"                // so that no order exists between its outputs
-	MemoryExceeded     Name = "S9 memory above its bound"               // whatever the brokers, the handler or the peer did
-	LagLeft            Name = "S10 lag left"                            // the group did not catch up
-	Stranded           Name = "S10 partition stranded"                  // nobody holds a partition that has lag
-	SkippedSilently    Name = "S11 input skipped silently"              // committed, but never handed out, and nobody said so
-	RejectedWrongly    Name = "S11 dead letter of a sound input"        // nothing was wrong with it: a shutdown or a revoke was taken for a failure
-	ReportedTwice      Name = "S12 unit reported twice"                 // as anything, after it was reported as anything
-	NeverReported      Name = "S12 unit never reported"                 // although its process lives
-	FalseAck           Name = "S12 acknowledged but not durable"        // the report lies
-	UnknownOutput      Name = "S12 output of no input"                  // nobody fed the input that it claims to come from
-	CorruptOutput      Name = "S12 corrupt output"                      // its key or text is not what its input had
-	WrongUnitReference Name = "S12 report of a unit that is not there"  // an index outside of the call
+	PrematureCommit    Name = "S1 premature commit"                    // a committed offset lies above the first input that is not done
+	CommitBeyondLog    Name = "S1 commit beyond the log"               // a committed offset lies above the log's end
+	LostOutput         Name = "S1 lost output"                         // an input has no output at the end
+	CommitNotHeld      Name = "S2 commit of a partition not held"      // the member does not hold the partition
+	CommitStale        Name = "S2 commit of a stale generation"        // the generation is older than the stay
+	CommitAnonymous    Name = "S2 commit without a member"             // generation −1 or no member id: the broker fences nothing
+	CommitBack         Name = "S3 commit went back"                    // below what was committed before
+	CommitOverlap      Name = "S3 two commits in flight"               // sent before the previous one was answered
+	CommitCancelled    Name = "S3 commit cancelled in flight"          // nobody knows whether it was applied
+	OldAckCounted      Name = "S4 ack of an older epoch counted"       // a commit passes an input that was not done in this assignment epoch
+	CommitBelowStart   Name = "S4 commit below the epoch's start"      // made by a tracker of an older stay
+	TooManyDuplicates  Name = "S6 duplicate beyond the bound"          // an output repeated although no incident explains it
+	Reordered          Name = "S7 reordered"                           // first occurrences of a key's outputs are not in order
+	KeySplit           Name = "S7 key in two partitions"               // so that no order exists between its outputs
+	MemoryExceeded     Name = "S9 memory above its bound"              // whatever the brokers, the handler or the peer did
+	LagLeft            Name = "S10 lag left"                           // the group did not catch up
+	Stranded           Name = "S10 partition stranded"                 // nobody holds a partition that has lag
+	SkippedSilently    Name = "S11 input skipped silently"             // committed, but never handed out, and nobody said so
+	RejectedWrongly    Name = "S11 dead letter of a sound input"       // nothing was wrong with it: a shutdown or a revoke was taken for a failure
+	ReportedTwice      Name = "S12 unit reported twice"                // as anything, after it was reported as anything
+	NeverReported      Name = "S12 unit never reported"                // although its process lives
+	FalseAck           Name = "S12 acknowledged but not durable"       // the report lies
+	UnknownOutput      Name = "S12 output of no input"                 // nobody fed the input that it claims to come from
+	CorruptOutput      Name = "S12 corrupt output"                     // its key or text is not what its input had
+	WrongUnitReference Name = "S12 report of a unit that is not there" // an index outside of the call
 )
 
 // Violation is one broken promise.
