@@ -4,28 +4,36 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // reaper expires members as Kafka does where the embedded broker does not: a member whose connection ended while its join waited for the others
 // is never expired there, because its session begins with the answer to the join, and that one could not be sent. Its partitions would
-// be nobody's for ever.
+// be nobody's for ever, and if it is the leader all wait for its sync until the rebalance timeout.
 type reaper struct {
 	l      *Lab
 	client *kgo.Client
 	stop   chan struct{}
 	done   chan struct{}
 
-	mu      sync.Mutex
-	heard   map[string]time.Time     // by member id: its last request
-	session map[string]time.Duration // by member id, as it said when it joined
+	mu   sync.Mutex
+	seen map[string]seen // by member id
+}
+
+// seen is a member's last request.
+type seen struct {
+	at         time.Time
+	session    time.Duration // as it said when it joined
+	join, sync bool          // it is one that may wait for others
+	generation int32         // of the group then
 }
 
 func newReaper(l *Lab) *reaper {
 	r := &reaper{
 		l: l, client: l.Client("reaper"), stop: make(chan struct{}), done: make(chan struct{}),
-		heard: map[string]time.Time{}, session: map[string]time.Duration{},
+		seen: map[string]seen{},
 	}
 	l.Cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		r.observe(req)
@@ -42,26 +50,40 @@ func (r *reaper) close() {
 }
 
 func (r *reaper) observe(req kmsg.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
-		r.heard[req.MemberID] = time.Now()
-		r.session[req.MemberID] = time.Duration(req.SessionTimeoutMillis) * time.Millisecond
+		r.saw(req.MemberID, seen{join: true, session: time.Duration(req.SessionTimeoutMillis) * time.Millisecond})
 	case *kmsg.SyncGroupRequest:
-		r.heard[req.MemberID] = time.Now()
+		r.saw(req.MemberID, seen{sync: true})
 	case *kmsg.HeartbeatRequest:
-		r.heard[req.MemberID] = time.Now()
-	case *kmsg.OffsetCommitRequest:
-		r.heard[req.MemberID] = time.Now()
+		r.saw(req.MemberID, seen{})
+	case *kmsg.OffsetCommitRequest: // may come while a join waits
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		s := r.seen[req.MemberID]
+		s.at = time.Now()
+		r.seen[req.MemberID] = s
 	}
+}
+
+func (r *reaper) saw(member string, s seen) {
+	s.at = time.Now()
+	if g := r.l.Cluster.GroupInfo(Group); g != nil {
+		s.generation = g.Epoch
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.session == 0 {
+		s.session = r.seen[member].session
+	}
+	r.seen[member] = s
 }
 
 func (r *reaper) run() {
 	defer close(r.done)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	generation, stable := int32(-1), time.Now()
+	generation, joined := int32(-1), time.Now()
 	for {
 		select {
 		case <-r.stop:
@@ -69,34 +91,40 @@ func (r *reaper) run() {
 		case <-tick.C:
 		}
 		g := r.l.Cluster.GroupInfo(Group)
-		if g == nil || g.State != "Stable" {
+		if g == nil {
 			continue
 		}
 		if g.Epoch != generation {
-			generation, stable = g.Epoch, time.Now() // sessions begin when a join is over
+			generation, joined = g.Epoch, time.Now() // sessions begin when a join is over
 		}
 		for _, m := range g.Members {
-			if r.silent(m.MemberID, stable) {
+			if r.silent(m.MemberID, joined, g) {
 				r.expire(m.MemberID)
 			}
 		}
 	}
 }
 
-// silent tells that a member should have been expired, and some time ago.
-func (r *reaper) silent(member string, stable time.Time) bool {
+// silent tells that a member should have been expired, and some time ago. One that waits for an answer to a join or sync is not silent.
+func (r *reaper) silent(member string, begun time.Time, g *kfake.GroupInfo) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	since := r.heard[member]
-	if since.Before(stable) {
-		since = stable
+	last, ok := r.seen[member]
+	if !ok || last.session == 0 || last.generation == g.Epoch && (last.join || last.sync && g.State == "CompletingRebalance") {
+		return false
 	}
-	session, joined := r.session[member]
-	return joined && time.Since(since) > session+time.Second
+	since := last.at
+	if since.Before(begun) {
+		since = begun
+	}
+	return time.Since(since) > last.session+time.Second
 }
 
 func (r *reaper) expire(member string) {
-	r.l.Note("the broker forgot to expire %s", member)
+	r.mu.Lock()
+	last := r.seen[member]
+	r.mu.Unlock()
+	r.l.Note("the broker forgot to expire %s, which it heard %v ago (%+v)", member, time.Since(last.at), last)
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group = Group
 	m := kmsg.NewLeaveGroupRequestMember()

@@ -29,9 +29,10 @@ func (w *Watch) refresh() {
 			w.release(p, h) // left, or expelled
 		}
 	}
-	if g.State != "Stable" && g.State != "Reconciling" {
-		return // assignments are being made
+	if !w.assignmentsStand(g) {
+		return
 	}
+	w.generation = g.Epoch
 	for p, h := range w.holds {
 		w.age(p, h, g)
 	}
@@ -44,6 +45,18 @@ func (w *Watch) refresh() {
 			}
 		}
 	}
+}
+
+// assignmentsStand tells whether the state shows who holds what. A timer may have begun the next rebalance before any request was seen in the
+// generation that just became stable: then its assignments are still there, and nobody has given anything back yet.
+func (w *Watch) assignmentsStand(g *kfake.GroupInfo) bool {
+	switch g.State {
+	case "Stable", "Reconciling":
+		return true
+	case "PreparingRebalance":
+		return g.Epoch != w.generation && g.NumAssigned() > 0
+	}
+	return false // they are being made
 }
 
 // age notes that a partition is not in its holder's assignment any more. A second generation without it ends the right: by then the holder

@@ -40,7 +40,9 @@ type Watch struct {
 	appends []appending // of the last request
 	commits *committing // of the last request
 	holds   map[verify.Partition]hold
-	problem error
+	// generation whose assignments were taken over
+	generation int32
+	problem    error
 }
 
 // appending is a batch that the broker may append.
