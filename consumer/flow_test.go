@@ -230,7 +230,7 @@ func TestHeapStaysWithinTheBound(t *testing.T) {
 		} else {
 			t.Logf("the heap grew by %d KiB with a budget of %d KiB", grown>>10, cfg.MaxBytes>>10)
 		}
-		DoneAll(h.messages())
+		h.letGo()
 		wantNil(t, m.stop())
 	})
 }

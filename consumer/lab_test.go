@@ -170,6 +170,7 @@ func (l *lab) untilCommitted(partition int32, offset int64) {
 type holder struct {
 	mu   sync.Mutex
 	held []*Message
+	open bool // what comes from now on is done at once
 }
 
 func (h *holder) deliver(b *Batch) {
@@ -183,7 +184,19 @@ func (h *holder) deliver(b *Batch) {
 func (h *holder) hold(m *Message) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.open {
+		m.Done(nil)
+		return
+	}
 	h.held = append(h.held, m)
+}
+
+// letGo ends all that is held, and whatever comes.
+func (h *holder) letGo() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open = true
+	DoneAll(h.held)
 }
 
 func (h *holder) messages() []*Message {

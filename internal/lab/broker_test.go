@@ -79,6 +79,7 @@ func TestLeadersMove(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
 		l.StartApp("b")
+		l.Settle()
 		l.FeedOver(1000, 20*time.Second)
 		for range 8 {
 			l.SleepUpTo(3 * time.Second)
@@ -121,6 +122,7 @@ func TestAllBrokersDown(t *testing.T) {
 func TestSlowBrokers(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		a, b := l.StartApp("a"), l.StartApp("b")
+		l.Settle()
 		l.Feed(100)
 		l.Idle()
 		for _, h := range []*App{a, b} {

@@ -96,6 +96,7 @@ func TestSidecarBrokerLink(t *testing.T) {
 			Run(t, Config{}, func(l *Lab) {
 				l.StartApp("a")
 				l.StartApp("b")
+				l.Settle()
 				l.Feed(100)
 				l.Idle()
 				l.FeedOver(1000, 90*time.Second)
@@ -137,6 +138,7 @@ func TestCreditPressure(t *testing.T) {
 		a.SlowSidecar(20 * time.Millisecond)
 		b.SlowSidecar(50 * time.Millisecond)
 		l.SlowSidecarBrokers(10 * time.Millisecond)
+		l.Settle()
 		l.FeedOver(3000, 5*time.Second)
 		l.Idle()
 		if n := l.Checker.Counts().Duplicates; n > 0 {

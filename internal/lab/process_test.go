@@ -16,7 +16,7 @@ func TestMainWay(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
 		l.StartApp("b")
-		l.Sleep(10 * time.Second) // a hand-over repeats what was done out of order
+		l.Settle()
 		l.Feed(1000)
 		l.Idle()
 		if n := l.Checker.Counts(); n.Inputs != 1000 || n.Durable != 1000 || n.Duplicates > 0 || n.Incidents > 4 {
@@ -76,6 +76,7 @@ func TestSidecarStopped(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
 		l.StartApp("b")
+		l.Settle()
 		l.FeedOver(1500, 20*time.Second)
 		for range 3 {
 			l.SleepUpTo(6 * time.Second)
