@@ -14,6 +14,9 @@
 //   - "A heap, tree or list of what is pending": right, but 45 to 150 ns and an allocation a record, and Oldest or DoneSet need a walk.
 //   - "A ring with one slot for every offset": a gap of ten million offsets would need ten million slots. The ring is over indices.
 //
+// Inputs that another stay had done already (a done-set read at the assignment) are not entries: they are never handed out and get no index. To the tracker they
+// are a gap, like control records; internal/donemeta keeps them, and joins them with [Tracker.Entries] when the next done-set is written.
+//
 // So: a ring of offsets by index, and beside it two bitmaps, of the entries that are open and of those that are done. Done flips two bits.
 // The mark moves over a run of done entries a machine word at a time, and only when its own entry ends; each entry is crossed once.
 //

@@ -258,3 +258,20 @@ func (t *Tracker) DoneSet() iter.Seq2[int64, int64] {
 		}
 	}
 }
+
+// Entries yields what lies from the mark on, in order: the offset of each entry and whether it is done, or -1 for one that has not arrived
+// (only with Put). The tracker must not change during the iteration.
+func (t *Tracker) Entries() iter.Seq2[int64, bool] {
+	return func(yield func(offset int64, done bool) bool) {
+		for i := t.base; i < t.upper; i++ {
+			offset, done := int64(-1), false
+			w, bit := t.bit(i)
+			if (t.open[w]|t.done[w])&bit != 0 {
+				offset, done = t.ring[t.slot(i)].offset, t.done[w]&bit != 0
+			}
+			if !yield(offset, done) {
+				return
+			}
+		}
+	}
+}
