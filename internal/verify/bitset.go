@@ -26,6 +26,13 @@ func (s *bitset) add(i uint64) bool {
 	return true
 }
 
+func (s *bitset) remove(i uint64) {
+	if s.has(i) {
+		s.words[i/64] &^= 1 << (i % 64)
+		s.n--
+	}
+}
+
 // each calls f for every member in order until it returns false.
 func (s *bitset) each(f func(uint64) bool) {
 	for w, word := range s.words {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
 // Partition names a topic-partition.
@@ -60,6 +62,7 @@ type Checker struct {
 	epochs   map[Partition]*epoch // the newest of each partition
 	byNumber map[epochKey]*epoch
 	sent     map[string]int // commits in flight, by client
+	silence  silence
 
 	mayRepeat  map[uint64]int // by global id: how many repetitions incidents explain
 	repeats    map[uint64]int // by output: repetitions seen
@@ -74,6 +77,8 @@ type Counts struct {
 	Inputs, Durable, Duplicates, DeadLetters, Foreign uint64 // Foreign: records that are no generated values
 	Commits, CommittedPartitions                      uint64
 	HandedOut, Units, Reports, Epochs, Incidents      uint64
+	Wills                                             uint64 // members that a will left the group for
+	SetInputs                                         uint64 // inputs in the done-sets of accepted commits
 	Excused                                           uint64 // inputs given up by explicit choice
 }
 
@@ -86,10 +91,15 @@ type location struct {
 type inputLog struct {
 	ids       []int64 // by offset - base; −1: no input there
 	base      int64
-	firstOpen int64 // all inputs below are done; advances only
-	committed int64 // last accepted commit; −1: none
+	firstOpen int64          // all inputs below are done; advances only
+	committed int64          // last accepted commit; −1: none
+	set       []donemeta.Run // its done-set
+	best      coverage       // of all accepted commits
+	closed    []*epoch       // stays that a will ended
 	excused   []excuse
 }
+
+func newInputLog() *inputLog { return &inputLog{base: -1, committed: -1, best: coverage{offset: -1}} }
 
 type excuse struct {
 	from, to int64
@@ -121,7 +131,7 @@ func NewChecker(cfg CheckerConfig) *Checker {
 	return &Checker{
 		cfg: cfg, inputs: make(map[Partition]*inputLog), home: make(map[uint64]location), keys: make(map[string]*keyOrder),
 		holders: make(map[Partition]holder), epochs: make(map[Partition]*epoch), byNumber: make(map[epochKey]*epoch),
-		sent: make(map[string]int), mayRepeat: make(map[uint64]int), repeats: make(map[uint64]int), deliveries: make(map[*Delivery]struct{}),
+		sent: make(map[string]int), silence: newSilence(), mayRepeat: make(map[uint64]int), repeats: make(map[uint64]int), deliveries: make(map[*Delivery]struct{}),
 	}
 }
 
@@ -153,7 +163,7 @@ func (c *Checker) Appended(p Partition, offset int64, value []byte) {
 func (c *Checker) log(p Partition) *inputLog {
 	l := c.inputs[p]
 	if l == nil {
-		l = &inputLog{base: -1, committed: -1}
+		l = newInputLog()
 		c.inputs[p] = l
 	}
 	return l
@@ -178,6 +188,7 @@ func (c *Checker) Durable(p Partition, offset int64, key, value []byte) {
 		return
 	}
 	c.recent.add(at.p, "output %v durable at %v offset %d", id, p, offset)
+	c.checkClosed(p, offset, id)
 	if c.makeDurable(id) {
 		c.checkOrder(p, offset, id)
 		return
@@ -363,8 +374,8 @@ func (c *Checker) Summary() string {
 	defer c.mu.Unlock()
 	n := c.counts
 	s := fmt.Sprintf("group %s: %d inputs, %d outputs durable, %d duplicated, %d dead letters\n", c.cfg.Group, n.Inputs, n.Durable, n.Duplicates, n.DeadLetters) +
-		fmt.Sprintf("  seen: %d commits of %d partitions, %d handed out, %d units, %d reports, %d epochs, %d incidents, %d excused\n",
-			n.Commits, n.CommittedPartitions, n.HandedOut, n.Units, n.Reports, n.Epochs, n.Incidents, n.Excused)
+		fmt.Sprintf("  seen: %d commits of %d partitions with %d inputs in done-sets, %d handed out, %d units, %d reports, %d epochs, %d incidents, %d wills, %d excused\n",
+			n.Commits, n.CommittedPartitions, n.SetInputs, n.HandedOut, n.Units, n.Reports, n.Epochs, n.Incidents, n.Wills, n.Excused)
 	if names := c.violations.Names(); len(names) > 0 {
 		return s + "  VIOLATED: " + strings.Join(names, ", ") + "\n"
 	}

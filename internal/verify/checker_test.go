@@ -3,12 +3,13 @@ package verify
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func TestHistories(t *testing.T) {
-	for _, h := range histories {
+	for _, h := range slices.Concat(histories, deaths) {
 		t.Run(h.name, func(t *testing.T) {
 			var told []Violation
 			h.cfg.OnViolation = func(v Violation) { told = append(told, v) }
@@ -99,7 +100,7 @@ func TestEveryNameIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := map[Name]bool{}
-	for _, h := range histories {
+	for _, h := range slices.Concat(histories, deaths) {
 		for _, name := range h.want {
 			found[name] = true
 		}

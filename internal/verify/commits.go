@@ -1,6 +1,10 @@
 package verify
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
+)
 
 // Commit is one committed offset, as the broker accepted it.
 type Commit struct {
@@ -9,6 +13,13 @@ type Commit struct {
 	Partition  Partition
 	Offset     int64
 	Metadata   string
+	// Set is the done-set in the metadata. SetError: it claims to be one, and is none of this commit.
+	Set      []donemeta.Run
+	SetError error
+	// LogEnd is where the partition's log ends, behind control records; 0: behind the last record that was seen.
+	LogEnd int64
+	// LeaderEpoch is the committed one. A will knows none (−1).
+	LeaderEpoch int32
 }
 
 // holder is who holds a partition.
@@ -63,6 +74,8 @@ func (c *Checker) Requested(commits ...Commit) *Request {
 		c.checkHeld(commit)
 		c.checkForward(l, commit)
 		c.checkDone(l, commit)
+		c.checkSet(l, commit)
+		c.checkKept(l, commit)
 		c.checkEpoch(l, commit)
 		c.held = nil
 	}
@@ -80,11 +93,23 @@ func (r *Request) Accepted(indices ...int) {
 			continue
 		}
 		c.counts.CommittedPartitions++
-		c.log(commit.Partition).committed = commit.Offset
+		c.log(commit.Partition).commit(commit)
+		c.counts.SetInputs += uint64(coverage{set: commit.Set}.inSet())
 		for _, v := range r.found[i] {
 			c.report(v)
 		}
-		c.recent.add(commit.Partition, "committed %d by %s in generation %d", commit.Offset, commit.Member, commit.Generation)
+		delete(c.silence.refused, commit.Member)
+		c.recent.add(commit.Partition, "committed %d by %s in generation %d, done above: %v", commit.Offset, commit.Member, commit.Generation, commit.Set)
+	}
+}
+
+// CommitRefused tells that the broker took nothing of a member's commit: the group has moved on, or asks for patience.
+func (c *Checker) CommitRefused(commits ...Commit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, commit := range commits {
+		c.silence.refused[commit.Member] = true
+		c.recent.add(commit.Partition, "refused: %d by %s in generation %d", commit.Offset, commit.Member, commit.Generation)
 	}
 }
 
@@ -93,8 +118,8 @@ func (c *Checker) Committed(commits ...Commit) { c.Requested(commits...).Accepte
 
 // checkDone holds S1.
 func (c *Checker) checkDone(l *inputLog, commit Commit) {
-	if commit.Offset > max(l.end(), l.firstOpen) {
-		c.violate(CommitBeyondLog, commit.Partition, "%s committed %d, the log ends at %d", commit.Member, commit.Offset, l.end())
+	if end := max(l.end(), l.firstOpen, commit.LogEnd); commit.Offset > end {
+		c.violate(CommitBeyondLog, commit.Partition, "%s committed %d, the log ends at %d", commit.Member, commit.Offset, end)
 	}
 	first := c.firstNotDone(l)
 	if first >= l.end() || commit.Offset <= first {
@@ -116,6 +141,10 @@ func (c *Checker) checkHeld(commit Commit) {
 		c.violate(CommitAnonymous, commit.Partition, "committed %d as member %q, generation %d", commit.Offset, commit.Member, commit.Generation)
 		return
 	}
+	if c.silence.left[commit.Member] {
+		c.violate(ClosedCommitted, commit.Partition, "%s (generation %d) committed %d after it had left the group", commit.Member, commit.Generation, commit.Offset)
+		return
+	}
 	if !c.tracksHolders {
 		return
 	}
@@ -132,9 +161,10 @@ func (c *Checker) checkHeld(commit Commit) {
 	}
 }
 
-// checkForward holds S3, also across members: the next one begins where the last commit was.
+// checkForward holds S3, also across members: the next one begins where the last commit was. The commit that a process had on its way when it died may
+// reach the broker after its will's. Nobody can prevent that; the will must have repaired it before it leaves the group (RewindLeft).
 func (c *Checker) checkForward(l *inputLog, commit Commit) {
-	if commit.Offset < l.committed {
+	if commit.Offset < l.committed && !c.silentMember(commit.Member) {
 		c.violate(CommitBack, commit.Partition, "%s (generation %d) committed %d after %d", commit.Member, commit.Generation, commit.Offset, l.committed)
 	}
 }
@@ -143,8 +173,14 @@ func (c *Checker) checkForward(l *inputLog, commit Commit) {
 func (c *Checker) Reset(p Partition, offset int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.repeatable(c.log(p), offset)
-	c.log(p).committed = offset
+	l := c.log(p)
+	l.committed, l.set, l.best = offset, nil, coverage{offset: offset}
+	c.repeatable(l, offset)
+	for o := max(offset, l.base); o < l.end(); o++ {
+		if id, ok := l.id(o); ok {
+			c.handed.remove(id) // no done-set may swallow it: it has to be handed out again (S11)
+		}
+	}
 	c.recent.add(p, "offset reset to %d by the operator", offset)
 }
 

@@ -82,13 +82,15 @@ func (r *run) commitAs(member string, generation int32, p Partition, offset int6
 	r.Committed(Commit{Member: member, Generation: generation, Partition: p, Offset: offset})
 }
 
-// Every case has a neighbour in which the same thing is done right.
-var histories = []struct {
+type told struct {
 	name string
 	cfg  CheckerConfig
 	play func(r *run)
 	want []Name // kinds found, each at least once
-}{
+}
+
+// Every case has a neighbour in which the same thing is done right.
+var histories = []told{
 	{name: "the whole job", play: func(r *run) { r.all() }},
 
 	{name: "commit of what is done, out of order", play: func(r *run) {
@@ -354,6 +356,24 @@ var finishes = []struct {
 		r.all()
 		r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}, {Epoch: 1, Offset: 5}}).Acked(0, 1)
 	}, []Name{NeverReported}},
+	{"a reset that a done-set swallows", func(r *run) {
+		r.handOut(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.all()
+		r.Reset(in0, 7)
+		r.handOut(7, 9)
+		r.EpochStart("p", 3, "a", in0, 7)
+		r.ack(3, 7, 7, 8, 9)
+		r.commit(in0, 10)
+	}, []Name{SkippedSilently}},
+	{"a reset that is replayed", func(r *run) {
+		r.handOut(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.all()
+		r.Reset(in0, 7)
+		r.handOut(7, 8, 9)
+		r.EpochStart("p", 3, "a", in0, 7)
+		r.ack(3, 7, 7, 8, 9)
+		r.commit(in0, 10)
+	}, nil},
 	{"nobody waits for the reports of the dead", func(r *run) {
 		r.all()
 		r.Delivered("p", []Unit{{Epoch: 1, Offset: 4}})

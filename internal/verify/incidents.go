@@ -7,7 +7,7 @@ type Bound struct {
 	Incident   string
 	Partitions int
 	Unacked    int // inputs handed out whose outputs are not durable: they may be emitted again, and a lost reply makes that visible
-	Done       int // inputs done since the last commit
+	Done       int // inputs done since the last commit, and not in its done-set
 }
 
 // Total is the bound.
@@ -18,8 +18,8 @@ func (b Bound) String() string {
 }
 
 // Incident tells that something happened after which these partitions (none: all) may be read again from their last commit: a process
-// was killed, a session lost, a drain deadline passed. Called when it has happened. Each input that was handed out and not committed
-// by then may repeat once more, and no other (S6). Where nobody feeds HandedOut, each that was fed counts as handed out.
+// and its sidecar were killed, a session lost. Called when it has happened. Each input that was handed out and neither committed nor in the
+// last commit's done-set by then may repeat once more, and no other (S6). Where nobody feeds HandedOut, each that was fed counts as handed out.
 func (c *Checker) Incident(name string, ps ...Partition) Bound {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,7 +44,7 @@ func (c *Checker) Incident(name string, ps ...Partition) Bound {
 func (c *Checker) repeatable(l *inputLog, from int64) (done, unacked int) {
 	for o := max(from, l.base); o < l.end(); o++ {
 		id, ok := l.id(o)
-		if !ok || (c.tracksHandler && !c.handed.has(id)) {
+		if !ok || (c.tracksHandler && !c.handed.has(id)) || l.covered().has(o) {
 			continue
 		}
 		c.mayRepeat[id]++

@@ -10,7 +10,12 @@ type epoch struct {
 	p       Partition
 	start   int64
 	acked   bitset // offsets - start
-	checked int64  // every input from start to here is acked in this epoch
+	// delivered: handed over to the producer. A will knows the fate of units whose reports nobody could read any more.
+	delivered bitset
+	inherited coverage // what the commit that it began from says is done
+	released  bool     // given up by its process
+	closed    bool     // ended by a will
+	checked   int64    // every input from start to here is acked in this epoch
 }
 
 type epochKey struct {
@@ -24,6 +29,9 @@ func (c *Checker) EpochStart(process string, number uint64, member string, p Par
 	defer c.mu.Unlock()
 	c.counts.Epochs++
 	e := &epoch{number: number, process: process, member: member, p: p, start: start, checked: start}
+	if l := c.log(p); l.committed == start {
+		e.inherited = l.covered()
+	}
 	c.epochs[p] = e
 	c.byNumber[epochKey{process, number}] = e
 	c.recent.add(p, "%s (%s) begins epoch %d at %d", process, member, number, start)
@@ -52,14 +60,31 @@ func (c *Checker) checkEpoch(l *inputLog, commit Commit) {
 		return
 	}
 	for ; e.checked < min(commit.Offset, l.end()); e.checked++ {
-		id, ok := l.id(e.checked)
-		if !ok || c.cfg.Expect(id) == 0 || l.isExcused(e.checked) || e.acked.has(uint64(e.checked-e.start)) {
-			continue
+		if !c.explained(l, e, e.checked, commit) {
+			c.violate(OldAckCounted, commit.Partition, "%s committed %d in epoch %d (from %d), in which no unit was done for %s",
+				commit.Member, commit.Offset, e.number, e.start, c.describe(l, e.checked))
+			return // one message for each commit, not for each input
 		}
-		c.violate(OldAckCounted, commit.Partition, "%s committed %d in epoch %d (from %d), in which no unit was done for %s",
-			commit.Member, commit.Offset, e.number, e.start, c.describe(l, e.checked))
-		return // one message for each commit, not for each input
 	}
+	for _, run := range commit.Set {
+		for o := max(run.First, e.start); o <= min(run.Last, l.end()-1); o++ {
+			if !c.explained(l, e, o, commit) {
+				c.violate(OldAckCounted, commit.Partition, "%s committed %d in epoch %d (from %d) with a done-set, but no unit was done in it for %s",
+					commit.Member, commit.Offset, e.number, e.start, c.describe(l, o))
+				return
+			}
+		}
+	}
+}
+
+// explained tells whether an input may be called done in a stay: it was done in it, or the commit that the stay began from said so. A will, which
+// commits without a leader epoch, knows what became of units after the last report that their process could read.
+func (c *Checker) explained(l *inputLog, e *epoch, offset int64, commit Commit) bool {
+	id, ok := l.id(offset)
+	if !ok || c.cfg.Expect(id) == 0 || l.isExcused(offset) || e.acked.has(uint64(offset-e.start)) || e.inherited.has(offset) {
+		return true
+	}
+	return commit.LeaderEpoch < 0 && e.delivered.has(uint64(offset-e.start)) && c.done(id)
 }
 
 // Unit is a unit as the pipeline hands it over.
@@ -100,6 +125,11 @@ func (c *Checker) Delivered(process string, units []Unit) *Delivery {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts.Units += uint64(len(units))
+	for _, u := range units {
+		if e := c.byNumber[epochKey{process, u.Epoch}]; e != nil && u.Offset >= e.start {
+			e.delivered.add(uint64(u.Offset - e.start))
+		}
+	}
 	if len(units) > 0 {
 		c.deliveries[d] = struct{}{}
 	}
@@ -198,6 +228,7 @@ func (c *Checker) settleClaims() {
 func (c *Checker) ProcessGone(process string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.silence.processes[process] = true
 	for d := range c.deliveries {
 		if d.process == process {
 			delete(c.deliveries, d)

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/verify"
 )
 
@@ -27,6 +28,8 @@ type Config struct {
 	Inputs      []string
 	Outputs     []string
 	DeadLetters []string
+	// ByWill tells a leave that somebody asks for in the name of a dead member from the member's own. Nil: all are their own.
+	ByWill func(m kmsg.LeaveGroupRequestMember) bool
 }
 
 // Watch is an observer of one cluster. It stays until the cluster is closed.
@@ -37,8 +40,10 @@ type Watch struct {
 	unzip   kgo.Decompressor
 
 	mu      sync.Mutex
-	appends []appending // of the last request
-	commits *committing // of the last request
+	appends []appending         // of the last request
+	commits *committing         // of the last request
+	leaves  []leaving           // of the last request
+	topics  map[string][16]byte // ids of the input topics
 	holds   map[verify.Partition]hold
 	// generation whose assignments were taken over
 	generation int32
@@ -48,6 +53,7 @@ type Watch struct {
 // appending is a batch that the broker may append.
 type appending struct {
 	p       verify.Partition
+	topicID [16]byte
 	end     int64 // high watermark before
 	records []*kgo.Record
 }
@@ -71,7 +77,7 @@ func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
 }
 
 func newWatch(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
-	return &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold)}
+	return &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold), topics: make(map[string][16]byte)}
 }
 
 // Settle feeds the effect of the last request, if it has one yet. Do not call it after the cluster is closed, nor from its control functions.
@@ -111,7 +117,12 @@ func (w *Watch) observe(req kmsg.Request) {
 			w.refresh()
 			w.rejoin(req)
 		}
-	case *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest, *kmsg.ConsumerGroupHeartbeatRequest:
+	case *kmsg.LeaveGroupRequest:
+		w.refresh()
+		if req.Group == w.cfg.Group {
+			w.leave(req)
+		}
+	case *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.ConsumerGroupHeartbeatRequest:
 		w.refresh()
 	}
 }
@@ -128,12 +139,20 @@ func (w *Watch) settle(handled bool) {
 	if len(w.appends) == 0 {
 		w.checker.Settle()
 	}
-	if w.commits != nil && (w.committed(w.commits) || handled) {
-		w.commits = nil
+	if w.commits != nil {
+		switch {
+		case w.committed(w.commits):
+			w.commits = nil
+		case handled:
+			w.checker.CommitRefused(w.commits.commits...)
+			w.commits = nil
+		}
 	}
+	w.leaves = slices.DeleteFunc(w.leaves, func(l leaving) bool { return w.left(l) || handled })
 }
 
 func (w *Watch) produce(req *kmsg.ProduceRequest) {
+	w.sameTopics()
 	for _, t := range req.Topics {
 		topic := w.topicName(t.Topic, t.TopicID)
 		if !slices.Contains(w.cfg.Inputs, topic) && !slices.Contains(w.cfg.Outputs, topic) && !slices.Contains(w.cfg.DeadLetters, topic) {
@@ -145,7 +164,7 @@ func (w *Watch) produce(req *kmsg.ProduceRequest) {
 				continue // the broker will refuse it
 			}
 			records := w.decode(topic, p)
-			w.appends = append(w.appends, appending{verify.Partition{Topic: topic, Partition: p.Partition}, info.HighWatermark, records})
+			w.appends = append(w.appends, appending{verify.Partition{Topic: topic, Partition: p.Partition}, w.idOf(topic), info.HighWatermark, records})
 		}
 	}
 }
@@ -178,7 +197,7 @@ func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo
 // recognised by its sequence number and did not append again.
 func (w *Watch) appended(a appending) bool {
 	info := w.cluster.PartitionInfo(a.p.Topic, a.p.Partition)
-	if info == nil || info.HighWatermark == a.end {
+	if info == nil || info.HighWatermark == a.end || w.idOf(a.p.Topic) != a.topicID {
 		return false
 	}
 	if info.HighWatermark-a.end != int64(len(a.records)) {
@@ -200,24 +219,86 @@ func (w *Watch) appended(a appending) bool {
 }
 
 func (w *Watch) commit(req *kmsg.OffsetCommitRequest) {
-	if !w.memberMayCommit(req) {
-		return
-	}
+	w.sameTopics()
 	c := &committing{at: time.Now()}
 	for _, t := range req.Topics {
 		topic := w.topicName(t.Topic, t.TopicID)
 		for _, p := range t.Partitions {
-			commit := verify.Commit{
-				Member: req.MemberID, Generation: req.Generation, Partition: verify.Partition{Topic: topic, Partition: p.Partition}, Offset: p.Offset,
-			}
-			if p.Metadata != nil {
-				commit.Metadata = *p.Metadata
-			}
-			c.commits = append(c.commits, commit)
+			c.commits = append(c.commits, w.read(req, topic, p))
 		}
+	}
+	if !w.memberMayCommit(req) {
+		w.checker.CommitRefused(c.commits...)
+		return
 	}
 	c.request = w.checker.Requested(c.commits...)
 	w.commits = c
+}
+
+// read decodes what a commit says about one partition.
+func (w *Watch) read(req *kmsg.OffsetCommitRequest, topic string, p kmsg.OffsetCommitRequestTopicPartition) verify.Commit {
+	commit := verify.Commit{
+		Member: req.MemberID, Generation: req.Generation, Partition: verify.Partition{Topic: topic, Partition: p.Partition},
+		Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
+	}
+	if info := w.cluster.PartitionInfo(topic, p.Partition); info != nil {
+		commit.LogEnd = info.HighWatermark
+	}
+	if p.Metadata == nil {
+		return commit
+	}
+	commit.Metadata = *p.Metadata
+	set, err := donemeta.Parse(commit.Metadata, donemeta.Binding{TopicID: w.idOf(topic), Base: p.Offset, LeaderEpoch: p.LeaderEpoch}, nil)
+	switch {
+	case err == nil:
+		commit.Set = set
+	case !errors.Is(err, donemeta.ErrNotOurs):
+		commit.SetError = err
+	}
+	return commit
+}
+
+func (w *Watch) idOf(topic string) [16]byte {
+	if info := w.cluster.TopicInfo(topic); info != nil {
+		return info.TopicID
+	}
+	return [16]byte{}
+}
+
+// sameTopics notices an input topic that was deleted and created again.
+func (w *Watch) sameTopics() {
+	for _, topic := range w.cfg.Inputs {
+		id := w.idOf(topic)
+		if id == ([16]byte{}) {
+			continue
+		}
+		if before, known := w.topics[topic]; known && before != id {
+			w.checker.Recreated(topic)
+		}
+		w.topics[topic] = id
+	}
+}
+
+// leaving is a member that asks, or is asked, to leave.
+type leaving struct {
+	member string
+	byWill bool
+}
+
+func (w *Watch) leave(req *kmsg.LeaveGroupRequest) {
+	for _, m := range req.Members {
+		w.leaves = append(w.leaves, leaving{m.MemberID, w.cfg.ByWill != nil && w.cfg.ByWill(m)})
+	}
+}
+
+// left feeds a leave that the broker carried out.
+func (w *Watch) left(l leaving) bool {
+	g := w.cluster.GroupInfo(w.cfg.Group)
+	if g == nil || slices.ContainsFunc(g.Members, func(m kfake.GroupMember) bool { return m.MemberID == l.member }) {
+		return false
+	}
+	w.checker.Left(l.member, l.byWill)
+	return true
 }
 
 // memberMayCommit tells apart two requests that committed cannot: the same offset at the same instant, from a member that the broker

@@ -29,6 +29,12 @@ func (s *Producer) Assign(ctx context.Context, m producer.Membership, added []pr
 	return s.Producer.Assign(ctx, m, added)
 }
 
+// Release implements producer.Producer. From here on nobody may commit these stays but the process itself.
+func (s *Producer) Release(ctx context.Context, epochs []uint64) error {
+	s.checker.Released(s.process, epochs...)
+	return s.Producer.Release(ctx, epochs)
+}
+
 // Deliver implements producer.Producer. The units are noted before they are handed over: afterwards they belong to the producer, and the first
 // reports may be there before Deliver returns.
 func (s *Producer) Deliver(ctx context.Context, units []producer.Unit, r producer.Reporter) error {

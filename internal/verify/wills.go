@@ -1,0 +1,176 @@
+package verify
+
+// silence is what the checker knows about processes that cannot speak for themselves, and about members that somebody left the group for.
+type silence struct {
+	processes map[string]bool // killed, or stopped for now
+	ownWay    map[string]bool // have a producer of their own beside the sidecar
+	left      map[string]bool // members
+	refused   map[string]bool // members whose last commit request the broker refused
+}
+
+func newSilence() silence {
+	return silence{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+}
+
+// ProcessStopped tells that a process does not run, for now (SIGSTOP).
+func (c *Checker) ProcessStopped(process string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silence.processes[process] = true
+}
+
+// ProcessContinued tells that a stopped process runs again.
+func (c *Checker) ProcessContinued(process string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.silence.processes, process)
+}
+
+// HasOwnWay tells that a process may also write its outputs itself, past the sidecar: the end of its session does not end them.
+func (c *Checker) HasOwnWay(process string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silence.ownWay[process] = true
+}
+
+// silentMember tells whether the process behind a member is killed or stopped.
+func (c *Checker) silentMember(member string) bool {
+	for _, e := range c.byNumber {
+		if e.member == member && c.silence.processes[e.process] {
+			return true
+		}
+	}
+	return false
+}
+
+// Released tells that a process gave these stays up: a will may not name them any more.
+func (c *Checker) Released(process string, numbers ...uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range numbers {
+		if e := c.byNumber[epochKey{process, n}]; e != nil {
+			e.released = true
+		}
+	}
+}
+
+// Left tells that a member left the group. byWill: its sidecar did that for it. Then its session is closed, and what it had received is
+// finished and committed: nothing of it is written any more (S8), and nothing that was written is done again (S6).
+func (c *Checker) Left(member string, byWill bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silence.left[member] = true
+	if !byWill {
+		return
+	}
+	c.counts.Wills++
+	for _, e := range c.byNumber {
+		if e.member != member {
+			continue
+		}
+		e.closed = true
+		l := c.log(e.p)
+		l.closed = append(l.closed, e)
+		c.recent.add(e.p, "a will left the group for %s (%s, epoch %d)", member, e.process, e.number)
+		if c.epochs[e.p] == e && !e.released {
+			c.checkWill(l, e)
+		}
+	}
+}
+
+// checkWill is for a stay that a will ended. Where the broker refused the will's commit, because the group had moved on, there is nothing to find.
+func (c *Checker) checkWill(l *inputLog, e *epoch) {
+	if o, lacks := l.lacking(); lacks {
+		c.violate(RewindLeft, e.p, "%s was left with %d committed, below what was committed before: %s", e.member, l.committed, c.describe(l, o))
+		return
+	}
+	if c.silence.refused[e.member] {
+		return
+	}
+	now := l.covered()
+	for o := max(l.committed, l.base); o < l.end(); o++ {
+		id, ok := l.id(o)
+		if ok && !now.has(o) && c.cfg.Expect(id) > 0 && o >= e.start && e.delivered.has(uint64(o-e.start)) && c.done(id) {
+			c.violate(WillIncomplete, e.p, "%s was left with %d committed and a done-set of %d runs, but done is also %s", e.member, l.committed, len(l.set), c.describe(l, o))
+			return
+		}
+	}
+}
+
+// Willed tells whether a will has left the group for this member, with all of its commits accepted.
+func (c *Checker) Willed(member string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.willed(member)
+}
+
+func (c *Checker) willed(member string) bool {
+	if c.silence.refused[member] {
+		return false
+	}
+	for _, e := range c.byNumber {
+		if e.member == member && e.closed {
+			return true
+		}
+	}
+	return false
+}
+
+// checkClosed holds S8: an output that only closed sessions were ever given to write.
+func (c *Checker) checkClosed(p Partition, offset int64, id ID) {
+	at := c.home[id.Global]
+	l := c.log(at.p)
+	var by *epoch
+	for _, e := range l.closed {
+		if at.offset >= e.start && e.delivered.has(uint64(at.offset-e.start)) && !c.silence.ownWay[e.process] {
+			by = e
+		}
+	}
+	if by == nil {
+		return
+	}
+	for _, e := range c.byNumber {
+		if e.p == at.p && !e.closed && at.offset >= e.start && e.delivered.has(uint64(at.offset-e.start)) {
+			return // somebody else had it, too
+		}
+	}
+	c.violate(ClosedWrote, at.p, "output %v at %v offset %d: only %s had its input (epoch %d), for which a will has left the group; the input is offset %d",
+		id, p, offset, by.process, by.number, at.offset)
+}
+
+// Unreported lets what a process handed over and has no report of repeat once more: it is sent again to another sidecar, or its partition is given up with
+// it on its way. No partitions: all. It returns how many inputs that are (W).
+func (c *Checker) Unreported(why, process string, ps ...Partition) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Incidents++
+	concerned := map[Partition]bool{}
+	for _, p := range ps {
+		concerned[p] = true
+	}
+	n := 0
+	for d := range c.deliveries {
+		if d.process != process {
+			continue
+		}
+		for i := range d.units {
+			at := d.partition(i)
+			if d.reported.has(uint64(i)) || len(ps) > 0 && !concerned[at] {
+				continue
+			}
+			if id, ok := c.log(at).id(d.units[i].Offset); ok {
+				c.mayRepeat[id]++
+				n++
+				c.recent.add(at, "offset %d may repeat: %s", d.units[i].Offset, why)
+			}
+		}
+	}
+	return n
+}
+
+// Holder returns the member that holds a partition, as far as the broker's observer knows, or "".
+func (c *Checker) Holder(p Partition) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holders[p].member
+}
