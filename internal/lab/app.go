@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -24,20 +26,40 @@ type App struct {
 	Pipeline *pipeline.Pipeline
 
 	l      *Lab
+	as     AppConfig
 	host   *host
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 	err    error
-	dead   atomic.Bool // killed: whatever it does reaches nobody
-	dials  atomic.Int32
+	dead   atomic.Bool                    // killed: whatever it does reaches nobody
+	gone   chan struct{}                  // closed with dead
+	served atomic.Pointer[sidecarProcess] // the last sidecar that it reached
+}
+
+// AppConfig is how one app differs from the others. The zero value does not.
+type AppConfig struct {
+	// Direct gives it a producer of its own, in a lab with a sidecar.
+	Direct bool
+	// Session is the id of its session, default its name. An app that was killed and comes back may use the same.
+	Session string
+	// Instance makes it a static member.
+	Instance string
+	// Unproven lets its death be seen by its broken stream only: no pid proves it.
+	Unproven bool
+	// Dial changes its sidecar client, Pipeline its whole configuration, after Config.Dial and Config.App.
+	Dial     func(*producer.DialConfig)
+	Pipeline func(*pipeline.Config)
 }
 
 // StartApp starts a process. A name that was there before gets a number: a restarted process is another one.
-func (l *Lab) StartApp(name string) *App {
+func (l *Lab) StartApp(name string) *App { return l.StartAppAs(name, AppConfig{}) }
+
+// StartAppAs starts a process that differs from the others.
+func (l *Lab) StartAppAs(name string, as AppConfig) *App {
 	for n, taken := 2, name; l.named(name); n++ {
 		name = fmt.Sprintf("%s-%d", taken, n)
 	}
-	a := &App{Name: name, l: l, host: l.host(name), ended: make(chan struct{})}
+	a := &App{Name: name, l: l, as: as, host: l.host(name), ended: make(chan struct{}), gone: make(chan struct{})}
 	p, err := pipeline.New(a.config())
 	if err != nil {
 		l.T.Fatalf("app %s: %v", name, err)
@@ -67,7 +89,7 @@ func (a *App) config() pipeline.Config {
 	l, log := a.l, a.l.logger(a.Name, &a.dead)
 	cfg := pipeline.Config{
 		Consumer: consumer.Config{
-			Brokers: brokers, Group: Group, Topics: []string{In},
+			Brokers: brokers, Group: Group, Topics: []string{In}, InstanceID: a.as.Instance,
 			Options:        append(l.options(a.host), kgo.WithHooks(a.commitHook())),
 			SessionTimeout: DefaultSessionTimeout, MaxRecords: 2000, MaxBytes: 8 << 20,
 			Hooks: consumer.Hooks{
@@ -80,16 +102,29 @@ func (a *App) config() pipeline.Config {
 	if l.cfg.DeadLetter {
 		cfg.DeadLetter.Topic = DeadLetter
 	}
-	if l.cfg.Direct {
+	if l.cfg.Direct || a.as.Direct {
 		cfg.Producer = a.direct(producer.DirectConfig{Brokers: brokers, Options: l.options(a.host), Logger: log})
 	} else {
-		cfg.Producer = producer.DialConfig{Target: "sidecar", App: "lab", SessionID: a.Name, Dialer: a.dialSidecar, Logger: log}.New()
+		cfg.Producer = a.dial(log)
 	}
-	if l.cfg.App != nil {
-		l.cfg.App(&cfg)
+	for _, change := range []func(*pipeline.Config){l.cfg.App, a.as.Pipeline} {
+		if change != nil {
+			change(&cfg)
+		}
 	}
 	cfg.Producer = &gate{spy.New(cfg.Producer, l.Checker, a.Name), a}
 	return cfg
+}
+
+// dial makes a client of the sidecar.
+func (a *App) dial(log *slog.Logger) producer.Producer {
+	cfg := producer.DialConfig{Target: "sidecar", App: "lab", SessionID: cmp.Or(a.as.Session, a.Name), Dialer: a.dialSidecar, Logger: log}
+	for _, change := range []func(*producer.DialConfig){a.l.cfg.Dial, a.as.Dial} {
+		if change != nil {
+			change(&cfg)
+		}
+	}
+	return cfg.New()
 }
 
 // direct makes a producer of the app's own, connected and with its producer id.
@@ -111,11 +146,12 @@ var errKilled = errors.New("lab: the process was killed")
 
 // handle is the handler of every app: it tells the checker, takes its time, and calls the test's.
 func (a *App) handle(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
+	_ = a.host.running(context.Background())
 	if a.dead.Load() {
 		return nil, pipeline.Fatal(errKilled)
 	}
 	p := verify.Partition{Topic: in.Topic, Partition: in.Partition}
-	a.l.Checker.HandedOut(p, in.Offset, in.Value)
+	a.l.Checker.HandedOutBy(a.Name, in.Assignment().Epoch, p, in.Offset, in.Value)
 	a.l.stays.handedOut(a, p, in.Assignment().Epoch)
 	if work := a.l.cfg.Work; work > 0 {
 		t := time.NewTimer(time.Duration(a.l.hash("work", in.Partition, in.Offset) % uint64(work)))
@@ -127,20 +163,22 @@ func (a *App) handle(ctx context.Context, in *consumer.Message) ([]producer.Reco
 		}
 	}
 	out, err := a.l.cfg.Handler(a.l, in)
+	_ = a.host.running(context.Background())
 	if a.dead.Load() {
 		return nil, pipeline.Fatal(errKilled)
 	}
 	return out, err
 }
 
-// gate keeps a killed process from delivering.
+// gate keeps a killed process from delivering, and a stopped one for now.
 type gate struct {
-	producer.Producer
+	*spy.Producer
 	a *App
 }
 
 // Deliver implements producer.Producer.
 func (g *gate) Deliver(ctx context.Context, units []producer.Unit, r producer.Reporter) error {
+	_ = g.a.host.running(context.Background())
 	if g.a.dead.Load() {
 		return producer.ErrClosed
 	}
@@ -149,6 +187,7 @@ func (g *gate) Deliver(ctx context.Context, units []producer.Unit, r producer.Re
 
 // Assign implements producer.Producer.
 func (g *gate) Assign(ctx context.Context, m producer.Membership, added []producer.Assignment) error {
+	_ = g.a.host.running(context.Background())
 	if g.a.dead.Load() {
 		return producer.ErrClosed
 	}
@@ -182,13 +221,19 @@ func (h *commitHook) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.Broker
 	}
 }
 
-// dialSidecar is the producer's dialer. Every connection after the first may bring units again that the sidecar had.
+// dialSidecar is the producer's dialer. Another sidecar than the last one is sent everything again of which there is no report; the same one knows what it
+// has, and nothing repeats (S6).
 func (a *App) dialSidecar(ctx context.Context) (net.Conn, error) {
+	to := a.l.sidecarNow.Load()
 	c, err := a.host.dial(ctx, "", "localhost:"+sidecarPort)
-	if err == nil && a.dials.Add(1) > 1 && !a.dead.Load() {
-		a.l.stays.reconnected(a)
+	if err != nil || a.dead.Load() {
+		return c, err
 	}
-	return c, err
+	if before := a.served.Swap(to); before != nil && before != to {
+		n := a.l.Checker.Unreported("another sidecar", a.Name)
+		a.l.Note("%s reaches another sidecar: at most %d inputs repeat", a.Name, n)
+	}
+	return c, nil
 }
 
 // State of the app's pipeline.
@@ -219,12 +264,31 @@ func (a *App) kill() {
 	}
 	a.host.kill()
 	a.l.Checker.ProcessGone(a.Name)
+	a.l.stays.died(a)
+	close(a.gone)
 	a.cancel(errKilled)
+}
+
+// Pause stops the process as SIGSTOP does (see stop.go), Resume lets it go on.
+func (a *App) Pause() {
+	a.l.Note("stop %s", a.Name)
+	a.l.Checker.ProcessStopped(a.Name)
+	a.host.stop()
+}
+
+// Resume is SIGCONT.
+func (a *App) Resume() {
+	if a.dead.Load() {
+		return
+	}
+	a.l.Note("%s goes on", a.Name)
+	a.l.Checker.ProcessContinued(a.Name)
+	a.host.goOn()
 }
 
 // Stop ends the process as SIGTERM does, and returns what Run returned.
 func (a *App) Stop() error {
-	a.l.Note("stop %s", a.Name)
+	a.l.Note("SIGTERM to %s", a.Name)
 	a.cancel(errors.New("lab: SIGTERM"))
 	return a.Wait()
 }
@@ -232,9 +296,13 @@ func (a *App) Stop() error {
 // Exited tells that a process whose Run returned an error ends now, as a supervisor does it: what it left behind is gone with it.
 func (l *Lab) Exited(a *App) {
 	l.Note("%s exits", a.Name)
-	a.dead.Store(true)
+	if a.dead.Swap(true) {
+		return
+	}
 	a.host.kill()
 	l.Checker.ProcessGone(a.Name)
+	l.stays.died(a)
+	close(a.gone)
 }
 
 // Wait waits until Run has returned by itself, and returns its error.
@@ -244,52 +312,4 @@ func (a *App) Wait() error {
 		return fmt.Errorf("lab: %s does not end", a.Name)
 	}
 	return a.err
-}
-
-// CutBrokers resets the app's connections to the brokers and refuses new ones, until HealBrokers.
-func (a *App) CutBrokers() {
-	a.l.Note("cut %s from the brokers", a.Name)
-	a.host.link(toBrokers).cut()
-}
-
-// BlackholeBrokers loses whatever passes between app and brokers, until HealBrokers: it arrives then, where the connection still stands.
-func (a *App) BlackholeBrokers() {
-	a.l.Note("blackhole between %s and the brokers", a.Name)
-	a.host.link(toBrokers).blackhole(true, true)
-}
-
-// HealBrokers makes that link a good one.
-func (a *App) HealBrokers() {
-	a.l.Note("heal %s–brokers", a.Name)
-	a.host.link(toBrokers).heal()
-}
-
-// CutSidecar resets the app's connection to the sidecar and refuses new ones, until HealSidecar.
-func (a *App) CutSidecar() {
-	a.l.Note("cut %s from the sidecar", a.Name)
-	a.host.link(toSidecar).cut()
-}
-
-// BlackholeSidecar loses whatever passes between app and sidecar, until HealSidecar.
-func (a *App) BlackholeSidecar() {
-	a.l.Note("blackhole between %s and the sidecar", a.Name)
-	a.host.link(toSidecar).blackhole(true, true)
-}
-
-// HalfOpenSidecar loses one direction: what the app sends, or what the sidecar answers.
-func (a *App) HalfOpenSidecar(up bool) {
-	a.l.Note("half-open between %s and the sidecar (up=%v)", a.Name, up)
-	a.host.link(toSidecar).blackhole(up, !up)
-}
-
-// SlowBrokers and SlowSidecar delay everything on a link, one way by so much.
-func (a *App) SlowBrokers(d time.Duration) { a.host.link(toBrokers).slow(d) }
-
-// SlowSidecar is SlowBrokers for the other link.
-func (a *App) SlowSidecar(d time.Duration) { a.host.link(toSidecar).slow(d) }
-
-// HealSidecar makes that link a good one.
-func (a *App) HealSidecar() {
-	a.l.Note("heal %s–sidecar", a.Name)
-	a.host.link(toSidecar).heal()
 }

@@ -12,13 +12,14 @@ import (
 
 // conn is one end of a connection: two streams, crossed at the other end.
 type conn struct {
+	host          *host
 	in, out       *stream
 	local, remote addr
 }
 
-func pair(l *link, from, to string) (near, far *conn) {
-	up, back := newStream(l, true), newStream(l, false)
-	return &conn{back, up, addr(from), addr(to)}, &conn{up, back, addr(to), addr(from)}
+func pair(l *link, from, service *host, to string) (near, far *conn) {
+	up, back := newStream(l, true, from, service), newStream(l, false, service, from)
+	return &conn{from, back, up, addr(from.name), addr(to)}, &conn{service, up, back, addr(to), addr(from.name)}
 }
 
 func (c *conn) Read(p []byte) (int, error)  { return c.in.read(p) }
@@ -27,6 +28,9 @@ func (c *conn) LocalAddr() net.Addr         { return c.local }
 func (c *conn) RemoteAddr() net.Addr        { return c.remote }
 
 func (c *conn) Close() error {
+	if c.host.closesLater(c) {
+		return nil
+	}
 	c.in.set(func(s *stream) { s.readerGone = net.ErrClosed })
 	c.out.set(func(s *stream) { s.writerGone = net.ErrClosed })
 	return nil
@@ -63,6 +67,8 @@ const socketBuffer = 256 << 10
 type stream struct {
 	link *link
 	up   bool // from the host to the service
+	from *host
+	to   *host
 
 	mu   sync.Mutex
 	cond *sync.Cond
@@ -87,8 +93,8 @@ type until struct {
 	timer *time.Timer
 }
 
-func newStream(l *link, up bool) *stream {
-	s := &stream{link: l, up: up}
+func newStream(l *link, up bool, from, to *host) *stream {
+	s := &stream{link: l, up: up, from: from, to: to}
 	s.cond = sync.NewCond(&s.mu)
 	return s
 }
@@ -145,6 +151,9 @@ func (s *stream) read(p []byte) (int, error) {
 		switch {
 		case s.readerGone != nil:
 			return 0, s.readerGone
+		case s.to.stopped.Load():
+			s.cond.Wait()
+			continue
 		case s.broken:
 			return 0, syscall.ECONNRESET
 		case s.readUntil.passed():
@@ -192,6 +201,9 @@ func (s *stream) write(p []byte) (written int, err error) {
 		switch {
 		case s.writerGone != nil:
 			return written, s.writerGone
+		case s.from.stopped.Load():
+			s.cond.Wait()
+			continue
 		case s.broken:
 			return written, syscall.ECONNRESET
 		case s.readerGone != nil && s.heard():

@@ -21,6 +21,7 @@ import (
 	"github.com/ackmark/ackmark/internal/verify"
 	"github.com/ackmark/ackmark/internal/verify/brokerwatch"
 	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -59,6 +60,8 @@ type Config struct {
 	Broker  []kfake.Opt
 	App     func(*pipeline.Config)
 	Sidecar func(*sidecar.Config)
+	// Dial changes the sidecar client of each app.
+	Dial func(*producer.DialConfig)
 	// Handler makes the outputs, default Upper. Work is how long, in virtual time, an input takes at most before it is called; which input takes how long
 	// follows from the seed. Default 3 ms; negative: nothing.
 	Handler Handler
@@ -105,15 +108,16 @@ type Lab struct {
 	log   *journal
 	begun time.Time
 
-	feeder  *feeder
-	reaper  *reaper
-	apps    []*App
-	sidecar *sidecarProcess
-	gone    []*sidecarProcess
-	hosts   []*host
-	faults  []fault // under mu
-	stays   stays
-	seen    sync.Map // for FirstTime
+	feeder     *feeder
+	reaper     *reaper
+	apps       []*App
+	sidecar    *sidecarProcess
+	sidecarNow atomic.Pointer[sidecarProcess] // the same, for other goroutines
+	gone       []*sidecarProcess
+	hosts      []*host
+	faults     []fault // under mu
+	stays      stays
+	seen       sync.Map // for FirstTime
 
 	mu       sync.Mutex
 	problems []string
@@ -208,7 +212,7 @@ func (l *Lab) start() {
 		kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(l.host("brokers").listen),
 		kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(cfg.Partitions, In, Out),
 	}
-	watched := brokerwatch.Config{Group: Group, Inputs: []string{In}, Outputs: []string{Out}}
+	watched := brokerwatch.Config{Group: Group, Inputs: []string{In}, Outputs: []string{Out}, ByWill: byWill}
 	if cfg.DeadLetter {
 		opts = append(opts, kfake.SeedTopics(1, DeadLetter))
 		watched.DeadLetters = []string{DeadLetter}
@@ -325,7 +329,7 @@ func (l *Lab) report() {
 // Sleep lets virtual time pass.
 func (l *Lab) Sleep(d time.Duration) { time.Sleep(d) }
 
-// Settle lets the rebalances of apps that just started pass: a hand-over repeats what was done out of order above the ack mark.
+// Settle lets the rebalances of apps that just started pass.
 func (l *Lab) Settle() { l.Sleep(10 * time.Second) }
 
 // SleepUpTo lets a random time pass.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -33,9 +34,13 @@ type host struct {
 	name  string
 	links map[service]*link
 
-	mu   sync.Mutex
-	dead bool
-	ends []*conn // its ends of all connections
+	stopped atomic.Bool // SIGSTOP, see stop.go
+
+	mu     sync.Mutex
+	dead   bool
+	ends   []*conn       // its ends of all connections
+	goesOn chan struct{} // closed when it does not stand still any more; nil: it never did
+	closes []*conn       // closed by the process while it stood still
 }
 
 type service string
@@ -83,11 +88,16 @@ func (l *link) change(fn func(l *link)) {
 
 // cut resets every connection and refuses new ones.
 func (l *link) cut() {
+	l.change(func(l *link) { l.down = true })
+	l.reset()
+}
+
+// reset resets every connection; new ones are welcome.
+func (l *link) reset() {
 	l.mu.Lock()
 	conns := l.conns
 	l.conns = nil
 	l.mu.Unlock()
-	l.change(func(l *link) { l.down = true })
 	for _, c := range conns {
 		c.in.reset()
 		c.out.reset()
@@ -149,6 +159,9 @@ func (h *host) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	fail := func(err error) error { return &net.OpError{Op: "dial", Net: "lab", Addr: addr(address), Err: err} }
 	l := h.link(to)
+	if err := h.running(ctx); err != nil {
+		return nil, fail(err)
+	}
 	if err := l.usable(ctx); err != nil {
 		return nil, fail(err)
 	}
@@ -156,7 +169,7 @@ func (h *host) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if ln == nil {
 		return nil, fail(syscall.ECONNREFUSED)
 	}
-	near, far := pair(l, h.name, address)
+	near, far := pair(l, h, ln.host, address)
 	if !h.adopt(near) || !ln.host.adopt(far) {
 		near.kill()
 		return nil, fail(syscall.ECONNREFUSED)
@@ -188,8 +201,9 @@ func (h *host) kill() {
 	h.mu.Lock()
 	h.dead = true
 	ends := h.ends
-	h.ends = nil
+	h.ends, h.closes = nil, nil
 	h.mu.Unlock()
+	h.goOn()
 	for _, l := range h.links {
 		l.change(func(l *link) { l.down = true })
 	}

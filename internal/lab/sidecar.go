@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/sidecar"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // sidecarProcess is one sidecar with its own network.
@@ -22,6 +23,7 @@ type sidecarProcess struct {
 	ended  chan struct{}
 	err    error
 	dead   atomic.Bool
+	server *sidecar.Server
 }
 
 // StartSidecar starts a sidecar, if none runs.
@@ -48,13 +50,51 @@ func (l *Lab) StartSidecar() {
 	}
 	primer.prime(l)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	p.cancel = cancel
+	p.cancel, p.server = cancel, s
 	go func() {
 		defer close(p.ended)
 		defer lis.Close()
 		p.err = s.Run(ctx)
 	}()
 	l.sidecar = p
+	l.sidecarNow.Store(p)
+}
+
+// Status of the sidecar, or nil if none runs.
+func (l *Lab) Status() *sidecarpb.StatusResponse {
+	if l.sidecar == nil {
+		return nil
+	}
+	s, err := l.sidecar.server.Status(context.Background(), &sidecarpb.StatusRequest{})
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	return s
+}
+
+// PauseSidecar stops it as SIGSTOP does (see stop.go), ResumeSidecar lets it go on.
+func (l *Lab) PauseSidecar() {
+	if l.sidecar != nil {
+		l.Note("stop the sidecar")
+		l.sidecar.host.stop()
+	}
+}
+
+// ResumeSidecar is SIGCONT.
+func (l *Lab) ResumeSidecar() {
+	if l.sidecar != nil {
+		l.Note("the sidecar goes on")
+		l.sidecar.host.goOn()
+	}
+}
+
+// KillPod ends all apps and the sidecar at once, as a node does that is gone.
+func (l *Lab) KillPod() {
+	l.Note("kill the pod")
+	l.KillSidecar()
+	for _, a := range l.live() {
+		a.Kill()
+	}
 }
 
 // KillSidecar ends it as SIGKILL does.
@@ -66,6 +106,7 @@ func (l *Lab) KillSidecar() {
 	l.sidecar.kill()
 	l.gone = append(l.gone, l.sidecar)
 	l.sidecar = nil
+	l.sidecarNow.Store(nil)
 }
 
 func (p *sidecarProcess) kill() {
@@ -83,10 +124,11 @@ func (l *Lab) StopSidecar() error {
 	if p == nil {
 		return nil
 	}
-	l.Note("stop the sidecar")
+	l.Note("SIGTERM to the sidecar")
 	p.cancel(errors.New("lab: SIGTERM"))
 	<-p.ended
 	l.sidecar = nil
+	l.sidecarNow.Store(nil)
 	return p.err
 }
 
@@ -127,6 +169,12 @@ func (l *Lab) Heal() {
 	for _, h := range l.hosts {
 		h.heal()
 	}
+	for _, a := range l.live() {
+		if a.host.stopped.Load() {
+			a.Resume()
+		}
+	}
+	l.ResumeSidecar()
 	if !l.cfg.Direct {
 		l.StartSidecar()
 	}

@@ -7,11 +7,22 @@ import (
 	"github.com/ackmark/ackmark/internal/verify"
 )
 
-// stays follows who holds what, from the consumers' hooks, to tell the checker what may repeat (S6) and why.
+// stays follows who holds what, from the consumers' hooks, to tell the checker what may repeat (S6) and why. A hand-over in order repeats nothing but
+// what is on its way when the drain deadline passes, and the death of an app nothing at all if its will was carried out.
 type stays struct {
-	mu   sync.Mutex
-	now  map[verify.Partition]*stay
-	lost map[orphan]bool
+	mu    sync.Mutex
+	now   map[verify.Partition]*stay
+	lost  map[orphan]bool
+	count Incidents
+}
+
+// Incidents is what stays ended by, and what that may have cost.
+type Incidents struct {
+	Willed   int // stays of the dead whose will was carried out: nothing may repeat
+	Taken    int // stays taken over from somebody who had not let go in order, and had no will
+	InFlight int // W of those: inputs handed out and not done
+	Done     int // C of those: inputs done since the last commit, and not in its done-set
+	LetGo    int // inputs that were on their way when a stay ended in order
 }
 
 // stay is one assignment epoch of a partition.
@@ -32,7 +43,7 @@ func partitionOf(as *consumer.Assignment) verify.Partition {
 	return verify.Partition{Topic: as.Topic, Partition: as.Partition}
 }
 
-// begin is told before the first input of a stay is handed out. Where the one before did not end in order, its inputs come again.
+// begin is told before the first input of a stay is handed out. Where the one before did not end in order, and no will ended it, its inputs come again.
 func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
@@ -41,23 +52,32 @@ func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	defer s.mu.Unlock()
 	for _, as := range added {
 		p := partitionOf(as)
-		if before := s.now[p]; before != nil && !before.orderly {
-			s.lost[orphan{before.a, before.epoch}] = true
-			a.l.Checker.Incident(a.Name+" takes over from "+before.a.Name, p)
-		}
+		before := s.now[p]
 		s.now[p] = &stay{a: a, epoch: as.Epoch, start: as.Start}
+		if before == nil || before.orderly {
+			continue
+		}
+		s.lost[orphan{before.a, before.epoch}] = true
+		if a.l.Checker.Willed(before.a.Name, before.epoch) {
+			s.count.Willed++
+			continue
+		}
+		b := a.l.Checker.Incident(a.Name+" takes over from "+before.a.Name, p)
+		a.l.Note("%v %v", p, b)
+		s.count.Taken++
+		s.count.InFlight += b.Unacked
+		s.count.Done += b.Done
 	}
 }
 
-// letGo is told when what ran is drained and the last commit comes next. What finished above the ack mark comes again, and so does all since
-// the last commit if that one cannot get through.
+// letGo is told when what ran is drained and the last commit comes next. What the producer still has comes again, and so does all since the last
+// commit if that one cannot get through.
 func (s *stays) letGo(a *App, leaving []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := a.State().Consumer
 	for _, as := range leaving {
 		p := partitionOf(as)
 		st := s.now[p]
@@ -65,10 +85,17 @@ func (s *stays) letGo(a *App, leaving []*consumer.Assignment) {
 			continue // taken over long ago
 		}
 		st.orderly = !a.host.link(toBrokers).impaired() && !a.l.commitsFail()
-		for _, ps := range state.Partitions {
-			if ps.Topic == p.Topic && ps.Partition == p.Partition && ps.Pending > 0 {
-				a.l.Checker.Incident(a.Name+" lets go with inputs pending", p)
-			}
+		s.count.LetGo += a.l.Checker.Unreported(a.Name+" lets go with it on its way", a.Name, p)
+	}
+}
+
+// died is told when a process is dead: it may have been about to commit for the last time.
+func (s *stays) died(a *App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.now {
+		if st.a == a && st.orderly && a.l.Checker.Holds(a.Name, st.epoch) {
+			st.orderly = false
 		}
 	}
 }
@@ -83,11 +110,11 @@ func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64) {
 	}
 }
 
-// reconnected is told before anything is sent again to a sidecar.
-func (s *stays) reconnected(a *App) {
-	for _, ps := range a.State().Consumer.Partitions {
-		a.l.Checker.Incident(a.Name+" connects to a sidecar again", verify.Partition{Topic: ps.Topic, Partition: ps.Partition})
-	}
+// Incidents tells how stays ended so far.
+func (l *Lab) Incidents() Incidents {
+	l.stays.mu.Lock()
+	defer l.stays.mu.Unlock()
+	return l.stays.count
 }
 
 // CommitsAreLost tells that commits do not get through from now on although the links are good, a fault of the broker for example: whatever

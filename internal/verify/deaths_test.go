@@ -165,7 +165,7 @@ var deaths = []told{
 		r.ProcessGone("p")
 		r.CommitRefused(Commit{Member: "a", Partition: in0, Offset: 1})
 		r.Left("a", true)
-		if r.Willed("a") {
+		if r.Willed("p", 1) {
 			r.violate("willed", in0, "the broker took nothing")
 		}
 	}},

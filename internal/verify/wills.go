@@ -97,23 +97,12 @@ func (c *Checker) checkWill(l *inputLog, e *epoch) {
 	}
 }
 
-// Willed tells whether a will has left the group for this member, with all of its commits accepted.
-func (c *Checker) Willed(member string) bool {
+// Willed tells whether a will has ended this stay, with all of its commits accepted: then nothing of it may repeat.
+func (c *Checker) Willed(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.willed(member)
-}
-
-func (c *Checker) willed(member string) bool {
-	if c.silence.refused[member] {
-		return false
-	}
-	for _, e := range c.byNumber {
-		if e.member == member && e.closed {
-			return true
-		}
-	}
-	return false
+	e := c.byNumber[epochKey{process, number}]
+	return e != nil && e.closed && !e.released && !c.silence.refused[e.member]
 }
 
 // checkClosed holds S8: an output that only closed sessions were ever given to write.
@@ -168,9 +157,10 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 	return n
 }
 
-// Holder returns the member that holds a partition, as far as the broker's observer knows, or "".
-func (c *Checker) Holder(p Partition) string {
+// Holds tells whether the broker still takes a process for the holder of the partition of this stay.
+func (c *Checker) Holds(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.holders[p].member
+	e := c.byNumber[epochKey{process, number}]
+	return e != nil && c.holders[e.p].member == e.member
 }

@@ -75,13 +75,13 @@ func TestWillIsSeen(t *testing.T) {
 		w.commitFor(member, generation, end, "")
 		w.leaveFor(member)
 		w.watch.Settle()
-		if !w.checker.Willed(member) || w.checker.Counts().Wills != 1 {
+		if !w.checker.Willed("p", 1) || w.checker.Counts().Wills != 1 {
 			w.t.Errorf("the will was not seen: %s", w.checker.Summary())
 		}
 		if code := w.commitFor(member, generation, end, ""); code == 0 {
 			w.t.Error("a commit after the leave was taken")
 		}
-		if w.checker.Willed(member) {
+		if w.checker.Willed("p", 1) {
 			w.t.Error("the refused commit was not seen")
 		}
 		if w.checker.Has(verify.ClosedCommitted) || w.checker.Has(verify.DoneSetWrong) {
@@ -100,7 +100,7 @@ func TestLeaveThatFailsIsNone(t *testing.T) {
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Err: kerr.GroupAuthorizationFailed, Count: 1})
 		w.leaveFor(member)
 		w.watch.Settle()
-		if w.checker.Willed(member) {
+		if w.checker.Willed("p", 1) {
 			w.t.Error("the broker has not let the member go")
 		}
 	})
