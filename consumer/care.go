@@ -36,6 +36,8 @@ func (c *Consumer) careLoop(ctx context.Context) {
 			return
 		case <-c.flowKick:
 			c.balanceFlow()
+		case <-c.fenceKick:
+			c.rejoin()
 		case <-tick.C:
 			for _, p := range c.held() {
 				c.watch(p)

@@ -12,9 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxMetadata is the broker's default limit (offset.metadata.max.bytes), held here because not every broker does.
-const maxMetadata = 4096
-
 // errNotOurs: between the snapshot and the request the membership changed, or a stay ended. A fresh snapshot tells what is still ours.
 var errNotOurs = errors.New("the membership changed while a commit was on its way")
 
@@ -23,7 +20,8 @@ type point struct {
 	p        *partition
 	offset   int64
 	epoch    int32
-	metadata string
+	metadata string // the done-set
+	finished int64  // inputs done in the stay by then
 }
 
 type topicPartition struct {
@@ -58,7 +56,7 @@ func newBackoff(limit time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMaxInterval(max(limit, 50*time.Millisecond)), backoff.WithMaxElapsedTime(0))
 }
 
-// commitSome commits every mark that moved, and answers what the broker says about the membership.
+// commitSome commits what is due, and answers what the broker says about the membership.
 func (c *Consumer) commitSome() error {
 	c.doneSince.Store(0)
 	c.commitMu.Lock()
@@ -134,7 +132,7 @@ func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) {
 	}
 }
 
-// attempt commits the marks of these partitions that moved, once. commitMu is held: one commit is in flight at a time (S3), and whether
+// attempt commits what is due of these partitions, once. commitMu is held: one commit is in flight at a time (S3), and whether
 // a partition is still ours is read under the lock that a revoke takes to end it (S2).
 func (c *Consumer) attempt(parts []*partition) error {
 	points := c.snapshot(parts)
@@ -160,19 +158,13 @@ func (c *Consumer) attempt(parts []*partition) error {
 	return err
 }
 
-// snapshot takes the marks that moved. A mark is by construction at or below the first input not done (S1).
+// snapshot takes the marks that moved, and those with more done above them. A mark is by construction at or below the first input not done (S1).
 func (c *Consumer) snapshot(parts []*partition) []point {
 	var points []point
 	for _, p := range parts {
 		p.mu.Lock()
-		offset, epoch := p.mark()
-		if !p.fenced && !p.uncommit && offset > p.committed { // never back (S3)
-			meta := c.metadata(p)
-			if len(meta) > maxMetadata {
-				c.log.Error("commit metadata is too long and was left out", "topic", p.assignment.Topic, "partition", p.assignment.Partition, "length", len(meta))
-				meta = ""
-			}
-			points = append(points, point{p, offset, epoch, meta})
+		if pt, due := p.due(); due {
+			points = append(points, pt)
 		}
 		p.mu.Unlock()
 	}
@@ -260,6 +252,7 @@ func (c *Consumer) answer(pt *point, err error) error {
 	if err == nil {
 		p.mu.Lock()
 		p.committed = max(p.committed, pt.offset)
+		p.handover.set, p.handover.finished = pt.metadata, pt.finished
 		p.mu.Unlock()
 		return nil
 	}
@@ -273,6 +266,9 @@ func (c *Consumer) answer(pt *point, err error) error {
 		p.halt(recreated(pt.offset, err))
 	case kindRefused:
 		c.stop(c.groupError(err))
+	}
+	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
+		c.refuseDoneSets()
 	}
 	return err
 }
@@ -310,7 +306,7 @@ func kind(err error) errorKind {
 		return kindRefused
 	case is(kgo.ErrClientClosed):
 		return kindOther
-	case is(errNotOurs, kerr.RebalanceInProgress) || kerr.IsRetriable(err):
+	case is(errNotOurs, kerr.RebalanceInProgress, kerr.OffsetMetadataTooLarge) || kerr.IsRetriable(err): // too large: next time without
 		return kindRetry
 	}
 	if _, broker := errors.AsType[*kerr.Error](err); broker {

@@ -98,19 +98,26 @@ type Config struct {
 	// DrainTimeout is how long started inputs are waited for when their partition is revoked, or at shutdown. Default 10 s (or half of
 	// RebalanceTimeout when that is shorter). It must be below RebalanceTimeout.
 	DrainTimeout time.Duration
-	// SessionTimeout 45 s, RebalanceTimeout 60 s, HeartbeatInterval 500 ms: a member that leaves is replaced after two heartbeats.
-	SessionTimeout, RebalanceTimeout, HeartbeatInterval time.Duration
+	// SessionTimeout 45 s, RebalanceTimeout 60 s.
+	SessionTimeout, RebalanceTimeout time.Duration
+	// HeartbeatInterval is when a member learns at the latest that another one left: it bounds how long partitions stand still then. Default 500 ms,
+	// or a quarter of a SessionTimeout below 2 s. It must be below a third of the SessionTimeout.
+	HeartbeatInterval time.Duration
 
 	// MaxBytes and MaxRecords bound everything that was fetched and is not done. Defaults: budget.DefaultBytes (a quarter of the cgroup
 	// limit or GOMEMLIMIT, 8 to 256 MiB, 64 MiB without a limit) and 100,000. Bytes are decompressed keys, values and headers
 	// plus 256 for each record; they come free when all of a batch is done, which is when its memory does.
 	//
 	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records and 8,192, fewer where records are large: about
-	// MaxBytes/8, or one record). Beside it there is the client's own fetch buffer: at most 16 responses of MaxBytes/32 compressed bytes
+	// MaxBytes/8) + one record for each partition, since a poll that has room for a little returns whole records. Beside it there is the client's own fetch buffer: at most 16 responses of MaxBytes/32 compressed bytes
 	// (128 KiB to 8 MiB) each, in which each partition has at least one batch however large it is; a batch that inflates
 	// beyond the larger of MaxBytes and 64 MiB halts its partition. A record larger than all that is left passes alone. Half of the budget
 	// is divided among the partitions held, the other half goes to whoever needs it: a slow partition is paused, the others read on. The
 	// inputs from a partition's ack mark to the newest one handed out, done or not, are at most MaxRecords + one poll.
+	//
+	// They are also never more than the metadata of a commit can describe (4,096 characters): 24,264 offsets from the ack mark on, or where many
+	// offsets are missing (compaction) about 1,500 inputs within a million offsets. Records that were fetched beyond it are parked until the mark moves, a poll's worth at most,
+	// and count in the budget; PartitionState.Parked shows them. So whatever is done when a partition changes hands is known to the next holder.
 	MaxBytes   int64
 	MaxRecords int
 

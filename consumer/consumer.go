@@ -63,17 +63,23 @@ type Consumer struct {
 	flowMu   sync.Mutex
 
 	commitKick chan struct{}
+	fenceKick  chan struct{}
 	flowKick   chan struct{}
 	roomKick   chan struct{} // memory was given back while awaiting
 	awaiting   atomic.Bool   // the poll loop waits for memory
+	parking    bool          // records are parked; the poll goroutine's
+	pollEnd    atomic.Pointer[context.CancelFunc]
 	doneSince  atomic.Int64
 	wg         sync.WaitGroup
 
 	troubles troubles
-	topics   map[string]int          // partitions of each topic at the first join, with Latest; nil before; under hookMu
-	owned    map[topicPartition]bool // what the client holds for us: true once its stay began; under hookMu
-	onHalted func(*HaltError)        // of the iterators; set before Run
-	metadata func(*partition) string // of a commit: the seam for the done-set; under partition.mu
+	topics   map[string]int           // partitions of each topic at the first join, with Latest; nil before; under hookMu
+	owned    map[topicPartition]bool  // what the client holds for us: true once its stay began; under hookMu
+	found    map[topicPartition]found // what the group has, of the answer that the next stays begin from; under hookMu
+	onHalted func(*HaltError)         // of the iterators; set before Run
+
+	noDoneSets atomic.Bool // the brokers take no metadata of that length
+	fencedBy   atomic.Pointer[error]
 }
 
 type phase int
@@ -109,9 +115,10 @@ func New(cfg Config) (*Consumer, error) {
 		hookMu:     newGate(),
 		commitMu:   newGate(),
 		commitKick: make(chan struct{}, 1),
+		fenceKick:  make(chan struct{}, 1),
 		flowKick:   make(chan struct{}, 1),
 		roomKick:   make(chan struct{}, 1),
-		metadata:   func(*partition) string { return "" },
+		found:      map[topicPartition]found{},
 	}, nil
 }
 

@@ -75,6 +75,7 @@ func (p *partition) fence(why error) {
 	}
 	p.waiting = 0
 	p.runs = nil
+	p.parked = parked{}
 	p.mu.Unlock()
 	select {
 	case p.drained <- struct{}{}: // a drain that still waits must not wait for what cannot count any more

@@ -57,7 +57,7 @@ func (c *Consumer) crowded() bool {
 	used, limits := c.limits(parts)
 	for i, p := range parts {
 		p.mu.Lock()
-		over := used[i] >= limits[i] || c.window(p) >= 1
+		over := used[i] >= limits[i] || c.window(p) >= 1 || p.waits()
 		worth := !p.paused && !p.fenced && !p.draining && p.halted == nil && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
 		p.mu.Unlock()
 		if over && worth {
@@ -148,7 +148,8 @@ const (
 func (c *Consumer) use(p *partition) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(float64(p.bytes)/float64(c.cfg.MaxBytes), float64(p.records)/float64(c.cfg.MaxRecords))
+	bytes, records := p.bytes+p.parked.bytes, p.records+len(p.parked.recs)
+	return max(float64(bytes)/float64(c.cfg.MaxBytes), float64(records)/float64(c.cfg.MaxRecords))
 }
 
 // window is the distance between the mark and the newest input, as a part of MaxRecords. Under the partition's lock.
@@ -157,7 +158,7 @@ func (c *Consumer) window(p *partition) float64 {
 }
 
 // decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
-// let the tracker and the commit distance grow for ever, however little memory the others take.
+// let the tracker and the commit distance grow for ever, however little memory the others take. What is parked waits for the same.
 func (c *Consumer) decide(p *partition, used, limit float64) flowChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,13 +172,13 @@ func (c *Consumer) decide(p *partition, used, limit float64) flowChange {
 		}
 		p.paused = true
 		return flowPause
-	case !p.paused && (used >= limit || window >= 1):
+	case !p.paused && (used >= limit || window >= 1 || p.waits()):
 		if c.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
 		p.paused, p.pausedAt = true, max(c.now(), 1)
 		return flowPause
-	case p.paused && used <= limit/2 && window <= 0.5:
+	case p.paused && used <= limit/2 && window <= 0.5 && len(p.parked.recs) == 0:
 		p.paused = false
 		return flowResume
 	}

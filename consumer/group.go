@@ -69,7 +69,7 @@ func (c *Consumer) stranded() map[string]map[int32]kgo.Offset {
 func (c *Consumer) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RebalanceTimeout/2)
 	defer cancel()
-	err := readCommitted(ctx, cl, c.cfg.Group, offsets)
+	err := c.readCommitted(ctx, cl, offsets)
 	var starts map[string]map[int32]kgo.Offset
 	if err == nil {
 		starts, err = c.beginStays(ctx, cl, offsets)
@@ -99,8 +99,8 @@ func (c *Consumer) joinAgain(cl *kgo.Client) {
 }
 
 // readCommitted fills in what the group has.
-func readCommitted(ctx context.Context, cl *kgo.Client, group string, offsets map[string]map[int32]kgo.Offset) error {
-	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), group, slices.Collect(maps.Keys(offsets))...)
+func (c *Consumer) readCommitted(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) error {
+	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), c.cfg.Group, slices.Collect(maps.Keys(offsets))...)
 	if err != nil {
 		return err
 	}
@@ -110,8 +110,10 @@ func readCommitted(ctx context.Context, cl *kgo.Client, group string, offsets ma
 			if ok && o.Err != nil {
 				return o.Err
 			}
+			delete(c.found, topicPartition{topic, id})
 			if ok && o.At >= 0 {
 				ps[id] = kgo.NewOffset().At(o.At)
+				c.found[topicPartition{topic, id}] = found{o.At, o.LeaderEpoch, o.Metadata}
 			}
 		}
 	}
@@ -151,7 +153,10 @@ func (c *Consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]k
 
 // beginStays finds where to start, makes the assignment epochs and announces them. hookMu is held.
 func (c *Consumer) beginStays(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	topics := c.describe(ctx, offsets)
+	topics, err := c.describe(ctx, offsets, c.inherits(offsets))
+	if err != nil {
+		return nil, err
+	}
 	starts, err := c.startOffsets(ctx, cl, offsets)
 	if err != nil {
 		return nil, err
@@ -183,6 +188,10 @@ func (c *Consumer) admit(starts, had map[string]map[int32]kgo.Offset, topics map
 				Epoch: epochs.Add(1), Start: start.EpochOffset().Offset,
 			}
 			p := newPartition(c, a, max(-1, had[topic][id].EpochOffset().Offset))
+			if f, ok := c.found[topicPartition{topic, id}]; ok {
+				delete(c.found, topicPartition{topic, id})
+				p.inherit(f)
+			}
 			c.parts[topic][id] = p
 			c.owned[topicPartition{topic, id}] = true
 			added = append(added, p)
@@ -194,7 +203,7 @@ func (c *Consumer) admit(starts, had map[string]map[int32]kgo.Offset, topics map
 func (c *Consumer) announce(ctx context.Context, parts []*partition) {
 	for _, p := range parts {
 		a := p.assignment
-		c.log.Info("partition assigned", "topic", a.Topic, "partition", a.Partition, "start", a.Start, "epoch", a.Epoch)
+		c.log.Info("partition assigned", "topic", a.Topic, "partition", a.Partition, "start", a.Start, "epoch", a.Epoch, "done_set", a.DoneSet != "")
 	}
 	c.callAssigned(ctx, assignments(parts))
 	c.wakeFlow()

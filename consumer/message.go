@@ -17,6 +17,9 @@ type Assignment struct {
 	Epoch uint64
 	// Start is the offset that this stay starts from.
 	Start int64
+	// DoneSet is the metadata that was committed with Start, if it is a done-set of this very commit and topic: which inputs above Start were done
+	// before this stay and are not handed out in it. "" for none.
+	DoneSet string
 
 	part *partition
 }

@@ -25,8 +25,9 @@ func (t topicInfo) epoch(partition int32) int32 {
 	return -1
 }
 
-// describe looks the assigned topics up in the client's metadata cache. Where it fails, ids stay zero and epochs -1.
-func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kgo.Offset) map[string]topicInfo {
+// describe looks the assigned topics up in the client's metadata cache. Where it fails, ids stay zero and epochs -1. A done-set must not be
+// compared with the id of a topic that was deleted since: then the brokers are asked, and must answer.
+func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kgo.Offset, fresh bool) (map[string]topicInfo, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for topic := range offsets {
 		t := kmsg.NewMetadataRequestTopic()
@@ -35,12 +36,20 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 	}
 	infos := map[string]topicInfo{}
 	if len(req.Topics) == 0 {
-		return infos
+		return infos, nil
 	}
-	resp, err := c.client.Load().RequestCachedMetadata(ctx, req, 0)
-	if err != nil {
+	cl := c.client.Load()
+	ask := func() (*kmsg.MetadataResponse, error) { return cl.RequestCachedMetadata(ctx, req, 0) }
+	if fresh {
+		ask = func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, cl) }
+	}
+	resp, err := ask()
+	switch {
+	case err != nil && fresh:
+		return nil, fmt.Errorf("reading the topics' ids: %w", err)
+	case err != nil:
 		c.log.Warn("reading the topics' ids failed", "err", err)
-		return infos
+		return infos, nil
 	}
 	for _, t := range resp.Topics {
 		if t.Topic == nil {
@@ -52,7 +61,7 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 		}
 		infos[*t.Topic] = info
 	}
-	return infos
+	return infos, nil
 }
 
 // startOffsets gives every partition an exact offset: the committed one, or where Config.Start points.

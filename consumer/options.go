@@ -226,13 +226,14 @@ func (cfg *Config) mergeTimeouts(probe *kgo.Client) {
 	}{
 		{&cfg.SessionTimeout, kgo.SessionTimeout, kgoSession, DefaultSessionTimeout},
 		{&cfg.RebalanceTimeout, kgo.RebalanceTimeout, kgoRebalance, DefaultRebalanceTimeout},
-		{&cfg.HeartbeatInterval, kgo.HeartbeatInterval, kgoHeartbeat, DefaultHeartbeatInterval},
+		{&cfg.HeartbeatInterval, kgo.HeartbeatInterval, kgoHeartbeat, 0},
 	} {
 		if d, _ := probe.OptValue(t.option).(time.Duration); d != t.kgo {
 			def(t.field, d)
 		}
 		def(t.field, t.ours)
 	}
+	def(&cfg.HeartbeatInterval, min(DefaultHeartbeatInterval, cfg.SessionTimeout/4))
 	def(&cfg.DrainTimeout, min(DefaultDrainTimeout, cfg.RebalanceTimeout/2))
 }
 
@@ -253,10 +254,10 @@ func (cfg *Config) complete() error {
 			Field: "DrainTimeout", Value: cfg.DrainTimeout.String(),
 			Remedy: fmt.Sprintf("it must be below the RebalanceTimeout of %s, or the group goes on without the last commit", cfg.RebalanceTimeout),
 		}
-	case cfg.HeartbeatInterval >= cfg.SessionTimeout:
+	case cfg.HeartbeatInterval >= cfg.SessionTimeout/3:
 		return &ConfigError{
 			Field: "HeartbeatInterval", Value: cfg.HeartbeatInterval.String(),
-			Remedy: fmt.Sprintf("it must be below the SessionTimeout of %s (a third or less)", cfg.SessionTimeout),
+			Remedy: fmt.Sprintf("it must be below a third of the SessionTimeout of %s, or one late heartbeat costs the membership", cfg.SessionTimeout),
 		}
 	}
 	if _, err := regexp.Compile(cfg.Regex); err != nil {
@@ -304,6 +305,7 @@ func (c *Consumer) clientOptions() []kgo.Opt {
 		kgo.OnPartitionsAssigned(c.onAssigned),
 		kgo.OnPartitionsRevoked(c.onRevoked),
 		kgo.OnPartitionsLost(c.onLost),
+		kgo.OnOffsetsFetched(c.onFetched),
 		kgo.AdjustFetchOffsetsFn(c.onOffsets),
 		kgo.WithHooks(&c.dials),
 	)

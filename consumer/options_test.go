@@ -239,30 +239,3 @@ func TestEagerGroup(t *testing.T) {
 		}
 	})
 }
-
-// A long metadata text is left out, not sent: brokers refuse the commit with it.
-func TestCommitMetadata(t *testing.T) {
-	inLab(t, 1, func(t *testing.T, l *lab) {
-		c, err := New(l.config())
-		wantNil(t, err)
-		text := "mine"
-		c.metadata = func(*partition) string { return text }
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		result := make(chan error, 1)
-		go func() { result <- c.Run(ctx, doAll) }()
-		l.untilCommitted(0, 0)
-		meta := func() string { return l.cluster.GroupInfo(group).Commits[topic][0].Metadata }
-		if meta() != text {
-			t.Errorf("metadata %q", meta())
-		}
-		text = strings.Repeat("x", maxMetadata+1)
-		l.feed(0, 1)
-		l.untilCommitted(0, 1)
-		if meta() != "" {
-			t.Errorf("metadata of %d characters", len(meta()))
-		}
-		cancel()
-		wantNil(t, <-result)
-	})
-}

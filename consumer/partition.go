@@ -34,17 +34,18 @@ type partition struct {
 	halted    *HaltError
 	uncommit  bool  // committing it would be wrong: its log is not the one that was read
 	committed int64 // -1: nothing yet
-	committer int64 // what the group had when the stay began; -1: nothing
 	epochs    []epochStart
+	handover  handover
 
 	runs     []*run // handed out and not all done, in fetch order; nil where done out of order
 	bytes    int64
 	records  int
+	parked   parked
 	paused   bool
 	pausedAt int64 // when it was last paused, as the consumer's monotonic nanoseconds; 0: never
 
 	logEnd   int64
-	fetched  int64 // inputs fetched in this stay
+	fetched  int64 // inputs handed out in this stay
 	finished int64 // inputs done in this stay
 	lost     int64 // inputs skipped by Config.OnOutOfRange
 	stuck    stuckState
@@ -59,7 +60,7 @@ type epochStart struct {
 
 func newPartition(c *Consumer, a *Assignment, committed int64) *partition {
 	p := &partition{
-		c: c, assignment: a, committed: committed, committer: committed,
+		c: c, assignment: a, committed: committed, handover: handover{epoch: -1},
 		tracker: ackmark.New(a.Start, c.cfg.MaxRecords+c.maxPoll),
 		drained: make(chan struct{}, 1),
 		logEnd:  -1,
@@ -132,6 +133,9 @@ func (p *partition) afterDone(index uint64, n int) {
 	if p.c.cfg.CommitAfter > 0 {
 		p.c.countDone(n)
 	}
+	if p.ready() {
+		p.c.wakePoll()
+	}
 }
 
 // settle sets the outcome and tells a waiting drain, under mu.
@@ -198,18 +202,16 @@ func (p *partition) halt(e *HaltError) {
 		return
 	}
 	p.halted = e
+	p.parked = parked{}
 	p.stopped.Store(true)
 	p.mu.Unlock()
 	p.c.onHalt(p, e)
 }
 
-// What add can refuse.
-var (
-	errMoved = errors.New("the fetch position went back below what was read already")
-	errFull  = errors.New("more inputs arrived than the window holds: this is a bug in Ackmark")
-)
+// errMoved is what add can refuse.
+var errMoved = errors.New("the fetch position went back below what was read already")
 
-// add enters fetched records and makes the batch to hand out: nil when there is nothing in them to hand out.
+// add enters fetched records and makes the batch to hand out: nil when there is nothing in them to hand out now.
 func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,7 +222,7 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 		return nil, nil
 	}
 	recs := fp.Records
-	for p.fetched == 0 && len(recs) > 0 && recs[0].Offset < p.assignment.Start {
+	for p.fetched == 0 && len(p.parked.recs) == 0 && len(recs) > 0 && recs[0].Offset < p.assignment.Start {
 		recs = recs[1:] // a position from before this stay: all of it is done
 	}
 	if len(recs) == 0 {
@@ -229,46 +231,64 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	if recs[0].Offset < p.tracker.Next() {
 		return nil, errMoved
 	}
+	if len(p.parked.recs) == 0 {
+		return p.handOut(recs, now), nil
+	}
+	if recs[0].Offset < p.readTo() {
+		return nil, errMoved
+	}
+	p.park(recs)
+	return p.unpark(now), nil
+}
+
+// handOut makes a run of records, as many as a done-set could still describe and the tracker holds, and parks the rest. nil: nothing of it is for a handler. Under mu.
+func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 	r := &run{part: p, at: now}
 	r.Assignment = p.assignment
-	r.Messages = make([]Message, len(recs))
-	n := 0
+	limit := p.describable()
+	r.Messages = make([]Message, 0, countBelow(recs, limit))
 	last := int32(-1)
 	if len(p.epochs) > 0 {
 		last = p.epochs[len(p.epochs)-1].epoch
 	}
-	for _, rec := range recs {
+	for i, rec := range recs {
+		inherited := p.handover.done.Len() > 0 && p.handover.done.Contains(rec.Offset)
+		if rec.Offset >= limit && !p.fits(rec.Offset, len(r.Messages)) {
+			p.park(recs[i:])
+			break
+		}
 		if rec.LeaderEpoch != last {
 			last = rec.LeaderEpoch
 			p.epochs = append(p.epochs, epochStart{rec.Offset, last})
 		}
-		if rec.Attrs.IsControl() {
+		if inherited || rec.Attrs.IsControl() {
 			p.tracker.Skip(rec.Offset + 1)
+			if inherited {
+				p.handover.skipped++
+			}
 			continue
 		}
 		size := recordSize(rec)
 		index, ok := p.tracker.Add(rec.Offset, int(size))
-		if !ok {
-			return nil, errFull // cannot be: balanceFlow pauses the partition before
+		if !ok { // hardly ever: balanceFlow pauses the partition before
+			p.park(recs[i:])
+			break
 		}
-		if n == 0 {
+		if len(r.Messages) == 0 {
 			r.first = index
 		}
-		m := &r.Messages[n]
-		m.Record, m.run, m.index = rec, r, index
-		n++
+		r.Messages = append(r.Messages, Message{Record: rec, run: r, index: index})
 		r.bytes += size
 	}
-	if n == 0 {
-		return nil, nil
+	if len(r.Messages) == 0 {
+		return nil
 	}
-	r.Messages = r.Messages[:n]
 	r.left, r.states = len(r.Messages), make([]uint32, len(r.Messages))
 	p.runs = append(p.runs, r)
 	p.bytes += r.bytes
 	p.records += len(r.Messages)
 	p.fetched += int64(len(r.Messages))
-	return r, nil
+	return r
 }
 
 func recordSize(r *kgo.Record) int64 {
@@ -290,6 +310,9 @@ func (p *partition) mark() (offset int64, epoch int32) {
 	if len(p.epochs) > 0 && p.epochs[0].offset < offset {
 		return offset, p.epochs[0].epoch
 	}
+	if offset == p.assignment.Start {
+		return offset, p.handover.epoch
+	}
 	return offset, -1
 }
 
@@ -297,7 +320,7 @@ func (p *partition) mark() (offset int64, epoch int32) {
 func (p *partition) next() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tracker.Next()
+	return p.readTo()
 }
 
 // forbidCommit keeps an ack mark from being committed in a log that is not the one it was counted in.

@@ -18,12 +18,13 @@ const slowDeliver = time.Second
 // in the next one, which started elsewhere. Nothing waits in between.
 func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)) {
 	for ctx.Err() == nil {
-		fetches := cl.PollRecords(ctx, c.pollLimit())
+		fetches := c.pollOnce(ctx, cl)
 		if fetches.IsClientClosed() {
 			cl.AllowRebalance()
 			c.stop(kgo.ErrClientClosed)
 			return
 		}
+		c.unparkAll(c.now(), deliver) // before what comes behind it
 		c.take(ctx, fetches, deliver)
 		cl.AllowRebalance()
 		c.awaitRoom(ctx)
@@ -83,14 +84,17 @@ func (c *Consumer) takePartition(topic string, fp *kgo.FetchPartition, now int64
 		p.halt(&HaltError{Offset: p.next(), LostFrom: -1, LostTo: -1, Err: err, Remedy: "restart the consumer; it starts from the committed offset"})
 		return
 	}
-	if r == nil {
-		return
+	if r != nil {
+		c.hand(r, deliver)
 	}
+}
+
+func (c *Consumer) hand(r *run, deliver func(*Batch)) {
 	c.sawSize(r)
 	begun := c.now()
 	deliver(&r.Batch)
 	if took := time.Duration(c.now() - begun); took > slowDeliver {
-		c.log.Warn("deliver blocked the poll loop: it must hand the batch on and return", "took", took, "topic", topic, "partition", fp.Partition)
+		c.log.Warn("deliver blocked the poll loop: it must hand the batch on and return", "took", took, "topic", r.Topic, "partition", r.Partition)
 	}
 }
 
@@ -233,7 +237,7 @@ func (c *Consumer) restart(p *partition, start int64) *partition {
 	p.fence(ErrLost)
 	p.end(ErrLost)
 	a := *p.assignment
-	a.Epoch, a.Start = epochs.Add(1), start
+	a.Epoch, a.Start, a.DoneSet = epochs.Add(1), start, ""
 	fresh := newPartition(c, &a, -1)
 	c.partsMu.Lock()
 	c.parts[a.Topic][a.Partition] = fresh

@@ -28,8 +28,9 @@ type PartitionState struct {
 	Start     int64  // offset that the stay started from
 
 	LogEnd    int64 // the broker's high watermark, as of the last fetch
-	Fetched   int64 // first offset that was not fetched yet: everything below it was handed out
+	Fetched   int64 // first offset that was not handed out yet; what was fetched beyond is Parked
 	HandedOut int64 // inputs handed out in this stay
+	Inherited int64 // inputs read in this stay and not handed out: a done-set said that they were done before it
 	Done      int64 // inputs done in this stay
 	AckMark   int64 // first offset that is not done
 	Committed int64 // what the group has
@@ -38,6 +39,7 @@ type PartitionState struct {
 	Pending      int    // inputs handed out and not done
 	PendingBytes int64
 	DoneAbove    int   // done inputs above the ack mark
+	Parked       int   // records fetched and held back, because a done-set could not describe more
 	Lost         int64 // offsets skipped because OnOutOfRange said so
 	Paused       bool  // by the memory budget, or halted
 	Halted       error // *HaltError, or nil
@@ -100,6 +102,7 @@ func (p *partition) state(now int64) PartitionState {
 		Topic: a.Topic, Partition: a.Partition, Epoch: a.Epoch, Start: a.Start,
 		LogEnd: p.logEnd, Fetched: t.Next(), HandedOut: p.fetched, Done: p.finished, AckMark: t.Mark(), Committed: p.committed,
 		Pending: t.Pending(), PendingBytes: t.PendingBytes(), DoneAbove: t.DoneAbove(), Lost: p.lost, Paused: p.paused,
+		Inherited: p.handover.skipped, Parked: len(p.parked.recs),
 		Oldest: Oldest{Offset: -1},
 	}
 	if m := p.oldest(); m != nil {

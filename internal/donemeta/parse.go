@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// Ours tells whether a text looks like a done-set, of whatever it is bound to.
+func Ours(text string) bool { return strings.HasPrefix(text, magic) }
+
 // Parse reads a done-set and appends its runs to dst: increasing, apart from each other, at or above b.Base. Without an error dst may be unchanged: no text,
 // no done-set. With one ([ErrNotOurs], [ErrDamaged], [ErrOther]) dst comes back as it was, and there is no done-set either: none of
 // them is a reason to stop.
@@ -15,7 +18,7 @@ func Parse(text string, b Binding, dst []Run) ([]Run, error) {
 	if text == "" {
 		return dst, nil
 	}
-	if !strings.HasPrefix(text, magic) {
+	if !Ours(text) {
 		return dst, ErrNotOurs
 	}
 	if len(text) > MaxText || b.Base < 0 {

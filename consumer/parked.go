@@ -1,0 +1,149 @@
+package consumer
+
+import (
+	"context"
+	"math"
+	"sort"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
+)
+
+// A done-set has a largest size (a broker takes 4,096 characters of metadata), and what it cannot say is repeated by whoever takes the partition
+// over. So nothing is handed out that it could not describe, in whatever order the inputs end: records beyond that are parked, in order, counted
+// in the budget, until the ack mark moves. Fetching is paused meanwhile, so a poll's worth of them is the most.
+type parked struct {
+	recs  []*kgo.Record
+	bytes int64
+}
+
+// unparkAtLeast is how many parked records must fit before any of them is handed out: one for each step of the mark would be a poll for each record.
+const unparkAtLeast = 1024
+
+// readTo is the offset to read next: behind what is parked, or else behind what was handed out. Under mu.
+func (p *partition) readTo() int64 {
+	if n := len(p.parked.recs); n > 0 {
+		return p.parked.recs[n-1].Offset + 1
+	}
+	return p.tracker.Next()
+}
+
+// park keeps records back. The copy lets go of those that were handed out. Under mu.
+func (p *partition) park(recs []*kgo.Record) {
+	p.parked.recs = append(p.parked.recs[:len(p.parked.recs):len(p.parked.recs)], recs...)
+	for _, rec := range recs {
+		p.parked.bytes += recordSize(rec)
+	}
+	p.c.parking = true
+}
+
+// unpark hands out what was parked, if enough of it may go now. Under mu.
+func (p *partition) unpark(now int64) *run {
+	if !p.ready() {
+		return nil
+	}
+	recs := p.parked.recs
+	p.parked = parked{}
+	return p.handOut(recs, now)
+}
+
+// ready tells that parked records may be handed out. With nothing pending the next one always may: it is the ack mark then, whatever follows. Under mu.
+func (p *partition) ready() bool {
+	n := len(p.parked.recs)
+	if n == 0 || p.fenced || p.draining || p.halted != nil {
+		return false
+	}
+	if p.tracker.Pending() == 0 {
+		return true
+	}
+	if p.c.window(p) >= 1 {
+		return false
+	}
+	before := min(n, unparkAtLeast) - 1
+	return p.fits(p.parked.recs[before].Offset, before)
+}
+
+// waits tells that records are parked and must stay so: fetching more of them is of no use. Under mu.
+func (p *partition) waits() bool { return len(p.parked.recs) > 0 && !p.ready() }
+
+// describable is an offset below which everything may be handed out at once: a done-set has room for any set of so few offsets. Under mu.
+func (p *partition) describable() int64 {
+	mark := p.tracker.Mark()
+	if p.handover.done.End()-mark > donemeta.MaxSpan || mark > math.MaxInt64-donemeta.MaxSpan {
+		return mark
+	}
+	return mark + donemeta.MaxSpan
+}
+
+// fits tells whether a done-set could still be written if the record at this offset were handed out too, after so many that come before it and are not
+// counted in fetched yet, and then all ended in the worst order. Under mu.
+//
+// The worst order leaves every other one open. Each run of the set has an open input before it, so there are at most half as many runs as there
+// are inputs, the inherited runs among them counted as one each. Those that lie beyond are runs of their own.
+func (p *partition) fits(offset int64, before int) bool {
+	if p.tracker.Pending() == 0 && before == 0 {
+		return true
+	}
+	done := &p.handover.done
+	span := max(offset+1, done.End()) - p.tracker.Mark()
+	inputs := int(p.fetched-int64(p.tracker.MarkIndex())) + before + 1
+	passed := done.Passed()
+	return donemeta.Fits(span, (inputs+passed)/2+done.Len()-passed)
+}
+
+// countBelow is how many records are below the limit.
+func countBelow(recs []*kgo.Record, limit int64) int {
+	if recs[len(recs)-1].Offset < limit {
+		return len(recs)
+	}
+	return sort.Search(len(recs), func(i int) bool { return recs[i].Offset >= limit })
+}
+
+// pollOnce polls. While records are parked the poll ends as soon as some of them may be handed out: that happens between a poll and AllowRebalance,
+// like with any other record.
+func (c *Consumer) pollOnce(ctx context.Context, cl *kgo.Client) kgo.Fetches {
+	if !c.parking {
+		return cl.PollRecords(ctx, c.pollLimit())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Told first, then looked at: a mark that moves between the two would else wake nobody.
+	c.pollEnd.Store(&cancel)
+	defer c.pollEnd.Store(nil)
+	for _, p := range c.held() {
+		p.mu.Lock()
+		if p.ready() {
+			cancel()
+		}
+		p.mu.Unlock()
+	}
+	return cl.PollRecords(ctx, c.pollLimit())
+}
+
+// wakePoll ends the poll that is open, or the wait for memory.
+func (c *Consumer) wakePoll() {
+	if c.awaiting.Load() {
+		wake(c.roomKick)
+	}
+	if cancel := c.pollEnd.Load(); cancel != nil {
+		(*cancel)()
+	}
+}
+
+// unparkAll hands out what may go now. A poll is open.
+func (c *Consumer) unparkAll(now int64, deliver func(*Batch)) {
+	if !c.parking {
+		return
+	}
+	c.parking = false
+	for _, p := range c.held() {
+		p.mu.Lock()
+		r := p.unpark(now)
+		c.parking = c.parking || len(p.parked.recs) > 0
+		p.mu.Unlock()
+		if r != nil {
+			c.hand(r, deliver)
+		}
+	}
+}
