@@ -43,8 +43,10 @@ type client struct {
 	lastErr   error   // why the last attempt failed
 	attempts  int
 	changed   chan struct{} // closed and replaced at every change of stream, fatal and attempts
-	releases  map[uint64]chan struct{}
+	releases  map[uint64]*release
 	releaseID uint64
+	session   session
+	onFenced  []func(*Error)
 
 	fates   []fate // for reportLoop
 	dropped int    // units failed by Close
@@ -53,7 +55,7 @@ type client struct {
 
 func newClient(cfg DialConfig) *client {
 	c := &client{cfg: cfg, retry: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
-		changed: make(chan struct{}), releases: map[uint64]chan struct{}{}}
+		changed: make(chan struct{}), releases: map[uint64]*release{}, session: session{id: cfg.SessionID}}
 	c.writable = sync.NewCond(&c.mu)
 	c.done, c.end = context.WithCancel(context.Background())
 	c.win = newWindow(newFramePool(max(cfg.MaxFrameBytes, 1)), c.addFate)
@@ -107,8 +109,9 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	return nil
 }
 
-// Release implements Producer. Units of these epochs that were not sent are dropped at once; for those that were, the sidecar is asked. From its return
-// on nothing of these epochs is sent: they are not live any more, and only live ones get from a broken stream to the next.
+// Release implements Producer. Units of these epochs that were not sent are dropped at once; for those that were, the sidecar is asked, if need be on
+// the stream that goes on with the session. From its return on nothing of these epochs is sent: they are not live any more, and only live ones
+// get from a broken stream to the next.
 func (c *client) Release(ctx context.Context, list []uint64) error {
 	c.mu.Lock()
 	gone := c.epochs.release(list)
@@ -117,17 +120,20 @@ func (c *client) Release(ctx context.Context, list []uint64) error {
 		return nil
 	}
 	var answered chan struct{}
-	if c.stream == nil {
+	if c.stream == nil && !c.session.resumes {
 		c.win.failWhere(0, c.notHeld)
 	} else {
 		c.win.rebuild(c.win.unsent, c.win.unsent, c.notHeld)
-		answered = c.askRelease(gone)
+		asked := c.askRelease(gone)
+		if c.stream != nil || c.win.holdsSent(gone) {
+			answered = asked
+		}
 	}
 	c.afterReports()
 	c.mu.Unlock()
 	if answered != nil {
 		select {
-		case <-answered: // or the stream is gone
+		case <-answered: // or the session is lost
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -135,14 +141,16 @@ func (c *client) Release(ctx context.Context, list []uint64) error {
 	return c.told(ctx)
 }
 
-// askRelease sends Release and returns what is closed at its answer, or when the stream ends. The caller holds mu.
+// askRelease sends Release, now or on the next stream of the session, and returns what is closed at its answer, or when the session is lost.
+// The caller holds mu.
 func (c *client) askRelease(epochs []uint64) chan struct{} {
 	c.releaseID++
-	answered := make(chan struct{})
-	c.releases[c.releaseID] = answered
-	c.control(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Release{
-		Release: &sidecarpb.Release{RequestId: c.releaseID, Epochs: epochs}}})
-	return answered
+	r := &release{c.releaseID, epochs, make(chan struct{})}
+	c.releases[r.id] = r
+	if c.stream != nil {
+		c.control(r.message())
+	}
+	return r.answered
 }
 
 // told waits until the Reporters were told everything that is known by now: what a revoke commits next must include it.
@@ -251,8 +259,10 @@ func (c *client) goodbye() {
 func assignMessage(m Membership, added []Assignment) *sidecarpb.DeliveryStreamRequest {
 	a := &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID}
 	for _, p := range added {
-		a.Partitions = append(a.Partitions, &sidecarpb.AssignedPartition{Epoch: p.Epoch, Topic: p.Topic, TopicId: p.TopicID[:],
-			Partition: p.Partition, LeaderEpoch: p.LeaderEpoch, StartOffset: p.Start})
+		ap := &sidecarpb.AssignedPartition{Epoch: p.Epoch, Topic: p.Topic, TopicId: p.TopicID[:],
+			Partition: p.Partition, LeaderEpoch: p.LeaderEpoch, StartOffset: p.Start}
+		setDoneSet(ap, p.DoneSet)
+		a.Partitions = append(a.Partitions, ap)
 	}
 	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: a}}
 }

@@ -69,10 +69,8 @@ func (s *stream) hello() error {
 	if err != nil {
 		return err
 	}
-	cfg := s.c.cfg
 	// A failed send is explained by the receive.
-	_ = s.rpc.SendMsg(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Hello{Hello: &sidecarpb.Hello{
-		Version: protocolVersion, App: cfg.App, SessionId: cfg.SessionID, Token: cfg.Token, ClientVersion: clientVersion()}}})
+	_ = s.rpc.SendMsg(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Hello{Hello: s.c.hello()}})
 	var answer sidecarpb.DeliveryStreamResponse
 	if err := s.rpc.RecvMsg(&answer); err != nil {
 		return err
@@ -146,6 +144,9 @@ func (d *dialLog) explain(err, cause error) error {
 	d.mu.Unlock()
 	if dialErr != nil {
 		return fmt.Errorf("producer: no sidecar at %s: %s: %w", d.cfg.Target, dialRemedy(dialErr), dialErr)
+	}
+	if fenced, ok := asFenced(err); ok {
+		return fenced
 	}
 	st, _ := status.FromError(err)
 	switch st.Code() {

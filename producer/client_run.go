@@ -2,6 +2,8 @@ package producer
 
 import (
 	"errors"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -10,9 +12,10 @@ import (
 // The waits between attempts to connect: jittered, so that the processes of a pod do not all come at the same moment.
 const (
 	firstBackoff = 50 * time.Millisecond
-	maxBackoff   = time.Second
-	stable       = 5 * time.Second  // a stream that lived so long starts the backoff anew; one that breaks at once does not
-	repeatLog    = 30 * time.Second // how often the same reason is logged again
+	// A session outlives its stream by a second: with this several attempts fall into it.
+	maxBackoff = 250 * time.Millisecond
+	stable     = 5 * time.Second  // a stream that lived so long starts the backoff anew; one that breaks at once does not
+	repeatLog  = 30 * time.Second // how often the same reason is logged again
 )
 
 // run keeps a stream to the sidecar until Close or a refusal that no retry can change.
@@ -29,6 +32,9 @@ func (c *client) run() {
 			if time.Since(since) > stable {
 				bo.Reset()
 			}
+		}
+		if fenced, ok := asFenced(err); ok {
+			c.fenced(fenced)
 		}
 		if c.ended(err) {
 			break
@@ -56,6 +62,9 @@ func (c *client) ended(err error) bool {
 	defer c.mu.Unlock()
 	c.lastErr = err
 	c.attempts++
+	if c.session.gone = isGone(err); c.session.gone && c.session.resumes {
+		c.lost()
+	}
 	defer c.announce()
 	if fatal, ok := errors.AsType[*Error](err); ok && !fatal.Retryable {
 		c.fatal = fatal
@@ -63,6 +72,11 @@ func (c *client) ended(err error) bool {
 		return true
 	}
 	return c.leaving || c.done.Err() != nil
+}
+
+// isGone tells that nobody listens at the sidecar's address: its process has ended, and its sessions with it.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // failRest fails what is left when there will be no stream any more: by Close, or by a refusal.
@@ -74,7 +88,7 @@ func (c *client) failRest() {
 		why = c.fatal
 	}
 	c.win.failWhere(0, func(slotInfo) *Error { return why })
-	c.afterReports()
+	c.lost()
 }
 
 // reasonLog says what is wrong when it changes, and now and then while it lasts.

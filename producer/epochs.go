@@ -54,6 +54,12 @@ func (e *epochs) releasedAlready(epoch uint64) bool {
 	return !ok
 }
 
+// forget releases everything, memberships too.
+func (e *epochs) forget() {
+	clear(e.live)
+	clear(e.groups)
+}
+
 // holds tells whether units of the epoch may be sent.
 func (e *epochs) holds(epoch uint64) bool {
 	if epoch == 0 {

@@ -51,14 +51,20 @@ func (p framePool) Put(b *[]byte) {
 type slotInfo struct {
 	epoch   uint64
 	bytes   uint32
-	records uint32 // with reportedBit
+	records uint32 // with the bits below
 }
 
-const reportedBit = 1 << 31
+const (
+	reportedBit = 1 << 31
+	returnedBit = 1 << 30 // the sidecar did not begin it and will not: it is sent again
+)
 
 func (s slotInfo) reported() bool { return s.records&reportedBit != 0 }
+func (s slotInfo) returned() bool { return s.records&returnedBit != 0 }
 
-func (s slotInfo) cost() cost { return cost{int64(s.bytes), int(s.records &^ reportedBit)} }
+func (s slotInfo) cost() cost {
+	return cost{int64(s.bytes), int(s.records &^ (reportedBit | returnedBit))}
+}
 
 // frame is a run of encoded units that are sent in one message. Open: data grows. Sealed: buf holds the bytes, one reference is the window's, and
 // each send adds gRPC's own. Shrunk: rest holds the units that were not reported then.

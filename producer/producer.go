@@ -74,6 +74,9 @@ type Assignment struct {
 	LeaderEpoch int32
 	// Start is the offset that the stay starts from.
 	Start int64
+	// DoneSet is the commit metadata that the stay began from, "" for none: inputs beyond Start that are done and are not delivered here.
+	// Who commits for this process must not forget them.
+	DoneSet string
 }
 
 // Membership is the group membership that assignments are held under. The generation changes at every rebalance, also for partitions that stay.
@@ -82,6 +85,14 @@ type Membership struct {
 	MemberID   string
 	Generation int32
 	InstanceID string
+}
+
+// Fencer is implemented by producers that somebody else may commit for: the sidecar client.
+type Fencer interface {
+	// OnFenced registers a function that is called once for each session that the sidecar has closed because it took this process for dead. All
+	// partitions of the process are lost then: their epochs count as released, what was on its way fails with [CodeSessionFenced]. It is called from a
+	// goroutine of the producer, which Close awaits: do not call Close in it.
+	OnFenced(fn func(*Error))
 }
 
 // Producer delivers units. All methods are safe for concurrent use. A Producer connects on first use and is closed by its owner.

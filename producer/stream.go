@@ -39,14 +39,19 @@ type stream struct {
 	credit     cost
 	topicsSent int  // the writer's own
 	draining   bool // the sidecar is about to stop: nothing is sent any more
+	expired    bool // the sidecar gave units back: it takes no more on this stream
 }
 
 var errDrained = errors.New("the sidecar is stopping and has reported everything it had")
 
 // serve runs the stream until it ends and returns why. It begins with what every new stream must know: memberships and live epochs, then every unit
-// that is not reported, in order, before any new one (S7).
+// that the sidecar does not have, in order, before any new one (S7).
 func (c *client) serve(s *stream) error {
-	c.attach(s)
+	if err := c.attach(s); err != nil {
+		s.fail(err)
+		_ = s.conn.Close()
+		return err
+	}
 	var wg sync.WaitGroup
 	wg.Go(s.write)
 	wg.Go(s.read)
@@ -61,27 +66,21 @@ func (c *client) serve(s *stream) error {
 	return context.Cause(s.ctx)
 }
 
-func (c *client) attach(s *stream) {
+func (c *client) attach(s *stream) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.maxUnit = 0
 	if n := int(s.welcome.GetMaxMessageBytes()); n > 0 {
 		c.maxUnit = max(n-headRoom, 1)
 	}
-	// Welcome.resumed is for sessions that outlive a stream; without the ability in Hello no sidecar sets it, and every session is new.
-	c.win.rebuild(0, 1, func(u slotInfo) *Error {
-		if err := c.notHeld(u); err != nil {
-			return err
-		}
-		return c.tooLarge(int(u.bytes))
-	})
-	c.epochs.each(func(m Membership, live []Assignment) {
-		s.controls = append(s.controls, assignMessage(m, live))
-	})
+	if err := c.welcomed(s); err != nil {
+		return err
+	}
 	c.stream = s
 	c.setCredit(s.welcome.GetCredit())
 	c.announce()
 	c.afterReports()
+	return nil
 }
 
 // headRoom is left in a message for what stands beside a single unit: sequence number and lengths.
@@ -92,11 +91,9 @@ func (c *client) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stream = nil
-	for id, answered := range c.releases {
-		close(answered) // the sidecar forgets the units of a broken stream, and we do not send them again
-		delete(c.releases, id)
+	if !c.session.resumes {
+		c.lost() // otherwise the next stream brings the answers and the reports
 	}
-	c.win.failWhere(0, c.notHeld)
 	c.announce()
 	c.afterReports()
 }
@@ -213,6 +210,9 @@ func (s *stream) read() {
 	defer m.Free()
 	for {
 		if err := s.rpc.RecvMsg(&m); err != nil {
+			if fenced, ok := asFenced(err); ok {
+				s.fail(fenced)
+			}
 			s.fail(fmt.Errorf("the stream broke: %w", err))
 			return
 		}
@@ -239,14 +239,23 @@ func (s *stream) report(body []byte) error {
 	var lie error
 	book := func(first, n uint64, err *Error) {
 		if lie == nil {
-			if lie = c.win.check(first, n); lie == nil {
-				c.win.report(first, int(n), err)
-			}
+			lie = c.win.check(first, n)
+		}
+		switch {
+		case lie != nil:
+		case err != nil && err.Code == wire.CodeExpired:
+			s.expired = true
+			c.win.giveBack(first)
+		default:
+			c.win.report(first, int(n), err)
 		}
 	}
 	err := wire.DecodeReports(body,
 		func(r wire.Range) { book(r.First, r.Count, nil) },
 		func(f *sidecarpb.UnitFailure) { book(f.GetSequence(), 1, wireError(f)) })
+	if err == nil && lie == nil && c.win.back != 0 && c.win.allBack() {
+		err = s.takeBack()
+	}
 	c.afterReports()
 	if *c.win.pool.pinned > pinnedFactor*max(c.limit.bytes, 1<<20) {
 		c.win.shrink()
@@ -258,6 +267,18 @@ func (s *stream) report(body []byte) error {
 		err = errDrained
 	}
 	return err
+}
+
+var errExpired = errors.New("units came too late to the sidecar: what came back is sent again")
+
+// takeBack takes units that came too late to the sidecar for another try, when all that was sent after them is back, too. A sidecar whose sessions
+// outlive a stream takes nothing more on this one, or what it got a moment later could overtake them.
+func (s *stream) takeBack() error {
+	if s.expired && s.c.session.resumes {
+		return errExpired
+	}
+	s.c.win.takeBack(s.c.unfit)
+	return nil
 }
 
 // pinnedFactor is how many times the limit frames may hold before what is left of them is copied out. Afterwards frames hold at most twice
@@ -280,8 +301,8 @@ func (s *stream) handle(m *sidecarpb.DeliveryStreamResponse) error {
 		c.setCredit(k.Credit)
 		c.afterReports()
 	case *sidecarpb.DeliveryStreamResponse_Released:
-		if answered := c.releases[k.Released.GetRequestId()]; answered != nil {
-			close(answered)
+		if r := c.releases[k.Released.GetRequestId()]; r != nil {
+			close(r.answered)
 			delete(c.releases, k.Released.GetRequestId())
 		}
 	case *sidecarpb.DeliveryStreamResponse_Draining:

@@ -15,6 +15,9 @@ const (
 	CodeFull = "FULL"
 	// CodeReleased: the unit's assignment epoch was released, its partition belongs to somebody else.
 	CodeReleased = "RELEASED"
+	// CodeSessionFenced: the sidecar took this process for dead and closed its session; the partitions of its inputs have left it. Retryable for
+	// what has no input.
+	CodeSessionFenced = "SESSION_FENCED"
 	// CodeUnknownAssignment: the unit's assignment epoch was never announced by Assign.
 	CodeUnknownAssignment = "UNKNOWN_ASSIGNMENT"
 	// CodeInvalidConfig: the producer's configuration is invalid; it can never deliver.

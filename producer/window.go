@@ -15,9 +15,10 @@ import (
 //	[ frame ][ frame ]  [ fr. ][ frame ][ open fr. ]
 //
 // Invariants: frames and entries are in the order of their sequence numbers and cover every unit that is not reported; unsent is the beginning
-// of a frame; numbers on one stream are consecutive. A new stream starts again at 1 with what is not reported (rebuild), so a number of
-// an old stream cannot be taken for one of the new (S12). A list of number segments per stream would have spared the copying, at the
-// price of a mapping on every report.
+// of a frame; numbers in one session are consecutive. A session that is new to the sidecar starts again at 1 with what is not reported (rebuild),
+// so a number of an old session cannot be taken for one of the new (S12); one that is resumed keeps its numbers, and only what the sidecar did
+// not receive gets new ones (window_resume.go). A list of number segments per session would have spared the copying, at the price of a mapping
+// on every report.
 //
 // What is reported leaves, also from the middle: one ring over all numbers was not enough, because one unit that Kafka does not take for an hour
 // would keep an hour's worth of numbers in memory (S9).
@@ -28,8 +29,10 @@ type window struct {
 	deadFrames  int
 	unsent      uint64
 	next        uint64
-	taken       cost // taken and not reported
-	sent        cost // of them sent
+	seen        uint64 // highest number that the sidecar reported in this session: it has received that much
+	back        uint64 // beginning of the first frame that the sidecar gave back; 0: none. Nothing is sent until takeBack
+	taken       cost   // taken and not reported
+	sent        cost   // of them sent
 	pool        framePool
 	out         func(fate) // receives the fates of units, in the order in which they are known
 }
@@ -92,7 +95,7 @@ func (w *window) add(epoch uint64, size, records int, call callRef, index int) {
 // cover makes the entry for the unit next.
 func (w *window) cover(call callRef, index int) {
 	if n := len(w.entries); n > 0 {
-		if e := &w.entries[n-1]; e.left > 0 && e.call.id == call.id && e.index+e.n == index {
+		if e := &w.entries[n-1]; e.left > 0 && e.call.id == call.id && e.index+e.n == index && e.first+uint64(e.n) == w.next {
 			e.n++
 			e.left++
 			return
@@ -104,7 +107,7 @@ func (w *window) cover(call callRef, index int) {
 // send takes the next units that may be sent under the credit: a frame, or the first part of one. What is larger than the whole
 // credit goes alone. limit bounds the bytes of a message; 0: none. Nil: nothing may be sent now.
 func (w *window) send(credit cost, limit int) *frame {
-	if w.unsent == w.next {
+	if w.unsent == w.next || w.back != 0 {
 		return nil
 	}
 	if limit == 0 {
@@ -151,14 +154,14 @@ func (w *window) entryOf(seq uint64) int {
 	return sort.Search(len(w.entries), func(i int) bool { return w.entries[i].first+uint64(w.entries[i].n) > seq })
 }
 
-// check demands that these sequence numbers were sent on this stream and not reported. Anything else is not the truth about our units:
+// check demands that these sequence numbers were sent in this session and not reported. Anything else is not the truth about our units:
 // the stream must be broken before one of them is touched (S12).
 func (w *window) check(first, n uint64) error {
 	switch {
 	case n == 0:
 		return fmt.Errorf("a report of an empty range at %d", first)
 	case first == 0 || first >= w.unsent || n > w.unsent-first:
-		return fmt.Errorf("a report of [%d, +%d), but only 1 to %d were sent on this stream", first, n, w.unsent-1)
+		return fmt.Errorf("a report of [%d, +%d), but only 1 to %d were sent in this session", first, n, w.unsent-1)
 	}
 	seq := first
 	for i := w.frameOf(first); seq < first+n; i++ {
@@ -166,7 +169,7 @@ func (w *window) check(first, n uint64) error {
 			return fmt.Errorf("a second report of %d", seq)
 		}
 		for f := w.frames[i]; seq < min(f.end(), first+n); seq++ {
-			if f.slot(seq).reported() {
+			if s := f.slot(seq); s.reported() || s.returned() {
 				return fmt.Errorf("a second report of %d", seq)
 			}
 		}
@@ -176,6 +179,7 @@ func (w *window) check(first, n uint64) error {
 
 // report ends n units from first, that passed check. err nil: acked.
 func (w *window) report(first uint64, n int, err *Error) {
+	w.seen = max(w.seen, first+uint64(n)-1)
 	w.mark(first, n)
 	for i := w.entryOf(first); n > 0; i++ {
 		e := &w.entries[i]
@@ -231,8 +235,8 @@ func (w *window) sweep() {
 	}
 }
 
-// failWhere fails the units from seq on that bad names an error for. The others keep their sequence numbers, so it leaves holes: only for
-// what was sent, or while there is no stream.
+// failWhere fails the units from seq on that bad names an error for. The others keep their sequence numbers, so it leaves holes: only when
+// the session is over.
 func (w *window) failWhere(from uint64, bad func(slotInfo) *Error) {
 	for i := w.frameOf(from); i < len(w.frames); i++ {
 		f := w.frames[i]
@@ -263,6 +267,10 @@ func (w *window) rebuild(from, first uint64, bad func(slotInfo) *Error) {
 	w.entries = entriesBelow(old, from, moved)
 	w.deadEntries, w.deadFrames = 0, 0
 	w.next, w.unsent = first, first
+	w.seen = min(w.seen, first-1)
+	if from <= w.back {
+		w.back = 0
+	}
 	var open cost
 	for _, f := range w.frames {
 		open.add(f.unreported())
@@ -276,7 +284,7 @@ func (w *window) rebuild(from, first uint64, bad func(slotInfo) *Error) {
 			e := &lookup.entries[lookup.entryOf(seq)]
 			target := w.open()
 			target.data = append(target.data, data...)
-			w.add(s.epoch, int(s.bytes), int(s.records), e.call, e.index+int(seq-e.first))
+			w.add(s.epoch, int(s.bytes), s.cost().records, e.call, e.index+int(seq-e.first))
 		})
 		f.free()
 		f.recycle()

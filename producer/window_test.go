@@ -3,6 +3,7 @@ package producer
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -11,7 +12,9 @@ import (
 // model is the window, simple and slow: a list of units in order.
 type model struct {
 	units []*modelUnit
-	first uint64 // sequence number of units[0]
+	next  uint64
+	seen  uint64
+	cuts  []uint64 // last numbers of the messages of this session, in order
 }
 
 type modelUnit struct {
@@ -20,8 +23,59 @@ type modelUnit struct {
 	records  int
 	call     uint64
 	index    int
+	seq      uint64
 	sent     bool
 	reported bool
+	returned bool // by the sidecar, to be sent again
+}
+
+// renumber keeps what is not reported, with new numbers for what is not below from, and forgets the others above it.
+func (m *model) renumber(from, first uint64) {
+	var keep []*modelUnit
+	m.seen = min(m.seen, first-1)
+	for _, u := range m.units {
+		if u.seq >= from {
+			if u.reported {
+				continue
+			}
+			u.seq, u.sent, u.returned = first, false, false
+			first++
+		}
+		keep = append(keep, u)
+	}
+	m.units, m.next = keep, first
+	for len(m.cuts) > 0 && m.cuts[len(m.cuts)-1] >= from {
+		m.cuts = m.cuts[:len(m.cuts)-1]
+	}
+}
+
+// unsent is the number of the first unit that was not sent.
+func (m *model) unsent() uint64 {
+	for _, u := range m.units {
+		if !u.sent {
+			return u.seq
+		}
+	}
+	return m.next
+}
+
+func (m *model) back() uint64 {
+	for _, u := range m.units {
+		if u.returned {
+			return u.seq
+		}
+	}
+	return 0
+}
+
+// numbered returns the unit of a number, nil: there is none.
+func (m *model) numbered(seq uint64) *modelUnit {
+	for _, u := range m.units {
+		if u.seq == seq {
+			return u
+		}
+	}
+	return nil
 }
 
 func (m *model) sum(only func(*modelUnit) bool) (c cost) {
@@ -39,7 +93,7 @@ func TestWindowAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var fates []fate
 		w := newWindow(newFramePool(60), func(f fate) { fates = append(fates, f) })
-		m := &model{first: 1}
+		m := &model{next: 1}
 		expect := map[string]bool{} // fates that must come: call/index
 		released := map[uint64]bool{}
 		calls := uint64(0)
@@ -73,8 +127,19 @@ func TestWindowAgainstModel(t *testing.T) {
 			if got, want := w.sent, m.sum(func(u *modelUnit) bool { return u.sent }); got != want {
 				t.Fatalf("sent is %+v, want %+v", got, want)
 			}
-			if got, want := w.next, m.first+uint64(len(m.units)); got != want {
-				t.Fatalf("next is %d, want %d", got, want)
+			if w.next != m.next {
+				t.Fatalf("next is %d, want %d", w.next, m.next)
+			}
+			for _, u := range m.units { // the window forgets what was reported
+				if !u.reported {
+					if f := w.frames[w.frameOf(u.seq)]; f.first > u.seq || f.slot(u.seq).reported() || f.slot(u.seq).epoch != u.epoch {
+						t.Fatalf("unit %d/%d is not where it must be, at %d", u.call, u.index, u.seq)
+					}
+					if i := w.entryOf(u.seq); i == len(w.entries) || w.entries[i].first > u.seq || w.entries[i].call.id != u.call ||
+						w.entries[i].index+int(u.seq-w.entries[i].first) != u.index {
+						t.Fatalf("unit %d/%d at %d would be reported as another one", u.call, u.index, u.seq)
+					}
+				}
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -87,7 +152,7 @@ func TestWindowAgainstModel(t *testing.T) {
 					if i == gap {
 						continue
 					}
-					u := &modelUnit{epoch: rapid.Uint64Range(0, 3).Draw(t, "epoch"), records: rapid.IntRange(1, 3).Draw(t, "records"), call: calls, index: i}
+					u := &modelUnit{epoch: rapid.Uint64Range(0, 3).Draw(t, "epoch"), records: rapid.IntRange(1, 3).Draw(t, "records"), call: calls, index: i, seq: m.next}
 					if released[u.epoch] {
 						continue
 					}
@@ -96,6 +161,7 @@ func TestWindowAgainstModel(t *testing.T) {
 					f.data = append(f.data, u.data...)
 					w.add(u.epoch, len(u.data), u.records, callRef{id: calls}, i)
 					m.units = append(m.units, u)
+					m.next++
 				}
 			},
 			"send": func(t *rapid.T) {
@@ -104,7 +170,7 @@ func TestWindowAgainstModel(t *testing.T) {
 				sent := m.sum(func(u *modelUnit) bool { return u.sent })
 				if f == nil {
 					for _, u := range m.units {
-						if !u.sent && !u.reported {
+						if m.back() == 0 && !u.sent && !u.reported {
 							want := cost{int64(len(u.data)), u.records}
 							want.add(sent)
 							if want.within(credit) || sent == (cost{}) {
@@ -115,18 +181,22 @@ func TestWindowAgainstModel(t *testing.T) {
 					}
 					return
 				}
+				if m.back() != 0 {
+					t.Fatal("something was sent before what the sidecar gave back (S7)")
+				}
+				if f.first != m.unsent() {
+					t.Fatalf("%d was sent, the next one is %d (S7)", f.first, m.unsent())
+				}
 				var data []byte
-				for i := range f.len() {
-					u := m.units[f.first-m.first+uint64(i)]
+				for seq := f.first; seq < f.end(); seq++ {
+					u := m.numbered(seq)
 					if u.sent || u.reported {
 						t.Fatalf("unit %d/%d is sent again, or after its report", u.call, u.index)
 					}
 					u.sent = true
 					data = append(data, u.data...)
 				}
-				if i := int(f.first - m.first); i > 0 && !m.units[i-1].sent && !m.units[i-1].reported {
-					t.Fatal("a unit was left out")
-				}
+				m.cuts = append(m.cuts, f.end()-1)
 				if !bytes.Equal(data, f.bytes()) {
 					t.Fatalf("the frame has %x, want %x", f.bytes(), data)
 				}
@@ -138,33 +208,56 @@ func TestWindowAgainstModel(t *testing.T) {
 				if len(m.units) == 0 {
 					t.Skip()
 				}
-				i := rapid.IntRange(0, len(m.units)-1).Draw(t, "first")
-				n := rapid.IntRange(1, 10).Draw(t, "n")
-				if rapid.IntRange(0, 3).Draw(t, "lie") > 0 { // honest mostly: a run of sent and unreported units from i on
-					ok := func(u *modelUnit) bool { return u.sent && !u.reported }
-					for i < len(m.units)-1 && !ok(m.units[i]) {
-						i++
+				ok := func(seq uint64) bool {
+					u := m.numbered(seq)
+					return u != nil && u.sent && !u.reported && !u.returned
+				}
+				first := rapid.Uint64Range(1, m.next).Draw(t, "first")
+				n := rapid.Uint64Range(1, 10).Draw(t, "n")
+				if rapid.IntRange(0, 3).Draw(t, "lie") > 0 { // honest mostly: a run of sent and unreported units from first on
+					for first < m.next && !ok(first) {
+						first++
 					}
-					run := 1
-					for i+run < len(m.units) && run < n && ok(m.units[i+run]) {
+					run := uint64(1)
+					for run < n && ok(first+run) {
 						run++
 					}
 					n = run
 				}
-				honest := i+n <= len(m.units)
-				for k := i; honest && k < i+n; k++ {
-					honest = m.units[k].sent && !m.units[k].reported
+				honest := true
+				for seq := first; seq < first+n; seq++ {
+					honest = honest && ok(seq)
 				}
-				err := w.check(m.first+uint64(i), uint64(n))
+				err := w.check(first, n)
 				if honest != (err == nil) {
-					t.Fatalf("check of [%d, +%d) says %v, honest is %t", i, n, err, honest)
+					t.Fatalf("check of [%d, +%d) says %v, honest is %t", first, n, err, honest)
 				}
 				if !honest {
 					return
 				}
-				w.report(m.first+uint64(i), n, nil)
-				for _, u := range m.units[i : i+n] {
-					tell(u)
+				if rapid.IntRange(0, 5).Draw(t, "expired") == 0 { // the message of the first one came too late, and all after it
+					begin := uint64(1)
+					for _, last := range m.cuts {
+						if last < first {
+							begin = last + 1
+						}
+					}
+					for seq := begin; seq < m.unsent(); seq++ {
+						if ok(seq) {
+							w.giveBack(seq)
+							m.numbered(seq).returned = true
+							m.seen = max(m.seen, seq)
+						}
+					}
+					if !w.allBack() {
+						t.Fatal("everything came back, allBack does not say so")
+					}
+					return
+				}
+				w.report(first, int(n), nil)
+				m.seen = max(m.seen, first+n-1)
+				for seq := first; seq < first+n; seq++ {
+					tell(m.numbered(seq))
 				}
 			},
 			"shrink": func(t *rapid.T) { w.shrink() },
@@ -172,33 +265,80 @@ func TestWindowAgainstModel(t *testing.T) {
 				e := rapid.Uint64Range(1, 3).Draw(t, "epoch")
 				released[e] = true
 				w.rebuild(w.unsent, w.unsent, notHeld)
-				var keep []*modelUnit
 				for _, u := range m.units {
-					if u.sent {
-						keep = append(keep, u)
-					} else if released[u.epoch] && !u.reported {
+					if !u.sent && released[u.epoch] && !u.reported {
 						tell(u)
-					} else if !u.reported {
-						keep = append(keep, u)
 					}
 				}
-				m.units = keep
+				m.renumber(m.unsent(), m.unsent())
 			},
-			"break": func(t *rapid.T) { // and a new stream
+			"break": func(t *rapid.T) { // and a new session
 				w.failWhere(0, notHeld)
 				w.rebuild(0, 1, nil)
-				var keep []*modelUnit
 				for _, u := range m.units {
 					if !u.reported && released[u.epoch] {
 						tell(u)
-					} else if !u.reported {
-						u.sent = false
-						keep = append(keep, u)
 					}
 				}
-				m.units, m.first = keep, 1
+				m.renumber(0, 1)
+				m.cuts = nil
 				if rapid.Bool().Draw(t, "assigned again") {
 					clear(released)
+				}
+			},
+			"resume": func(t *rapid.T) { // the sidecar has a part of the messages: all that was reported is in it
+				var want []uint64
+				for _, u := range m.units {
+					if u.sent && !u.reported && !u.returned {
+						want = append(want, u.seq)
+					}
+				}
+				var got []uint64
+				for _, r := range w.unreported() {
+					for seq := r.First; seq < r.First+r.Count; seq++ {
+						got = append(got, seq)
+					}
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("Hello says that %v are not reported, it is %v", got, want)
+				}
+				high := rapid.Uint64Range(0, m.next+2).Draw(t, "highest")
+				if rapid.IntRange(0, 3).Draw(t, "lie") > 0 {
+					high = rapid.SampledFrom(append([]uint64{m.seen}, m.cuts...)).Draw(t, "cut")
+				}
+				inside := false // of a message of which the window knows something
+				for i, last := range m.cuts {
+					first := uint64(1)
+					if i > 0 {
+						first = m.cuts[i-1] + 1
+					}
+					inside = inside || first <= high && high < last
+				}
+				err := w.received(high)
+				switch {
+				case err == nil && (high < m.seen || high >= m.unsent()):
+					t.Fatalf("%d is taken for the highest received, %d was reported and %d not sent", high, m.seen, m.unsent())
+				case err != nil && high >= m.seen && high < m.unsent() && !inside:
+					t.Fatalf("%d is not taken for the highest received: %v", high, err)
+				}
+				if err != nil {
+					return
+				}
+				w.resume(high, notHeld)
+				for _, u := range m.units {
+					if u.seq > high && !u.reported && released[u.epoch] {
+						tell(u)
+					}
+				}
+				m.renumber(high+1, high+1)
+				if back := m.back(); back != 0 {
+					for _, u := range m.units {
+						if u.seq >= back && !u.reported && released[u.epoch] {
+							tell(u)
+						}
+					}
+					m.renumber(back, high+1)
+					m.cuts = append(m.cuts, high)
 				}
 			},
 		})
