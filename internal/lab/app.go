@@ -276,7 +276,7 @@ func (a *App) Pause() {
 	a.host.stop()
 }
 
-// Resume is SIGCONT.
+// Resume is SIGCONT. From the test's goroutine.
 func (a *App) Resume() {
 	if a.dead.Load() {
 		return
@@ -286,8 +286,11 @@ func (a *App) Resume() {
 	a.host.goOn()
 }
 
-// Stop ends the process as SIGTERM does, and returns what Run returned.
+// Stop ends the process as SIGTERM does, and returns what Run returned. To a stopped one the signal comes when it goes on.
 func (a *App) Stop() error {
+	if a.host.stopped.Load() {
+		a.Resume()
+	}
 	a.l.Note("SIGTERM to %s", a.Name)
 	a.cancel(errors.New("lab: SIGTERM"))
 	return a.Wait()

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -38,7 +39,7 @@ func RandomConfig(seed uint64) Config {
 func Schedule(l *Lab) {
 	s := &schedule{l: l}
 	for range 1 + l.Rand.IntN(3) {
-		l.StartApp("app")
+		s.startApp()
 	}
 	events := 8 + l.Rand.IntN(16)
 	l.FeedOver(300+l.Rand.IntN(900), time.Duration(events)*1500*time.Millisecond)
@@ -84,13 +85,13 @@ func (s *schedule) event() {
 	l := s.l
 	app := s.app()
 	if app == nil {
-		l.StartApp("app")
+		s.startApp()
 		return
 	}
-	switch n := l.Rand.IntN(17); n {
+	switch n := l.Rand.IntN(24); n {
 	case 0, 1:
 		if len(l.Apps()) < 4 {
-			l.StartApp("app")
+			s.startApp()
 		}
 	case 2, 3:
 		app.Kill()
@@ -111,6 +112,16 @@ func (s *schedule) event() {
 		l.MoveCoordinator()
 	case 10, 11, 12:
 		s.fault()
+	case 13:
+		app.Pause()
+		s.later(app.Resume)
+	case 14:
+		s.podKilled()
+	case 15:
+		app.Kill()
+		if other := s.app(); other != nil {
+			other.Kill()
+		}
 	default:
 		if l.cfg.Direct {
 			s.fault()
@@ -139,7 +150,7 @@ func (s *schedule) stopApp(a *App) {
 func (s *schedule) sidecarEvent(n int, app *App) {
 	l := s.l
 	switch n {
-	case 13:
+	case 16, 17:
 		if l.Rand.IntN(3) == 0 {
 			if err := l.StopSidecar(); err != nil {
 				l.Note("the sidecar ended with: %v", err)
@@ -148,22 +159,59 @@ func (s *schedule) sidecarEvent(n int, app *App) {
 			l.KillSidecar()
 		}
 		s.later(l.StartSidecar)
-	case 14:
+	case 18:
 		[]func(){app.CutSidecar, app.BlackholeSidecar, func() { app.HalfOpenSidecar(l.Rand.IntN(2) == 0) }}[l.Rand.IntN(3)]()
 		s.later(app.HealSidecar)
-	case 15:
+	case 19:
 		if l.Rand.IntN(2) == 0 {
 			l.CutSidecarBrokers()
 		} else {
 			l.BlackholeSidecarBrokers()
 		}
 		s.later(l.HealSidecarBrokers)
+	case 20:
+		app.BreakStream()
+	case 21:
+		l.PauseSidecar()
+		s.later(l.ResumeSidecar)
+	case 22:
+		s.restarted(app)
 	default:
 		l.SlowSidecarBrokers(time.Duration(l.Rand.IntN(300)) * time.Millisecond)
 		app.SlowSidecar(time.Duration(l.Rand.IntN(300)) * time.Millisecond)
 		s.later(l.HealSidecarBrokers)
 		s.later(app.HealSidecar)
 	}
+}
+
+// podKilled ends the whole pod; apps and a sidecar come back with the next events.
+func (s *schedule) podKilled() {
+	s.l.KillPod()
+	if !s.l.cfg.Direct {
+		s.later(s.l.StartSidecar)
+	}
+}
+
+// restarted kills an app of whose death there is no proof but its broken stream, and starts it again under the same session id, mostly before anybody
+// takes it for dead.
+func (s *schedule) restarted(app *App) {
+	as := app.as
+	as.Session = cmp.Or(as.Session, app.Name)
+	app.Kill()
+	s.sleep(time.Duration(s.l.Rand.Int64N(int64(1500 * time.Millisecond))))
+	s.l.StartAppAs("app", as)
+}
+
+// startApp starts one whose death is mostly proven by its pid, and which is now and then a static member.
+func (s *schedule) startApp() {
+	as := AppConfig{Unproven: s.l.Rand.IntN(4) == 0}
+	if s.l.Rand.IntN(6) == 0 {
+		as.Instance = fmt.Sprintf("static-%d", s.l.Rand.IntN(3))
+		if slices.ContainsFunc(s.l.Apps(), func(a *App) bool { return a.as.Instance == as.Instance }) {
+			as.Instance = ""
+		}
+	}
+	s.l.StartAppAs("app", as)
 }
 
 // lies are what brokers answer to what, applied or not.

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -118,12 +117,13 @@ func (p *sidecarProcess) kill() {
 	p.cancel(errKilled)
 }
 
-// StopSidecar ends it as SIGTERM does, and returns what Run returned.
+// StopSidecar ends it as SIGTERM does, and returns what Run returned. To a stopped one the signal comes when it goes on.
 func (l *Lab) StopSidecar() error {
 	p := l.sidecar
 	if p == nil {
 		return nil
 	}
+	p.host.goOn()
 	l.Note("SIGTERM to the sidecar")
 	p.cancel(errors.New("lab: SIGTERM"))
 	<-p.ended
@@ -215,23 +215,6 @@ func (l *Lab) MoveLeaders() {
 func (l *Lab) MoveCoordinator() {
 	l.Note("move the coordinator")
 	l.Cluster.RehashCoordinators()
-}
-
-// AddPartitions adds partitions to the input topic. Keys move with it, so call Idle before and after, or the order of their inputs is nobody's.
-func (l *Lab) AddPartitions(n int) {
-	l.Note("add %d partitions", n)
-	cl := l.Client("admin")
-	defer cl.Close()
-	ctx, cancel := l.context()
-	defer cancel()
-	r, err := kadm.NewClient(cl).CreatePartitions(ctx, n, In)
-	if err == nil {
-		err = r.Error()
-	}
-	if err != nil {
-		l.T.Fatal(err)
-	}
-	l.Sleep(2 * feederMetadata)
 }
 
 // SlowSidecarBrokers delays everything between them, one way by so much.

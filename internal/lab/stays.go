@@ -123,3 +123,15 @@ func (l *Lab) CommitsAreLost() {
 	l.watch.Settle()
 	l.Checker.Incident("commits are lost")
 }
+
+// alive tells whether so many partitions are with apps that live and run.
+func (s *stays) alive(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.now {
+		if !st.a.dead.Load() && !st.a.host.stopped.Load() && !st.orderly {
+			n--
+		}
+	}
+	return n <= 0
+}

@@ -48,6 +48,7 @@ type Watch struct {
 	// generation whose assignments were taken over
 	generation int32
 	problem    error
+	operator   bool // commits without a member are an operator's
 }
 
 // appending is a batch that the broker may append.
@@ -86,6 +87,18 @@ func (w *Watch) Settle() {
 	defer w.mu.Unlock()
 	w.settle(false)
 	w.refresh()
+}
+
+// AsOperator runs fn, whose commits without a member reset the group's offsets by intent. They must succeed.
+func (w *Watch) AsOperator(fn func()) {
+	set := func(operator bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.operator = operator
+	}
+	set(true)
+	defer set(false)
+	fn()
 }
 
 // Err tells about something that this observer does not understand: then the checker's verdict is worth nothing.
@@ -220,6 +233,14 @@ func (w *Watch) appended(a appending) bool {
 
 func (w *Watch) commit(req *kmsg.OffsetCommitRequest) {
 	w.sameTopics()
+	if w.operator && req.MemberID == "" {
+		for _, t := range req.Topics {
+			for _, p := range t.Partitions {
+				w.checker.Reset(verify.Partition{Topic: w.topicName(t.Topic, t.TopicID), Partition: p.Partition}, p.Offset)
+			}
+		}
+		return
+	}
 	c := &committing{at: time.Now()}
 	for _, t := range req.Topics {
 		topic := w.topicName(t.Topic, t.TopicID)

@@ -35,6 +35,13 @@ func (s *Producer) Release(ctx context.Context, epochs []uint64) error {
 	return s.Producer.Release(ctx, epochs)
 }
 
+// OnFenced implements producer.Fencer, for a producer that does not: nobody fences that one.
+func (s *Producer) OnFenced(fn func(*producer.Error)) {
+	if f, ok := s.Producer.(producer.Fencer); ok {
+		f.OnFenced(fn)
+	}
+}
+
 // Deliver implements producer.Producer. The units are noted before they are handed over: afterwards they belong to the producer, and the first
 // reports may be there before Deliver returns.
 func (s *Producer) Deliver(ctx context.Context, units []producer.Unit, r producer.Reporter) error {

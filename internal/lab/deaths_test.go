@@ -1,0 +1,359 @@
+package lab
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ackmark/ackmark/pipeline"
+)
+
+// longSession is Kafka's default: nobody may have to wait for it.
+const longSession = 45 * time.Second
+
+func sessionOf(d time.Duration) func(*pipeline.Config) {
+	return func(cfg *pipeline.Config) { cfg.Consumer.SessionTimeout = d }
+}
+
+// nothingRepeats fails the test if an output came twice.
+func nothingRepeats(l *Lab) {
+	l.T.Helper()
+	l.watch.Settle()
+	if n := l.Checker.Counts().Duplicates; n > 0 {
+		l.T.Errorf("%d outputs came twice", n)
+	}
+}
+
+// takenOver waits until every partition has begun a stay with a living app, and returns how long that took.
+func takenOver(l *Lab) time.Duration {
+	begun := time.Now()
+	for time.Since(begun) < 2*longSession && !l.stays.alive(len(l.Cluster.PartitionInfos(In))) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// A stream that breaks between two living ends: nothing is lost, nothing comes twice, and the order holds (S7). Reports that were missed come after.
+func TestStreamBreaks(t *testing.T) {
+	Run(t, Config{Keys: 8, App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(2000, 20*time.Second)
+		for range 12 {
+			l.SleepUpTo(2 * time.Second)
+			if l.Rand.IntN(2) == 0 {
+				a.BreakStream()
+				continue
+			}
+			a.CutSidecar()
+			l.SleepUpTo(600 * time.Millisecond)
+			a.HealSidecar()
+		}
+		l.Idle()
+		nothingRepeats(l)
+		if n := l.Checker.Counts(); n.Wills > 0 || n.HandedOut != n.Inputs {
+			l.T.Errorf("a broken stream between the living: %+v", n)
+		}
+	})
+}
+
+// Reports are on their way when the stream breaks: those that were lost with it come on the next one.
+func TestStreamBreaksUnderReports(t *testing.T) {
+	Run(t, Config{Work: -1, App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.Sleep(5 * time.Second)
+		a.SlowSidecar(100 * time.Millisecond)
+		l.FeedOver(3000, 6*time.Second)
+		for range 10 {
+			l.Sleep(730 * time.Millisecond)
+			a.BreakStream()
+		}
+		l.Idle()
+		nothingRepeats(l)
+	})
+}
+
+// SIGKILL of an app: its units are finished, its marks and done-sets committed, and others have its partitions seconds later although its session would last
+// 45 s (spec row 1).
+func TestAppKilledUnderLoad(t *testing.T) {
+	for _, keys := range []int{2, 60} {
+		t.Run(fmt.Sprintf("keys=%d", keys), func(t *testing.T) {
+			Run(t, Config{Keys: keys, App: sessionOf(longSession), Work: 80 * time.Millisecond, Concurrency: 8}, func(l *Lab) {
+				a := l.StartApp("a")
+				l.StartApp("b")
+				l.Sleep(5 * time.Second)
+				l.FeedOver(2500, 40*time.Second)
+				for range 4 {
+					l.Sleep(4 * time.Second)
+					l.SleepUpTo(2 * time.Second)
+					a.Kill()
+					if d := takenOver(l); d > 3*time.Second {
+						l.T.Errorf("taken over %v after the kill", d)
+					}
+					a = l.StartApp("a")
+				}
+				l.Idle()
+				nothingRepeats(l)
+				if n := l.Incidents(); n.Willed == 0 || n.Taken > 0 {
+					l.T.Errorf("%+v", n)
+				}
+			})
+		})
+	}
+}
+
+// Two of three die at the same moment.
+func TestTwoAppsKilledAtOnce(t *testing.T) {
+	Run(t, Config{App: sessionOf(longSession), Partitions: 9}, func(l *Lab) {
+		a, b := l.StartApp("a"), l.StartApp("b")
+		l.StartApp("c")
+		l.Sleep(8 * time.Second)
+		l.FeedOver(1500, 15*time.Second)
+		l.Sleep(4 * time.Second)
+		a.Kill()
+		b.Kill()
+		if d := takenOver(l); d > 4*time.Second {
+			l.T.Errorf("taken over %v after the kills", d)
+		}
+		l.Idle()
+		nothingRepeats(l)
+		if n := l.Checker.Counts().Wills; n != 2 {
+			l.T.Errorf("%d wills", n)
+		}
+	})
+}
+
+// Nothing proves the death, and the app is back within the grace under the same session id: it is another process all the same.
+func TestAppRestartsInTheGrace(t *testing.T) {
+	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
+		as := AppConfig{Session: "s", Unproven: true}
+		a := l.StartAppAs("a", as)
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(1500, 20*time.Second)
+		for range 3 {
+			l.Sleep(4 * time.Second)
+			a.Kill()
+			l.SleepUpTo(900 * time.Millisecond)
+			a = l.StartAppAs("a", as)
+		}
+		l.Idle()
+		nothingRepeats(l)
+	})
+}
+
+// The sidecar dies while it carries out a will: the bound is that of a whole pod, and nothing is lost.
+func TestSidecarDiesInAWill(t *testing.T) {
+	Run(t, Config{}, func(l *Lab) {
+		l.StartApp("b")
+		l.FeedOver(2000, 60*time.Second)
+		for range 5 {
+			a := l.StartApp("a")
+			l.Sleep(6 * time.Second)
+			l.SlowSidecarBrokers(100 * time.Millisecond)
+			l.SleepUpTo(time.Second)
+			a.Kill()
+			l.SleepUpTo(time.Second)
+			l.KillSidecar()
+			l.SleepUpTo(time.Second)
+			l.StartSidecar()
+		}
+	})
+}
+
+// SIGSTOP longer than the sidecar waits, then SIGCONT: the woken app is fenced, its late units are refused (S8), it joins again (spec row 2).
+func TestAppStoppedLong(t *testing.T) {
+	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(2500, 90*time.Second)
+		for i := range 2 {
+			l.Sleep(5 * time.Second)
+			l.SleepUpTo(time.Second)
+			a.Pause()
+			if d := takenOver(l); d > 20*time.Second {
+				l.T.Errorf("taken over %v after SIGSTOP", d)
+			}
+			l.Sleep(time.Duration(1+i*20) * time.Second)
+			a.Resume()
+			l.Sleep(5 * time.Second)
+			if n := len(a.State().Consumer.Partitions); n == 0 {
+				l.T.Error("the woken app holds nothing")
+			}
+		}
+		l.Idle()
+		nothingRepeats(l)
+		if n := l.Checker.Counts().Wills; n != 2 {
+			l.T.Errorf("%d wills", n)
+		}
+	})
+}
+
+// SIGSTOP shorter than the keepalive: nothing happens (spec row 3).
+func TestAppStoppedShort(t *testing.T) {
+	both(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(1000, 30*time.Second)
+		for range 4 {
+			l.SleepUpTo(3 * time.Second)
+			a.Pause()
+			l.SleepUpTo(3 * time.Second)
+			a.Resume()
+		}
+		l.Idle()
+		nothingRepeats(l)
+		if n := l.Checker.Counts(); n.Wills > 0 || n.HandedOut != n.Inputs {
+			l.T.Errorf("%+v", n)
+		}
+	})
+}
+
+// The dead app's last commit is still on its way when its will commits: whichever the broker takes last, what is committed when the group is left is the
+// will's.
+func TestLateCommitRacesTheWill(t *testing.T) {
+	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(6000, 100*time.Second)
+		for range 12 {
+			l.Sleep(4 * time.Second)
+			a.SlowBrokers(time.Duration(50+l.Rand.IntN(250)) * time.Millisecond)
+			l.SlowSidecarBrokers(time.Duration(20+l.Rand.IntN(60)) * time.Millisecond)
+			l.Sleep(time.Second)
+			l.SleepUpTo(time.Second)
+			a.Kill()
+			takenOver(l)
+			l.SlowSidecarBrokers(0)
+			a = l.StartApp("a")
+		}
+		l.Idle()
+		nothingRepeats(l)
+	})
+}
+
+// A static member's partitions wait for it: its will commits and does not leave.
+func TestStaticMemberKilled(t *testing.T) {
+	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartAppAs("a", AppConfig{Instance: "one"})
+		l.StartAppAs("b", AppConfig{Instance: "two"})
+		l.Sleep(5 * time.Second)
+		l.FeedOver(1500, 20*time.Second)
+		for range 3 {
+			l.Sleep(4 * time.Second)
+			held := len(a.State().Consumer.Partitions)
+			a.Kill()
+			l.Sleep(2 * time.Second)
+			a = l.StartAppAs("a", AppConfig{Instance: "one"})
+			l.Sleep(3 * time.Second)
+			if n := len(a.State().Consumer.Partitions); n != held {
+				l.T.Errorf("held %d partitions before, %d now", held, n)
+			}
+		}
+		l.Idle()
+		nothingRepeats(l)
+		if n := l.Checker.Counts().Wills; n > 0 {
+			l.T.Errorf("%d static members were left", n)
+		}
+	})
+}
+
+// Partitions are taken from an app whose stream is broken: they are let go when it is back, and nothing repeats.
+func TestReleaseDuringABrokenStream(t *testing.T) {
+	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(1500, 20*time.Second)
+		for range 3 {
+			l.Sleep(3 * time.Second)
+			a.CutSidecar()
+			b := l.StartApp("b")
+			l.Sleep(800 * time.Millisecond)
+			a.HealSidecar()
+			l.Sleep(6 * time.Second)
+			if err := b.Stop(); err != nil {
+				l.T.Errorf("b: %v", err)
+			}
+		}
+		l.Idle()
+		nothingRepeats(l)
+	})
+}
+
+// A deployment moves from direct producers to the sidecar and back, under load: nobody dies, nothing repeats.
+func TestRollingDirectSidecarDirect(t *testing.T) {
+	Run(t, Config{}, func(l *Lab) {
+		l.FeedOver(2500, 60*time.Second)
+		var old []*App
+		for _, direct := range []bool{true, false, true} {
+			var now []*App
+			for i := range 3 {
+				now = append(now, l.StartAppAs("app", AppConfig{Direct: direct}))
+				l.Sleep(4 * time.Second)
+				if i < len(old) {
+					if err := old[i].Stop(); err != nil {
+						l.T.Errorf("%s: %v", old[i].Name, err)
+					}
+					l.Sleep(2 * time.Second)
+				}
+			}
+			old = now
+		}
+		l.Idle()
+		nothingRepeats(l)
+	})
+}
+
+// An operator sets offsets back: everything from there on is handed out again, whatever a done-set said (spec row 31).
+func TestOperatorResets(t *testing.T) {
+	both(t, Config{Keys: 3, Work: 100 * time.Millisecond}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.FeedOver(600, 10*time.Second)
+		l.Sleep(5 * time.Second)
+		if err := a.Stop(); err != nil {
+			l.T.Error(err)
+		}
+		before := l.Checker.Counts().HandedOut
+		var again int64
+		l.ResetOffsets(func(_ int32, committed int64) (int64, bool) {
+			again += committed - committed/2
+			return committed / 2, true
+		})
+		l.StartApp("b")
+		l.Idle()
+		if n := l.Checker.Counts(); int64(n.HandedOut) < int64(n.Inputs)+again || again == 0 || before == 0 {
+			l.T.Errorf("%d were to be handed out again: %+v", again, n)
+		}
+	})
+}
+
+// The whole pod dies at once (spec row 6): what repeats was in flight or done since the last commit, and both are counted.
+func TestPodKilledAtOnce(t *testing.T) {
+	for _, every := range []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second} {
+		t.Run(every.String(), func(t *testing.T) {
+			Run(t, Config{App: func(cfg *pipeline.Config) { cfg.Consumer.CommitEvery = every }}, func(l *Lab) {
+				l.FeedOver(2000, 60*time.Second)
+				for range 3 {
+					l.StartApp("a")
+					l.StartApp("b")
+					l.Sleep(15 * time.Second)
+					l.SleepUpTo(every)
+					l.KillPod()
+					l.Sleep(100 * time.Millisecond)
+					l.StartSidecar()
+				}
+				l.StartApp("c")
+				l.Idle()
+				n, i := l.Checker.Counts(), l.Incidents()
+				l.T.Logf("commits every %v: W %d, C %d, duplicates %d", every, i.InFlight, i.Done, n.Duplicates)
+				if int(n.Duplicates) > i.InFlight+i.Done || i.Taken == 0 {
+					l.T.Errorf("%d duplicates, %+v", n.Duplicates, i)
+				}
+			})
+		})
+	}
+}
