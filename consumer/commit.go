@@ -56,7 +56,8 @@ func newBackoff(limit time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMaxInterval(max(limit, 50*time.Millisecond)), backoff.WithMaxElapsedTime(0))
 }
 
-// commitSome commits what is due, and answers what the broker says about the membership.
+// commitSome commits every mark that moved, and answers what the broker says about the membership.
+// A done-set that changed counts as a move.
 func (c *Consumer) commitSome() error {
 	c.doneSince.Store(0)
 	c.commitMu.Lock()

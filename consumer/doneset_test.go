@@ -333,6 +333,33 @@ func TestDoneSetsThatAreNotOurs(t *testing.T) {
 	})
 }
 
+// What the client remembers of a topic may be the deleted one. Before a done-set is applied the brokers are asked.
+func TestTopicIDsAreFreshForADoneSet(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.leaveOdd()
+		m := l.start(l.config(), nil)
+		l.until("held", func() bool { return len(m.State().Partitions) == 1 })
+		asked := map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset()}}
+		before, err := m.describe(t.Context(), asked, false)
+		wantNil(t, err)
+		wantNil(t, l.cluster.DeleteTopic(topic))
+		wantNil(t, l.cluster.CreateTopic(topic, 1, nil))
+		after, err := m.describe(t.Context(), asked, true)
+		wantNil(t, err)
+		if id := after[topic].id; id == before[topic].id || id != l.cluster.TopicInfo(topic).TopicID {
+			t.Errorf("topic id %x, before %x", id, before[topic].id)
+		}
+		_ = m.stop()
+		tp := topicPartition{topic, 0}
+		for text, want := range map[string]bool{"": false, "by hand": false, "am1.x": true} {
+			m.found[tp] = found{metadata: text}
+			if got := m.inherits(asked); got != want {
+				t.Errorf("%q: %v", text, got)
+			}
+		}
+	})
+}
+
 // Brokers with a smaller limit than Kafka's default refuse the commit: it is made without a set, and somebody is told.
 func TestBrokersThatTakeNoDoneSet(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
@@ -357,12 +384,17 @@ func TestBrokersThatTakeNoDoneSet(t *testing.T) {
 			}
 			return resp, nil, true
 		})
-		m := l.start(l.config(), s.deliver)
-		l.untilCommitted(0, 10)
+		cfg := l.config()
+		cfg.CommitEvery = time.Hour
+		m := l.start(cfg, s.deliver)
+		l.until("handed out", func() bool { return s.count() == 100 })
+		_ = m.stop() // the last commit, too
+		if got := l.committed(0); got != 10 {
+			t.Errorf("committed %d", got)
+		}
 		if !strings.Contains(l.logs.String(), "offset.metadata.max.bytes") {
 			t.Error("nobody was told")
 		}
-		_ = m.stop()
 	})
 }
 
@@ -436,6 +468,13 @@ func TestFence(t *testing.T) {
 				t.Fatal("a fenced input can be started")
 			}
 			in.Done(nil)
+		}
+		done := int64(0)
+		for _, p := range m.State().Partitions {
+			done += p.Done
+		}
+		if done > 3 {
+			t.Errorf("%d done: what ended after Fence counts", done)
 		}
 		l.until("handed out again", func() bool { return len(h.messages()) == 40 })
 		if lost != 2 || l.committed(0) != 0 || l.committed(1) != 0 {

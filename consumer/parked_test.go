@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -70,6 +71,9 @@ func TestNoMoreThanADoneSetSays(t *testing.T) {
 		if text, offset, _ := l.metadata(0); offset != 0 || !donemeta.Ours(text) {
 			t.Errorf("committed %d with %q", offset, text)
 		}
+		if use, want := m.use(m.held()[0]), float64(p.Parked)/float64(m.cfg.MaxRecords); use < want {
+			t.Errorf("parked records are not counted: %.3f of the budget, want %.3f", use, want)
+		}
 		begun := time.Now()
 		f.first.Done(nil)
 		l.untilCommitted(0, all)
@@ -101,6 +105,142 @@ func TestTheLargestDoneSetIsHandedOver(t *testing.T) {
 		}
 		wantNil(t, b.stop())
 	})
+}
+
+// The mark moves while the records behind it are being parked, before the next poll: nothing else would wake that.
+func TestTheMarkMovesWhileParking(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		const last = 100
+		l.feedMany(20_000)
+		l.feed(0, donemeta.MaxSpan-20_000-last/2)
+		var mu sync.Mutex
+		var held []*Message
+		m := l.start(l.config(), func(b *Batch) {
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range b.Messages {
+				if in := &b.Messages[i]; in.Start() {
+					held = append(held, in)
+				}
+			}
+			if len(held) >= donemeta.MaxSpan {
+				DoneAll(held)
+			}
+		})
+		l.until("held", func() bool { mu.Lock(); defer mu.Unlock(); return len(held) == donemeta.MaxSpan-last/2 })
+		time.Sleep(time.Second)
+		l.feed(0, last) // one fetch: half of it fits
+		l.untilCommitted(0, donemeta.MaxSpan+last/2)
+		wantNil(t, m.stop())
+	})
+}
+
+// A window that moves fast enough is waited for: a pause would cost what the client has buffered.
+func TestFullSpeedDoesNotPauseForTheDoneSet(t *testing.T) {
+	inLab(t, 2, func(t *testing.T, l *lab) {
+		const all = 100_000
+		l.feedMany(all)
+		m := l.start(l.config(), func(b *Batch) {
+			for i := range b.Messages {
+				b.Messages[i].Start()
+			}
+			time.AfterFunc(20*time.Millisecond, b.DoneAll)
+		})
+		l.until("all is done", func() bool {
+			done := int64(0)
+			for _, p := range m.State().Partitions {
+				if p.Paused {
+					t.Fatal("a partition was paused")
+				}
+				done += p.Done
+			}
+			return done == all
+		})
+		wantNil(t, m.stop())
+	})
+}
+
+// A halted partition lets go of what it parked.
+func TestHaltWithParkedRecords(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feedMany(30_000)
+		var f firstOpen
+		m := l.start(l.config(), f.deliver)
+		l.until("parked", func() bool {
+			s := m.State()
+			return len(s.Partitions) == 1 && s.Partitions[0].Parked > 0
+		})
+		f.first.Done(errors.New("poison"))
+		if p := m.State().Partitions[0]; p.Parked != 0 || p.Halted == nil {
+			t.Errorf("%d parked, %v", p.Parked, p.Halted)
+		}
+		wantNil(t, m.stop())
+	})
+}
+
+// stayOf makes a stay of a partition with these records, and every other one of what it hands out done. It returns what the next commit says.
+func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Record) (p *partition, runs []donemeta.Run) {
+	t.Helper()
+	p = newPartition(c, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
+	p.handover.done = donemeta.Inherit(inherited)
+	r, err := p.add(&kgo.FetchPartition{Records: recs}, 0)
+	wantNil(t, err)
+	for i := range r.Messages {
+		if i%2 == 1 {
+			r.Messages[i].Done(nil)
+		}
+	}
+	runs, err = donemeta.Parse(p.doneSet(0, -1), donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}, nil)
+	wantNil(t, err)
+	if want := p.handover.done.Union(p.tracker, 0, nil); !slices.Equal(runs, want) {
+		t.Errorf("%d handed out, %d inherited: the set has %d runs of %d", p.fetched, len(inherited), len(runs), len(want))
+	}
+	return p, runs
+}
+
+// The worst order at every density; and the next stay takes up all of it at once, not one after the other.
+func TestAlternatingFitsAtEveryDensity(t *testing.T) {
+	cfg := minimal()
+	cfg.MaxRecords = 1 << 17
+	c, err := New(cfg)
+	wantNil(t, err)
+	for _, step := range []int64{1, 2, 7, 20, 60, 64, 150, 200, 1000, 10_000, 1 << 20, 1 << 30, 1 << 45} {
+		recs := make([]*kgo.Record, 40_000)
+		for i := range recs {
+			recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * step}
+		}
+		first, runs := stayOf(t, c, nil, recs)
+		if first.fetched < 300 {
+			t.Errorf("step %d: only %d handed out", step, first.fetched)
+		}
+		second, _ := stayOf(t, c, runs, recs)
+		if second.fetched < first.fetched/2 {
+			t.Errorf("step %d: %d handed out, but only %d of the %d left to the next stay", step, first.fetched, second.fetched, first.fetched-first.fetched/2)
+		}
+		t.Logf("step %d: %d handed out, then %d", step, first.fetched, second.fetched)
+	}
+}
+
+// What is inherited far above takes room from what lies below it.
+func TestInheritedFarAboveIsCounted(t *testing.T) {
+	cfg := minimal()
+	cfg.MaxRecords = 1 << 17
+	c, err := New(cfg)
+	wantNil(t, err)
+	var far []donemeta.Run
+	for i := range int64(300) {
+		far = append(far, donemeta.Run{First: 1<<23 + 2000*i, Last: 1<<23 + 2000*i})
+	}
+	for _, step := range []int64{1, 200} {
+		recs := make([]*kgo.Record, 20_000)
+		for i := range recs {
+			recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * step}
+		}
+		p, _ := stayOf(t, c, far, recs)
+		if p.fetched < 100 || p.readTo() <= p.tracker.Next() {
+			t.Errorf("step %d: %d handed out, %d parked", step, p.fetched, len(p.parked.recs))
+		}
+	}
 }
 
 // Revoked, lost and stopped while records are parked: they were never handed out, and nobody waits for them.

@@ -253,7 +253,8 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 	}
 	for i, rec := range recs {
 		inherited := p.handover.done.Len() > 0 && p.handover.done.Contains(rec.Offset)
-		if rec.Offset >= limit && !p.fits(rec.Offset, len(r.Messages)) {
+		input := !inherited && !rec.Attrs.IsControl()
+		if input && rec.Offset >= limit && !p.fits(rec.Offset, len(r.Messages)) {
 			p.park(recs[i:])
 			break
 		}
@@ -261,7 +262,7 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 			last = rec.LeaderEpoch
 			p.epochs = append(p.epochs, epochStart{rec.Offset, last})
 		}
-		if inherited || rec.Attrs.IsControl() {
+		if !input {
 			p.tracker.Skip(rec.Offset + 1)
 			if inherited {
 				p.handover.skipped++
