@@ -22,6 +22,9 @@ type reaper struct {
 	seen map[string]seen // by member id
 }
 
+// static begins the key of a member that is known by its instance id only.
+const static = "static member "
+
 // seen is a member's last request.
 type seen struct {
 	at         time.Time
@@ -52,7 +55,11 @@ func (r *reaper) close() {
 func (r *reaper) observe(req kmsg.Request) {
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
-		r.saw(req.MemberID, seen{join: true, session: time.Duration(req.SessionTimeoutMillis) * time.Millisecond})
+		who := req.MemberID
+		if who == "" && req.InstanceID != nil {
+			who = static + *req.InstanceID // a static member gets its id in the answer, which it may not live to read
+		}
+		r.saw(who, seen{join: true, session: time.Duration(req.SessionTimeoutMillis) * time.Millisecond})
 	case *kmsg.SyncGroupRequest:
 		r.saw(req.MemberID, seen{sync: true})
 	case *kmsg.HeartbeatRequest:
@@ -98,18 +105,18 @@ func (r *reaper) run() {
 			generation, joined = g.Epoch, time.Now() // sessions begin when a join is over
 		}
 		for _, m := range g.Members {
-			if r.silent(m.MemberID, joined, g) {
-				r.expire(m.MemberID)
+			if r.silent(m, joined, g) {
+				r.expire(m)
 			}
 		}
 	}
 }
 
 // silent tells that a member should have been expired, and some time ago. One that waits for an answer to a join or sync is not silent.
-func (r *reaper) silent(member string, begun time.Time, g *kfake.GroupInfo) bool {
+func (r *reaper) silent(m kfake.GroupMember, begun time.Time, g *kfake.GroupInfo) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last, ok := r.seen[member]
+	last, ok := r.last(m)
 	if !ok || last.session == 0 || last.generation == g.Epoch && (last.join || last.sync && g.State == "CompletingRebalance") {
 		return false
 	}
@@ -120,19 +127,28 @@ func (r *reaper) silent(member string, begun time.Time, g *kfake.GroupInfo) bool
 	return time.Since(since) > last.session+time.Second
 }
 
-func (r *reaper) expire(member string) {
+// last returns a member's last request. mu is held.
+func (r *reaper) last(m kfake.GroupMember) (seen, bool) {
+	s, ok := r.seen[m.MemberID]
+	if !ok && m.InstanceID != nil {
+		s, ok = r.seen[static+*m.InstanceID]
+	}
+	return s, ok
+}
+
+func (r *reaper) expire(m kfake.GroupMember) {
 	r.mu.Lock()
-	last := r.seen[member]
+	last, _ := r.last(m)
 	r.mu.Unlock()
-	r.l.Note("the broker forgot to expire %s, which it heard %v ago (%+v)", member, time.Since(last.at), last)
+	r.l.Note("the broker forgot to expire %s, which it heard %v ago (%+v)", m.MemberID, time.Since(last.at), last)
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group = Group
-	m := kmsg.NewLeaveGroupRequestMember()
-	m.MemberID = member
-	req.Members = append(req.Members, m)
+	leave := kmsg.NewLeaveGroupRequestMember()
+	leave.MemberID, leave.InstanceID = m.MemberID, m.InstanceID
+	req.Members = append(req.Members, leave)
 	ctx, cancel := r.l.context()
 	defer cancel()
 	if _, err := req.RequestWith(ctx, r.client); err != nil {
-		r.l.problem("expiring %s: %v", member, err)
+		r.l.problem("expiring %s: %v", m.MemberID, err)
 	}
 }

@@ -3,13 +3,10 @@ package lab
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -178,31 +175,6 @@ func (l *Lab) Heal() {
 	if !l.cfg.Direct {
 		l.StartSidecar()
 	}
-}
-
-// Fault installs faults in the brokers, until Heal or their count is used up.
-func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
-	l.Note("fault %v on %v (topic %q, group %q), %d times", f.Err, f.Keys, f.Topic, f.Group, f.Count)
-	h := l.Cluster.Fault(f)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.faults = append(l.faults, fault{h, max(f.Count, 0), f.Count < 0, f.Keys == nil || slices.Contains(f.Keys, kmsg.OffsetCommit)})
-	return h
-}
-
-// fault is one that was installed.
-type fault struct {
-	*kfake.FaultHandle
-	count   int
-	forever bool
-	commits bool // it concerns commits
-}
-
-// commitsFail tells whether a last commit may fail because a fault is waiting for it. From any goroutine.
-func (l *Lab) commitsFail() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.faults, func(f fault) bool { return f.commits && (f.forever || f.Hits() < f.count) })
 }
 
 // MoveLeaders elects a new leader for each partition.

@@ -54,7 +54,7 @@ func (s *stays) begin(a *App, added []*consumer.Assignment) {
 		p := partitionOf(as)
 		before := s.now[p]
 		s.now[p] = &stay{a: a, epoch: as.Epoch, start: as.Start}
-		if before == nil || before.orderly {
+		if before == nil || before.orderly && !a.l.Checker.LastCommitRefused(before.a.Name, before.epoch) {
 			continue
 		}
 		s.lost[orphan{before.a, before.epoch}] = true

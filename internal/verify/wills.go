@@ -157,6 +157,14 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 	return n
 }
 
+// LastCommitRefused tells whether the broker took nothing of the last commit of the member that had this stay.
+func (c *Checker) LastCommitRefused(process string, number uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byNumber[epochKey{process, number}]
+	return e != nil && c.silence.refused[e.member]
+}
+
 // Holds tells whether the broker still takes a process for the holder of the partition of this stay.
 func (c *Checker) Holds(process string, number uint64) bool {
 	c.mu.Lock()
