@@ -213,8 +213,11 @@ func TestDoneSetIsHandedOnAndOn(t *testing.T) {
 		}
 		all.choose = func(*Message) bool { return true }
 		last := l.start(l.config(), all.deliver)
-		l.until("all done", func() bool { return len(all.done) == outputs && last.State().Lag() == 0 })
+		l.until("all handed out", func() bool { return all.count() == outputs && last.State().Lag() == 0 })
 		wantNil(t, last.stop())
+		if len(all.done) != outputs {
+			t.Errorf("%d of %d are done", len(all.done), outputs)
+		}
 		for o, n := range all.done {
 			if n != 1 {
 				t.Errorf("offset %d was done %d times", o, n)

@@ -228,7 +228,7 @@ func TestInheritedFarAboveIsCounted(t *testing.T) {
 	c, err := New(cfg)
 	wantNil(t, err)
 	var far []donemeta.Run
-	for i := range int64(300) {
+	for i := range int64(480) {
 		far = append(far, donemeta.Run{First: 1<<23 + 2000*i, Last: 1<<23 + 2000*i})
 	}
 	for _, step := range []int64{1, 200} {

@@ -133,7 +133,7 @@ func (p *partition) afterDone(index uint64, n int) {
 	if p.c.cfg.CommitAfter > 0 {
 		p.c.countDone(n)
 	}
-	if p.ready() {
+	if len(p.parked.recs) > 0 && p.ready() {
 		p.c.wakePoll()
 	}
 }
@@ -247,12 +247,12 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 	r.Assignment = p.assignment
 	limit := p.describable()
 	r.Messages = make([]Message, 0, countBelow(recs, limit))
-	last := int32(-1)
+	inherits, last := p.handover.done.Len() > 0, int32(-1)
 	if len(p.epochs) > 0 {
 		last = p.epochs[len(p.epochs)-1].epoch
 	}
 	for i, rec := range recs {
-		inherited := p.handover.done.Len() > 0 && p.handover.done.Contains(rec.Offset)
+		inherited := inherits && p.handover.done.Contains(rec.Offset)
 		input := !inherited && !rec.Attrs.IsControl()
 		if input && rec.Offset >= limit && !p.fits(rec.Offset, len(r.Messages)) {
 			p.park(recs[i:])
