@@ -47,6 +47,7 @@ type client struct {
 	releaseID uint64
 	session   session
 	onFenced  []func(*Error)
+	fall      fallback
 
 	fates   []fate // for reportLoop
 	dropped int    // units failed by Close
@@ -58,6 +59,7 @@ func newClient(cfg DialConfig) *client {
 		changed: make(chan struct{}), releases: map[uint64]*release{}, session: session{id: cfg.SessionID}}
 	c.writable = sync.NewCond(&c.mu)
 	c.done, c.end = context.WithCancel(context.Background())
+	c.fall.mode = cfg.Fallback.Mode
 	c.win = newWindow(newFramePool(max(cfg.MaxFrameBytes, 1)), c.addFate)
 	c.limit = c.ownLimit()
 	return c
@@ -74,6 +76,7 @@ func (c *client) ready() error {
 		return c.fatal
 	case !c.started:
 		c.started = true
+		c.fall.began = time.Now()
 		c.tasks.Go(c.run)
 		c.tasks.Go(c.reportLoop)
 	}
@@ -120,7 +123,7 @@ func (c *client) Release(ctx context.Context, list []uint64) error {
 		return nil
 	}
 	var answered chan struct{}
-	if c.stream == nil && !c.session.resumes {
+	if c.stream == nil && c.fall.way == nil && !c.session.resumes {
 		c.win.failWhere(0, c.notHeld)
 	} else {
 		c.win.rebuild(c.win.unsent, c.win.unsent, c.notHeld)
@@ -242,7 +245,7 @@ func (c *client) goodbye() {
 	s := c.stream
 	c.leaving = true
 	if s != nil {
-		c.control(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Goodbye{Goodbye: &sidecarpb.Goodbye{}}})
+		c.control(goodbyeMessage())
 	}
 	c.mu.Unlock()
 	if s == nil {
@@ -254,6 +257,10 @@ func (c *client) goodbye() {
 	case <-s.ctx.Done():
 	case <-t.C:
 	}
+}
+
+func goodbyeMessage() *sidecarpb.DeliveryStreamRequest {
+	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Goodbye{Goodbye: &sidecarpb.Goodbye{}}}
 }
 
 func assignMessage(m Membership, added []Assignment) *sidecarpb.DeliveryStreamRequest {

@@ -63,9 +63,12 @@ const checkTimeout = 10 * time.Second
 func (c *client) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	s, err := c.connected(ctx)
+	s, w, err := c.connected(ctx)
 	if err != nil {
 		return err
+	}
+	if w != nil {
+		return w.direct.Check(ctx)
 	}
 	st, err := sidecarpb.NewSidecarClient(s.conn).Status(ctx, &sidecarpb.StatusRequest{})
 	switch {
@@ -81,8 +84,8 @@ func (c *client) Check(ctx context.Context) error {
 	return nil
 }
 
-// connected returns the stream, or why there is none: of an attempt that ended after the call came.
-func (c *client) connected(ctx context.Context) (*stream, error) {
+// connected returns the stream, or the direct way, or why there is neither: of an attempt that ended after the call came.
+func (c *client) connected(ctx context.Context) (*stream, *way, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	attempts := c.attempts
@@ -92,13 +95,13 @@ func (c *client) connected(ctx context.Context) (*stream, error) {
 	}
 	for {
 		if err := c.ready(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if c.stream != nil {
-			return c.stream, nil
+		if c.stream != nil || c.fall.way != nil {
+			return c.stream, c.fall.way, nil
 		}
 		if c.attempts > attempts {
-			return nil, c.lastErr
+			return nil, nil, c.lastErr
 		}
 		changed := c.changed
 		c.mu.Unlock()
@@ -107,8 +110,8 @@ func (c *client) connected(ctx context.Context) (*stream, error) {
 		case <-ctx.Done():
 		}
 		c.mu.Lock()
-		if ctx.Err() != nil && c.stream == nil {
-			return nil, fmt.Errorf("producer: not connected to the sidecar at %s yet: %w", c.cfg.Target, context.Cause(ctx))
+		if ctx.Err() != nil && c.stream == nil && c.fall.way == nil {
+			return nil, nil, fmt.Errorf("producer: not connected to the sidecar at %s yet: %w", c.cfg.Target, context.Cause(ctx))
 		}
 	}
 }

@@ -23,7 +23,13 @@ func (c *client) run() {
 	defer close(c.stopped)
 	bo := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstBackoff), backoff.WithMaxInterval(maxBackoff), backoff.WithMaxElapsedTime(0))
 	log := reasonLog{client: c}
+	c.noStream()
 	for c.done.Err() == nil {
+		if reason, yes := c.goDirect(); yes {
+			c.detour(reason)
+			bo.Reset()
+			continue
+		}
 		s, err := c.connect()
 		if err == nil {
 			log.connected(s)
@@ -39,10 +45,20 @@ func (c *client) run() {
 		if c.ended(err) {
 			break
 		}
+		if errors.Is(err, errDeparted) {
+			continue
+		}
 		log.failed(err)
 		c.pause(bo.NextBackOff())
 	}
 	c.failRest()
+}
+
+// noStream begins the time without a stream.
+func (c *client) noStream() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fall.breaker.lost(time.Now(), 0)
 }
 
 // pause waits between two attempts. Check cuts it short.
@@ -62,6 +78,7 @@ func (c *client) ended(err error) bool {
 	defer c.mu.Unlock()
 	c.lastErr = err
 	c.attempts++
+	c.fall.breaker.lost(time.Now(), min(stable, c.cfg.Fallback.After))
 	if c.session.gone = isGone(err); c.session.gone && c.session.resumes {
 		c.lost()
 	}

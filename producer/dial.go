@@ -44,8 +44,12 @@ type DialConfig struct {
 	CloseTimeout time.Duration
 	// Logger is the log. Default slog.Default().
 	Logger *slog.Logger
+	// Fallback configures the direct way to Kafka while the sidecar is not available. Default: none.
+	Fallback FallbackConfig
 	// Dialer replaces the connection to Target, for tests: Target is then only a name.
 	Dialer func(ctx context.Context) (net.Conn, error)
+
+	boot func() uint64 // the boot-time clock
 }
 
 // Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It connects on first use; while
@@ -86,6 +90,10 @@ func (c DialConfig) withDefaults() DialConfig {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.boot == nil {
+		c.boot = bootNanos
+	}
+	c.Fallback = c.Fallback.withDefaults(c)
 	return c
 }
 
@@ -114,6 +122,9 @@ func (c DialConfig) validate() error {
 		return fmt.Errorf("DialConfig.CloseTimeout: %v is negative: give a duration, or 0 for the default of 10s", c.CloseTimeout)
 	}
 	if err := c.OnFull.validate("DialConfig.OnFull"); err != nil {
+		return err
+	}
+	if err := c.Fallback.validate(); err != nil {
 		return err
 	}
 	if c.Dialer != nil {

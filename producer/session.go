@@ -83,9 +83,11 @@ func (c *client) welcomed(s *stream) error {
 			return fmt.Errorf("protocol error: %w", err)
 		}
 		c.win.resume(w.GetHighestSequence(), c.unfit)
+		c.fall.eternal = min(c.fall.eternal, c.win.unsent)
 	} else {
 		c.lost()
 		c.win.rebuild(0, 1, c.unfit)
+		c.fall.expiry, c.fall.eternal = 0, 0
 	}
 	c.session = session{id: c.session.id, begun: true, sidecar: w.GetSidecarId(), resumes: slices.Contains(w.GetFeatures(), featureResume)}
 	c.epochs.each(func(m Membership, live []Assignment) {

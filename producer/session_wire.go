@@ -6,6 +6,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+// The fields below go out by their numbers: what the contract gained since this client's generated code was made.
+
+// setResume sets Hello.unreported (8) and Hello.previous_sidecar_id (9).
 func setResume(h *sidecarpb.Hello, previous string, list []wire.Range) {
 	var b []byte
 	for _, r := range list {
@@ -18,6 +21,7 @@ func setResume(h *sidecarpb.Hello, previous string, list []wire.Range) {
 	h.ProtoReflect().SetUnknown(b)
 }
 
+// setDoneSet sets AssignedPartition.done_set (7).
 func setDoneSet(p *sidecarpb.AssignedPartition, set string) {
 	if set != "" {
 		p.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 7, protowire.BytesType), set))

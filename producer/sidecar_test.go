@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/ackmark/ackmark/producer"
@@ -28,6 +29,13 @@ type script struct {
 	units func(*session, *sidecarpb.Units) error
 	// control is called for every other message after Hello; nil: Release is answered, Goodbye ends the stream.
 	control func(*session, *sidecarpb.DeliveryStreamRequest) error
+	// lives is not nil for a sidecar whose sessions outlive their streams (sidecar_resume_test.go).
+	lives map[string]*life
+	id    string // of the sidecar
+	// sink is Kafka, if it is not the script's own log.
+	sink func(producer.Record)
+	// died makes the socket of a stopped script refuse; otherwise it cannot be told what is wrong.
+	died bool
 
 	t        testing.TB
 	listener *bufconn.Listener
@@ -53,14 +61,18 @@ type session struct {
 	epochs  map[uint64]bool
 	assigns []*sidecarpb.Assign
 	got     []*sidecarpb.Unit
+	life    *life             // nil: ends with its stream
+	left    bool              // nothing is taken from this stream any more
+	expired bool              // units came too late on this stream
 	most    *sidecarpb.Credit // the largest credit given on this stream
 	open    map[uint64]load   // sent and not reported
 	send    sync.Mutex
 	closing chan error // ends the stream
+	working chan bool  // capacity 1, full while a message is worked on
 }
 
 func newScript(t testing.TB) *script {
-	return &script{t: t, log: map[string][]producer.Record{}, credit: &sidecarpb.Credit{Bytes: 1 << 20, Records: 10_000}}
+	return &script{t: t, id: "script", log: map[string][]producer.Record{}, credit: &sidecarpb.Credit{Bytes: 1 << 20, Records: 10_000}}
 }
 
 // start serves. The script may be started again after stop: a restarted sidecar with the same log.
@@ -89,8 +101,11 @@ func (x *script) stop() {
 
 func (x *script) dial(ctx context.Context) (net.Conn, error) {
 	x.mu.Lock()
-	lis := x.listener
+	lis, died := x.listener, x.died
 	x.mu.Unlock()
+	if lis == nil && died {
+		return nil, &net.OpError{Op: "dial", Net: "unix", Err: syscall.ECONNREFUSED}
+	}
 	if lis == nil {
 		return nil, &net.OpError{Op: "dial", Net: "unix", Err: io.ErrClosedPipe}
 	}
@@ -111,10 +126,14 @@ func (x *script) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 		return err
 	}
 	s := &session{script: x, stream: stream, hello: first.GetHello(), next: 1, topics: map[uint32]string{}, epochs: map[uint64]bool{},
-		open: map[uint64]load{}, closing: make(chan error, 10)}
-	welcome := &sidecarpb.Welcome{Version: 1, SidecarId: "script", Credit: x.credit, MaxMessageBytes: 1 << 20}
+		open: map[uint64]load{}, closing: make(chan error, 10), working: make(chan bool, 1)}
+	welcome := &sidecarpb.Welcome{Version: 1, SidecarId: x.id, Credit: x.credit, MaxMessageBytes: 1 << 20}
 	if x.hello != nil {
 		if welcome, err = x.hello(s.hello); err != nil {
+			return err
+		}
+	} else if x.lives != nil {
+		if err := s.live(welcome); err != nil {
 			return err
 		}
 	}
@@ -123,6 +142,7 @@ func (x *script) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 	x.sessions = append(x.sessions, s)
 	x.mu.Unlock()
 	s.down(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: welcome}})
+	s.catchUp()
 	received := make(chan error, 1)
 	go func() { received <- s.receive() }()
 	select {
@@ -141,12 +161,18 @@ func (s *session) receive() error {
 		if err != nil {
 			return err
 		}
+		s.working <- true
+		if s.left {
+			<-s.working
+			return errCut
+		}
 		if u := m.GetUnits(); u != nil {
 			s.check(u)
 			err = s.takeUnits(u)
 		} else {
 			err = s.takeControl(m)
 		}
+		<-s.working
 		if err != nil {
 			return err
 		}
@@ -161,6 +187,9 @@ func (s *session) check(u *sidecarpb.Units) {
 		s.t.Errorf("sequence %d came, %d was expected", u.GetFirstSequence(), s.next)
 	}
 	s.next = u.GetFirstSequence() + uint64(len(u.GetUnits()))
+	if s.life != nil {
+		s.life.received(u)
+	}
 	for _, n := range u.GetTopics() {
 		if old, ok := s.topics[n.GetIndex()]; ok && old != n.GetName() {
 			s.t.Errorf("topic index %d was %s and is %s", n.GetIndex(), old, n.GetName())
@@ -237,6 +266,10 @@ func (s *session) write(unit *sidecarpb.Unit) int {
 	}
 	for _, out := range unit.GetOutputs() {
 		topic := s.topics[out.GetTopic()]
+		if s.sink != nil {
+			s.sink(record(topic, out))
+			continue
+		}
 		s.log[topic] = append(s.log[topic], record(topic, out))
 	}
 	return -1
@@ -276,6 +309,14 @@ func (s *session) released(id uint64) {
 
 func (s *session) report(r *sidecarpb.DeliveryReports) {
 	s.mu.Lock()
+	if s.life != nil {
+		current, missed := s.life.owes(r)
+		if current == nil {
+			s.mu.Unlock()
+			return
+		}
+		s, r = current, missed
+	}
 	for _, a := range r.GetAcked() {
 		for seq := a.GetFirst(); seq < a.GetFirst()+a.GetCount() && seq < s.next; seq++ {
 			delete(s.open, seq)

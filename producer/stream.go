@@ -39,7 +39,19 @@ type stream struct {
 	credit     cost
 	topicsSent int  // the writer's own
 	draining   bool // the sidecar is about to stop: nothing is sent any more
+	departing  bool // Goodbye was said, for the direct way
 	expired    bool // the sidecar gave units back: it takes no more on this stream
+}
+
+var (
+	errDeparted    = errors.New("the session ended in order, for the direct way to Kafka")
+	errSlowGoodbye = errors.New("the sidecar did not finish in time after Goodbye")
+)
+
+func (s *stream) saidGoodbye() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.departing
 }
 
 var errDrained = errors.New("the sidecar is stopping and has reported everything it had")
@@ -62,7 +74,7 @@ func (c *client) serve(s *stream) error {
 	c.mu.Unlock()
 	_ = s.conn.Close()
 	wg.Wait()
-	c.detach()
+	c.detach(s)
 	return context.Cause(s.ctx)
 }
 
@@ -77,7 +89,11 @@ func (c *client) attach(s *stream) error {
 		return err
 	}
 	c.stream = s
+	c.fall.breaker.connected(time.Now())
 	c.setCredit(s.welcome.GetCredit())
+	if c.fall.mode == Forced && c.fall.broken == nil {
+		s.depart() // it was only for the reports that were missing
+	}
 	c.announce()
 	c.afterReports()
 	return nil
@@ -87,10 +103,13 @@ func (c *client) attach(s *stream) error {
 const headRoom = 64
 
 // detach is called when no goroutine of the stream runs any more.
-func (c *client) detach() {
+func (c *client) detach(s *stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stream = nil
+	if s.departing {
+		c.session = c.session.renewed(c.cfg.SessionID) // a session that said Goodbye is closed
+	}
 	if !c.session.resumes {
 		c.lost() // otherwise the next stream brings the answers and the reports
 	}
@@ -118,7 +137,7 @@ func (s *stream) write() {
 			}
 			continue
 		}
-		if !c.leaving && !s.draining {
+		if !c.leaving && !s.draining && !s.departing {
 			if f := c.win.send(s.credit, c.maxUnit); f != nil {
 				s.sendFrame(f)
 				continue
@@ -157,9 +176,10 @@ func (s *stream) sendFrame(f *frame) {
 		limit = maxUnit // the sidecar names none
 	}
 	names := s.c.topics.names[s.topicsSent:] // never changed, only appended to
+	expires := s.c.expiresAt(f)
 	s.c.mu.Unlock()
 	defer s.c.mu.Lock()
-	head := s.name(names, wire.UnitsHeader{FirstSequence: f.first}, limit-buf.Len())
+	head := s.name(names, wire.UnitsHeader{FirstSequence: f.first, ExpiresAtNs: expires}, limit-buf.Len())
 	start := wire.AppendUnitsHeader(make([]byte, 0, 32), &head, buf.Len())
 	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(start), buf}})
 }
@@ -213,6 +233,9 @@ func (s *stream) read() {
 			if fenced, ok := asFenced(err); ok {
 				s.fail(fenced)
 			}
+			if s.saidGoodbye() && err == io.EOF {
+				s.fail(errDeparted)
+			}
 			s.fail(fmt.Errorf("the stream broke: %w", err))
 			return
 		}
@@ -237,6 +260,7 @@ func (s *stream) report(body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var lie error
+	before := c.win.taken.records
 	book := func(first, n uint64, err *Error) {
 		if lie == nil {
 			lie = c.win.check(first, n)
@@ -253,6 +277,7 @@ func (s *stream) report(body []byte) error {
 	err := wire.DecodeReports(body,
 		func(r wire.Range) { book(r.First, r.Count, nil) },
 		func(f *sidecarpb.UnitFailure) { book(f.GetSequence(), 1, wireError(f)) })
+	c.fall.sidecarRecords += uint64(before - c.win.taken.records)
 	if err == nil && lie == nil && c.win.back != 0 && c.win.allBack() {
 		err = s.takeBack()
 	}
