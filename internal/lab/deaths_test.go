@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
 )
 
 // longSession is Kafka's default: nobody may have to wait for it.
@@ -319,9 +321,9 @@ func TestOperatorResets(t *testing.T) {
 		}
 		before := l.Checker.Counts().HandedOut
 		var again int64
-		l.ResetOffsets(func(_ int32, committed int64) (int64, bool) {
+		l.ResetOffsets(func(committed int64) int64 {
 			again += committed - committed/2
-			return committed / 2, true
+			return committed / 2
 		})
 		l.StartApp("b")
 		l.Idle()
@@ -355,5 +357,36 @@ func TestPodKilledAtOnce(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A topic is deleted and created again while its inputs are worked on (spec row 18): whoever works on the old one halts, and no offset and no done-set of it
+// is applied to the new one, not even when a tool puts them back.
+func TestTopicCreatedAgain(t *testing.T) {
+	both(t, Config{Handler: holdFirst(0)}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.Feed(300)
+		l.Sleep(4 * time.Second)
+		before := l.Commits()
+		l.RecreateTopic()
+		l.Sleep(20 * time.Second)
+		_ = a.Stop()
+		l.SetOffsets(before)
+		l.Feed(300)
+		l.StartApp("b")
+		l.Idle()
+		if n := l.Checker.Counts(); n.SetInputs == 0 {
+			l.T.Errorf("no done-set was committed: %+v", n)
+		}
+	})
+}
+
+// holdFirst holds the inputs at this offset for the lab's first ten seconds: what others do beside it is in the done-set.
+func holdFirst(offset int64) Handler {
+	return func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
+		if d := 10*time.Second - time.Since(l.begun); in.Offset == offset && d > 0 {
+			time.Sleep(d)
+		}
+		return Upper(l, in)
 	}
 }

@@ -23,10 +23,22 @@ const feederMetadata = 5 * time.Second
 
 func newFeeder(l *Lab) *feeder {
 	f := &feeder{l: l, turn: make(chan *verify.Generator, 1)}
-	f.client = l.Client("feeder", kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MetadataMinAge(time.Second),
-		kgo.MetadataMaxAge(feederMetadata))
+	f.connect()
 	f.turn <- verify.NewGenerator(verify.GeneratorConfig{Seed: l.cfg.Seed, Keys: l.cfg.Keys})
 	return f
+}
+
+func (f *feeder) connect() {
+	f.client = f.l.Client("feeder", kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MetadataMinAge(time.Second),
+		kgo.MetadataMaxAge(feederMetadata))
+}
+
+// again begins anew with a topic that was created again.
+func (f *feeder) again() {
+	g := <-f.turn
+	f.client.Close()
+	f.connect()
+	f.turn <- g
 }
 
 func (f *feeder) close() {

@@ -2,19 +2,37 @@ package lab
 
 import (
 	"context"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// ResetOffsets is kafka-consumer-groups --reset-offsets, which needs a group without members: the offset of each partition that at returns one for is
-// set to it, without metadata. What lies above has to be handed out again, whatever was done before (spec row 31).
-func (l *Lab) ResetOffsets(at func(partition int32, committed int64) (offset int64, ok bool)) {
-	l.Note("reset the offsets")
+// ResetOffsets is kafka-consumer-groups --reset-offsets, which needs a group without members: each partition's offset is set to what at makes of it,
+// without metadata. What lies above has to be handed out again, whatever was done before (spec row 31).
+func (l *Lab) ResetOffsets(at func(committed int64) int64) {
+	commits := l.Commits()
+	for p, c := range commits {
+		commits[p] = kfake.GroupCommit{Offset: at(c.Offset), LeaderEpoch: -1}
+	}
+	l.SetOffsets(commits)
+}
+
+// Commits returns what the group has committed.
+func (l *Lab) Commits() map[int32]kfake.GroupCommit {
+	g := l.Cluster.GroupInfo(Group)
+	if g == nil {
+		return nil
+	}
+	return maps.Clone(g.Commits[In])
+}
+
+// SetOffsets is what a tool does that puts commits back, with their metadata.
+func (l *Lab) SetOffsets(commits map[int32]kfake.GroupCommit) {
+	l.Note("an operator sets the offsets: %v", commits)
 	offsets := kadm.Offsets{}
-	for p, c := range l.Cluster.GroupInfo(Group).Commits[In] {
-		if o, ok := at(p, c.Offset); ok {
-			offsets.AddOffset(In, p, o, -1)
-		}
+	for p, c := range commits {
+		offsets.Add(kadm.Offset{Topic: In, Partition: p, At: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata})
 	}
 	l.admin(func(ctx context.Context, adm *kadm.Client) error {
 		var err error
@@ -36,6 +54,7 @@ func (l *Lab) RecreateTopic() {
 		return err
 	})
 	l.watch.Settle()
+	l.feeder.again()
 }
 
 // AddPartitions adds partitions to the input topic. Keys move with it, so call Idle before and after, or the order of their inputs is nobody's.
