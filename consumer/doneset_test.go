@@ -497,6 +497,28 @@ func TestFence(t *testing.T) {
 	})
 }
 
+// What the client never gave up is taken up with the done-set, too: its offset and its set come from one answer again.
+func TestFencedStayTakesTheDoneSetUp(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 100)
+		s := newSome(func(m *Message) bool { return m.Offset < 10 || odd(m) })
+		m := l.start(l.config(), s.deliver)
+		l.until("the set is committed", func() bool {
+			text, _, _ := l.metadata(0)
+			return s.count() == 100 && text != ""
+		})
+		s.mu.Lock()
+		s.choose = func(*Message) bool { return true }
+		s.mu.Unlock()
+		m.Fence(nil)
+		l.untilCommitted(0, 100)
+		if p := m.State().Partitions[0]; p.Inherited != 45 || p.HandedOut != 45 {
+			t.Errorf("inherited %d, handed out %d", p.Inherited, p.HandedOut)
+		}
+		wantNil(t, m.stop())
+	})
+}
+
 // The will left the group for the member that is fenced: it comes back as a new one.
 func TestFencedMemberThatWasRemoved(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
