@@ -23,7 +23,7 @@ const (
 	ExitFailed      = 1
 	ExitUsage       = 2   // a flag, variable or configuration file is wrong
 	ExitUndelivered = 3   // the sidecar drained, and some records were left
-	ExitKilled      = 130 // a second SIGINT
+	ExitKilled      = 130 // interrupted: a second SIGINT, or the first one in a command that ends with no result then
 )
 
 const longHelp = `Ackmark never auto-commits: an input's offset is committed only when every output made from it is
@@ -41,7 +41,7 @@ const examples = `  # watch an auto-commit consumer lose messages beside an Ackm
 
 const exitCodes = `
 Exit codes:
-  0 clean   1 failed   2 wrong usage or configuration   3 drained with undelivered records   130 second Ctrl-C
+  0 clean   1 failed   2 wrong usage or configuration   3 drained with undelivered records   130 Ctrl-C
 `
 
 // usageError is a mistake in the arguments.

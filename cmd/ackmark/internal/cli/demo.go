@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -10,27 +11,40 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/demo"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 )
 
 // NewDemoCommand returns `ackmark demo`.
 func NewDemoCommand() *cobra.Command {
 	var o demo.Options
 	var kafka []string
+	var memory string
 	cmd := &cobra.Command{
 		Use: "demo", Args: noArgs, Short: "Kill an auto-commit consumer and an Ackmark pipeline, and count what each lost",
 		Long: `Starts an embedded development broker (not for production), a load generator, a sidecar with two pipeline
 processes and, beside them, two processes of an ordinary auto-commit consumer that does the same work. Kills a
 process of each side several times with SIGKILL, restarts it, lets both drain, reads both output topics with an
-independent reader and prints what was lost, duplicated and reordered. Exit code 1 if Ackmark lost anything.`,
+independent reader and prints what was lost, duplicated and reordered. Exit code 1 if Ackmark lost anything.
+
+With --memory-limit another show: the pipeline processes run under a memory limit before a backlog of 16 times its size,
+in inputs of 1 MB that compress well. First every handler stalls, and nobody may die; then one leaks until it is killed
+at the limit, as often as --kills says, and nothing may be lost or emitted twice.`,
 		Example: `  ackmark demo
   ackmark demo --kills 8 --seed 7
   ackmark demo --input access.log
   zcat access.log.gz | ackmark demo --input - --records 300000
   ackmark demo --brokers localhost:9092        # creates topics with unique names and deletes them
+  ackmark demo --memory-limit 256MiB
   ackmark demo --json | jq .ackmark.lost`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("kills") {
 				o.Kills = demo.DefaultKills
+			}
+			if cmd.Flags().Changed("memory-limit") {
+				var err error
+				if o.MemoryLimit, err = settings.ParseCount(memory); err != nil || o.MemoryLimit == 0 {
+					return &demo.UsageError{Option: "--memory-limit", Problem: fmt.Sprintf("is %q; write a size like 256MiB", memory)}
+				}
 			}
 			return runDemo(cmd, o, kafka)
 		},
@@ -48,6 +62,7 @@ independent reader and prints what was lost, duplicated and reordered. Exit code
 	f.DurationVar(&o.Work, "work", 0, "simulated work per message (default: a process alone is slower than the input, all are faster); -1ns is none")
 	f.IntVar(&o.Workers, "workers", 0, "messages that a process works on at once (default 10, at high rates 50)")
 	f.DurationVar(&o.SessionTimeout, "session-timeout", 0, "session timeout of both groups (default 1.5s, with --brokers 6s)")
+	f.StringVar(&memory, "memory-limit", "", "run the processes under this memory limit (256MiB …), with handlers that stall and leak")
 	f.BoolVar(&o.JSON, "json", false, "print the result as JSON; the progress goes to standard error")
 	f.BoolVar(&o.Verbose, "verbose", false, "show the logs of the child processes")
 	cmd.AddCommand(newDemoChild())
@@ -84,7 +99,7 @@ func runDemo(cmd *cobra.Command, o demo.Options, kafka []string) error {
 	o.Stdin, o.Stdout, o.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	err = demo.Run(cmd.Context(), o)
 	if errors.Is(err, demo.ErrInterrupted) || errors.Is(err, context.Canceled) {
-		return codedError{demo.ErrInterrupted, ExitFailed}
+		return codedError{demo.ErrInterrupted, ExitKilled}
 	}
 	return err
 }

@@ -26,7 +26,7 @@ type autoCommitter struct {
 
 func (c *child) runAutoCommit(ctx context.Context) error {
 	a := &autoCommitter{spec: c.spec, failed: make(chan error, 1)}
-	c.inFlight.Store(new(a.inFlight.Load))
+	c.inFlight.Store(new(a.held))
 	opts, err := c.kgoOptions(&c.prodConn)
 	if err != nil {
 		return err
@@ -60,6 +60,9 @@ func (c *child) runAutoCommit(ctx context.Context) error {
 	a.poll(ctx)
 	return a.drain(alive)
 }
+
+// held counts no bytes: auto-commit has no budget of them.
+func (a *autoCommitter) held() (records, bytes int64) { return a.inFlight.Load(), 0 }
 
 // poll hands what it receives to the buffer. Each call of PollRecords tells the client that the records of the call before are taken
 // over: from then on they are committed at the next interval, although they may still lie in the buffer. That is auto-commit.

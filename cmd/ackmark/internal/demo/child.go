@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -44,6 +45,10 @@ type childSpec struct {
 	Workers        int               `json:"workers"`
 	MaxRecords     int               `json:"max_records"`
 	SessionTimeout time.Duration     `json:"session_timeout"`
+	// Large inputs come out cut; Stall and Leak are how the handler begins (see hoarder).
+	Large bool `json:"large,omitempty"`
+	Stall bool `json:"stall,omitempty"`
+	Leak  bool `json:"leak,omitempty"`
 }
 
 // heartbeat is the same on both sides.
@@ -57,14 +62,17 @@ type childStats struct {
 	Producing int64 `json:"producing"`
 	// InFlight are the inputs that it holds: received and not done.
 	InFlight int64 `json:"in_flight"`
+	// HeldBytes are theirs, decompressed.
+	HeldBytes int64 `json:"held_bytes"`
 }
 
 // child is the running child process.
 type child struct {
 	spec     childSpec
-	conns    connCounter                  // of the consumer
-	prodConn connCounter                  // of the producer
-	inFlight atomic.Pointer[func() int64] // nil: the process holds no inputs, or not yet
+	conns    connCounter                                   // of the consumer
+	prodConn connCounter                                   // of the producer
+	inFlight atomic.Pointer[func() (records, bytes int64)] // nil: the process holds no inputs, or not yet
+	hoard    *hoarder
 	log      *slog.Logger
 }
 
@@ -81,10 +89,8 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 		return fmt.Errorf("demo child: %w", err)
 	}
 	c.log = slog.New(slog.NewTextHandler(stderr, nil)).With("process", c.spec.Name)
-	go func() {
-		_, _ = io.Copy(io.Discard, in)
-		os.Exit(1) // the parent died: nobody wants this process any more
-	}()
+	c.hoard = newHoarder(c.spec.Stall, c.spec.Leak)
+	go c.obey(in)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	run := map[role]func(context.Context) error{
@@ -97,12 +103,23 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 	return run(ctx)
 }
 
+// obey reads the parent's orders until it is gone.
+func (c *child) obey(in *bufio.Reader) {
+	for {
+		order, err := in.ReadString('\n')
+		if err != nil {
+			os.Exit(1) // the parent died: nobody wants this process any more
+		}
+		c.hoard.obey(strings.TrimSpace(order))
+	}
+}
+
 func (c *child) report(stdout io.Writer) {
 	enc := json.NewEncoder(stdout)
 	for {
 		stats := childStats{Connections: c.conns.open.Load() + c.prodConn.open.Load(), Producing: c.prodConn.open.Load()}
 		if inFlight := c.inFlight.Load(); inFlight != nil {
-			stats.InFlight = (*inFlight)()
+			stats.InFlight, stats.HeldBytes = (*inFlight)()
 		}
 		if enc.Encode(stats) != nil {
 			return

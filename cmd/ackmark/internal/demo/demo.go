@@ -56,7 +56,8 @@ type show struct {
 	fail    context.CancelCauseFunc
 }
 
-// Run runs the show and prints the result. The error is a *UsageError, a *LostError, an *UnfinishedError, ErrInterrupted, or says what went wrong.
+// Run runs the show and prints the result. The error is a *UsageError, a *LostError, an *UnfinishedError, ErrInterrupted, or says what went wrong;
+// under a memory limit also a *RepeatedError or ErrOverLimit.
 func Run(ctx context.Context, o Options) (err error) {
 	if err := o.validate(); err != nil {
 		return err
@@ -66,6 +67,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.MemoryLimit != 0 {
+		return runMemory(ctx, o, dir)
+	}
 	src, records, err := openSource(o, dir)
 	if err != nil {
 		return err
@@ -139,7 +143,13 @@ func (s *show) newProcess(of *side, r role, name, socket string) *process {
 	}
 }
 
-func (s *show) sides() []*side { return []*side{s.ackmark, s.auto} }
+// sides are both, or Ackmark alone under a memory limit.
+func (s *show) sides() []*side {
+	if s.auto == nil {
+		return []*side{s.ackmark}
+	}
+	return []*side{s.ackmark, s.auto}
+}
 
 func (s *show) setPhase(text string) { s.phase.Store(&text) }
 
@@ -247,7 +257,7 @@ func (s *show) drain(ctx context.Context) error {
 		return fmt.Errorf("read the end of the input: %w", err)
 	}
 	least, since := int64(math.MaxInt64), time.Now()
-	return poll(ctx, 100*time.Millisecond, "both sides to commit everything", func() (bool, error) {
+	return poll(ctx, 100*time.Millisecond, "everything to be committed", func() (bool, error) {
 		var left int64
 		for _, of := range s.sides() {
 			lag, err := s.cluster.lag(ctx, of.group, ends)
@@ -281,8 +291,10 @@ func (s *show) stopProcesses() []string {
 			problems = append(problems, err.Error())
 		}
 	}
-	for _, p := range append(slices.Clone(s.ackmark.apps), s.auto.apps...) {
-		stopping.Go(func() { stop(p) })
+	for _, of := range s.sides() {
+		for _, p := range of.apps {
+			stopping.Go(func() { stop(p) })
+		}
 	}
 	stopping.Wait()
 	stop(s.ackmark.sidecar)

@@ -66,6 +66,8 @@ type Options struct {
 	Workers int
 	// SessionTimeout of both groups: after it a killed member is noticed. Default 1.5 s, on a real cluster 6 s.
 	SessionTimeout time.Duration
+	// MemoryLimit in bytes runs another show: processes under this limit, whose handlers stall and leak. 0: the usual one.
+	MemoryLimit int64
 	// JSON prints the result as JSON on Stdout and the progress on Stderr.
 	JSON bool
 	// Verbose passes the children's logs to Stderr.

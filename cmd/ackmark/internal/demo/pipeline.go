@@ -26,19 +26,26 @@ func (c *child) runPipeline(ctx context.Context) error {
 			if err := work(ctx, c.spec.Work); err != nil {
 				return nil, err
 			}
-			return []producer.Record{{Topic: c.spec.Output, Key: in.Key, Value: transform(in.Value), Headers: in.Headers}}, nil
+			value := in.Value
+			if c.spec.Large {
+				if err := c.hoard.handle(ctx, value); err != nil {
+					return nil, err
+				}
+				value = head(value)
+			}
+			return []producer.Record{{Topic: c.spec.Output, Key: in.Key, Value: transform(value), Headers: in.Headers}}, nil
 		}),
 		Logger: c.log,
 	})
 	if err != nil {
 		return err
 	}
-	inFlight := func() int64 {
-		var n int64
+	inFlight := func() (records, bytes int64) {
 		for _, part := range p.State().Consumer.Partitions {
-			n += int64(part.Pending)
+			records += int64(part.Pending)
+			bytes += part.PendingBytes
 		}
-		return n
+		return records, bytes
 	}
 	c.inFlight.Store(&inFlight)
 	return p.Run(ctx)

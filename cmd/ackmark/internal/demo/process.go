@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type process struct {
 	opts    Options
 	started func(*exec.Cmd) error // see spawner
 	fatal   func(error)           // the child cannot be kept alive
+	limit   *limiter              // of its memory; nil: none
 	wait    sync.WaitGroup
 
 	mu       sync.Mutex
@@ -33,6 +35,7 @@ type process struct {
 	stopping bool
 	restart  *time.Timer
 	crashes  int
+	atLimit  int           // ends at the limit of its memory
 	exited   chan struct{} // closed when the current run has ended
 	exitErr  error         // of the run that stop ended
 }
@@ -48,6 +51,14 @@ func (p *process) start() error {
 	}
 	cmd := exec.Command(p.opts.Executable, p.opts.ChildArgs...)
 	cmd.SysProcAttr = childAttributes()
+	unlimited := func() {}
+	if p.limit != nil {
+		cmd.Env = append(os.Environ(), p.limit.env())
+		var err error
+		if unlimited, err = p.limit.prepare(cmd); err != nil {
+			return fmt.Errorf("limit the memory of %s: %w", p.spec.Name, err)
+		}
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -61,6 +72,7 @@ func (p *process) start() error {
 		return err
 	}
 	if err := p.started(cmd); err != nil {
+		unlimited()
 		return fmt.Errorf("start %s: %w", p.spec.Name, err)
 	}
 	p.cmd, p.stdin, p.killed, p.exited = cmd, stdin, false, make(chan struct{})
@@ -70,9 +82,14 @@ func (p *process) start() error {
 	pipes.Go(func() { p.readStats(stdout) })
 	pipes.Go(func() { p.readLog(stderr) })
 	exited := p.exited
+	if p.limit != nil {
+		p.limit.watch(cmd, exited)
+	}
 	p.wait.Go(func() {
 		pipes.Wait() // before Wait, which closes the pipes
-		p.ended(cmd.Wait(), exited)
+		err := cmd.Wait()
+		unlimited()
+		p.ended(err, exited)
 	})
 	return nil
 }
@@ -118,7 +135,11 @@ func (p *process) ended(err error, exited chan struct{}) {
 		}
 		return
 	}
-	if !p.killed {
+	switch {
+	case p.killed:
+	case p.limit != nil && killedBy(err) == syscall.SIGKILL:
+		p.atLimit++
+	default:
 		p.crashes++
 		if p.crashes > maxCrashes {
 			p.fatal(fmt.Errorf("%s died %d times by itself, the last time with %w:\n  %s", p.spec.Name, p.crashes, err, strings.Join(p.log, "\n  ")))
@@ -130,6 +151,33 @@ func (p *process) ended(err error, exited chan struct{}) {
 			p.fatal(err)
 		}
 	})
+}
+
+// killedBy is the signal that ended a process, or 0.
+func killedBy(err error) syscall.Signal {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return status.Signal()
+		}
+	}
+	return 0
+}
+
+// order tells the running child something, and every one that is started after it what it should be then.
+func (p *process) order(order string, then func(*childSpec)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	then(&p.spec)
+	if p.cmd != nil {
+		_, _ = fmt.Fprintln(p.stdin, order) // one that has just died does not hear it
+	}
+}
+
+// deaths tells how often the process died of its memory.
+func (p *process) deaths() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.atLimit
 }
 
 // kill sends SIGKILL; it tells how many inputs the process held at its last report, and whether it was running.

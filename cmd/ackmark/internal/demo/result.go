@@ -137,11 +137,14 @@ func (r *result) story() string {
 		}
 	}
 	text = append(text, "Ackmark commits an input only when its output is acknowledged, so it loses nothing, whatever is killed.")
-	if a.Duplicated > 0 {
-		text = append(text, "What it repeats was acknowledged, but not committed yet, when a process was killed.")
-	}
 	if o.Kills > 0 {
-		text = append(text, fmt.Sprintf("The stalls: a killed member is noticed after the session timeout, %g s here on both sides.", set.SessionTimeoutSeconds))
+		text = append(text, "When a process is killed, the sidecar finishes what it had received, commits it as that member and leaves the group for it: nothing is done twice.")
+		if a.Duplicated > 0 {
+			text = append(text, fmt.Sprintf("Not so this time: %s were, because a killed member's session had ended before the sidecar could commit for it; "+
+				"a longer --session-timeout gives it time.", thousands(a.Duplicated)))
+		}
+		text = append(text, fmt.Sprintf("The stalls: a killed auto-commit member is noticed when its session times out, after %g s here and 45 s by default; "+
+			"Ackmark's partitions do not wait for that.", set.SessionTimeoutSeconds))
 	}
 	text = append(text, fmt.Sprintf("For producing, the pod of %d processes has the connections of one sidecar instead of %[1]d producers, and that does not grow with its processes.",
 		set.ProcessesPerSide))

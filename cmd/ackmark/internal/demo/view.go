@@ -93,7 +93,7 @@ func (s *show) intro() string {
 			"keys kept in order, session timeout %s, heartbeat %s, commit every %s, idempotent producer, acks=all",
 			s.Processes, s.Work, s.Workers, s.waiting(), s.SessionTimeout, child.heartbeat(), commitEvery),
 		fmt.Sprintf("auto-commit: commits what the poll loop (%d records per poll) put into the buffer, the default of Kafka's clients; SIGTERM drains the buffer", pollRecords),
-		"Ackmark: outputs through the sidecar; commits only inputs whose outputs are acknowledged",
+		"Ackmark: outputs through the sidecar; commits only inputs whose outputs are acknowledged; the sidecar ends the work of a killed process for it",
 	}
 	var b strings.Builder
 	for _, t := range text {

@@ -109,6 +109,9 @@ func asRatio(v any) (float64, error) {
 	return f, nil
 }
 
+// ParseCount reads a count or a size, as the sidecar's settings have them: 1000, 64MiB.
+func ParseCount(s string) (int64, error) { return asCount(s) }
+
 // asCount reads 1000, 64MiB, 10k.
 func asCount(v any) (int64, error) {
 	s := strings.TrimSpace(fmt.Sprint(v))
