@@ -83,10 +83,19 @@ func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64) {
 	}
 }
 
-// reconnected is told before anything is sent again to a sidecar.
+// reconnected is told before anything is sent again to a sidecar. What was taken over meanwhile, without this app knowing, is sent again whatever
+// the new holder has committed by now.
 func (s *stays) reconnected(a *App) {
 	for _, ps := range a.State().Consumer.Partitions {
-		a.l.Checker.Incident(a.Name+" connects to a sidecar again", verify.Partition{Topic: ps.Topic, Partition: ps.Partition})
+		p := verify.Partition{Topic: ps.Topic, Partition: ps.Partition}
+		s.mu.Lock()
+		stale := s.lost[orphan{a, ps.Epoch}]
+		s.mu.Unlock()
+		if stale {
+			a.l.Checker.IncidentFrom(a.Name+" connects again and holds what was taken over", p, ps.AckMark)
+			continue
+		}
+		a.l.Checker.Incident(a.Name+" connects to a sidecar again", p)
 	}
 }
 
