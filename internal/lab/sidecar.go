@@ -138,7 +138,9 @@ func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
 	h := l.Cluster.Fault(f)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.faults = append(l.faults, fault{h, max(f.Count, 0), f.Count < 0, f.Keys == nil || slices.Contains(f.Keys, kmsg.OffsetCommit)})
+	expels := slices.Contains(f.Keys, kmsg.Heartbeat) // who is told so commits nothing any more, also when the fault is over
+	commits := f.Keys == nil || expels || slices.Contains(f.Keys, kmsg.OffsetCommit)
+	l.faults = append(l.faults, fault{h, max(f.Count, 0), f.Count < 0 || expels, commits})
 	return h
 }
 

@@ -74,12 +74,12 @@ func (s *stays) letGo(a *App, leaving []*consumer.Assignment) {
 }
 
 // handedOut lets an input repeat that an app works on without knowing that somebody else holds its partition.
-func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64) {
+func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64, value []byte) {
 	s.mu.Lock()
 	stale := s.lost[orphan{a, epoch}]
 	s.mu.Unlock()
 	if stale {
-		a.l.Checker.Incident(a.Name+" works on a partition that was taken over", p)
+		a.l.Checker.MayRepeat(a.Name+" works on a partition that was taken over", p, value)
 	}
 }
 
