@@ -126,7 +126,9 @@ func (c *Consumer) refreshMembership(cl *kgo.Client) {
 	c.troubles.joined()
 }
 
+// callAssigned tells who follows the assignments. That the client's next rebalance has begun must not keep it from them.
 func (c *Consumer) callAssigned(ctx context.Context, added []*Assignment) {
+	ctx = context.WithoutCancel(ctx)
 	if c.cfg.Hooks.Assigned != nil {
 		c.cfg.Hooks.Assigned(ctx, *c.membership.Load(), added)
 	}
@@ -140,7 +142,9 @@ func (c *Consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]k
 	if c.closing.Load() {
 		return offsets, nil // nothing is polled any more
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	// The client's context ends with the next rebalance, and the client begins to read nevertheless: a stay that was not announced then
+	// would be refused everything it delivers.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RebalanceTimeout/2)
 	defer cancel()
 	defer context.AfterFunc(*c.runCtx.Load(), cancel)() // a shutdown waits for this callback
 	starts, err := c.beginStays(ctx, c.client.Load(), offsets)

@@ -170,6 +170,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{"DrainTimeout", func(c *Config) { c.DrainTimeout = -1 }},
 		{"DrainTimeout", func(c *Config) { c.DrainTimeout = time.Minute }},
 		{"HeartbeatInterval", func(c *Config) { c.HeartbeatInterval = time.Minute }},
+		{"HeartbeatInterval", func(c *Config) { c.HeartbeatInterval = 15 * time.Second }},
 		{"Group", func(c *Config) { c.Options = []kgo.Opt{kgo.ConsumerGroup("other")} }},
 		{"Brokers", func(c *Config) { c.Options = []kgo.Opt{kgo.SeedBrokers("other:1")} }},
 		{"Options[1]", func(c *Config) { c.Options = []kgo.Opt{kgo.ClientID("x"), nil} }},
@@ -190,6 +191,20 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	cfg.Options = []kgo.Opt{kgo.InstanceID("")}
 	if _, err := New(cfg); err == nil {
 		t.Error("an option that the client refuses is accepted")
+	}
+}
+
+func TestHeartbeatFollowsTheSessionTimeout(t *testing.T) {
+	for session, want := range map[time.Duration]time.Duration{
+		0: DefaultHeartbeatInterval, 6 * time.Second: DefaultHeartbeatInterval, time.Second: 250 * time.Millisecond,
+	} {
+		cfg := minimal()
+		cfg.SessionTimeout = session
+		c, err := New(cfg)
+		wantNil(t, err)
+		if c.cfg.HeartbeatInterval != want {
+			t.Errorf("SessionTimeout %s: heartbeat every %s, want %s", session, c.cfg.HeartbeatInterval, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -315,5 +316,32 @@ func TestStaticMember(t *testing.T) {
 		l.feed(0, 10)
 		l.untilCommitted(0, 30)
 		wantNil(t, other.stop())
+	})
+}
+
+// The next rebalance may begin while the stays of the last one do: the client reads nevertheless, so they must be announced, with everything that
+// is known of them.
+func TestStaysBeginWhileTheNextRebalanceDoes(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		cfg := l.config()
+		var told []*Assignment
+		cfg.Hooks.Assigned = func(ctx context.Context, _ Membership, added []*Assignment) {
+			if ctx.Err() != nil {
+				t.Errorf("announced under a context that ended: %v", context.Cause(ctx))
+			}
+			told = append(told, added...)
+		}
+		l.feed(0, 5)
+		m := l.start(cfg, nil)
+		l.untilCommitted(0, 5)
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := m.onOffsets(over, map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(5)}}); err != nil {
+			t.Error(err)
+		}
+		if len(told) != 2 || told[1].Start != 5 || told[1].TopicID == [16]byte{} {
+			t.Errorf("announced: %+v", told)
+		}
+		wantNil(t, m.stop())
 	})
 }

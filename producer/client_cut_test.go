@@ -48,6 +48,7 @@ type cutter struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
 	faults int // left; then the sidecar is healthy
+	wg     sync.WaitGroup
 }
 
 func (c *cutter) roll(n int) int {
@@ -94,11 +95,11 @@ func (c *cutter) units(s *session, u *sidecarpb.Units) error {
 		if c.roll(2) == 0 {
 			c.healthy(s, u)
 		}
-		go func() {
+		c.wg.Go(func() {
 			s.stop()
 			time.Sleep(time.Duration(c.roll(3000)) * time.Millisecond)
 			s.start()
-		}()
+		})
 		return errCut
 	}
 	return nil
@@ -141,7 +142,7 @@ func cutSchedule(t *testing.T, seed uint64) {
 	x.credit = &sidecarpb.Credit{Bytes: uint64(200 + c.roll(60_000)), Records: uint64(1 + c.roll(2000))}
 	x.units = c.units
 	x.start()
-	defer x.stop()
+	defer func() { c.wg.Wait(); x.stop() }()
 	cfg := x.config()
 	cfg.MaxFrameBytes = 100 + c.roll(5000)
 	p := cfg.New()

@@ -57,7 +57,7 @@ type Config struct {
 
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding: received, and not reported. An eighth is for emits,
 	// the rest is for windows: half in MaxSessions equal floors, half for those who come first, up to an eighth each. Defaults: a quarter of the memory limit (8 to 256 MiB), and 262144 records. Memory in use is
-	// at most three times MaxBytes, and about 1 KiB for each of MaxRecords.
+	// at most three times MaxBytes, one time more while as many unary emits come in as may, and about 1 KiB for each of MaxRecords.
 	MaxBytes   int64
 	MaxRecords int
 	// MaxSessions is how many sessions may be open at the same time. Default 64.
@@ -227,6 +227,9 @@ func (c *Config) validateApps() error {
 
 func (c *Config) validateListen() error {
 	if c.Listener != nil {
+		if c.TLS != nil {
+			return &ConfigError{"TLS", "set", "it is for Listen tcp://; a Listener is served as it is: wrap it by tls.NewListener, or leave TLS out"}
+		}
 		return nil
 	}
 	scheme, rest, ok := strings.Cut(c.Listen, "://")

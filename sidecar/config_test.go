@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"Listen  ":       func(c *sidecar.Config) { c.Listen = "unix:///" + strings.Repeat("x", 120) },
 		"SocketMode":     func(c *sidecar.Config) { c.SocketMode = 0o777 },
 		"TLS":            func(c *sidecar.Config) { c.Listen = "tcp://:1" },
+		"TLS ":           func(c *sidecar.Config) { c.Listener, c.TLS = new(net.UnixListener), &tls.Config{} },
 		"TLS.ClientAuth": func(c *sidecar.Config) { c.Listen, c.TLS = "tcp://:1", &tls.Config{} },
 		"TLS.ClientCAs": func(c *sidecar.Config) {
 			c.Listen, c.TLS = "tcp://:1", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}

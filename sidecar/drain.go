@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -24,9 +26,18 @@ type UndeliveredError struct {
 	Kafka error
 }
 
+const maxNamedTopics = 10
+
 // Error implements error.
 func (e *UndeliveredError) Error() string {
-	text := fmt.Sprintf("sidecar: %d records undelivered at the drain deadline %v (%d of them emits)", e.Records, e.Topics, e.Emits)
+	text := fmt.Sprintf("sidecar: %d records undelivered at the drain deadline, %d of them emits", e.Records, e.Emits)
+	for i, topic := range slices.Sorted(maps.Keys(e.Topics)) {
+		if i == maxNamedTopics {
+			text += fmt.Sprintf(", and %d more topics", len(e.Topics)-i)
+			break
+		}
+		text += fmt.Sprintf("; %d for topic %q", e.Topics[topic], topic)
+	}
 	if e.Kafka != nil {
 		text += ": " + e.Kafka.Error()
 	}
@@ -75,8 +86,27 @@ func (s *Server) deliverAll(ctx context.Context) error {
 	case <-s.noSessions():
 	case <-ctx.Done():
 	}
-	_ = s.client.Flush(ctx) // its error is the deadline; what counts is what is left
+	s.flush(ctx)
 	return s.undelivered()
+}
+
+// flush waits until kgo has nothing left, and no emit is on its way to it.
+func (s *Server) flush(ctx context.Context) {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for s.client.Flush(ctx) == nil && s.openEmits() > 0 { // its error is the deadline; what counts is what is left
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// openEmits is how many emits were taken and have no fate.
+func (s *Server) openEmits() int64 {
+	_, n := unpacked(s.emits.used.Load())
+	return n
 }
 
 func (s *Server) undelivered() error {
@@ -84,10 +114,11 @@ func (s *Server) undelivered() error {
 	for _, sess := range s.snapshot() {
 		e.Records += int64(sess.backlog.Load())
 	}
+	e.Emits = s.openEmits()
+	e.Records = max(e.Records, e.Emits) // those that wait for their topic are not kgo's yet
 	if e.Records == 0 {
 		return nil // only a reader of reports was late
 	}
-	_, e.Emits = unpacked(s.emits.used.Load())
 	for _, t := range s.topics.all() {
 		for _, q := range *t.queues.Load() {
 			if q == nil {

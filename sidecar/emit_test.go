@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -204,6 +205,65 @@ func TestAnImpatientFirstEmitBlocksNobody(t *testing.T) {
 		synctest.Wait()
 		if emits, streams := b.sc.OpenCalls(); emits != 0 || streams != 0 {
 			t.Errorf("%d emits and %d streams are counted as open", emits, streams)
+		}
+	})
+}
+
+// Calls whose message does not come hold few readers, and not for long: whoever has something to send gets through (S9).
+func TestEmitsThatSendNothingHoldNobodyUp(t *testing.T) {
+	inBubble(t, small, func(t *testing.T, b *bubble) {
+		began := time.Now()
+		desc := &grpc.StreamDesc{ClientStreams: true}
+		ended := make(chan error, 10)
+		for range 10 {
+			idle, err := b.conn.NewStream(context.Background(), desc, sidecarpb.Sidecar_Emit_FullMethodName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { ended <- idle.RecvMsg(new(sidecarpb.EmitResponse)) }()
+		}
+		time.Sleep(time.Second)
+		if n := b.sc.UnreadEmits(); n != 10 {
+			t.Errorf("%d calls are counted as unread", n)
+		}
+		if resp := b.queue(t, 1); !resp.GetSuccess() {
+			t.Errorf("an emit beside them: %v", resp)
+		}
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("it waited %v", took)
+		}
+		for range 10 {
+			if code := status.Code(<-ended); code != codes.DeadlineExceeded && code != codes.ResourceExhausted {
+				t.Errorf("a call without a message ended with %v", code)
+			}
+		}
+		synctest.Wait()
+		if emits, _ := b.sc.OpenCalls(); emits != 0 || b.sc.UnreadEmits() != 0 {
+			t.Errorf("%d emits are counted as open, %d as unread", emits, b.sc.UnreadEmits())
+		}
+	})
+}
+
+// A queued emit that waits for its topic is with the sidecar already: a drain that does not get it out says so.
+func TestADrainCountsEmitsThatWaitForTheirTopic(t *testing.T) {
+	inBubble(t, func(c *sidecar.Config) { c.DrainTimeout = 3 * time.Second }, func(t *testing.T, b *bubble) {
+		b.kafka.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.kafka.KeepControl()
+			return nil, errors.New("the connection is cut"), true
+		})
+		answered := make(chan error, 1)
+		go func() {
+			_, err := sidecarpb.NewSidecarClient(b.conn).Emit(context.Background(), &sidecarpb.EmitRequest{App: "app", Wait: sidecarpb.Wait_WAIT_QUEUED,
+				Record: &sidecarpb.Record{Topic: "out"}})
+			answered <- err
+		}()
+		time.Sleep(time.Second)
+		err := b.sc.Stop()
+		if u, ok := errors.AsType[*sidecar.UndeliveredError](err); !ok || u.Emits != 1 || u.Records != 1 {
+			t.Errorf("Run returned %v", err)
+		}
+		if err := <-answered; err == nil {
+			t.Error("the emit was answered as queued, and is gone")
 		}
 	})
 }

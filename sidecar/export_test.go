@@ -12,5 +12,8 @@ func (s *Server) Window() (bytes int64, records int) {
 	return w.bytes, w.records
 }
 
+// UnreadEmits returns the emits whose message is not read.
+func (s *Server) UnreadEmits() int32 { return s.unreadEmits.Load() }
+
 // OpenCalls returns the calls that are open as tap counts them.
 func (s *Server) OpenCalls() (emits, streams int32) { return s.emitCalls.Load(), s.streamCalls.Load() }

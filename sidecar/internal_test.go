@@ -93,7 +93,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 				f.grow(n)
 				f.units = f.units[:n]
 				for i := range f.units {
-					f.units[i].size, f.units[i].outputs = 10, 1
+					f.units[i].size, f.units[i].outputs, f.units[i].source = 10, 1, false
 					open = append(open, place{f, int32(i)})
 				}
 				f.unreported = n

@@ -122,7 +122,10 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 			case <-stream.Context().Done():
 				return status.FromContextError(stream.Context().Err()).Err()
 			case <-s.drained:
-				return nil // every record has its fate, and every report was sent
+				// Every record has its fate now, the last ones maybe since the look above.
+				if batch, _ = a.ring.read(cursor, reportBatch); len(batch) == 0 {
+					return nil
+				}
 			}
 		}
 		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch}); err != nil {

@@ -45,6 +45,8 @@ type Server struct {
 	unitsAcked, recordsAcked, recordsFailed atomic.Uint64
 
 	emitCalls, streamCalls atomic.Int32 // open calls, see tap
+	unreadEmits            atomic.Int32
+	emitReaders            chan struct{} // holds who reads an emit now
 
 	receivers sync.WaitGroup // receive goroutines of streams
 	draining  atomic.Bool
@@ -90,7 +92,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, id: newID(), started: time.Now(), health: health.NewServer(),
 		pinned: newMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: newMeter(cfg.emitBytes(), cfg.emitRecords()), tracked: newMeter(1<<byteBits-1, cfg.MaxRecords*trackedPerRecord),
-		drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
+		emitReaders: make(chan struct{}, cfg.emitReaders()),
+		drained:     make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
 	}
 	s.promise = s.promised
 	s.apps = newApps(&s.cfg)
@@ -186,7 +189,8 @@ const (
 	keepaliveTime    = 6 * time.Second
 	keepaliveTimeout = 4 * time.Second
 	streamsPerConn   = 1024
-	streamWindow     = 1 << 20
+	streamWindow     = 256 << 10 // what a call may hold that nobody reads yet; gRPC widens it for the message that is being read
+	connWindow       = 4 << 20
 )
 
 func (s *Server) newGRPC() *grpc.Server {
@@ -198,13 +202,13 @@ func (s *Server) newGRPC() *grpc.Server {
 		grpc.MaxHeaderListSize(16<<10),
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.StaticStreamWindowSize(streamWindow),
-		grpc.StaticConnWindowSize(4*streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.InTapHandle(s.tap),
 		grpc.WaitForHandlers(true),
 	)
-	sidecarpb.RegisterSidecarServer(g, s)
+	g.RegisterService(s.serviceDesc(), s)
 	healthpb.RegisterHealthServer(g, s.health)
 	reflection.Register(g)
 	return g

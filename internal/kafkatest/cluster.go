@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sys/unix"
 
 	"github.com/ackmark/ackmark/internal/kafkatest/proc"
 )
@@ -52,7 +53,7 @@ func launch(ctx context.Context, cfg Config) (_ *cluster, err error) {
 			err = fmt.Errorf("%w%s", err, c.stop())
 		}
 	}()
-	if c.dir, err = os.MkdirTemp("", "ackmark-kafka-data-*"); err != nil {
+	if c.dir, err = os.MkdirTemp(dataRoot(), "ackmark-kafka-data-*"); err != nil {
 		return nil, err
 	}
 	if err = proc.RemoveAtDeath(c.dir); err != nil {
@@ -173,3 +174,13 @@ func (c *cluster) await(ctx context.Context, what string, ok func(context.Contex
 
 // killed is how a process that we killed ended.
 const killed = "signal: killed"
+
+// dataRoot is memory where there is enough of it: brokers sync their metadata log, and a disk that is shared may take seconds for it.
+func dataRoot() string {
+	const shm, enough = "/dev/shm", 4 << 30
+	var fs unix.Statfs_t
+	if unix.Statfs(shm, &fs) != nil || int64(fs.Bavail)*int64(fs.Bsize) < enough || unix.Access(shm, unix.W_OK) != nil {
+		return ""
+	}
+	return shm
+}

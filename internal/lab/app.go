@@ -152,7 +152,7 @@ func (a *App) handle(ctx context.Context, in *consumer.Message) ([]producer.Reco
 	}
 	p := verify.Partition{Topic: in.Topic, Partition: in.Partition}
 	a.l.Checker.HandedOutBy(a.Name, in.Assignment().Epoch, p, in.Offset, in.Value)
-	a.l.stays.handedOut(a, p, in.Assignment().Epoch)
+	a.l.stays.handedOut(a, p, in.Assignment().Epoch, in.Value)
 	if work := a.l.cfg.Work; work > 0 {
 		t := time.NewTimer(time.Duration(a.l.hash("work", in.Partition, in.Offset) % uint64(work)))
 		defer t.Stop()

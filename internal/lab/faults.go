@@ -35,8 +35,9 @@ func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
 	h := l.Cluster.Fault(f)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	expels := slices.Contains(f.Keys, kmsg.Heartbeat) // who is told so commits nothing any more, also when the fault is over
 	commits := f.Keys == nil || slices.ContainsFunc(membership, func(k kmsg.Key) bool { return slices.Contains(f.Keys, k) })
-	l.faults = append(l.faults, fault{h, max(f.Count, 1), f.Count < 0, commits, last})
+	l.faults = append(l.faults, fault{h, max(f.Count, 1), f.Count < 0 || expels, commits, last})
 	return h
 }
 

@@ -221,9 +221,6 @@ func (l *Lab) report() {
 // Sleep lets virtual time pass.
 func (l *Lab) Sleep(d time.Duration) { time.Sleep(d) }
 
-// Settle lets the rebalances of apps that just started pass.
-func (l *Lab) Settle() { l.Sleep(10 * time.Second) }
-
 // SleepUpTo lets a random time pass.
 func (l *Lab) SleepUpTo(d time.Duration) { l.Sleep(time.Duration(l.Rand.Int64N(int64(d)))) }
 

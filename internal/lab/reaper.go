@@ -7,6 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/consumer"
 )
 
 // reaper expires members as Kafka does where the embedded broker does not: a member whose connection ended while its join waited for the others
@@ -24,6 +26,10 @@ type reaper struct {
 
 // static begins the key of a member that is known by its instance id only.
 const static = "static member "
+
+// joinTakesAtMost is when a broker has ended every join: the longest rebalance timeout and some. The embedded broker miscounts who has joined when a
+// member expires while it waits in its sync, and then waits until no join has come for a rebalance timeout, which clients that try again do not let happen.
+const joinTakesAtMost = consumer.DefaultRebalanceTimeout + 5*time.Second
 
 // seen is a member's last request.
 type seen struct {
@@ -91,6 +97,7 @@ func (r *reaper) run() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	generation, joined := int32(-1), time.Now()
+	var waiting time.Time // since when a join has been going on; zero: none is
 	for {
 		select {
 		case <-r.stop:
@@ -102,7 +109,19 @@ func (r *reaper) run() {
 			continue
 		}
 		if g.Epoch != generation {
-			generation, joined = g.Epoch, time.Now() // sessions begin when a join is over
+			generation, joined, waiting = g.Epoch, time.Now(), time.Time{} // sessions begin when a join is over
+		}
+		switch {
+		case g.State != "PreparingRebalance":
+			waiting = time.Time{}
+		case waiting.IsZero():
+			waiting = time.Now()
+		case time.Since(waiting) > joinTakesAtMost:
+			r.l.Note("the broker forgot to end a join after %v: all members are expelled", time.Since(waiting))
+			for _, m := range g.Members {
+				r.expire(m)
+			}
+			waiting = time.Time{}
 		}
 		for _, m := range g.Members {
 			if r.silent(m, joined, g) {

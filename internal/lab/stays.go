@@ -101,12 +101,12 @@ func (s *stays) died(a *App) {
 }
 
 // handedOut lets an input repeat that an app works on without knowing that somebody else holds its partition.
-func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64) {
+func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64, value []byte) {
 	s.mu.Lock()
 	stale := s.lost[orphan{a, epoch}]
 	s.mu.Unlock()
 	if stale {
-		a.l.Checker.Incident(a.Name+" works on a partition that was taken over", p)
+		a.l.Checker.MayRepeat(a.Name+" works on a partition that was taken over", p, value)
 	}
 }
 
@@ -115,6 +115,22 @@ func (l *Lab) Incidents() Incidents {
 	l.stays.mu.Lock()
 	defer l.stays.mu.Unlock()
 	return l.stays.count
+}
+
+// reconnected is told before anything is sent again to a sidecar. What was taken over meanwhile, without this app knowing, is sent again whatever
+// the new holder has committed by now.
+func (s *stays) reconnected(a *App) {
+	for _, ps := range a.State().Consumer.Partitions {
+		p := verify.Partition{Topic: ps.Topic, Partition: ps.Partition}
+		s.mu.Lock()
+		stale := s.lost[orphan{a, ps.Epoch}]
+		s.mu.Unlock()
+		if stale {
+			a.l.Checker.IncidentFrom(a.Name+" connects again and holds what was taken over", p, ps.AckMark)
+			continue
+		}
+		a.l.Checker.Incident(a.Name+" connects to a sidecar again", p)
+	}
 }
 
 // CommitsAreLost tells that commits do not get through from now on although the links are good, a fault of the broker for example: whatever

@@ -40,6 +40,31 @@ func (c *Checker) Incident(name string, ps ...Partition) Bound {
 	return b
 }
 
+// IncidentFrom is Incident for a holder that does not know of its successor: what it has in flight begins at its own ack mark, and may be
+// committed already.
+func (c *Checker) IncidentFrom(name string, p Partition, mark int64) Bound {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Incidents++
+	b := Bound{Incident: name, Partitions: 1}
+	b.Done, b.Unacked = c.repeatable(c.log(p), mark)
+	c.recent.add(p, "incident: %s", name)
+	return b
+}
+
+// MayRepeat lets one input repeat once more, whether the checker has seen it in the log yet or not: a consumer may be faster.
+func (c *Checker) MayRepeat(name string, p Partition, value []byte) {
+	id, err := Parse(value)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Incidents++
+	c.mayRepeat[id.Global]++
+	c.recent.add(p, "incident of input %v: %s", id, name)
+}
+
 // repeatable allows one more occurrence for what was handed out at or above an offset.
 func (c *Checker) repeatable(l *inputLog, from int64) (done, unacked int) {
 	for o := max(from, l.base); o < l.end(); o++ {
