@@ -134,6 +134,8 @@ type Config struct {
 	OnHalt func(*HaltError)
 	// Logger, default slog.Default().
 	Logger *slog.Logger
+
+	dial dialFunc // as Options say, TLS included
 }
 
 func (cfg Config) withDefaults() Config {

@@ -35,12 +35,13 @@ type Hooks struct {
 // Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time), commitMu (one commit in flight), flowMu,
 // partsMu, partition.mu. The client's own locks are never held when ours are taken, except the gate that keeps polls out of callbacks.
 type Consumer struct {
-	cfg      Config
-	log      *slog.Logger
-	maxPoll  int
-	meanSize int64     // of records, for pollLimit; the poll goroutine's
-	base     time.Time // of the monotonic nanoseconds in run.at
-	dials    dialLog
+	cfg       Config
+	log       *slog.Logger
+	maxPoll   int
+	meanSize  int64     // of records, for pollLimit; the poll goroutine's
+	base      time.Time // of the monotonic nanoseconds in run.at
+	dials     dialLog
+	connected atomic.Bool // a broker was reached
 
 	phaseMu  sync.Mutex
 	phase    phase

@@ -89,6 +89,7 @@ func (cfg *Config) adopt() error {
 	if err := refuseValues(probe, cfg.AllowEager); err != nil {
 		return err
 	}
+	cfg.dial = dialer(probe)
 	return cfg.merge(probe)
 }
 
@@ -309,6 +310,9 @@ func (c *Consumer) clientOptions() []kgo.Opt {
 		kgo.AdjustFetchOffsetsFn(c.onOffsets),
 		kgo.WithHooks(&c.dials),
 	)
+	if cfg.dial != nil {
+		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(c.patient(cfg.dial))) // it has TLS in it
+	}
 	if cfg.Regex != "" {
 		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(cfg.Regex))
 	} else {
