@@ -27,6 +27,8 @@ const (
 	DefaultMaxMessageBytes = 4 << 20
 	DefaultReportRing      = 4096
 	DefaultDrainTimeout    = 20 * time.Second
+	DefaultReconnectGrace  = time.Second
+	DefaultWillTimeout     = 30 * time.Second
 	DefaultSocketMode      = fs.FileMode(0o700)
 )
 
@@ -81,6 +83,11 @@ type Config struct {
 	// DrainTimeout is how long Run tries to deliver what it has, once its context ended. Default 20 s. Keep it below what is left
 	// of the pod's grace period when the apps have ended.
 	DrainTimeout time.Duration
+	// ReconnectGrace is how long a session waits for its client when its stream broke, before its will is executed: what was received is finished,
+	// ack marks and done-sets are committed as that member, and the groups are left for it. A process that is proven dead is not waited for. Default 1 s.
+	ReconnectGrace time.Duration
+	// WillTimeout is how long a will may take. Keep it below the consumers' SessionTimeout, after which nothing can be committed any more. Default 30 s.
+	WillTimeout time.Duration
 	// Version is shown in Welcome and Status. Default "devel".
 	Version string
 	// Logger default slog.Default().
@@ -128,6 +135,8 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxMessageBytes, DefaultMaxMessageBytes)
 	def(&c.ReportRing, DefaultReportRing)
 	def(&c.DrainTimeout, DefaultDrainTimeout)
+	def(&c.ReconnectGrace, DefaultReconnectGrace)
+	def(&c.WillTimeout, DefaultWillTimeout)
 	def(&c.Version, "devel")
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -184,6 +193,8 @@ func (c *Config) validate() error {
 			fmt.Sprintf("at least MaxRecordBytes + 64 KiB (%d), at most 256 MiB", c.MaxRecordBytes+messageOverhead)},
 		{c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2"},
 		{c.DrainTimeout < 0, "DrainTimeout", c.DrainTimeout, "use a positive duration, 0 means the default"},
+		{c.ReconnectGrace < 0, "ReconnectGrace", c.ReconnectGrace, "use a positive duration, 0 means the default"},
+		{c.WillTimeout < 0, "WillTimeout", c.WillTimeout, "use a positive duration, 0 means the default"},
 	} {
 		if check.bad {
 			return &ConfigError{check.field, check.value, check.remedy}

@@ -18,6 +18,9 @@ func (s *session) deliver(f *frame) error {
 	defer s.backlog.Store(0)
 	for i := range f.units {
 		u := &f.units[i]
+		if u.failure == nil && s.server.expired(f.expires) {
+			s.fail(u, expiredFailure())
+		}
 		if u.failure != nil || u.nrecs == 0 {
 			if u.failure != nil {
 				s.server.recordsFailed.Add(uint64(u.records()))

@@ -3,8 +3,10 @@ package sidecar
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/ackmark/ackmark/internal/ackmark"
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -13,6 +15,8 @@ const (
 	maxEpochs = 16 << 10 // per session
 	// maxSpan is how far above the ack mark of its partition an input may be and still be followed.
 	maxSpan = 1 << 20
+	// maxGroups is how many groups a session may be a member of.
+	maxGroups = 64
 	// trackedPerRecord is the number of tracker entries in the whole process for each of Config.MaxRecords; one takes about 17 bytes.
 	trackedPerRecord = 16
 )
@@ -20,11 +24,15 @@ const (
 // epoch is one stay of a partition with the session's process. All fields belong to session.mu.
 type epoch struct {
 	id        uint64
+	group     string
 	topic     string
+	topicID   [16]byte
 	partition int32
 	tracker   *ackmark.Tracker // S4: a fresh one for each epoch
-	capacity  uint64           // entries that are counted in server.tracked
-	open      int              // units received and not finished
+	base      uint64           // index of the tracker's first entry
+	inherited donemeta.Inherited
+	capacity  uint64 // entries that are counted in server.tracked
+	open      int    // units received and not finished
 	released  bool
 	releases  []*release // that wait for open to be 0
 }
@@ -35,35 +43,72 @@ type release struct {
 	left int // epochs with open units
 }
 
-// assign takes over an Assign message.
-func (s *session) assign(a *sidecarpb.Assign) error {
+// assign takes over an Assign message. A client that connects again says everything again: what is known stays as it is.
+func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.epochs)+len(a.GetPartitions()) > maxEpochs {
-		return fmt.Errorf("%w: more than %d assigned partitions", errViolation, maxEpochs)
+	if err := s.current(d); err != nil {
+		return err
 	}
-	s.group, s.member, s.generation = a.GetGroup(), a.GetMemberId(), a.GetGeneration()
+	if _, known := s.members[a.GetGroup()]; !known && len(s.members) == maxGroups {
+		return fmt.Errorf("%w: more than %d groups in one session", errViolation, maxGroups)
+	}
+	s.members[a.GetGroup()] = membership{a.GetGroup(), a.GetMemberId(), a.GetInstanceId(), a.GetGeneration()}
 	for _, p := range a.GetPartitions() {
-		if len(p.GetTopic()) > maxTopicName {
-			return fmt.Errorf("%w: the topic of assignment epoch %d has %d characters, Kafka takes %d", errViolation, p.GetEpoch(), len(p.GetTopic()), maxTopicName)
+		if err := s.enterEpoch(a.GetGroup(), p); err != nil {
+			return err
 		}
-		if p.GetEpoch() == 0 || s.epochs[p.GetEpoch()] != nil {
-			return fmt.Errorf("%w: assignment epoch %d: epochs are not 0, and each is assigned once", errViolation, p.GetEpoch())
-		}
-		s.epochs[p.GetEpoch()] = &epoch{id: p.GetEpoch(), topic: p.GetTopic(), partition: p.GetPartition(), tracker: ackmark.New(p.GetStartOffset(), maxSpan)}
 	}
 	return nil
 }
 
+func (s *session) enterEpoch(group string, p *sidecarpb.AssignedPartition) error {
+	if e := s.epochs[p.GetEpoch()]; e != nil {
+		if e.group == group && e.topic == p.GetTopic() && e.partition == p.GetPartition() {
+			return nil
+		}
+		return fmt.Errorf("%w: assignment epoch %d is that of %s partition %d: an epoch is one stay of one partition", errViolation, e.id, e.topic, e.partition)
+	}
+	switch {
+	case p.GetEpoch() == 0:
+		return fmt.Errorf("%w: an assignment epoch is not 0", errViolation)
+	case len(s.epochs) == maxEpochs:
+		return fmt.Errorf("%w: more than %d assigned partitions", errViolation, maxEpochs)
+	case len(p.GetTopic()) > maxTopicName:
+		return fmt.Errorf("%w: the topic of assignment epoch %d has %d characters, Kafka takes %d", errViolation, p.GetEpoch(), len(p.GetTopic()), maxTopicName)
+	}
+	e := &epoch{
+		id: p.GetEpoch(), group: group, topic: p.GetTopic(), partition: p.GetPartition(), tracker: ackmark.New(p.GetStartOffset(), maxSpan), base: p.GetStartIndex(),
+	}
+	copy(e.topicID[:], p.GetTopicId())
+	if runs, err := donemeta.ParseAt(p.GetDoneSet(), e.topicID, p.GetStartOffset(), nil); err == nil { // one that is wrong is none: a repeat, no loss
+		e.inherited = donemeta.Inherit(runs)
+	}
+	for _, r := range p.GetDone() {
+		for k := range r.GetCount() {
+			index := r.GetIndex() + k - e.base
+			if !e.reserve(index, s.server.tracked) || !e.tracker.Put(index, r.GetOffset()+int64(k), 0) {
+				break // the mark stays below it: it may lag, never lie
+			}
+			e.tracker.Done(index)
+		}
+	}
+	s.epochs[e.id] = e
+	return nil
+}
+
 // release answers at once, or when the last unit of these epochs is finished. Units of them that come later are refused.
-func (s *session) release(r *sidecarpb.Release) {
+func (s *session) release(d *delivery, r *sidecarpb.Release) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.current(d); err != nil {
+		return err
+	}
 	rel := &release{id: r.GetRequestId()}
 	for _, id := range r.GetEpochs() {
 		e := s.epochs[id]
-		if e == nil || e.released {
-			continue // named twice, or never assigned: nothing to wait for
+		if e == nil || slices.Contains(e.releases, rel) {
+			continue // named twice, released before, or never assigned: nothing to wait for
 		}
 		e.released = true
 		if e.open == 0 {
@@ -76,6 +121,7 @@ func (s *session) release(r *sidecarpb.Release) {
 	if rel.left == 0 {
 		s.released(rel)
 	}
+	return nil
 }
 
 // released is called with mu held. The reports of the released units are taken before it is sent (see take).
@@ -95,8 +141,8 @@ func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) 
 			fmt.Sprintf("assignment epoch %d is not held by this session: announce it by Assign before its first unit, and send no units after its Release", u.src.Epoch))
 	}
 	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1). One whose first unit failed is in the tracker already.
-	if e.reserve(u.src.Index, s.server.tracked) {
-		e.tracker.Put(u.src.Index, u.src.Offset, int(u.size))
+	if index := u.src.Index - e.base; u.src.Index >= e.base && e.reserve(index, s.server.tracked) {
+		e.tracker.Put(index, u.src.Offset, int(u.size))
 	}
 	e.open++
 	return e, nil
@@ -122,8 +168,8 @@ func (e *epoch) reserve(index uint64, tracked *meter) bool {
 // finished ends a unit of the epoch. mu is held.
 func (s *session) finished(u *unit, acked bool) {
 	e := u.epoch
-	if acked {
-		e.tracker.Done(u.src.Index)
+	if acked && u.src.Index >= e.base {
+		e.tracker.Done(u.src.Index - e.base)
 	}
 	e.open--
 	if !e.released || e.open > 0 {

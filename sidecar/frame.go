@@ -21,7 +21,7 @@ import (
 //   - the receiving goroutine until the last record is handed to kgo, and then nobody alone:
 //   - live counts the receiver and each record not ended; the one who brings it to 0 frees the buffer;
 //   - holds counts "live" and "reports not taken"; the one who brings it to 0 puts the frame back into the pool;
-//   - acked, dirty and unreported belong to session.mu.
+//   - acked, told, dirty, unreported, before and after belong to session.mu.
 //
 // A frame of a session that ended is never recycled: nobody takes its reports. The garbage collector gets it.
 type frame struct {
@@ -37,8 +37,39 @@ type frame struct {
 	pinned int64
 
 	acked      []uint64 // bitmap by unit: acked and not reported
+	told       []uint64 // bitmap by unit: reported
 	dirty      bool     // in session.dirty
 	unreported int      // units not reported
+
+	before, after *frame // in session.frames
+	expires       uint64 // boot-time clock, nanoseconds; 0: never
+}
+
+// frameList is a session's frames in the order in which they came. The zero value is empty.
+type frameList struct{ first, last *frame }
+
+func (l *frameList) push(f *frame) {
+	f.before, f.after = l.last, nil
+	if l.last == nil {
+		l.first = f
+	} else {
+		l.last.after = f
+	}
+	l.last = f
+}
+
+func (l *frameList) remove(f *frame) {
+	if f.before == nil {
+		l.first = f.after
+	} else {
+		f.before.after = f.after
+	}
+	if f.after == nil {
+		l.last = f.before
+	} else {
+		f.after.before = f.before
+	}
+	f.before, f.after = nil, nil
 }
 
 type unit struct {
@@ -154,12 +185,14 @@ func (f *frame) grow(units int) {
 	if cap(f.units) < units {
 		f.units = make([]unit, 0, max(units, 64))
 	}
-	if words := (units + 63) / 64; cap(f.acked) < words {
-		f.acked = make([]uint64, words)
-	} else {
-		f.acked = f.acked[:words]
-		clear(f.acked)
+	words := (units + 63) / 64
+	if cap(f.acked) < words {
+		f.acked, f.told = make([]uint64, words), make([]uint64, words)
+		return
 	}
+	f.acked, f.told = f.acked[:words], f.told[:words]
+	clear(f.acked)
+	clear(f.told)
 }
 
 func (f *frame) decodeUnit(x *wire.Unit, names []streamTopic, now time.Time) error {
@@ -218,14 +251,11 @@ func failure(output int32, topic string, partition int32, code, message string) 
 	return &sidecarpb.UnitFailure{Output: uint32(output), Topic: topic, Partition: partition, Error: &sidecarpb.Error{Code: code, Message: message}}
 }
 
-// expire refuses what was not begun before its time ran out: the client may have sent it another way by now.
-func (f *frame) expire() {
-	for i := range f.units {
-		if u := &f.units[i]; u.failure == nil {
-			u.failure = failure(0, "", -1, wire.CodeExpired, "expires_at had passed when the sidecar came to it")
-			u.failure.Error.Retryable = true
-		}
-	}
+// expiredFailure is that of a unit that was not begun before its time ran out: the client may have sent it another way by now.
+func expiredFailure() *sidecarpb.UnitFailure {
+	f := failure(0, "", -1, wire.CodeExpired, "expires_at had passed when the sidecar came to it")
+	f.Error.Retryable = true
+	return f
 }
 
 // errViolation is a client that does not keep the protocol.

@@ -96,10 +96,10 @@ func TestProtocolViolationsEndTheStream(t *testing.T) {
 		{"credit in bytes", func(c *client) { u := plain("out", 100); grow(u, 5000); c.units(u...) }, "credit exceeded"},
 		{"credit in records", func(c *client) { c.units(make([]testUnit, 300)...) }, "credit"},
 		{"second Hello", func(c *client) { c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "s"})) }, "second Hello"},
-		{"epoch 0", func(c *client) { c.assign(&sidecarpb.AssignedPartition{Topic: "in"}) }, "epoch 0"},
+		{"epoch 0", func(c *client) { c.assign(&sidecarpb.AssignedPartition{Topic: "in"}) }, "not 0"},
 		{"epoch twice", func(c *client) {
 			c.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"}, &sidecarpb.AssignedPartition{Epoch: 1, Topic: "in", Partition: 1})
-		}, "once"},
+		}, "one stay"},
 		{"topic index renamed", func(c *client) {
 			c.units(plain("out", 1)...)
 			clear(c.topics)

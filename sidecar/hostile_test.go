@@ -23,7 +23,7 @@ func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	if err := d.name(7, huge); err != nil {
 		t.Errorf("the same name again: %v", err)
 	}
-	if err := s.assign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: huge}}}); !errors.Is(err, errViolation) {
+	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: huge}}}); !errors.Is(err, errViolation) {
 		t.Errorf("assigned topic: %v", err)
 	}
 	headers := make([]*sidecarpb.Header, 1000)

@@ -30,7 +30,9 @@ func (s *Server) testSession(t interface{ Fatal(...any) }) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newSession(s, "s", a, peerInfo{}, context.Background())
+	sess := newSession(s, "s", a, true)
+	sess.stream = newDelivery(s, nil)
+	return sess
 }
 
 // Units end in any order, as acked or failed, in frames of any size, while the sender takes reports at any time: each is reported exactly once
@@ -50,7 +52,9 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 		var out outgoing
 		take := func() {
 			for {
-				s.take(&out)
+				if err := s.take(s.stream, &out); err != nil {
+					t.Fatal(err)
+				}
 				for _, r := range out.acked {
 					for seq := r.First; seq < r.First+r.Count; seq++ {
 						if _, twice := got[seq]; twice {
@@ -66,7 +70,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 					got[f.GetSequence()] = false
 				}
 				select {
-				case <-s.wake:
+				case <-s.stream.wake:
 				default:
 					return
 				}
@@ -100,7 +104,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 				f.live.Store(1)
 				f.holds.Store(2)
 				next += uint64(n)
-				if err := s.admit(f); err != nil {
+				if err := s.admit(s.stream, f); err != nil {
 					t.Fatal(err)
 				}
 			case "finish":
@@ -137,7 +141,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
-	if err := s.assign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: 50}}}); err != nil {
+	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: 50}}}); err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()

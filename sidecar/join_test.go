@@ -15,7 +15,7 @@ func (s *Server) testJoin(t *testing.T) (*session, <-chan *session) {
 		t.Fatal(err)
 	}
 	join := func() *session {
-		sess, err := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+		sess, err := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 		if err != nil {
 			t.Error(err)
 		}
@@ -55,7 +55,7 @@ func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 	a, _ := s.apps.get("app", "")
 	third := make(chan *session, 1)
 	go func() {
-		sess, _ := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+		sess, _ := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 		third <- sess
 	}()
 	stillWaits(t, third)
@@ -71,17 +71,17 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+	old, err := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	old.handling.Lock()
 	left := make(chan struct{})
-	go func() { s.leave(old); close(left) }()
+	go func() { s.close(old, errStreamDone); close(left) }()
 	<-old.ctx.Done()
 	next := make(chan *session, 1)
 	go func() {
-		sess, _ := s.join(context.Background(), &sidecarpb.Hello{SessionId: "s"}, a)
+		sess, _ := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 		next <- sess
 	}()
 	stillWaits(t, next)
@@ -95,7 +95,7 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 // A Hello that arrives in the moment in which its stream was given up must not leave a session behind.
 func TestHelloAfterTheStreamWasGivenUp(t *testing.T) {
 	s := idle(t)
-	d := &delivery{server: s, stream: helloStream{}, joined: make(chan *session, 1), failed: make(chan error, 1)}
+	d := newDelivery(s, helloStream{})
 	d.discard()
 	if err := d.hello(&sidecarpb.Hello{Version: ProtocolVersion, App: "app", SessionId: "s"}); err == nil {
 		t.Error("welcomed on a stream that is over")

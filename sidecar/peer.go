@@ -16,6 +16,7 @@ import (
 type peerInfo struct {
 	credentials.CommonAuthInfo
 	PID      int32
+	conn     *net.UnixConn
 	UID, GID uint32
 }
 
@@ -52,7 +53,7 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 	if err != nil {
 		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
 	}
-	info.PID, info.UID, info.GID = cred.Pid, cred.Uid, cred.Gid
+	info.PID, info.UID, info.GID, info.conn = cred.Pid, cred.Uid, cred.Gid, uc
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
 		c.server.log.Warn("refused a connection: its user is not allowed; add it to AllowUIDs or AllowGIDs", "pid", cred.Pid, "uid", cred.Uid, "gid", cred.Gid)
 		return nil, nil, fmt.Errorf("sidecar: uid %d, gid %d may not connect", cred.Uid, cred.Gid)

@@ -53,8 +53,14 @@ type Server struct {
 	drained   chan struct{} // closed when every accepted record has its fate, or the deadline passed
 	kafka     kafkaState
 
+	outliving sync.WaitGroup  // sessions without a stream
+	life      context.Context // of wills: ends when the sidecar stops
+	stopLife  context.CancelFunc
+	wills     willStats
+
 	mu       sync.Mutex
 	sessions map[string]*session
+	tombs    tombs
 	lent     window        // what living sessions have beyond their floors
 	idle     chan struct{} // closed when the last session leaves; nil: nobody waits
 	state    runState
@@ -96,6 +102,7 @@ func New(cfg Config) (*Server, error) {
 		drained:     make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
 	}
 	s.promise = s.promised
+	s.life, s.stopLife = context.WithCancel(context.Background())
 	s.apps = newApps(&s.cfg)
 	s.topics = &topics{server: s, byName: make(map[string]*topic)}
 	client, err := kgo.NewClient(s.clientOptions()...)
@@ -160,6 +167,11 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 		err = fmt.Errorf("sidecar: listener %s: %w", lis.Addr(), err)
 	}
 	g.Stop()
+	s.stopLife()
+	for _, sess := range s.snapshot() {
+		s.close(sess, errStopped)
+	}
+	s.outliving.Wait()
 	stopWatch()
 	background.Wait()
 	s.receivers.Wait()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -12,17 +11,17 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// session is one app process on one stream. In this version it ends with its stream.
+// session is one app process. It outlives its stream: another one may go on with it (see attach), and if none comes its will is executed.
 //
-// Two goroutines work on it, the stream's receiver and its sender, and kgo's promises end its units. mu is held for a few instructions
-// each time, never across a send, a wait or a call to kgo.
+// Its stream's receiver and sender work on it, for a moment also the receiver of a stream that broke, and kgo's promises end its units. mu is held
+// for a few instructions each time, never across a send, a wait or a call to kgo.
 type session struct {
-	server *Server
-	id     string
-	app    *app
-	peer   peerInfo
-	ctx    context.Context // ends when the session does, with the reason as its cause
-	cancel context.CancelCauseFunc
+	server    *Server
+	id        string
+	app       *app
+	resumable bool            // the client knows how to go on with it, and what SESSION_FENCED means
+	ctx       context.Context // ends when the session does, with the reason as its cause
+	cancel    context.CancelCauseFunc
 
 	window window
 	pinned *meter                // received buffers that records still need
@@ -35,23 +34,37 @@ type session struct {
 	handling sync.Mutex
 
 	mu                 sync.Mutex
-	dead               bool
-	leaving            bool   // Goodbye or draining: the stream ends when nothing is open
-	next               uint64 // next sequence number; 0: any
-	outUnits           int64  // received and not reported: what of the credit is used
+	stream             *delivery     // nil: broken
+	breaks             int           // streams that broke
+	peer               peerInfo      // of the last stream
+	process            *process      // whose session it is, nil: not known
+	dead               bool          // ended: nothing is entered or reported
+	closing            bool          // nothing more is entered: the process is gone, what was received is finished
+	quiet              chan struct{} // closed when closing and no unit is open
+	leaving            bool          // Goodbye or draining: the stream ends when nothing is open
+	goodbye            bool          // the client ended it
+	hurried            bool          // its process cannot come back
+	next               uint64        // next sequence number; 0: any
+	outUnits           int64         // received and not reported: what of the credit is used
 	outBytes           int64
 	outRecords         int64
-	open               int      // units received and not finished
-	dirty              []*frame // with acked units that are not reported
+	open               int       // units received and not finished
+	frames             frameList // with units that are not reported
+	dirty              []*frame  // with acked units that are not reported
 	failed             []failedUnit
+	again              []wire.Range             // acked, reported on a stream that broke, and not heard
+	againFail          []*sidecarpb.UnitFailure // failed, the same
+	told               toldFailures
 	cold               []*sidecarpb.DeliveryStreamResponse
-	wake               chan struct{} // capacity 1
-	woken              bool
 	epochs             map[uint64]*epoch
-	group              string
-	member             string
-	generation         int32
+	members            map[string]membership // by group
 	unknownAssignments uint64
+}
+
+// membership is what a group knows the process by.
+type membership struct {
+	group, member, instance string
+	generation              int32
 }
 
 type failedUnit struct {
@@ -64,12 +77,14 @@ var (
 	errReplaced   = errors.New("a newer stream of the same session took over")
 	errStreamDone = errors.New("the stream ended")
 	errDraining   = errors.New("the sidecar is draining")
+	errStopped    = errors.New("the sidecar stopped")
+	errFenced     = errors.New("the session was closed")
 )
 
-func newSession(srv *Server, id string, a *app, peer peerInfo, parent context.Context) *session {
-	s := &session{server: srv, id: id, app: a, peer: peer, wake: make(chan struct{}, 1), epochs: make(map[uint64]*epoch)}
+func newSession(srv *Server, id string, a *app, resumable bool) *session {
+	s := &session{server: srv, id: id, app: a, resumable: resumable, epochs: make(map[uint64]*epoch), members: make(map[string]membership)}
 	s.setWindow(srv.cfg.floor())
-	s.ctx, s.cancel = context.WithCancelCause(parent)
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
@@ -82,9 +97,13 @@ func (s *session) setWindow(w window) {
 
 // end closes the session: nothing of it is produced or reported any more. What kgo has already, it finishes.
 func (s *session) end(cause error) {
-	s.cancel(cause)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endLocked(cause)
+}
+
+func (s *session) endLocked(cause error) {
+	s.cancel(cause)
 	if s.dead {
 		return
 	}
@@ -93,13 +112,38 @@ func (s *session) end(cause error) {
 	for _, e := range s.epochs {
 		s.server.tracked.sub(0, int64(e.capacity))
 	}
-	s.epochs, s.dirty, s.failed = nil, nil, nil
+	s.epochs, s.dirty, s.failed, s.frames, s.again, s.againFail = nil, nil, nil, frameList{}, nil, nil
+	s.process.close()
+}
+
+func (s *session) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dead
+}
+
+func (s *session) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
 }
 
 // settle waits, after end, until the receiver has handed over the record that it was at: nothing of this session goes to kgo from then on (S8).
 func (s *session) settle() {
 	s.handling.Lock()
 	s.handling.Unlock() //nolint:staticcheck // empty on purpose: only the wait matters
+}
+
+// sayGoodbye is the client's clean end: no will.
+func (s *session) sayGoodbye(d *delivery) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.current(d); err != nil {
+		return err
+	}
+	s.leaving, s.goodbye = true, true
+	s.signal()
+	return nil
 }
 
 // leave makes the stream end once everything received is finished and reported.
@@ -111,11 +155,11 @@ func (s *session) leave() {
 }
 
 // admit checks a decoded frame against the session and enters it: from here on every unit of it is reported, or the session has ended.
-func (s *session) admit(f *frame) error {
+func (s *session) admit(d *delivery, f *frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead {
-		return context.Cause(s.ctx)
+	if err := s.current(d); err != nil {
+		return err
 	}
 	if s.leaving {
 		return errDraining
@@ -137,6 +181,7 @@ func (s *session) admit(f *frame) error {
 	s.outBytes += bytes
 	s.outRecords += records
 	s.open += int(n)
+	s.frames.push(f)
 	s.app.meter.add(bytes, records)
 	var last *epoch
 	for i := range f.units {
@@ -148,6 +193,20 @@ func (s *session) admit(f *frame) error {
 			}
 			last = e
 		}
+	}
+	return nil
+}
+
+// current tells why what came on this stream must not be entered: the session is over, or goes on with another stream, to which Welcome
+// has said what was received so far. mu is held.
+func (s *session) current(d *delivery) error {
+	switch {
+	case s.dead:
+		return context.Cause(s.ctx)
+	case s.closing:
+		return errFenced
+	case s.stream != d:
+		return errReplaced
 	}
 	return nil
 }
@@ -194,7 +253,16 @@ func (s *session) finish(f *frame, i int32) {
 	if u.epoch != nil {
 		s.finished(u, u.failure == nil)
 	}
+	s.settled()
 	s.signal()
+}
+
+// settled tells the will that nothing is open. mu is held.
+func (s *session) settled() {
+	if s.open == 0 && s.quiet != nil {
+		close(s.quiet)
+		s.quiet = nil
+	}
 }
 
 // drop takes back units that were admitted and are not produced: the stream is ending, the client sends them again.
@@ -211,130 +279,6 @@ func (s *session) drop(units []unit) {
 		}
 	}
 	s.signal()
-}
-
-// queue puts a message behind the reports that are there now. mu is held.
-func (s *session) queue(m *sidecarpb.DeliveryStreamResponse) {
-	s.cold = append(s.cold, m)
-	s.signal()
-}
-
-func (s *session) send(m *sidecarpb.DeliveryStreamResponse) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue(m)
-}
-
-// signal wakes the sender, once until it has looked. mu is held.
-func (s *session) signal() {
-	if !s.woken {
-		s.woken = true
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-const (
-	maxRanges   = 2048 // in one message; about 20 KiB
-	maxFailures = 128
-)
-
-// outgoing is what the sender takes at once. Its slices are used again.
-type outgoing struct {
-	acked  []wire.Range
-	failed []*sidecarpb.UnitFailure
-	cold   []*sidecarpb.DeliveryStreamResponse
-	last   bool // nothing more will come
-}
-
-func (o *outgoing) empty() bool { return len(o.acked) == 0 && len(o.failed) == 0 && len(o.cold) == 0 }
-
-// take moves what is to be sent into out, and gives the credit of what it reports back. Cold messages come only behind all reports
-// that were there before them: Released must not overtake the reports of the units that it speaks of.
-func (s *session) take(out *outgoing) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.woken = false
-	out.acked, out.failed, out.cold = out.acked[:0], out.failed[:0], nil
-	if s.dead {
-		return
-	}
-	taken := credit{}
-	done := 0
-	for _, f := range s.dirty {
-		if len(out.acked) >= maxRanges {
-			break
-		}
-		taken.acked(f, out)
-		done++
-	}
-	s.dirty = removeFirst(s.dirty, done)
-	n := min(len(s.failed), maxFailures)
-	for _, x := range s.failed[:n] {
-		taken.unit(x.frame, x.unit)
-		out.failed = append(out.failed, x.frame.units[x.unit].failure)
-		x.frame.reported(1)
-	}
-	s.failed = removeFirst(s.failed, n)
-	s.outUnits -= taken.units
-	s.outBytes -= taken.bytes
-	s.outRecords -= taken.records
-	s.app.meter.sub(taken.bytes, taken.records)
-	if len(s.dirty) == 0 && len(s.failed) == 0 {
-		out.cold, s.cold = s.cold, nil
-		out.last = s.leaving && s.open == 0
-	} else {
-		s.signal()
-	}
-}
-
-func removeFirst[T any](list []T, n int) []T {
-	m := copy(list, list[n:])
-	clear(list[m:])
-	return list[:m]
-}
-
-// credit is what reported units give back.
-type credit struct{ units, bytes, records int64 }
-
-func (c *credit) unit(f *frame, i int32) {
-	u := &f.units[i]
-	c.units++
-	c.bytes += u.size
-	c.records += u.records()
-}
-
-// acked turns a frame's bits into ranges.
-func (c *credit) acked(f *frame, out *outgoing) {
-	n := 0
-	for w, word := range f.acked {
-		f.acked[w] = 0
-		for ; word != 0; word &= word - 1 {
-			i := int32(w*64 + bits.TrailingZeros64(word))
-			c.unit(f, i)
-			out.add(f.first + uint64(i))
-			n++
-		}
-	}
-	f.dirty = false
-	f.reported(n)
-}
-
-func (o *outgoing) add(seq uint64) {
-	if n := len(o.acked); n > 0 && o.acked[n-1].First+o.acked[n-1].Count == seq {
-		o.acked[n-1].Count++
-		return
-	}
-	o.acked = append(o.acked, wire.Range{First: seq, Count: 1})
-}
-
-// reported counts units down; the frame is not needed for reports any more when none is left. session.mu is held.
-func (f *frame) reported(n int) {
-	if f.unreported -= n; f.unreported == 0 {
-		f.hold(1)
-	}
 }
 
 // pin counts a frame's memory from the moment it is received, unpin when its buffer was freed.

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ func (s *Server) Status(context.Context, *sidecarpb.StatusRequest) (*sidecarpb.S
 		Version: s.cfg.Version, SidecarId: s.id, UptimeMs: time.Since(s.started).Milliseconds(), State: s.stateName(),
 		BrokerConnections: uint32(max(s.hooks.connections.Load(), 0)), ProduceRequests: uint64(s.hooks.produceRequests.Load()),
 		RecordsAcked: s.recordsAcked.Load(), RecordsFailed: s.recordsFailed.Load(),
+		Wills: s.wills.status(),
 		Queue: &sidecarpb.QueueStatus{LimitBytes: uint64(s.cfg.MaxBytes), LimitRecords: uint64(s.cfg.MaxRecords)},
 	}
 	if err := s.kafka.err(); err != nil {
@@ -62,17 +64,32 @@ func (s *session) status() *sidecarpb.SessionStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := &sidecarpb.SessionStatus{
-		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), Group: s.group, MemberId: s.member, Generation: s.generation,
+		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state(),
 		OutstandingUnits: uint64(s.outUnits), OutstandingBytes: uint64(s.outBytes),
+	}
+	for _, group := range slices.Sorted(maps.Keys(s.members)) { // nearly always one
+		m := s.members[group]
+		out.Group, out.MemberId, out.Generation = m.group, m.member, m.generation
 	}
 	if s.next > 0 {
 		out.HighestSequence = s.next - 1
 	}
 	for _, e := range s.epochs {
-		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.topic, Partition: e.partition, Epoch: e.id, AckMark: e.tracker.Mark(), Pending: uint64(e.open)})
+		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.topic, Partition: e.partition, Epoch: e.id, AckMark: e.inherited.Mark(e.tracker), Pending: uint64(e.open)})
 	}
 	slices.SortFunc(out.Partitions, func(a, b *sidecarpb.SessionPartition) int { return cmp.Compare(a.GetEpoch(), b.GetEpoch()) })
 	return out
+}
+
+// state is what Status calls the session's. mu is held.
+func (s *session) state() string {
+	switch {
+	case s.closing:
+		return "will"
+	case s.stream == nil:
+		return "broken"
+	}
+	return "attached"
 }
 
 func (t *topic) status(out *sidecarpb.StatusResponse) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,10 +32,14 @@ type serverStream = grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, si
 
 // delivery is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends with the stream.
 type delivery struct {
-	server *Server
-	stream serverStream
-	joined chan *session // the session, when Hello was accepted
-	failed chan error    // why receiving ended; capacity 1
+	server   *Server
+	stream   serverStream
+	joined   chan *session      // the session, when Hello was accepted
+	failed   chan error         // why receiving ended; capacity 1
+	wake     chan struct{}      // there is something to send; capacity 1
+	replaced chan struct{}      // closed when the session goes on with another stream
+	woken    bool               // under session.mu
+	welcome  *sidecarpb.Welcome // set before joined
 
 	// The receiver's own:
 	session *session
@@ -45,20 +48,27 @@ type delivery struct {
 	cold    sidecarpb.DeliveryStreamRequest
 }
 
+func newDelivery(s *Server, stream serverStream) *delivery {
+	return &delivery{
+		server: s, stream: stream, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
+	}
+}
+
 // DeliveryStream carries units up and reports down.
 func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]) error {
 	if s.draining.Load() {
 		return status.Error(codes.Unavailable, "DRAINING: the sidecar is about to stop: connect again when it is back")
 	}
-	d := &delivery{server: s, stream: stream, joined: make(chan *session, 1), failed: make(chan error, 1)}
+	d := newDelivery(s, stream)
 	// receive cannot be waited for here: it sits in RecvMsg until this handler has returned. Run waits for it.
 	s.receivers.Go(d.receive)
 	hello := time.NewTimer(helloTimeout)
 	defer hello.Stop()
 	select {
 	case sess := <-d.joined:
-		defer s.leave(sess)
-		return d.send(sess)
+		err := d.send(sess)
+		s.detach(d, sess, err)
+		return err
 	case err := <-d.failed:
 		d.discard()
 		return err
@@ -73,29 +83,35 @@ func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 func (d *delivery) discard() {
 	select {
 	case sess := <-d.joined:
-		d.server.leave(sess)
+		d.server.detach(d, sess, errStreamDone)
 	case d.joined <- nil:
 	}
 }
 
-// send writes what the session has to say, until it has ended.
+// send writes what the session has to say, until it or the stream has ended.
 func (d *delivery) send(s *session) error {
+	if err := d.stream.Send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.welcome}}); err != nil {
+		return err
+	}
 	var out outgoing
 	for {
 		select {
-		case <-s.wake:
+		case <-d.wake:
 		case err := <-d.failed:
-			s.end(err)
 			return err
+		case <-d.replaced:
+			return endStatus(errReplaced)
 		case <-s.ctx.Done():
 			return endStatus(context.Cause(s.ctx))
 		}
-		s.take(&out)
+		if err := s.take(d, &out); err != nil {
+			return endStatus(err)
+		}
 		if err := d.write(&out); err != nil {
-			s.end(errStreamDone)
 			return err
 		}
 		if out.last {
+			s.end(errStreamDone)
 			return d.goodbye()
 		}
 	}
@@ -145,13 +161,10 @@ func (d *delivery) receive() {
 	}
 }
 
-// ended is what a broken stream, or one that the client half-closed, ends with. Without Goodbye the session is dropped either way.
+// ended is what a broken stream, or one that the client half-closed, ends with.
 func (d *delivery) ended(err error) error {
-	if d.session != nil {
-		d.session.end(errStreamDone)
-	}
 	if errors.Is(err, io.EOF) {
-		return status.Error(codes.Canceled, "the client closed the stream without Goodbye: what was not reported was dropped")
+		return status.Error(codes.Canceled, "the client closed the stream without Goodbye")
 	}
 	return err
 }
@@ -163,6 +176,8 @@ func endStatus(err error) error {
 		return status.Error(codes.InvalidArgument, err.Error())
 	case errors.Is(err, errReplaced):
 		return status.Error(codes.Aborted, err.Error())
+	case errors.Is(err, errFenced):
+		return fencedStatus(err.Error())
 	case errors.Is(err, errDraining):
 		return status.Error(codes.Unavailable, "DRAINING: "+err.Error())
 	case errors.Is(err, errStreamDone), errors.Is(err, context.Canceled):
@@ -193,11 +208,11 @@ func (d *delivery) handle(m *wire.Message) error {
 	}
 	switch k := d.cold.GetKind().(type) {
 	case *sidecarpb.DeliveryStreamRequest_Assign:
-		return d.session.assign(k.Assign)
+		return d.session.assign(d, k.Assign)
 	case *sidecarpb.DeliveryStreamRequest_Release:
-		d.session.release(k.Release)
+		return d.session.release(d, k.Release)
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
-		d.session.leave()
+		return d.session.sayGoodbye(d)
 	case *sidecarpb.DeliveryStreamRequest_Hello:
 		return fmt.Errorf("%w: a second Hello", errViolation)
 	default:
@@ -226,10 +241,8 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 	if err := f.decode(&d.units, d.names, window); err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	if d.server.expired(d.units.ExpiresAtNs) {
-		f.expire()
-	}
-	if err := s.admit(f); err != nil {
+	f.expires = d.units.ExpiresAtNs
+	if err := s.admit(d, f); err != nil {
 		if errors.Is(err, errDraining) {
 			return nil // not received: the client sends it again, to the next sidecar
 		}
@@ -294,87 +307,16 @@ func (d *delivery) hello(h *sidecarpb.Hello) error {
 	if err != nil {
 		return err
 	}
-	s, err := d.server.join(d.stream.Context(), h, a)
+	s, err := d.server.join(d, h, a)
 	if err != nil {
 		return err
 	}
 	d.session = s
-	s.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.server.welcome(h, s.window)}})
 	select {
 	case d.joined <- s:
 		return nil
 	default: // the handler has given up, see discard
-		d.server.leave(s)
+		d.server.detach(d, s, errStreamDone)
 		return errStreamDone
 	}
-}
-
-// features that this sidecar has, beside those of version 1.
-var features []string
-
-func (s *Server) welcome(h *sidecarpb.Hello, w window) *sidecarpb.Welcome {
-	both := slices.DeleteFunc(slices.Clone(h.GetFeatures()), func(f string) bool { return !slices.Contains(features, f) })
-	return &sidecarpb.Welcome{
-		Version: ProtocolVersion, Features: both, SidecarId: s.id, ServerVersion: s.cfg.Version, MaxMessageBytes: uint32(s.cfg.MaxMessageBytes),
-		Credit: &sidecarpb.Credit{Bytes: uint64(w.bytes), Records: uint64(w.records)},
-	}
-}
-
-// join registers the session. An older stream of the same session is the client's broken one: it is ended, and has handed its last record to
-// kgo before join returns, so that what is sent again cannot be overtaken by it (S7). The new session is "handling" until then: a third stream, which
-// replaces it meanwhile, waits for it and with it for the first.
-func (s *Server) join(ctx context.Context, h *sidecarpb.Hello, a *app) (*session, error) {
-	sess := newSession(s, h.GetSessionId(), a, peerOf(ctx), ctx)
-	if err := s.enterSession(sess); err != nil {
-		return nil, err
-	}
-	if s.draining.Load() {
-		s.leave(sess)
-		return nil, errDraining
-	}
-	s.log.Info("session opened", "app", a.Name, "session", sess.id, "pid", sess.peer.PID, "client_version", h.GetClientVersion())
-	return sess, nil
-}
-
-func (s *Server) enterSession(sess *session) error {
-	sess.handling.Lock()
-	defer sess.handling.Unlock()
-	s.mu.Lock()
-	old := s.sessions[sess.id]
-	if old != nil && old.app != sess.app {
-		s.mu.Unlock()
-		return fmt.Errorf("%w: session id %q is in use by app %q: choose a unique one", errViolation, sess.id, old.app.Name)
-	}
-	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
-		s.mu.Unlock()
-		return status.Errorf(codes.ResourceExhausted, "%d sessions are open, the limit: raise the sidecar's MaxSessions", s.cfg.MaxSessions)
-	}
-	if old != nil {
-		s.giveBack(old.window)
-	}
-	sess.setWindow(s.grant())
-	s.sessions[sess.id] = sess
-	s.mu.Unlock()
-	if old != nil {
-		old.end(errReplaced)
-		old.settle()
-		s.log.Info("session taken over by a newer stream", "app", old.app.Name, "session", old.id)
-	}
-	return nil
-}
-
-// leave ends a session and forgets it, if it was not replaced. It is forgotten only when it has handed its last record to kgo: the stream that comes
-// next finds either it, and waits in enterSession, or nothing that could still produce (S7, S8).
-func (s *Server) leave(sess *session) {
-	sess.end(errStreamDone)
-	sess.settle()
-	unknown := sess.refused()
-	s.log.Info("session ended", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "cause", context.Cause(sess.ctx), "unknown_assignments", unknown)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sessions[sess.id] == sess {
-		s.giveBack(sess.window)
-		delete(s.sessions, sess.id)
-	}
-	s.signalIdle()
 }

@@ -64,15 +64,18 @@ func TestJoiningGrantsAWindow(t *testing.T) {
 	}
 	var last *session
 	for range 3 {
-		if last, err = s.join(t.Context(), &sidecarpb.Hello{SessionId: "s"}, a); err != nil {
+		if last, err = s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a); err != nil {
 			t.Fatal(err)
 		}
 		if floor := s.cfg.floor(); last.window.records <= floor.records || last.window.bytes <= floor.bytes {
 			t.Errorf("the session has a window of %+v, the floor is %+v", last.window, floor)
 		}
 	}
-	s.leave(last)
+	s.testLeave(last)
 	if s.lent != (window{}) {
 		t.Errorf("nobody is left, and %+v is lent", s.lent)
 	}
 }
+
+// testLeave ends a session as its clean end does.
+func (s *Server) testLeave(sess *session) { s.close(sess, errStreamDone) }

@@ -15,6 +15,15 @@ func Ours(text string) bool { return strings.HasPrefix(text, magic) }
 // no done-set. With one ([ErrNotOurs], [ErrDamaged], [ErrOther]) dst comes back as it was, and there is no done-set either: none of
 // them is a reason to stop.
 func Parse(text string, b Binding, dst []Run) ([]Run, error) {
+	return parse(text, b, true, dst)
+}
+
+// ParseAt is [Parse] for one who was told of the text by a process that has checked its leader epoch.
+func ParseAt(text string, topicID [16]byte, base int64, dst []Run) ([]Run, error) {
+	return parse(text, Binding{TopicID: topicID, Base: base}, false, dst)
+}
+
+func parse(text string, b Binding, epochToo bool, dst []Run) ([]Run, error) {
 	if text == "" {
 		return dst, nil
 	}
@@ -41,6 +50,9 @@ func Parse(text string, b Binding, dst []Run) ([]Run, error) {
 		TopicID:     [16]byte(raw[5:21]),
 		Base:        int64(binary.BigEndian.Uint64(raw[21:])),
 		LeaderEpoch: int32(binary.BigEndian.Uint32(raw[29:])),
+	}
+	if !epochToo {
+		b.LeaderEpoch = found.LeaderEpoch
 	}
 	if found != b {
 		return dst, ErrOther

@@ -25,6 +25,8 @@ const (
 	CodeDraining = "DRAINING"
 	// CodeInvalidRecord is a record that cannot be produced as it is: no topic, an unknown topic index, a negative partition.
 	CodeInvalidRecord = "INVALID_RECORD_FIELD"
+	// CodeSessionFenced begins the message of the ABORTED status with which a session that a will has closed is refused.
+	CodeSessionFenced = "SESSION_FENCED"
 	// CodeExpired is a unit whose expires_at had passed before the sidecar began to send it.
 	CodeExpired = "EXPIRED"
 	// CodeUnknownAssignment is a unit whose source names an epoch that the session does not hold.

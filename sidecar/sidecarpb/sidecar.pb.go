@@ -702,7 +702,10 @@ func (*DeliveryStreamResponse_Released) isDeliveryStreamResponse_Kind() {}
 
 func (*DeliveryStreamResponse_Draining) isDeliveryStreamResponse_Kind() {}
 
-// Hello opens a stream.
+// Hello opens a stream. With feature "resume" the session outlives it: a stream that ends without Goodbye can be followed by another one, for the sidecar's
+// ReconnectGrace and while the process lives. After that the sidecar executes the session's will (it finishes what it received, commits
+// ack marks and done-sets as that member and leaves the group for it) and closes it: a later Hello ends with ABORTED, "SESSION_FENCED: …", and the
+// partitions of that process are lost. So does the Hello of another process under an id that is in use.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Major version of the protocol spoken: 1. Another one is refused with FAILED_PRECONDITION.
@@ -718,8 +721,13 @@ type Hello struct {
 	Token      string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
 	// Build version of the client, for the status page.
 	ClientVersion string `protobuf:"bytes,7,opt,name=client_version,json=clientVersion,proto3" json:"client_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// To go on with a session (feature "resume"): the sequences that were sent in it and whose reports were not received, increasing. Of those that the
+	// sidecar has received, each is reported on this stream, also if it was on the one that broke. Those that it has not are sent again.
+	Unreported []*Range `protobuf:"bytes,8,rep,name=unreported,proto3" json:"unreported,omitempty"`
+	// To go on with a session: the sidecar_id of the Welcome that began it. Empty: the session is new to this client.
+	PreviousSidecarId string `protobuf:"bytes,9,opt,name=previous_sidecar_id,json=previousSidecarId,proto3" json:"previous_sidecar_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -797,6 +805,20 @@ func (x *Hello) GetToken() string {
 func (x *Hello) GetClientVersion() string {
 	if x != nil {
 		return x.ClientVersion
+	}
+	return ""
+}
+
+func (x *Hello) GetUnreported() []*Range {
+	if x != nil {
+		return x.Unreported
+	}
+	return nil
+}
+
+func (x *Hello) GetPreviousSidecarId() string {
+	if x != nil {
+		return x.PreviousSidecarId
 	}
 	return ""
 }
@@ -1047,8 +1069,14 @@ type AssignedPartition struct {
 	TopicId     []byte `protobuf:"bytes,3,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	Partition   int32  `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
 	LeaderEpoch int32  `protobuf:"varint,5,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
-	// Offset that the stay starts from.
-	StartOffset   int64 `protobuf:"varint,6,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
+	// Offset that the stay starts from; told to another sidecar later, the ack mark.
+	StartOffset int64 `protobuf:"varint,6,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
+	// Commit metadata that the stay began from, if it is a done-set: what a will must not forget. Empty: none.
+	DoneSet string `protobuf:"bytes,7,opt,name=done_set,json=doneSet,proto3" json:"done_set,omitempty"`
+	// Index of the first input at or above start_offset: 0, unless the stay is told to another sidecar than the one that it began with.
+	StartIndex uint64 `protobuf:"varint,8,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
+	// Inputs above start_index that are done already, increasing, when the stay is told to another sidecar.
+	Done          []*DoneRun `protobuf:"bytes,9,rep,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1125,6 +1153,88 @@ func (x *AssignedPartition) GetStartOffset() int64 {
 	return 0
 }
 
+func (x *AssignedPartition) GetDoneSet() string {
+	if x != nil {
+		return x.DoneSet
+	}
+	return ""
+}
+
+func (x *AssignedPartition) GetStartIndex() uint64 {
+	if x != nil {
+		return x.StartIndex
+	}
+	return 0
+}
+
+func (x *AssignedPartition) GetDone() []*DoneRun {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+// DoneRun is count inputs with the indices index, index+1 … and the offsets offset, offset+1 …
+type DoneRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	Count         uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoneRun) Reset() {
+	*x = DoneRun{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoneRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoneRun) ProtoMessage() {}
+
+func (x *DoneRun) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoneRun.ProtoReflect.Descriptor instead.
+func (*DoneRun) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DoneRun) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *DoneRun) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *DoneRun) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // Units is a batch of units with consecutive sequence numbers.
 type Units struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1141,7 +1251,7 @@ type Units struct {
 
 func (x *Units) Reset() {
 	*x = Units{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1263,7 @@ func (x *Units) String() string {
 func (*Units) ProtoMessage() {}
 
 func (x *Units) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1276,7 @@ func (x *Units) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Units.ProtoReflect.Descriptor instead.
 func (*Units) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{12}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Units) GetFirstSequence() uint64 {
@@ -1208,7 +1318,7 @@ type TopicName struct {
 
 func (x *TopicName) Reset() {
 	*x = TopicName{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1330,7 @@ func (x *TopicName) String() string {
 func (*TopicName) ProtoMessage() {}
 
 func (x *TopicName) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1343,7 @@ func (x *TopicName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicName.ProtoReflect.Descriptor instead.
 func (*TopicName) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{13}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TopicName) GetIndex() uint32 {
@@ -1262,7 +1372,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1384,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1397,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{14}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Unit) GetSource() *Source {
@@ -1318,7 +1428,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1440,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1453,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{15}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Source) GetEpoch() uint64 {
@@ -1381,7 +1491,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1503,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1516,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{16}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Output) GetTopic() uint32 {
@@ -1463,7 +1573,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1585,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1598,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{17}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Release) GetRequestId() uint64 {
@@ -1515,7 +1625,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1637,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1650,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{18}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Released) GetRequestId() uint64 {
@@ -1559,7 +1669,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1681,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1694,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{19}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{20}
 }
 
 // DeliveryReports tells the fate of units.
@@ -1600,7 +1710,7 @@ type DeliveryReports struct {
 
 func (x *DeliveryReports) Reset() {
 	*x = DeliveryReports{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1722,7 @@ func (x *DeliveryReports) String() string {
 func (*DeliveryReports) ProtoMessage() {}
 
 func (x *DeliveryReports) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1735,7 @@ func (x *DeliveryReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryReports.ProtoReflect.Descriptor instead.
 func (*DeliveryReports) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{20}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeliveryReports) GetAcked() []*Range {
@@ -1653,7 +1763,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1775,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1788,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{21}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Range) GetFirst() uint64 {
@@ -1710,7 +1820,7 @@ type UnitFailure struct {
 
 func (x *UnitFailure) Reset() {
 	*x = UnitFailure{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1832,7 @@ func (x *UnitFailure) String() string {
 func (*UnitFailure) ProtoMessage() {}
 
 func (x *UnitFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1845,7 @@ func (x *UnitFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitFailure.ProtoReflect.Descriptor instead.
 func (*UnitFailure) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{22}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UnitFailure) GetSequence() uint64 {
@@ -1784,7 +1894,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1906,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +1919,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{23}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Draining) GetDeadlineMs() int64 {
@@ -1831,7 +1941,7 @@ type ReportsRequest struct {
 
 func (x *ReportsRequest) Reset() {
 	*x = ReportsRequest{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1953,7 @@ func (x *ReportsRequest) String() string {
 func (*ReportsRequest) ProtoMessage() {}
 
 func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1966,7 @@ func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsRequest.ProtoReflect.Descriptor instead.
 func (*ReportsRequest) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{24}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportsRequest) GetApp() string {
@@ -1889,7 +1999,7 @@ type ReportsResponse struct {
 
 func (x *ReportsResponse) Reset() {
 	*x = ReportsResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +2011,7 @@ func (x *ReportsResponse) String() string {
 func (*ReportsResponse) ProtoMessage() {}
 
 func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2024,7 @@ func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsResponse.ProtoReflect.Descriptor instead.
 func (*ReportsResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{25}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportsResponse) GetReports() []*EmitReport {
@@ -1939,7 +2049,7 @@ type EmitReport struct {
 
 func (x *EmitReport) Reset() {
 	*x = EmitReport{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2061,7 @@ func (x *EmitReport) String() string {
 func (*EmitReport) ProtoMessage() {}
 
 func (x *EmitReport) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2074,7 @@ func (x *EmitReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitReport.ProtoReflect.Descriptor instead.
 func (*EmitReport) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{26}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EmitReport) GetReportId() uint64 {
@@ -2017,7 +2127,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2139,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2152,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{27}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{28}
 }
 
 type StatusResponse struct {
@@ -2061,16 +2171,17 @@ type StatusResponse struct {
 	// Open connections from the sidecar to brokers.
 	BrokerConnections uint32 `protobuf:"varint,10,opt,name=broker_connections,json=brokerConnections,proto3" json:"broker_connections,omitempty"`
 	// Totals since the start.
-	RecordsAcked    uint64 `protobuf:"varint,11,opt,name=records_acked,json=recordsAcked,proto3" json:"records_acked,omitempty"`
-	RecordsFailed   uint64 `protobuf:"varint,12,opt,name=records_failed,json=recordsFailed,proto3" json:"records_failed,omitempty"`
-	ProduceRequests uint64 `protobuf:"varint,13,opt,name=produce_requests,json=produceRequests,proto3" json:"produce_requests,omitempty"`
+	RecordsAcked    uint64      `protobuf:"varint,11,opt,name=records_acked,json=recordsAcked,proto3" json:"records_acked,omitempty"`
+	RecordsFailed   uint64      `protobuf:"varint,12,opt,name=records_failed,json=recordsFailed,proto3" json:"records_failed,omitempty"`
+	ProduceRequests uint64      `protobuf:"varint,13,opt,name=produce_requests,json=produceRequests,proto3" json:"produce_requests,omitempty"`
+	Wills           *WillStatus `protobuf:"bytes,14,opt,name=wills,proto3" json:"wills,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2193,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2206,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{28}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -2189,6 +2300,120 @@ func (x *StatusResponse) GetProduceRequests() uint64 {
 	return 0
 }
 
+func (x *StatusResponse) GetWills() *WillStatus {
+	if x != nil {
+		return x.Wills
+	}
+	return nil
+}
+
+// WillStatus counts the wills of sessions whose process died, since the start.
+type WillStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Wills that are being executed.
+	Running  uint32 `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
+	Executed uint64 `protobuf:"varint,2,opt,name=executed,proto3" json:"executed,omitempty"`
+	// Of those executed: all it had to commit is committed.
+	Complete uint64 `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Partitions committed, and units finished after their process was gone.
+	Partitions uint64 `protobuf:"varint,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	Units      uint64 `protobuf:"varint,5,opt,name=units,proto3" json:"units,omitempty"`
+	// Commits that a late one of the dead process had taken back, and that were made again.
+	Repaired uint64 `protobuf:"varint,6,opt,name=repaired,proto3" json:"repaired,omitempty"`
+	// Streams refused because their session was closed by a will.
+	Fenced uint64 `protobuf:"varint,7,opt,name=fenced,proto3" json:"fenced,omitempty"`
+	// Sessions that went on with another stream.
+	Resumed       uint64 `protobuf:"varint,8,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WillStatus) Reset() {
+	*x = WillStatus{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WillStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WillStatus) ProtoMessage() {}
+
+func (x *WillStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WillStatus.ProtoReflect.Descriptor instead.
+func (*WillStatus) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WillStatus) GetRunning() uint32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *WillStatus) GetExecuted() uint64 {
+	if x != nil {
+		return x.Executed
+	}
+	return 0
+}
+
+func (x *WillStatus) GetComplete() uint64 {
+	if x != nil {
+		return x.Complete
+	}
+	return 0
+}
+
+func (x *WillStatus) GetPartitions() uint64 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *WillStatus) GetUnits() uint64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *WillStatus) GetRepaired() uint64 {
+	if x != nil {
+		return x.Repaired
+	}
+	return 0
+}
+
+func (x *WillStatus) GetFenced() uint64 {
+	if x != nil {
+		return x.Fenced
+	}
+	return 0
+}
+
+func (x *WillStatus) GetResumed() uint64 {
+	if x != nil {
+		return x.Resumed
+	}
+	return 0
+}
+
 type SessionStatus struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	App              string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
@@ -2201,13 +2426,15 @@ type SessionStatus struct {
 	OutstandingUnits uint64                 `protobuf:"varint,8,opt,name=outstanding_units,json=outstandingUnits,proto3" json:"outstanding_units,omitempty"`
 	OutstandingBytes uint64                 `protobuf:"varint,9,opt,name=outstanding_bytes,json=outstandingBytes,proto3" json:"outstanding_bytes,omitempty"`
 	Partitions       []*SessionPartition    `protobuf:"bytes,10,rep,name=partitions,proto3" json:"partitions,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// attached, broken (its stream is gone and may come back), or will.
+	State         string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2446,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2459,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{29}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SessionStatus) GetApp() string {
@@ -2305,6 +2532,13 @@ func (x *SessionStatus) GetPartitions() []*SessionPartition {
 	return nil
 }
 
+func (x *SessionStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
 type SessionPartition struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -2319,7 +2553,7 @@ type SessionPartition struct {
 
 func (x *SessionPartition) Reset() {
 	*x = SessionPartition{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2565,7 @@ func (x *SessionPartition) String() string {
 func (*SessionPartition) ProtoMessage() {}
 
 func (x *SessionPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2578,7 @@ func (x *SessionPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPartition.ProtoReflect.Descriptor instead.
 func (*SessionPartition) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SessionPartition) GetTopic() string {
@@ -2394,7 +2628,7 @@ type QueueStatus struct {
 
 func (x *QueueStatus) Reset() {
 	*x = QueueStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2640,7 @@ func (x *QueueStatus) String() string {
 func (*QueueStatus) ProtoMessage() {}
 
 func (x *QueueStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2653,7 @@ func (x *QueueStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStatus.ProtoReflect.Descriptor instead.
 func (*QueueStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *QueueStatus) GetRecords() uint64 {
@@ -2464,7 +2698,7 @@ type PartitionQueue struct {
 
 func (x *PartitionQueue) Reset() {
 	*x = PartitionQueue{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2710,7 @@ func (x *PartitionQueue) String() string {
 func (*PartitionQueue) ProtoMessage() {}
 
 func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2723,7 @@ func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionQueue.ProtoReflect.Descriptor instead.
 func (*PartitionQueue) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PartitionQueue) GetTopic() string {
@@ -2541,7 +2775,7 @@ type AppStatus struct {
 
 func (x *AppStatus) Reset() {
 	*x = AppStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2787,7 @@ func (x *AppStatus) String() string {
 func (*AppStatus) ProtoMessage() {}
 
 func (x *AppStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2800,7 @@ func (x *AppStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStatus.ProtoReflect.Descriptor instead.
 func (*AppStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AppStatus) GetApp() string {
@@ -2653,7 +2887,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x06credit\x18\x03 \x01(\v2\x1a.ackmark.sidecar.v1.CreditH\x00R\x06credit\x12:\n" +
 	"\breleased\x18\x04 \x01(\v2\x1c.ackmark.sidecar.v1.ReleasedH\x00R\breleased\x12:\n" +
 	"\bdraining\x18\x05 \x01(\v2\x1c.ackmark.sidecar.v1.DrainingH\x00R\bdrainingB\x06\n" +
-	"\x04kind\"\xcc\x01\n" +
+	"\x04kind\"\xb7\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x10\n" +
@@ -2663,7 +2897,11 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\vlast_report\x18\x05 \x01(\x04R\n" +
 	"lastReport\x12\x14\n" +
 	"\x05token\x18\x06 \x01(\tR\x05token\x12%\n" +
-	"\x0eclient_version\x18\a \x01(\tR\rclientVersion\"\xaa\x02\n" +
+	"\x0eclient_version\x18\a \x01(\tR\rclientVersion\x129\n" +
+	"\n" +
+	"unreported\x18\b \x03(\v2\x19.ackmark.sidecar.v1.RangeR\n" +
+	"unreported\x12.\n" +
+	"\x13previous_sidecar_id\x18\t \x01(\tR\x11previousSidecarId\"\xaa\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x18\n" +
@@ -2687,14 +2925,22 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"instanceId\x12E\n" +
 	"\n" +
 	"partitions\x18\x05 \x03(\v2%.ackmark.sidecar.v1.AssignedPartitionR\n" +
-	"partitions\"\xbe\x01\n" +
+	"partitions\"\xab\x02\n" +
 	"\x11AssignedPartition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x19\n" +
 	"\btopic_id\x18\x03 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x04 \x01(\x05R\tpartition\x12!\n" +
 	"\fleader_epoch\x18\x05 \x01(\x05R\vleaderEpoch\x12!\n" +
-	"\fstart_offset\x18\x06 \x01(\x03R\vstartOffset\"\xb9\x01\n" +
+	"\fstart_offset\x18\x06 \x01(\x03R\vstartOffset\x12\x19\n" +
+	"\bdone_set\x18\a \x01(\tR\adoneSet\x12\x1f\n" +
+	"\vstart_index\x18\b \x01(\x04R\n" +
+	"startIndex\x12/\n" +
+	"\x04done\x18\t \x03(\v2\x1b.ackmark.sidecar.v1.DoneRunR\x04done\"M\n" +
+	"\aDoneRun\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xb9\x01\n" +
 	"\x05Units\x12%\n" +
 	"\x0efirst_sequence\x18\x01 \x01(\x04R\rfirstSequence\x12\"\n" +
 	"\rexpires_at_ns\x18\x02 \x01(\x04R\vexpiresAtNs\x125\n" +
@@ -2758,7 +3004,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x05 \x01(\x05R\tpartition\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x03R\x06offset\"\x0f\n" +
-	"\rStatusRequest\"\xb0\x04\n" +
+	"\rStatusRequest\"\xe6\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
@@ -2777,7 +3023,20 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	" \x01(\rR\x11brokerConnections\x12#\n" +
 	"\rrecords_acked\x18\v \x01(\x04R\frecordsAcked\x12%\n" +
 	"\x0erecords_failed\x18\f \x01(\x04R\rrecordsFailed\x12)\n" +
-	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\"\xf9\x02\n" +
+	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\x124\n" +
+	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\"\xe2\x01\n" +
+	"\n" +
+	"WillStatus\x12\x18\n" +
+	"\arunning\x18\x01 \x01(\rR\arunning\x12\x1a\n" +
+	"\bexecuted\x18\x02 \x01(\x04R\bexecuted\x12\x1a\n" +
+	"\bcomplete\x18\x03 \x01(\x04R\bcomplete\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x04 \x01(\x04R\n" +
+	"partitions\x12\x14\n" +
+	"\x05units\x18\x05 \x01(\x04R\x05units\x12\x1a\n" +
+	"\brepaired\x18\x06 \x01(\x04R\brepaired\x12\x16\n" +
+	"\x06fenced\x18\a \x01(\x04R\x06fenced\x12\x18\n" +
+	"\aresumed\x18\b \x01(\x04R\aresumed\"\x8f\x03\n" +
 	"\rSessionStatus\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1d\n" +
 	"\n" +
@@ -2794,7 +3053,8 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\n" +
 	" \x03(\v2$.ackmark.sidecar.v1.SessionPartitionR\n" +
-	"partitions\"\x91\x01\n" +
+	"partitions\x12\x14\n" +
+	"\x05state\x18\v \x01(\tR\x05state\"\x91\x01\n" +
 	"\x10SessionPartition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x14\n" +
@@ -2843,7 +3103,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP() []byte {
 }
 
 var file_ackmark_sidecar_v1_sidecar_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(Wait)(0),                      // 0: ackmark.sidecar.v1.Wait
 	(*Header)(nil),                 // 1: ackmark.sidecar.v1.Header
@@ -2858,28 +3118,30 @@ var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(*Credit)(nil),                 // 10: ackmark.sidecar.v1.Credit
 	(*Assign)(nil),                 // 11: ackmark.sidecar.v1.Assign
 	(*AssignedPartition)(nil),      // 12: ackmark.sidecar.v1.AssignedPartition
-	(*Units)(nil),                  // 13: ackmark.sidecar.v1.Units
-	(*TopicName)(nil),              // 14: ackmark.sidecar.v1.TopicName
-	(*Unit)(nil),                   // 15: ackmark.sidecar.v1.Unit
-	(*Source)(nil),                 // 16: ackmark.sidecar.v1.Source
-	(*Output)(nil),                 // 17: ackmark.sidecar.v1.Output
-	(*Release)(nil),                // 18: ackmark.sidecar.v1.Release
-	(*Released)(nil),               // 19: ackmark.sidecar.v1.Released
-	(*Goodbye)(nil),                // 20: ackmark.sidecar.v1.Goodbye
-	(*DeliveryReports)(nil),        // 21: ackmark.sidecar.v1.DeliveryReports
-	(*Range)(nil),                  // 22: ackmark.sidecar.v1.Range
-	(*UnitFailure)(nil),            // 23: ackmark.sidecar.v1.UnitFailure
-	(*Draining)(nil),               // 24: ackmark.sidecar.v1.Draining
-	(*ReportsRequest)(nil),         // 25: ackmark.sidecar.v1.ReportsRequest
-	(*ReportsResponse)(nil),        // 26: ackmark.sidecar.v1.ReportsResponse
-	(*EmitReport)(nil),             // 27: ackmark.sidecar.v1.EmitReport
-	(*StatusRequest)(nil),          // 28: ackmark.sidecar.v1.StatusRequest
-	(*StatusResponse)(nil),         // 29: ackmark.sidecar.v1.StatusResponse
-	(*SessionStatus)(nil),          // 30: ackmark.sidecar.v1.SessionStatus
-	(*SessionPartition)(nil),       // 31: ackmark.sidecar.v1.SessionPartition
-	(*QueueStatus)(nil),            // 32: ackmark.sidecar.v1.QueueStatus
-	(*PartitionQueue)(nil),         // 33: ackmark.sidecar.v1.PartitionQueue
-	(*AppStatus)(nil),              // 34: ackmark.sidecar.v1.AppStatus
+	(*DoneRun)(nil),                // 13: ackmark.sidecar.v1.DoneRun
+	(*Units)(nil),                  // 14: ackmark.sidecar.v1.Units
+	(*TopicName)(nil),              // 15: ackmark.sidecar.v1.TopicName
+	(*Unit)(nil),                   // 16: ackmark.sidecar.v1.Unit
+	(*Source)(nil),                 // 17: ackmark.sidecar.v1.Source
+	(*Output)(nil),                 // 18: ackmark.sidecar.v1.Output
+	(*Release)(nil),                // 19: ackmark.sidecar.v1.Release
+	(*Released)(nil),               // 20: ackmark.sidecar.v1.Released
+	(*Goodbye)(nil),                // 21: ackmark.sidecar.v1.Goodbye
+	(*DeliveryReports)(nil),        // 22: ackmark.sidecar.v1.DeliveryReports
+	(*Range)(nil),                  // 23: ackmark.sidecar.v1.Range
+	(*UnitFailure)(nil),            // 24: ackmark.sidecar.v1.UnitFailure
+	(*Draining)(nil),               // 25: ackmark.sidecar.v1.Draining
+	(*ReportsRequest)(nil),         // 26: ackmark.sidecar.v1.ReportsRequest
+	(*ReportsResponse)(nil),        // 27: ackmark.sidecar.v1.ReportsResponse
+	(*EmitReport)(nil),             // 28: ackmark.sidecar.v1.EmitReport
+	(*StatusRequest)(nil),          // 29: ackmark.sidecar.v1.StatusRequest
+	(*StatusResponse)(nil),         // 30: ackmark.sidecar.v1.StatusResponse
+	(*WillStatus)(nil),             // 31: ackmark.sidecar.v1.WillStatus
+	(*SessionStatus)(nil),          // 32: ackmark.sidecar.v1.SessionStatus
+	(*SessionPartition)(nil),       // 33: ackmark.sidecar.v1.SessionPartition
+	(*QueueStatus)(nil),            // 34: ackmark.sidecar.v1.QueueStatus
+	(*PartitionQueue)(nil),         // 35: ackmark.sidecar.v1.PartitionQueue
+	(*AppStatus)(nil),              // 36: ackmark.sidecar.v1.AppStatus
 }
 var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	1,  // 0: ackmark.sidecar.v1.Record.headers:type_name -> ackmark.sidecar.v1.Header
@@ -2888,44 +3150,47 @@ var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	4,  // 3: ackmark.sidecar.v1.EmitResponse.error:type_name -> ackmark.sidecar.v1.Error
 	8,  // 4: ackmark.sidecar.v1.DeliveryStreamRequest.hello:type_name -> ackmark.sidecar.v1.Hello
 	11, // 5: ackmark.sidecar.v1.DeliveryStreamRequest.assign:type_name -> ackmark.sidecar.v1.Assign
-	13, // 6: ackmark.sidecar.v1.DeliveryStreamRequest.units:type_name -> ackmark.sidecar.v1.Units
-	18, // 7: ackmark.sidecar.v1.DeliveryStreamRequest.release:type_name -> ackmark.sidecar.v1.Release
-	20, // 8: ackmark.sidecar.v1.DeliveryStreamRequest.goodbye:type_name -> ackmark.sidecar.v1.Goodbye
+	14, // 6: ackmark.sidecar.v1.DeliveryStreamRequest.units:type_name -> ackmark.sidecar.v1.Units
+	19, // 7: ackmark.sidecar.v1.DeliveryStreamRequest.release:type_name -> ackmark.sidecar.v1.Release
+	21, // 8: ackmark.sidecar.v1.DeliveryStreamRequest.goodbye:type_name -> ackmark.sidecar.v1.Goodbye
 	9,  // 9: ackmark.sidecar.v1.DeliveryStreamResponse.welcome:type_name -> ackmark.sidecar.v1.Welcome
-	21, // 10: ackmark.sidecar.v1.DeliveryStreamResponse.reports:type_name -> ackmark.sidecar.v1.DeliveryReports
+	22, // 10: ackmark.sidecar.v1.DeliveryStreamResponse.reports:type_name -> ackmark.sidecar.v1.DeliveryReports
 	10, // 11: ackmark.sidecar.v1.DeliveryStreamResponse.credit:type_name -> ackmark.sidecar.v1.Credit
-	19, // 12: ackmark.sidecar.v1.DeliveryStreamResponse.released:type_name -> ackmark.sidecar.v1.Released
-	24, // 13: ackmark.sidecar.v1.DeliveryStreamResponse.draining:type_name -> ackmark.sidecar.v1.Draining
-	10, // 14: ackmark.sidecar.v1.Welcome.credit:type_name -> ackmark.sidecar.v1.Credit
-	12, // 15: ackmark.sidecar.v1.Assign.partitions:type_name -> ackmark.sidecar.v1.AssignedPartition
-	14, // 16: ackmark.sidecar.v1.Units.topics:type_name -> ackmark.sidecar.v1.TopicName
-	15, // 17: ackmark.sidecar.v1.Units.units:type_name -> ackmark.sidecar.v1.Unit
-	16, // 18: ackmark.sidecar.v1.Unit.source:type_name -> ackmark.sidecar.v1.Source
-	17, // 19: ackmark.sidecar.v1.Unit.outputs:type_name -> ackmark.sidecar.v1.Output
-	1,  // 20: ackmark.sidecar.v1.Output.headers:type_name -> ackmark.sidecar.v1.Header
-	22, // 21: ackmark.sidecar.v1.DeliveryReports.acked:type_name -> ackmark.sidecar.v1.Range
-	23, // 22: ackmark.sidecar.v1.DeliveryReports.failed:type_name -> ackmark.sidecar.v1.UnitFailure
-	4,  // 23: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
-	27, // 24: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
-	4,  // 25: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
-	30, // 26: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
-	32, // 27: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
-	33, // 28: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
-	34, // 29: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
-	31, // 30: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
-	3,  // 31: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
-	6,  // 32: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
-	25, // 33: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
-	28, // 34: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
-	5,  // 35: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
-	7,  // 36: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
-	26, // 37: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
-	29, // 38: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
-	35, // [35:39] is the sub-list for method output_type
-	31, // [31:35] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	20, // 12: ackmark.sidecar.v1.DeliveryStreamResponse.released:type_name -> ackmark.sidecar.v1.Released
+	25, // 13: ackmark.sidecar.v1.DeliveryStreamResponse.draining:type_name -> ackmark.sidecar.v1.Draining
+	23, // 14: ackmark.sidecar.v1.Hello.unreported:type_name -> ackmark.sidecar.v1.Range
+	10, // 15: ackmark.sidecar.v1.Welcome.credit:type_name -> ackmark.sidecar.v1.Credit
+	12, // 16: ackmark.sidecar.v1.Assign.partitions:type_name -> ackmark.sidecar.v1.AssignedPartition
+	13, // 17: ackmark.sidecar.v1.AssignedPartition.done:type_name -> ackmark.sidecar.v1.DoneRun
+	15, // 18: ackmark.sidecar.v1.Units.topics:type_name -> ackmark.sidecar.v1.TopicName
+	16, // 19: ackmark.sidecar.v1.Units.units:type_name -> ackmark.sidecar.v1.Unit
+	17, // 20: ackmark.sidecar.v1.Unit.source:type_name -> ackmark.sidecar.v1.Source
+	18, // 21: ackmark.sidecar.v1.Unit.outputs:type_name -> ackmark.sidecar.v1.Output
+	1,  // 22: ackmark.sidecar.v1.Output.headers:type_name -> ackmark.sidecar.v1.Header
+	23, // 23: ackmark.sidecar.v1.DeliveryReports.acked:type_name -> ackmark.sidecar.v1.Range
+	24, // 24: ackmark.sidecar.v1.DeliveryReports.failed:type_name -> ackmark.sidecar.v1.UnitFailure
+	4,  // 25: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
+	28, // 26: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
+	4,  // 27: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
+	32, // 28: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
+	34, // 29: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
+	35, // 30: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
+	36, // 31: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
+	31, // 32: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
+	33, // 33: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
+	3,  // 34: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
+	6,  // 35: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
+	26, // 36: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
+	29, // 37: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
+	5,  // 38: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
+	7,  // 39: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
+	27, // 40: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
+	30, // 41: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
+	38, // [38:42] is the sub-list for method output_type
+	34, // [34:38] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_ackmark_sidecar_v1_sidecar_proto_init() }
@@ -2949,14 +3214,14 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 		(*DeliveryStreamResponse_Released)(nil),
 		(*DeliveryStreamResponse_Draining)(nil),
 	}
-	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16].OneofWrappers = []any{}
+	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ackmark_sidecar_v1_sidecar_proto_rawDesc), len(file_ackmark_sidecar_v1_sidecar_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

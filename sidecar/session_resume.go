@@ -1,0 +1,166 @@
+package sidecar
+
+import (
+	"fmt"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// maxTold is how many failures are kept per session for a client that may not have heard of them.
+const maxTold = 128
+
+// toldFailures remembers the last failures that were reported. What is not among them and was reported is acked.
+type toldFailures struct {
+	bySeq   map[uint64]*sidecarpb.UnitFailure
+	order   []uint64 // a ring, once it is full
+	next    int
+	evicted uint64 // no failure above it is forgotten
+}
+
+func (t *toldFailures) add(f *sidecarpb.UnitFailure) {
+	if t.bySeq == nil {
+		t.bySeq = make(map[uint64]*sidecarpb.UnitFailure)
+	}
+	if len(t.order) < maxTold {
+		t.order = append(t.order, f.GetSequence())
+	} else {
+		gone := t.order[t.next]
+		delete(t.bySeq, gone)
+		t.evicted = max(t.evicted, gone)
+		t.order[t.next] = f.GetSequence()
+		t.next = (t.next + 1) % maxTold
+	}
+	t.bySeq[f.GetSequence()] = f
+}
+
+// resumption is the outcome of a Hello that wants to go on with a session.
+type resumption int
+
+const (
+	resumed     resumption = iota
+	unresumed              // it is alive, and cannot be gone on with: what was reported and not heard is not known any more
+	overAlready            // its will has begun
+)
+
+// attach makes the session go on with another stream. What was reported on a stream that broke, and not heard, is reported again: once for
+// each sequence (S12). Nothing of the broken stream is entered from here on (S7): the sequence returned is the last that was.
+func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint64, how resumption, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead || s.closing {
+		return 0, overAlready, nil
+	}
+	high = max(s.next, 1) - 1
+	m := missed{s: s, high: high}
+	if err := m.find(h.GetUnreported()); err != nil {
+		return 0, unresumed, err
+	}
+	if m.forgotten || m.pending != s.outUnits {
+		return 0, unresumed, nil
+	}
+	s.again, s.againFail = m.acked, m.failed
+	s.leaving, s.goodbye = false, false // who comes back has not left
+	if old := s.stream; old != nil {
+		close(old.replaced)
+	}
+	s.stream, s.peer, s.cold = d, p, nil
+	for _, e := range s.epochs {
+		e.releases = nil // the client says them again
+	}
+	d.woken = false
+	s.signal()
+	return high, resumed, nil
+}
+
+// missed sorts what a client has not heard of: still pending, or reported on a stream that broke.
+type missed struct {
+	s         *session
+	high      uint64
+	pending   int64
+	acked     []wire.Range
+	failed    []*sidecarpb.UnitFailure
+	forgotten bool
+}
+
+// find needs ranges that increase. Those above high were never received.
+func (m *missed) find(list []*sidecarpb.Range) error {
+	f, end := m.s.frames.first, uint64(0)
+	for _, r := range list {
+		first, count := r.GetFirst(), r.GetCount()
+		if first <= end || count == 0 || first+count < first {
+			return fmt.Errorf("%w: Hello.unreported has %d sequences from %d on, behind %d: ranges increase, do not overlap and are not empty", errViolation, count, first, end)
+		}
+		end = first + count - 1
+		for seq := first; seq <= min(end, m.high); {
+			for f != nil && f.end() <= seq {
+				f = f.after
+			}
+			if f == nil || seq < f.first {
+				to := min(end, m.high) + 1
+				if f != nil {
+					to = min(to, f.first)
+				}
+				m.told(seq, to)
+				seq = to
+				continue
+			}
+			if i := seq - f.first; f.told[i/64]&(1<<(i%64)) == 0 {
+				m.pending++
+			} else {
+				m.told(seq, seq+1)
+			}
+			seq++
+		}
+	}
+	return nil
+}
+
+// told notes sequences that were reported and not heard.
+func (m *missed) told(from, to uint64) {
+	known := &m.s.told
+	if from <= known.evicted {
+		m.forgotten = true
+		return
+	}
+	for seq := from; seq < to; {
+		if f := known.bySeq[seq]; f != nil {
+			m.failed = append(m.failed, f)
+			seq++
+			continue
+		}
+		n := seq
+		for n < to && (len(known.bySeq) == 0 || known.bySeq[n] == nil) {
+			if len(known.bySeq) == 0 {
+				n = to
+				break
+			}
+			n++
+		}
+		if k := len(m.acked); k > 0 && m.acked[k-1].First+m.acked[k-1].Count == seq {
+			m.acked[k-1].Count += n - seq
+		} else {
+			m.acked = append(m.acked, wire.Range{First: seq, Count: n - seq})
+		}
+		seq = n
+	}
+}
+
+func (f *frame) end() uint64 { return f.first + uint64(len(f.units)) }
+
+// takeAgain moves what was reported before, and not heard, into out. It has given its credit back already. mu is held.
+func (s *session) takeAgain(out *outgoing) {
+	n := min(len(s.again), maxRanges)
+	out.acked = append(out.acked, s.again[:n]...)
+	s.again = removeFirst(s.again, n)
+	n = min(len(s.againFail), maxFailures)
+	out.failed = append(out.failed, s.againFail[:n]...)
+	s.againFail = removeFirst(s.againFail, n)
+}
+
+// blank tells that nothing was ever said on this session but Hello.
+func (s *session) blank() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next == 0 && len(s.members) == 0 && len(s.epochs) == 0
+}

@@ -1,0 +1,215 @@
+package sidecar
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// willStats counts what wills did. fenced and resumed belong to the same story.
+type willStats struct {
+	running                                                          atomic.Int32
+	executed, complete, partitions, units, repaired, fenced, resumed atomic.Uint64
+}
+
+func (w *willStats) status() *sidecarpb.WillStatus {
+	return &sidecarpb.WillStatus{
+		Running: uint32(w.running.Load()), Executed: w.executed.Load(), Complete: w.complete.Load(), Partitions: w.partitions.Load(), Units: w.units.Load(),
+		Repaired: w.repaired.Load(), Fenced: w.fenced.Load(), Resumed: w.resumed.Load(),
+	}
+}
+
+// lookEvery is how often a broken session's process is looked at.
+const lookEvery = 5 * time.Millisecond
+
+// outlive waits until the client of a broken session is back, and executes the will of one that does not come.
+func (s *Server) outlive(sess *session, breaks int) {
+	if sess.awaitReturn(breaks) {
+		return
+	}
+	s.execute(sess)
+	s.bury(sess)
+}
+
+// awaitReturn tells whether the session goes on without this break's help: its client is back, or it has ended. If not, nothing is entered from now on.
+// The wait is over at once for a process that is proven dead or has said Goodbye, and when the sidecar drains.
+func (s *session) awaitReturn(breaks int) bool {
+	end := time.Now().Add(s.server.cfg.ReconnectGrace)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		over := !time.Now().Before(end) || s.process.dead() || s.server.draining.Load()
+		s.mu.Lock()
+		switch {
+		case s.dead || s.breaks != breaks || s.stream != nil:
+			s.mu.Unlock()
+			return true
+		case over || s.goodbye || s.hurried:
+			s.closing = true
+			s.mu.Unlock()
+			return false
+		}
+		s.mu.Unlock()
+		<-look.C
+	}
+}
+
+// hurry ends the grace of a broken session: its process cannot come back.
+func (s *session) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurried = s.stream == nil
+}
+
+// finished is closed when no unit of a closing session is open.
+func (s *session) allFinished() (_ <-chan struct{}, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	quiet := make(chan struct{})
+	if s.open == 0 || s.dead {
+		close(quiet)
+	} else {
+		s.quiet = quiet
+	}
+	return quiet, s.open
+}
+
+// testament is what a membership of the dead process leaves.
+type testament struct {
+	membership
+	stays []stay
+}
+
+// testaments reads what the trackers know. Released stays are not in it: they may have other owners by now.
+func (s *session) testaments() []testament {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byGroup := make(map[string]*testament)
+	for _, e := range s.epochs {
+		if e.released || e.group == "" {
+			continue
+		}
+		t := byGroup[e.group]
+		if t == nil {
+			t = &testament{membership: s.members[e.group]}
+			byGroup[e.group] = t
+		}
+		mark := e.inherited.Mark(e.tracker)
+		e.inherited.Forget(mark)
+		t.stays = append(t.stays, stay{
+			epoch: e.id, topic: e.topic, topicID: e.topicID, partition: e.partition, mark: mark, done: e.inherited.Union(e.tracker, mark, []donemeta.Run(nil)),
+		})
+	}
+	for group, m := range s.members {
+		if group != "" && byGroup[group] == nil {
+			byGroup[group] = &testament{membership: m} // it held nothing, and is a member all the same
+		}
+	}
+	var all []testament
+	for _, t := range byGroup {
+		all = append(all, *t)
+	}
+	slices.SortFunc(all, func(a, b testament) int { return cmp.Compare(a.group, b.group) })
+	return all
+}
+
+// errStillOpen: what was received is not finished in time.
+var errStillOpen = errors.New("units are still on their way to Kafka")
+
+// execute finishes what a session received and, if its process is gone without Goodbye, commits for it and leaves its groups.
+func (s *Server) execute(sess *session) {
+	begun := time.Now()
+	s.wills.running.Add(1)
+	defer s.wills.running.Add(-1)
+	ctx, cancel := context.WithTimeout(s.life, s.cfg.WillTimeout)
+	defer cancel()
+	quiet, open := sess.allFinished()
+	sess.mu.Lock()
+	goodbye := sess.goodbye
+	sess.mu.Unlock()
+	var late error
+	select {
+	case <-quiet:
+	case <-ctx.Done():
+		late = errStillOpen
+	}
+	if goodbye || s.draining.Load() && !sess.process.dead() {
+		// Who has said Goodbye has committed. A client that lives, as far as we know, and finds the sidecar draining goes on with the next one.
+		s.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
+		return
+	}
+	if late != nil && s.life.Err() == nil {
+		// The membership may end first, and then nothing is committed. What is done is worth it.
+		ctx, cancel = context.WithTimeout(s.life, willSteps)
+		defer cancel()
+	}
+	s.wills.units.Add(uint64(open))
+	complete, partitions, left := late == nil, 0, true
+	err := late
+	for _, t := range sess.testaments() {
+		w := will{server: s, testament: t}
+		werr := w.execute(ctx)
+		partitions += w.committed
+		left = left && w.left
+		if werr != nil {
+			complete, err = false, errors.Join(err, werr)
+		}
+	}
+	s.wills.executed.Add(1)
+	s.wills.partitions.Add(uint64(partitions))
+	if complete {
+		s.wills.complete.Add(1)
+	}
+	log := s.log.Info
+	if err != nil {
+		log = s.log.Warn
+	}
+	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.dead(), "units", open,
+		"partitions", partitions, "left", left, "took", time.Since(begun), "err", err)
+}
+
+// bury closes a session for good: a later Hello with its id is refused.
+func (s *Server) bury(sess *session) {
+	s.mu.Lock()
+	s.tombs.add(sess.id)
+	s.mu.Unlock()
+	s.close(sess, errFenced)
+}
+
+// tombs remembers the ids of sessions that are over. The zero value is empty. Its owner's lock guards it.
+type tombs struct {
+	ids   map[string]struct{}
+	order []string // a ring, once it is full
+	next  int
+}
+
+// maxTombs is more sessions than a pod loses in a day; each takes about 150 bytes.
+const maxTombs = 64 << 10
+
+func (t *tombs) add(id string) {
+	if t.ids == nil {
+		t.ids = make(map[string]struct{})
+	}
+	if _, known := t.ids[id]; known {
+		return
+	}
+	if len(t.order) < maxTombs {
+		t.order = append(t.order, id)
+	} else {
+		delete(t.ids, t.order[t.next])
+		t.order[t.next] = id
+		t.next = (t.next + 1) % maxTombs
+	}
+	t.ids[id] = struct{}{}
+}
+
+func (t *tombs) holds(id string) bool {
+	_, ok := t.ids[id]
+	return ok
+}

@@ -1,0 +1,244 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	// willSteps is how long the requests of a will may take when its units were late.
+	willSteps = 5 * time.Second
+	// maxRepairs bounds the fight with late commits of the dead process: each of them was on its way when it died.
+	maxRepairs = 5
+)
+
+// will is executed in the name of a member that is dead, to the group's coordinator:
+//
+//	read the offsets → commit what they lack → read again → (commit again) → leave
+//
+// The reading back is for commits of the dead process that are still on their way: one that the broker takes after the will's would rewind it. After
+// the leave the broker refuses them (UNKNOWN_MEMBER_ID), so the group is left only when the offsets are right. What remains is a commit that
+// comes between the last reading and the leave: its cost is a repeat of what the will had added, never a loss.
+type will struct {
+	server *Server
+	testament
+	committed int  // partitions
+	left      bool // the group
+}
+
+// errMemberGone is a membership that has ended: somebody else holds the partitions, or will, and a commit would be theirs to refuse.
+var errMemberGone = errors.New("the broker does not know this member in this generation any more")
+
+func (w *will) execute(ctx context.Context) error {
+	if w.member == "" {
+		return nil // it never said under which membership it held something
+	}
+	err := w.commitAll(ctx)
+	if errors.Is(err, errMemberGone) {
+		w.server.log.Info("a will has nothing to commit", "group", w.group, "member", w.member, "generation", w.generation, "reason", err)
+		err = nil
+	}
+	if w.instance != "" {
+		w.left = false
+		return err // its partitions wait for its return; a leave would give them away
+	}
+	lerr := w.retry(ctx, w.leave)
+	w.left = lerr == nil
+	return errors.Join(err, lerr)
+}
+
+// commitAll commits until the group has what the process has done.
+func (w *will) commitAll(ctx context.Context) error {
+	if len(w.stays) == 0 {
+		return nil
+	}
+	var made map[partitionKey]bool
+	for range maxRepairs + 1 {
+		var have map[partitionKey]committed
+		err := w.retry(ctx, func(ctx context.Context) (err error) {
+			have, err = w.offsets(ctx)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		plan := planWill(w.stays, have)
+		if len(plan) == 0 {
+			w.committed = len(made)
+			return nil
+		}
+		if made == nil {
+			made = make(map[partitionKey]bool)
+		}
+		for _, b := range plan {
+			key := partitionKey{b.topic, b.partition}
+			if made[key] {
+				w.server.wills.repaired.Add(1)
+				w.server.log.Info("a late commit of the dead process is repaired", "group", w.group, "topic", b.topic, "partition", b.partition, "offset", b.mark, "found", have[key].offset)
+			}
+			made[key] = true
+		}
+		if err := w.retry(ctx, func(ctx context.Context) error { return w.commit(ctx, plan) }); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("will of group %q: the offsets were taken back %d times by somebody else", w.group, maxRepairs)
+}
+
+// retry calls fn until it succeeds, fails for good, or the will's time is over.
+func (w *will) retry(ctx context.Context, fn func(context.Context) error) error {
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+	return backoff.Retry(func() error {
+		err := fn(ctx)
+		if err == nil || again(err) && ctx.Err() == nil {
+			return err
+		}
+		return backoff.Permanent(err)
+	}, backoff.WithContext(b, ctx))
+}
+
+// again tells errors that pass from those that stay.
+func again(err error) bool {
+	if errors.Is(err, errMemberGone) {
+		return false
+	}
+	if ke := (*kerr.Error)(nil); errors.As(err, &ke) {
+		return ke.Retriable || errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.OffsetMetadataTooLarge)
+	}
+	return true // the network
+}
+
+// offsets reads what the group has for the partitions of the will. A topic that was deleted, or created again under its name, is left out: its offsets
+// are not those of the dead process (S11).
+func (w *will) offsets(ctx context.Context) (map[partitionKey]committed, error) {
+	adm := kadm.NewClient(w.server.client)
+	var topics []string
+	seen := make(map[string]bool)
+	for _, st := range w.stays {
+		if !seen[st.topic] {
+			seen[st.topic] = true
+			topics = append(topics, st.topic)
+		}
+	}
+	details, err := adm.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	all, err := adm.FetchOffsets(ctx, w.group)
+	if err != nil {
+		return nil, err
+	}
+	have := make(map[partitionKey]committed)
+	for _, st := range w.stays {
+		t := details[st.topic]
+		if st.topicID != ([16]byte{}) && t.Err == nil && [16]byte(t.ID) != st.topicID || errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		c := committed{offset: -1, leaderEpoch: -1}
+		if o, ok := all.Lookup(st.topic, st.partition); ok {
+			if o.Err != nil {
+				return nil, o.Err
+			}
+			c = committed{o.At, o.LeaderEpoch, o.Metadata}
+		}
+		have[partitionKey{st.topic, st.partition}] = c
+	}
+	return have, nil
+}
+
+// commit sends one OffsetCommit as the dead member.
+func (w *will) commit(ctx context.Context, plan []bequest) error {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation = w.group, w.member, w.generation
+	if w.instance != "" {
+		req.InstanceID = &w.instance
+	}
+	at := make(map[string]int)
+	for i := range plan {
+		b := &plan[i]
+		n, known := at[b.topic]
+		if !known {
+			n = len(req.Topics)
+			at[b.topic] = n
+			t := kmsg.NewOffsetCommitRequestTopic()
+			t.Topic, t.TopicID = b.topic, b.topicID
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.Metadata = b.partition, b.mark, &b.metadata
+		req.Topics[n].Partitions = append(req.Topics[n].Partitions, p)
+	}
+	resp, err := req.RequestWith(ctx, w.server.client)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			err := kerr.ErrorForCode(p.ErrorCode)
+			if errors.Is(err, kerr.OffsetMetadataTooLarge) {
+				w.forgetDone(plan)
+			}
+			if err := w.answer(err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// answer sorts what the broker says of a partition's commit. What it refuses for one partition alone is found again, or not, at the next reading.
+func (w *will) answer(err error) error {
+	switch {
+	case err == nil, errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
+		return nil
+	case errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.FencedInstanceID):
+		return fmt.Errorf("%w: %w", errMemberGone, err)
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		return fmt.Errorf("will of group %q: %w: grant READ on the group to the sidecar's principal", w.group, err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("will of group %q: %w: grant READ on its input topics to the sidecar's principal", w.group, err)
+	}
+	return err
+}
+
+// forgetDone takes the done-sets out of a will: the brokers take less metadata than Kafka's default. What finished out of order is done again.
+func (w *will) forgetDone(plan []bequest) {
+	w.server.log.Warn("the brokers refuse done-sets: set offset.metadata.max.bytes to its default on them", "group", w.group)
+	for i := range plan {
+		plan[i].metadata = ""
+	}
+	for i := range w.stays {
+		w.stays[i].done = nil
+	}
+}
+
+// leave takes the member out of the group, so that its partitions move at once and not at the end of its session. That it is not there any more is as good.
+func (w *will) leave(ctx context.Context) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = w.group, w.member
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = w.member
+	m.Reason = kmsg.StringPtr("the sidecar executed this process's will")
+	req.Members = append(req.Members, m)
+	resp, err := req.RequestWith(ctx, w.server.client)
+	if err != nil {
+		return err
+	}
+	err = kerr.ErrorForCode(resp.ErrorCode)
+	for _, m := range resp.Members {
+		if err == nil {
+			err = kerr.ErrorForCode(m.ErrorCode)
+		}
+	}
+	if errors.Is(err, kerr.UnknownMemberID) {
+		return nil
+	}
+	return err
+}
