@@ -44,6 +44,7 @@ type session struct {
 	leaving            bool          // Goodbye or draining: the stream ends when nothing is open
 	goodbye            bool          // the client ended it
 	hurried            bool          // its process cannot come back
+	willed             bool          // closing, and there is a will
 	next               uint64        // next sequence number; 0: any
 	outUnits           int64         // received and not reported: what of the credit is used
 	outBytes           int64

@@ -44,14 +44,19 @@ func (s *session) awaitReturn(breaks int) bool {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		over := !time.Now().Before(end) || s.process.dead() || s.server.draining.Load()
+		dead, draining := s.process.dead(), s.server.draining.Load()
 		s.mu.Lock()
 		switch {
 		case s.dead || s.breaks != breaks || s.stream != nil:
 			s.mu.Unlock()
 			return true
-		case over || s.goodbye || s.hurried:
+		case s.goodbye, draining && !dead:
+			// Who has said Goodbye has committed. A client that lives, as far as we know, and finds the sidecar draining goes on with the next one.
 			s.closing = true
+			s.mu.Unlock()
+			return false
+		case dead || s.hurried || !time.Now().Before(end):
+			s.closing, s.willed = true, true
 			s.mu.Unlock()
 			return false
 		}
@@ -131,7 +136,7 @@ func (s *Server) execute(sess *session) {
 	defer cancel()
 	quiet, open := sess.allFinished()
 	sess.mu.Lock()
-	goodbye := sess.goodbye
+	willed := sess.willed
 	sess.mu.Unlock()
 	var late error
 	select {
@@ -139,8 +144,7 @@ func (s *Server) execute(sess *session) {
 	case <-ctx.Done():
 		late = errStillOpen
 	}
-	if goodbye || s.draining.Load() && !sess.process.dead() {
-		// Who has said Goodbye has committed. A client that lives, as far as we know, and finds the sidecar draining goes on with the next one.
+	if !willed {
 		s.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
 		return
 	}

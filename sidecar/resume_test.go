@@ -1,0 +1,208 @@
+package sidecar
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// Streams break at any point and lose any of the reports that were on them: on the streams that follow, each unit is reported exactly once to a client that says
+// what it has not heard, as what it was (S12).
+func TestResumedSessionsReportOnce(t *testing.T) {
+	srv := idle(t)
+	rapid.Check(t, func(t *rapid.T) {
+		s := srv.testSession(t)
+		defer s.end(errStreamDone)
+		s.next = 1
+		type place struct {
+			f *frame
+			i int32
+		}
+		var open []place
+		fate := make(map[uint64]bool)  // acked?
+		heard := make(map[uint64]bool) // by the client, in all streams
+		sent := uint64(0)              // by the client
+		failures := 0
+		take := func(arrives bool) {
+			for again := true; again; {
+				var out outgoing
+				if err := s.take(s.stream, &out); err != nil {
+					t.Fatal(err)
+				}
+				hear := func(seq uint64, acked bool) {
+					if !arrives {
+						return
+					}
+					if heard[seq] {
+						t.Fatalf("%d reported twice", seq)
+					}
+					if was, finished := fate[seq]; !finished || was != acked {
+						t.Fatalf("%d reported as acked %v, finished %v acked %v", seq, acked, finished, was)
+					}
+					heard[seq] = true
+				}
+				for _, r := range out.acked {
+					for seq := r.First; seq < r.First+r.Count; seq++ {
+						hear(seq, true)
+					}
+				}
+				for _, f := range out.failed {
+					hear(f.GetSequence(), false)
+				}
+				select {
+				case <-s.stream.wake:
+				default:
+					again = false
+				}
+			}
+		}
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"frame", "finish", "finish", "finish", "take", "lose", "break"}).Draw(t, "step") {
+			case "frame":
+				n := rapid.IntRange(1, 100).Draw(t, "units")
+				f := newFrame(s)
+				f.first = s.next
+				f.grow(n)
+				f.units = f.units[:n]
+				for i := range f.units {
+					f.units[i].size, f.units[i].outputs, f.units[i].source, f.units[i].failure, f.units[i].epoch = 10, 1, false, nil, nil
+					open = append(open, place{f, int32(i)})
+				}
+				f.unreported = n
+				f.live.Store(1)
+				f.holds.Store(2)
+				if err := s.admit(s.stream, f); err != nil {
+					t.Fatal(err)
+				}
+				sent = s.next - 1
+			case "finish":
+				if len(open) == 0 {
+					continue
+				}
+				k := rapid.IntRange(0, len(open)-1).Draw(t, "which")
+				p := open[k]
+				open = slices.Delete(open, k, k+1)
+				acked := rapid.IntRange(0, 9).Draw(t, "fails") > 0 || failures >= maxTold
+				fate[p.f.first+uint64(p.i)] = acked
+				if !acked {
+					failures++
+					s.fail(&p.f.units[p.i], failure(0, "t", 1, "X", "failed"))
+				}
+				s.finish(p.f, p.i)
+			case "take":
+				take(true)
+			case "lose":
+				take(false)
+			case "break":
+				extra := rapid.Uint64Range(0, 50).Draw(t, "sent and not received")
+				var missing []*sidecarpb.Range
+				for seq := uint64(1); seq <= sent+extra; seq++ {
+					if heard[seq] {
+						continue
+					}
+					if n := len(missing); n > 0 && missing[n-1].First+missing[n-1].Count == seq {
+						missing[n-1].Count++
+					} else {
+						missing = append(missing, &sidecarpb.Range{First: seq, Count: 1})
+					}
+				}
+				if rapid.Bool().Draw(t, "seen to break") {
+					s.detach(s.stream, nil)
+				}
+				high, how, err := s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: missing})
+				if err != nil || how != resumed || high != sent {
+					t.Fatalf("high %d, %v, %v: want it to go on from %d", high, how, err, sent)
+				}
+			}
+		}
+		for _, p := range open {
+			fate[p.f.first+uint64(p.i)] = true
+			s.finish(p.f, p.i)
+		}
+		var missing []*sidecarpb.Range
+		for seq := uint64(1); seq <= sent; seq++ {
+			if !heard[seq] {
+				missing = append(missing, &sidecarpb.Range{First: seq, Count: 1})
+			}
+		}
+		if _, how, err := s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: missing}); how != resumed || err != nil {
+			t.Fatal(how, err)
+		}
+		take(true)
+		if uint64(len(heard)) != sent || s.outUnits != 0 || s.outBytes != 0 || s.outRecords != 0 || s.frames.first != nil {
+			t.Fatalf("%d of %d heard; left over: %d units, %d bytes, %d records", len(heard), sent, s.outUnits, s.outBytes, s.outRecords)
+		}
+	})
+}
+
+// A failure that is not remembered any more is not told as acked: the session cannot go on.
+func TestForgottenFailuresEndASession(t *testing.T) {
+	srv := idle(t)
+	s := srv.testSession(t)
+	defer s.end(errStreamDone)
+	for seq := range uint64(maxTold + 1) {
+		s.told.add(&sidecarpb.UnitFailure{Sequence: seq + 1})
+	}
+	s.next = 1000
+	for first, want := range map[uint64]resumption{1: unresumed, 2: resumed} {
+		if _, how, err := s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: []*sidecarpb.Range{{First: first, Count: 3}}}); how != want || err != nil {
+			t.Errorf("from %d on: %v %v, want %v", first, how, err, want)
+		}
+	}
+}
+
+func TestPlanWill(t *testing.T) {
+	id := [16]byte{1}
+	text := func(base int64, epoch int32, runs ...donemeta.Run) string {
+		b, _ := donemeta.Append(nil, donemeta.Binding{TopicID: id, Base: base, LeaderEpoch: epoch}, runs)
+		return string(b)
+	}
+	at := func(epoch uint64, mark int64, done ...donemeta.Run) stay {
+		return stay{epoch: epoch, topic: "t", topicID: id, mark: mark, done: done}
+	}
+	seven := donemeta.Run{First: 7, Last: 7}
+	for name, c := range map[string]struct {
+		stays []stay
+		have  *committed
+		want  int64 // -1: nothing is committed
+		set   string
+	}{
+		"first commit":             {[]stay{at(1, 5)}, &committed{offset: -1}, 5, ""},
+		"further":                  {[]stay{at(1, 5, seven)}, &committed{offset: 3}, 5, text(5, -1, seven)},
+		"there already":            {[]stay{at(1, 5)}, &committed{offset: 5}, -1, ""},
+		"there with its set":       {[]stay{at(1, 5, seven)}, &committed{offset: 5, leaderEpoch: 4, metadata: text(5, 4, seven)}, -1, ""},
+		"there with a smaller set": {[]stay{at(1, 5, seven)}, &committed{offset: 5, leaderEpoch: 4, metadata: text(5, 4, donemeta.Run{First: 9, Last: 9})}, 5, text(5, -1, seven, donemeta.Run{First: 9, Last: 9})},
+		"there with a larger set":  {[]stay{at(1, 5, seven)}, &committed{offset: 5, metadata: text(5, 0, donemeta.Run{First: 6, Last: 9})}, -1, ""},
+		"there with foreign text":  {[]stay{at(1, 5, seven)}, &committed{offset: 5, metadata: "x"}, 5, text(5, -1, seven)},
+		"the group is ahead":       {[]stay{at(1, 5, seven)}, &committed{offset: 6}, -1, ""},
+		"two stays":                {[]stay{at(9, 5), at(2, 8)}, &committed{offset: 3}, 5, ""},
+		"no such topic any more":   {[]stay{at(1, 5)}, nil, -1, ""},
+	} {
+		have := map[partitionKey]committed{}
+		if c.have != nil {
+			have[partitionKey{"t", 0}] = *c.have
+		}
+		plan := planWill(c.stays, have)
+		switch {
+		case c.want < 0 && len(plan) > 0:
+			t.Errorf("%s: %+v, want nothing", name, plan)
+		case c.want >= 0 && (len(plan) != 1 || plan[0].mark != c.want || plan[0].metadata != c.set):
+			t.Errorf("%s: %+v, want %d with %q", name, plan, c.want, c.set)
+		}
+	}
+}
+
+func TestTombs(t *testing.T) {
+	var x tombs
+	for i := range maxTombs + 2 {
+		x.add(string(rune('a')) + string(rune(i+0x10000)))
+		x.add("same")
+	}
+	if len(x.ids) != maxTombs || len(x.order) != maxTombs {
+		t.Errorf("%d and %d are kept, want %d", len(x.ids), len(x.order), maxTombs)
+	}
+}
