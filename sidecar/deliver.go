@@ -16,6 +16,7 @@ import (
 func (s *session) deliver(f *frame) error {
 	defer f.ended(1) // the receiver's own
 	defer s.backlog.Store(0)
+	s.server.gate.enter(f)
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure == nil && s.server.expired(f.expires) {

@@ -147,6 +147,7 @@ func (f *frame) ended(n int32) {
 	}
 	f.buf.Free()
 	f.buf = nil
+	f.session.server.gate.leave(f)
 	f.session.unpin(f)
 	f.hold(1)
 }

@@ -52,6 +52,7 @@ type Server struct {
 	draining  atomic.Bool
 	drained   chan struct{} // closed when every accepted record has its fate, or the deadline passed
 	kafka     kafkaState
+	gate      *gate
 
 	outliving sync.WaitGroup  // sessions without a stream
 	life      context.Context // of wills: ends when the sidecar stops
@@ -105,7 +106,12 @@ func New(cfg Config) (*Server, error) {
 	s.life, s.stopLife = context.WithCancel(context.Background())
 	s.apps = newApps(&s.cfg)
 	s.topics = &topics{server: s, byName: make(map[string]*topic)}
-	client, err := kgo.NewClient(s.clientOptions()...)
+	s.gate = newGate(s)
+	opts, err := s.gatedOptions()
+	if err != nil {
+		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
+	}
+	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
 	}
@@ -157,12 +163,15 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	background.Go(func() { failed <- g.Serve(lis) })
 	watchCtx, stopWatch := context.WithCancel(context.Background())
 	background.Go(func() { s.watchKafka(watchCtx) })
+	background.Go(func() { s.gate.beat(watchCtx) })
 	s.log.Info("sidecar serving", "listen", lis.Addr().String(), "brokers", s.cfg.Brokers, "sidecar_id", s.id, "version", s.cfg.Version)
 
 	var err error
 	select {
 	case <-ctx.Done():
-		err = s.drain(g)
+		if err = context.Cause(ctx); !errors.Is(err, ErrPaused) {
+			err = s.drain(g)
+		}
 	case err = <-failed:
 		err = fmt.Errorf("sidecar: listener %s: %w", lis.Addr(), err)
 	}
@@ -178,6 +187,16 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	return err
 }
 
+// halt ends Run without a drain.
+func (s *Server) halt(cause error) {
+	s.mu.Lock()
+	stop := s.stop
+	s.mu.Unlock()
+	if stop != nil {
+		stop(cause)
+	}
+}
+
 // Close ends Run as the end of its context does, and waits for it; without Run it releases the Kafka client. A second Close does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
@@ -187,6 +206,7 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	switch {
 	case was == notRun:
+		s.stopLife()
 		s.client.Close()
 		close(s.done)
 	case stop != nil:
