@@ -81,7 +81,8 @@ var settingNames = []string{
 	"MaxBytes", "limits.bytes", "MaxRecords", "limits.records", "MaxSessions", "limits.sessions", "MaxConnections", "limits.connections",
 	"PartitionBytes", "limits.partition_bytes", "PartitionRecords", "limits.partition_records", "AppBytes", "limits.app_bytes", "AppRecords", "limits.app_records",
 	"MaxRecordBytes", "limits.record_bytes", "MaxMessageBytes", "limits.message_bytes", "ReportRing", "limits.report_ring", "Linger", "kafka.linger.ms",
-	"SocketMode", "socket_mode", "DrainTimeout", "drain_timeout", "Brokers", "brokers", "Listen", "listen", "Apps", "apps",
+	"SocketMode", "socket_mode", "DrainTimeout", "drain_timeout", "ReconnectGrace", "reconnect_grace",
+	"WillTimeout", "will_timeout", "Brokers", "brokers", "Listen", "listen", "Apps", "apps",
 }
 
 // asUsage gives errors about the configuration their exit code, and the names that people wrote.
@@ -103,7 +104,7 @@ func sidecarConfig(e *settings.Effective) (sidecar.Config, error) {
 		PartitionBytes: e.Limits.PartitionBytes, PartitionRecords: int(e.Limits.PartitionRecords),
 		AppBytes: e.Limits.AppBytes, AppRecords: int(e.Limits.AppRecords),
 		MaxRecordBytes: int(e.Limits.RecordBytes), MaxMessageBytes: int(e.Limits.MessageBytes), ReportRing: int(e.Limits.ReportRing),
-		DrainTimeout: e.DrainTimeout, Version: version(),
+		DrainTimeout: e.DrainTimeout, ReconnectGrace: e.ReconnectGrace, WillTimeout: e.WillTimeout, Version: version(),
 	}
 	if linger := e.Client.Linger; linger != nil {
 		cfg.Linger = *linger

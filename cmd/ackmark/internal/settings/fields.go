@@ -10,19 +10,21 @@ import (
 
 // Sidecar is the effective configuration of `ackmark sidecar`.
 type Sidecar struct {
-	Brokers      []string
-	Listen       string
-	SocketMode   fs.FileMode
-	AllowUIDs    []uint32
-	AllowGIDs    []uint32
-	DrainTimeout time.Duration
-	Limits       Limits
-	TLS          TLS
-	LogLevel     slog.Level
-	LogFormat    string // auto, json or text
-	MemoryRatio  float64
-	Apps         []App
-	Kafka        map[string]string
+	Brokers        []string
+	Listen         string
+	SocketMode     fs.FileMode
+	AllowUIDs      []uint32
+	AllowGIDs      []uint32
+	DrainTimeout   time.Duration
+	ReconnectGrace time.Duration
+	WillTimeout    time.Duration
+	Limits         Limits
+	TLS            TLS
+	LogLevel       slog.Level
+	LogFormat      string // auto, json or text
+	MemoryRatio    float64
+	Apps           []App
+	Kafka          map[string]string
 }
 
 // Limits bound what the sidecar holds and takes. Zero: the sidecar's default.
@@ -93,6 +95,14 @@ var fields = []Field{
 	{
 		Key: "drain_timeout", Default: "20s", Usage: "how long SIGTERM waits for Kafka's acknowledgements; what is left then is reported and the exit code is 3",
 		set: duration(func(s *Sidecar) *time.Duration { return &s.DrainTimeout }), show: func(s *Sidecar) any { return s.DrainTimeout.String() },
+	},
+	{
+		Key: "reconnect_grace", Default: "1s", Usage: "how long an app whose stream broke may come back before the sidecar commits and leaves its group for it; a process that is proven dead is not waited for",
+		set: duration(func(s *Sidecar) *time.Duration { return &s.ReconnectGrace }), show: func(s *Sidecar) any { return s.ReconnectGrace.String() },
+	},
+	{
+		Key: "will_timeout", Default: "30s", Usage: "how long that may take; keep it below the apps' session timeout",
+		set: duration(func(s *Sidecar) *time.Duration { return &s.WillTimeout }), show: func(s *Sidecar) any { return s.WillTimeout.String() },
 	},
 	limit("limits/bytes", "bytes that all apps together may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.Bytes }),
 	limit("limits/records", "records that all apps together may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.Records }),

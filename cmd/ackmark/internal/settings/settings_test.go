@@ -47,7 +47,7 @@ kafka:
 		t.Fatal(err)
 	}
 	want := settings.Sidecar{
-		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second,
+		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second, ReconnectGrace: time.Second, WillTimeout: 30 * time.Second,
 		Limits: settings.Limits{Bytes: 64 << 20}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
 		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
 		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
