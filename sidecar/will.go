@@ -38,24 +38,24 @@ func (s *Server) outlive(sess *session, breaks int) {
 }
 
 // awaitReturn tells whether the session goes on without this break's help: its client is back, or it has ended. If not, nothing is entered from now on.
-// The wait is over at once for a process that is proven dead or has said Goodbye, and when the sidecar drains.
+// The wait is over at once for a process that is proven dead or has said Goodbye.
 func (s *session) awaitReturn(breaks int) bool {
 	end := time.Now().Add(s.server.cfg.ReconnectGrace)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		dead, draining := s.process.dead(), s.server.draining.Load()
+		dead, over := s.process.dead(), !time.Now().Before(end)
 		s.mu.Lock()
 		switch {
 		case s.dead || s.breaks != breaks || s.stream != nil:
 			s.mu.Unlock()
 			return true
-		case s.goodbye, draining && !dead:
+		case s.goodbye, over && !dead && s.server.draining.Load():
 			// Who has said Goodbye has committed. A client that lives, as far as we know, and finds the sidecar draining goes on with the next one.
 			s.closing = true
 			s.mu.Unlock()
 			return false
-		case dead || s.hurried || !time.Now().Before(end):
+		case dead || s.hurried || over:
 			s.closing, s.willed = true, true
 			s.mu.Unlock()
 			return false

@@ -62,11 +62,16 @@ func printStatus(w io.Writer, s *sidecarpb.StatusResponse) error {
 	fmt.Fprintf(t, "queue\t%d of %d records, %d of %d bytes\n", q.GetRecords(), q.GetLimitRecords(), q.GetBytes(), q.GetLimitBytes())
 	fmt.Fprintf(t, "records\t%d acknowledged, %d failed, %d produce requests\n", s.GetRecordsAcked(), s.GetRecordsFailed(), s.GetProduceRequests())
 	fmt.Fprintf(t, "connections\t%d to brokers, for %d sessions\n", s.GetBrokerConnections(), len(s.GetSessions()))
+	if w := s.GetWills(); w.GetExecuted()+w.GetFenced()+w.GetResumed()+uint64(w.GetRunning()) > 0 {
+		fmt.Fprintf(t, "deaths\t%d wills executed (%d complete, %d running), %d units finished, %d partitions committed, %d commits repaired\n",
+			w.GetExecuted(), w.GetComplete(), w.GetRunning(), w.GetUnits(), w.GetPartitions(), w.GetRepaired())
+		fmt.Fprintf(t, "streams\t%d came back to their session, %d refused because it was closed\n", w.GetResumed(), w.GetFenced())
+	}
 	if len(s.GetSessions()) > 0 {
-		fmt.Fprintf(t, "\nAPP\tPID\tGROUP\tGENERATION\tOUTSTANDING\tSEQUENCE\tPARTITIONS\n")
+		fmt.Fprintf(t, "\nAPP\tPID\tSTATE\tGROUP\tGENERATION\tOUTSTANDING\tSEQUENCE\tPARTITIONS\n")
 	}
 	for _, x := range s.GetSessions() {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%d\n", x.GetApp(), x.GetPeerPid(), x.GetGroup(), x.GetGeneration(), x.GetOutstandingUnits(), x.GetHighestSequence(), len(x.GetPartitions()))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%d\t%d\t%d\t%d\n", x.GetApp(), x.GetPeerPid(), x.GetState(), x.GetGroup(), x.GetGeneration(), x.GetOutstandingUnits(), x.GetHighestSequence(), len(x.GetPartitions()))
 	}
 	if len(s.GetPartitions()) > 0 {
 		fmt.Fprintf(t, "\nTOPIC\tPARTITION\tQUEUED RECORDS\tQUEUED BYTES\tFULL\n")
