@@ -166,15 +166,20 @@ func (b *bench) race(ctx context.Context, name string, round int, readBack bool)
 	}
 	group := b.cluster.name("group")
 	defer b.cluster.remove(context.WithoutCancel(ctx), group, output)
+	role, earlier := strings.CutSuffix(name, before)
+	o := b.opts
+	if earlier {
+		o.Executable = o.Against
+	}
 	s := spec{
-		Role: name, Brokers: b.brokers, Group: group, Input: b.input, Output: output, Inputs: b.opts.Records, Concurrency: b.opts.Concurrency,
+		Role: role, SourceHeaders: o.SourceHeaders, Brokers: b.brokers, Group: group, Input: b.input, Output: output, Inputs: b.opts.Records, Concurrency: b.opts.Concurrency,
 		Profile: b.profile(name, round),
 	}
 	run := Race{Round: round, Inputs: b.opts.Records}
-	if name == viaSidecar {
-		err = b.raceWithSidecar(ctx, s, &run)
+	if role == viaSidecar {
+		err = b.raceWithSidecar(ctx, o, s, &run)
 	} else {
-		err = b.raceAlone(ctx, s, &run, nil)
+		err = b.raceAlone(ctx, o, s, &run, nil)
 	}
 	if err != nil {
 		return Race{}, err
@@ -182,8 +187,8 @@ func (b *bench) race(ctx context.Context, name string, round int, readBack bool)
 	return run, b.check(ctx, s, &run, readBack)
 }
 
-func (b *bench) raceAlone(ctx context.Context, s spec, run *Race, server *process) error {
-	app, err := b.opts.start(ctx, s)
+func (b *bench) raceAlone(ctx context.Context, o Options, s spec, run *Race, server *process) error {
+	app, err := o.start(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -213,22 +218,22 @@ func (b *bench) raceAlone(ctx context.Context, s spec, run *Race, server *proces
 	return app.stop()
 }
 
-func (b *bench) raceWithSidecar(ctx context.Context, s spec, run *Race) error {
-	server, err := b.startServer(ctx, &s, run.Round)
+func (b *bench) raceWithSidecar(ctx context.Context, o Options, s spec, run *Race) error {
+	server, err := b.startServer(ctx, o, &s, run.Round)
 	if err != nil {
 		return err
 	}
 	defer server.kill()
-	if err := b.raceAlone(ctx, s, run, server); err != nil {
+	if err := b.raceAlone(ctx, o, s, run, server); err != nil {
 		return err
 	}
 	return server.stop()
 }
 
 // startServer starts a sidecar, ready to deliver, and tells the app's spec where it is.
-func (b *bench) startServer(ctx context.Context, app *spec, round int) (*process, error) {
+func (b *bench) startServer(ctx context.Context, o Options, app *spec, round int) (*process, error) {
 	app.Socket = "unix://" + filepath.Join(b.dir, fmt.Sprintf("s%d", b.cluster.next), "sidecar.sock")
-	server, err := b.opts.start(ctx, spec{
+	server, err := o.start(ctx, spec{
 		Role: roleServer, Brokers: b.brokers, Socket: app.Socket, NoLinger: app.NoLinger, Profile: b.profile(roleServer, round),
 	})
 	if err != nil {

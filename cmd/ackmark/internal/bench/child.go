@@ -39,11 +39,12 @@ type spec struct {
 	Output     string            `json:"output,omitempty"`
 	Partitions int               `json:"partitions,omitempty"`
 	// Inputs to handle before the end; 0: until stopped.
-	Inputs      int    `json:"inputs,omitempty"`
-	Size        int    `json:"size,omitempty"`
-	Concurrency int    `json:"concurrency,omitempty"`
-	NoLinger    bool   `json:"no_linger,omitempty"`
-	Profile     string `json:"profile,omitempty"`
+	Inputs        int    `json:"inputs,omitempty"`
+	Size          int    `json:"size,omitempty"`
+	Concurrency   int    `json:"concurrency,omitempty"`
+	NoLinger      bool   `json:"no_linger,omitempty"`
+	SourceHeaders bool   `json:"source_headers,omitempty"`
+	Profile       string `json:"profile,omitempty"`
 }
 
 // Kinds of events that a child tells.

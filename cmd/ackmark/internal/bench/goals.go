@@ -79,6 +79,11 @@ func goals(r *Result) []Goal {
 	add(Goal{Name: "G7", What: "allocations per record, library", Must: 0.3, Stretch: 0.1}, of(library).allocs())
 	add(Goal{Name: "G7", What: "allocations per record, app by sidecar", Must: 0.3, Stretch: 0.1}, of(viaSidecar).allocs())
 	add(Goal{Name: "G7", What: "allocations per record, sidecar process", Must: 0.3, Stretch: 0.1}, of(viaSidecar).sidecarAllocs())
+	for _, name := range []string{library, viaSidecar} { // with --against; 5 % is what these runs can tell apart
+		earlier := of(name + before)
+		add(Goal{Name: "now", What: name + " / " + name + before + ", speed", Must: 0.95, Stretch: 1, AtLeast: true}, pairs(earlier.walls(), of(name).walls()))
+		add(Goal{Name: "now", What: name + " / " + name + before + ", CPU", Must: 1.05, Stretch: 1}, pairs(of(name).cpus(), earlier.cpus()))
+	}
 	if r.Memory != nil {
 		g := Goal{Name: "S9", What: "peak memory while a handler stalls / limit", Must: 1, Stretch: 0.75}
 		peak := float64(r.Memory.PeakRSS) / float64(r.Memory.Limit)

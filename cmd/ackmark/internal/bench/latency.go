@@ -99,7 +99,7 @@ func (b *bench) openPath(ctx context.Context, p *path) error {
 		Profile: b.profile("paced-"+p.name, 0),
 	}
 	if p.name == viaSidecar {
-		server, err := b.startServer(ctx, &s, 0)
+		server, err := b.startServer(ctx, b.opts, &s, 0)
 		if err != nil {
 			return err
 		}

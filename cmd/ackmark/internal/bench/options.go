@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 )
@@ -50,6 +51,10 @@ type Options struct {
 	Only []string
 	// JSON prints the result as JSON to Stdout.
 	JSON bool
+	// Against is another ackmark binary, of an earlier version: its pipeline runs beside ours, in the same rounds. Empty: none.
+	Against string
+	// SourceHeaders turns on the pipeline's source headers, which are off by default.
+	SourceHeaders bool
 	// CPUProfile is a directory for profiles of the measured processes.
 	CPUProfile string
 
@@ -102,6 +107,8 @@ func (o Options) validate() error {
 		return bad("--partitions", "is %d: 1 to --records", o.Partitions)
 	case o.Concurrency < 0:
 		return bad("--concurrency", "is %d: a number of lanes, or 0 for the pipeline's default", o.Concurrency)
+	case o.Against != "" && !isExecutable(o.Against):
+		return bad("--against", "is %q, which cannot be executed: give the path of an ackmark binary", o.Against)
 	case o.Backlog < 100_000:
 		return bad("--backlog", "is %d: at least 100000, or the budget holds it all", o.Backlog)
 	}
@@ -113,15 +120,23 @@ func (o Options) validate() error {
 	return nil
 }
 
+func isExecutable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
 func (o Options) wants(part string) bool { return slices.Contains(o.Only, part) }
 
 // contestants are those of the saturated load, the bare loop first; controls are beside it.
 func (o Options) contestants() (contestants, controls []string) {
-	if o.wants(partLibrary) {
-		contestants = append(contestants, library)
-	}
-	if o.wants(partSidecar) {
-		contestants = append(contestants, viaSidecar)
+	for _, c := range []struct{ part, name string }{{partLibrary, library}, {partSidecar, viaSidecar}} {
+		if !o.wants(c.part) {
+			continue
+		}
+		contestants = append(contestants, c.name)
+		if o.Against != "" {
+			contestants = append(contestants, c.name+before)
+		}
 	}
 	if len(contestants) > 0 {
 		contestants = append([]string{bare}, contestants...)

@@ -11,6 +11,9 @@ const (
 	consumeLibrary = "consume-library" // control: the pipeline without outputs
 )
 
+// before is what the names of the other binary's contestants end with.
+const before = "-before"
+
 // controlEvery is how often the controls run: they explain the result, no goal hangs on them.
 const controlEvery = 4
 

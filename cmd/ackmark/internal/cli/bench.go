@@ -26,6 +26,7 @@ seconds do not. Exit code 1 only if a count was wrong: every input must come out
   ackmark bench --size 1024 --records 100000
   ackmark bench --brokers localhost:9092       # creates topics with unique names and deletes them
   ackmark bench --cpuprofile /tmp/profiles     # then: go tool pprof /tmp/profiles/library-01.pprof
+  ackmark bench --against ./ackmark-v0.1       # before and after, in the same rounds
   ackmark bench --json | jq '.goals[] | {name, what, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := refuseZero(cmd, "records", "size", "pairs", "partitions", "backlog"); err != nil {
@@ -56,6 +57,8 @@ seconds do not. Exit code 1 only if a count was wrong: every input must come out
 	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: the pipeline's default)")
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
 	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all)")
+	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
+	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with the pipeline's source headers on every output (for ackmark audit)")
 	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of each measured process into this directory")
 	f.BoolVar(&o.JSON, "json", false, "print the result as JSON; the progress goes to standard error")
 	cmd.AddCommand(newBenchChild())
