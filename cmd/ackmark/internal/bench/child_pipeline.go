@@ -79,7 +79,7 @@ func (c *child) pipelineConfig() (pipeline.Config, error) {
 		},
 		Producer:    c.producer(opts),
 		Concurrency: c.spec.Concurrency,
-		Logger: c.log,
+		Logger:      c.log,
 	}, nil
 }
 
