@@ -79,8 +79,8 @@ func (c *client) ended(err error) bool {
 	c.lastErr = err
 	c.attempts++
 	c.fall.breaker.lost(time.Now(), min(stable, c.cfg.Fallback.After))
-	if c.session.gone = isGone(err); c.session.gone && c.session.resumes {
-		c.lost()
+	if c.session.gone = isGone(err); c.session.gone {
+		c.letGo() // it may be back all the same, behind a proxy that refused: then the session goes on
 	}
 	defer c.announce()
 	if fatal, ok := errors.AsType[*Error](err); ok && !fatal.Retryable {

@@ -125,6 +125,11 @@ func (c *client) mayResume(w *sidecarpb.Welcome) error {
 // lost is called when the session cannot go on: what the sidecar had of released epochs will never be reported. The caller holds mu.
 func (c *client) lost() {
 	c.session.resumes = false
+	c.letGo()
+}
+
+// letGo ends the wait for what the sidecar had of released epochs. The caller holds mu.
+func (c *client) letGo() {
 	for id, r := range c.releases {
 		close(r.answered) // the sidecar forgets these units, and we do not send them again
 		delete(c.releases, id)
