@@ -128,7 +128,7 @@ func (f *flight) deliver() {
 func (f *flight) refused(err error, e *producer.Error) {
 	p, n := f.p, len(f.units)
 	switch {
-	case f.assignment.Context().Err() != nil: // the partition left: somebody else processes these inputs
+	case f.assignment.Context().Err() != nil, e != nil && fateOf(e) == fateGone: // the partition left: somebody else processes these inputs
 		p.counts.dropped.Add(int64(n))
 		f.release(n + 1)
 	case errors.Is(err, producer.ErrClosed):

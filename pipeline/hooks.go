@@ -42,7 +42,7 @@ func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []
 	list := make([]producer.Assignment, len(added))
 	for i, a := range added {
 		list[i] = producer.Assignment{
-			Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, LeaderEpoch: a.LeaderEpoch, Start: a.Start,
+			Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, LeaderEpoch: a.LeaderEpoch, Start: a.Start, DoneSet: a.DoneSet,
 		}
 	}
 	err := p.cfg.Producer.Assign(ctx, producer.Membership(m), list)

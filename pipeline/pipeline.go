@@ -104,6 +104,11 @@ func New(cfg Config) (*Pipeline, error) {
 		return nil, err
 	}
 	p.build(c)
+	if f, ok := cfg.Producer.(producer.Fencer); ok {
+		// Somebody has committed for this process, because it was taken for dead, and has left the group for it: every partition is lost (S8). Units may
+		// fail a moment before this is called: see fateGone.
+		f.OnFenced(func(err *producer.Error) { c.Fence(err) })
+	}
 	return p, nil
 }
 

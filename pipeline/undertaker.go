@@ -79,6 +79,7 @@ const (
 	fateStop                  // every record would fail: the pipeline stops
 	fateClosed                // the producer was closed
 	fateRedeliver             // it may succeed later
+	fateGone                  // its partition has left this process: the failure says nothing about the input
 )
 
 // Errors that one record is the cause of: its neighbours are unharmed.
@@ -108,13 +109,14 @@ var processErrors = map[string]bool{
 	wire.CodeUnauthorized:                           true,
 	producer.CodeInvalidConfig:                      true,
 	producer.CodeVersionMismatch:                    true,
-	"SESSION_FENCED":                                true,
 }
 
 func fateOf(err *producer.Error) fate {
 	switch {
 	case err.Code == producer.CodeClosed || errors.Is(err, producer.ErrClosed):
 		return fateClosed
+	case err.Code == producer.CodeSessionFenced:
+		return fateGone
 	case processErrors[err.Code]:
 		return fateStop
 	case recordErrors[err.Code]: // before Retryable: an unknown topic may appear one day, but nothing waits for that
@@ -127,7 +129,7 @@ func fateOf(err *producer.Error) fate {
 
 func (u *undertaker) decide(f failure) {
 	p := u.p
-	if f.assignment.Context().Err() != nil { // its partition left: the failure says nothing about the input
+	if f.assignment.Context().Err() != nil || fateOf(f.err) == fateGone { // see New
 		p.counts.dropped.Add(1)
 		return
 	}
