@@ -14,8 +14,9 @@ const (
 	firstBackoff = 50 * time.Millisecond
 	// A session outlives its stream by a second: with this several attempts fall into it.
 	maxBackoff = 250 * time.Millisecond
-	stable     = 5 * time.Second  // a stream that lived so long starts the backoff anew; one that breaks at once does not
-	repeatLog  = 30 * time.Second // how often the same reason is logged again
+	retrySoon  = 10 * time.Millisecond // before the first attempt
+	stable     = 5 * time.Second       // a stream that lived so long starts the backoff anew; one that breaks at once does not
+	repeatLog  = 30 * time.Second      // how often the same reason is logged again
 )
 
 // run keeps a stream to the sidecar until Close or a refusal that no retry can change.
@@ -31,7 +32,8 @@ func (c *client) run() {
 			continue
 		}
 		s, err := c.connect()
-		if err == nil {
+		served := err == nil
+		if served {
 			log.connected(s)
 			since := time.Now()
 			err = c.serve(s)
@@ -49,7 +51,11 @@ func (c *client) run() {
 			continue
 		}
 		log.failed(err)
-		c.pause(bo.NextBackOff())
+		wait := bo.NextBackOff()
+		if served {
+			wait = min(wait, retrySoon) // the session waits for us, and not for long
+		}
+		c.pause(wait)
 	}
 	c.failRest()
 }
