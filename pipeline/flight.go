@@ -25,6 +25,7 @@ type flight struct {
 	units      []producer.Unit
 	msgs       []*consumer.Message
 	letters    map[int]*rejection // units that are dead letters
+	source     []producer.Header  // of all outputs, with SourceHeaders; made when it is needed
 	tries      int                // redeliveries that these units had
 	open       atomic.Int32       // units not reported, plus one for Deliver
 }
@@ -39,6 +40,17 @@ func newFlight(p *Pipeline, l *lane, a *consumer.Assignment) *flight {
 	return f
 }
 
+// addNew adds a unit that was not delivered before.
+func (f *flight) addNew(m *consumer.Message, outputs []producer.Record, dead bool) {
+	if f.p.cfg.SourceHeaders && len(outputs) > 0 {
+		if f.source == nil {
+			f.source = sourceHeaders(f.assignment)
+		}
+		stamp(f.source, m.Offset, outputs, dead)
+	}
+	f.add(m, outputs)
+}
+
 func (f *flight) add(m *consumer.Message, outputs []producer.Record) {
 	from := producer.Source{Epoch: f.assignment.Epoch, Index: m.Index(), Offset: m.Offset}
 	f.units = append(f.units, producer.Unit{Source: from, Outputs: outputs})
@@ -50,7 +62,7 @@ func (f *flight) addLetter(m *consumer.Message, r *rejection) {
 		f.letters = map[int]*rejection{}
 	}
 	f.letters[len(f.units)] = r
-	f.add(m, []producer.Record{f.p.deadLetter(m, r)})
+	f.addNew(m, []producer.Record{f.p.deadLetter(m, r)}, true)
 }
 
 // addAgain adds a unit that failed before.
@@ -74,7 +86,7 @@ func (f *flight) release(n int) {
 	clear(f.msgs)
 	clear(f.letters)
 	f.units, f.msgs, f.p, f.lane, f.assignment = f.units[:0], f.msgs[:0], nil, nil, nil
-	f.tries = 0
+	f.tries, f.source = 0, nil
 	flights.Put(f)
 }
 

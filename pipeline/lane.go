@@ -289,7 +289,7 @@ func (l *lane) add(m *consumer.Message, outputs []producer.Record, letter *rejec
 		l.flight.addLetter(m, letter)
 		return
 	}
-	l.flight.add(m, outputs)
+	l.flight.addNew(m, outputs, false)
 }
 
 // putAway ends an input that has no outputs to deliver.

@@ -27,6 +27,7 @@ const usage = `uppercase is configured by environment variables:
   SIDECAR        where the sidecar listens (unix:///run/ackmark/sidecar.sock), or "direct"    required
   WORK           simulated work per message (5ms, 1s …)                                       default 0
   CONCURRENCY    messages worked on at the same time                                          default: one per CPU
+  SOURCE_HEADERS 1: every output says which input it was made from, for ackmark audit         default off
 `
 
 func main() {
@@ -67,7 +68,7 @@ func configure(getenv func(string) string) (pipeline.Config, error) {
 		Consumer:    consumer.Config{Brokers: brokers, Group: env["GROUP"], Topics: []string{env["INPUT"]}},
 		Producer:    out,
 		Handler:     uppercase(env["OUTPUT"], work),
-		Concurrency: lanes,
+		Concurrency: lanes, SourceHeaders: getenv("SOURCE_HEADERS") == "1",
 	}, nil
 }
 

@@ -78,8 +78,8 @@ func (c *child) pipelineConfig() (pipeline.Config, error) {
 			}},
 		},
 		Producer:    c.producer(opts),
-		Concurrency: c.spec.Concurrency,
-		Logger:      c.log,
+		Concurrency: c.spec.Concurrency, SourceHeaders: c.spec.SourceHeaders,
+		Logger: c.log,
 	}, nil
 }
 

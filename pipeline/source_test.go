@@ -1,0 +1,72 @@
+package pipeline_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/pipeline/pipelinetest"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// Every output says which input it was made from, behind its own headers; so does a dead letter; a unit that is delivered again says it once.
+func TestSourceHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		got := map[string]string{}
+		refused := false
+		cfg := quiet(pipeline.Config{Concurrency: 2, SourceHeaders: true, DeadLetter: pipeline.DeadLetter{Topic: "dlq"}})
+		cfg.Producer = producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, out := range d.Outputs {
+				var all []string
+				for _, h := range out.Headers {
+					if h.Key == pipeline.HeaderSourceTopicID {
+						if len(h.Value) != 16 {
+							t.Errorf("topic id %x", h.Value)
+						}
+						continue
+					}
+					if !strings.HasPrefix(h.Key, "ackmark.dlq.") {
+						all = append(all, h.Key+"="+string(h.Value))
+					}
+				}
+				got[out.Topic+" "+string(out.Value)] = strings.Join(all, " ")
+			}
+			if !refused {
+				refused = true
+				return producer.FateFail(errDraining)
+			}
+			return producer.FateAck()
+		}})
+		cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
+			if string(in.Value) == "bad" {
+				return nil, pipeline.Reject(nil)
+			}
+			return []producer.Record{
+				{Topic: "out", Key: in.Key, Value: append(in.Value, '0'), Headers: []producer.Header{{Key: "own", Value: []byte("x")}}},
+				{Topic: "out", Key: in.Key, Value: append(in.Value, '1')},
+			}, nil
+		})
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1))
+		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "bad"), pipelinetest.Record("k", "b"))
+		h.WaitIdle()
+		mu.Lock()
+		defer mu.Unlock()
+		for out, want := range map[string]string{
+			"out a0":  "own=x ackmark-topic=in ackmark-partition=0 ackmark-offset=0 ackmark-output=0",
+			"out a1":  "ackmark-topic=in ackmark-partition=0 ackmark-offset=0 ackmark-output=1",
+			"dlq bad": "ackmark-topic=in ackmark-partition=0 ackmark-offset=1 ackmark-output=dl",
+			"out b1":  "ackmark-topic=in ackmark-partition=0 ackmark-offset=2 ackmark-output=1",
+		} {
+			if got[out] != want {
+				t.Errorf("%s: %q, want %q", out, got[out], want)
+			}
+		}
+	})
+}
