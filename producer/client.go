@@ -49,9 +49,11 @@ type client struct {
 	onFenced  []func(*Error)
 	fall      fallback
 
-	fates   []fate // for reportLoop
-	dropped int    // units failed by Close
-	idle    bool   // the writer waits on writable
+	fates     []fate          // for reportLoop
+	telling   bool            // reportLoop has taken some and is at it
+	listening []chan struct{} // closed when it is not
+	dropped   int             // units failed by Close
+	idle      bool            // the writer waits on writable
 }
 
 func newClient(cfg DialConfig) *client {
@@ -261,15 +263,4 @@ func (c *client) goodbye() {
 
 func goodbyeMessage() *sidecarpb.DeliveryStreamRequest {
 	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Goodbye{Goodbye: &sidecarpb.Goodbye{}}}
-}
-
-func assignMessage(m Membership, added []Assignment) *sidecarpb.DeliveryStreamRequest {
-	a := &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID}
-	for _, p := range added {
-		ap := &sidecarpb.AssignedPartition{Epoch: p.Epoch, Topic: p.Topic, TopicId: p.TopicID[:],
-			Partition: p.Partition, LeaderEpoch: p.LeaderEpoch, StartOffset: p.Start}
-		setDoneSet(ap, p.DoneSet)
-		a.Partitions = append(a.Partitions, ap)
-	}
-	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: a}}
 }

@@ -72,7 +72,7 @@ func TestClientFenced(t *testing.T) {
 				if a, b := first.hello.GetSessionId(), second.hello.GetSessionId(); a == b || !strings.HasPrefix(b, a+".") {
 					t.Errorf("session %q was followed by %q", a, b)
 				}
-				if previousOf(second.hello) != "" || len(second.assigns) != 0 {
+				if second.hello.GetPreviousSidecarId() != "" || len(second.assigns) != 0 {
 					t.Errorf("the new session begins with %v and %v", second.hello, second.assigns)
 				}
 				if err := p.Assign(t.Context(), producer.Membership{Group: "g", MemberID: "m2"}, []producer.Assignment{{Epoch: 3}}); err != nil {

@@ -38,6 +38,12 @@ func (c *client) reportLoop() {
 			clear(list)
 			c.mu.Lock()
 			list, c.fates = c.fates, list[:0]
+			if c.telling = len(list) > 0; !c.telling {
+				for _, ch := range c.listening {
+					close(ch)
+				}
+				c.listening = nil
+			}
 			c.mu.Unlock()
 			if len(list) == 0 {
 				break

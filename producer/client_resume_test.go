@@ -158,7 +158,7 @@ func TestClientReleaseWaitsForTheResumedStream(t *testing.T) {
 		r := deliver(t, p, units...)
 		synctest.Wait()
 		s := x.session(0)
-		if got := doneSetOf(s.assigns[0].GetPartitions()[0]); got != "am1.x" {
+		if got := s.assigns[0].GetPartitions()[0].GetDoneSet(); got != "am1.x" {
 			t.Errorf("Assign says done-set %q", got)
 		}
 		s.closing <- errCut
@@ -257,12 +257,12 @@ func TestClientResumeLies(t *testing.T) {
 					case lie == nil && n == 1:
 						w.Resumed, w.HighestSequence = true, 5
 					case lie != nil && n == 2:
-						if previousOf(h) != "one" || len(unreportedOf(h)) == 0 {
+						if h.GetPreviousSidecarId() != "one" || len(h.GetUnreported()) == 0 {
 							t.Errorf("Hello of a session that goes on: %v", h)
 						}
 						w.Resumed, w.HighestSequence = true, 5
 						lie(w)
-					case n > 1 && len(h.GetFeatures())+len(unreportedOf(h)) > 0:
+					case n > 1 && len(h.GetFeatures())+len(h.GetUnreported()) > 0:
 						t.Errorf("Hello asks to go on after a lie: %v", h)
 					}
 					return w, nil
@@ -321,7 +321,7 @@ func TestClientNewSidecarIsAnotherSession(t *testing.T) {
 			t.Errorf("written: %s, want %s", got, want)
 		}
 		h := x.session(1).hello
-		if previousOf(h) != "script" || h.GetLastReport() != 4 || len(unreportedOf(h)) != 1 || unreportedOf(h)[0].First != 5 || unreportedOf(h)[0].Count != 6 {
+		if h.GetPreviousSidecarId() != "script" || h.GetLastReport() != 4 || len(h.GetUnreported()) != 1 || h.GetUnreported()[0].First != 5 || h.GetUnreported()[0].Count != 6 {
 			t.Errorf("Hello: %v", h)
 		}
 	})

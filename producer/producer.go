@@ -77,6 +77,9 @@ type Assignment struct {
 	// DoneSet is the commit metadata that the stay began from, "" for none: inputs beyond Start that are done and are not delivered here.
 	// Who commits for this process must not forget them.
 	DoneSet string
+	// Progress tells where the stay is now. It is asked when a sidecar is told of the stay that did not see its beginning; it must not call the
+	// producer. Nil: such a sidecar cannot commit for this process.
+	Progress func() Progress
 }
 
 // Membership is the group membership that assignments are held under. The generation changes at every rebalance, also for partitions that stay.

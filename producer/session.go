@@ -65,7 +65,10 @@ func (c *client) hello() *sidecarpb.Hello {
 	}
 	bare := proto.CloneOf(h)
 	h.LastReport = c.win.lastReport()
-	setResume(h, c.session.sidecar, c.win.unreported())
+	h.PreviousSidecarId = c.session.sidecar
+	for _, r := range c.win.unreported() {
+		h.Unreported = append(h.Unreported, &sidecarpb.Range{First: r.First, Count: r.Count})
+	}
 	if c.maxUnit > 0 && proto.Size(h) > c.maxUnit { // reports came in so many pieces that what is left does not fit
 		c.session.resumes = false
 		return bare

@@ -70,7 +70,7 @@ func (s *session) live(w *sidecarpb.Welcome) error {
 		return nil
 	}
 	w.Features = []string{"resume"}
-	if l == nil || previousOf(s.hello) != s.script.id {
+	if l == nil || s.hello.GetPreviousSidecarId() != s.script.id {
 		l = &life{next: 1, load: map[uint64]load{}, fates: map[uint64]*sidecarpb.UnitFailure{}, owed: map[uint64]bool{}}
 		s.lives[s.hello.GetSessionId()] = l
 		s.life, l.current = l, s
@@ -80,7 +80,7 @@ func (s *session) live(w *sidecarpb.Welcome) error {
 	l.resumed++
 	s.next = l.next
 	clear(l.owed)
-	for _, r := range unreportedOf(s.hello) {
+	for _, r := range s.hello.GetUnreported() {
 		for seq := r.First; seq < r.First+r.Count && seq < l.next; seq++ {
 			l.owed[seq] = true
 			s.open[seq] = l.load[seq]

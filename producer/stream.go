@@ -79,6 +79,7 @@ func (c *client) serve(s *stream) error {
 }
 
 func (c *client) attach(s *stream) error {
+	c.awaitTold()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.maxUnit = 0

@@ -1,0 +1,74 @@
+package producer
+
+import (
+	"time"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// Progress is where a stay is: what a sidecar must know that did not see its beginning, to commit for this process if it dies.
+type Progress struct {
+	// Index is that of the first input that is not done, and Offset the ack mark.
+	Index  uint64
+	Offset int64
+	// Done are the inputs above Index that are done already, in order.
+	Done []DoneRun
+	// DoneSet is the commit metadata that belongs to Offset, "" for none.
+	DoneSet string
+}
+
+// DoneRun is Count inputs with the indices Index, Index+1 … and the offsets Offset, Offset+1 …
+type DoneRun struct {
+	Index  uint64
+	Offset int64
+	Count  uint64
+}
+
+// maxDoneRuns bounds what a stay may add to an Assign message; the mark stays below what is left out.
+const maxDoneRuns = 4096
+
+// assignMessage announces stays that the sidecar has not heard of, as they are now.
+func assignMessage(m Membership, added []Assignment) *sidecarpb.DeliveryStreamRequest {
+	a := &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID}
+	for _, p := range added {
+		at := Progress{Offset: p.Start, DoneSet: p.DoneSet}
+		if p.Progress != nil {
+			at = p.Progress()
+		}
+		ap := &sidecarpb.AssignedPartition{Epoch: p.Epoch, Topic: p.Topic, TopicId: p.TopicID[:], Partition: p.Partition, LeaderEpoch: p.LeaderEpoch,
+			StartOffset: at.Offset, StartIndex: at.Index, DoneSet: at.DoneSet}
+		for _, r := range at.Done[:min(len(at.Done), maxDoneRuns)] {
+			ap.Done = append(ap.Done, &sidecarpb.DoneRun{Index: r.Index, Offset: r.Offset, Count: r.Count})
+		}
+		a.Partitions = append(a.Partitions, ap)
+	}
+	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: a}}
+}
+
+// tellTimeout bounds the wait for Reporters, which must not block.
+const tellTimeout = time.Second
+
+// awaitTold waits until the Reporters know everything that was reported so far. A stay's progress is asked for after that: an input that was reported and
+// is not done yet would be in neither, and a sidecar that is told so would wait for it for ever.
+func (c *client) awaitTold() {
+	end := time.NewTimer(tellTimeout)
+	defer end.Stop()
+	for {
+		c.mu.Lock()
+		if !c.telling && len(c.fates) == 0 {
+			c.mu.Unlock()
+			return
+		}
+		told := make(chan struct{})
+		c.listening = append(c.listening, told)
+		c.notify()
+		c.mu.Unlock()
+		select {
+		case <-told:
+		case <-end.C:
+			return
+		case <-c.done.Done():
+			return
+		}
+	}
+}
