@@ -225,7 +225,7 @@ func (w *will) leave(ctx context.Context) error {
 	req.Group, req.MemberID = w.group, w.member
 	m := kmsg.NewLeaveGroupRequestMember()
 	m.MemberID = w.member
-	m.Reason = kmsg.StringPtr("the sidecar executed this process's will")
+	m.Reason = kmsg.StringPtr("ackmark: the sidecar executed this process's will")
 	req.Members = append(req.Members, m)
 	resp, err := req.RequestWith(ctx, w.server.client)
 	if err != nil {
