@@ -130,7 +130,7 @@ func (l *link) usable(ctx context.Context) error {
 		l.mu.Unlock()
 		switch {
 		case down:
-			return syscall.ECONNREFUSED
+			return syscall.EHOSTUNREACH // refused is only where nobody listens
 		case !black && delay == 0:
 			return nil
 		case !black:

@@ -48,6 +48,7 @@ func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
 	}
+	a.l.watch.Settle() // what made room for these stays may be a will's leave
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, as := range added {
