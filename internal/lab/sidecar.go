@@ -99,6 +99,9 @@ func (l *Lab) KillSidecar() {
 		return
 	}
 	l.Note("kill the sidecar")
+	if l.sidecar.host.link(toBrokers).impaired() {
+		l.lateOutputs()
+	}
 	l.sidecar.kill()
 	l.gone = append(l.gone, l.sidecar)
 	l.sidecar = nil
@@ -124,9 +127,20 @@ func (l *Lab) StopSidecar() error {
 	l.Note("SIGTERM to the sidecar")
 	p.cancel(errors.New("lab: SIGTERM"))
 	<-p.ended
+	if p.err != nil {
+		l.lateOutputs()
+	}
 	l.sidecar = nil
 	l.sidecarNow.Store(nil)
 	return p.err
+}
+
+// lateOutputs tells that a sidecar ends with requests on a network that may deliver them much later, as a kernel does for a dead process: after the will that
+// its successor executed.
+func (l *Lab) lateOutputs() {
+	for _, a := range l.live() {
+		l.Checker.HasOwnWay(a.Name)
+	}
 }
 
 // CutSidecarBrokers resets the sidecar's connections to the brokers and refuses new ones, until HealSidecarBrokers.

@@ -95,6 +95,7 @@ type inputLog struct {
 	committed int64          // last accepted commit; −1: none
 	set       []donemeta.Run // its done-set
 	best      coverage       // of all accepted commits
+	last      Commit         // accepted
 	closed    []*epoch       // stays that a will ended
 	excused   []excuse
 }

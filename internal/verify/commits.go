@@ -9,6 +9,7 @@ import (
 // Commit is one committed offset, as the broker accepted it.
 type Commit struct {
 	Member     string
+	Instance   string // of a static member
 	Generation int32
 	Partition  Partition
 	Offset     int64
@@ -162,11 +163,17 @@ func (c *Checker) checkHeld(commit Commit) {
 }
 
 // checkForward holds S3, also across members: the next one begins where the last commit was. The commit that a process had on its way when it died may
-// reach the broker after its will's. Nobody can prevent that; the will must have repaired it before it leaves the group (RewindLeft).
+// reach the broker after its will's. Nobody can prevent that; the will must have repaired it before it leaves the group (RewindLeft). A static member is not
+// left, so if its process lives and was only cut off, what it commits before it hears of the will may be less than the will's.
 func (c *Checker) checkForward(l *inputLog, commit Commit) {
-	if commit.Offset < l.committed && !c.silentMember(commit.Member) {
+	if commit.Offset < l.committed && !l.outlived(commit) && !c.silentMember(commit.Member) {
 		c.violate(CommitBack, commit.Partition, "%s (generation %d) committed %d after %d", commit.Member, commit.Generation, commit.Offset, l.committed)
 	}
+}
+
+// outlived tells a commit that a static member makes after a will made one in its name: a will knows no leader epoch.
+func (l *inputLog) outlived(commit Commit) bool {
+	return commit.Instance != "" && l.last.Member == commit.Member && l.last.Generation == commit.Generation && l.last.LeaderEpoch < 0
 }
 
 // Reset tells that an operator set the group's offset: the next commits follow from there, and what lies above repeats by intent.

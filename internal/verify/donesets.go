@@ -55,7 +55,7 @@ func (c *Checker) checkSet(l *inputLog, commit Commit) {
 
 // checkKept holds that a done-set only grows until the offset passes it: what a later commit forgets is done again after the next death (S6).
 func (c *Checker) checkKept(l *inputLog, commit Commit) {
-	if len(commit.Metadata) > nearlyFull || commit.Offset < l.committed || c.silentMember(commit.Member) {
+	if len(commit.Metadata) > nearlyFull || commit.Offset < l.committed || l.outlived(commit) || c.silentMember(commit.Member) {
 		return
 	}
 	now := coverage{commit.Offset, commit.Set}
@@ -73,7 +73,7 @@ func (c *Checker) checkKept(l *inputLog, commit Commit) {
 // commit takes over an accepted commit. A process that is dead or stopped may have had one on its way, which the broker takes after its will's: what
 // was best is remembered until somebody has repaired that.
 func (l *inputLog) commit(commit Commit) {
-	l.committed, l.set = commit.Offset, commit.Set
+	l.committed, l.set, l.last = commit.Offset, commit.Set, commit
 	if now := l.covered(); now.offset > l.best.offset || now.offset == l.best.offset && now.inSet() >= l.best.inSet() {
 		l.best = now
 	}

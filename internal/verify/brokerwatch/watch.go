@@ -262,6 +262,9 @@ func (w *Watch) read(req *kmsg.OffsetCommitRequest, topic string, p kmsg.OffsetC
 		Member: req.MemberID, Generation: req.Generation, Partition: verify.Partition{Topic: topic, Partition: p.Partition},
 		Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 	}
+	if req.InstanceID != nil {
+		commit.Instance = *req.InstanceID
+	}
 	if info := w.cluster.PartitionInfo(topic, p.Partition); info != nil {
 		commit.LogEnd = info.HighWatermark
 	}
