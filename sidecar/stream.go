@@ -101,6 +101,8 @@ func (d *delivery) send(s *session) error {
 			return err
 		case <-d.replaced:
 			return endStatus(errReplaced)
+		case <-d.stream.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
+			return endStatus(errStreamDone)
 		case <-s.ctx.Done():
 			return endStatus(context.Cause(s.ctx))
 		}

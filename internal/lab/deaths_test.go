@@ -275,7 +275,7 @@ func TestReleaseDuringABrokenStream(t *testing.T) {
 			l.Sleep(3 * time.Second)
 			a.CutSidecar()
 			b := l.StartApp("b")
-			l.Sleep(800 * time.Millisecond)
+			l.Sleep(600 * time.Millisecond) // the next attempt to connect comes within the grace
 			a.HealSidecar()
 			l.Sleep(6 * time.Second)
 			if err := b.Stop(); err != nil {

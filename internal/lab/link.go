@@ -191,7 +191,10 @@ func (h *host) dial(ctx context.Context, _, address string) (net.Conn, error) {
 func (h *host) adopt(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ends = append(slices.DeleteFunc(h.ends, (*conn).over), c)
+	if !h.stopped.Load() { // while it stands still somebody may wait in a connection that is over, to be woken by goOn
+		h.ends = slices.DeleteFunc(h.ends, (*conn).over)
+	}
+	h.ends = append(h.ends, c)
 	return !h.dead
 }
 
