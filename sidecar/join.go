@@ -73,8 +73,7 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	case err != nil:
 		return nil, err
 	case how == overAlready:
-		s.wills.fenced.Add(1)
-		return nil, fencedStatus("its process was taken for dead: its will is being executed, and its partitions leave it")
+		return nil, s.refuse(d.stream.Context(), old, "its process was taken for dead: its will was executed, and its partitions have left it")
 	case how == unresumed:
 		return nil, nil
 	}
@@ -115,7 +114,7 @@ func (s *Server) enterSession(sess *session) error {
 	}
 	if old != nil && old.isClosing() {
 		s.mu.Unlock()
-		return errFenced
+		return s.refuse(sess.stream.stream.Context(), old, "its process was taken for dead: its will was executed")
 	}
 	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
 		s.mu.Unlock()

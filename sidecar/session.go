@@ -20,6 +20,7 @@ type session struct {
 	id        string
 	app       *app
 	resumable bool            // the client knows how to go on with it, and what SESSION_FENCED means
+	over      chan struct{}   // closed when it is closed for good, its will executed
 	ctx       context.Context // ends when the session does, with the reason as its cause
 	cancel    context.CancelCauseFunc
 
@@ -83,7 +84,7 @@ var (
 )
 
 func newSession(srv *Server, id string, a *app, resumable bool) *session {
-	s := &session{server: srv, id: id, app: a, resumable: resumable, epochs: make(map[uint64]*epoch), members: make(map[string]membership)}
+	s := &session{server: srv, id: id, app: a, resumable: resumable, over: make(chan struct{}), epochs: make(map[uint64]*epoch), members: make(map[string]membership)}
 	s.setWindow(srv.cfg.floor())
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s

@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -184,6 +187,26 @@ func (s *Server) bury(sess *session) {
 	s.tombs.add(sess.id)
 	s.mu.Unlock()
 	s.close(sess, errFenced)
+	close(sess.over)
+}
+
+// fencePatience is how long a client waits to hear that its session is over: until the will is executed, if that is soon. Whoever hears it joins its group
+// again, under the same member id, and the will would leave the group for the new membership.
+const fencePatience = 3 * time.Second
+
+// refuse ends a Hello for a session whose process was taken for dead.
+func (s *Server) refuse(ctx context.Context, sess *session, why string) error {
+	patience := time.NewTimer(fencePatience)
+	defer patience.Stop()
+	select {
+	case <-sess.over:
+	case <-s.life.Done():
+	case <-ctx.Done():
+	case <-patience.C:
+		return status.Error(codes.Unavailable, "the will of this session is being executed: what was received is not in Kafka yet")
+	}
+	s.wills.fenced.Add(1)
+	return fencedStatus(why)
 }
 
 // tombs remembers the ids of sessions that are over. The zero value is empty. Its owner's lock guards it.

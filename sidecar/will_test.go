@@ -517,3 +517,24 @@ func TestDrainWaitsForAWill(t *testing.T) {
 		}
 	})
 }
+
+// Who comes back while the will is executed hears that its session is over when the group has been left, not before: it would join again under the same
+// member id, and the will would leave the group for that.
+func TestComingBackDuringAWill(t *testing.T) {
+	inDeath(t, nil, func(t *testing.T, b *bubble) {
+		m := b.mortal(t, "s", "")
+		id := b.topicID(t)
+		m.assignAs(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in", TopicId: id[:]})
+		b.slow(3 * time.Second)
+		m.units(from(0, 1, 2)...)
+		synctest.Wait()
+		m.cancel()
+		time.Sleep(1500 * time.Millisecond)
+		n := openStream(t, b.conn)
+		n.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "s", Features: []string{"resume"}, PreviousSidecarId: m.welcome.GetSidecarId(), Unreported: []*sidecarpb.Range{{First: 1, Count: 3}}}))
+		n.ends(codes.Aborted, "SESSION_FENCED")
+		if at, _ := b.committed(t); at != 3 || b.members(t) != 0 {
+			t.Errorf("committed %d, %d members when the client was refused: want the will executed before", at, b.members(t))
+		}
+	})
+}
