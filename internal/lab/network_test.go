@@ -146,3 +146,22 @@ func TestCreditPressure(t *testing.T) {
 		}
 	})
 }
+
+// The stream breaks while its receiver waits for Kafka: the next stream's waits for it, and nothing is overtaken (S7).
+func TestStreamBreaksWithoutKafka(t *testing.T) {
+	small := func(cfg *sidecar.Config) { cfg.PartitionRecords = 8 }
+	Run(t, Config{Keys: 8, App: sessionOf(longSession), Sidecar: small}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.FeedOver(1500, 20*time.Second)
+		for range 5 {
+			l.Sleep(2 * time.Second)
+			l.BlackholeSidecarBrokers()
+			l.Sleep(time.Second)
+			a.BreakStream()
+			l.SleepUpTo(3 * time.Second)
+			l.HealSidecarBrokers()
+		}
+		l.Idle()
+		nothingRepeats(l)
+	})
+}

@@ -93,11 +93,26 @@ func (c *Checker) checkWill(l *inputLog, e *epoch) {
 	now := l.covered()
 	for o := max(l.committed, l.base); o < l.end(); o++ {
 		id, ok := l.id(o)
-		if ok && !now.has(o) && c.cfg.Expect(id) > 0 && o >= e.start && e.delivered.has(uint64(o-e.start)) && c.done(id) {
+		if ok && !now.has(o) && c.cfg.Expect(id) > 0 && e.had(o) && c.done(id) && !c.othersHad(e, o) {
 			c.violate(WillIncomplete, e.p, "%s was left with %d committed and a done-set of %d runs, but done is also %s", e.member, l.committed, len(l.set), c.describe(l, o))
 			return
 		}
 	}
+}
+
+// had tells whether a stay handed an input's unit over.
+func (e *epoch) had(offset int64) bool {
+	return offset >= e.start && e.delivered.has(uint64(offset-e.start))
+}
+
+// othersHad tells whether a stay other than this one handed the input's unit over: then an output may be theirs, and this one's may never have arrived.
+func (c *Checker) othersHad(than *epoch, offset int64) bool {
+	for _, e := range c.byNumber {
+		if e != than && e.p == than.p && e.had(offset) {
+			return true
+		}
+	}
+	return false
 }
 
 // Willed tells whether a will has ended this stay, with all of its commits accepted: then nothing of it may repeat.
@@ -114,7 +129,7 @@ func (c *Checker) checkClosed(p Partition, offset int64, id ID) {
 	l := c.log(at.p)
 	var by *epoch
 	for _, e := range l.closed {
-		if at.offset >= e.start && e.delivered.has(uint64(at.offset-e.start)) && !c.silence.ownWay[e.process] {
+		if e.had(at.offset) && !c.silence.ownWay[e.process] {
 			by = e
 		}
 	}
@@ -122,7 +137,7 @@ func (c *Checker) checkClosed(p Partition, offset int64, id ID) {
 		return
 	}
 	for _, e := range c.byNumber {
-		if e.p == at.p && !e.closed && at.offset >= e.start && e.delivered.has(uint64(at.offset-e.start)) {
+		if e.p == at.p && !e.closed && e.had(at.offset) {
 			return // somebody else had it, too
 		}
 	}
