@@ -12,6 +12,8 @@ func commands() []*cobra.Command {
 		cli.NewDemoCommand(),
 		cli.NewSidecarCommand(),
 		cli.NewBenchCommand(),
+		cli.NewChaosCommand(),
+		cli.NewAuditCommand(),
 		cli.NewStatusCommand(),
 		cli.NewHealthcheckCommand(),
 		cli.NewConfigCommand(),

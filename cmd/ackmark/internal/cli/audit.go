@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/audit"
+)
+
+const auditHelp = `Reads the input topics of a consumer group and the output topics that its apps write, and says which inputs are
+lost, duplicated, reordered or in flight. Outputs must say what they were made from: set pipeline.Config.SourceHeaders,
+or write the same headers in your own code (docs/migrating.md).
+
+  lost        committed (or in the commit's done-set), and an output is missing
+  undecided   would be lost, but the output topic is compacted, or retention may have deleted the output
+  duplicated  an output that is there again; grouped by recorded incident, else by time
+  reordered   in one output partition and of one key, behind the output of a later input of the same partition
+  in flight   not committed yet
+  unknown     outputs without source headers, or made from another topic, or from a deleted topic of the same name
+
+It only reads. It may run while the pipeline runs: it looks at what was there when it began, and ends. Topics may be
+larger than memory: one entry per record is sorted in files (--temp-dir, about 6 bytes per input and 35 per output),
+with --memory for sorting; beside it one fetch response (8 MiB) per broker, and what one batch inflates to.`
+
+const auditExit = `
+Exit codes of audit:
+  0 nothing is lost   1 something is lost (with --strict also: duplicated, reordered, more outputs than expected)
+  2 it could not be decided, or wrong usage   130 Ctrl-C
+`
+
+// auditFlags are what is written on the command line.
+type auditFlags struct {
+	o                           audit.Options
+	brokers, kafka              []string
+	expect, from, until, memory string
+	order, isolation, list      string
+	json, strict                bool
+}
+
+// NewAuditCommand returns `ackmark audit`.
+func NewAuditCommand() *cobra.Command {
+	var f auditFlags
+	cmd := &cobra.Command{
+		Use: "audit", Args: noArgs, Short: "Prove for your own topics that nothing was lost, duplicated or reordered", Long: auditHelp,
+		Example: `  ackmark audit --brokers kafka:9092 --group billing --output invoices --output billing.dead
+  ackmark audit --brokers kafka:9092 --group billing --output invoices --expect 0..    # handlers may filter
+  ackmark audit --brokers kafka:9092 --group billing --output invoices --from 2h --strict
+  ackmark audit --brokers kafka:9092 --group billing --output invoices --list findings.jsonl
+  ackmark audit --brokers kafka:9092 --group billing --output invoices --json | jq .counts`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	set := cmd.Flags()
+	set.StringSliceVar(&f.brokers, "brokers", nil, "brokers of the cluster, host:port comma separated (required)")
+	set.StringVar(&f.o.Group, "group", "", "consumer group whose commits say what is done (required)")
+	set.StringSliceVar(&f.o.Outputs, "output", nil, "topic that the group's apps write, the dead-letter topic too; repeatable (required)")
+	set.StringSliceVar(&f.o.Inputs, "input", nil, "topic that the group reads; repeatable (default: all that it has committed offsets for)")
+	set.StringVar(&f.expect, "expect", "1..", "outputs of each input: 1, 1.., 0..2; 0 is for handlers that filter")
+	set.StringVar(&f.from, "from", "", "only inputs from this time on: 2026-01-31T10:00:00Z, or 2h (ago)")
+	set.StringVar(&f.until, "until", "", "only inputs before this time")
+	set.StringVar(&f.order, "order", "key", "what must be in order: key, partition or none")
+	set.StringVar(&f.isolation, "isolation", "read_committed", "read_committed, or read_uncommitted for groups that consume so")
+	set.BoolVar(&f.strict, "strict", false, "exit code 1 also for what is duplicated, reordered or more than expected")
+	set.BoolVar(&f.json, "json", false, "print the report as JSON, with all findings")
+	set.StringVar(&f.list, "list", "", "write all findings into this file, one JSON object a line")
+	set.StringVar(&f.memory, "memory", "256MiB", "memory for sorting")
+	set.StringVar(&f.o.TempDir, "temp-dir", "", "where the sorted files go (default: the system's directory for temporary files)")
+	set.StringArrayVar(&f.kafka, "kafka", nil, "Kafka client property as name=value (security.protocol, sasl.username …); repeatable")
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + auditExit)
+	return cmd
+}
+
+// run gives every failure but a loss exit code 2: no answer must not look like one.
+func (f *auditFlags) run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	err := f.audit(ctx, cmd)
+	if _, coded := errors.AsType[codedError](err); err == nil || coded {
+		return err
+	}
+	if ctx.Err() != nil {
+		return codedError{errors.New("interrupted; nothing was decided"), ExitKilled}
+	}
+	if option, ok := errors.AsType[*audit.OptionError](err); ok && option.Topic != "" {
+		if near := settings.Nearest(option.Topic, option.Known); near != "" {
+			err = fmt.Errorf("%w; did you mean %s?", err, near)
+		} else {
+			err = fmt.Errorf("%w; check its name and the permission to describe it", err)
+		}
+	}
+	return codedError{err, ExitUsage}
+}
+
+func (f *auditFlags) audit(ctx context.Context, cmd *cobra.Command) (err error) {
+	if err := f.parse(); err != nil {
+		return err
+	}
+	if f.o.Client, err = f.client(); err != nil {
+		return err
+	}
+	defer f.o.Client.Close()
+	out, err := newFindings(f.list, f.json, f.o.TempDir)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	f.o.Findings = out.writer()
+	f.o.Progress = new(audit.Progress)
+	stop := showAudit(cmd.ErrOrStderr(), f.o.Progress)
+	report, err := audit.Run(ctx, f.o)
+	stop()
+	if err != nil {
+		return err
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	if f.json {
+		err = printAuditJSON(cmd.OutOrStdout(), report, out)
+	} else {
+		err = printAudit(cmd.OutOrStdout(), report, f.list)
+	}
+	if err != nil {
+		return err
+	}
+	return f.verdict(report)
+}
+
+func (f *auditFlags) verdict(r *audit.Report) error {
+	c := r.Counts
+	switch {
+	case r.Verdict == audit.VerdictLost:
+		return codedError{fmt.Errorf("%s lost", plural(c.Lost, "input is", "inputs are")), ExitFailed}
+	case r.Verdict == audit.VerdictUndecided:
+		return codedError{errors.New("it could not be decided whether something is lost; see the notes"), ExitUsage}
+	case f.strict && c.Duplicated+c.Reordered+c.Surplus > 0:
+		return codedError{fmt.Errorf("nothing is lost, but %d outputs are duplicated, %d reordered, %d more than expected (--strict)", c.Duplicated, c.Reordered, c.Surplus), ExitFailed}
+	}
+	return nil
+}
+
+// parse turns texts into options.
+func (f *auditFlags) parse() error {
+	if len(f.brokers) == 0 {
+		return usageError{errors.New("--brokers is missing; write host:port of one or more brokers")}
+	}
+	expect, err := audit.ParseExpect(f.expect)
+	if err != nil {
+		return usageError{fmt.Errorf("--expect is %q; %w", f.expect, err)}
+	}
+	f.o.Expect, f.o.Order = &expect, audit.Order(f.order)
+	if f.o.From, err = pointInTime("--from", f.from); err != nil {
+		return err
+	}
+	if f.o.Until, err = pointInTime("--until", f.until); err != nil {
+		return err
+	}
+	if f.o.Memory, err = settings.ParseCount(f.memory); err != nil {
+		return usageError{fmt.Errorf("--memory %w", err)}
+	}
+	switch f.isolation {
+	case "read_committed":
+	case "read_uncommitted":
+		f.o.ReadUncommitted = true
+	default:
+		return usageError{fmt.Errorf("--isolation is %q; write read_committed or read_uncommitted", f.isolation)}
+	}
+	return nil
+}
+
+func (f *auditFlags) client() (*kgo.Client, error) {
+	props, err := parseProperties(f.kafka)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := settings.KafkaOptions(props)
+	if err != nil {
+		return nil, err
+	}
+	opts = append([]kgo.Opt{kgo.ClientID("ackmark-audit")}, append(opts, kgo.SeedBrokers(f.brokers...), kgo.RetryTimeout(30*time.Second))...)
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("--brokers or --kafka: %w", err)
+	}
+	return client, nil
+}
+
+// pointInTime reads a time, or how long ago it was.
+func pointInTime(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+		return time.Now().Add(-ago), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, usageError{fmt.Errorf("%s is %q; write a time like 2026-01-31T10:00:00Z, or how long ago it was, like 90m", flag, text)}
+	}
+	return t, nil
+}
+
+// findings is where all findings go: into the file of --list, or one that --json is printed from.
+type findings struct {
+	file *os.File
+	out  *bufio.Writer
+	temp bool
+}
+
+func newFindings(list string, json bool, tempDir string) (*findings, error) {
+	var f findings
+	var err error
+	switch {
+	case list != "":
+		if f.file, err = os.Create(list); err != nil {
+			return nil, usageError{fmt.Errorf("--list: %w", err)}
+		}
+	case json:
+		if f.file, err = os.CreateTemp(tempDir, "ackmark-findings-"); err != nil {
+			return nil, usageError{fmt.Errorf("--temp-dir: %w", err)}
+		}
+		f.temp = true
+	default:
+		return &f, nil
+	}
+	f.out = bufio.NewWriter(f.file)
+	return &f, nil
+}
+
+// writer is nil where nobody wants all of them.
+func (f *findings) writer() io.Writer {
+	if f.file == nil {
+		return nil
+	}
+	return f.out
+}
+
+func (f *findings) flush() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.out.Flush()
+}
+
+func (f *findings) close() {
+	if f.file == nil {
+		return
+	}
+	f.file.Close()
+	if f.temp {
+		os.Remove(f.file.Name())
+	}
+}

@@ -1,0 +1,41 @@
+package audit
+
+import (
+	"math"
+	"time"
+)
+
+// conclude adds up, and says in words what a reader of the figures should know.
+func (j *judge) conclude() {
+	r := j.report
+	for _, t := range r.Inputs {
+		r.Counts.add(t.Counts())
+	}
+	r.Verdict = VerdictClean
+	switch c := &r.Counts; {
+	case c.Lost > 0:
+		r.Verdict = VerdictLost
+	case c.Undecided > 0, c.Done == 0, j.blind:
+		r.Verdict = VerdictUndecided
+	}
+	r.Notes = append(r.Notes, j.plan.warnings...)
+	note := func(holds bool, text string) {
+		if holds {
+			r.Notes = append(r.Notes, text)
+		}
+	}
+	note(r.Counts.Done == 0, "no input that was looked at is done, so there is nothing to prove yet")
+	if j.cut != math.MinInt64 && j.cut != math.MaxInt64 && r.Counts.Undecided > 0 && !j.blind {
+		from := time.UnixMilli(j.cut).Add(time.Second).UTC().Truncate(time.Second)
+		r.From = &from
+		note(true, "outputs were deleted by retention: inputs from before "+from.Format(time.RFC3339)+" that miss an output are undecided; audit what came since with --from "+from.Format(time.RFC3339))
+	}
+	note(j.blind, "no output has source headers, so nothing can be decided: set pipeline.Config.SourceHeaders, or check --output")
+	note(!j.blind && r.Unknown.NoHeaders > 0 && r.Counts.Lost > 0,
+		"some outputs have no source headers: if they are from before the headers were turned on, audit what came since with --from TIME")
+	note(r.Counts.Lost > 0 && j.opts.Expect.Min > 0,
+		"an input without outputs counts as lost; if handlers may filter, allow it with --expect 0..; outputs in topics that --output does not name count as missing")
+	note(r.Unknown.OtherTopicID > 0, "some outputs were made from a deleted topic of the same name")
+	note(r.Counts.Reordered > 0 && j.opts.Order == OrderKey,
+		"order is judged by the outputs' keys: handlers that give outputs another key than their input, and pipeline.Unordered, promise none (--order none)")
+}

@@ -1,0 +1,213 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
+)
+
+// input is one input partition.
+type input struct {
+	topic     string
+	id        kadm.TopicID
+	partition int32
+	// low and high bound the sources that are looked at: by From and Until, else everything.
+	low, high int64
+	// start and end bound the inputs that are read: what is there, within low and high.
+	start, end int64
+	// committed is -1 when the group has none.
+	committed int64
+	done      []donemeta.Run
+	report    *PartitionReport
+}
+
+// output is one output partition.
+type output struct {
+	topic      string
+	id         kadm.TopicID
+	partition  int32
+	start, end int64
+	report     *OutputReport
+	cut        cut
+}
+
+// cut says whether records at the beginning of an output partition are missing.
+type cut struct {
+	truncated bool
+	oldest    int64 // time in ms of the first record read; only with first
+	first     bool
+	// emptied is the time in ms up to which records may have been deleted if none is left.
+	emptied int64
+}
+
+// plan is what was decided before the first record is read.
+type plan struct {
+	inputs    []*input
+	outputs   []*output
+	byTopic   map[string][]int32 // input topic → partition → index into inputs, -1: not there
+	compacted []string           // output topics
+	warnings  []string
+}
+
+func (p *plan) warn(format string, args ...any) {
+	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+}
+
+// makePlan asks for the committed offsets, then the ends of the inputs, then those of the outputs: see the package comment for why in this order.
+func makePlan(ctx context.Context, o *Options, report *Report) (*plan, error) {
+	admin := kadm.NewClient(o.Client)
+	commits, err := admin.FetchOffsets(ctx, o.Group)
+	if err != nil {
+		return nil, fmt.Errorf("read the committed offsets of group %s: %w; check --brokers and the permission to describe the group", o.Group, err)
+	}
+	if len(o.Inputs) == 0 {
+		o.Inputs = slices.Sorted(maps.Keys(commits))
+	}
+	if len(o.Inputs) == 0 {
+		return nil, &OptionError{Option: "--group", Problem: fmt.Sprintf("is %q, which has no committed offsets, so nothing is known to be done; check its name", o.Group)}
+	}
+	for _, topic := range o.Outputs {
+		if slices.Contains(o.Inputs, topic) {
+			return nil, &OptionError{Option: "--output", Problem: fmt.Sprintf("has %q, which group %s reads; name the topics it writes, and choose its inputs with --input", topic, o.Group)}
+		}
+	}
+	topics, err := describe(ctx, admin, o)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{byTopic: map[string][]int32{}}
+	if err := p.addInputs(ctx, admin, o, topics, commits, report); err != nil {
+		return nil, err
+	}
+	return p, p.addOutputs(ctx, admin, o, topics, report)
+}
+
+// describe finds all topics, or says which does not exist.
+func describe(ctx context.Context, admin *kadm.Client, o *Options) (kadm.TopicDetails, error) {
+	topics, err := admin.ListTopics(ctx, slices.Concat(o.Inputs, o.Outputs)...)
+	if err != nil {
+		return nil, fmt.Errorf("describe the topics: %w", err)
+	}
+	check := func(option string, names []string) error {
+		for _, name := range names {
+			d, ok := topics[name]
+			switch {
+			case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+				bad := &OptionError{Option: option, Topic: name, Problem: fmt.Sprintf("has %q: there is no such topic", name)}
+				if all, err := admin.ListTopics(ctx); err == nil {
+					bad.Known = all.Names()
+				}
+				return bad
+			case d.Err != nil:
+				return fmt.Errorf("describe topic %s: %w", name, d.Err)
+			}
+		}
+		return nil
+	}
+	return topics, errors.Join(check("--input", o.Inputs), check("--output", o.Outputs))
+}
+
+func (p *plan) addInputs(ctx context.Context, admin *kadm.Client, o *Options, topics kadm.TopicDetails, commits kadm.OffsetResponses, report *Report) error {
+	spans, err := listSpans(ctx, admin, o, o.Inputs, o.From, o.Until)
+	if err != nil {
+		return err
+	}
+	for _, topic := range o.Inputs {
+		details := topics[topic]
+		group := &TopicReport{Topic: topic, TopicID: details.ID.String()}
+		report.Inputs = append(report.Inputs, group)
+		index := make([]int32, len(details.Partitions))
+		anyCommit := false
+		for i := range index {
+			index[i] = int32(len(p.inputs))
+			in := &input{topic: topic, id: details.ID, partition: int32(i), committed: -1, high: math.MaxInt64, report: &PartitionReport{Partition: int32(i)}}
+			group.Partitions = append(group.Partitions, in.report)
+			s := spans[topic][int32(i)]
+			in.start, in.end = max(s.start, s.from), min(s.end, s.until)
+			if !o.From.IsZero() {
+				in.low = s.from
+			}
+			if !o.Until.IsZero() {
+				in.high = s.until
+			}
+			if commit, ok := commits.Lookup(topic, in.partition); ok {
+				if commit.Err != nil {
+					return fmt.Errorf("committed offset of %s/%d: %w", topic, i, commit.Err)
+				}
+				p.committed(in, commit, s)
+			}
+			if in.committed >= 0 && s.start > in.committed {
+				p.warn("%s/%d is committed at %d, but its first record is %d: inputs between were deleted before they were done", topic, i, in.committed, s.start)
+			}
+			anyCommit = anyCommit || in.committed >= 0
+			p.inputs = append(p.inputs, in)
+		}
+		p.byTopic[topic] = index
+		if !anyCommit {
+			return &OptionError{Option: "--input", Problem: fmt.Sprintf("has %q, for which group %s has no committed offset, so nothing is known to be done; check --group and --input", topic, o.Group)}
+		}
+	}
+	return nil
+}
+
+// committed takes a partition's commit apart.
+func (p *plan) committed(in *input, commit kadm.OffsetResponse, s span) {
+	if commit.At < 0 {
+		return
+	}
+	in.committed = commit.At
+	in.report.Committed = &in.committed
+	if commit.At > s.end {
+		p.warn("%s/%d is committed at %d, beyond its end %d: the topic was recreated or truncated, or transactions are open", in.topic, in.partition, commit.At, s.end)
+	}
+	binding := donemeta.Binding{TopicID: in.id, Base: commit.At, LeaderEpoch: commit.LeaderEpoch}
+	runs, err := donemeta.Parse(commit.Metadata, binding, nil)
+	if err != nil && donemeta.Ours(commit.Metadata) {
+		p.warn("%s/%d: its done-set does not belong to its commit (%v): inputs above the committed offset count as in flight", in.topic, in.partition, err)
+	}
+	in.done = runs
+	for _, r := range runs {
+		in.report.DoneSet += r.Last - r.First + 1
+	}
+}
+
+func (p *plan) addOutputs(ctx context.Context, admin *kadm.Client, o *Options, topics kadm.TopicDetails, report *Report) error {
+	retention, err := p.outputConfigs(ctx, admin, o)
+	if err != nil {
+		return err
+	}
+	from := o.From
+	if !from.IsZero() {
+		from = from.Add(-ClockSkew)
+	}
+	spans, err := listSpans(ctx, admin, o, o.Outputs, from, time.Time{})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, topic := range o.Outputs {
+		group := &OutputReport{Topic: topic}
+		report.Outputs = append(report.Outputs, group)
+		for i := range topics[topic].Partitions {
+			s := spans[topic][i]
+			out := &output{topic: topic, id: topics[topic].ID, partition: i, start: max(s.start, s.from), end: s.end, report: group}
+			out.cut.truncated = s.start > 0 && out.start == s.start
+			out.cut.emptied = now.UnixMilli()
+			if keep, ok := retention[topic]; ok {
+				out.cut.emptied = now.Add(-keep).UnixMilli()
+			}
+			p.outputs = append(p.outputs, out)
+		}
+	}
+	slices.SortFunc(p.outputs, func(a, b *output) int { return compareOutputs(a, b) })
+	return nil
+}

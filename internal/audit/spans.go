@@ -1,0 +1,112 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// span is what a partition holds: from its first offset to before its end. from and until are where those times begin: start and end without.
+type span struct{ start, end, from, until int64 }
+
+// listSpans reads the ends first: what is asked for afterwards can only be more.
+func listSpans(ctx context.Context, admin *kadm.Client, o *Options, topics []string, from, until time.Time) (map[string]map[int32]span, error) {
+	ends, err := admin.ListCommittedOffsets(ctx, topics...)
+	if o.ReadUncommitted {
+		ends, err = admin.ListEndOffsets(ctx, topics...)
+	}
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the ends of %s: %w", strings.Join(topics, ", "), err)
+	}
+	starts, err := admin.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the starts of %s: %w", strings.Join(topics, ", "), err)
+	}
+	froms, err := offsetsAt(ctx, admin, from, topics)
+	if err != nil {
+		return nil, err
+	}
+	untils, err := offsetsAt(ctx, admin, until, topics)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]map[int32]span{}
+	ends.Each(func(end kadm.ListedOffset) {
+		if all[end.Topic] == nil {
+			all[end.Topic] = map[int32]span{}
+		}
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		s := span{start: start.Offset, end: end.Offset, from: start.Offset, until: end.Offset}
+		// -1, or beyond the end: no record is as young as that yet.
+		if at, ok := froms.Lookup(end.Topic, end.Partition); ok {
+			s.from = s.end
+			if at.Offset >= 0 {
+				s.from = min(at.Offset, s.end)
+			}
+		}
+		if at, ok := untils.Lookup(end.Topic, end.Partition); ok && at.Offset >= 0 {
+			s.until = min(at.Offset, s.end)
+		}
+		all[end.Topic][end.Partition] = s
+	})
+	return all, nil
+}
+
+func offsetsAt(ctx context.Context, admin *kadm.Client, t time.Time, topics []string) (kadm.ListedOffsets, error) {
+	if t.IsZero() {
+		return nil, nil
+	}
+	at, err := admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...)
+	if err == nil {
+		err = at.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the offsets at %s of %s: %w", t.Format(time.RFC3339), strings.Join(topics, ", "), err)
+	}
+	return at, nil
+}
+
+// outputConfigs finds compacted topics, and for how long the others keep records if only time decides.
+func (p *plan) outputConfigs(ctx context.Context, admin *kadm.Client, o *Options) (retention map[string]time.Duration, err error) {
+	configs, err := admin.DescribeTopicConfigs(ctx, o.Outputs...)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration of %s: %w", strings.Join(o.Outputs, ", "), err)
+	}
+	retention = map[string]time.Duration{}
+	for _, c := range configs {
+		if c.Err != nil {
+			p.warn("the configuration of %s cannot be read (%v): if it is compacted, outputs that were compacted away count as lost", c.Name, c.Err)
+			continue
+		}
+		value := map[string]string{}
+		for _, kv := range c.Configs {
+			value[kv.Key] = kv.MaybeValue()
+		}
+		if strings.Contains(value["cleanup.policy"], "compact") {
+			p.compacted = append(p.compacted, c.Name)
+			p.warn("%s is compacted: an output that is not there may have been compacted away, so it is undecided, not lost", c.Name)
+		}
+		ms, err := strconv.ParseInt(value["retention.ms"], 10, 64)
+		if err == nil && ms > 0 && ms < int64(1<<62)/int64(time.Millisecond) && cmp.Or(value["retention.bytes"], "-1") == "-1" {
+			retention[c.Name] = time.Duration(ms) * time.Millisecond
+		}
+	}
+	slices.Sort(p.compacted)
+	return retention, nil
+}
+
+func compareOutputs(a, b *output) int {
+	return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+}
