@@ -117,6 +117,9 @@ func options(cfg Config, lis *listeners) []kfake.Opt {
 	return opts
 }
 
+// Cluster is the embedded cluster, for faults.
+func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
+
 // Addrs returns the advertised host:port of every broker.
 func (b *Broker) Addrs() []string { return slices.Clone(b.addrs) }
 

@@ -1,0 +1,78 @@
+package chaos
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Verdict of a row.
+type Verdict string
+
+// Verdicts.
+const (
+	Kept    Verdict = "kept"
+	Broken  Verdict = "BROKEN"
+	NotHere Verdict = "not here"
+)
+
+// Result is what a row showed.
+type Result struct {
+	Row         int             `json:"row"`
+	Fault       string          `json:"fault"`
+	Incidents   int             `json:"incidents"`
+	Inputs      uint64          `json:"inputs"`
+	Lost        uint64          `json:"lost"`
+	Duplicated  uint64          `json:"duplicated"`
+	Bound       int64           `json:"bound"` // of duplicates; -1: they are intended
+	BoundSays   string          `json:"bound_says"`
+	Reordered   uint64          `json:"reordered"`
+	DeadLetter  uint64          `json:"dead_letters"`
+	Commits     int             `json:"commits_seen"`
+	Premature   int             `json:"premature_commits"`
+	Takeovers   []time.Duration `json:"takeovers_ns,omitempty"`
+	PeakApp     int64           `json:"peak_app_bytes"`
+	PeakSidecar int64           `json:"peak_sidecar_bytes"`
+	Took        time.Duration   `json:"took_ns"`
+	Verdict     Verdict         `json:"verdict"`
+	// Why it is broken, or not here.
+	Why     string `json:"why,omitempty"`
+	Details string `json:"details,omitempty"`
+
+	inFlight, since int64
+	samples         []sample
+}
+
+// judge decides from the counts.
+func (r *Result) judge() {
+	var why []string
+	bad := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+	if r.Lost > 0 {
+		bad("%d inputs are lost", r.Lost)
+	}
+	if r.Premature > 0 {
+		bad("%d inputs were committed before their output was written", r.Premature)
+	}
+	if r.Reordered > 0 {
+		bad("%d outputs overtook another one of their key", r.Reordered)
+	}
+	if r.Bound >= 0 && r.Duplicated > uint64(r.Bound) {
+		bad("%d outputs came again, the bound is %d (%s)", r.Duplicated, r.Bound, r.BoundSays)
+	}
+	if r.Why != "" {
+		bad("%s", r.Why)
+	}
+	r.Verdict, r.Why = Kept, strings.Join(why, "; ")
+	if len(why) > 0 {
+		r.Verdict = Broken
+	}
+}
+
+// quantile of the takeovers, 0 if there were none.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
