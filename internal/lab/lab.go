@@ -194,6 +194,9 @@ func (l *Lab) end(result *Result) {
 	defer l.mu.Unlock()
 	result.Violations, result.Problems = l.Checker.Violations(), l.problems
 	result.Counts, result.Summary = l.Checker.Counts(), l.Checker.Summary()
+	if logLevel() == slog.LevelDebug {
+		fmt.Fprintln(os.Stderr, l.log)
+	}
 	if !l.cfg.AllowViolations {
 		l.report()
 	}
@@ -206,9 +209,6 @@ func (l *Lab) report() {
 	}
 	for _, p := range l.problems {
 		l.T.Error(p)
-	}
-	if logLevel() == slog.LevelDebug {
-		fmt.Fprintln(os.Stderr, l.log)
 	}
 	if !l.T.Failed() {
 		l.T.Logf("seed %d, %v of virtual time, %s", l.cfg.Seed, time.Since(l.begun).Round(time.Millisecond), l.Checker.Summary())
