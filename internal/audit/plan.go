@@ -66,14 +66,17 @@ func (p *plan) warn(format string, args ...any) {
 func makePlan(ctx context.Context, o *Options, report *Report) (*plan, error) {
 	admin := kadm.NewClient(o.Client)
 	commits, err := admin.FetchOffsets(ctx, o.Group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		commits, err = nil, nil // a group that has nothing
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the committed offsets of group %s: %w; check --brokers and the permission to describe the group", o.Group, err)
 	}
-	if len(o.Inputs) == 0 {
-		o.Inputs = slices.Sorted(maps.Keys(commits))
+	if len(commits) == 0 {
+		return nil, &OptionError{Option: "--group", Problem: fmt.Sprintf("is %q, which has no committed offsets, so nothing is known to be done; check its name", o.Group)}
 	}
 	if len(o.Inputs) == 0 {
-		return nil, &OptionError{Option: "--group", Problem: fmt.Sprintf("is %q, which has no committed offsets, so nothing is known to be done; check its name", o.Group)}
+		o.Inputs = slices.Sorted(maps.Keys(commits))
 	}
 	for _, topic := range o.Outputs {
 		if slices.Contains(o.Inputs, topic) {
@@ -204,6 +207,9 @@ func (p *plan) addOutputs(ctx context.Context, admin *kadm.Client, o *Options, t
 			out.cut.emptied = now.UnixMilli()
 			if keep, ok := retention[topic]; ok {
 				out.cut.emptied = now.Add(-keep).UnixMilli()
+			}
+			if out.cut.truncated && out.start == out.end {
+				p.warn("%s/%d is empty, but had records: inputs older than its retention are undecided; if it was emptied by hand, so are the others", topic, i)
 			}
 			p.outputs = append(p.outputs, out)
 		}
