@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
+)
+
+// uppercase is the script command `uppercase GROUP IN OUT N`: write N inputs, and let a pipeline with source headers process all that are in the topic.
+func uppercase(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: uppercase group in out n")
+	}
+	group, in, out := args[0], args[1], args[2]
+	n, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	brokers := processesOf(ts).broker.Addrs()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	ts.Check(err)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var inputs []*kgo.Record
+	for i := range n {
+		inputs = append(inputs, &kgo.Record{Topic: in, Key: fmt.Append(nil, i%5), Value: fmt.Appendf(nil, "input %d", i)})
+	}
+	ts.Check(client.ProduceSync(ctx, inputs...).FirstErr())
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, in)
+	ts.Check(err)
+	all := int64(0)
+	ends.Each(func(end kadm.ListedOffset) { all += end.Offset })
+
+	running, stop := context.WithCancel(ctx)
+	var seen atomic.Int64
+	log := slog.New(slog.DiscardHandler)
+	ts.Check(pipeline.Run(running, pipeline.Config{
+		Consumer: consumer.Config{Brokers: brokers, Group: group, Topics: []string{in}, Logger: log},
+		Producer: producer.Direct(producer.DirectConfig{Brokers: brokers}), SourceHeaders: true, Logger: log,
+		Handler: pipeline.HandlerFunc(func(_ context.Context, m *consumer.Message) ([]producer.Record, error) {
+			if seen.Add(1) == all {
+				stop() // the end finishes, delivers and commits
+			}
+			return []producer.Record{{Topic: out, Key: m.Key, Value: bytes.ToUpper(m.Value)}}, nil
+		}),
+	}))
+	ts.Check(ctx.Err())
+}
