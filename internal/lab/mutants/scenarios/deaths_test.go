@@ -55,12 +55,12 @@ var deaths = []scenario{
 	{name: "killed with a commit on its way", cfg: lab.Config{App: eagerCommits, Work: 200 * time.Millisecond}, play: func(l *lab.Lab) {
 		// The broker gets it after that of the will, and before the group is left.
 		l.StartApp("b")
-		l.FeedOver(4000, 50*time.Second) // more than they can do: what is fetched is worked on while the brokers are slow
-		for range 6 {
+		l.FeedOver(5600, 70*time.Second) // more than they can do: what is fetched is worked on while the brokers are slow
+		for range 9 {
 			a := l.StartApp("a")
 			l.Sleep(6 * time.Second)
-			l.SlowSidecarBrokers(80 * time.Millisecond)
-			a.SlowBrokers(1830 * time.Millisecond) // the will begins a second after the kill, and commits five ways later
+			l.SlowSidecarBrokers(120 * time.Millisecond)
+			a.SlowBrokers(2070 * time.Millisecond) // the will begins a second after the kill, and commits five ways later
 			l.Sleep(400 * time.Millisecond)
 			a.Kill()
 			l.Sleep(3 * time.Second)
@@ -71,7 +71,7 @@ var deaths = []scenario{
 		// Nothing can be committed while partitions move from one to the other; what they had done is in nobody's commit when the first one dies.
 		a := l.StartApp("a")
 		l.Sleep(time.Second)
-		f := l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		f := l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress, Count: -1})
 		l.Feed(300)
 		l.Sleep(3 * time.Second)
 		l.StartApp("b")
@@ -86,12 +86,14 @@ var deaths = []scenario{
 		a := l.StartApp("a")
 		l.Sleep(2 * time.Second)
 		a.SlowSidecar(100 * time.Millisecond)
-		l.FeedOver(2000, 8*time.Second)
-		for range 8 {
-			l.Sleep(930 * time.Millisecond)
-			a.BreakStream()
-		}
-		a.HealSidecar()
+		breakOften(l, a, 16)
+	}}.inOrder(),
+	scenario{name: "stream breaks, Kafka is slow", cfg: lab.Config{App: longSession, Keys: 8}, play: func(l *lab.Lab) {
+		// Most of what was received is not finished.
+		a := l.StartApp("a")
+		l.Sleep(2 * time.Second)
+		l.SlowSidecarBrokers(400 * time.Millisecond)
+		breakOften(l, a, 8)
 	}}.inOrder(),
 	{name: "stopped long", cfg: lab.Config{App: longSession}, play: func(l *lab.Lab) {
 		// Others have its partitions when it goes on with units for the sidecar, and the brokers cannot tell it.
@@ -107,6 +109,15 @@ var deaths = []scenario{
 		a.Resume()
 		l.Sleep(5 * time.Second)
 	}},
+}
+
+// breakOften breaks an app's stream under load.
+func breakOften(l *lab.Lab, a *lab.App, times int) {
+	l.FeedOver(250*times, time.Duration(times)*time.Second)
+	for range times {
+		l.Sleep(930 * time.Millisecond)
+		a.BreakStream()
+	}
 }
 
 // releaseSoon hands partitions over after two seconds, whatever is missing.
