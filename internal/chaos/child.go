@@ -47,6 +47,7 @@ type spec struct {
 	Session  time.Duration `json:"session,omitempty"`
 	Commit   time.Duration `json:"commit,omitempty"`
 	Work     time.Duration `json:"work,omitempty"`
+	Metadata time.Duration `json:"metadata,omitempty"` // how often to look for new partitions; 0: kgo's default
 	Fallback bool          `json:"fallback,omitempty"`
 	// Poison makes every so many inputs unfit: by turns a panic, an output that is too large, one to a topic that does not exist.
 	Poison uint64 `json:"poison,omitempty"`
@@ -77,6 +78,9 @@ func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)
 	}
 	if s.Proxy != "" {
 		opts = append(opts, kgo.Dialer(netfault.Dial(s.Proxy)))
+	}
+	if s.Metadata > 0 {
+		opts = append(opts, kgo.MetadataMaxAge(s.Metadata))
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil)).With("process", s.Name)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

@@ -157,10 +157,10 @@ var Rows = []Row{
 		s.sleep(2 * time.Second)
 		return nil
 	}},
-	{Number: 9, Fault: "all brokers out of reach for 20 s", BrokerProxy: "both", Duplicates: uncommitted, App: shortSession, Do: func(s *stage) error {
+	{Number: 9, Fault: "all brokers out of reach for 12 s", BrokerProxy: "both", Duplicates: uncommitted, App: shortSession, Do: func(s *stage) error {
 		s.incident("blackhole", "sidecar")
 		s.network((*netfault.Proxy).Blackhole)
-		s.sleep(20 * time.Second)
+		s.sleep(12 * time.Second)
 		s.network((*netfault.Proxy).Heal)
 		s.sleep(3 * time.Second)
 		return nil
@@ -228,7 +228,7 @@ var Rows = []Row{
 	}},
 	{Number: 17, Fault: "credentials expire, ACL removed", NotHere: "these brokers have no authorizer; consumer and producer tests answer with the errors"},
 	{Number: 18, Fault: "input topic deleted and recreated", NotHere: "it ends in a halt, not in counts: internal/e2e and internal/lab"},
-	{Number: 19, Fault: "partitions added", KeysMove: true, Do: func(s *stage) error {
+	{Number: 19, Fault: "partitions added", KeysMove: true, App: func(sp *spec) { sp.Metadata = 5 * time.Second }, Do: func(s *stage) error {
 		s.res.Incidents++
 		if _, err := s.admin.CreatePartitions(s.ctx, 2, s.input); err != nil {
 			return err

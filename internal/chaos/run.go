@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/kafkatest/proc"
@@ -113,25 +115,48 @@ func (e *Env) Close() {
 	e.closeBroker()
 }
 
-// Run runs the rows, one after the other, and returns what they showed. The error is ErrBroken, or why it could not go on.
+// sideBySide is how many rows run at the same time, if they do nothing to the brokers: most of a row is waiting.
+const sideBySide = 2
+
+// Run runs the rows and returns what they showed, in the order of the table. The error is ErrBroken, or why it could not go on.
 func (e *Env) Run(ctx context.Context) ([]Result, error) {
-	var all []Result
-	broken := false
+	var rows []*Row
 	for i := range Rows {
-		row := &Rows[i]
-		if len(e.Rows) > 0 && !slices.Contains(e.Rows, row.Number) {
-			continue
+		if len(e.Rows) == 0 || slices.Contains(e.Rows, Rows[i].Number) {
+			rows = append(rows, &Rows[i])
 		}
-		r := e.one(ctx, row)
-		if ctx.Err() != nil {
-			return all, context.Cause(ctx)
-		}
-		fmt.Fprintf(e.Progress, "%2d  %-58s %s  %s\n", r.Row, r.Fault, r.Verdict, r.Why)
-		broken = broken || r.Verdict == Broken
-		all = append(all, r)
 	}
-	if broken {
-		return all, ErrBroken
+	all := make([]Result, len(rows))
+	var mu sync.Mutex
+	do := func(i int) {
+		r := e.one(ctx, rows[i])
+		mu.Lock()
+		defer mu.Unlock()
+		all[i] = r
+		if ctx.Err() == nil {
+			fmt.Fprintf(e.Progress, "%2d  %-60s %-8s %s\n", r.Row, r.Fault, r.Verdict, r.Why)
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(sideBySide)
+	for i, row := range rows {
+		if row.Broker == "" {
+			group.Go(func() error { do(i); return nil })
+		}
+	}
+	_ = group.Wait()
+	for i, row := range rows {
+		if row.Broker != "" {
+			do(i)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for _, r := range all {
+		if r.Verdict == Broken {
+			return all, ErrBroken
+		}
 	}
 	return all, nil
 }
