@@ -34,6 +34,19 @@ demo: ## The two failures and their end, in 25 seconds on an embedded broker
 bench: ## Ratios to the bare franz-go loop, in two minutes (ARGS="--brokers host:9092 --pairs 16")
 	$(GO) run ./cmd/ackmark bench $(ARGS)
 
+.PHONY: chaos
+chaos: ## Every fault of the fault table, done to real processes: on an embedded broker and, with Java 17 and Maven, on three real ones (twelve minutes)
+	$(GO) run ./cmd/ackmark chaos --embedded $(ARGS)
+	ACKMARK_CHAOS=all $(GO) test -count=1 -timeout 30m -v ./internal/e2e -run 'TestChaos$$'
+
+.PHONY: soak
+soak: ## Random faults on three real brokers for SOAK (30m), more than 3,000,000 inputs; needs Java 17 and Maven
+	ACKMARK_SOAK=$${SOAK:-30m} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 3h -v ./internal/e2e -run 'TestChaos$$'
+
+.PHONY: seeds
+seeds: ## Random schedules in simulation, SEEDS of them (2000): kills, stops, cuts, rebalances, resets
+	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/lab -run '^TestSchedules$$'
+
 .PHONY: microbench
 microbench: ## Go benchmarks ten times, through benchstat (save the output and give benchstat two of them)
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./internal/... | $(GO) tool -modfile=tools/go.mod benchstat /dev/stdin
