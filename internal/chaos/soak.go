@@ -97,7 +97,7 @@ var faults = []fault{
 		return nil
 	}},
 	{name: "broker SIGKILL", real: true, do: func(s *stage) error {
-		i := 1 + s.rng.IntN(3)
+		i := s.rng.IntN(3)
 		s.incident("broker SIGKILL", "sidecar")
 		s.Brokers.Kill(i)
 		s.sleep(s.upTo(8 * time.Second))
@@ -105,7 +105,7 @@ var faults = []fault{
 		return nil
 	}},
 	{name: "broker SIGSTOP", real: true, do: func(s *stage) error {
-		i := 1 + s.rng.IntN(3)
+		i := s.rng.IntN(3)
 		s.incident("broker SIGSTOP", "sidecar")
 		s.Brokers.Pause(i)
 		s.sleep(s.upTo(8 * time.Second))
