@@ -240,6 +240,15 @@ func TestVerdicts(t *testing.T) {
 			w.out(0, 1, 2, 3, 4, 5, 6, 8, 9)
 			w.must(w.cluster.DeleteRecords("out", 0, 4))
 		}, want: "lost: 10 inputs, 10 done, 1 lost, 4 undecided"},
+		"as old as the first output that is left": {do: func(w *world) {
+			late := w.made(4, "0", "k")
+			late.Timestamp = late.Timestamp.Add(time.Second) // when input 5 was written
+			w.out(0, 1, 2, 3)
+			w.produce(late)
+			w.out(6, 8, 9)
+			w.must(w.cluster.DeleteRecords("out", 0, 4))
+		}, want: "lost: 10 inputs, 10 done, 1 lost, 5 undecided"},
+		"an output of an input that came later": {do: func(w *world) { w.out(upTo(11)...) }, want: "clean: 10 inputs, 10 done, 1 newer"},
 		"all outputs deleted, sooner than retention does": {do: func(w *world) {
 			w.out(upTo(10)...)
 			w.must(w.cluster.DeleteRecords("out", 0, 10))

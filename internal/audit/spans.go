@@ -49,14 +49,11 @@ func listSpans(ctx context.Context, admin *kadm.Client, o *Options, topics []str
 		}
 		start, _ := starts.Lookup(end.Topic, end.Partition)
 		s := span{start: start.Offset, end: end.Offset, from: start.Offset, until: end.Offset}
-		// -1, or beyond the end: no record is as young as that yet.
+		// Where no record is as young as that, kadm says the end, which may have moved since.
 		if at, ok := froms.Lookup(end.Topic, end.Partition); ok {
-			s.from = s.end
-			if at.Offset >= 0 {
-				s.from = min(at.Offset, s.end)
-			}
+			s.from = min(at.Offset, s.end)
 		}
-		if at, ok := untils.Lookup(end.Topic, end.Partition); ok && at.Offset >= 0 {
+		if at, ok := untils.Lookup(end.Topic, end.Partition); ok {
 			s.until = min(at.Offset, s.end)
 		}
 		all[end.Topic][end.Partition] = s
