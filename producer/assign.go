@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // Progress is where a stay is: what a sidecar must know that did not see its beginning, to commit for this process if it dies.
@@ -27,22 +28,57 @@ type DoneRun struct {
 // maxDoneRuns bounds what a stay may add to an Assign message; the mark stays below what is left out.
 const maxDoneRuns = 4096
 
-// assignMessage announces stays that the sidecar has not heard of, as they are now.
-func assignMessage(m Membership, added []Assignment) *sidecarpb.DeliveryStreamRequest {
-	a := &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID}
+// maxAssignBytes is below what any gRPC peer takes if it is not told otherwise (4 MiB).
+const maxAssignBytes = 1 << 20
+
+// assignMessages announces stays that the sidecar has not heard of, as they are now: in one message, or in as many as it takes to keep each below limit
+// (0: the sidecar names none). Assign adds to what is known, and a message that is too large would break this stream and every one after it.
+func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.DeliveryStreamRequest {
+	if limit == 0 || limit > maxAssignBytes {
+		limit = maxAssignBytes
+	}
+	bare := func() *sidecarpb.Assign {
+		return &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID}
+	}
+	a := bare()
+	room := limit - proto.Size(a)
+	left := room
+	var list []*sidecarpb.DeliveryStreamRequest
+	end := func() {
+		list = append(list, &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: a}})
+		a, left = bare(), room
+	}
 	for _, p := range added {
-		at := Progress{Offset: p.Start, DoneSet: p.DoneSet}
-		if p.Progress != nil {
-			at = p.Progress()
+		ap := assigned(p)
+		size := proto.Size(ap) + fieldHead
+		for size > room && len(ap.Done) > 0 {
+			ap.Done = ap.Done[:len(ap.Done)/2]
+			size = proto.Size(ap) + fieldHead
 		}
-		ap := &sidecarpb.AssignedPartition{Epoch: p.Epoch, Topic: p.Topic, TopicId: p.TopicID[:], Partition: p.Partition, LeaderEpoch: p.LeaderEpoch,
-			StartOffset: at.Offset, StartIndex: at.Index, DoneSet: at.DoneSet}
-		for _, r := range at.Done[:min(len(at.Done), maxDoneRuns)] {
-			ap.Done = append(ap.Done, &sidecarpb.DoneRun{Index: r.Index, Offset: r.Offset, Count: r.Count})
+		if size > left && len(a.Partitions) > 0 {
+			end()
 		}
 		a.Partitions = append(a.Partitions, ap)
+		left -= size
 	}
-	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: a}}
+	end()
+	return list
+}
+
+// fieldHead is what a message costs where it stands in another one, at most: its tag and its length.
+const fieldHead = 8
+
+func assigned(p Assignment) *sidecarpb.AssignedPartition {
+	at := Progress{Offset: p.Start, DoneSet: p.DoneSet}
+	if p.Progress != nil {
+		at = p.Progress()
+	}
+	ap := &sidecarpb.AssignedPartition{Epoch: p.Epoch, Topic: p.Topic, TopicId: p.TopicID[:], Partition: p.Partition, LeaderEpoch: p.LeaderEpoch,
+		StartOffset: at.Offset, StartIndex: at.Index, DoneSet: at.DoneSet}
+	for _, r := range at.Done[:min(len(at.Done), maxDoneRuns)] {
+		ap.Done = append(ap.Done, &sidecarpb.DoneRun{Index: r.Index, Offset: r.Offset, Count: r.Count})
+	}
+	return ap
 }
 
 // tellTimeout bounds the wait for Reporters, which must not block.

@@ -109,7 +109,9 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	}
 	fresh := c.epochs.assign(m, added)
 	if c.stream != nil {
-		c.control(assignMessage(m, fresh))
+		for _, msg := range assignMessages(m, fresh, c.maxUnit) {
+			c.control(msg)
+		}
 	}
 	return nil
 }

@@ -78,7 +78,8 @@ type Assignment struct {
 	// Who commits for this process must not forget them.
 	DoneSet string
 	// Progress tells where the stay is now. It is asked when a sidecar is told of the stay that did not see its beginning; it must not call the
-	// producer. Nil: such a sidecar cannot commit for this process.
+	// producer, and must count every unit that was reported as acked: one that is in neither is never done for that sidecar. Nil: such a
+	// sidecar cannot commit for this process.
 	Progress func() Progress
 }
 

@@ -94,7 +94,7 @@ func (c *client) welcomed(s *stream) error {
 	}
 	c.session = session{id: c.session.id, begun: true, sidecar: w.GetSidecarId(), resumes: slices.Contains(w.GetFeatures(), featureResume)}
 	c.epochs.each(func(m Membership, live []Assignment) {
-		s.controls = append(s.controls, assignMessage(m, live))
+		s.controls = append(s.controls, assignMessages(m, live, c.maxUnit)...)
 	})
 	var ids []uint64
 	for id := range c.releases {
