@@ -115,7 +115,7 @@ func fateOf(err *producer.Error) fate {
 	switch {
 	case err.Code == producer.CodeClosed || errors.Is(err, producer.ErrClosed):
 		return fateClosed
-	case err.Code == producer.CodeSessionFenced:
+	case err.Code == producer.CodeSessionFenced, err.Code == producer.CodeReleased: // the second: delivered between the fence and consumer.Fence
 		return fateGone
 	case processErrors[err.Code]:
 		return fateStop

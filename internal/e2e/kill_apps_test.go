@@ -12,7 +12,7 @@ import (
 func (s *scenario) app(name, role string, env map[string]string) *proc.Process {
 	s.Helper()
 	all := s.env(env)
-	all[roleEnv] = role
+	all[roleEnv], all[envName] = role, name
 	return s.start(name, os.Args[0], all)
 }
 

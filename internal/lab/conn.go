@@ -152,7 +152,9 @@ func (s *stream) read(p []byte) (int, error) {
 		case s.readerGone != nil:
 			return 0, s.readerGone
 		case s.to.stopped.Load():
-			s.cond.Wait()
+			if s.to.wake(s) {
+				s.cond.Wait()
+			}
 			continue
 		case s.broken:
 			return 0, syscall.ECONNRESET
@@ -202,7 +204,9 @@ func (s *stream) write(p []byte) (written int, err error) {
 		case s.writerGone != nil:
 			return written, s.writerGone
 		case s.from.stopped.Load():
-			s.cond.Wait()
+			if s.from.wake(s) {
+				s.cond.Wait()
+			}
 			continue
 		case s.broken:
 			return written, syscall.ECONNRESET

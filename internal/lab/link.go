@@ -41,6 +41,7 @@ type host struct {
 	ends   []*conn       // its ends of all connections
 	goesOn chan struct{} // closed when it does not stand still any more; nil: it never did
 	closes []*conn       // closed by the process while it stood still
+	asleep []*stream     // somebody waits in them for goOn
 }
 
 type service string

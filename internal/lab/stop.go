@@ -30,8 +30,8 @@ func (h *host) stop() {
 func (h *host) goOn() {
 	h.mu.Lock()
 	was := h.stopped.Swap(false)
-	ends, closes := slices.Clone(h.ends), h.closes
-	h.closes = nil
+	ends, closes, asleep := slices.Clone(h.ends), h.closes, h.asleep
+	h.closes, h.asleep = nil, nil
 	if was {
 		close(h.goesOn)
 	}
@@ -43,9 +43,23 @@ func (h *host) goOn() {
 		c.in.poke()
 		c.out.poke()
 	}
+	for _, s := range asleep {
+		s.poke()
+	}
 	for _, c := range closes {
 		_ = c.Close()
 	}
+}
+
+// wake sees to it that goOn wakes who waits in a stream, which may be one that is over and that the host has forgotten. False: the host goes on already.
+func (h *host) wake(s *stream) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.stopped.Load() {
+		return false
+	}
+	h.asleep = append(h.asleep, s)
+	return true
 }
 
 // running waits until the process does not stand still.
