@@ -152,7 +152,8 @@ func (s *Server) execute(sess *session) {
 		return
 	}
 	if late != nil && s.life.Err() == nil {
-		// The membership may end first, and then nothing is committed. What is done is worth it.
+		// What is done is committed. The group is not left: its next owner would do again what may still be written. The session timeout of the dead
+		// member gives those units some more time, and after that a repeat is the smaller evil.
 		ctx, cancel = context.WithTimeout(s.life, willSteps)
 		defer cancel()
 	}
@@ -160,7 +161,7 @@ func (s *Server) execute(sess *session) {
 	complete, partitions, left := late == nil, 0, true
 	err := late
 	for _, t := range sess.testaments() {
-		w := will{server: s, testament: t}
+		w := will{server: s, testament: t, stay: late != nil}
 		werr := w.execute(ctx)
 		partitions += w.committed
 		left = left && w.left

@@ -29,6 +29,7 @@ const (
 type will struct {
 	server *Server
 	testament
+	stay      bool // in the group: units are still on their way
 	committed int  // partitions
 	left      bool // the group
 }
@@ -45,9 +46,8 @@ func (w *will) execute(ctx context.Context) error {
 		w.server.log.Info("a will has nothing to commit", "group", w.group, "member", w.member, "generation", w.generation, "reason", err)
 		err = nil
 	}
-	if w.instance != "" {
-		w.left = false
-		return err // its partitions wait for its return; a leave would give them away
+	if w.stay || w.instance != "" {
+		return err // a static member's partitions wait for its return; a leave would give them away
 	}
 	lerr := w.retry(ctx, w.leave)
 	w.left = lerr == nil

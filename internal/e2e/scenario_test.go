@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,12 +34,15 @@ type scenario struct {
 	dir                  string // sockets and logs
 	procs                []*proc.Process
 	incidents            []incident
-	handsOver            bool // partitions change hands in order: see overtook
+	handsOver            bool          // partitions change hands in order: see overtook
+	every                time.Duration // the commit interval, if it is not the default
+	mayRewind            int           // so many commits may be below an earlier one: see late commits
 }
 
 // incident is a moment after which partitions may be read again from their last commit.
 type incident struct {
 	what string
+	name string // of the process that died
 	at   time.Time
 	all  bool // every partition is affected, not only those of one app
 }
@@ -57,6 +61,8 @@ func newScenario(t *testing.T, kafka *kafkatest.Cluster) *scenario {
 	t.Cleanup(s.cleanup)
 	return s
 }
+
+func (s *scenario) commitEvery() time.Duration { return cmp.Or(s.every, defaultCommit) }
 
 // cleanup shows the end of each log if the test failed, and keeps them.
 func (s *scenario) cleanup() {
@@ -126,7 +132,7 @@ func (s *scenario) kill(p *proc.Process) {
 	if !p.Running() {
 		s.Fatalf("%s should be killed and has ended already: %s", p.Name, p.State())
 	}
-	s.incidents = append(s.incidents, incident{"SIGKILL of " + p.Name, time.Now(), p.Name == sidecarName})
+	s.incidents = append(s.incidents, incident{"SIGKILL of " + p.Name, p.Name, time.Now(), p.Name == sidecarName})
 	p.Kill()
 }
 

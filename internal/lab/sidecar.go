@@ -22,9 +22,6 @@ type sidecarProcess struct {
 	server *sidecar.Server
 }
 
-// willTimeout is longer than any outage here: a will that gives up leaves the group with units on their way, and what they write then nobody can judge (S8).
-const willTimeout = 5 * time.Minute
-
 // StartSidecar starts a sidecar, if none runs.
 func (l *Lab) StartSidecar() {
 	if l.sidecar != nil {
@@ -39,7 +36,6 @@ func (l *Lab) StartSidecar() {
 	primer := new(primer)
 	cfg := sidecar.Config{
 		Brokers: brokers, Options: append(l.options(p.host)[1:], kgo.WithHooks(primer)), Listener: lis, Logger: l.logger("sidecar", &p.dead), MaxBytes: 8 << 20, MaxSessions: 16,
-		WillTimeout: willTimeout,
 	}
 	if l.cfg.Sidecar != nil {
 		l.cfg.Sidecar(&cfg)

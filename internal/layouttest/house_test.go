@@ -100,7 +100,11 @@ func TestNothingSkipsSilently(t *testing.T) {
 }
 
 // sleepers are test files outside a synctest bubble that may sleep, each with its reason.
-var sleepers = map[string]string{}
+var sleepers = map[string]string{
+	"internal/lab/mutants/scenarios/deaths_test.go":   "its handlers run in the lab's bubble",
+	"internal/lab/mutants/scenarios/donesets_test.go": "its handlers run in the lab's bubble",
+	"internal/e2e/takeover_test.go":                   "real processes are killed at random moments",
+}
 
 // In a synctest bubble a sleep takes no time; elsewhere it makes a test slow, and wrong on a slow machine. A package whose tests have
 // bubbles is trusted to sleep in them: often a helper in another file opens the bubble.

@@ -9,7 +9,7 @@ import (
 )
 
 // proof is what only tests, cmd and helpers of tests may import.
-var proof = []string{"internal/lab", "internal/verify", "internal/kafkatest", "internal/layouttest"}
+var proof = []string{"internal/lab", "internal/chaos", "internal/verify", "internal/kafkatest", "internal/layouttest"}
 
 // core stands for internal/ without proof.
 const core = "internal core"
@@ -31,6 +31,7 @@ var imports = map[string][]string{
 	"internal/lab":          {"consumer", "producer", "pipeline", "sidecar", "internal"},
 	"internal/verify":       {"consumer", "producer", "pipeline", "sidecar", "internal"},
 	"internal/kafkatest":    {"internal"},
+	"internal/chaos":        {"consumer", "producer", "pipeline", "sidecar", "internal", "internal/verify", "internal/kafkatest"},
 	// Users cannot import internal packages: an example that does is no example.
 	"examples": {"consumer", "producer", "pipeline", "sidecar"},
 	"cmd":      {"consumer", "producer", "pipeline", "sidecar", "internal", "cmd"},
