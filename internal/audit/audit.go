@@ -74,7 +74,7 @@ func (a *audit) run(ctx context.Context, dir string) (err error) {
 
 // read reads all topics to the ends that the plan has.
 func (a *audit) read(ctx context.Context) error {
-	r := &reader{client: a.opts.Client, isolation: kgo.ReadCommitted(), level: 1, progress: a.opts.Progress}
+	r := &reader{client: a.opts.Client, isolation: kgo.ReadCommitted(), level: 1, inflate: kgo.DefaultDecompressor(), progress: a.opts.Progress}
 	if a.opts.ReadUncommitted {
 		r.isolation, r.level = kgo.ReadUncommitted(), 0
 	}

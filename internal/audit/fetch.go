@@ -43,6 +43,7 @@ type reader struct {
 	client    *kgo.Client
 	isolation kgo.IsolationLevel
 	level     int8
+	inflate   kgo.Decompressor // one for all: it keeps buffers
 	progress  *Progress
 
 	mu    sync.Mutex
@@ -258,7 +259,7 @@ func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bo
 		return &fatalError{fmt.Errorf("fetch %s: %w", where, err)}
 	}
 	opts := kgo.ProcessFetchPartitionOpts{Offset: t.next, IsolationLevel: r.isolation, Topic: t.topic, Partition: t.partition}
-	fetched, next := kgo.ProcessFetchPartition(opts, rp, kgo.DefaultDecompressor(), nil)
+	fetched, next := kgo.ProcessFetchPartition(opts, rp, r.inflate, nil)
 	if fetched.Err != nil { // a record that cannot be read is none that is not there
 		return &fatalError{fmt.Errorf("read %s: %w", where, fetched.Err)}
 	}
