@@ -155,7 +155,7 @@ func offsets(r *audit.Report, kind audit.Kind) (all []int64) {
 }
 
 func TestVerdicts(t *testing.T) {
-	one := func(min, max int32) *audit.Expect { return &audit.Expect{Min: min, Max: max} }
+	one := func(least, most int32) *audit.Expect { return &audit.Expect{Min: least, Max: most} }
 	for name, tc := range map[string]struct {
 		do     func(*world)
 		expect *audit.Expect

@@ -128,8 +128,6 @@ func (s *sorter) each(visit func(*entry) error) error {
 // runs is how many sorted files were needed.
 func (s *sorter) runs() int { return s.spilled }
 
-func (s *sorter) discard() { os.RemoveAll(s.dir) }
-
 // merge reads sorted files as one, by a heap of their heads.
 func (s *sorter) merge(files []string, visit func(*entry) error) error {
 	var heap []*runReader

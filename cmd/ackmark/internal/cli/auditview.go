@@ -21,8 +21,7 @@ func printAuditJSON(w io.Writer, r *audit.Report, all *findings) error {
 		return err
 	}
 	out := bufio.NewWriter(w)
-	out.Write(bytes.TrimSuffix(head, []byte("\n}")))
-	fmt.Fprint(out, ",\n  \"findings\": [")
+	fmt.Fprintf(out, "%s,\n  \"findings\": [", bytes.TrimSuffix(head, []byte("\n}")))
 	in, err := os.Open(all.file.Name())
 	if err != nil {
 		return err
