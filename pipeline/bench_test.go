@@ -40,7 +40,12 @@ func benchBroker(b *testing.B) *kfake.Cluster {
 	return broker
 }
 
-func BenchmarkPipelineDirect(b *testing.B) {
+func BenchmarkPipelineDirect(b *testing.B) { benchDirect(b, false) }
+
+// BenchmarkPipelineDirectSourceHeaders is what SourceHeaders costs, beside BenchmarkPipelineDirect: five headers on each output.
+func BenchmarkPipelineDirectSourceHeaders(b *testing.B) { benchDirect(b, true) }
+
+func benchDirect(b *testing.B, source bool) {
 	broker := benchBroker(b)
 	run := 0
 	b.ReportAllocs()
@@ -50,7 +55,7 @@ func BenchmarkPipelineDirect(b *testing.B) {
 		var n atomic.Int64
 		p, err := pipeline.New(quiet(pipeline.Config{
 			Consumer: consumer.Config{Brokers: broker.ListenAddrs(), Group: "g" + strconv.Itoa(run), Topics: []string{"in"}},
-			Producer: ending(producer.Direct(producer.DirectConfig{Brokers: broker.ListenAddrs()}), &n, cancel),
+			Producer: ending(producer.Direct(producer.DirectConfig{Brokers: broker.ListenAddrs()}), &n, cancel), SourceHeaders: source,
 			Handler: pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
 				return []producer.Record{{Topic: "out", Key: in.Key, Value: in.Value}}, nil
 			}),
