@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -16,7 +17,8 @@ func TestWill(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			s := newScenario(t, brokers(t))
-			sidecar, a, b := s.sidecar(), s.uppercase("app-a", map[string]string{"WORK": "2ms"}), s.uppercase("app-b", map[string]string{"WORK": "2ms"})
+			env := map[string]string{"WORK": "2ms", "SOURCE_HEADERS": "1"}
+			sidecar, a, b := s.sidecar(), s.uppercase("app-a", env), s.uppercase("app-b", env)
 			f := s.feed(800)
 			s.outputs(1000)
 			if restarted {
@@ -31,6 +33,7 @@ func TestWill(t *testing.T) {
 			n := f.finish()
 			s.caughtUp()
 			s.terminate(b, sidecar)
+			s.audit(!restarted)
 			s.verify(n)
 			for _, r := range s.gather(n).repeats {
 				if r.at.After(killed) {
@@ -38,6 +41,19 @@ func TestWill(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// audit asks `ackmark audit` for its opinion; strict: nothing is repeated either.
+func (s *scenario) audit(strict bool) {
+	s.Helper()
+	args := []string{"audit", "--brokers", s.kafka.Brokers(), "--group", s.group, "--output", s.output}
+	if strict {
+		args = append(args, "--strict")
+	}
+	out, err := exec.CommandContext(s.Context(), build(s.T, "ackmark"), args...).CombinedOutput()
+	if err != nil {
+		s.Errorf("ackmark audit: %v\n%s", err, out)
 	}
 }
 
