@@ -161,6 +161,10 @@ func (s *Server) execute(sess *session) {
 	complete, partitions, left := late == nil, 0, true
 	err := late
 	for _, t := range sess.testaments() {
+		if s.lives(sess, t.membership) {
+			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", t.group, "member", t.member)
+			continue
+		}
 		w := will{server: s, testament: t, stay: late != nil}
 		werr := w.execute(ctx)
 		partitions += w.committed
@@ -180,6 +184,22 @@ func (s *Server) execute(sess *session) {
 	}
 	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.dead(), "units", open,
 		"partitions", partitions, "left", left, "took", time.Since(begun), "err", err)
+}
+
+// lives tells whether another session, which is not over, speaks for the same member: then its process is not dead, and commits itself.
+func (s *Server) lives(sess *session, m membership) bool {
+	for _, other := range s.snapshot() {
+		if other != sess && other.speaksFor(m) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) speaksFor(m membership) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.dead && !s.closing && m.member != "" && s.members[m.group].member == m.member
 }
 
 // bury closes a session for good: a later Hello with its id is refused.

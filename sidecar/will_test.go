@@ -538,3 +538,22 @@ func TestComingBackDuringAWill(t *testing.T) {
 		}
 	})
 }
+
+// A process that goes on with another session is alive: nobody commits for it, and nobody leaves its group.
+func TestNoWillForTheLiving(t *testing.T) {
+	inDeath(t, nil, func(t *testing.T, b *bubble) {
+		m := b.mortal(t, "s", "")
+		id := b.topicID(t)
+		m.assignAs(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in", TopicId: id[:]})
+		m.units(from(0, 1, 2)...)
+		m.reported(3)
+		m.cancel()
+		m.client = nil
+		m.connect(t, &sidecarpb.Hello{SessionId: "other"})
+		m.assignAs()
+		time.Sleep(3 * time.Second)
+		if at, _ := b.committed(t); at != -1 || b.members(t) != 1 {
+			t.Errorf("committed %d, %d members: want nothing done for a process that lives", at, b.members(t))
+		}
+	})
+}
