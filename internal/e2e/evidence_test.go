@@ -39,7 +39,7 @@ type repeat struct {
 }
 
 // verify reads everything and holds the scenario to its promises. Call it at lag 0.
-func (s *scenario) verify(inputs uint64) verify.OutputsResult {
+func (s *scenario) verify(inputs uint64) *evidence {
 	s.Helper()
 	e := s.gather(inputs)
 	s.Logf("%s; %d commits", e.result, len(slices.Concat(slicesOf(e.commits)...)))
@@ -48,7 +48,7 @@ func (s *scenario) verify(inputs uint64) verify.OutputsResult {
 	}
 	e.checkCommits()
 	e.checkRepeats()
-	return e.result
+	return e
 }
 
 func slicesOf(m map[int32][]commit) (all [][]commit) {
@@ -122,8 +122,8 @@ func (e *evidence) checkCommits() {
 		last, durable := int64(0), time.Time{} // durable: when the latest of the first outputs below last was appended
 		for _, c := range commits {
 			if c.offset < last && e.mayRewind > 0 {
-				e.mayRewind-- // and S1 holds for it as for any commit below one that it holds for
-				continue
+				e.mayRewind--
+				last = c.offset // S1 holds for it as for any commit below one that it holds for; S3 begins anew
 			}
 			if c.offset < last {
 				e.Errorf("S3: partition %d: commit %d after %d", p, c.offset, last)
@@ -227,7 +227,7 @@ func (e *evidence) affected(i incident, partition int32) bool {
 	}
 	if len(e.works) > 0 {
 		return slices.ContainsFunc(e.works[partition], func(w work) bool {
-			return w.by == i.name && w.at.After(i.at.Add(-e.commitEvery()-commitSlack))
+			return w.by == i.name && w.at.After(i.at.Add(-e.commitEvery()-commitSlack)) && w.at.Before(i.at.Add(inFlight))
 		})
 	}
 	before := e.committed(partition, i.at.Add(500*time.Millisecond))

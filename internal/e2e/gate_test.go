@@ -1,0 +1,223 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// gate is a proxy between a process and its brokers that holds single requests by their kind, and delivers them later even if the process is dead by then: what a
+// network does with a packet that is on its way. A connection waits behind its held request.
+type gate struct {
+	t    *testing.T
+	lis  net.Listener
+	mu   sync.Mutex
+	want []*held // in the order in which they are looked for
+	open []net.Conn
+	over bool
+	done sync.WaitGroup
+}
+
+// held is a request that is to be stopped.
+type held struct {
+	key      kmsg.Key
+	skip     int           // so many are let through before
+	caught   chan struct{} // closed when it is here
+	release  chan struct{} // close it to let it go on
+	answered chan struct{} // closed when the broker has answered it
+	answer   []byte        // after answered: the broker's frame
+	begun    bool
+}
+
+const heldLimit = 30 * time.Second
+
+func newGate(t *testing.T) *gate {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{t: t, lis: lis}
+	g.done.Go(g.accept)
+	t.Cleanup(func() {
+		_ = lis.Close()
+		g.mu.Lock()
+		g.over = true
+		for _, c := range g.open {
+			_ = c.Close()
+		}
+		for _, h := range g.want {
+			h.letGo()
+		}
+		g.mu.Unlock()
+		g.done.Wait()
+	})
+	return g
+}
+
+func (g *gate) addr() string { return g.lis.Addr().String() }
+
+// hold stops the next request of this kind, after skip others.
+func (g *gate) hold(key kmsg.Key, skip int) *held {
+	h := &held{key: key, skip: skip, caught: make(chan struct{}), release: make(chan struct{}), answered: make(chan struct{})}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.want = append(g.want, h)
+	return h
+}
+
+func (h *held) letGo() {
+	if !h.begun {
+		h.begun = true
+		close(h.release)
+	}
+}
+
+// await waits for one of the channels of a held request.
+func (h *held) await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(heldLimit):
+		t.Fatalf("no %s: %s", kmsg.NameForKey(int16(h.key)), what)
+	}
+}
+
+// deliver lets the request go on and waits for its answer.
+func (h *held) deliver(t *testing.T) {
+	t.Helper()
+	h.letGo()
+	h.await(t, "answered", h.answered)
+}
+
+// stops returns the hold that a request falls under.
+func (g *gate) stops(key int16) *held {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, h := range g.want {
+		if int16(h.key) != key {
+			continue
+		}
+		if h.skip > 0 {
+			h.skip--
+			return nil
+		}
+		g.want = append(g.want[:i:i], g.want[i+1:]...)
+		return h
+	}
+	return nil
+}
+
+func (g *gate) accept() {
+	for {
+		near, err := g.lis.Accept()
+		if err != nil {
+			return
+		}
+		g.done.Go(func() {
+			if err := g.serve(near); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				g.t.Logf("gate: %v", err) // a reset, most likely
+			}
+		})
+	}
+}
+
+// track remembers a connection for the end of the test.
+func (g *gate) track(c net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over {
+		_ = c.Close()
+		return false
+	}
+	g.open = append(g.open, c)
+	return true
+}
+
+// serve passes a connection on. The address of the broker is its first line, as netfault.Dial writes it.
+func (g *gate) serve(near net.Conn) error {
+	if !g.track(near) {
+		return nil
+	}
+	in := bufio.NewReader(near)
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	network, address, _ := strings.Cut(strings.TrimSpace(line), ":")
+	far, err := net.Dial(network, address)
+	if err != nil {
+		return errors.Join(err, near.Close())
+	}
+	if !g.track(far) {
+		return nil
+	}
+	var mu sync.Mutex
+	waiting := map[int32]*held{} // by correlation id
+	g.done.Go(func() {
+		defer near.Close()
+		for out := bufio.NewReader(far); ; {
+			frame, err := readFrame(out)
+			if err != nil {
+				return
+			}
+			id := int32(binary.BigEndian.Uint32(frame[4:]))
+			mu.Lock()
+			h := waiting[id]
+			mu.Unlock()
+			if h != nil {
+				h.answer = frame
+				close(h.answered)
+			}
+			_, _ = near.Write(frame) // the process may be dead; the answers are of interest all the same
+		}
+	})
+	for {
+		frame, err := readFrame(in)
+		if err != nil {
+			return errors.Join(err, far.Close())
+		}
+		if h := g.stops(int16(binary.BigEndian.Uint16(frame[4:]))); h != nil {
+			mu.Lock()
+			waiting[int32(binary.BigEndian.Uint32(frame[8:]))] = h
+			mu.Unlock()
+			close(h.caught)
+			<-h.release
+			if _, err := far.Write(frame); err != nil {
+				return err
+			}
+			select { // the process may be gone, and far would be closed before the answer
+			case <-h.answered:
+			case <-time.After(heldLimit):
+			}
+			continue
+		}
+		if _, err := far.Write(frame); err != nil {
+			return err
+		}
+	}
+}
+
+// readFrame reads a request or an answer, with its length. Both have at least a correlation id.
+func readFrame(r *bufio.Reader) ([]byte, error) {
+	size, err := r.Peek(4)
+	if err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(size)
+	if n < 4 || n > 100<<20 {
+		return nil, fmt.Errorf("a frame of %d bytes", n)
+	}
+	frame := make([]byte, 4+n)
+	_, err = io.ReadFull(r, frame)
+	return frame, err
+}
