@@ -281,6 +281,7 @@ func TestSidecarKilledDuringWill(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScenario(t, brokers(t))
 			s.handsOver = true
+			build(t, "ackmark") // now: not while the partitions stand still
 			g := newGate(t)
 			sidecar := s.gatedSidecar(g)
 			env := map[string]string{envTimes: "1ms"}

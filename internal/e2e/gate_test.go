@@ -22,6 +22,7 @@ type gate struct {
 	lis  net.Listener
 	mu   sync.Mutex
 	want []*held // in the order in which they are looked for
+	all  []*held
 	open []net.Conn
 	over bool
 	done sync.WaitGroup
@@ -35,7 +36,7 @@ type held struct {
 	release  chan struct{} // close it to let it go on
 	answered chan struct{} // closed when the broker has answered it
 	answer   []byte        // after answered: the broker's frame
-	begun    bool
+	once     sync.Once
 }
 
 const heldLimit = 30 * time.Second
@@ -55,7 +56,7 @@ func newGate(t *testing.T) *gate {
 		for _, c := range g.open {
 			_ = c.Close()
 		}
-		for _, h := range g.want {
+		for _, h := range g.all {
 			h.letGo()
 		}
 		g.mu.Unlock()
@@ -71,16 +72,11 @@ func (g *gate) hold(key kmsg.Key, skip int) *held {
 	h := &held{key: key, skip: skip, caught: make(chan struct{}), release: make(chan struct{}), answered: make(chan struct{})}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.want = append(g.want, h)
+	g.want, g.all = append(g.want, h), append(g.all, h)
 	return h
 }
 
-func (h *held) letGo() {
-	if !h.begun {
-		h.begun = true
-		close(h.release)
-	}
-}
+func (h *held) letGo() { h.once.Do(func() { close(h.release) }) }
 
 // await waits for one of the channels of a held request.
 func (h *held) await(t *testing.T, what string, c <-chan struct{}) {
@@ -163,7 +159,9 @@ func (g *gate) serve(near net.Conn) error {
 	}
 	var mu sync.Mutex
 	waiting := map[int32]*held{} // by correlation id
+	broken := make(chan struct{})
 	g.done.Go(func() {
+		defer close(broken)
 		defer near.Close()
 		for out := bufio.NewReader(far); ; {
 			frame, err := readFrame(out)
@@ -197,7 +195,7 @@ func (g *gate) serve(near net.Conn) error {
 			}
 			select { // the process may be gone, and far would be closed before the answer
 			case <-h.answered:
-			case <-time.After(heldLimit):
+			case <-broken:
 			}
 			continue
 		}
