@@ -26,6 +26,7 @@ type flight struct {
 	msgs       []*consumer.Message
 	letters    map[int]*rejection // units that are dead letters
 	source     []producer.Header  // of all outputs, with SourceHeaders; made when it is needed
+	text       []byte             // offsets written for SourceHeaders: only ever appended to, so it may outlive a stay in the pool
 	tries      int                // redeliveries that these units had
 	open       atomic.Int32       // units not reported, plus one for Deliver
 }
@@ -46,7 +47,7 @@ func (f *flight) addNew(m *consumer.Message, outputs []producer.Record, dead boo
 		if f.source == nil {
 			f.source = sourceHeaders(f.assignment)
 		}
-		stamp(f.source, m.Offset, outputs, dead)
+		stamp(f.source, f.offsetText(m.Offset), outputs, dead)
 	}
 	f.add(m, outputs)
 }

@@ -29,19 +29,33 @@ func sourceHeaders(a *consumer.Assignment) []producer.Header {
 		producer.Header{Key: HeaderSourcePartition, Value: strconv.AppendInt(nil, int64(a.Partition), 10)})
 }
 
-// stamp puts the source headers on an input's outputs. It costs one slice of headers and one offset for each input.
-func stamp(shared []producer.Header, offset int64, outputs []producer.Record, dead bool) {
+const (
+	maxOffsetText = 20 // characters of an int64
+	offsetChunk   = 1 << 10
+)
+
+// offsetText writes an offset behind those written before: outputs may refer to them for as long as they like.
+func (f *flight) offsetText(offset int64) []byte {
+	if cap(f.text)-len(f.text) < maxOffsetText {
+		f.text = make([]byte, 0, offsetChunk)
+	}
+	begin := len(f.text)
+	f.text = strconv.AppendInt(f.text, offset, 10)
+	return f.text[begin:len(f.text):len(f.text)]
+}
+
+// stamp puts the source headers on an input's outputs. It costs one slice of headers for each input.
+func stamp(shared []producer.Header, offset []byte, outputs []producer.Record, dead bool) {
 	n := 0
 	for i := range outputs {
 		n += len(outputs[i].Headers) + len(shared) + 2
 	}
 	all := make([]producer.Header, 0, n)
-	text := strconv.AppendInt(nil, offset, 10)
 	for i := range outputs {
 		begin := len(all)
 		all = append(all, outputs[i].Headers...)
 		all = append(all, shared...)
-		all = append(all, producer.Header{Key: HeaderSourceOffset, Value: text}, producer.Header{Key: HeaderSourceOutput, Value: outputNumber(i, dead)})
+		all = append(all, producer.Header{Key: HeaderSourceOffset, Value: offset}, producer.Header{Key: HeaderSourceOutput, Value: outputNumber(i, dead)})
 		outputs[i].Headers = all[begin:len(all):len(all)]
 	}
 }

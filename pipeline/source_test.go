@@ -2,10 +2,13 @@ package pipeline_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
@@ -69,4 +72,56 @@ func TestSourceHeaders(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The texts of offsets are written into shared memory: none may change when others follow, in whatever flight.
+func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 2000
+		var mu sync.Mutex
+		all := map[string][]producer.Header{} // as the producer was given them, not copies
+		cfg := quiet(pipeline.Config{Concurrency: 4, SourceHeaders: true})
+		cfg.Producer = &keeping{Fake: producer.NewFake(producer.FakeConfig{}), keep: func(r producer.Record) {
+			mu.Lock()
+			defer mu.Unlock()
+			all[string(r.Value)] = r.Headers
+		}}
+		cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
+			return []producer.Record{{Topic: "out", Key: in.Key, Value: strconv.AppendInt(nil, in.Offset, 10)}}, nil
+		})
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1))
+		for i := range n / 100 {
+			list := make([]*kgo.Record, 100)
+			for k := range list {
+				list[k] = pipelinetest.Record(strconv.Itoa(k), strconv.Itoa(i))
+			}
+			h.Feed(list...)
+			h.WaitIdle()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for value, headers := range all {
+			if got := string(headers[len(headers)-2].Value); got != value {
+				t.Errorf("the output of offset %s says %s", value, got)
+			}
+		}
+		if len(all) != n {
+			t.Errorf("%d outputs, want %d", len(all), n)
+		}
+	})
+}
+
+// keeping shows the outputs themselves.
+type keeping struct {
+	*producer.Fake
+	keep func(producer.Record)
+}
+
+func (k *keeping) Deliver(ctx context.Context, units []producer.Unit, r producer.Reporter) error {
+	for _, u := range units {
+		for _, out := range u.Outputs {
+			k.keep(out)
+		}
+	}
+	return k.Fake.Deliver(ctx, units, r)
 }

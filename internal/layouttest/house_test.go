@@ -103,6 +103,7 @@ func TestNothingSkipsSilently(t *testing.T) {
 var sleepers = map[string]string{
 	"internal/lab/mutants/scenarios/deaths_test.go":   "its handlers run in the lab's bubble",
 	"internal/lab/mutants/scenarios/donesets_test.go": "its handlers run in the lab's bubble",
+	"internal/e2e/deaths_test.go":                     "real processes stand still for longer than the grace",
 	"internal/e2e/takeover_test.go":                   "real processes are killed at random moments",
 }
 
