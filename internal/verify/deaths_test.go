@@ -257,6 +257,31 @@ var deaths = []told{
 		r.Unreported("sidecar killed", "p", in0)
 		r.write(0, 1)
 	}, want: []Name{TooManyDuplicates}},
+	{name: "what a fence took from a stay repeats with the next holder", play: func(r *run) {
+		r.handOut(0, 1)
+		r.write(0, 1)
+		d := r.Delivered("p", []Unit{{Epoch: 1, Offset: 0, Outputs: [][]byte{value(0)}}})
+		d.Fenced(0, errors.New("SESSION_FENCED"))
+		r.Unreported("lets go", "p", in0)
+		r.write(0)
+	}},
+	{name: "what a fence took from a stay repeats twice", play: func(r *run) {
+		r.handOut(0, 1)
+		r.write(0, 1)
+		d := r.Delivered("p", []Unit{{Epoch: 1, Offset: 0, Outputs: [][]byte{value(0)}}})
+		d.Fenced(0, errors.New("SESSION_FENCED"))
+		r.Unreported("lets go", "p", in0)
+		r.Unreported("lets go", "p", in0)
+		r.write(0, 0)
+	}, want: []Name{TooManyDuplicates}},
+	{name: "what a fence took from another partition's stay repeats", play: func(r *run) {
+		r.handOut(0, 1)
+		r.write(0, 1)
+		d := r.Delivered("p", []Unit{{Epoch: 1, Offset: 0, Outputs: [][]byte{value(0)}}})
+		d.Fenced(0, errors.New("SESSION_FENCED"))
+		r.Unreported("lets go", "p", in1)
+		r.write(0)
+	}, want: []Name{TooManyDuplicates}},
 	{name: "a topic is created again", play: func(r *run) {
 		r.all()
 		r.Recreated("in")

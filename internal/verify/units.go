@@ -13,6 +13,7 @@ type epoch struct {
 	// delivered: handed over to the producer. A will knows the fate of units whose reports nobody could read any more.
 	delivered bitset
 	inherited coverage // what the commit that it began from says is done
+	fenced    []int64  // reported as gone: the sidecar closed the session, what was on its way may be in Kafka or not
 	released  bool     // given up by its process
 	closed    bool     // ended by a will
 	checked   int64    // every input from start to here is acked in this epoch
@@ -163,6 +164,18 @@ func (d *Delivery) Failed(unit int, err error) {
 	defer d.c.mu.Unlock()
 	if d.report(unit, fmt.Sprintf("failed (%v)", err)) {
 		d.c.recent.add(d.partition(unit), "unit at offset %d failed: %v", d.units[unit].Offset, err)
+	}
+}
+
+// Fenced tells that a unit was reported as gone because the sidecar closed the session: nobody knows whether its outputs are in Kafka.
+func (d *Delivery) Fenced(unit int, err error) {
+	d.Failed(unit, err)
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	if unit >= 0 && unit < len(d.units) {
+		if e := d.c.byNumber[epochKey{d.process, d.units[unit].Epoch}]; e != nil {
+			e.fenced = append(e.fenced, d.units[unit].Offset)
+		}
 	}
 }
 

@@ -172,6 +172,18 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 			}
 		}
 	}
+	for _, e := range c.byNumber {
+		if e.process != process || !concerned[e.p] || e.released {
+			continue
+		}
+		for _, offset := range e.fenced {
+			if id, ok := c.log(e.p).id(offset); ok {
+				c.mayRepeat[id]++
+				n++
+			}
+		}
+		e.fenced = nil
+	}
 	return n
 }
 

@@ -72,6 +72,10 @@ func (r *reporter) Acked(first, n int) {
 }
 
 func (r *reporter) Failed(unit int, err *producer.Error) {
-	r.d.Failed(unit, err)
+	if err != nil && err.Code == producer.CodeSessionFenced {
+		r.d.Fenced(unit, err)
+	} else {
+		r.d.Failed(unit, err)
+	}
 	r.to.Failed(unit, err)
 }
