@@ -1,5 +1,7 @@
 package sidecar
 
+import "context"
+
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
 func (s *Server) Pinned() (bytes, records int64) { return unpacked(s.pinned.used.Load()) }
 
@@ -17,3 +19,19 @@ func (s *Server) UnreadEmits() int32 { return s.unreadEmits.Load() }
 
 // OpenCalls returns the calls that are open as tap counts them.
 func (s *Server) OpenCalls() (emits, streams int32) { return s.emitCalls.Load(), s.streamCalls.Load() }
+
+// WillOutcome is what a will did.
+type WillOutcome struct {
+	Committed        int
+	Superseded, Left bool
+}
+
+// ExecuteWill executes a will for partitions of a topic, with their ack marks, in the name of a member of group g.
+func (s *Server) ExecuteWill(ctx context.Context, member string, generation int32, proven bool, topic string, topicID [16]byte, marks []int64) (WillOutcome, error) {
+	w := will{server: s, proven: proven, testament: testament{membership: membership{group: "g", member: member, generation: generation}}}
+	for p, mark := range marks {
+		w.stays = append(w.stays, stay{epoch: uint64(p) + 1, topic: topic, topicID: topicID, partition: int32(p), mark: mark})
+	}
+	err := w.execute(ctx)
+	return WillOutcome{w.committed, w.superseded, w.left}, err
+}

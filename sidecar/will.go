@@ -17,14 +17,14 @@ import (
 
 // willStats counts what wills did. fenced and resumed belong to the same story.
 type willStats struct {
-	running                                                          atomic.Int32
-	executed, complete, partitions, units, repaired, fenced, resumed atomic.Uint64
+	running                                                                      atomic.Int32
+	executed, complete, partitions, units, repaired, fenced, resumed, superseded atomic.Uint64
 }
 
 func (w *willStats) status() *sidecarpb.WillStatus {
 	return &sidecarpb.WillStatus{
 		Running: uint32(w.running.Load()), Executed: w.executed.Load(), Complete: w.complete.Load(), Partitions: w.partitions.Load(), Units: w.units.Load(),
-		Repaired: w.repaired.Load(), Fenced: w.fenced.Load(), Resumed: w.resumed.Load(),
+		Repaired: w.repaired.Load(), Fenced: w.fenced.Load(), Resumed: w.resumed.Load(), Superseded: w.superseded.Load(),
 	}
 }
 
@@ -141,6 +141,9 @@ func (s *Server) execute(sess *session) {
 	sess.mu.Lock()
 	willed := sess.willed
 	sess.mu.Unlock()
+	if willed && open > 0 && sess.process.dead() {
+		s.secure(ctx, sess)
+	}
 	var late error
 	select {
 	case <-quiet:
@@ -165,8 +168,12 @@ func (s *Server) execute(sess *session) {
 			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", t.group, "member", t.member)
 			continue
 		}
-		w := will{server: s, testament: t, stay: late != nil}
+		w := will{server: s, testament: t, proven: sess.process.dead(), stay: late != nil}
 		werr := w.execute(ctx)
+		if w.superseded && len(t.stays) > 0 {
+			complete = false
+			s.wills.superseded.Add(1)
+		}
 		partitions += w.committed
 		left = left && w.left
 		if werr != nil {
@@ -184,6 +191,23 @@ func (s *Server) execute(sess *session) {
 	}
 	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.dead(), "units", open,
 		"partitions", partitions, "left", left, "took", time.Since(begun), "err", err)
+}
+
+// secureTime is how long the commit before the last units may take.
+const secureTime = 2 * time.Second
+
+// secure commits what is done while the last units are still on their way: the process may have joined a rebalance, and once that is over its
+// generation is, too.
+func (s *Server) secure(ctx context.Context, sess *session) {
+	ctx, cancel := context.WithTimeout(ctx, secureTime)
+	defer cancel()
+	for _, t := range sess.testaments() {
+		if w := (will{server: s, testament: t}); t.member != "" && !s.lives(sess, t.membership) {
+			if err := w.commitAll(ctx); err != nil {
+				s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", t.group, "err", err)
+			}
+		}
+	}
 }
 
 // lives tells whether another session, which is not over, speaks for the same member: then its process is not dead, and commits itself.

@@ -29,9 +29,11 @@ const (
 type will struct {
 	server *Server
 	testament
-	stay      bool // in the group: units are still on their way
-	committed int  // partitions
-	left      bool // the group
+	proven     bool // its process is dead for certain
+	stay       bool // in the group: units are still on their way
+	committed  int  // partitions
+	superseded bool // the broker went on without it: nothing could be committed
+	left       bool // the group
 }
 
 // errMemberGone is a membership that has ended: somebody else holds the partitions, or will, and a commit would be theirs to refuse.
@@ -42,7 +44,11 @@ func (w *will) execute(ctx context.Context) error {
 		return nil // it never said under which membership it held something
 	}
 	err := w.commitAll(ctx)
+	if errors.Is(err, kerr.IllegalGeneration) && w.proven {
+		err = w.commitLater(ctx, err)
+	}
 	if errors.Is(err, errMemberGone) {
+		w.superseded = true
 		w.server.log.Info("a will has nothing to commit", "group", w.group, "member", w.member, "generation", w.generation, "reason", err)
 		err = nil
 	}

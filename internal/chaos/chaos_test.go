@@ -113,3 +113,18 @@ func TestRowsAreComplete(t *testing.T) {
 		t.Errorf("the last row is %d", next-1)
 	}
 }
+
+// A will that the broker refused lets one incident cost what it may, the largest; without one nothing may come again.
+func TestBoundOfSupersededWills(t *testing.T) {
+	row := Row{Number: 1}
+	res := Result{costs: []cost{{1, 2}, {10, 20}, {3, 4}}}
+	for superseded, want := range []struct {
+		n    int64
+		says string
+	}{{0, "0"}, {30, "W 10 + C 20 (1 in a rebalance)"}, {37, "W 13 + C 24 (2 in a rebalance)"}, {40, "W 14 + C 26 (3 in a rebalance)"}, {40, "W 14 + C 26 (4 in a rebalance)"}} {
+		res.superseded = superseded
+		if n, says := row.bound(&res); n != want.n || says != want.says {
+			t.Errorf("%d superseded: %d, %q; want %d, %q", superseded, n, says, want.n, want.says)
+		}
+	}
+}

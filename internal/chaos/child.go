@@ -61,6 +61,8 @@ type vitals struct {
 	InFlight   int64 `json:"in_flight"` // inputs received and not done
 	Goroutines int   `json:"goroutines"`
 	Heap       int64 `json:"heap"`
+	// Superseded wills found that the broker had gone on without their member: it died within a rebalance.
+	Superseded uint64 `json:"superseded,omitempty"`
 }
 
 // byHeader names the process that made an output.
@@ -85,20 +87,25 @@ func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)
 	log := slog.New(slog.NewTextHandler(stderr, nil)).With("process", s.Name)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	var inFlight atomic.Pointer[func() int64]
-	go s.report(&inFlight)
+	var more atomic.Pointer[func(*vitals)]
+	go s.report(&more)
 	if s.Role == "sidecar" {
 		srv, err := sidecar.New(sidecar.Config{Brokers: s.Brokers, Options: opts, Listen: "unix://" + s.Socket, Logger: log})
 		if err != nil {
 			return err
 		}
+		more.Store(new(func(v *vitals) {
+			if st, err := srv.Status(ctx, nil); err == nil {
+				v.Superseded = st.GetWills().GetSuperseded()
+			}
+		}))
 		return srv.Run(ctx)
 	}
 	p, err := pipeline.New(s.pipeline(opts, log))
 	if err != nil {
 		return err
 	}
-	inFlight.Store(new(func() int64 { return heldBy(p) }))
+	more.Store(new(func(v *vitals) { v.InFlight = heldBy(p) }))
 	return p.Run(ctx)
 }
 
@@ -109,14 +116,14 @@ func heldBy(p *pipeline.Pipeline) (n int64) {
 	return n
 }
 
-func (s *spec) report(inFlight *atomic.Pointer[func() int64]) {
+func (s *spec) report(more *atomic.Pointer[func(*vitals)]) {
 	path := filepath.Join(s.Dir, s.Name+".vitals")
 	for {
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
 		v := vitals{Pid: os.Getpid(), Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc)}
-		if fn := inFlight.Load(); fn != nil {
-			v.InFlight = (*fn)()
+		if add := more.Load(); add != nil {
+			(*add)(&v)
 		}
 		data, _ := json.Marshal(v)
 		if os.WriteFile(path+".new", data, 0o600) == nil {

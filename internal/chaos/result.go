@@ -1,8 +1,10 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,8 +42,29 @@ type Result struct {
 	Why     string `json:"why,omitempty"`
 	Details string `json:"details,omitempty"`
 
-	inFlight, since int64
-	samples         []sample
+	costs      []cost // of each incident
+	superseded int    // wills that the broker refused: their apps died within a rebalance
+	samples    []sample
+}
+
+// cost is what may come again after an incident: W and C.
+type cost struct{ inFlight, since int64 }
+
+func (c cost) sum() int64 { return c.inFlight + c.since }
+
+// total adds costs up.
+func total(all []cost) (t cost) {
+	for _, c := range all {
+		t.inFlight += c.inFlight
+		t.since += c.since
+	}
+	return t
+}
+
+// largest returns the n incidents that may cost most.
+func largest(all []cost, n int) []cost {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b cost) int { return cmp.Compare(b.sum(), a.sum()) })
+	return sorted[:min(n, len(sorted))]
 }
 
 // judge decides from the counts.

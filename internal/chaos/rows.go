@@ -37,20 +37,24 @@ type Row struct {
 type bound int
 
 const (
-	nothing     bound = iota
-	inFlight          // W: inputs that the processes concerned had in hand
-	uncommitted       // W + C: and what was done since the last commit
-	intended          // an operator asked for it
+	nothing     bound = iota // but W + C of an app that dies within a rebalance whose end it does not live to hear
+	inFlight                 // W: inputs that the processes concerned had in hand
+	uncommitted              // W + C: and what was done since the last commit
+	intended                 // an operator asked for it
 )
 
 func (r *Row) bound(res *Result) (int64, string) {
-	switch r.Duplicates {
-	case inFlight:
-		return res.inFlight, fmt.Sprintf("W %d", res.inFlight)
-	case uncommitted:
-		return res.inFlight + res.since, fmt.Sprintf("W %d + C %d", res.inFlight, res.since)
-	case intended:
+	t := total(res.costs)
+	switch {
+	case r.Duplicates == inFlight:
+		return t.inFlight, fmt.Sprintf("W %d", t.inFlight)
+	case r.Duplicates == uncommitted:
+		return t.sum(), fmt.Sprintf("W %d + C %d", t.inFlight, t.since)
+	case r.Duplicates == intended:
 		return -1, "intended"
+	case res.superseded > 0:
+		t := total(largest(res.costs, res.superseded))
+		return t.sum(), fmt.Sprintf("W %d + C %d (%d in a rebalance)", t.inFlight, t.since, res.superseded)
 	}
 	return 0, "0"
 }

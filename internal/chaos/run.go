@@ -268,6 +268,7 @@ func (s *stage) count(inputs uint64) error {
 	if n := got.Unknown + got.Corrupt; n > 0 {
 		return fmt.Errorf("%d outputs are none of an input: %s", n, got.Details())
 	}
+	s.res.superseded = int(s.vitals("sidecar").Superseded)
 	s.res.Bound, s.res.BoundSays = s.row.bound(&s.res)
 	return nil
 }
@@ -284,8 +285,7 @@ func (s *stage) incident(what, name string) {
 		}
 	}
 	slack := int64(s.rate()) / 4 // the vitals are up to 100 ms old, and a machine is busy
-	s.res.inFlight += held + slack
-	s.res.since += s.uncommitted(handled) + slack
+	s.res.costs = append(s.res.costs, cost{held + slack, s.uncommitted(handled) + slack})
 	if s.watch != nil && name != "" && name != "sidecar" && strings.HasPrefix(what, "SIGKILL") {
 		s.watch.killed(name)
 	}

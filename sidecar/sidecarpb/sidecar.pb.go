@@ -2323,7 +2323,9 @@ type WillStatus struct {
 	// Streams refused because their session was closed by a will.
 	Fenced uint64 `protobuf:"varint,7,opt,name=fenced,proto3" json:"fenced,omitempty"`
 	// Sessions that went on with another stream.
-	Resumed       uint64 `protobuf:"varint,8,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	Resumed uint64 `protobuf:"varint,8,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	// Of those executed: the broker did not know the member in its generation any more, so nothing was committed for it.
+	Superseded    uint64 `protobuf:"varint,9,opt,name=superseded,proto3" json:"superseded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2410,6 +2412,13 @@ func (x *WillStatus) GetFenced() uint64 {
 func (x *WillStatus) GetResumed() uint64 {
 	if x != nil {
 		return x.Resumed
+	}
+	return 0
+}
+
+func (x *WillStatus) GetSuperseded() uint64 {
+	if x != nil {
+		return x.Superseded
 	}
 	return 0
 }
@@ -3024,7 +3033,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\rrecords_acked\x18\v \x01(\x04R\frecordsAcked\x12%\n" +
 	"\x0erecords_failed\x18\f \x01(\x04R\rrecordsFailed\x12)\n" +
 	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\x124\n" +
-	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\"\xe2\x01\n" +
+	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\"\x82\x02\n" +
 	"\n" +
 	"WillStatus\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\rR\arunning\x12\x1a\n" +
@@ -3036,7 +3045,10 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x05units\x18\x05 \x01(\x04R\x05units\x12\x1a\n" +
 	"\brepaired\x18\x06 \x01(\x04R\brepaired\x12\x16\n" +
 	"\x06fenced\x18\a \x01(\x04R\x06fenced\x12\x18\n" +
-	"\aresumed\x18\b \x01(\x04R\aresumed\"\x8f\x03\n" +
+	"\aresumed\x18\b \x01(\x04R\aresumed\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\t \x01(\x04R\n" +
+	"superseded\"\x8f\x03\n" +
 	"\rSessionStatus\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1d\n" +
 	"\n" +
