@@ -17,7 +17,14 @@ type peerInfo struct {
 	credentials.CommonAuthInfo
 	PID      int32
 	conn     *net.UnixConn
+	process  PeerProcess // or nil
 	UID, GID uint32
+}
+
+// PeerProcess is implemented by connections of a [Config.Listener] that know whether the process at their other end is dead for certain. Its will is
+// executed at once then, not after the grace. Unix sockets need none: the kernel tells.
+type PeerProcess interface {
+	PeerDead() bool
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -47,6 +54,7 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 	info := peerInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
 	uc, ok := unwrap(conn).(*net.UnixConn)
 	if !ok {
+		info.process, _ = unwrap(conn).(PeerProcess)
 		return conn, info, nil // a Listener of the user's own
 	}
 	cred, err := peerCred(uc)

@@ -9,12 +9,16 @@ import (
 // process tells whether the process at the other end of a unix socket is dead. It is a pidfd: unlike a pid it is never another process's. Nil is a process
 // of which nothing is known: one behind TCP, in another pid namespace on an old kernel, or on a system without pidfds.
 type process struct {
-	mu sync.Mutex
-	fd int // -1: closed
+	told PeerProcess // not nil: who knows instead of a pidfd
+	mu   sync.Mutex
+	fd   int // -1: closed
 }
 
 // openProcess returns the process that a connection came from.
 func openProcess(p peerInfo) *process {
+	if p.process != nil {
+		return &process{told: p.process, fd: -1}
+	}
 	if p.conn == nil {
 		return nil
 	}
@@ -46,6 +50,9 @@ func openProcess(p peerInfo) *process {
 func (p *process) dead() bool {
 	if p == nil {
 		return false
+	}
+	if p.told != nil {
+		return p.told.PeerDead()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

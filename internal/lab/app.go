@@ -33,6 +33,7 @@ type App struct {
 	err    error
 	dead   atomic.Bool                    // killed: whatever it does reaches nobody
 	gone   chan struct{}                  // closed with dead
+	ways   producer.Switcher              // its sidecar client; nil: it has none
 	served atomic.Pointer[sidecarProcess] // the last sidecar that it reached
 }
 
@@ -60,6 +61,7 @@ func (l *Lab) StartAppAs(name string, as AppConfig) *App {
 		name = fmt.Sprintf("%s-%d", taken, n)
 	}
 	a := &App{Name: name, l: l, as: as, host: l.host(name), ended: make(chan struct{}), gone: make(chan struct{})}
+	a.host.unproven = as.Unproven
 	p, err := pipeline.New(a.config())
 	if err != nil {
 		l.T.Fatalf("app %s: %v", name, err)
@@ -118,14 +120,28 @@ func (a *App) config() pipeline.Config {
 
 // dial makes a client of the sidecar.
 func (a *App) dial(log *slog.Logger) producer.Producer {
-	cfg := producer.DialConfig{Target: "sidecar", App: "lab", SessionID: cmp.Or(a.as.Session, a.Name), Dialer: a.dialSidecar, Logger: log}
+	cfg := producer.DialConfig{Target: "sidecar", App: "lab", SessionID: cmp.Or(a.as.Session, a.Name), Dialer: a.dialSidecar, Logger: log,
+		Fallback: producer.FallbackConfig{Direct: producer.DirectConfig{Brokers: brokers, Options: a.l.options(a.host)}}}
 	for _, change := range []func(*producer.DialConfig){a.l.cfg.Dial, a.as.Dial} {
 		if change != nil {
 			change(&cfg)
 		}
 	}
-	return cfg.New()
+	p := cfg.New()
+	a.ways, _ = p.(producer.Switcher)
+	return p
 }
+
+// Fallback changes the mode of its sidecar client's fallback.
+func (a *App) Fallback(mode producer.FallbackMode) {
+	a.l.Note("%s: fallback %s", a.Name, mode)
+	if err := a.ways.SetFallback(mode); err != nil {
+		a.l.T.Fatal(err)
+	}
+}
+
+// FallbackStats tells which way its units go.
+func (a *App) FallbackStats() producer.FallbackStats { return a.ways.FallbackStats() }
 
 // direct makes a producer of the app's own, connected and with its producer id.
 func (a *App) direct(cfg producer.DirectConfig) producer.Producer {

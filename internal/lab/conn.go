@@ -42,6 +42,14 @@ func (c *conn) kill() {
 	c.out.set(func(s *stream) { s.writerGone = syscall.ECONNABORTED })
 }
 
+// PeerDead implements sidecar.PeerProcess: the kernel knows, unless it cannot see the other end's process.
+func (c *conn) PeerDead() bool {
+	h := c.in.from
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.dead && !h.unproven
+}
+
 func (c *conn) over() bool { return c.in.ended.Load() && c.out.ended.Load() }
 
 func (c *conn) SetDeadline(t time.Time) error {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/verify"
 	"github.com/ackmark/ackmark/internal/verify/brokerwatch"
 )
@@ -59,6 +60,8 @@ func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
 	defer watchdog(t, cfg.Seed, &running)()
 	result := &Result{Seed: cfg.Seed}
 	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		defer boottime.Replace(func() uint64 { return uint64(time.Hour + time.Since(begun)) })() // units expire in virtual time
 		l := newLab(t, cfg)
 		running.Store(l)
 		defer l.end(result)

@@ -34,7 +34,8 @@ type host struct {
 	name  string
 	links map[service]*link
 
-	stopped atomic.Bool // SIGSTOP, see stop.go
+	stopped  atomic.Bool // SIGSTOP, see stop.go
+	unproven bool        // nobody can see that its process is dead
 
 	mu     sync.Mutex
 	dead   bool

@@ -57,7 +57,7 @@ var deaths = []scenario{
 		l.StartApp("b")
 		l.FeedOver(5600, 70*time.Second) // more than they can do: what is fetched is worked on while the brokers are slow
 		for range 9 {
-			a := l.StartApp("a")
+			a := l.StartAppAs("a", lab.AppConfig{Unproven: true})
 			l.Sleep(6 * time.Second)
 			l.SlowSidecarBrokers(120 * time.Millisecond)
 			a.SlowBrokers(2070 * time.Millisecond) // the will begins a second after the kill, and commits five ways later

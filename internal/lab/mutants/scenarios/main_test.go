@@ -33,7 +33,7 @@ func (s scenario) inOrder() scenario {
 
 // TestScenarios prints a line "found: …" for each kind of violation, for package mutants to read, and fails if there is one.
 func TestScenarios(t *testing.T) {
-	for _, s := range slices.Concat(outages, rebalances, streams, failures, limits, doneSets, deaths) {
+	for _, s := range slices.Concat(outages, rebalances, streams, failures, limits, doneSets, deaths, fallbacks) {
 		t.Run(s.name, func(t *testing.T) {
 			cfg := s.cfg
 			cfg.Seed = cmp.Or(cfg.Seed, 1)
