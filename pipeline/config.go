@@ -96,8 +96,8 @@ type Config struct {
 	// database, a network).
 	Concurrency int
 
-	// SourceHeaders adds to each output (and dead letter) which input it was made from: see [HeaderSourceTopicID]. `ackmark audit` proves with it that nothing
-	// was lost or repeated. The outputs' Headers are written then: a handler must not return records that it shares. About 120 bytes a record before compression.
+	// SourceHeaders adds to each output (and dead letter) which input it was made from: see [HeaderSource]. `ackmark audit` proves with it that nothing
+	// was lost or repeated. The outputs' Headers are written then: a handler must not return records that it shares. About 60 bytes a record before compression.
 	SourceHeaders bool
 
 	// MaxAttempts is how often an input is tried in all when its handler returns plain errors. Default 5.

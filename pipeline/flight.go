@@ -25,10 +25,13 @@ type flight struct {
 	units      []producer.Unit
 	msgs       []*consumer.Message
 	letters    map[int]*rejection // units that are dead letters
-	source     []producer.Header  // of all outputs, with SourceHeaders; made when it is needed
-	text       []byte             // offsets written for SourceHeaders: only ever appended to, so it may outlive a stay in the pool
 	tries      int                // redeliveries that these units had
 	open       atomic.Int32       // units not reported, plus one for Deliver
+
+	// With SourceHeaders. They stay when the flight goes to the pool.
+	source      sourceText
+	sourceEpoch uint64 // whose source is; 0: nobody's
+	stamper     stamper
 }
 
 var flights = sync.Pool{New: func() any {
@@ -44,10 +47,10 @@ func newFlight(p *Pipeline, l *lane, a *consumer.Assignment) *flight {
 // addNew adds a unit that was not delivered before.
 func (f *flight) addNew(m *consumer.Message, outputs []producer.Record, dead bool) {
 	if f.p.cfg.SourceHeaders && len(outputs) > 0 {
-		if f.source == nil {
-			f.source = sourceHeaders(f.assignment)
+		if a := f.assignment; f.sourceEpoch != a.Epoch {
+			f.source, f.sourceEpoch = sourceOf(a), a.Epoch
 		}
-		stamp(f.source, f.offsetText(m.Offset), outputs, dead)
+		f.stamper.stamp(f.source, m.Offset, outputs, dead)
 	}
 	f.add(m, outputs)
 }
@@ -87,7 +90,7 @@ func (f *flight) release(n int) {
 	clear(f.msgs)
 	clear(f.letters)
 	f.units, f.msgs, f.p, f.lane, f.assignment = f.units[:0], f.msgs[:0], nil, nil, nil
-	f.tries, f.source = 0, nil
+	f.tries = 0
 	flights.Put(f)
 }
 

@@ -1,81 +1,80 @@
 package pipeline
 
 import (
+	"encoding/base64"
 	"strconv"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Headers that [Config.SourceHeaders] adds to every output and dead letter, behind its own: which input it was made from. `ackmark audit` reads them. Where
-// an input had them already (a pipeline behind a pipeline), the last one of a name is the newest.
+// HeaderSource is the header that [Config.SourceHeaders] adds to every output and dead letter, behind its own: which input it was made from. `ackmark audit`
+// reads it. Its value is text,
+//
+//	topic/partition/offset/output/topic-id
+//
+// where output is which of the input's outputs it is, 0, 1, 2 …, or [SourceDeadLetter] for a dead letter, and the topic id is as Kafka writes it
+// (base64url, 22 characters); brokers too old to have one leave it and its slash out. Where an input had the header already (a pipeline behind a
+// pipeline), the last one is the newest.
 const (
-	HeaderSourceTopicID   = "ackmark-topic-id"  // Kafka's topic id, 16 bytes; not there when the brokers are too old to have one
-	HeaderSourceTopic     = "ackmark-topic"     // text
-	HeaderSourcePartition = "ackmark-partition" // decimal
-	HeaderSourceOffset    = "ackmark-offset"    // decimal
-	HeaderSourceOutput    = "ackmark-output"    // decimal: which of the input's outputs it is, 0, 1, 2 …; SourceDeadLetter for a dead letter
-	SourceDeadLetter      = "dl"
+	HeaderSource     = "ackmark-source"
+	SourceDeadLetter = "dl"
 )
 
-// sourceHeaders are those that all outputs of one stay share. Their values are shared, too: nobody writes to them.
-func sourceHeaders(a *consumer.Assignment) []producer.Header {
-	var list []producer.Header
+// sourceText is what the headers of one stay's outputs have in common: the text before the offset, and that behind the output's number.
+type sourceText struct {
+	begin, end string
+}
+
+func sourceOf(a *consumer.Assignment) (s sourceText) {
+	s.begin = a.Topic + "/" + strconv.Itoa(int(a.Partition)) + "/"
 	if a.TopicID != ([16]byte{}) {
-		list = append(list, producer.Header{Key: HeaderSourceTopicID, Value: a.TopicID[:]})
+		s.end = "/" + base64.RawURLEncoding.EncodeToString(a.TopicID[:])
 	}
-	return append(list,
-		producer.Header{Key: HeaderSourceTopic, Value: []byte(a.Topic)},
-		producer.Header{Key: HeaderSourcePartition, Value: strconv.AppendInt(nil, int64(a.Partition), 10)})
+	return s
+}
+
+// stamper writes source headers. Its memory is only ever appended to, so that outputs may refer to it for as long as they like, also when it is used for
+// others meanwhile: two allocations for many outputs.
+type stamper struct {
+	headers []producer.Header
+	text    []byte
 }
 
 const (
-	maxOffsetText = 20 // characters of an int64
-	offsetChunk   = 1 << 10
+	headerChunk = 256
+	textChunk   = 8 << 10
+	maxDecimal  = 20 // characters of an int64
 )
 
-// offsetText writes an offset behind those written before: outputs may refer to them for as long as they like.
-func (f *flight) offsetText(offset int64) []byte {
-	if cap(f.text)-len(f.text) < maxOffsetText {
-		f.text = make([]byte, 0, offsetChunk)
-	}
-	begin := len(f.text)
-	f.text = strconv.AppendInt(f.text, offset, 10)
-	return f.text[begin:len(f.text):len(f.text)]
-}
-
-// stamp puts the source headers on an input's outputs. It costs one slice of headers for each input.
-func stamp(shared []producer.Header, offset []byte, outputs []producer.Record, dead bool) {
-	n := 0
+// stamp puts the source header on an input's outputs.
+func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, dead bool) {
 	for i := range outputs {
-		n += len(outputs[i].Headers) + len(shared) + 2
-	}
-	all := make([]producer.Header, 0, n)
-	for i := range outputs {
-		begin := len(all)
-		all = append(all, outputs[i].Headers...)
-		all = append(all, shared...)
-		all = append(all, producer.Header{Key: HeaderSourceOffset, Value: offset}, producer.Header{Key: HeaderSourceOutput, Value: outputNumber(i, dead)})
-		outputs[i].Headers = all[begin:len(all):len(all)]
+		own := outputs[i].Headers
+		if n := len(own) + 1; cap(st.headers)-len(st.headers) < n {
+			st.headers = make([]producer.Header, 0, max(headerChunk, n))
+		}
+		begin := len(st.headers)
+		st.headers = append(st.headers, own...)
+		st.headers = append(st.headers, producer.Header{Key: HeaderSource, Value: st.value(s, offset, i, dead)})
+		outputs[i].Headers = st.headers[begin:len(st.headers):len(st.headers)]
 	}
 }
 
-// numbers are the texts of the first outputs: few inputs have more.
-var numbers = func() (all [16][]byte) {
-	for i := range all {
-		all[i] = strconv.AppendInt(nil, int64(i), 10)
+func (st *stamper) value(s sourceText, offset int64, output int, dead bool) []byte {
+	if n := len(s.begin) + len(s.end) + 2*maxDecimal + 1; cap(st.text)-len(st.text) < n {
+		st.text = make([]byte, 0, max(textChunk, n))
 	}
-	return all
-}()
-
-var deadLetterNumber = []byte(SourceDeadLetter)
-
-func outputNumber(i int, dead bool) []byte {
-	switch {
-	case dead:
-		return deadLetterNumber
-	case i < len(numbers):
-		return numbers[i]
+	begin, text := len(st.text), st.text
+	text = append(text, s.begin...)
+	text = strconv.AppendInt(text, offset, 10)
+	text = append(text, '/')
+	if dead {
+		text = append(text, SourceDeadLetter...)
+	} else {
+		text = strconv.AppendInt(text, int64(output), 10)
 	}
-	return strconv.AppendInt(nil, int64(i), 10)
+	text = append(text, s.end...)
+	st.text = text
+	return text[begin:len(text):len(text)]
 }

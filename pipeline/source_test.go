@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/base64"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,11 +30,12 @@ func TestSourceHeaders(t *testing.T) {
 			for _, out := range d.Outputs {
 				var all []string
 				for _, h := range out.Headers {
-					if h.Key == pipeline.HeaderSourceTopicID {
-						if len(h.Value) != 16 {
-							t.Errorf("topic id %x", h.Value)
+					if value := string(h.Value); h.Key == pipeline.HeaderSource {
+						at := strings.LastIndexByte(value, '/')
+						if id, err := base64.RawURLEncoding.DecodeString(value[at+1:]); err != nil || len(id) != 16 {
+							t.Errorf("topic id %q: %v", value[at+1:], err)
 						}
-						continue
+						h.Value = h.Value[:at]
 					}
 					if !strings.HasPrefix(h.Key, "ackmark.dlq.") {
 						all = append(all, h.Key+"="+string(h.Value))
@@ -62,10 +64,10 @@ func TestSourceHeaders(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for out, want := range map[string]string{
-			"out a0":  "own=x ackmark-topic=in ackmark-partition=0 ackmark-offset=0 ackmark-output=0",
-			"out a1":  "ackmark-topic=in ackmark-partition=0 ackmark-offset=0 ackmark-output=1",
-			"dlq bad": "ackmark-topic=in ackmark-partition=0 ackmark-offset=1 ackmark-output=dl",
-			"out b1":  "ackmark-topic=in ackmark-partition=0 ackmark-offset=2 ackmark-output=1",
+			"out a0":  "own=x ackmark-source=in/0/0/0",
+			"out a1":  "ackmark-source=in/0/0/1",
+			"dlq bad": "ackmark-source=in/0/1/dl",
+			"out b1":  "ackmark-source=in/0/2/1",
 		} {
 			if got[out] != want {
 				t.Errorf("%s: %q, want %q", out, got[out], want)
@@ -74,7 +76,7 @@ func TestSourceHeaders(t *testing.T) {
 	})
 }
 
-// The texts of offsets are written into shared memory: none may change when others follow, in whatever flight.
+// Headers and their texts are written into shared memory: none may change when others follow, in whatever flight.
 func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2000
@@ -101,7 +103,7 @@ func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for value, headers := range all {
-			if got := string(headers[len(headers)-2].Value); got != value {
+			if got := string(headers[len(headers)-1].Value); !strings.HasPrefix(got, "in/0/"+value+"/0/") {
 				t.Errorf("the output of offset %s says %s", value, got)
 			}
 		}

@@ -1,21 +1,21 @@
 package audit
 
 import (
+	"encoding/base64"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Headers that say which input an output was made from: pipeline.Config.SourceHeaders writes them. Of several with one name the last counts: the others came with the
-// input, from a pipeline before this one.
 const (
-	HeaderTopicID   = "ackmark-topic-id"  // 16 bytes; may be missing
-	HeaderTopic     = "ackmark-topic"     // text
-	HeaderPartition = "ackmark-partition" // decimal
-	HeaderOffset    = "ackmark-offset"    // decimal
-	HeaderOutput    = "ackmark-output"    // decimal, or DeadLetter
-	HeaderIncident  = "ackmark-incident"  // optional: what an output was sent again for
-	DeadLetter      = "dl"
+	// HeaderSource says which input an output was made from, as topic/partition/offset/output or topic/partition/offset/output/topic-id: pipeline.Config.SourceHeaders
+	// writes it. Of several the last counts: the others came with the input, from a pipeline before this one.
+	HeaderSource = "ackmark-source"
+	// HeaderIncident is optional: what an output was sent again for.
+	HeaderIncident = "ackmark-incident"
+	// DeadLetter is the number of an output that is its input's dead letter.
+	DeadLetter = "dl"
 )
 
 // Numbers of outputs that are none.
@@ -37,51 +37,52 @@ type source struct {
 type parsed uint8
 
 const (
-	parsedNone      parsed = iota // no source headers at all
-	parsedMalformed               // some are missing, or not what they should be
+	parsedNone      parsed = iota // no source header
+	parsedMalformed               // it is not what it should be
 	parsedOK
 )
 
 func parseSource(headers []kgo.RecordHeader) (s source, how parsed) {
-	var partition, offset, output []byte
+	var text []byte
 	for i := range headers {
-		value := headers[i].Value
 		switch headers[i].Key {
-		case HeaderTopicID:
-			s.topicID = value
-		case HeaderTopic:
-			s.topic = string(value)
-		case HeaderPartition:
-			partition = value
-		case HeaderOffset:
-			offset = value
-		case HeaderOutput:
-			output = value
+		case HeaderSource:
+			text, how = headers[i].Value, parsedMalformed
 		case HeaderIncident:
-			s.incident = string(value)
+			s.incident = string(headers[i].Value)
 		}
 	}
-	if s.topic == "" && s.topicID == nil && partition == nil && offset == nil && output == nil {
-		return s, parsedNone
+	if how == parsedNone {
+		return s, how
 	}
+	topic, rest, _ := strings.Cut(string(text), "/")
+	partition, rest, _ := strings.Cut(rest, "/")
+	offset, rest, _ := strings.Cut(rest, "/")
+	output, id, identified := strings.Cut(rest, "/")
 	p, okP := decimal(partition, 32)
 	o, okO := decimal(offset, 64)
 	n, okN := decimal(output, 32)
-	if string(output) == DeadLetter {
+	if output == DeadLetter {
 		n, okN = deadLetterOutput, true
 	}
-	if !okP || !okO || !okN || s.topic == "" || len(s.topicID) != 0 && len(s.topicID) != 16 {
+	if identified {
+		var err error
+		if s.topicID, err = base64.RawURLEncoding.DecodeString(id); err != nil || len(s.topicID) != 16 {
+			return s, parsedMalformed
+		}
+	}
+	if !okP || !okO || !okN || topic == "" {
 		return s, parsedMalformed
 	}
-	s.partition, s.offset, s.output = int32(p), o, int32(n)
+	s.topic, s.partition, s.offset, s.output = topic, int32(p), o, int32(n)
 	return s, parsedOK
 }
 
 // decimal takes what strconv.AppendInt writes for numbers that are not negative.
-func decimal(text []byte, bits int) (int64, bool) {
+func decimal(text string, bits int) (int64, bool) {
 	if len(text) == 0 || text[0] < '0' || text[0] > '9' {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(string(text), 10, bits)
+	n, err := strconv.ParseInt(text, 10, bits)
 	return n, err == nil
 }

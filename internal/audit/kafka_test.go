@@ -2,8 +2,8 @@ package audit_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,12 +83,12 @@ func (w *world) in(partition int32, n int) {
 // made is an output of the input at this offset of partition 0.
 func (w *world) made(offset int64, output, key string) *kgo.Record {
 	return &kgo.Record{Topic: "out", Key: []byte(key), Timestamp: began.Add(time.Duration(offset) * time.Second), Headers: []kgo.RecordHeader{
-		{Key: audit.HeaderTopicID, Value: w.id[:]},
-		{Key: audit.HeaderTopic, Value: []byte("in")},
-		{Key: audit.HeaderPartition, Value: []byte("0")},
-		{Key: audit.HeaderOffset, Value: []byte(strconv.FormatInt(offset, 10))},
-		{Key: audit.HeaderOutput, Value: []byte(output)},
+		sourceHeader("in/0/%d/%s/%s", offset, output, base64.RawURLEncoding.EncodeToString(w.id[:])),
 	}}
+}
+
+func sourceHeader(format string, args ...any) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: audit.HeaderSource, Value: fmt.Appendf(nil, format, args...)}
 }
 
 // out writes output 0 of these inputs, in this order, all of one key.
@@ -207,16 +207,16 @@ func TestVerdicts(t *testing.T) {
 		"nothing is done": {do: func(w *world) { w.out(upTo(3)...); w.commit(0, "") }, want: "undecided: 10 inputs, 0 done, 10 in flight"},
 		"foreign records": {do: func(w *world) {
 			other, id, bad, none := w.made(1, "0", "k"), w.made(2, "0", "k"), w.made(3, "0", "k"), w.made(4, "0", "k")
-			other.Headers[1].Value = []byte("elsewhere")
-			id.Headers[0].Value = make([]byte, 16)
-			bad.Headers[3].Value = []byte("-1")
+			other.Headers[0] = sourceHeader("elsewhere/0/1/0")
+			id.Headers[0] = sourceHeader("in/0/2/0/%s", strings.Repeat("A", 22))
+			bad.Headers[0] = sourceHeader("in/0/-1/0")
 			none.Headers = nil
 			w.produce(other, id, bad, none)
 			w.out(upTo(10)...)
 		}, want: "clean: 10 inputs, 10 done, 1 no headers, 1 malformed, 1 other topic, 1 other id"},
 		"a foreign record is no output": {do: func(w *world) {
 			id := w.made(2, "0", "k")
-			id.Headers[0].Value = make([]byte, 16)
+			id.Headers[0] = sourceHeader("in/0/2/0/%s", strings.Repeat("A", 22))
 			w.out(0, 1)
 			w.produce(id)
 			w.out(3, 4, 5, 6, 7, 8, 9)

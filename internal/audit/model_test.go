@@ -158,10 +158,7 @@ func sourceRecord(topic string, part int, offset int64, out int) []kgo.RecordHea
 	if out < 0 {
 		text = DeadLetter
 	}
-	return []kgo.RecordHeader{
-		{Key: HeaderTopic, Value: []byte(topic)}, {Key: HeaderPartition, Value: []byte(strconv.Itoa(part))},
-		{Key: HeaderOffset, Value: []byte(strconv.FormatInt(offset, 10))}, {Key: HeaderOutput, Value: []byte(text)},
-	}
+	return []kgo.RecordHeader{{Key: HeaderSource, Value: fmt.Appendf(nil, "%s/%d/%d/%s", topic, part, offset, text)}}
 }
 
 // audit puts the scenario through everything but Kafka.

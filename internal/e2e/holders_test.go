@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,8 +50,8 @@ func madeBy(r *kgo.Record) (by string, partition int32) {
 		switch header.Key {
 		case byHeader:
 			by = string(header.Value)
-		case pipeline.HeaderSourcePartition:
-			p, _ := strconv.ParseInt(string(header.Value), 10, 32)
+		case pipeline.HeaderSource:
+			p, _ := strconv.ParseInt(strings.Split(string(header.Value), "/")[1], 10, 32)
 			partition = int32(p)
 		}
 	}
