@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/pipeline"
 )
 
 // bareValueMallocs is what transform allocates: the handler's own share in the loop.
@@ -64,6 +67,9 @@ func (c *child) bareHandle(cl *kgo.Client, in *kgo.Record) {
 		return
 	}
 	out := &kgo.Record{Topic: c.spec.Output, Key: in.Key, Value: transform(in.Value)}
+	if c.spec.SourceHeaders {
+		out.Headers = []kgo.RecordHeader{{Key: pipeline.HeaderSource, Value: bareSource(in)}}
+	}
 	cl.Produce(context.Background(), out, func(_ *kgo.Record, err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "bare: produce:", err)
@@ -71,4 +77,12 @@ func (c *child) bareHandle(cl *kgo.Client, in *kgo.Record) {
 		}
 		cl.MarkCommitRecords(in)
 	})
+}
+
+// bareSource is what docs/migrating.md tells a loop like this to write, so that its outputs can be audited, too.
+func bareSource(in *kgo.Record) []byte {
+	text := make([]byte, 0, len(in.Topic)+32)
+	text = append(append(text, in.Topic...), '/')
+	text = append(strconv.AppendInt(text, int64(in.Partition), 10), '/')
+	return append(strconv.AppendInt(text, in.Offset, 10), "/0"...)
 }

@@ -58,7 +58,7 @@ seconds do not. Exit code 1 only if a count was wrong: every input must come out
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
 	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all)")
 	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
-	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with the pipeline's source headers on every output (for ackmark audit)")
+	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with a source header on every output (for ackmark audit); the bare loop writes one, too")
 	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of each measured process into this directory")
 	f.BoolVar(&o.JSON, "json", false, "print the result as JSON; the progress goes to standard error")
 	cmd.AddCommand(newBenchChild())
