@@ -110,7 +110,7 @@ type Config struct {
 	//
 	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records and 8,192, fewer where records are large: about
 	// MaxBytes/8) + one record for each partition, since a poll that has room for a little returns whole records. Beside it there is the client's own fetch buffer: at most 16 responses of MaxBytes/32 compressed bytes
-	// (128 KiB to 8 MiB) each, in which each partition has at least one batch however large it is; a batch that inflates
+	// (128 KiB to 8 MiB) each, of which at most MaxBytes/2 and one batch for each broker are decompressed; the rest is fetched again. A batch that inflates
 	// beyond the larger of MaxBytes and 64 MiB halts its partition. A record larger than all that is left passes alone. Half of the budget
 	// is divided among the partitions held, the other half goes to whoever needs it: a slow partition is paused, the others read on. The
 	// inputs from a partition's ack mark to the newest one handed out, done or not, are at most MaxRecords + one poll.
@@ -135,7 +135,8 @@ type Config struct {
 	// Logger, default slog.Default().
 	Logger *slog.Logger
 
-	dial dialFunc // as Options say, TLS included
+	dial         dialFunc         // as Options say, TLS included
+	decompressor kgo.Decompressor // as Options say, bounded
 }
 
 func (cfg Config) withDefaults() Config {

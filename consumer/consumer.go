@@ -41,6 +41,8 @@ type Consumer struct {
 	meanSize  int64     // of records, for pollLimit; the poll goroutine's
 	base      time.Time // of the monotonic nanoseconds in run.at
 	dials     dialLog
+	inflation *inflation
+	refused   bool        // the poll loop's: a batch was refused for what is held decompressed
 	connected atomic.Bool // a broker was reached
 
 	phaseMu  sync.Mutex

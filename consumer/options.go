@@ -90,7 +90,17 @@ func (cfg *Config) adopt() error {
 		return err
 	}
 	cfg.dial = dialer(probe)
-	return cfg.merge(probe)
+	if err := cfg.merge(probe); err != nil {
+		return err
+	}
+	// Once more, now that the budget is known: an own decompressor must bound what a batch inflates to itself, the client's does.
+	bounded, err := newProbe(append([]kgo.Opt{kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes())}, quiet...))
+	if err != nil {
+		return fmt.Errorf("consumer: Config.Options: %w", err)
+	}
+	defer bounded.Close()
+	cfg.decompressor, _ = bounded.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
+	return nil
 }
 
 // newProbe builds a client to read option values from. Its context has ended before it starts, so it never dials.
@@ -279,6 +289,10 @@ func (cfg *Config) fetchMaxBytes() int32 {
 	return int32(min(max(cfg.MaxBytes/32, minFetchBytes), maxFetchBytes))
 }
 
+func (cfg *Config) maxDecompressBytes() int {
+	return int(min(max(cfg.MaxBytes, minDecompressBytes), 1<<30))
+}
+
 // clientOptions: first defaults that the user's options override, then the user's, then what the promises rest on.
 func (c *Consumer) clientOptions() []kgo.Opt {
 	cfg := &c.cfg
@@ -289,7 +303,7 @@ func (c *Consumer) clientOptions() []kgo.Opt {
 		kgo.FetchMaxBytes(fetch),
 		kgo.FetchMaxPartitionBytes(min(1<<20, fetch)),
 		kgo.MaxConcurrentFetches(maxConcurrentFetches),
-		kgo.MaxDecompressBatchBytes(int(min(max(cfg.MaxBytes, minDecompressBytes), 1<<30))),
+		kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes()),
 	}
 	opts = append(opts, cfg.Options...)
 	opts = append(opts,
@@ -312,6 +326,10 @@ func (c *Consumer) clientOptions() []kgo.Opt {
 	)
 	if cfg.dial != nil {
 		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(c.patient(cfg.dial))) // it has TLS in it
+	}
+	if cfg.decompressor != nil {
+		c.inflation = newInflation(cfg.MaxBytes/2, cfg.decompressor)
+		opts = append(opts, kgo.WithDecompressor(c.inflation), kgo.WithHooks(c.inflation))
 	}
 	if cfg.Regex != "" {
 		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(cfg.Regex))

@@ -28,6 +28,7 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch
 		c.take(ctx, fetches, deliver)
 		cl.AllowRebalance()
 		c.awaitRoom(ctx)
+		c.awaitDeflation(ctx, cl)
 		c.balanceFlow()
 	}
 }
@@ -114,6 +115,10 @@ func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partitio
 		return
 	}
 	if isContextErr(err) || errors.Is(err, kgo.ErrClientClosed) {
+		return
+	}
+	if errors.Is(err, errInflated) {
+		c.refused = true
 		return
 	}
 	c.troubles.fetch(fmt.Errorf("reading %s: %w", place(topic, fp.Partition), err))
