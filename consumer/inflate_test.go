@@ -108,7 +108,7 @@ func TestInflatedFetchesAreBounded(t *testing.T) {
 		for p := range int32(partitions) {
 			l.untilCommitted(p, each)
 		}
-		if bound := cfg.MaxBytes/2 + 3*4*large; most == 0 || most > bound {
+		if bound := cfg.MaxBytes/2 + 3*5*large; most == 0 || most > bound {
 			t.Errorf("%d MiB inflated beside the budget, the bound is %d", most/large, bound/large)
 		}
 		wantNil(t, m.stop())
