@@ -208,12 +208,12 @@ func (h *host) kill() {
 	ends := h.ends
 	h.ends, h.closes = nil, nil
 	h.mu.Unlock()
+	for _, c := range ends {
+		c.kill() // first: what a stopped process had not written it never writes
+	}
 	h.goOn()
 	for _, l := range h.links {
 		l.change(func(l *link) { l.down = true })
-	}
-	for _, c := range ends {
-		c.kill()
 	}
 }
 
