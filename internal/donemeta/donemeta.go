@@ -140,7 +140,7 @@ func writeBitmap(body []byte, base int64, runs []Run) {
 	first := runs[0].First
 	bits := body[binary.PutUvarint(body, uint64(first-base)):]
 	for _, r := range runs {
-		from, to := int(r.First-first), int(r.Last-first)
+		from, to := uint(r.First-first), uint(r.Last-first)
 		if from == to {
 			bits[from/8] |= 1 << (from % 8)
 			continue

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"strings"
+	"unsafe"
 )
 
 // Ours tells whether a text looks like a done-set, of whatever it is bound to.
@@ -33,13 +34,12 @@ func parse(text string, b Binding, epochToo bool, dst []Run) ([]Run, error) {
 	if len(text) > MaxText || b.Base < 0 {
 		return dst, ErrDamaged
 	}
-	var chars [MaxText]byte
 	buf := scratch.Get().(*[maxRaw]byte)
 	defer scratch.Put(buf)
-	n := copy(chars[:], text[len(magic):])
-	size, err := encoding.Decode(buf[:], chars[:n])
+	chars := text[len(magic):]
+	size, err := encoding.Decode(buf[:], unsafe.Slice(unsafe.StringData(chars), len(chars))) // which only reads them
 	// The decoder skips line breaks. Nothing of ours has any.
-	if err != nil || size <= headSize || encoding.EncodedLen(size) != n {
+	if err != nil || size <= headSize || encoding.EncodedLen(size) != len(chars) {
 		return dst, ErrDamaged
 	}
 	raw := buf[:size]
@@ -81,34 +81,37 @@ func parseBitmap(body []byte, base int64, dst []Run) ([]Run, bool) {
 		return dst, false
 	}
 	first := base + int64(gap)
-	// From one change of the bits to the next, 64 at a time.
-	start, word := int64(-1), uint64(0)
+	// A run is from one change of the bits to the next. 64 at a time; before is the bit below, open a run that began in a word before.
+	var before uint64
+	start, open := int64(0), false
 	for at := 0; at < len(body); at += 8 {
+		word := uint64(0)
 		if at+8 <= len(body) {
 			word = binary.LittleEndian.Uint64(body[at:])
 		} else {
-			word = 0
 			for i, c := range body[at:] {
 				word |= uint64(c) << (8 * i)
 			}
 		}
+		changes := word ^ (word<<1 | before)
+		before = word >> 63
 		offset := first + 8*int64(at)
-		for pos := 0; pos < 64; {
-			if start < 0 {
-				pos += bits.TrailingZeros64(word >> pos)
-				if pos < 64 {
-					start = offset + int64(pos)
-				}
-				continue
-			}
-			pos += bits.TrailingZeros64(^word >> pos)
-			if pos < 64 {
-				dst = append(dst, Run{start, offset + int64(pos) - 1})
-				start = -1
-			}
+		if open && changes != 0 {
+			dst = append(dst, Run{start, offset + int64(bits.TrailingZeros64(changes)) - 1})
+			changes &= changes - 1
+			open = false
+		}
+		for changes&(changes-1) != 0 {
+			from := bits.TrailingZeros64(changes)
+			changes &= changes - 1
+			dst = append(dst, Run{offset + int64(from), offset + int64(bits.TrailingZeros64(changes)) - 1})
+			changes &= changes - 1
+		}
+		if changes != 0 {
+			start, open = offset+int64(bits.TrailingZeros64(changes)), true
 		}
 	}
-	if start >= 0 {
+	if open {
 		dst = append(dst, Run{start, first + 8*int64(len(body)) - 1})
 	}
 	return dst, true
