@@ -63,8 +63,8 @@ func printStatus(w io.Writer, s *sidecarpb.StatusResponse) error {
 	fmt.Fprintf(t, "records\t%d acknowledged, %d failed, %d produce requests\n", s.GetRecordsAcked(), s.GetRecordsFailed(), s.GetProduceRequests())
 	fmt.Fprintf(t, "connections\t%d to brokers, for %d sessions\n", s.GetBrokerConnections(), len(s.GetSessions()))
 	if w := s.GetWills(); w.GetExecuted()+w.GetFenced()+w.GetResumed()+uint64(w.GetRunning()) > 0 {
-		fmt.Fprintf(t, "deaths\t%d wills executed (%d complete, %d running), %d units finished, %d partitions committed, %d commits repaired\n",
-			w.GetExecuted(), w.GetComplete(), w.GetRunning(), w.GetUnits(), w.GetPartitions(), w.GetRepaired())
+		fmt.Fprintf(t, "deaths\t%d wills executed (%d complete, %d refused by the broker, %d running), %d units finished, %d partitions committed, %d commits repaired\n",
+			w.GetExecuted(), w.GetComplete(), w.GetSuperseded(), w.GetRunning(), w.GetUnits(), w.GetPartitions(), w.GetRepaired())
 		fmt.Fprintf(t, "streams\t%d came back to their session, %d refused because it was closed\n", w.GetResumed(), w.GetFenced())
 	}
 	if len(s.GetSessions()) > 0 {
