@@ -53,6 +53,8 @@ type spec struct {
 	Poison uint64 `json:"poison,omitempty"`
 	// Hang makes the handler ignore its context for ever, from some input on.
 	Hang bool `json:"hang,omitempty"`
+
+	by []byte // the child's own
 }
 
 // vitals is what a child tells of itself, ten times a second, in a file of its name.
@@ -65,8 +67,10 @@ type vitals struct {
 	Superseded uint64 `json:"superseded,omitempty"`
 }
 
-// byHeader names the process that made an output.
+// byHeader names the process that made an output: one that is started again is another one.
 const byHeader = "by"
+
+func processName(name string, pid int) string { return fmt.Sprintf("%s.%d", name, pid) }
 
 // RunChild is the main function of a child process. It returns when SIGTERM came and everything is drained, or when it failed.
 func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)) error {
@@ -74,6 +78,7 @@ func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)
 	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &s); err != nil {
 		return errors.New("this command is started by `ackmark chaos`, which tells it what to be; run `ackmark chaos`")
 	}
+	s.by = []byte(processName(s.Name, os.Getpid()))
 	opts, err := kafka(s.Kafka)
 	if err != nil {
 		return err
@@ -163,7 +168,7 @@ func (s *spec) handle(ctx context.Context, in *consumer.Message) ([]producer.Rec
 			return nil, context.Cause(ctx)
 		}
 	}
-	out := producer.Record{Topic: s.Output, Key: in.Key, Value: bytes.ToUpper(in.Value), Headers: []producer.Header{{Key: byHeader, Value: []byte(s.Name)}}}
+	out := producer.Record{Topic: s.Output, Key: in.Key, Value: bytes.ToUpper(in.Value), Headers: []producer.Header{{Key: byHeader, Value: s.by}}}
 	id, err := verify.Parse(in.Value)
 	if err != nil {
 		return nil, pipeline.Reject(err)

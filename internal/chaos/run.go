@@ -287,7 +287,7 @@ func (s *stage) incident(what, name string) {
 	slack := int64(s.rate()) / 4 // the vitals are up to 100 ms old, and a machine is busy
 	s.res.costs = append(s.res.costs, cost{held + slack, s.uncommitted(handled) + slack})
 	if s.watch != nil && name != "" && name != "sidecar" && strings.HasPrefix(what, "SIGKILL") {
-		s.watch.killed(name)
+		s.watch.killed(processName(name, s.procs[name].Pid()))
 	}
 }
 
