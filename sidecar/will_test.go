@@ -525,7 +525,7 @@ func TestComingBackDuringAWill(t *testing.T) {
 		m := b.mortal(t, "s", "")
 		id := b.topicID(t)
 		m.assignAs(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in", TopicId: id[:]})
-		b.slow(3 * time.Second)
+		b.slow(2 * time.Second) // and 4 if the units go in two requests
 		m.units(from(0, 1, 2)...)
 		synctest.Wait()
 		m.cancel()
