@@ -76,10 +76,11 @@ type Consumer struct {
 	wg         sync.WaitGroup
 
 	troubles troubles
-	topics   map[string]int           // partitions of each topic at the first join, with Latest; nil before; under hookMu
-	owned    map[topicPartition]bool  // what the client holds for us: true once its stay began; under hookMu
-	found    map[topicPartition]found // what the group has, of the answer that the next stays begin from; under hookMu
-	onHalted func(*HaltError)         // of the iterators; set before Run
+	topics   map[string]int              // partitions of each topic at the first join, with Latest; nil before; under hookMu
+	owned    map[topicPartition]bool     // what the client holds for us: true once its stay began; under hookMu
+	again    map[topicPartition]lostStay // of partitions that were lost and did not come back yet; under hookMu
+	found    map[topicPartition]found    // what the group has, of the answer that the next stays begin from; under hookMu
+	onHalted func(*HaltError)            // of the iterators; set before Run
 
 	noDoneSets atomic.Bool // the brokers take no metadata of that length
 	fencedBy   atomic.Pointer[error]
@@ -121,7 +122,7 @@ func New(cfg Config) (*Consumer, error) {
 		fenceKick:  make(chan struct{}, 1),
 		flowKick:   make(chan struct{}, 1),
 		roomKick:   make(chan struct{}, 1),
-		found:      map[topicPartition]found{},
+		again:      map[topicPartition]lostStay{}, found: map[topicPartition]found{},
 	}, nil
 }
 

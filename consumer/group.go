@@ -191,6 +191,12 @@ func (c *Consumer) admit(starts, had map[string]map[int32]kgo.Offset, topics map
 				Topic: topic, TopicID: topics[topic].id, Partition: id, LeaderEpoch: topics[topic].epoch(id),
 				Epoch: epochs.Add(1), Start: start.EpochOffset().Offset,
 			}
+			if l, ok := c.again[topicPartition{topic, id}]; ok {
+				delete(c.again, topicPartition{topic, id})
+				if l.topicID == a.TopicID && a.Start < l.until {
+					a.Again, a.AgainUntil = l.why, l.until
+				}
+			}
 			p := newPartition(c, a, max(-1, had[topic][id].EpochOffset().Offset))
 			if f, ok := c.found[topicPartition{topic, id}]; ok {
 				delete(c.found, topicPartition{topic, id})
@@ -263,6 +269,13 @@ func (c *Consumer) onLost(context.Context, *kgo.Client, map[string][]int32) {
 	c.holdCommits()
 }
 
+// lostStay is what is known of a stay that ended without its last commit.
+type lostStay struct {
+	topicID [16]byte
+	until   int64 // the first offset that was not read in it
+	why     string
+}
+
 // lose ends all stays without a commit. hookMu is held.
 func (c *Consumer) lose(why string) {
 	parts := c.held()
@@ -273,6 +286,8 @@ func (c *Consumer) lose(why string) {
 	for _, p := range parts {
 		p.fence(ErrLost)
 		p.end(ErrLost)
+		a := p.assignment
+		c.again[topicPartition{a.Topic, a.Partition}] = lostStay{a.TopicID, p.next(), why}
 	}
 	c.remove(parts)
 	c.log.Warn("partitions lost: nothing is committed, their inputs are handed out again", "why", why, "partitions", len(parts))

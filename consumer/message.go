@@ -20,6 +20,9 @@ type Assignment struct {
 	// DoneSet is the metadata that was committed with Start, if it is a done-set of this very commit and topic: which inputs above Start were done
 	// before this stay and are not handed out in it. "" for none.
 	DoneSet string
+	// Again is why inputs below AgainUntil may be handed out again: this process had them before, in a stay that ended without its last commit. "" for no such stay.
+	Again      string
+	AgainUntil int64
 
 	part *partition
 }

@@ -16,20 +16,31 @@ import (
 // where output is which of the input's outputs it is, 0, 1, 2 …, or [SourceDeadLetter] for a dead letter, and the topic id is as Kafka writes it
 // (base64url, 22 characters); brokers too old to have one leave it and its slash out. Where an input had the header already (a pipeline behind a
 // pipeline), the last one is the newest.
+//
+// HeaderIncident is added beside it where this process knows why an output may repeat: it had the input before, in a stay that was lost. Its value is why that was
+// lost; the audit groups repeats by it.
 const (
 	HeaderSource     = "ackmark-source"
+	HeaderIncident   = "ackmark-incident"
 	SourceDeadLetter = "dl"
+
+	maxIncident = 120 // bytes of a reason
 )
 
 // sourceText is what the headers of one stay's outputs have in common: the text before the offset, and that behind the output's number.
 type sourceText struct {
 	begin, end string
+	incident   []byte // of inputs below again; nil: none
+	again      int64
 }
 
 func sourceOf(a *consumer.Assignment) (s sourceText) {
 	s.begin = a.Topic + "/" + strconv.Itoa(int(a.Partition)) + "/"
 	if a.TopicID != ([16]byte{}) {
 		s.end = "/" + base64.RawURLEncoding.EncodeToString(a.TopicID[:])
+	}
+	if a.Again != "" {
+		s.incident, s.again = []byte(a.Again[:min(len(a.Again), maxIncident)]), a.AgainUntil
 	}
 	return s
 }
@@ -51,12 +62,15 @@ const (
 func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, dead bool) {
 	for i := range outputs {
 		own := outputs[i].Headers
-		if n := len(own) + 1; cap(st.headers)-len(st.headers) < n {
+		if n := len(own) + 2; cap(st.headers)-len(st.headers) < n {
 			st.headers = make([]producer.Header, 0, max(headerChunk, n))
 		}
 		begin := len(st.headers)
 		st.headers = append(st.headers, own...)
 		st.headers = append(st.headers, producer.Header{Key: HeaderSource, Value: st.value(s, offset, i, dead)})
+		if s.incident != nil && offset < s.again {
+			st.headers = append(st.headers, producer.Header{Key: HeaderIncident, Value: s.incident})
+		}
 		outputs[i].Headers = st.headers[begin:len(st.headers):len(st.headers)]
 	}
 }

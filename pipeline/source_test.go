@@ -127,3 +127,35 @@ func (k *keeping) Deliver(ctx context.Context, units []producer.Unit, r producer
 	}
 	return k.Fake.Deliver(ctx, units, r)
 }
+
+// What is handed out again after a fence says so; what comes for the first time does not.
+func TestIncidentIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})}
+		h := pipelinetest.New(t, quiet(pipeline.Config{Producer: f, SourceHeaders: true, Handler: pipeline.HandlerFunc(upper)}), pipelinetest.Topic("in", 1))
+		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "b"))
+		if err := f.WaitUnits(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		f.Fail(&producer.Error{Code: producer.CodeSessionFenced, Partition: -1}, f.Held()...)
+		f.SetFate(func(producer.Delivered) producer.Fate { return producer.FateAck() })
+		f.fns[0](&producer.Error{Code: producer.CodeSessionFenced, Partition: -1, Message: "the will was executed"})
+		h.WaitIdle()
+		h.Feed(pipelinetest.Record("k", "c"))
+		h.WaitIdle()
+		for _, r := range f.Records("out") {
+			incident := ""
+			for _, header := range r.Headers {
+				if header.Key == pipeline.HeaderIncident {
+					incident = string(header.Value)
+				}
+			}
+			if want := string(r.Value) != "C"; strings.Contains(incident, producer.CodeSessionFenced) != want {
+				t.Errorf("output %s: incident %q", r.Value, incident)
+			}
+		}
+		if n := len(f.Records("out")); n != 3 {
+			t.Errorf("%d outputs", n)
+		}
+	})
+}

@@ -21,7 +21,7 @@ import (
 
 // The two packages do not know each other.
 func TestHeadersAreThoseOfThePipeline(t *testing.T) {
-	if audit.HeaderSource != pipeline.HeaderSource || audit.DeadLetter != pipeline.SourceDeadLetter {
+	if audit.HeaderSource != pipeline.HeaderSource || audit.DeadLetter != pipeline.SourceDeadLetter || audit.HeaderIncident != pipeline.HeaderIncident {
 		t.Errorf("%s and %s here, %s and %s in pipeline", audit.HeaderSource, audit.DeadLetter, pipeline.HeaderSource, pipeline.SourceDeadLetter)
 	}
 }
