@@ -30,7 +30,8 @@ func smallQueues(cfg *sidecar.Config) { cfg.PartitionRecords = 8 }
 var deaths = []scenario{
 	{name: "killed", cfg: lab.Config{App: longSession, Handler: holdOne(0)}, play: func(l *lab.Lab) {
 		// One input of each partition is held, everything else is done above it.
-		a := l.StartApp("a")
+		// Its death is not proven, so what is done is committed once, at the end of its will.
+		a := l.StartAppAs("a", lab.AppConfig{Unproven: true})
 		l.StartApp("b")
 		l.Sleep(5 * time.Second)
 		l.FeedOver(600, 8*time.Second)
