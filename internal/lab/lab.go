@@ -117,6 +117,7 @@ func (l *Lab) start() {
 		t.Fatal(err)
 	}
 	l.Cluster = cluster
+	pace(cluster)
 	l.watch = brokerwatch.New(cluster, l.Checker, watched)
 	l.reaper, l.feeder = newReaper(l), newFeeder(l)
 	if !cfg.Direct {
