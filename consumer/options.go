@@ -214,8 +214,11 @@ func (cfg *Config) mergeTopics(probe *kgo.Client, contradiction func(string, any
 	return nil
 }
 
-// optTopics reads the topics of ConsumeTopics, which kgo keeps as the keys of a map.
+// optTopics reads the topics of ConsumeTopics: sorted names since franz-go v1.22.3, the keys of a map before.
 func optTopics(cl *kgo.Client) []string {
+	if topics, ok := cl.OptValue(kgo.ConsumeTopics).([]string); ok {
+		return slices.Sorted(slices.Values(topics))
+	}
 	v := reflect.ValueOf(cl.OptValue(kgo.ConsumeTopics))
 	if v.Kind() != reflect.Map {
 		return nil
