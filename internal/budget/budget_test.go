@@ -125,8 +125,7 @@ func TestAcquireIsFirstInFirstOut(t *testing.T) {
 		b.Take(100, 0)
 		var mu sync.Mutex
 		var order []int64
-		for i := range int64(5) {
-			size := 60 - 10*i // the later ones are smaller and would fit earlier
+		acquire := func(size int64) {
 			go func() {
 				if err := b.Acquire(t.Context(), size, 1); err != nil {
 					t.Error(err)
@@ -137,6 +136,9 @@ func TestAcquireIsFirstInFirstOut(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
+		for i := range int64(5) {
+			acquire(60 - 10*i) // the later ones are smaller and would fit earlier
+		}
 		if b.TryAcquire(0, 0) {
 			t.Error("TryAcquire overtook those who wait")
 		}
@@ -145,11 +147,15 @@ func TestAcquireIsFirstInFirstOut(t *testing.T) {
 		if b.Waiting() != 5 {
 			t.Errorf("%d wait, want all 5 behind the first", b.Waiting())
 		}
-		for _, enough := range []int64{5, 50, 40, 30, 20} { // for one at a time: two that are let in together may run in any order
+		acquire(1)
+		if b.Waiting() != 6 {
+			t.Errorf("%d wait, want 6: one that would fit has to wait behind the first, too", b.Waiting())
+		}
+		for _, enough := range []int64{5, 50, 40, 30, 20, 1} { // for one at a time: two that are let in together may run in any order
 			b.Release(enough, 0)
 			synctest.Wait()
 		}
-		if want := []int64{60, 50, 40, 30, 20}; !slices.Equal(order, want) {
+		if want := []int64{60, 50, 40, 30, 20, 1}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
 	})
@@ -184,23 +190,19 @@ func TestAcquireEndsWithTheCauseAndLetsTheNextOneBy(t *testing.T) {
 	})
 }
 
+// The grant comes between the context's end and the lock of the one who waited.
 func TestGrantThatMeetsTheContextsEndIsNotLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for range 200 { // select chooses by chance
-			b := New(Config{Bytes: 1, LowPercent: 100})
-			b.Take(1, 0)
-			ctx, cancel := context.WithCancel(t.Context())
-			got := make(chan error, 1)
-			go func() { got <- b.Acquire(ctx, 1, 0) }()
-			synctest.Wait()
-			b.Release(1, 0)
-			cancel()
-			if err := <-got; err != nil {
-				t.Fatalf("granted, but %v", err)
-			}
-			b.Release(1, 0) // panics if the amount got lost
-		}
-	})
+	b := New(Config{Bytes: 1, LowPercent: 100})
+	b.Take(1, 0)
+	w := &waiter{want: newAmount(1, 0), granted: make(chan struct{})}
+	place := b.waiters.PushBack(w)
+	b.Release(1, 0)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.abandon(ended, w, place); err != nil {
+		t.Errorf("granted, but %v", err)
+	}
+	b.Release(1, 0) // panics if the amount got lost
 }
 
 // TestAccounting holds a budget against plain sums: what is held is what was given, a grant never passes the limit except

@@ -10,14 +10,27 @@ import (
 	"strings"
 )
 
-// bug is one file of bugs/.
+// bug is one file of bugs/. Its judge is a scenario of the lab, or a test of a package.
 type bug struct {
 	name     string
 	why      string
 	scenario string
+	pkg      string // whose test judges: ./consumer
+	test     string
 	caughtBy string
 	edits    []edit
 }
+
+// judge is the package whose test binary the bug is run in.
+func (b *bug) judge() string {
+	if b.pkg != "" {
+		return b.pkg
+	}
+	return scenarios
+}
+
+// scenarios is the package that plays the lab's.
+const scenarios = "./internal/lab/mutants/scenarios"
 
 // edit replaces a text of a production file, named from the repository's root.
 type edit struct {
@@ -57,14 +70,20 @@ func parseBug(name, text string) (bug, error) {
 			b.why += strings.TrimPrefix(line, "#")
 		case key == "scenario":
 			b.scenario = value
+		case key == "package":
+			b.pkg = value
+		case key == "test":
+			b.test = value
 		case key == "caught by":
 			b.caughtBy = value
 		case line != "":
-			return b, fmt.Errorf("what is %q? known are #, scenario: and caught by:", line)
+			return b, fmt.Errorf("what is %q? known are #, scenario:, package:, test: and caught by:", line)
 		}
 	}
-	if b.why == "" || b.scenario == "" || b.caughtBy == "" {
-		return b, errors.New("a comment, scenario: and caught by: are needed")
+	inLab := b.scenario != "" && b.pkg == "" && b.test == ""
+	inPackage := b.scenario == "" && strings.HasPrefix(b.pkg, "./") && strings.HasPrefix(b.test, "Test")
+	if b.why == "" || b.caughtBy == "" || inLab == inPackage {
+		return b, errors.New("a comment, caught by:, and either scenario: or package: ./DIR with test: TestNAME are needed")
 	}
 	for section := range strings.SplitSeq(body, "\n-- ") {
 		if err := b.section(section); err != nil {

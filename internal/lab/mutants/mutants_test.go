@@ -2,9 +2,11 @@ package mutants
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,9 +15,8 @@ import (
 )
 
 const (
-	atLeast  = 15              // bugs: the number
 	parallel = 2               // processes; more only wait for processors
-	perRun   = 2 * time.Minute // real time of one process
+	perRun   = 3 * time.Minute // real time of one process
 )
 
 // verdict is what one run found.
@@ -29,6 +30,14 @@ type verdict struct {
 
 func (v *verdict) caught() bool { return !v.passed && slices.Contains(v.found, v.caughtBy) }
 
+// where is what judged, for the table.
+func (v *verdict) where() string {
+	if v.pkg != "" {
+		return strings.TrimPrefix(v.pkg, "./") + " " + v.test
+	}
+	return v.scenario
+}
+
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs every scenario with every planted bug: not with -short; make mutants")
@@ -37,19 +46,25 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(bugs) < atLeast {
-		t.Errorf("%d bugs, at least %d are promised", len(bugs), atLeast)
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
 	}
-	binary := build(t, bugs)
+	bugs = chosen(bugs)
+	binaries := build(t, root, bugs)
 	turns := make(chan struct{}, parallel)
 	verdicts := make([]verdict, len(bugs))
 	t.Run("with", func(t *testing.T) {
 		t.Run("none", func(t *testing.T) {
-			t.Parallel()
-			turns <- struct{}{}
-			defer func() { <-turns }()
-			if v := run(t.Context(), binary, bug{scenario: ".*"}); !v.passed {
-				t.Errorf("the scenarios do not pass without a bug, so no verdict counts:\n%s", tail(v.output, 12<<10))
+			for _, healthy := range judges(bugs) {
+				t.Run(healthy.judge()[len("./"):], func(t *testing.T) {
+					t.Parallel()
+					turns <- struct{}{}
+					defer func() { <-turns }()
+					if v := run(t.Context(), root, binaries, healthy); !v.passed {
+						t.Errorf("does not pass without a bug, so no verdict counts:\n%s", tail(v.output, 12<<10))
+					}
+				})
 			}
 		})
 		for i, b := range bugs {
@@ -57,7 +72,7 @@ func TestMutants(t *testing.T) {
 				t.Parallel()
 				turns <- struct{}{}
 				defer func() { <-turns }()
-				verdicts[i] = run(t.Context(), binary, b)
+				verdicts[i] = run(t.Context(), root, binaries, b)
 				if v := &verdicts[i]; !v.caught() {
 					t.Errorf("%s was not caught by %q but by %q\n%s", b.name, b.caughtBy, v.found, tail(v.output, 12<<10))
 				}
@@ -67,26 +82,96 @@ func TestMutants(t *testing.T) {
 	fmt.Print(table(verdicts))
 }
 
-func run(ctx context.Context, binary string, b bug) verdict {
+// chosen are the bugs that -run asks for by their full names, or all: a bug by itself then needs only its own judge built.
+func chosen(bugs []bug) []bug {
+	asked := flag.Lookup("test.run").Value.String()
+	name := strings.TrimSuffix(asked[strings.LastIndex(asked, "/")+1:], "$")
+	for _, b := range bugs {
+		if b.name == name {
+			return []bug{b}
+		}
+	}
+	return bugs
+}
+
+// judges are the runs without a bug that must pass, or no verdict counts: every scenario, and each test that is a judge.
+func judges(bugs []bug) []bug {
+	tests := map[string][]string{}
+	for _, b := range bugs {
+		name, _, _ := strings.Cut(b.test, "/")
+		if !slices.Contains(tests[b.judge()], name) {
+			tests[b.judge()] = append(tests[b.judge()], name)
+		}
+	}
+	var healthy []bug
+	for pkg, names := range tests {
+		h := bug{scenario: ".*"}
+		if pkg != scenarios {
+			h = bug{pkg: pkg, test: "(" + strings.Join(names, "|") + ")"}
+		}
+		healthy = append(healthy, h)
+	}
+	slices.SortFunc(healthy, func(a, b bug) int { return strings.Compare(a.pkg, b.pkg) })
+	return healthy
+}
+
+func run(ctx context.Context, root string, binaries map[string]string, b bug) verdict {
 	ctx, cancel := context.WithTimeout(ctx, perRun)
 	defer cancel()
+	pattern := "^TestScenarios$/^" + b.scenario + "$"
+	if b.pkg != "" {
+		pattern = "^" + strings.ReplaceAll(b.test, "/", "$/^") + "$"
+	}
 	begun := time.Now()
-	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestScenarios$/^"+b.scenario+"$", "-test.count", "1", "-test.v")
+	cmd := exec.CommandContext(ctx, binaries[b.judge()], "-test.run", pattern, "-test.count", "1", "-test.v", "-test.short")
+	cmd.Dir = filepath.Join(root, b.judge()) // where go test runs a package's tests
 	cmd.Env = append(os.Environ(), switchVariable+"="+b.name)
 	out, err := cmd.CombinedOutput()
 	v := verdict{bug: b, passed: err == nil, output: string(out), took: time.Since(begun)}
-	for line := range strings.Lines(v.output) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "found: "); ok && !slices.Contains(v.found, name) {
-			v.found = append(v.found, name)
-		}
+	v.found = foundBy(&b, v.output)
+	if strings.Contains(v.output, "testing: warning: no tests to run") {
+		v.passed = true // a judge that is not there caught nothing
 	}
 	return v
+}
+
+// foundBy is what a judge's output says it found: violations of the lab by name, failed tests, and the test that a panic ended.
+func foundBy(b *bug, output string) []string {
+	var found []string
+	running := ""
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		name := ""
+		if test, ok := strings.CutPrefix(line, "=== RUN "); ok {
+			running = strings.TrimSpace(test)
+		}
+		switch {
+		case b.pkg == "":
+			name = after(line, "found: ")
+		case strings.HasPrefix(line, "panic: "):
+			name = running
+		default:
+			name, _, _ = strings.Cut(after(line, "--- FAIL: "), " (")
+		}
+		if name != "" && !slices.Contains(found, name) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// after returns what follows the prefix, or nothing.
+func after(s, prefix string) string {
+	if rest, ok := strings.CutPrefix(s, prefix); ok {
+		return rest
+	}
+	return ""
 }
 
 func table(verdicts []verdict) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "BUG\tSCENARIO\tCAUGHT BY\tTIME")
+	fmt.Fprintln(w, "BUG\tSCENARIO OR TEST\tCAUGHT BY\tTIME")
 	caught, ran := 0, 0
 	for i := range verdicts {
 		v := &verdicts[i]
@@ -103,7 +188,7 @@ func table(verdicts []verdict) string {
 		default:
 			by = "CAUGHT BY ANOTHER NAME: " + strings.Join(v.found, ", ")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f s\n", v.name, v.scenario, by, v.took.Seconds())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f s\n", v.name, v.where(), by, v.took.Seconds())
 	}
 	_ = w.Flush()
 	fmt.Fprintf(&out, "%d of %d caught\n", caught, ran)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,25 +27,28 @@ func On(bug string) bool { return on == bug }
 `
 )
 
-// build makes the scenarios' test binary with all bugs in it.
-func build(t *testing.T, bugs []bug) string {
+// build makes the test binaries of all judges, each with all bugs in it, and returns them by package.
+func build(t *testing.T, root string, bugs []bug) map[string]string {
 	t.Helper()
-	root, err := filepath.Abs("../../..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	overlay, err := writeOverlay(root, dir, bugs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(dir, "scenarios.test")
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, "./internal/lab/mutants/scenarios")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the scenarios with all bugs in: %v\n%s", err, out)
+	binaries := map[string]string{}
+	for _, b := range bugs {
+		pkg := b.judge()
+		if binaries[pkg] != "" {
+			continue
+		}
+		binaries[pkg] = filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "_")+".test")
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binaries[pkg], pkg)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("building the tests of %s with all bugs in: %v\n%s", pkg, err, out)
+		}
 	}
-	return binary
+	return binaries
 }
 
 func writeOverlay(root, dir string, bugs []bug) (string, error) {

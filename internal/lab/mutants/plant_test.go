@@ -1,6 +1,7 @@
 package mutants
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,8 @@ func TestABugFileSaysEverything(t *testing.T) {
 	for name, text := range map[string]string{
 		"no comment":   strings.TrimPrefix(head, "# why\n") + edits,
 		"no name":      "# why\nscenario: s\n" + edits,
+		"two judges":   head + "package: ./a\ntest: TestA\n" + edits,
+		"half a judge": "# why\npackage: ./a\ncaught by: TestA\n" + edits,
 		"unknown line": head + "sceanrio: s\n" + edits,
 		"no switch":    head + "-- find a.go\nx\n-- replace\ny\n",
 		"no replace":   head + "-- find a.go\nx\n-- find b.go\ny\n-- replace\nPLANTED\n",
@@ -50,5 +53,20 @@ func TestABugFileSaysEverything(t *testing.T) {
 		if b, err := parseBug("b", text); err == nil {
 			t.Errorf("%s: taken as %+v", name, b)
 		}
+	}
+}
+
+// Without this the places of the bugs would be looked at in long runs only, and a change that moved one would land.
+func TestEveryBugFindsItsPlace(t *testing.T) {
+	bugs, err := readBugs("bugs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writeOverlay(root, t.TempDir(), bugs); err != nil {
+		t.Error(err)
 	}
 }
