@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -149,22 +148,15 @@ func BenchmarkOverhead(b *testing.B) {
 		}
 		return r
 	}
-	cpu := func() int64 { // of the process: wall time says little where other programs run too
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			b.Fatal(err)
-		}
-		return u.Utime.Nano() + u.Stime.Nano()
-	}
 	report := func(b *testing.B, begun int64) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/record")
-		b.ReportMetric(float64(cpu()-begun)/float64(b.N*size), "cpu-ns/record")
+		b.ReportMetric(float64(cpuTime()-begun)/float64(b.N*size), "cpu-ns/record")
 	}
 	b.Run("one by one", func(b *testing.B) {
 		next = 0
 		p := newPartition(c, &Assignment{Topic: topic}, 0)
 		b.ReportAllocs()
-		begun := cpu()
+		begun := cpuTime()
 		for b.Loop() {
 			r := add(p)
 			for i := range r.Messages {
@@ -180,7 +172,7 @@ func BenchmarkOverhead(b *testing.B) {
 		p := newPartition(c, &Assignment{Topic: topic}, 0)
 		ms := make([]*Message, size)
 		b.ReportAllocs()
-		begun := cpu()
+		begun := cpuTime()
 		for b.Loop() {
 			r := add(p)
 			for i := range r.Messages {

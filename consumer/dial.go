@@ -2,11 +2,11 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"net"
-	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/neterr"
 )
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -30,7 +30,7 @@ func (c *Consumer) patient(dial dialFunc) dialFunc {
 }
 
 func isRefusal(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
+	return neterr.Refused(err) || neterr.Reset(err) || neterr.Unreachable(err)
 }
 
 // refusal is what a dial ended with, as one that took too long.

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,12 +61,6 @@ func (s *stored) Run(_ context.Context, deliver func(*consumer.Batch)) error {
 func (s *stored) Check(context.Context) error { return nil }
 func (s *stored) Close() error                { return nil }
 func (s *stored) State() consumer.State       { return consumer.State{} }
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
 
 func lanesOnce(b *testing.B, order Order, n int) (time.Duration, uint64) {
 	b.Helper()

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/ackmark/ackmark/internal/neterr"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc"
@@ -174,7 +174,7 @@ func dialRemedy(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no such socket; check the path, that the sidecar runs, and that its directory is mounted here"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case neterr.Refused(err):
 		return "nobody listens there; the sidecar has not started, or died and left a stale socket"
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission; run as a user or group that the socket's directory admits"

@@ -3,10 +3,11 @@ package producer
 import (
 	"errors"
 	"io/fs"
-	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/ackmark/ackmark/internal/neterr"
 )
 
 // The waits between attempts to connect: jittered, so that the processes of a pod do not all come at the same moment.
@@ -99,7 +100,7 @@ func (c *client) ended(err error) bool {
 
 // isGone tells that nobody listens at the sidecar's address: its process has ended, and its sessions with it.
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	return errors.Is(err, fs.ErrNotExist) || neterr.Refused(err)
 }
 
 // failRest fails what is left when there will be no stream any more: by Close, or by a refusal.

@@ -2,6 +2,9 @@ package sidecar
 
 import "context"
 
+// ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process ends.
+const ProvesDeaths = provesDeaths
+
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
 func (s *Server) Pinned() (bytes, records int64) { return unpacked(s.pinned.used.Load()) }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/ackmark/ackmark/internal/wire"
@@ -169,13 +168,13 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 
 func TestPeersThatMayConnect(t *testing.T) {
 	s := &Server{cfg: Config{AllowUIDs: []uint32{70001}, AllowGIDs: []uint32{70002}}}
-	for cred, want := range map[unix.Ucred]bool{
-		{Uid: uint32(os.Geteuid()), Gid: 5}: true,
-		{Uid: 70001, Gid: 5}:                true,
-		{Uid: 5, Gid: 70002}:                true,
-		{Uid: 70002, Gid: 70001}:            false,
+	for cred, want := range map[ucred]bool{
+		{uid: uint32(os.Geteuid()), gid: 5}: true,
+		{uid: 70001, gid: 5}:                true,
+		{uid: 5, gid: 70002}:                true,
+		{uid: 70002, gid: 70001}:            false,
 	} {
-		if s.allowed(&cred) != want {
+		if s.allowed(cred) != want {
 			t.Errorf("%+v: want %v", cred, want)
 		}
 	}

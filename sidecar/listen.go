@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/ackmark/ackmark/internal/neterr"
 )
 
 const dialTimeout = time.Second
@@ -99,7 +98,7 @@ func prepareDir(dir, path string, mode fs.FileMode) error {
 	if !info.IsDir() {
 		return &SocketError{path, dir + " is not a directory", nil}
 	}
-	if open := info.Mode().Perm() &^ mode; open != 0 {
+	if open := info.Mode().Perm() &^ mode; open != 0 && hasModes {
 		return &SocketError{path, fmt.Sprintf("directory %s has mode %#o, which lets others in: chmod it to %#o, set SocketMode 0770 for its group, "+
 			"or name a directory in it that does not exist yet, and the sidecar makes it", dir, info.Mode().Perm(), mode), nil}
 	}
@@ -107,11 +106,11 @@ func prepareDir(dir, path string, mode fs.FileMode) error {
 }
 
 func lockSocket(path string) (*os.File, error) {
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|noFollow, 0o600)
 	if err != nil {
 		return nil, &SocketError{path, "its lock file cannot be opened", err}
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(lock); err != nil {
 		_ = lock.Close()
 		return nil, &SocketError{path, "another sidecar serves it: stop that one, or give this one another path", nil}
 	}
@@ -148,7 +147,7 @@ func removeStale(path string) error {
 		_ = conn.Close()
 		return &SocketError{path, "another process serves it: stop that one, or choose another path", nil}
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	if !neterr.Refused(err) {
 		return &SocketError{path, "it is not clear whether another process serves it", err}
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 )
@@ -57,34 +56,29 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		info.process, _ = unwrap(conn).(PeerProcess)
 		return conn, info, nil // a Listener of the user's own
 	}
+	if !hasPeerCred {
+		return conn, info, nil // who may enter the socket's directory may connect
+	}
 	cred, err := peerCred(uc)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
 	}
-	info.PID, info.UID, info.GID, info.conn = cred.Pid, cred.Uid, cred.Gid, uc
+	info.PID, info.UID, info.GID, info.conn = cred.pid, cred.uid, cred.gid, uc
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
-		c.server.log.Warn("refused a connection: its user is not allowed; add it to AllowUIDs or AllowGIDs", "pid", cred.Pid, "uid", cred.Uid, "gid", cred.Gid)
-		return nil, nil, fmt.Errorf("sidecar: uid %d, gid %d may not connect", cred.Uid, cred.Gid)
+		c.server.log.Warn("refused a connection: its user is not allowed; add it to AllowUIDs or AllowGIDs", "pid", cred.pid, "uid", cred.uid, "gid", cred.gid)
+		return nil, nil, fmt.Errorf("sidecar: uid %d, gid %d may not connect", cred.uid, cred.gid)
 	}
 	return conn, info, nil
 }
 
-func (s *Server) allowed(cred *unix.Ucred) bool {
-	return int(cred.Uid) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.Uid) || slices.Contains(s.cfg.AllowGIDs, cred.Gid)
+// ucred is what the kernel says of the process at the other end. The pid is 0 where it is not told.
+type ucred struct {
+	pid      int32
+	uid, gid uint32
 }
 
-func peerCred(conn *net.UnixConn) (cred *unix.Ucred, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	ctlErr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if ctlErr != nil {
-		return nil, ctlErr
-	}
-	return cred, err
+func (s *Server) allowed(cred ucred) bool {
+	return int(cred.uid) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.uid) || slices.Contains(s.cfg.AllowGIDs, cred.gid)
 }
 
 // ClientHandshake implements credentials.TransportCredentials; the sidecar is no client.

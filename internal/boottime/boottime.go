@@ -2,11 +2,7 @@
 // the machine sleeps.
 package boottime
 
-import (
-	"sync/atomic"
-
-	"golang.org/x/sys/unix"
-)
+import "sync/atomic"
 
 var instead atomic.Pointer[func() uint64]
 
@@ -15,11 +11,7 @@ func Nanos() uint64 {
 	if fn := instead.Load(); fn != nil {
 		return (*fn)()
 	}
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 0
-	}
-	return uint64(ts.Nano())
+	return nanos()
 }
 
 // Replace puts another clock in its place until restore is called, for a simulation: the real one does not follow a bubble's time.

@@ -86,17 +86,17 @@ var Rows = []Row{
 	})},
 	{Number: 2, Fault: "app SIGSTOP for longer than the grace, then SIGCONT", Duplicates: inFlight, Do: func(s *stage) error {
 		s.incident("SIGSTOP", "app-1")
-		s.signal("app-1", syscall.SIGSTOP)
+		s.signal("app-1", sigStop)
 		s.sleep(14 * time.Second)
-		s.signal("app-1", syscall.SIGCONT)
+		s.signal("app-1", sigCont)
 		s.sleep(3 * time.Second)
 		return nil
 	}},
 	{Number: 3, Fault: "app SIGSTOP for less than the keepalive", Do: times(2, func(s *stage) error {
 		s.incident("SIGSTOP", "app-1")
-		s.signal("app-1", syscall.SIGSTOP)
+		s.signal("app-1", sigStop)
 		s.sleep(3 * time.Second)
-		s.signal("app-1", syscall.SIGCONT)
+		s.signal("app-1", sigCont)
 		s.sleep(time.Second)
 		return nil
 	})},
@@ -109,9 +109,9 @@ var Rows = []Row{
 	})},
 	{Number: 5, Fault: "sidecar SIGSTOP, then SIGCONT", Duplicates: inFlight, Do: func(s *stage) error {
 		s.incident("SIGSTOP", "sidecar")
-		s.signal("sidecar", syscall.SIGSTOP)
+		s.signal("sidecar", sigStop)
 		s.sleep(12 * time.Second)
-		s.signal("sidecar", syscall.SIGCONT)
+		s.signal("sidecar", sigCont)
 		s.sleep(3 * time.Second)
 		return nil
 	}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/ackmark/ackmark/internal/netfault"
@@ -63,16 +62,16 @@ var faults = []fault{
 	{name: "app SIGSTOP", do: func(s *stage) error {
 		name := s.any()
 		s.incident("SIGSTOP", name)
-		s.signal(name, syscall.SIGSTOP)
+		s.signal(name, sigStop)
 		s.sleep(s.upTo(14 * time.Second))
-		s.signal(name, syscall.SIGCONT)
+		s.signal(name, sigCont)
 		return nil
 	}},
 	{name: "sidecar SIGSTOP", do: func(s *stage) error {
 		s.incident("SIGSTOP", "sidecar")
-		s.signal("sidecar", syscall.SIGSTOP)
+		s.signal("sidecar", sigStop)
 		s.sleep(s.upTo(14 * time.Second))
-		s.signal("sidecar", syscall.SIGCONT)
+		s.signal("sidecar", sigCont)
 		return nil
 	}},
 	{name: "stream cut", do: func(s *stage) error {

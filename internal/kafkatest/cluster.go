@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sys/unix"
 
 	"github.com/ackmark/ackmark/internal/kafkatest/proc"
 )
@@ -174,13 +173,3 @@ func (c *cluster) await(ctx context.Context, what string, ok func(context.Contex
 
 // killed is how a process that we killed ended.
 const killed = "signal: killed"
-
-// dataRoot is memory where there is enough of it: brokers sync their metadata log, and a disk that is shared may take seconds for it.
-func dataRoot() string {
-	const shm, enough = "/dev/shm", 4 << 30
-	var fs unix.Statfs_t
-	if unix.Statfs(shm, &fs) != nil || int64(fs.Bavail)*int64(fs.Bsize) < enough || unix.Access(shm, unix.W_OK) != nil {
-		return ""
-	}
-	return shm
-}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -86,7 +85,7 @@ func fetchJars(ctx context.Context, cache string, maven func(ctx context.Context
 		return "", missing("%v", err)
 	}
 	defer lock.Close() // and with it the lock goes, also when this process dies
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	if err := lockFile(lock); err != nil {
 		return "", missing("lock %s: %v", lock.Name(), err)
 	}
 	if _, err := os.Stat(libs); err == nil {

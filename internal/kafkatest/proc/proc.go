@@ -43,6 +43,9 @@ const gate = `read -r _ || exit 125; exec "$@" </dev/null`
 
 // Start starts a process in a group of its own.
 func Start(spec Spec) (*Process, error) {
+	if err := supported(); err != nil {
+		return nil, fmt.Errorf("proc: %s: %w", spec.Name, err)
+	}
 	if spec.Log == "" {
 		return nil, fmt.Errorf("proc: %s: no log file given", spec.Name)
 	}
@@ -55,7 +58,7 @@ func Start(spec Spec) (*Process, error) {
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.Dir = spec.Dir
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	open, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("proc: %s: %w", spec.Name, err)
@@ -108,16 +111,10 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return err
 }
 
-// Pause stops the process with SIGSTOP; Resume lets it go on.
-func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
-
-// Resume undoes Pause.
-func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }
-
 // Kill kills the whole group with SIGKILL and waits for the end. It may be called twice.
 func (p *Process) Kill() {
 	if p.Running() {
-		_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
+		killGroup(p.Pid())
 	}
 	<-p.done
 }
@@ -189,7 +186,7 @@ func (r *reaperProcess) start() error {
 	cmd := exec.Command("/bin/sh", "-c", reaperScript, "ackmark-test-reaper")
 	cmd.Stdin = rd
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C at the terminal must not reach it
+	cmd.SysProcAttr = ownSession() // a Ctrl-C at the terminal must not reach it
 	if err := cmd.Start(); err != nil {
 		wr.Close()
 		return err

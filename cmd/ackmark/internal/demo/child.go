@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -90,9 +91,9 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	c.log = slog.New(slog.NewTextHandler(stderr, nil)).With("process", c.spec.Name)
 	c.hoard = newHoarder(c.spec.Stall, c.spec.Leak)
-	go c.obey(in)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	go c.obey(in, stop)
 	run := map[role]func(context.Context) error{
 		roleSidecar: c.runSidecar, rolePipeline: c.runPipeline, roleAutoCommit: c.runAutoCommit,
 	}[c.spec.Role]
@@ -103,14 +104,24 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 	return run(ctx)
 }
 
+// hasSignals: the parent can ask a child to end by SIGTERM. Windows knows only how to kill; there the order is a line.
+const hasSignals = runtime.GOOS != "windows"
+
+// orderEnd is SIGTERM as a line.
+const orderEnd = "end"
+
 // obey reads the parent's orders until it is gone.
-func (c *child) obey(in *bufio.Reader) {
+func (c *child) obey(in *bufio.Reader, end func()) {
 	for {
 		order, err := in.ReadString('\n')
 		if err != nil {
 			os.Exit(1) // the parent died: nobody wants this process any more
 		}
-		c.hoard.obey(strings.TrimSpace(order))
+		if order = strings.TrimSpace(order); order == orderEnd {
+			end()
+			continue
+		}
+		c.hoard.obey(order)
 	}
 }
 

@@ -230,6 +230,10 @@ func (p *process) halt(sig syscall.Signal) <-chan struct{} {
 		return nil
 	}
 	p.killed = p.killed || sig == syscall.SIGKILL
+	if sig == syscall.SIGTERM && !hasSignals {
+		_, _ = fmt.Fprintln(p.stdin, orderEnd)
+		return p.exited
+	}
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		p.log = append(p.log, err.Error())
 	}

@@ -1,0 +1,5 @@
+//go:build !linux && !darwin && !windows
+
+package boottime
+
+func nanos() uint64 { return 0 }

@@ -1,0 +1,41 @@
+//go:build linux && !portable
+
+package sidecar
+
+import "golang.org/x/sys/unix"
+
+const provesDeaths = true
+
+// openPidfd returns a pidfd of the process at the other end, or -1.
+func openPidfd(p peerInfo) int {
+	raw, err := p.conn.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	fd := -1
+	_ = raw.Control(func(sock uintptr) {
+		n, err := unix.GetsockoptInt(int(sock), unix.SOL_SOCKET, unix.SO_PEERPIDFD) // Linux 6.5; sees other pid namespaces too
+		if err == nil {
+			fd = n
+		}
+	})
+	if fd < 0 && p.PID > 0 {
+		// The pid may be another process's by now. Then its death is seen late or never, and the grace decides, as without a pid.
+		if n, err := unix.PidfdOpen(int(p.PID), 0); err == nil {
+			fd = n
+		}
+	}
+	if fd >= 0 {
+		unix.CloseOnExec(fd)
+	}
+	return fd
+}
+
+// pidfdDead tells whether the process has ended: then its pidfd is readable.
+func pidfdDead(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLIN != 0
+}
+
+func closePidfd(fd int) { _ = unix.Close(fd) }
