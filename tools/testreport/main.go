@@ -1,0 +1,175 @@
+// Command testreport reads what `go test -json` says, prints it as go test would, and refuses skips that nobody allowed: a test that did not run
+// proves nothing, and says so nowhere in go test's summary.
+//
+//	go test -json ./... | go -C tools run ./testreport --allow 'this system has no'
+//
+// It exits 1 if a test or a build failed, if a skip is not allowed, or if no test ran.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func main() {
+	var allow patterns
+	flag.Var(&allow, "allow", "regular expression of a reason for which a test may skip; may be given again")
+	flag.Parse()
+	r := report{allow: allow, out: os.Stdout, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
+	if err := r.read(os.Stdin); err != nil {
+		fmt.Fprintln(os.Stderr, "testreport:", err)
+		os.Exit(1)
+	}
+}
+
+// patterns is a flag that may be given again.
+type patterns []*regexp.Regexp
+
+// String implements flag.Value.
+func (p *patterns) String() string { return "" }
+
+// Set implements flag.Value.
+func (p *patterns) Set(text string) error {
+	re, err := regexp.Compile(text)
+	*p = append(*p, re)
+	return err
+}
+
+// event is a line of test2json.
+type event struct {
+	Action, Package, ImportPath, Test, Output string
+}
+
+type id struct{ pkg, test string }
+
+// report follows a run. What a test printed is kept until its end: of one that passes nobody wants it.
+type report struct {
+	allow    patterns
+	out      io.Writer
+	tests    map[id]*strings.Builder
+	packages map[string]*strings.Builder // what belongs to no test
+	passed   int
+	failed   []string
+	allowed  int
+	refused  []string
+}
+
+func (r *report) read(in io.Reader) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			fmt.Fprintln(r.out, lines.Text()) // go itself, before it speaks JSON
+			continue
+		}
+		if e.Test != "" {
+			r.test(&e)
+		} else {
+			r.pkg(&e)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return r.end()
+}
+
+func (r *report) test(e *event) {
+	key := id{e.Package, e.Test}
+	text := r.tests[key]
+	if text == nil {
+		text = new(strings.Builder)
+		r.tests[key] = text
+	}
+	switch e.Action {
+	case "output":
+		if !strings.HasPrefix(e.Output, "=== ") {
+			text.WriteString(e.Output)
+		}
+		return
+	case "pass":
+		r.passed++
+	case "fail":
+		r.failed = append(r.failed, e.Package+" "+e.Test)
+		fmt.Fprint(r.out, text)
+	case "skip":
+		r.skip(e, text.String())
+	default:
+		return
+	}
+	delete(r.tests, key)
+}
+
+func (r *report) skip(e *event, text string) {
+	reason := strings.Join(strings.Fields(strings.ReplaceAll(text, "--- SKIP: "+e.Test, "")), " ")
+	if slices.ContainsFunc(r.allow, func(re *regexp.Regexp) bool { return re.MatchString(reason) }) {
+		r.allowed++
+		return
+	}
+	r.refused = append(r.refused, fmt.Sprintf("%s %s: %.300s", e.Package, e.Test, reason))
+}
+
+func (r *report) pkg(e *event) {
+	switch e.Action {
+	case "build-output", "build-fail":
+		fmt.Fprint(r.out, e.Output)
+		if e.Action == "build-fail" {
+			r.failed = append(r.failed, e.ImportPath+" (build)")
+		}
+	case "output":
+		if r.packages[e.Package] == nil {
+			r.packages[e.Package] = new(strings.Builder)
+		}
+		r.packages[e.Package].WriteString(e.Output)
+	case "fail":
+		r.unfinished(e.Package)
+		r.failed = append(r.failed, e.Package)
+		fmt.Fprint(r.out, r.packages[e.Package])
+	case "pass", "skip":
+		fmt.Fprint(r.out, lastLine(r.packages[e.Package]))
+	}
+}
+
+// unfinished prints what the tests said that a panic or a timeout ended: they have no verdict of their own.
+func (r *report) unfinished(pkg string) {
+	for key, text := range r.tests {
+		if key.pkg == pkg {
+			fmt.Fprintf(r.out, "%s did not end:\n%s", key.test, text)
+		}
+	}
+}
+
+// lastLine of a package that passed is go test's summary of it.
+func lastLine(text *strings.Builder) string {
+	if text == nil {
+		return ""
+	}
+	all := strings.SplitAfter(text.String(), "\n")
+	all = slices.DeleteFunc(all, func(l string) bool { return l == "" || strings.HasPrefix(l, "?") })
+	return strings.Join(all[max(0, len(all)-1):], "")
+}
+
+func (r *report) end() error {
+	fmt.Fprintf(r.out, "%d tests passed, %d failed, %d skipped as allowed, %d skipped otherwise\n", r.passed, len(r.failed), r.allowed, len(r.refused))
+	for _, line := range r.refused {
+		fmt.Fprintln(r.out, "skipped, which is not allowed here:", line)
+	}
+	switch {
+	case len(r.failed) > 0:
+		return fmt.Errorf("failed: %s", strings.Join(r.failed, ", "))
+	case len(r.refused) > 0:
+		return errors.New("tests skipped for reasons that are not this system's: install what they lack, or allow the reason in .ci/run")
+	case r.passed == 0:
+		return errors.New("no test ran")
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const (
+	pass   = `{"Action":"pass","Package":"p","Test":"TestA"}` + "\n"
+	skip   = `{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:1: no Java here\n"}` + "\n" + `{"Action":"skip","Package":"p","Test":"TestB"}` + "\n"
+	failed = `{"Action":"output","Package":"p","Test":"TestC","Output":"    c_test.go:1: got 2\n"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestC"}` + "\n"
+	panics = `{"Action":"output","Package":"p","Test":"TestD","Output":"panic: dead\n"}` + "\n" + `{"Action":"fail","Package":"p"}` + "\n"
+	build  = `{"Action":"build-output","ImportPath":"p","Output":"undefined: x\n"}` + "\n" + `{"Action":"build-fail","ImportPath":"p"}` + "\n"
+	okLine = `{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}` + "\n" + `{"Action":"pass","Package":"p"}` + "\n"
+)
+
+func TestVerdicts(t *testing.T) {
+	java := regexp.MustCompile("no Java")
+	for name, c := range map[string]struct {
+		in      string
+		allow   patterns
+		err     string // "": none
+		printed string
+	}{
+		"passes":            {pass + okLine, nil, "", "ok  \tp\t0.1s\n"},
+		"skip refused":      {pass + skip, nil, "skipped for reasons", "p TestB: b_test.go:1: no Java here"},
+		"skip allowed":      {pass + skip, patterns{java}, "", "1 skipped as allowed"},
+		"a test fails":      {pass + failed, nil, "p TestC", "got 2"},
+		"a test panics":     {pass + panics, nil, "failed: p", "TestD did not end:\npanic: dead"},
+		"it does not build": {build, nil, "p (build)", "undefined: x"},
+		"nothing ran":       {okLine, nil, "no test ran", "0 tests passed"},
+		"not JSON":          {"go: cannot find main module\n", nil, "no test ran", "cannot find main module"},
+	} {
+		var out strings.Builder
+		r := report{allow: c.allow, out: &out, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
+		err := r.read(strings.NewReader(c.in))
+		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: error %v, want %q", name, err, c.err)
+		}
+		if !strings.Contains(out.String(), c.printed) {
+			t.Errorf("%s: printed %q", name, out.String())
+		}
+	}
+}
