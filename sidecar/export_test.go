@@ -36,5 +36,5 @@ func (s *Server) ExecuteWill(ctx context.Context, member string, generation int3
 		w.stays = append(w.stays, stay{epoch: uint64(p) + 1, topic: topic, topicID: topicID, partition: int32(p), mark: mark})
 	}
 	err := w.execute(ctx)
-	return WillOutcome{w.committed, w.superseded, w.left}, err
+	return WillOutcome{w.committed, w.superseded != nil, w.left}, err
 }

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +30,44 @@ func (w *willStats) status() *sidecarpb.WillStatus {
 	}
 }
 
+// left is what became of a session whose stream did not come back.
+type left struct {
+	willed            bool
+	units, partitions int
+	superseded        int   // memberships that the broker went on without
+	gone              bool  // all of its groups were left
+	err               error // why what is promised is not kept
+}
+
+// complete tells that nothing of it is done again.
+func (l left) complete() bool { return l.err == nil }
+
+// outcome is the word for it in the log.
+func (l left) outcome() string {
+	switch {
+	case l.complete():
+		return "complete"
+	case errors.Is(l.err, errStillOpen):
+		return "late"
+	case l.superseded > 0:
+		return "superseded"
+	}
+	return "failed"
+}
+
+func (w *willStats) count(l left) {
+	if !l.willed {
+		return
+	}
+	w.units.Add(uint64(l.units))
+	w.partitions.Add(uint64(l.partitions))
+	w.superseded.Add(uint64(l.superseded))
+	if l.complete() {
+		w.complete.Add(1)
+	}
+	w.executed.Add(1)
+}
+
 // lookEvery is how often a broken session's process is looked at.
 const lookEvery = 5 * time.Millisecond
 
@@ -36,8 +76,9 @@ func (s *Server) outlive(sess *session, breaks int) {
 	if sess.awaitReturn(breaks) {
 		return
 	}
-	s.execute(sess)
+	left := s.execute(sess)
 	s.bury(sess)
+	s.wills.count(left) // last: who sees the count finds the session gone
 }
 
 // awaitReturn tells whether the session goes on without this break's help: its client is back, or it has ended. If not, nothing is entered from now on.
@@ -109,7 +150,6 @@ func (s *session) testaments() []testament {
 			byGroup[e.group] = t
 		}
 		mark := e.inherited.Mark(e.tracker)
-		e.inherited.Forget(mark)
 		t.stays = append(t.stays, stay{
 			epoch: e.id, topic: e.topic, topicID: e.topicID, partition: e.partition, mark: mark, done: e.inherited.Union(e.tracker, mark, []donemeta.Run(nil)),
 		})
@@ -131,7 +171,7 @@ func (s *session) testaments() []testament {
 var errStillOpen = errors.New("units are still on their way to Kafka")
 
 // execute finishes what a session received and, if its process is gone without Goodbye, commits for it and leaves its groups.
-func (s *Server) execute(sess *session) {
+func (s *Server) execute(sess *session) left {
 	begun := time.Now()
 	s.wills.running.Add(1)
 	defer s.wills.running.Add(-1)
@@ -142,7 +182,7 @@ func (s *Server) execute(sess *session) {
 	willed := sess.willed
 	sess.mu.Unlock()
 	if willed && open > 0 && sess.process.dead() {
-		s.secure(ctx, sess)
+		s.secure(ctx, sess, quiet)
 	}
 	var late error
 	select {
@@ -152,7 +192,7 @@ func (s *Server) execute(sess *session) {
 	}
 	if !willed {
 		s.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
-		return
+		return left{}
 	}
 	if late != nil && s.life.Err() == nil {
 		// What is done is committed. The group is not left: its next owner would do again what may still be written. The session timeout of the dead
@@ -160,50 +200,55 @@ func (s *Server) execute(sess *session) {
 		ctx, cancel = context.WithTimeout(s.life, willSteps)
 		defer cancel()
 	}
-	s.wills.units.Add(uint64(open))
-	complete, partitions, left := late == nil, 0, true
-	err := late
+	l := s.carryOut(ctx, sess, late)
+	l.units = open
+	log := s.log.Info
+	if !l.complete() {
+		log = s.log.Warn
+	}
+	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.dead(), "outcome", l.outcome(), "units", open,
+		"partitions", l.partitions, "left", l.gone, "took", time.Since(begun), "err", l.err)
+	return l
+}
+
+// carryOut executes the wills of all memberships of a session.
+func (s *Server) carryOut(ctx context.Context, sess *session, late error) left {
+	l := left{willed: true, gone: true, err: late}
 	for _, t := range sess.testaments() {
 		if s.lives(sess, t.membership) {
 			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", t.group, "member", t.member)
 			continue
 		}
 		w := will{server: s, testament: t, proven: sess.process.dead(), stay: late != nil}
-		werr := w.execute(ctx)
-		if w.superseded && len(t.stays) > 0 {
-			complete = false
-			s.wills.superseded.Add(1)
+		err := w.execute(ctx)
+		if w.superseded != nil && len(t.stays) > 0 {
+			l.superseded++
+			err = errors.Join(err, fmt.Errorf("group %q: %w", t.group, w.superseded))
 		}
-		partitions += w.committed
-		left = left && w.left
-		if werr != nil {
-			complete, err = false, errors.Join(err, werr)
-		}
+		l.partitions += w.committed
+		l.gone = l.gone && w.left
+		l.err = errors.Join(l.err, err)
 	}
-	s.wills.executed.Add(1)
-	s.wills.partitions.Add(uint64(partitions))
-	if complete {
-		s.wills.complete.Add(1)
-	}
-	log := s.log.Info
-	if err != nil {
-		log = s.log.Warn
-	}
-	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.dead(), "units", open,
-		"partitions", partitions, "left", left, "took", time.Since(begun), "err", err)
+	return l
 }
 
-// secureTime is how long the commit before the last units may take.
-const secureTime = 2 * time.Second
-
 // secure commits what is done while the last units are still on their way: the process may have joined a rebalance, and once that is over its
-// generation is, too.
-func (s *Server) secure(ctx context.Context, sess *session) {
-	ctx, cancel := context.WithTimeout(ctx, secureTime)
-	defer cancel()
+// generation is, too. It ends with the last unit, but never with a commit on its way (S3).
+func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{}) {
+	ctx, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() {
+		select {
+		case <-quiet:
+			stop()
+		case <-ctx.Done():
+		}
+	})
 	for _, t := range sess.testaments() {
 		if w := (will{server: s, testament: t}); t.member != "" && !s.lives(sess, t.membership) {
-			if err := w.commitAll(ctx); err != nil {
+			if err := w.commitAll(ctx); err != nil && ctx.Err() == nil {
 				s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", t.group, "err", err)
 			}
 		}

@@ -29,11 +29,11 @@ const (
 type will struct {
 	server *Server
 	testament
-	proven     bool // its process is dead for certain
-	stay       bool // in the group: units are still on their way
-	committed  int  // partitions
-	superseded bool // the broker went on without it: nothing could be committed
-	left       bool // the group
+	proven     bool  // its process is dead for certain
+	stay       bool  // in the group: units are still on their way
+	committed  int   // partitions
+	superseded error // the broker went on without it: nothing, or not all, could be committed
+	left       bool  // the group
 }
 
 // errMemberGone is a membership that has ended: somebody else holds the partitions, or will, and a commit would be theirs to refuse.
@@ -48,9 +48,7 @@ func (w *will) execute(ctx context.Context) error {
 		err = w.commitLater(ctx, err)
 	}
 	if errors.Is(err, errMemberGone) {
-		w.superseded = true
-		w.server.log.Info("a will has nothing to commit", "group", w.group, "member", w.member, "generation", w.generation, "reason", err)
-		err = nil
+		w.superseded, err = err, nil
 	}
 	if w.stay || w.instance != "" {
 		return err // a static member's partitions wait for its return; a leave would give them away
@@ -181,10 +179,11 @@ func (w *will) commit(ctx context.Context, plan []bequest) error {
 		p.Partition, p.Offset, p.Metadata = b.partition, b.mark, &b.metadata
 		req.Topics[n].Partitions = append(req.Topics[n].Partitions, p)
 	}
-	resp, err := req.RequestWith(ctx, w.server.client)
+	raw, err := w.write(ctx, req)
 	if err != nil {
 		return err
 	}
+	resp := raw.(*kmsg.OffsetCommitResponse)
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			err := kerr.ErrorForCode(p.ErrorCode)
@@ -197,6 +196,15 @@ func (w *will) commit(ctx context.Context, plan []bequest) error {
 		}
 	}
 	return nil
+}
+
+// write sends what changes the group and waits for the answer, or until its connection is dead: a request that was given up could reach the broker after the next
+// one (S3). Only the sidecar's end ends the wait. Requests on one connection are served in order, so what follows on it is later for the broker, too.
+func (w *will) write(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return w.server.client.Request(w.server.life, req)
 }
 
 // answer sorts what the broker says of a partition's commit. What it refuses for one partition alone is found again, or not, at the next reading.
@@ -233,10 +241,11 @@ func (w *will) leave(ctx context.Context) error {
 	m.MemberID = w.member
 	m.Reason = kmsg.StringPtr("ackmark: the sidecar executed this process's will")
 	req.Members = append(req.Members, m)
-	resp, err := req.RequestWith(ctx, w.server.client)
+	raw, err := w.write(ctx, req)
 	if err != nil {
 		return err
 	}
+	resp := raw.(*kmsg.LeaveGroupResponse)
 	err = kerr.ErrorForCode(resp.ErrorCode)
 	for _, m := range resp.Members {
 		if err == nil {

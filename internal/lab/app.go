@@ -31,10 +31,10 @@ type App struct {
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 	err    error
-	dead   atomic.Bool                    // killed: whatever it does reaches nobody
-	gone   chan struct{}                  // closed with dead
-	ways   producer.Switcher              // its sidecar client; nil: it has none
-	served atomic.Pointer[sidecarProcess] // the last sidecar that it reached
+	dead   atomic.Bool          // killed: whatever it does reaches nobody
+	gone   chan struct{}        // closed with dead
+	ways   producer.Switcher    // its sidecar client; nil: it has none
+	served atomic.Pointer[host] // the last sidecar that it reached
 }
 
 // AppConfig is how one app differs from the others. The zero value does not.
@@ -238,13 +238,13 @@ func (h *commitHook) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.Broker
 }
 
 // dialSidecar is the producer's dialer. Another sidecar than the last one is sent everything again of which there is no report; the same one knows what it
-// has, and nothing repeats (S6).
+// has, and nothing repeats (S6). Which one it is the connection tells: while a slow dial was on its way one may have gone and another come.
 func (a *App) dialSidecar(ctx context.Context) (net.Conn, error) {
-	to := a.l.sidecarNow.Load()
 	c, err := a.host.dial(ctx, "", "localhost:"+sidecarPort)
 	if err != nil || a.dead.Load() {
 		return c, err
 	}
+	to := c.(*conn).out.to
 	if before := a.served.Swap(to); before != nil && before != to {
 		n := a.l.Checker.Unreported("another sidecar", a.Name)
 		a.l.Note("%s reaches another sidecar: at most %d inputs repeat", a.Name, n)
@@ -274,15 +274,25 @@ func (a *App) Kill() {
 	a.kill()
 }
 
+// kill takes the network away first: a handler that finds its process dead stops the pipeline, and what that says on its way out must not reach the sidecar
+// (a Release, so that the will finds nothing to commit).
 func (a *App) kill() {
-	if a.over() || a.dead.Swap(true) {
+	if a.over() || !a.die() {
 		return
 	}
-	a.host.kill()
+	a.cancel(errKilled)
+}
+
+// die tells whether it was alive.
+func (a *App) die() bool {
+	if !a.host.kill() {
+		return false
+	}
+	a.dead.Store(true)
 	a.l.Checker.ProcessGone(a.Name)
 	a.l.stays.died(a)
 	close(a.gone)
-	a.cancel(errKilled)
+	return true
 }
 
 // Pause stops the process as SIGSTOP does (see stop.go), Resume lets it go on.
@@ -315,13 +325,7 @@ func (a *App) Stop() error {
 // Exited tells that a process whose Run returned an error ends now, as a supervisor does it: what it left behind is gone with it.
 func (l *Lab) Exited(a *App) {
 	l.Note("%s exits", a.Name)
-	if a.dead.Swap(true) {
-		return
-	}
-	a.host.kill()
-	l.Checker.ProcessGone(a.Name)
-	l.stays.died(a)
-	close(a.gone)
+	a.die()
 }
 
 // Wait waits until Run has returned by itself, and returns its error.

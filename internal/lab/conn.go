@@ -45,9 +45,7 @@ func (c *conn) kill() {
 // PeerDead implements sidecar.PeerProcess: the kernel knows, unless it cannot see the other end's process.
 func (c *conn) PeerDead() bool {
 	h := c.in.from
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.dead && !h.unproven
+	return h.dead.Load() && !h.unproven
 }
 
 func (c *conn) over() bool { return c.in.ended.Load() && c.out.ended.Load() }
@@ -159,6 +157,8 @@ func (s *stream) read(p []byte) (int, error) {
 		switch {
 		case s.readerGone != nil:
 			return 0, s.readerGone
+		case s.to.dead.Load():
+			return 0, syscall.ECONNABORTED
 		case s.to.stopped.Load():
 			if s.to.wake(s) {
 				s.cond.Wait()
@@ -211,6 +211,8 @@ func (s *stream) write(p []byte) (written int, err error) {
 		switch {
 		case s.writerGone != nil:
 			return written, s.writerGone
+		case s.from.dead.Load():
+			return written, syscall.ECONNABORTED
 		case s.from.stopped.Load():
 			if s.from.wake(s) {
 				s.cond.Wait()

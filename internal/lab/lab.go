@@ -35,16 +35,15 @@ type Lab struct {
 	log   *journal
 	begun time.Time
 
-	feeder     *feeder
-	reaper     *reaper
-	apps       []*App
-	sidecar    *sidecarProcess
-	sidecarNow atomic.Pointer[sidecarProcess] // the same, for other goroutines
-	gone       []*sidecarProcess
-	hosts      []*host
-	faults     []fault // under mu
-	stays      stays
-	seen       sync.Map // for FirstTime
+	feeder  *feeder
+	reaper  *reaper
+	apps    []*App
+	sidecar *sidecarProcess
+	gone    []*sidecarProcess
+	hosts   []*host
+	faults  []fault // under mu
+	stays   stays
+	seen    sync.Map // for FirstTime
 
 	mu       sync.Mutex
 	problems []string
@@ -118,6 +117,7 @@ func (l *Lab) start() {
 	}
 	l.Cluster = cluster
 	pace(cluster)
+	l.logGroup()
 	l.watch = brokerwatch.New(cluster, l.Checker, watched)
 	l.reaper, l.feeder = newReaper(l), newFeeder(l)
 	if !cfg.Direct {

@@ -34,11 +34,11 @@ type host struct {
 	name  string
 	links map[service]*link
 
+	dead     atomic.Bool // all of its connections at once: nothing that it does about the end of one gets out by another
 	stopped  atomic.Bool // SIGSTOP, see stop.go
 	unproven bool        // nobody can see that its process is dead
 
 	mu     sync.Mutex
-	dead   bool
 	ends   []*conn       // its ends of all connections
 	goesOn chan struct{} // closed when it does not stand still any more; nil: it never did
 	closes []*conn       // closed by the process while it stood still
@@ -197,14 +197,16 @@ func (h *host) adopt(c *conn) bool {
 		h.ends = slices.DeleteFunc(h.ends, (*conn).over)
 	}
 	h.ends = append(h.ends, c)
-	return !h.dead
+	return !h.dead.Load()
 }
 
 // kill ends the host as SIGKILL does: what it has written still arrives, then the peers see the end; nothing of what it does from now on
-// gets out, nor in.
-func (h *host) kill() {
+// gets out, nor in. False: it was dead before.
+func (h *host) kill() bool {
+	if h.dead.Swap(true) {
+		return false
+	}
 	h.mu.Lock()
-	h.dead = true
 	ends := h.ends
 	h.ends, h.closes = nil, nil
 	h.mu.Unlock()
@@ -215,13 +217,11 @@ func (h *host) kill() {
 	for _, l := range h.links {
 		l.change(func(l *link) { l.down = true })
 	}
+	return true
 }
 
 func (h *host) heal() {
-	h.mu.Lock()
-	dead := h.dead
-	h.mu.Unlock()
-	if dead {
+	if h.dead.Load() {
 		return
 	}
 	for _, l := range h.links {

@@ -165,3 +165,35 @@ func TestStreamBreaksWithoutKafka(t *testing.T) {
 		nothingRepeats(l)
 	})
 }
+
+// A process dies at once: what it does about the end of one connection does not get out by another.
+func TestTheDeadSayNothing(t *testing.T) {
+	n := newNetwork()
+	app, service := n.host("app"), n.host("service")
+	lis, err := service.listen("", "localhost:"+sidecarPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	go func() {
+		for {
+			if _, err := lis.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	c, err := app.dial(t.Context(), "", "localhost:"+sidecarPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.dead.Store(true) // kill has begun, and has not come to this connection
+	if n, err := c.Write([]byte("x")); n != 0 || err == nil {
+		t.Errorf("%d bytes of a dead process were written, error %v", n, err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("a dead process has read")
+	}
+	if app.kill() {
+		t.Error("it died twice")
+	}
+}

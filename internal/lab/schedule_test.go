@@ -42,3 +42,26 @@ func TestSchedules(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Run(t, RandomConfig(seed), Schedule) })
 	}
 }
+
+// Schedules that failed once, and may depend on the order in which goroutines run: each is played some times.
+func TestSchedulesThatFailedOnce(t *testing.T) {
+	times := 4
+	if testing.Short() {
+		times = 1
+	}
+	for seed, why := range map[uint64]string{
+		702642669653: "a will that was read twice forgot what its stays had inherited",
+		768829144482: "a will committed what its process had let go of a moment before, in the generation that stood",
+		153822418591: "the lab took a new sidecar for the old one: the dial had begun before",
+		893933328626: "a will counted what its process had done in a stay before the last",
+	} {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			for range times {
+				Run(t, RandomConfig(seed), Schedule)
+			}
+			if t.Failed() {
+				t.Logf("before: %s", why)
+			}
+		})
+	}
+}

@@ -53,7 +53,6 @@ func (l *Lab) StartSidecar() {
 		p.err = s.Run(ctx)
 	}()
 	l.sidecar = p
-	l.sidecarNow.Store(p)
 }
 
 // Status of the sidecar, or nil if none runs.
@@ -105,7 +104,6 @@ func (l *Lab) KillSidecar() {
 	l.sidecar.kill()
 	l.gone = append(l.gone, l.sidecar)
 	l.sidecar = nil
-	l.sidecarNow.Store(nil)
 }
 
 func (p *sidecarProcess) kill() {
@@ -131,7 +129,6 @@ func (l *Lab) StopSidecar() error {
 		l.lateOutputs()
 	}
 	l.sidecar = nil
-	l.sidecarNow.Store(nil)
 	return p.err
 }
 

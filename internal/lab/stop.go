@@ -20,7 +20,7 @@ import (
 func (h *host) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.dead || h.stopped.Swap(true) {
+	if h.dead.Load() || h.stopped.Swap(true) {
 		return
 	}
 	h.goesOn = make(chan struct{})

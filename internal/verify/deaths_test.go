@@ -145,6 +145,49 @@ var deaths = []told{
 		r.will(in0, 3)
 		r.Left("a", true)
 	}, want: []Name{PrematureCommit, OldAckCounted}},
+	{name: "a will of what its process let go of a moment before, in the generation that stands", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.write(0)
+		r.Unassigned("a", in0) // it joined again without it
+		r.ProcessGone("p")
+		r.will(in0, 1)
+	}},
+	{name: "the living commit what they have let go of", play: func(r *run) {
+		r.write(0)
+		r.ack(1, 0, 0)
+		r.Unassigned("a", in0)
+		r.commit(in0, 1)
+	}, want: []Name{CommitNotHeld}},
+	{name: "a will of what somebody else has been given", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.write(0)
+		r.Unassigned("a", in0)
+		r.Assigned("b", 2, in0)
+		r.ProcessGone("p")
+		r.will(in0, 1)
+	}, want: []Name{CommitNotHeld}},
+	{name: "a will of what nobody was ever given", play: func(r *run) {
+		r.Unassigned("a", in0)
+		r.Assigned("b", 1, in0)
+		r.Unassigned("b", in0)
+		r.ProcessGone("p")
+		r.will(in0, 0)
+	}, want: []Name{CommitNotHeld}},
+	{name: "a will knows an earlier stay only", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.write(0)
+		r.EpochStart("p", 3, "a", in0, 0)
+		r.ProcessGone("p")
+		r.will(in0, 1)
+	}},
+	{name: "a will counts what another process did", play: func(r *run) {
+		r.EpochStart("q", 1, "b", in0, 0)
+		r.deliver("q", 1, 0, 0)
+		r.write(0)
+		r.EpochStart("p", 3, "a", in0, 0)
+		r.ProcessGone("p")
+		r.will(in0, 1)
+	}, want: []Name{OldAckCounted}},
 	{name: "a will leaves without a commit", play: func(r *run) {
 		r.deliver("p", 1, 0, 0, 1)
 		r.write(0)

@@ -66,7 +66,7 @@ func (c *Checker) finishLag(p Partition, l *inputLog) {
 		return
 	}
 	c.violate(LagLeft, p, "committed %d, the last input is %d", l.committed, last)
-	if _, held := c.holders[p]; !held && c.tracksHolders {
+	if h, known := c.holders[p]; (!known || h.gone) && c.tracksHolders {
 		c.violate(Stranded, p, "committed %d, the last input is %d, and nobody holds it", l.committed, last)
 	}
 }

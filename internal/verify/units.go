@@ -79,13 +79,27 @@ func (c *Checker) checkEpoch(l *inputLog, commit Commit) {
 }
 
 // explained tells whether an input may be called done in a stay: it was done in it, or the commit that the stay began from said so. A will, which
-// commits without a leader epoch, knows what became of units after the last report that their process could read.
+// commits without a leader epoch, knows what became of units after the last report that their process could read. And it may know of an earlier stay only:
+// its process lost that one, was given the partition again, and died before it could say so. What was done in it stays done.
 func (c *Checker) explained(l *inputLog, e *epoch, offset int64, commit Commit) bool {
 	id, ok := l.id(offset)
 	if !ok || c.cfg.Expect(id) == 0 || l.isExcused(offset) || e.acked.has(uint64(offset-e.start)) || e.inherited.has(offset) {
 		return true
 	}
-	return commit.LeaderEpoch < 0 && e.delivered.has(uint64(offset-e.start)) && c.done(id)
+	return commit.LeaderEpoch < 0 && c.done(id) && c.handedOver(e, offset)
+}
+
+// handedOver tells whether the process of a stay handed an input's unit over, in this stay or an earlier one of the partition.
+func (c *Checker) handedOver(e *epoch, offset int64) bool {
+	if e.had(offset) {
+		return true
+	}
+	for _, other := range c.byNumber {
+		if other.process == e.process && other.p == e.p && other.had(offset) {
+			return true
+		}
+	}
+	return false
 }
 
 // Unit is a unit as the pipeline hands it over.

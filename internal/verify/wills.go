@@ -200,5 +200,9 @@ func (c *Checker) Holds(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byNumber[epochKey{process, number}]
-	return e != nil && c.holders[e.p].member == e.member
+	if e == nil {
+		return false
+	}
+	h := c.holders[e.p]
+	return h.member == e.member && !h.gone
 }
