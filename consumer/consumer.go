@@ -54,6 +54,7 @@ type Consumer struct {
 	runCtx   atomic.Pointer[context.Context]
 
 	client     atomic.Pointer[kgo.Client]
+	identity   identity
 	membership atomic.Pointer[Membership]
 	released   atomic.Bool // the shutdown let everything go
 	joining    atomic.Bool // a join runs, or is about to: commits go out by sendInJoin; set under commitMu
@@ -113,6 +114,7 @@ func New(cfg Config) (*Consumer, error) {
 		log:        cfg.Logger.With("group", cfg.Group),
 		maxPoll:    min(max(cfg.MaxRecords/8, 1), 8192),
 		base:       time.Now(),
+		identity:   identity{number: consumers.Add(1)},
 		finished:   make(chan struct{}),
 		parts:      map[string]map[int32]*partition{},
 		owned:      map[topicPartition]bool{},

@@ -19,6 +19,7 @@ func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[str
 		c.refreshMembership(cl)
 		c.joining.Store(false)
 	}
+	c.identity.learn(ctx, cl)
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
 	c.joining.Store(false)
@@ -122,7 +123,8 @@ func (c *Consumer) readCommitted(ctx context.Context, cl *kgo.Client, offsets ma
 
 func (c *Consumer) refreshMembership(cl *kgo.Client) {
 	id, generation := cl.GroupMetadata()
-	c.membership.Store(&Membership{Group: c.cfg.Group, MemberID: id, Generation: generation, InstanceID: c.cfg.InstanceID})
+	c.membership.Store(&Membership{Group: c.cfg.Group, MemberID: id, Generation: generation, InstanceID: c.cfg.InstanceID,
+		ClusterID: c.identity.clusterID(), Consumer: c.identity.number})
 	c.troubles.joined()
 }
 
@@ -165,6 +167,7 @@ func (c *Consumer) beginStays(ctx context.Context, cl *kgo.Client, offsets map[s
 	if err != nil {
 		return nil, err
 	}
+	c.identity.learn(ctx, cl)
 	c.refreshMembership(cl)
 	parts := c.admit(starts, offsets, topics)
 	// The start of a partition that the group had nothing for is committed before anything is read from it. Otherwise a crash before the first

@@ -36,6 +36,10 @@ type Membership struct {
 	MemberID   string
 	Generation int32
 	InstanceID string
+	// ClusterID is that of the Kafka cluster that the group is in, "" if the brokers told none.
+	ClusterID string
+	// Consumer tells the consumers of this process apart: several may be members of one group. Never 0.
+	Consumer uint64
 }
 
 // Message is one input. The first [Message.Done] wins; it may come from any goroutine. A copy stands for the same input.

@@ -133,11 +133,17 @@ func TestKeepProducer(t *testing.T) {
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake, KeepProducer: true}))
 		h.Feed(pipelinetest.Record("k", "v"))
 		h.WaitDone(1)
+		if m, _ := fake.Assigned(pipelinetest.DefaultGroup); m.MemberID == "" || m.Consumer == 0 {
+			t.Errorf("the producer knows membership %+v", m)
+		}
 		if err := h.Stop(); err != nil {
 			t.Errorf("Run returned %v", err)
 		}
 		if err := fake.Check(t.Context()); err != nil {
 			t.Errorf("the producer is %v", err)
+		}
+		if m, _ := fake.Assigned(pipelinetest.DefaultGroup); m != (producer.Membership{}) {
+			t.Errorf("the producer still knows membership %+v", m)
 		}
 	})
 }

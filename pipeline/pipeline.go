@@ -258,9 +258,24 @@ func (l *lane) leave(running time.Duration) error {
 
 func (p *Pipeline) closeProducer() error {
 	if p.cfg.KeepProducer {
+		p.leaveProducer()
 		return nil
 	}
 	return p.cfg.Producer.Close()
+}
+
+// leaveProducer tells a producer that lives on that this pipeline's membership is over: nobody has to commit for it any more.
+func (p *Pipeline) leaveProducer() {
+	m := p.source.State().Membership
+	if m.Group == "" {
+		return // it never joined
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	over := producer.Membership{Group: m.Group, Consumer: m.Consumer}
+	if err := p.cfg.Producer.Assign(ctx, over, nil); err != nil && !errors.Is(err, producer.ErrClosed) {
+		p.log.Warn("the producer was not told that the group was left", "group", m.Group, "err", err)
+	}
 }
 
 // Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return ErrClosed and closes the producer. It may

@@ -38,7 +38,8 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 		limit = maxAssignBytes
 	}
 	bare := func() *sidecarpb.Assign {
-		return &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID}
+		return &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID,
+			ClusterId: m.ClusterID, Consumer: m.Consumer}
 	}
 	a := bare()
 	room := limit - proto.Size(a)

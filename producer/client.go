@@ -109,6 +109,7 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	}
 	fresh := c.epochs.assign(m, added)
 	if c.stream != nil {
+		c.warnOfCluster(m)
 		for _, msg := range assignMessages(m, fresh, c.maxUnit) {
 			c.control(msg)
 		}

@@ -6,27 +6,36 @@ import "slices"
 // and not live was released. It has no lock of its own: its owner's lock guards it.
 type epochs struct {
 	live    map[uint64]held
-	groups  map[string]Membership // the latest membership of each group
-	highest uint64                // the largest epoch ever announced
+	members map[memberKey]Membership // the latest membership of each consumer
+	highest uint64                   // the largest epoch ever announced
 }
 
-// held is a live assignment and the group that it belongs to.
+// memberKey names one consumer's place in a group. Two of a process may be members of one group, and a consumer gets another member id now and then.
+type memberKey struct {
+	group    string
+	consumer uint64
+}
+
+// held is a live assignment and the consumer that it belongs to.
 type held struct {
 	Assignment
-	group string
+	of memberKey
 }
 
 // assign takes a membership and the assignments added, and returns those of them that are new: an epoch is announced once.
 func (e *epochs) assign(m Membership, added []Assignment) (fresh []Assignment) {
 	if e.live == nil {
-		e.live, e.groups = map[uint64]held{}, map[string]Membership{}
+		e.live, e.members = map[uint64]held{}, map[memberKey]Membership{}
 	}
-	e.groups[m.Group] = m
+	of := memberKey{m.Group, m.Consumer}
+	if e.members[of] = m; m.MemberID == "" && len(added) == 0 {
+		delete(e.members, of) // it has left
+	}
 	for _, a := range added {
 		if _, known := e.live[a.Epoch]; known || a.Epoch == 0 {
 			continue
 		}
-		e.live[a.Epoch] = held{a, m.Group}
+		e.live[a.Epoch] = held{a, of}
 		e.highest = max(e.highest, a.Epoch)
 		fresh = append(fresh, a)
 	}
@@ -57,7 +66,7 @@ func (e *epochs) releasedAlready(epoch uint64) bool {
 // forget releases everything, memberships too.
 func (e *epochs) forget() {
 	clear(e.live)
-	clear(e.groups)
+	clear(e.members)
 }
 
 // holds tells whether units of the epoch may be sent.
@@ -69,14 +78,14 @@ func (e *epochs) holds(epoch uint64) bool {
 	return ok
 }
 
-// each calls fn once per group with its latest membership and its live assignments in the order of their epochs.
+// each calls fn once per consumer with its latest membership and its live assignments in the order of their epochs.
 func (e *epochs) each(fn func(Membership, []Assignment)) {
-	byGroup := make(map[string][]Assignment, len(e.groups))
+	lists := make(map[memberKey][]Assignment, len(e.members))
 	for _, h := range e.live {
-		byGroup[h.group] = append(byGroup[h.group], h.Assignment)
+		lists[h.of] = append(lists[h.of], h.Assignment)
 	}
-	for group, m := range e.groups {
-		list := byGroup[group]
+	for of, m := range e.members {
+		list := lists[of]
 		slices.SortFunc(list, func(a, b Assignment) int { return int(int64(a.Epoch - b.Epoch)) })
 		fn(m, list)
 	}

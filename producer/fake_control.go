@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -135,15 +136,17 @@ func (f *Fake) SetDown(err error) {
 	f.down = err
 }
 
-// Assigned returns the live assignments of a group in the order of their epochs, and the group's latest membership.
+// Assigned returns the live assignments of a group in the order of their epochs, and its latest membership: one of them, if several consumers of the process
+// are in the group.
 func (f *Fake) Assigned(group string) (m Membership, live []Assignment) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.epochs.each(func(of Membership, list []Assignment) {
 		if of.Group == group {
-			m, live = of, list
+			m, live = of, append(live, list...)
 		}
 	})
+	slices.SortFunc(live, func(a, b Assignment) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	return m, live
 }
 

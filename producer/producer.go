@@ -89,6 +89,12 @@ type Membership struct {
 	MemberID   string
 	Generation int32
 	InstanceID string
+	// ClusterID is that of the Kafka cluster that the group is in, "" if it is not known. A sidecar that delivers to another one cannot commit for this
+	// process when it dies, and says so.
+	ClusterID string
+	// Consumer tells the consumers of this process apart that are members of one group and share this producer: each has a membership of its own. 0 is
+	// fine for the only one.
+	Consumer uint64
 }
 
 // Fencer is implemented by producers that somebody else may commit for: the sidecar client.
@@ -113,7 +119,8 @@ type Producer interface {
 	// It blocks while the producer is full, or fails at once with ErrFull, by the producer's configuration.
 	EmitAsync(rec Record, fn func(Ack, error))
 	// Assign announces the membership and the partitions added by a rebalance, before the first unit under them. added may be empty:
-	// then only the membership changed. Forms that do not commit for their peers ignore it.
+	// then only the membership changed. An empty MemberID tells that the consumer has left its group. Forms that do not commit for
+	// their peers ignore it.
 	Assign(ctx context.Context, m Membership, added []Assignment) error
 	// Release tells that the partitions of these epochs leave this process. It returns when their units are finished or dropped,
 	// or with the context's cause. It must return before the revoke callback does.

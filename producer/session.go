@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ackmark/ackmark/internal/clusterid"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,6 +26,8 @@ type session struct {
 	resumes bool   // it can go on after its stream broke
 	afresh  bool   // the next Hello must not ask for that: what the sidecar said of the session cannot be true
 	gone    bool   // the sidecar's process is: nobody listens at its address
+	cluster string // the Kafka cluster that the sidecar delivers to, "": not known
+	warned  bool   // that it is not the inputs'
 }
 
 // maxSessionID is the protocol's limit.
@@ -92,8 +95,9 @@ func (c *client) welcomed(s *stream) error {
 		c.win.rebuild(0, 1, c.unfit)
 		c.fall.expiry, c.fall.eternal = 0, 0
 	}
-	c.session = session{id: c.session.id, begun: true, sidecar: w.GetSidecarId(), resumes: slices.Contains(w.GetFeatures(), featureResume)}
+	c.session = session{id: c.session.id, begun: true, sidecar: w.GetSidecarId(), resumes: slices.Contains(w.GetFeatures(), featureResume), cluster: w.GetClusterId()}
 	c.epochs.each(func(m Membership, live []Assignment) {
+		c.warnOfCluster(m)
 		s.controls = append(s.controls, assignMessages(m, live, c.maxUnit)...)
 	})
 	var ids []uint64
@@ -105,6 +109,16 @@ func (c *client) welcomed(s *stream) error {
 		s.controls = append(s.controls, c.releases[id].message())
 	}
 	return nil
+}
+
+// warnOfCluster says, once a stream, that the sidecar cannot commit for this process. The caller holds mu.
+func (c *client) warnOfCluster(m Membership) {
+	if c.session.warned || !clusterid.Differ(m.ClusterID, c.session.cluster) {
+		return
+	}
+	c.session.warned = true
+	c.cfg.Logger.Warn("the sidecar delivers to another Kafka cluster than the inputs come from: if this process dies, nobody commits for it, and what it did since its last commit is done again",
+		"group", m.Group, "input_cluster", m.ClusterID, "sidecar_cluster", c.session.cluster)
 }
 
 // unfit names the error of units that may not be sent again.

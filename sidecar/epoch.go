@@ -15,7 +15,7 @@ const (
 	maxEpochs = 16 << 10 // per session
 	// maxSpan is how far above the ack mark of its partition an input may be and still be followed.
 	maxSpan = 1 << 20
-	// maxGroups is how many groups a session may be a member of.
+	// maxGroups is how many memberships a session may have.
 	maxGroups = 64
 	// trackedPerRecord is the number of tracker entries in the whole process for each of Config.MaxRecords; one takes about 17 bytes.
 	trackedPerRecord = 16
@@ -24,7 +24,7 @@ const (
 // epoch is one stay of a partition with the session's process. All fields belong to session.mu.
 type epoch struct {
 	id        uint64
-	group     string
+	of        memberKey
 	topic     string
 	topicID   [16]byte
 	partition int32
@@ -50,21 +50,21 @@ func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 	if err := s.current(d); err != nil {
 		return err
 	}
-	if _, known := s.members[a.GetGroup()]; !known && len(s.members) == maxGroups {
-		return fmt.Errorf("%w: more than %d groups in one session", errViolation, maxGroups)
+	m := membershipOf(a)
+	if err := s.enterMember(m); err != nil {
+		return err
 	}
-	s.members[a.GetGroup()] = membership{a.GetGroup(), a.GetMemberId(), a.GetInstanceId(), a.GetGeneration()}
 	for _, p := range a.GetPartitions() {
-		if err := s.enterEpoch(a.GetGroup(), p); err != nil {
+		if err := s.enterEpoch(m.memberKey, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *session) enterEpoch(group string, p *sidecarpb.AssignedPartition) error {
+func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error {
 	if e := s.epochs[p.GetEpoch()]; e != nil {
-		if e.group == group && e.topic == p.GetTopic() && e.partition == p.GetPartition() {
+		if e.of == of && e.topic == p.GetTopic() && e.partition == p.GetPartition() {
 			return nil
 		}
 		return fmt.Errorf("%w: assignment epoch %d is that of %s partition %d: an epoch is one stay of one partition", errViolation, e.id, e.topic, e.partition)
@@ -78,7 +78,7 @@ func (s *session) enterEpoch(group string, p *sidecarpb.AssignedPartition) error
 		return fmt.Errorf("%w: the topic of assignment epoch %d has %d characters, Kafka takes %d", errViolation, p.GetEpoch(), len(p.GetTopic()), maxTopicName)
 	}
 	e := &epoch{
-		id: p.GetEpoch(), group: group, topic: p.GetTopic(), partition: p.GetPartition(), tracker: ackmark.New(p.GetStartOffset(), maxSpan), base: p.GetStartIndex(),
+		id: p.GetEpoch(), of: of, topic: p.GetTopic(), partition: p.GetPartition(), tracker: ackmark.New(p.GetStartOffset(), maxSpan), base: p.GetStartIndex(),
 	}
 	copy(e.topicID[:], p.GetTopicId())
 	if runs, err := donemeta.ParseAt(p.GetDoneSet(), e.topicID, p.GetStartOffset(), nil); err == nil { // one that is wrong is none: a repeat, no loss

@@ -31,7 +31,7 @@ type WillOutcome struct {
 
 // ExecuteWill executes a will for partitions of a topic, with their ack marks, in the name of a member of group g.
 func (s *Server) ExecuteWill(ctx context.Context, member string, generation int32, proven bool, topic string, topicID [16]byte, marks []int64) (WillOutcome, error) {
-	w := will{server: s, proven: proven, testament: testament{membership: membership{group: "g", member: member, generation: generation}}}
+	w := will{server: s, proven: proven, testament: testament{membership: membership{memberKey: memberKey{group: "g"}, member: member, generation: generation}}}
 	for p, mark := range marks {
 		w.stays = append(w.stays, stay{epoch: uint64(p) + 1, topic: topic, topicID: topicID, partition: int32(p), mark: mark})
 	}

@@ -23,7 +23,7 @@ func (s *Server) welcome(h *sidecarpb.Hello, w window) *sidecarpb.Welcome {
 	both := slices.DeleteFunc(slices.Clone(h.GetFeatures()), func(f string) bool { return !slices.Contains(features, f) })
 	return &sidecarpb.Welcome{
 		Version: ProtocolVersion, Features: both, SidecarId: s.id, ServerVersion: s.cfg.Version, MaxMessageBytes: uint32(s.cfg.MaxMessageBytes),
-		Credit: &sidecarpb.Credit{Bytes: uint64(w.bytes), Records: uint64(w.records)},
+		Credit: &sidecarpb.Credit{Bytes: uint64(w.bytes), Records: uint64(w.records)}, ClusterId: s.kafka.clusterID(),
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/ackmark/ackmark/internal/clusterid"
 )
 
 // Names of the services that the health service knows, beside "".
@@ -29,6 +31,22 @@ type kafkaState struct {
 	mu   sync.Mutex
 	last error
 	seen bool
+	id   string // of the cluster; "": not known
+}
+
+func (k *kafkaState) clusterID() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.id
+}
+
+func (k *kafkaState) learn(id string) {
+	if id == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.id = id
 }
 
 func (k *kafkaState) set(err error) (changed bool) {
@@ -103,9 +121,8 @@ func (s *Server) unreachable(answers []error) error {
 func (s *Server) ask(ctx context.Context, request func(context.Context, kmsg.Request) (kmsg.Response, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, fmt.Errorf("no answer within %s", checkTimeout))
 	defer cancel()
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{}
-	_, err := request(ctx, req)
+	id, err := clusterid.Of(ctx, request)
+	s.kafka.learn(id)
 	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

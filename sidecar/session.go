@@ -59,7 +59,7 @@ type session struct {
 	told               toldFailures
 	cold               []*sidecarpb.DeliveryStreamResponse
 	epochs             map[uint64]*epoch
-	members            map[string]membership // by group
+	members            map[memberKey]membership
 	unknownAssignments uint64
 }
 
@@ -68,12 +68,6 @@ type turn chan struct{}
 
 func (t turn) Lock()   { t <- struct{}{} }
 func (t turn) Unlock() { <-t }
-
-// membership is what a group knows the process by.
-type membership struct {
-	group, member, instance string
-	generation              int32
-}
 
 type failedUnit struct {
 	frame *frame
@@ -92,7 +86,7 @@ var (
 func newSession(srv *Server, id string, a *app, resumable bool) *session {
 	s := &session{
 		server: srv, id: id, app: a, resumable: resumable, over: make(chan struct{}), handling: make(turn, 1),
-		epochs: make(map[uint64]*epoch), members: make(map[string]membership),
+		epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership),
 	}
 	s.setWindow(srv.cfg.floor())
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -67,9 +66,11 @@ func (s *session) status() *sidecarpb.SessionStatus {
 		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state(),
 		OutstandingUnits: uint64(s.outUnits), OutstandingBytes: uint64(s.outBytes),
 	}
-	for _, group := range slices.Sorted(maps.Keys(s.members)) { // nearly always one
-		m := s.members[group]
+	for _, m := range s.memberships() { // nearly always one
 		out.Group, out.MemberId, out.Generation = m.group, m.member, m.generation
+		if why := s.server.noWill(m); why != nil {
+			out.NoWill = why.Error()
+		}
 	}
 	if s.next > 0 {
 		out.HighestSequence = s.next - 1

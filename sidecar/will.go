@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,14 +18,15 @@ import (
 
 // willStats counts what wills did. fenced and resumed belong to the same story.
 type willStats struct {
-	running                                                                      atomic.Int32
-	executed, complete, partitions, units, repaired, fenced, resumed, superseded atomic.Uint64
+	running atomic.Int32
+
+	executed, complete, partitions, units, repaired, fenced, resumed, superseded, refused atomic.Uint64
 }
 
 func (w *willStats) status() *sidecarpb.WillStatus {
 	return &sidecarpb.WillStatus{
 		Running: uint32(w.running.Load()), Executed: w.executed.Load(), Complete: w.complete.Load(), Partitions: w.partitions.Load(), Units: w.units.Load(),
-		Repaired: w.repaired.Load(), Fenced: w.fenced.Load(), Resumed: w.resumed.Load(), Superseded: w.superseded.Load(),
+		Repaired: w.repaired.Load(), Fenced: w.fenced.Load(), Resumed: w.resumed.Load(), Superseded: w.superseded.Load(), Refused: w.refused.Load(),
 	}
 }
 
@@ -35,6 +35,7 @@ type left struct {
 	willed            bool
 	units, partitions int
 	superseded        int   // memberships that the broker went on without
+	refused           int   // memberships of another cluster
 	gone              bool  // all of its groups were left
 	err               error // why what is promised is not kept
 }
@@ -49,6 +50,8 @@ func (l left) outcome() string {
 		return "complete"
 	case errors.Is(l.err, errStillOpen):
 		return "late"
+	case l.refused > 0:
+		return "refused"
 	case l.superseded > 0:
 		return "superseded"
 	}
@@ -62,6 +65,7 @@ func (w *willStats) count(l left) {
 	w.units.Add(uint64(l.units))
 	w.partitions.Add(uint64(l.partitions))
 	w.superseded.Add(uint64(l.superseded))
+	w.refused.Add(uint64(l.refused))
 	if l.complete() {
 		w.complete.Add(1)
 	}
@@ -139,32 +143,32 @@ type testament struct {
 func (s *session) testaments() []testament {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byGroup := make(map[string]*testament)
+	all := make(map[memberKey]*testament)
 	for _, e := range s.epochs {
-		if e.released || e.group == "" {
+		if e.released || e.of.group == "" {
 			continue
 		}
-		t := byGroup[e.group]
+		t := all[e.of]
 		if t == nil {
-			t = &testament{membership: s.members[e.group]}
-			byGroup[e.group] = t
+			t = &testament{membership: s.members[e.of]}
+			all[e.of] = t
 		}
 		mark := e.inherited.Mark(e.tracker)
 		t.stays = append(t.stays, stay{
 			epoch: e.id, topic: e.topic, topicID: e.topicID, partition: e.partition, mark: mark, done: e.inherited.Union(e.tracker, mark, []donemeta.Run(nil)),
 		})
 	}
-	for group, m := range s.members {
-		if group != "" && byGroup[group] == nil {
-			byGroup[group] = &testament{membership: m} // it held nothing, and is a member all the same
+	for of, m := range s.members {
+		if of.group != "" && all[of] == nil {
+			all[of] = &testament{membership: m} // it held nothing, and is a member all the same
 		}
 	}
-	var all []testament
-	for _, t := range byGroup {
-		all = append(all, *t)
+	list := make([]testament, 0, len(all))
+	for _, t := range all {
+		list = append(list, *t)
 	}
-	slices.SortFunc(all, func(a, b testament) int { return cmp.Compare(a.group, b.group) })
-	return all
+	slices.SortFunc(list, func(a, b testament) int { return a.memberKey.compare(b.memberKey) })
+	return list
 }
 
 // errStillOpen: what was received is not finished in time.
@@ -219,6 +223,12 @@ func (s *Server) carryOut(ctx context.Context, sess *session, late error) left {
 			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", t.group, "member", t.member)
 			continue
 		}
+		if err := s.sameCluster(ctx, t.membership); err != nil {
+			l.refused++
+			l.gone = false
+			l.err = errors.Join(l.err, err)
+			continue
+		}
 		w := will{server: s, testament: t, proven: sess.process.dead(), stay: late != nil}
 		err := w.execute(ctx)
 		if w.superseded != nil && len(t.stays) > 0 {
@@ -247,7 +257,7 @@ func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{
 		}
 	})
 	for _, t := range sess.testaments() {
-		if w := (will{server: s, testament: t}); t.member != "" && !s.lives(sess, t.membership) {
+		if w := (will{server: s, testament: t}); t.member != "" && !s.lives(sess, t.membership) && s.sameCluster(ctx, t.membership) == nil {
 			if err := w.commitAll(ctx); err != nil && ctx.Err() == nil {
 				s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", t.group, "err", err)
 			}
@@ -268,7 +278,15 @@ func (s *Server) lives(sess *session, m membership) bool {
 func (s *session) speaksFor(m membership) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.dead && !s.closing && m.member != "" && s.members[m.group].member == m.member
+	if s.dead || s.closing || m.member == "" {
+		return false
+	}
+	for _, other := range s.members {
+		if other.group == m.group && other.member == m.member {
+			return true
+		}
+	}
+	return false
 }
 
 // bury closes a session for good: a later Hello with its id is refused.

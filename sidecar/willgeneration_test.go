@@ -16,6 +16,7 @@ type hand struct {
 	t       *testing.T
 	kafka   *kgo.Client
 	id      string
+	inst    *string // of a static member
 	gen     int32
 	waiting chan struct{} // closed when its JoinGroup is answered
 }
@@ -35,12 +36,12 @@ func (h *hand) join() {
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Topics = []string{"in"}
 	req := kmsg.NewPtrJoinGroupRequest()
-	req.Group, req.ProtocolType, req.MemberID = "g", "consumer", h.id
+	req.Group, req.ProtocolType, req.MemberID, req.InstanceID = "g", "consumer", h.id, h.inst
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 45_000, 60_000
 	p := kmsg.NewJoinGroupRequestProtocol()
 	p.Name, p.Metadata = "cooperative-sticky", meta.AppendTo(nil)
 	req.Protocols = append(req.Protocols, p)
-	if h.id == "" { // the first answer gives the id
+	if h.id == "" && h.inst == nil { // the first answer gives the id
 		resp, err := req.RequestWith(h.t.Context(), h.kafka)
 		if err != nil {
 			h.t.Fatal(err)
@@ -51,7 +52,7 @@ func (h *hand) join() {
 	go func() {
 		defer close(h.waiting)
 		if resp, err := req.RequestWith(h.t.Context(), h.kafka); err == nil && resp.ErrorCode == 0 {
-			h.gen = resp.Generation
+			h.id, h.gen = resp.MemberID, resp.Generation
 		}
 	}()
 	synctest.Wait()
@@ -62,7 +63,7 @@ func (h *hand) share(given map[*hand][]int32) {
 	h.t.Helper()
 	<-h.waiting
 	sync := kmsg.NewPtrSyncGroupRequest()
-	sync.Group, sync.MemberID, sync.Generation = "g", h.id, h.gen
+	sync.Group, sync.MemberID, sync.Generation, sync.InstanceID = "g", h.id, h.gen, h.inst
 	sync.ProtocolType, sync.Protocol = kmsg.StringPtr("consumer"), kmsg.StringPtr("cooperative-sticky")
 	for m, parts := range given {
 		a := kmsg.NewSyncGroupRequestGroupAssignment()
@@ -115,6 +116,15 @@ func TestWillInALaterGeneration(t *testing.T) {
 		}, want: [2]int64{5, 7}},
 		"two later, another member has one": {then: func(g group) {
 			again(g)
+			g.dead.share(map[*hand][]int32{g.dead: {0}})
+			again(g)
+			g.dead.share(map[*hand][]int32{g.dead: {0}, g.other: {1}})
+		}, want: [2]int64{5, none}},
+		"two later, a static member has one": {then: func(g group) {
+			g.other.inst = new("i")
+			again(g)
+			<-g.dead.waiting
+			<-g.other.waiting
 			g.dead.share(map[*hand][]int32{g.dead: {0}})
 			again(g)
 			g.dead.share(map[*hand][]int32{g.dead: {0}, g.other: {1}})

@@ -188,6 +188,23 @@ var deaths = []told{
 		r.ProcessGone("p")
 		r.will(in0, 1)
 	}, want: []Name{OldAckCounted}},
+	{name: "a will of what a former sidecar wrote and nobody reported", play: func(r *run) {
+		r.handOut(0, 1)
+		r.deliver("p", 1, 0, 0, 1)
+		r.write(0)
+		r.Unreported("sidecar killed", "p") // and the process dies before it has sent it again
+		r.ProcessGone("p")
+		r.Left("a", true)
+	}},
+	{name: "a will of what a former sidecar wrote and this one, too", play: func(r *run) {
+		r.handOut(0, 1)
+		r.deliver("p", 1, 0, 0, 1)
+		r.write(0)
+		r.Unreported("sidecar killed", "p")
+		r.write(0)
+		r.ProcessGone("p")
+		r.Left("a", true)
+	}, want: []Name{WillIncomplete}},
 	{name: "a will leaves without a commit", play: func(r *run) {
 		r.deliver("p", 1, 0, 0, 1)
 		r.write(0)

@@ -451,6 +451,7 @@ type DeliveryStreamRequest struct {
 	//	*DeliveryStreamRequest_Units
 	//	*DeliveryStreamRequest_Release
 	//	*DeliveryStreamRequest_Goodbye
+	//	*DeliveryStreamRequest_Inherit
 	Kind          isDeliveryStreamRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -538,6 +539,15 @@ func (x *DeliveryStreamRequest) GetGoodbye() *Goodbye {
 	return nil
 }
 
+func (x *DeliveryStreamRequest) GetInherit() *Inherit {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamRequest_Inherit); ok {
+			return x.Inherit
+		}
+	}
+	return nil
+}
+
 type isDeliveryStreamRequest_Kind interface {
 	isDeliveryStreamRequest_Kind()
 }
@@ -562,6 +572,10 @@ type DeliveryStreamRequest_Goodbye struct {
 	Goodbye *Goodbye `protobuf:"bytes,5,opt,name=goodbye,proto3,oneof"`
 }
 
+type DeliveryStreamRequest_Inherit struct {
+	Inherit *Inherit `protobuf:"bytes,6,opt,name=inherit,proto3,oneof"`
+}
+
 func (*DeliveryStreamRequest_Hello) isDeliveryStreamRequest_Kind() {}
 
 func (*DeliveryStreamRequest_Assign) isDeliveryStreamRequest_Kind() {}
@@ -572,6 +586,8 @@ func (*DeliveryStreamRequest_Release) isDeliveryStreamRequest_Kind() {}
 
 func (*DeliveryStreamRequest_Goodbye) isDeliveryStreamRequest_Kind() {}
 
+func (*DeliveryStreamRequest_Inherit) isDeliveryStreamRequest_Kind() {}
+
 type DeliveryStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -581,6 +597,7 @@ type DeliveryStreamResponse struct {
 	//	*DeliveryStreamResponse_Credit
 	//	*DeliveryStreamResponse_Released
 	//	*DeliveryStreamResponse_Draining
+	//	*DeliveryStreamResponse_Inherited
 	Kind          isDeliveryStreamResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -668,6 +685,15 @@ func (x *DeliveryStreamResponse) GetDraining() *Draining {
 	return nil
 }
 
+func (x *DeliveryStreamResponse) GetInherited() *Inherited {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamResponse_Inherited); ok {
+			return x.Inherited
+		}
+	}
+	return nil
+}
+
 type isDeliveryStreamResponse_Kind interface {
 	isDeliveryStreamResponse_Kind()
 }
@@ -692,6 +718,10 @@ type DeliveryStreamResponse_Draining struct {
 	Draining *Draining `protobuf:"bytes,5,opt,name=draining,proto3,oneof"`
 }
 
+type DeliveryStreamResponse_Inherited struct {
+	Inherited *Inherited `protobuf:"bytes,6,opt,name=inherited,proto3,oneof"`
+}
+
 func (*DeliveryStreamResponse_Welcome) isDeliveryStreamResponse_Kind() {}
 
 func (*DeliveryStreamResponse_Reports) isDeliveryStreamResponse_Kind() {}
@@ -701,6 +731,8 @@ func (*DeliveryStreamResponse_Credit) isDeliveryStreamResponse_Kind() {}
 func (*DeliveryStreamResponse_Released) isDeliveryStreamResponse_Kind() {}
 
 func (*DeliveryStreamResponse_Draining) isDeliveryStreamResponse_Kind() {}
+
+func (*DeliveryStreamResponse_Inherited) isDeliveryStreamResponse_Kind() {}
 
 // Hello opens a stream. With feature "resume" the session outlives it: a stream that ends without Goodbye can be followed by another one, for the sidecar's
 // ReconnectGrace and while the process lives. After that the sidecar executes the session's will (it finishes what it received, commits
@@ -838,8 +870,10 @@ type Welcome struct {
 	// Largest message that the sidecar accepts, in bytes.
 	MaxMessageBytes uint32 `protobuf:"varint,7,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	ServerVersion   string `protobuf:"bytes,8,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The Kafka cluster that the sidecar delivers to and commits in; empty: not known yet.
+	ClusterId     string `protobuf:"bytes,9,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -928,6 +962,13 @@ func (x *Welcome) GetServerVersion() string {
 	return ""
 }
 
+func (x *Welcome) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
 // Credit is what a session may have outstanding (sent and not reported). It replaces the former credit. A single unit larger than the credit may be
 // sent alone when nothing else is outstanding. A unit costs its encoded length within Units, tag and length prefix included, in bytes; and the
 // number of its outputs, at least 1, in records. A client that exceeds its credit is ended with INVALID_ARGUMENT.
@@ -985,13 +1026,19 @@ func (x *Credit) GetRecords() uint64 {
 
 // Assign tells under which membership the session holds partitions. Sent after every rebalance and before the first unit under it.
 type Assign struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Group      string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	MemberId   string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Generation int32                  `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	InstanceId string                 `protobuf:"bytes,4,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Empty: the consumer has left the group.
+	MemberId   string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Generation int32  `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	InstanceId string `protobuf:"bytes,4,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	// The partitions added by this rebalance.
-	Partitions    []*AssignedPartition `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Partitions []*AssignedPartition `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// The Kafka cluster that the group is in; empty: not known. If it is not the sidecar's, nobody can commit for this process: there is no will for this
+	// membership, see SessionStatus.no_will. Delivery goes on.
+	ClusterId string `protobuf:"bytes,6,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Which of the process's consumers this is, if several are in one group: each has a membership of its own.
+	Consumer      uint64 `protobuf:"varint,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1059,6 +1106,20 @@ func (x *Assign) GetPartitions() []*AssignedPartition {
 		return x.Partitions
 	}
 	return nil
+}
+
+func (x *Assign) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *Assign) GetConsumer() uint64 {
+	if x != nil {
+		return x.Consumer
+	}
+	return 0
 }
 
 type AssignedPartition struct {
@@ -1660,6 +1721,114 @@ func (x *Released) GetRequestId() uint64 {
 	return 0
 }
 
+// Inherit (feature "inherit") is sent before a static member joins its group: its process may have been another one, and the broker refuses a will's commit as
+// soon as the new one has joined.
+type Inherit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Given back in Inherited.
+	RequestId     uint64 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	InstanceId    string `protobuf:"bytes,3,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inherit) Reset() {
+	*x = Inherit{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inherit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inherit) ProtoMessage() {}
+
+func (x *Inherit) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inherit.ProtoReflect.Descriptor instead.
+func (*Inherit) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Inherit) GetRequestId() uint64 {
+	if x != nil {
+		return x.RequestId
+	}
+	return 0
+}
+
+func (x *Inherit) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Inherit) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+// Inherited tells that the sidecar commits nothing any more for a former process of that static member.
+type Inherited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     uint64                 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inherited) Reset() {
+	*x = Inherited{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inherited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inherited) ProtoMessage() {}
+
+func (x *Inherited) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inherited.ProtoReflect.Descriptor instead.
+func (*Inherited) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Inherited) GetRequestId() uint64 {
+	if x != nil {
+		return x.RequestId
+	}
+	return 0
+}
+
 // Goodbye ends the session cleanly. The sidecar finishes what it has, reports it and ends the stream.
 type Goodbye struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1669,7 +1838,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1850,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1863,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{20}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{22}
 }
 
 // DeliveryReports tells the fate of units.
@@ -1710,7 +1879,7 @@ type DeliveryReports struct {
 
 func (x *DeliveryReports) Reset() {
 	*x = DeliveryReports{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1891,7 @@ func (x *DeliveryReports) String() string {
 func (*DeliveryReports) ProtoMessage() {}
 
 func (x *DeliveryReports) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1904,7 @@ func (x *DeliveryReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryReports.ProtoReflect.Descriptor instead.
 func (*DeliveryReports) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{21}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeliveryReports) GetAcked() []*Range {
@@ -1763,7 +1932,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1944,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1957,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{22}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Range) GetFirst() uint64 {
@@ -1820,7 +1989,7 @@ type UnitFailure struct {
 
 func (x *UnitFailure) Reset() {
 	*x = UnitFailure{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +2001,7 @@ func (x *UnitFailure) String() string {
 func (*UnitFailure) ProtoMessage() {}
 
 func (x *UnitFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +2014,7 @@ func (x *UnitFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitFailure.ProtoReflect.Descriptor instead.
 func (*UnitFailure) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{23}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnitFailure) GetSequence() uint64 {
@@ -1894,7 +2063,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2075,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2088,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{24}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Draining) GetDeadlineMs() int64 {
@@ -1941,7 +2110,7 @@ type ReportsRequest struct {
 
 func (x *ReportsRequest) Reset() {
 	*x = ReportsRequest{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2122,7 @@ func (x *ReportsRequest) String() string {
 func (*ReportsRequest) ProtoMessage() {}
 
 func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2135,7 @@ func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsRequest.ProtoReflect.Descriptor instead.
 func (*ReportsRequest) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{25}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReportsRequest) GetApp() string {
@@ -1999,7 +2168,7 @@ type ReportsResponse struct {
 
 func (x *ReportsResponse) Reset() {
 	*x = ReportsResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2180,7 @@ func (x *ReportsResponse) String() string {
 func (*ReportsResponse) ProtoMessage() {}
 
 func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2193,7 @@ func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsResponse.ProtoReflect.Descriptor instead.
 func (*ReportsResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{26}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReportsResponse) GetReports() []*EmitReport {
@@ -2049,7 +2218,7 @@ type EmitReport struct {
 
 func (x *EmitReport) Reset() {
 	*x = EmitReport{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2230,7 @@ func (x *EmitReport) String() string {
 func (*EmitReport) ProtoMessage() {}
 
 func (x *EmitReport) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2243,7 @@ func (x *EmitReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitReport.ProtoReflect.Descriptor instead.
 func (*EmitReport) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{27}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EmitReport) GetReportId() uint64 {
@@ -2127,7 +2296,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2308,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2321,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{28}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
 }
 
 type StatusResponse struct {
@@ -2181,7 +2350,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2362,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2375,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{29}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -2325,14 +2494,16 @@ type WillStatus struct {
 	// Sessions that went on with another stream.
 	Resumed uint64 `protobuf:"varint,8,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	// Of those executed: the broker did not know the member in its generation any more, so nothing was committed for it.
-	Superseded    uint64 `protobuf:"varint,9,opt,name=superseded,proto3" json:"superseded,omitempty"`
+	Superseded uint64 `protobuf:"varint,9,opt,name=superseded,proto3" json:"superseded,omitempty"`
+	// Memberships of another Kafka cluster than the sidecar's, for which it could not execute a will.
+	Refused       uint64 `protobuf:"varint,10,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WillStatus) Reset() {
 	*x = WillStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2515,7 @@ func (x *WillStatus) String() string {
 func (*WillStatus) ProtoMessage() {}
 
 func (x *WillStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2528,7 @@ func (x *WillStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WillStatus.ProtoReflect.Descriptor instead.
 func (*WillStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WillStatus) GetRunning() uint32 {
@@ -2423,6 +2594,13 @@ func (x *WillStatus) GetSuperseded() uint64 {
 	return 0
 }
 
+func (x *WillStatus) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
 type SessionStatus struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	App              string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
@@ -2436,14 +2614,16 @@ type SessionStatus struct {
 	OutstandingBytes uint64                 `protobuf:"varint,9,opt,name=outstanding_bytes,json=outstandingBytes,proto3" json:"outstanding_bytes,omitempty"`
 	Partitions       []*SessionPartition    `protobuf:"bytes,10,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// attached, broken (its stream is gone and may come back), or will.
-	State         string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
+	State string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
+	// Why there will be no will if its process dies; empty: there will be one.
+	NoWill        string `protobuf:"bytes,12,opt,name=no_will,json=noWill,proto3" json:"no_will,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2635,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2648,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SessionStatus) GetApp() string {
@@ -2548,6 +2728,13 @@ func (x *SessionStatus) GetState() string {
 	return ""
 }
 
+func (x *SessionStatus) GetNoWill() string {
+	if x != nil {
+		return x.NoWill
+	}
+	return ""
+}
+
 type SessionPartition struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -2562,7 +2749,7 @@ type SessionPartition struct {
 
 func (x *SessionPartition) Reset() {
 	*x = SessionPartition{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2574,7 +2761,7 @@ func (x *SessionPartition) String() string {
 func (*SessionPartition) ProtoMessage() {}
 
 func (x *SessionPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2587,7 +2774,7 @@ func (x *SessionPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPartition.ProtoReflect.Descriptor instead.
 func (*SessionPartition) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SessionPartition) GetTopic() string {
@@ -2637,7 +2824,7 @@ type QueueStatus struct {
 
 func (x *QueueStatus) Reset() {
 	*x = QueueStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2836,7 @@ func (x *QueueStatus) String() string {
 func (*QueueStatus) ProtoMessage() {}
 
 func (x *QueueStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2849,7 @@ func (x *QueueStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStatus.ProtoReflect.Descriptor instead.
 func (*QueueStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *QueueStatus) GetRecords() uint64 {
@@ -2707,7 +2894,7 @@ type PartitionQueue struct {
 
 func (x *PartitionQueue) Reset() {
 	*x = PartitionQueue{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2906,7 @@ func (x *PartitionQueue) String() string {
 func (*PartitionQueue) ProtoMessage() {}
 
 func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2919,7 @@ func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionQueue.ProtoReflect.Descriptor instead.
 func (*PartitionQueue) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PartitionQueue) GetTopic() string {
@@ -2784,7 +2971,7 @@ type AppStatus struct {
 
 func (x *AppStatus) Reset() {
 	*x = AppStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2983,7 @@ func (x *AppStatus) String() string {
 func (*AppStatus) ProtoMessage() {}
 
 func (x *AppStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2996,7 @@ func (x *AppStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStatus.ProtoReflect.Descriptor instead.
 func (*AppStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AppStatus) GetApp() string {
@@ -2882,20 +3069,22 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\v2\x19.ackmark.sidecar.v1.ErrorR\x05error\x12\x1c\n" +
 	"\tpartition\x18\x03 \x01(\x05R\tpartition\x12\x16\n" +
 	"\x06offset\x18\x04 \x01(\x03R\x06offset\x12\x1b\n" +
-	"\treport_id\x18\x05 \x01(\x04R\breportId\"\xad\x02\n" +
+	"\treport_id\x18\x05 \x01(\x04R\breportId\"\xe6\x02\n" +
 	"\x15DeliveryStreamRequest\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.ackmark.sidecar.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06assign\x18\x02 \x01(\v2\x1a.ackmark.sidecar.v1.AssignH\x00R\x06assign\x121\n" +
 	"\x05units\x18\x03 \x01(\v2\x19.ackmark.sidecar.v1.UnitsH\x00R\x05units\x127\n" +
 	"\arelease\x18\x04 \x01(\v2\x1b.ackmark.sidecar.v1.ReleaseH\x00R\arelease\x127\n" +
-	"\agoodbye\x18\x05 \x01(\v2\x1b.ackmark.sidecar.v1.GoodbyeH\x00R\agoodbyeB\x06\n" +
-	"\x04kind\"\xc8\x02\n" +
+	"\agoodbye\x18\x05 \x01(\v2\x1b.ackmark.sidecar.v1.GoodbyeH\x00R\agoodbye\x127\n" +
+	"\ainherit\x18\x06 \x01(\v2\x1b.ackmark.sidecar.v1.InheritH\x00R\ainheritB\x06\n" +
+	"\x04kind\"\x87\x03\n" +
 	"\x16DeliveryStreamResponse\x127\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1b.ackmark.sidecar.v1.WelcomeH\x00R\awelcome\x12?\n" +
 	"\areports\x18\x02 \x01(\v2#.ackmark.sidecar.v1.DeliveryReportsH\x00R\areports\x124\n" +
 	"\x06credit\x18\x03 \x01(\v2\x1a.ackmark.sidecar.v1.CreditH\x00R\x06credit\x12:\n" +
 	"\breleased\x18\x04 \x01(\v2\x1c.ackmark.sidecar.v1.ReleasedH\x00R\breleased\x12:\n" +
-	"\bdraining\x18\x05 \x01(\v2\x1c.ackmark.sidecar.v1.DrainingH\x00R\bdrainingB\x06\n" +
+	"\bdraining\x18\x05 \x01(\v2\x1c.ackmark.sidecar.v1.DrainingH\x00R\bdraining\x12=\n" +
+	"\tinherited\x18\x06 \x01(\v2\x1d.ackmark.sidecar.v1.InheritedH\x00R\tinheritedB\x06\n" +
 	"\x04kind\"\xb7\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
@@ -2910,7 +3099,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\n" +
 	"unreported\x18\b \x03(\v2\x19.ackmark.sidecar.v1.RangeR\n" +
 	"unreported\x12.\n" +
-	"\x13previous_sidecar_id\x18\t \x01(\tR\x11previousSidecarId\"\xaa\x02\n" +
+	"\x13previous_sidecar_id\x18\t \x01(\tR\x11previousSidecarId\"\xc9\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x18\n" +
@@ -2920,10 +3109,12 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\n" +
 	"sidecar_id\x18\x06 \x01(\tR\tsidecarId\x12*\n" +
 	"\x11max_message_bytes\x18\a \x01(\rR\x0fmaxMessageBytes\x12%\n" +
-	"\x0eserver_version\x18\b \x01(\tR\rserverVersion\"8\n" +
+	"\x0eserver_version\x18\b \x01(\tR\rserverVersion\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\t \x01(\tR\tclusterId\"8\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x18\n" +
-	"\arecords\x18\x02 \x01(\x04R\arecords\"\xc3\x01\n" +
+	"\arecords\x18\x02 \x01(\x04R\arecords\"\xfe\x01\n" +
 	"\x06Assign\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x1e\n" +
@@ -2934,7 +3125,10 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"instanceId\x12E\n" +
 	"\n" +
 	"partitions\x18\x05 \x03(\v2%.ackmark.sidecar.v1.AssignedPartitionR\n" +
-	"partitions\"\xab\x02\n" +
+	"partitions\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x06 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\bconsumer\x18\a \x01(\x04R\bconsumer\"\xab\x02\n" +
 	"\x11AssignedPartition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x19\n" +
@@ -2981,6 +3175,15 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x16\n" +
 	"\x06epochs\x18\x02 \x03(\x04R\x06epochs\")\n" +
 	"\bReleased\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\x04R\trequestId\"_\n" +
+	"\aInherit\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1f\n" +
+	"\vinstance_id\x18\x03 \x01(\tR\n" +
+	"instanceId\"*\n" +
+	"\tInherited\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\"\t\n" +
 	"\aGoodbye\"{\n" +
@@ -3033,7 +3236,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\rrecords_acked\x18\v \x01(\x04R\frecordsAcked\x12%\n" +
 	"\x0erecords_failed\x18\f \x01(\x04R\rrecordsFailed\x12)\n" +
 	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\x124\n" +
-	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\"\x82\x02\n" +
+	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\"\x9c\x02\n" +
 	"\n" +
 	"WillStatus\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\rR\arunning\x12\x1a\n" +
@@ -3048,7 +3251,9 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\aresumed\x18\b \x01(\x04R\aresumed\x12\x1e\n" +
 	"\n" +
 	"superseded\x18\t \x01(\x04R\n" +
-	"superseded\"\x8f\x03\n" +
+	"superseded\x12\x18\n" +
+	"\arefused\x18\n" +
+	" \x01(\x04R\arefused\"\xa8\x03\n" +
 	"\rSessionStatus\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1d\n" +
 	"\n" +
@@ -3066,7 +3271,8 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"partitions\x18\n" +
 	" \x03(\v2$.ackmark.sidecar.v1.SessionPartitionR\n" +
 	"partitions\x12\x14\n" +
-	"\x05state\x18\v \x01(\tR\x05state\"\x91\x01\n" +
+	"\x05state\x18\v \x01(\tR\x05state\x12\x17\n" +
+	"\ano_will\x18\f \x01(\tR\x06noWill\"\x91\x01\n" +
 	"\x10SessionPartition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x14\n" +
@@ -3115,7 +3321,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP() []byte {
 }
 
 var file_ackmark_sidecar_v1_sidecar_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(Wait)(0),                      // 0: ackmark.sidecar.v1.Wait
 	(*Header)(nil),                 // 1: ackmark.sidecar.v1.Header
@@ -3138,22 +3344,24 @@ var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(*Output)(nil),                 // 18: ackmark.sidecar.v1.Output
 	(*Release)(nil),                // 19: ackmark.sidecar.v1.Release
 	(*Released)(nil),               // 20: ackmark.sidecar.v1.Released
-	(*Goodbye)(nil),                // 21: ackmark.sidecar.v1.Goodbye
-	(*DeliveryReports)(nil),        // 22: ackmark.sidecar.v1.DeliveryReports
-	(*Range)(nil),                  // 23: ackmark.sidecar.v1.Range
-	(*UnitFailure)(nil),            // 24: ackmark.sidecar.v1.UnitFailure
-	(*Draining)(nil),               // 25: ackmark.sidecar.v1.Draining
-	(*ReportsRequest)(nil),         // 26: ackmark.sidecar.v1.ReportsRequest
-	(*ReportsResponse)(nil),        // 27: ackmark.sidecar.v1.ReportsResponse
-	(*EmitReport)(nil),             // 28: ackmark.sidecar.v1.EmitReport
-	(*StatusRequest)(nil),          // 29: ackmark.sidecar.v1.StatusRequest
-	(*StatusResponse)(nil),         // 30: ackmark.sidecar.v1.StatusResponse
-	(*WillStatus)(nil),             // 31: ackmark.sidecar.v1.WillStatus
-	(*SessionStatus)(nil),          // 32: ackmark.sidecar.v1.SessionStatus
-	(*SessionPartition)(nil),       // 33: ackmark.sidecar.v1.SessionPartition
-	(*QueueStatus)(nil),            // 34: ackmark.sidecar.v1.QueueStatus
-	(*PartitionQueue)(nil),         // 35: ackmark.sidecar.v1.PartitionQueue
-	(*AppStatus)(nil),              // 36: ackmark.sidecar.v1.AppStatus
+	(*Inherit)(nil),                // 21: ackmark.sidecar.v1.Inherit
+	(*Inherited)(nil),              // 22: ackmark.sidecar.v1.Inherited
+	(*Goodbye)(nil),                // 23: ackmark.sidecar.v1.Goodbye
+	(*DeliveryReports)(nil),        // 24: ackmark.sidecar.v1.DeliveryReports
+	(*Range)(nil),                  // 25: ackmark.sidecar.v1.Range
+	(*UnitFailure)(nil),            // 26: ackmark.sidecar.v1.UnitFailure
+	(*Draining)(nil),               // 27: ackmark.sidecar.v1.Draining
+	(*ReportsRequest)(nil),         // 28: ackmark.sidecar.v1.ReportsRequest
+	(*ReportsResponse)(nil),        // 29: ackmark.sidecar.v1.ReportsResponse
+	(*EmitReport)(nil),             // 30: ackmark.sidecar.v1.EmitReport
+	(*StatusRequest)(nil),          // 31: ackmark.sidecar.v1.StatusRequest
+	(*StatusResponse)(nil),         // 32: ackmark.sidecar.v1.StatusResponse
+	(*WillStatus)(nil),             // 33: ackmark.sidecar.v1.WillStatus
+	(*SessionStatus)(nil),          // 34: ackmark.sidecar.v1.SessionStatus
+	(*SessionPartition)(nil),       // 35: ackmark.sidecar.v1.SessionPartition
+	(*QueueStatus)(nil),            // 36: ackmark.sidecar.v1.QueueStatus
+	(*PartitionQueue)(nil),         // 37: ackmark.sidecar.v1.PartitionQueue
+	(*AppStatus)(nil),              // 38: ackmark.sidecar.v1.AppStatus
 }
 var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	1,  // 0: ackmark.sidecar.v1.Record.headers:type_name -> ackmark.sidecar.v1.Header
@@ -3164,45 +3372,47 @@ var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	11, // 5: ackmark.sidecar.v1.DeliveryStreamRequest.assign:type_name -> ackmark.sidecar.v1.Assign
 	14, // 6: ackmark.sidecar.v1.DeliveryStreamRequest.units:type_name -> ackmark.sidecar.v1.Units
 	19, // 7: ackmark.sidecar.v1.DeliveryStreamRequest.release:type_name -> ackmark.sidecar.v1.Release
-	21, // 8: ackmark.sidecar.v1.DeliveryStreamRequest.goodbye:type_name -> ackmark.sidecar.v1.Goodbye
-	9,  // 9: ackmark.sidecar.v1.DeliveryStreamResponse.welcome:type_name -> ackmark.sidecar.v1.Welcome
-	22, // 10: ackmark.sidecar.v1.DeliveryStreamResponse.reports:type_name -> ackmark.sidecar.v1.DeliveryReports
-	10, // 11: ackmark.sidecar.v1.DeliveryStreamResponse.credit:type_name -> ackmark.sidecar.v1.Credit
-	20, // 12: ackmark.sidecar.v1.DeliveryStreamResponse.released:type_name -> ackmark.sidecar.v1.Released
-	25, // 13: ackmark.sidecar.v1.DeliveryStreamResponse.draining:type_name -> ackmark.sidecar.v1.Draining
-	23, // 14: ackmark.sidecar.v1.Hello.unreported:type_name -> ackmark.sidecar.v1.Range
-	10, // 15: ackmark.sidecar.v1.Welcome.credit:type_name -> ackmark.sidecar.v1.Credit
-	12, // 16: ackmark.sidecar.v1.Assign.partitions:type_name -> ackmark.sidecar.v1.AssignedPartition
-	13, // 17: ackmark.sidecar.v1.AssignedPartition.done:type_name -> ackmark.sidecar.v1.DoneRun
-	15, // 18: ackmark.sidecar.v1.Units.topics:type_name -> ackmark.sidecar.v1.TopicName
-	16, // 19: ackmark.sidecar.v1.Units.units:type_name -> ackmark.sidecar.v1.Unit
-	17, // 20: ackmark.sidecar.v1.Unit.source:type_name -> ackmark.sidecar.v1.Source
-	18, // 21: ackmark.sidecar.v1.Unit.outputs:type_name -> ackmark.sidecar.v1.Output
-	1,  // 22: ackmark.sidecar.v1.Output.headers:type_name -> ackmark.sidecar.v1.Header
-	23, // 23: ackmark.sidecar.v1.DeliveryReports.acked:type_name -> ackmark.sidecar.v1.Range
-	24, // 24: ackmark.sidecar.v1.DeliveryReports.failed:type_name -> ackmark.sidecar.v1.UnitFailure
-	4,  // 25: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
-	28, // 26: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
-	4,  // 27: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
-	32, // 28: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
-	34, // 29: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
-	35, // 30: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
-	36, // 31: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
-	31, // 32: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
-	33, // 33: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
-	3,  // 34: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
-	6,  // 35: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
-	26, // 36: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
-	29, // 37: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
-	5,  // 38: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
-	7,  // 39: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
-	27, // 40: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
-	30, // 41: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
-	38, // [38:42] is the sub-list for method output_type
-	34, // [34:38] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	23, // 8: ackmark.sidecar.v1.DeliveryStreamRequest.goodbye:type_name -> ackmark.sidecar.v1.Goodbye
+	21, // 9: ackmark.sidecar.v1.DeliveryStreamRequest.inherit:type_name -> ackmark.sidecar.v1.Inherit
+	9,  // 10: ackmark.sidecar.v1.DeliveryStreamResponse.welcome:type_name -> ackmark.sidecar.v1.Welcome
+	24, // 11: ackmark.sidecar.v1.DeliveryStreamResponse.reports:type_name -> ackmark.sidecar.v1.DeliveryReports
+	10, // 12: ackmark.sidecar.v1.DeliveryStreamResponse.credit:type_name -> ackmark.sidecar.v1.Credit
+	20, // 13: ackmark.sidecar.v1.DeliveryStreamResponse.released:type_name -> ackmark.sidecar.v1.Released
+	27, // 14: ackmark.sidecar.v1.DeliveryStreamResponse.draining:type_name -> ackmark.sidecar.v1.Draining
+	22, // 15: ackmark.sidecar.v1.DeliveryStreamResponse.inherited:type_name -> ackmark.sidecar.v1.Inherited
+	25, // 16: ackmark.sidecar.v1.Hello.unreported:type_name -> ackmark.sidecar.v1.Range
+	10, // 17: ackmark.sidecar.v1.Welcome.credit:type_name -> ackmark.sidecar.v1.Credit
+	12, // 18: ackmark.sidecar.v1.Assign.partitions:type_name -> ackmark.sidecar.v1.AssignedPartition
+	13, // 19: ackmark.sidecar.v1.AssignedPartition.done:type_name -> ackmark.sidecar.v1.DoneRun
+	15, // 20: ackmark.sidecar.v1.Units.topics:type_name -> ackmark.sidecar.v1.TopicName
+	16, // 21: ackmark.sidecar.v1.Units.units:type_name -> ackmark.sidecar.v1.Unit
+	17, // 22: ackmark.sidecar.v1.Unit.source:type_name -> ackmark.sidecar.v1.Source
+	18, // 23: ackmark.sidecar.v1.Unit.outputs:type_name -> ackmark.sidecar.v1.Output
+	1,  // 24: ackmark.sidecar.v1.Output.headers:type_name -> ackmark.sidecar.v1.Header
+	25, // 25: ackmark.sidecar.v1.DeliveryReports.acked:type_name -> ackmark.sidecar.v1.Range
+	26, // 26: ackmark.sidecar.v1.DeliveryReports.failed:type_name -> ackmark.sidecar.v1.UnitFailure
+	4,  // 27: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
+	30, // 28: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
+	4,  // 29: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
+	34, // 30: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
+	36, // 31: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
+	37, // 32: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
+	38, // 33: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
+	33, // 34: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
+	35, // 35: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
+	3,  // 36: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
+	6,  // 37: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
+	28, // 38: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
+	31, // 39: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
+	5,  // 40: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
+	7,  // 41: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
+	29, // 42: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
+	32, // 43: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
+	40, // [40:44] is the sub-list for method output_type
+	36, // [36:40] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_ackmark_sidecar_v1_sidecar_proto_init() }
@@ -3218,6 +3428,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 		(*DeliveryStreamRequest_Units)(nil),
 		(*DeliveryStreamRequest_Release)(nil),
 		(*DeliveryStreamRequest_Goodbye)(nil),
+		(*DeliveryStreamRequest_Inherit)(nil),
 	}
 	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[6].OneofWrappers = []any{
 		(*DeliveryStreamResponse_Welcome)(nil),
@@ -3225,6 +3436,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 		(*DeliveryStreamResponse_Credit)(nil),
 		(*DeliveryStreamResponse_Released)(nil),
 		(*DeliveryStreamResponse_Draining)(nil),
+		(*DeliveryStreamResponse_Inherited)(nil),
 	}
 	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
@@ -3233,7 +3445,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ackmark_sidecar_v1_sidecar_proto_rawDesc), len(file_ackmark_sidecar_v1_sidecar_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -73,6 +73,11 @@ func printStatus(w io.Writer, s *sidecarpb.StatusResponse) error {
 	for _, x := range s.GetSessions() {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%d\t%d\t%d\t%d\n", x.GetApp(), x.GetPeerPid(), x.GetState(), x.GetGroup(), x.GetGeneration(), x.GetOutstandingUnits(), x.GetHighestSequence(), len(x.GetPartitions()))
 	}
+	for _, x := range s.GetSessions() {
+		if why := x.GetNoWill(); why != "" {
+			fmt.Fprintf(t, "\nno will\tpid %d: %s\n", x.GetPeerPid(), why)
+		}
+	}
 	if len(s.GetPartitions()) > 0 {
 		fmt.Fprintf(t, "\nTOPIC\tPARTITION\tQUEUED RECORDS\tQUEUED BYTES\tFULL\n")
 	}

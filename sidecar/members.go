@@ -1,0 +1,98 @@
+package sidecar
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ackmark/ackmark/internal/clusterid"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// memberKey names one consumer of the process in a group. Several may be members of one group, and each gets another member id now and then.
+type memberKey struct {
+	group    string
+	consumer uint64
+}
+
+func (k memberKey) compare(other memberKey) int {
+	return cmp.Or(cmp.Compare(k.group, other.group), cmp.Compare(k.consumer, other.consumer))
+}
+
+// membership is what a group knows a consumer of the process by.
+type membership struct {
+	memberKey
+	member, instance string
+	generation       int32
+	cluster          string // that the group is in; "": not known
+}
+
+func membershipOf(a *sidecarpb.Assign) membership {
+	return membership{memberKey{a.GetGroup(), a.GetConsumer()}, a.GetMemberId(), a.GetInstanceId(), a.GetGeneration(), a.GetClusterId()}
+}
+
+// enterMember takes over the membership of an Assign message. mu is held.
+func (s *session) enterMember(m membership) error {
+	before, known := s.members[m.memberKey]
+	switch {
+	case m.member == "" && !s.holds(m.memberKey):
+		delete(s.members, m.memberKey) // it has left
+		return nil
+	case !known && len(s.members) == maxGroups:
+		return fmt.Errorf("%w: more than %d memberships in one session", errViolation, maxGroups)
+	case len(m.cluster) > clusterid.MaxLen:
+		return fmt.Errorf("%w: a cluster id of %d characters, Kafka's have 22", errViolation, len(m.cluster))
+	}
+	s.members[m.memberKey] = m
+	if why := s.server.noWill(m); why != nil && before.cluster != m.cluster {
+		s.server.log.Warn("there will be no will for a membership", "app", s.app.Name, "session", s.id, "group", m.group, "member", m.member, "reason", why)
+	}
+	return nil
+}
+
+// holds tells whether a consumer has stays that it did not release. mu is held.
+func (s *session) holds(of memberKey) bool {
+	for _, e := range s.epochs {
+		if e.of == of && !e.released {
+			return true
+		}
+	}
+	return false
+}
+
+// memberships in the order of their groups. mu is held.
+func (s *session) memberships() []membership {
+	keys := slices.SortedFunc(maps.Keys(s.members), memberKey.compare)
+	all := make([]membership, len(keys))
+	for i, k := range keys {
+		all[i] = s.members[k]
+	}
+	return all
+}
+
+// otherClusterError is the reason why nobody can commit for a process: its group is not in the sidecar's cluster.
+type otherClusterError struct{ group, theirs, ours string }
+
+// Error implements error.
+func (e *otherClusterError) Error() string {
+	return fmt.Sprintf("group %q is in Kafka cluster %q, this sidecar delivers to %q: if the app dies, nobody commits for it, and its inputs since the last commit are done again",
+		e.group, e.theirs, e.ours)
+}
+
+// sameCluster asks once more before a will acts on a membership: an Assign may have come before the brokers were reached.
+func (s *Server) sameCluster(ctx context.Context, m membership) error {
+	if m.cluster != "" && s.kafka.clusterID() == "" {
+		_ = s.Check(ctx)
+	}
+	return s.noWill(m)
+}
+
+// noWill tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it knows.
+func (s *Server) noWill(m membership) error {
+	if ours := s.kafka.clusterID(); clusterid.Differ(m.cluster, ours) {
+		return &otherClusterError{m.group, m.cluster, ours}
+	}
+	return nil
+}
