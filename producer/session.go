@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ackmark/ackmark/internal/clusterid"
+	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -72,7 +74,7 @@ func (c *client) hello() *sidecarpb.Hello {
 	for _, r := range c.win.unreported() {
 		h.Unreported = append(h.Unreported, &sidecarpb.Range{First: r.First, Count: r.Count})
 	}
-	if c.maxUnit > 0 && proto.Size(h) > c.maxUnit { // reports came in so many pieces that what is left does not fit
+	if len(h.Unreported) > wire.MaxUnreported || proto.Size(h) > min(cmp.Or(c.maxUnit, wire.MaxColdBytes), wire.MaxColdBytes) { // reports came in so many pieces that what is left does not fit
 		c.session.resumes = false
 		return bare
 	}

@@ -313,8 +313,12 @@ const pinnedFactor = 3
 
 func wireError(f *sidecarpb.UnitFailure) *Error {
 	e := f.GetError()
-	return &Error{Code: e.GetCode(), Message: e.GetMessage(), Retryable: e.GetRetryable(), Topic: f.GetTopic(), Partition: f.GetPartition(),
+	out := &Error{Code: e.GetCode(), Message: e.GetMessage(), Retryable: e.GetRetryable(), Topic: f.GetTopic(), Partition: f.GetPartition(),
 		Output: int(f.GetOutput())}
+	if out.Code == wire.CodeFull || out.Code == wire.CodeFullBefore {
+		out.Code, out.Err = CodeFull, ErrFull
+	}
+	return out
 }
 
 // handle does what a control message asks for.

@@ -18,7 +18,8 @@ const maxApps = 1024
 
 // apps are the apps by name: those of the allow-list, or whoever came.
 type apps struct {
-	cfg *Config
+	cfg     *Config
+	reports *commons
 
 	mu     sync.Mutex
 	byName map[string]*app
@@ -29,10 +30,11 @@ type app struct {
 	App
 	meter *meter // outstanding of its sessions and emits
 	ring  reportRing
+	appLimits
 }
 
-func newApps(cfg *Config) *apps {
-	as := &apps{cfg: cfg, byName: make(map[string]*app)}
+func newApps(cfg *Config, reports *commons) *apps {
+	as := &apps{cfg: cfg, reports: reports, byName: make(map[string]*app)}
 	for _, a := range cfg.Apps {
 		as.byName[a.Name] = as.newApp(a)
 	}
@@ -40,10 +42,10 @@ func newApps(cfg *Config) *apps {
 }
 
 func (as *apps) newApp(a App) *app {
-	return &app{App: a, meter: newMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing)}
+	return &app{App: a, meter: newMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing, share{of: as.reports}), appLimits: newAppLimits(as.cfg)}
 }
 
-// get returns the app, or a gRPC status that says why it may not speak.
+// get returns the app, for the caller to leave, or a gRPC status that says why it may not speak.
 func (as *apps) get(name, token string) (*app, error) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -53,7 +55,7 @@ func (as *apps) get(name, token string) (*app, error) {
 		return nil, status.Errorf(codes.PermissionDenied, "%s: app %.128q is not in the sidecar's list of apps: add it there", wire.CodeUnauthorized, name)
 	case a == nil && name != "" && !appName.MatchString(name):
 		return nil, status.Errorf(codes.InvalidArgument, "app %.128q: use 1 to 128 letters, digits, '.', '_', '-'", name)
-	case a == nil && len(as.byName) >= maxApps:
+	case a == nil && len(as.byName) >= maxApps && !as.forgetIdle():
 		return nil, status.Errorf(codes.ResourceExhausted, "app %q: %d apps are known already: configure the list of apps", name, maxApps)
 	case a == nil:
 		a = as.newApp(App{Name: name})
@@ -62,6 +64,7 @@ func (as *apps) get(name, token string) (*app, error) {
 	if a.Token != "" && subtle.ConstantTimeCompare([]byte(a.Token), []byte(token)) != 1 {
 		return nil, status.Errorf(codes.PermissionDenied, "%s: app %q: wrong token", wire.CodeUnauthorized, name)
 	}
+	a.enter()
 	return a, nil
 }
 

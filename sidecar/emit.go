@@ -19,6 +19,7 @@ type emit struct {
 	app    *app
 	server *Server
 	report uint64        // 0: the caller waits
+	waits  bool          // the caller's place is taken; the call's own
 	done   chan struct{} // closed when ended; then the fields below are set
 	err    *sidecarpb.Error
 }
@@ -38,6 +39,7 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 	if err != nil {
 		return nil, err
 	}
+	defer a.leave()
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
 		return &sidecarpb.EmitResponse{Error: refused}, nil
@@ -59,9 +61,9 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 	if refused := a.refuse(rec.GetTopic()); refused != nil {
 		return nil, refused
 	}
-	t, err := s.topics.get(rec.GetTopic())
+	t, err := s.topics.get(a, rec.GetTopic())
 	if err != nil {
-		return nil, wire.FromKafka(err)
+		return nil, topicError(a, err)
 	}
 	e := &emit{app: a, server: s, done: make(chan struct{})}
 	e.rec = outRec{
@@ -84,6 +86,7 @@ func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Emi
 	if refused := s.admitEmit(e, queued); refused != nil {
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
+	defer e.stopWaiting()
 	first, err := e.rec.topic.prepare(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -106,33 +109,6 @@ func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Emi
 	case <-ctx.Done(): // the record stays on its way
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
-}
-
-func (s *Server) admitEmit(e *emit, queued bool) *sidecarpb.Error {
-	if q := e.rec.likelyQueue(); q != nil && q.over() {
-		return full(fmt.Sprintf("partition %d of topic %q has %s waiting", q.partition, e.rec.topic.name, q), q.retryAfter())
-	}
-	if !s.emits.tryAdd(e.rec.size, 1) {
-		return full(fmt.Sprintf("the sidecar has %s of emits waiting", s.emits), s.emits.retryAfter())
-	}
-	if !e.app.meter.tryAdd(e.rec.size, 1) {
-		s.emits.sub(e.rec.size, 1)
-		return full(fmt.Sprintf("app %q has %s waiting", e.app.Name, e.app.meter), e.app.meter.retryAfter())
-	}
-	if !queued {
-		return nil
-	}
-	id, ok := e.app.ring.reserve()
-	if !ok {
-		e.giveBack()
-		return full(fmt.Sprintf("the %d reports that are kept for app %q are not seen: read them by Reports and come back with the last id as cursor", e.app.ring.size, e.app.Name), time.Second)
-	}
-	e.report = id
-	return nil
-}
-
-func full(message string, after time.Duration) *sidecarpb.Error {
-	return &sidecarpb.Error{Code: wire.CodeFull, Message: message + ": wait and try again", Retryable: true, RetryAfterMs: after.Milliseconds()}
 }
 
 // likelyQueue is the queue that the record will go to, if that can be known before kgo partitions it.
@@ -174,11 +150,6 @@ func (e *emit) finish() {
 	}
 	e.giveBack()
 	close(e.done)
-}
-
-func (e *emit) giveBack() {
-	e.app.meter.sub(e.rec.size, 1)
-	e.server.emits.sub(e.rec.size, 1)
 }
 
 func (e *emit) response() *sidecarpb.EmitResponse {

@@ -13,6 +13,13 @@ import (
 
 const (
 	maxEpochs = 16 << 10 // per session
+	// epochCost and memberCost are what a stay and a membership take beside their names, about; runCost is a run of an inherited done-set.
+	epochCost  = 640
+	memberCost = 256
+	runCost    = 16
+	// maxUnanswered is how many Releases of a session may wait for their answer, or for somebody to read it, and maxReleases how many of them may name one epoch.
+	maxUnanswered = 256
+	maxReleases   = 4
 	// maxSpan is how far above the ack mark of its partition an input may be and still be followed.
 	maxSpan = 1 << 20
 	// maxGroups is how many memberships a session may have.
@@ -31,7 +38,8 @@ type epoch struct {
 	tracker   *ackmark.Tracker // S4: a fresh one for each epoch
 	base      uint64           // index of the tracker's first entry
 	inherited donemeta.Inherited
-	capacity  uint64 // entries that are counted in server.tracked
+	capacity  uint64 // entries that are taken of the session's share
+	kept      int64  // bytes, the same
 	open      int    // units received and not finished
 	released  bool
 	releases  []*release // that wait for open to be 0
@@ -62,6 +70,10 @@ func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 	return nil
 }
 
+func (s *session) noRoom(what string) error {
+	return fmt.Errorf("%w: no room for %s: what this session has told that costs no credit exceeds its share of MaxBytes; raise the sidecar's MaxBytes", errViolation, what)
+}
+
 func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error {
 	if e := s.epochs[p.GetEpoch()]; e != nil {
 		if e.of == of && e.topic == p.GetTopic() && e.partition == p.GetPartition() {
@@ -79,22 +91,49 @@ func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error
 	}
 	e := &epoch{
 		id: p.GetEpoch(), of: of, topic: p.GetTopic(), partition: p.GetPartition(), tracker: ackmark.New(p.GetStartOffset(), maxSpan), base: p.GetStartIndex(),
+		kept: int64(epochCost + len(p.GetTopic())),
+	}
+	if !s.stock.kept.take(e.kept) {
+		return s.noRoom("a partition")
 	}
 	copy(e.topicID[:], p.GetTopicId())
-	if runs, err := donemeta.ParseAt(p.GetDoneSet(), e.topicID, p.GetStartOffset(), nil); err == nil { // one that is wrong is none: a repeat, no loss
-		e.inherited = donemeta.Inherit(runs)
-	}
+	s.inherit(e, p)
 	for _, r := range p.GetDone() {
-		for k := range r.GetCount() {
-			index := r.GetIndex() + k - e.base
-			if !e.reserve(index, s.server.tracked) || !e.tracker.Put(index, r.GetOffset()+int64(k), 0) {
-				break // the mark stays below it: it may lag, never lie
-			}
-			e.tracker.Done(index)
-		}
+		s.enterDone(e, r)
 	}
 	s.epochs[e.id] = e
 	return nil
+}
+
+// inherit keeps the done-set that a stay began from. One that is wrong is none, as is one for which there is no room: a repeat, no loss.
+func (s *session) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
+	runs, err := donemeta.ParseAt(p.GetDoneSet(), e.topicID, p.GetStartOffset(), nil)
+	if err != nil || len(runs) == 0 {
+		return
+	}
+	if cost := int64(len(runs)) * runCost; s.stock.kept.take(cost) {
+		e.kept += cost
+		e.inherited = donemeta.Inherit(slices.Clip(slices.Clone(runs)))
+	}
+}
+
+// enterDone enters inputs that were done before this sidecar heard of the stay. They lie above the mark: one that claims to be at it would let the mark, and
+// with it the room above, move on for as long as the run says. What does not fit is left out: the mark may lag, never lie.
+func (s *session) enterDone(e *epoch, r *sidecarpb.DoneRun) {
+	if r.GetIndex() <= e.base || r.GetIndex()-e.base >= maxSpan {
+		return
+	}
+	first := r.GetIndex() - e.base
+	n := min(r.GetCount(), maxSpan-first)
+	if n == 0 || !e.reserve(first+n-1, &s.stock.entries) {
+		return
+	}
+	for k := range n {
+		if !e.tracker.Put(first+k, r.GetOffset()+int64(k), 0) {
+			return
+		}
+		e.tracker.Done(first + k)
+	}
 }
 
 // release answers at once, or when the last unit of these epochs is finished. Units of them that come later are refused.
@@ -104,11 +143,17 @@ func (s *session) release(d *delivery, r *sidecarpb.Release) error {
 	if err := s.current(d); err != nil {
 		return err
 	}
+	if s.stock.unanswered++; s.stock.unanswered > maxUnanswered {
+		return fmt.Errorf("%w: more than %d Releases wait for an answer, or for this client to read it", errViolation, maxUnanswered)
+	}
 	rel := &release{id: r.GetRequestId()}
 	for _, id := range r.GetEpochs() {
 		e := s.epochs[id]
 		if e == nil || slices.Contains(e.releases, rel) {
 			continue // named twice, released before, or never assigned: nothing to wait for
+		}
+		if len(e.releases) == maxReleases {
+			return fmt.Errorf("%w: assignment epoch %d is named in more than %d Releases without an answer", errViolation, id, maxReleases)
 		}
 		e.released = true
 		if e.open == 0 {
@@ -136,12 +181,12 @@ func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) 
 		e = s.epochs[u.src.Epoch]
 	}
 	if e == nil || e.released {
-		s.unknownAssignments++
+		s.stock.refused++
 		return nil, failure(0, "", -1, wire.CodeUnknownAssignment,
 			fmt.Sprintf("assignment epoch %d is not held by this session: announce it by Assign before its first unit, and send no units after its Release", u.src.Epoch))
 	}
 	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1). One whose first unit failed is in the tracker already.
-	if index := u.src.Index - e.base; u.src.Index >= e.base && e.reserve(index, s.server.tracked) {
+	if index := u.src.Index - e.base; u.src.Index >= e.base && e.reserve(index, &s.stock.entries) {
 		e.tracker.Put(index, u.src.Offset, int(u.size))
 	}
 	e.open++
@@ -149,7 +194,7 @@ func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) 
 }
 
 // reserve counts the memory that an entry at index may take: a hostile index must not make a large ring for nothing.
-func (e *epoch) reserve(index uint64, tracked *meter) bool {
+func (e *epoch) reserve(index uint64, entries *share) bool {
 	mark := e.tracker.MarkIndex()
 	if index < mark || index-mark >= maxSpan {
 		return false
@@ -158,7 +203,7 @@ func (e *epoch) reserve(index uint64, tracked *meter) bool {
 		return true
 	}
 	want := uint64(1) << bits.Len64(max(index-mark, 63))
-	if !tracked.tryAdd(0, int64(want-e.capacity)) {
+	if !entries.take(int64(want - e.capacity)) {
 		return false
 	}
 	e.capacity = want
@@ -184,7 +229,8 @@ func (s *session) finished(u *unit, acked bool) {
 }
 
 func (s *session) forget(e *epoch) {
-	s.server.tracked.sub(0, int64(e.capacity))
+	s.stock.entries.give(int64(e.capacity))
+	s.stock.kept.give(e.kept)
 	delete(s.epochs, e.id)
 }
 
@@ -192,5 +238,5 @@ func (s *session) forget(e *epoch) {
 func (s *session) refused() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.unknownAssignments
+	return s.stock.refused
 }

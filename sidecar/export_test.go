@@ -18,10 +18,12 @@ func (s *Server) Window() (bytes int64, records int) {
 }
 
 // UnreadEmits returns the emits whose message is not read.
-func (s *Server) UnreadEmits() int32 { return s.unreadEmits.Load() }
+func (s *Server) UnreadEmits() int32 { return s.calls.of(emitCall).unread.Load() }
 
 // OpenCalls returns the calls that are open as tap counts them.
-func (s *Server) OpenCalls() (emits, streams int32) { return s.emitCalls.Load(), s.streamCalls.Load() }
+func (s *Server) OpenCalls() (emits, streams int32) {
+	return s.calls.of(emitCall).open.Load(), s.calls.of(deliveryCall).open.Load()
+}
 
 // WillOutcome is what a will did.
 type WillOutcome struct {
@@ -37,4 +39,13 @@ func (s *Server) ExecuteWill(ctx context.Context, member string, generation int3
 	}
 	err := w.execute(ctx)
 	return WillOutcome{w.committed, w.superseded != nil, w.left}, err
+}
+
+// Calls returns the calls that are open, unread and being read, by kind.
+func (s *Server) Calls() (out [callKinds][3]int) {
+	for k := range out {
+		c := s.calls.of(callKind(k))
+		out[k] = [3]int{int(c.open.Load()), int(c.unread.Load()), len(c.readers)}
+	}
+	return out
 }

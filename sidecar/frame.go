@@ -152,16 +152,9 @@ func (f *frame) ended(n int32) {
 	f.hold(1)
 }
 
-// streamTopic is a topic as one stream named it.
-type streamTopic struct {
-	name   string
-	topic  *topic
-	refuse *sidecarpb.Error // why this app may not write to it
-}
-
 // decode fills the frame from the parsed message. An error means that the message cannot be understood; a unit that can be
 // understood and not be produced gets a failure.
-func (f *frame) decode(us *wire.Units, names []streamTopic, maxRecords int) error {
+func (f *frame) decode(us *wire.Units, names *topicNames, maxRecords int) error {
 	f.first = us.FirstSequence
 	f.grow(us.Count)
 	us.Headers, us.MaxHeaders = f.headers[:0], maxHeaders
@@ -196,7 +189,7 @@ func (f *frame) grow(units int) {
 	clear(f.told)
 }
 
-func (f *frame) decodeUnit(x *wire.Unit, names []streamTopic, now time.Time) error {
+func (f *frame) decodeUnit(x *wire.Unit, names *topicNames, now time.Time) error {
 	index := len(f.units)
 	f.units = f.units[:index+1]
 	u := &f.units[index]
@@ -226,11 +219,11 @@ func (f *frame) decodeUnit(x *wire.Unit, names []streamTopic, now time.Time) err
 	return nil
 }
 
-func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names []streamTopic, now time.Time) *sidecarpb.UnitFailure {
-	if int(out.Topic) >= len(names) || names[out.Topic] == (streamTopic{}) {
+func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNames, now time.Time) *sidecarpb.UnitFailure {
+	st := names.at(out.Topic)
+	if st == nil {
 		return failure(u.outputs, "", out.Partition, wire.CodeInvalidRecord, fmt.Sprintf("topic index %d has no name on this stream: send it before it is used", out.Topic))
 	}
-	st := &names[out.Topic]
 	if st.refuse != nil {
 		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Error: st.refuse, Partition: out.Partition}
 	}

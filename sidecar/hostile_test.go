@@ -2,9 +2,18 @@ package sidecar
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"pgregory.net/rapid"
+
+	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -17,7 +26,7 @@ func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	if err := d.name(7, huge); err != nil {
 		t.Fatal(err)
 	}
-	if n := &d.names[7]; len(n.name) > 250 || n.refuse == nil || len(n.refuse.GetMessage()) > 1000 {
+	if n := d.names.at(7); len(n.name) > 250 || n.refuse == nil || len(n.refuse.GetMessage()) > 1000 {
 		t.Errorf("%d characters are kept of a name that is no topic's, refused with %.100v", len(n.name), n.refuse)
 	}
 	if err := d.name(7, huge); err != nil {
@@ -33,5 +42,337 @@ func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	e, refused := srv.newEmit(s.app, &sidecarpb.Record{Topic: "t", Headers: headers})
 	if refused != nil || e.rec.size < 1000*headerCost {
 		t.Errorf("an emit with 1000 headers counts %d bytes (%v)", e.rec.size, refused)
+	}
+}
+
+// within fails the test if what a peer said keeps the sidecar busy for good.
+func within(t *testing.T, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s: the sidecar hangs", what)
+	}
+}
+
+// A count is a peer's word: whatever it is, the work is that of what is here (F1).
+func TestCountsOfAPeerAreNotLoopedOver(t *testing.T) {
+	srv := idle(t)
+	s := srv.testSession(t)
+	defer s.end(errStreamDone)
+	enter := func(p *sidecarpb.AssignedPartition) *epoch {
+		within(t, p.String(), func() {
+			if err := s.assign(s.stream, &sidecarpb.Assign{Group: "g", Partitions: []*sidecarpb.AssignedPartition{p}}); err != nil {
+				t.Error(err)
+			}
+		})
+		return s.epochs[p.GetEpoch()]
+	}
+	for i, run := range []*sidecarpb.DoneRun{
+		{Index: 0, Offset: 0, Count: 1 << 62},
+		{Index: 1, Offset: 1, Count: 1 << 62},
+		{Index: maxSpan - 1, Offset: 1 << 40, Count: math.MaxUint64},
+		{Index: math.MaxUint64, Offset: math.MaxInt64, Count: math.MaxUint64},
+		{Index: 5, Offset: math.MinInt64, Count: 1 << 40},
+		{Index: 5, Offset: 5},
+	} {
+		if e := enter(&sidecarpb.AssignedPartition{Epoch: uint64(2*i + 1), Topic: "in", Partition: int32(i), Done: []*sidecarpb.DoneRun{run}}); e.tracker.Mark() != 0 {
+			t.Errorf("%v: the mark is %d, and nothing below the run is known to be done", run, e.tracker.Mark())
+		}
+		// The same again and again costs no more.
+		many := make([]*sidecarpb.DoneRun, 4096)
+		for k := range many {
+			many[k] = run
+		}
+		enter(&sidecarpb.AssignedPartition{Epoch: uint64(2*i + 2), Topic: "in", Partition: int32(i), Done: many, StartIndex: math.MaxUint64 - 3})
+	}
+	// What an honest client says is believed.
+	if e := enter(&sidecarpb.AssignedPartition{Epoch: 99, Topic: "in", StartOffset: 50, StartIndex: 7, Done: []*sidecarpb.DoneRun{{Index: 9, Offset: 52, Count: 3}}}); e.tracker.DoneAbove() != 3 {
+		t.Errorf("%d inputs above the mark are done, want 3", e.tracker.DoneAbove())
+	}
+
+	s.next = 1 << 61
+	for seq := uint64(3); seq < 300; seq += 3 {
+		s.told.add(&sidecarpb.UnitFailure{Sequence: seq})
+	}
+	attach := func(list ...*sidecarpb.Range) (how resumption, err error) {
+		within(t, "Hello.unreported", func() { _, how, err = s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: list}) })
+		return how, err
+	}
+	if how, err := attach(&sidecarpb.Range{First: 1, Count: 1 << 60}); how != resumed || err != nil {
+		t.Errorf("a range of 2⁶⁰: %v, %v", how, err)
+	}
+	if n := len(s.againFail); n != 99 {
+		t.Errorf("%d failures are told again, want 99", n)
+	}
+	many := make([]*sidecarpb.Range, s.window.records+1)
+	for i := range many {
+		many[i] = &sidecarpb.Range{First: uint64(2*i + 1), Count: 1}
+	}
+	if _, err := attach(many...); !errors.Is(err, errViolation) {
+		t.Errorf("more ranges than the credit allows: %v", err)
+	}
+	if _, err := attach(many[1:]...); err != nil {
+		t.Errorf("as many ranges as the credit allows: %v", err)
+	}
+}
+
+// Releases that wait, and answers that nobody reads, are few (F2).
+func TestUnansweredReleasesAreBounded(t *testing.T) {
+	srv := idle(t)
+	s := srv.testSession(t)
+	defer s.end(errStreamDone)
+	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in"}}}); err != nil {
+		t.Fatal(err)
+	}
+	s.epochs[1].open = 1
+	release := func(epochs ...uint64) error { return s.release(s.stream, &sidecarpb.Release{Epochs: epochs}) }
+	for i := range maxReleases {
+		if err := release(1); err != nil {
+			t.Fatalf("Release %d of one epoch: %v", i+1, err)
+		}
+	}
+	if err := release(1); !errors.Is(err, errViolation) {
+		t.Errorf("the same epoch once more: %v", err)
+	}
+	var err error
+	n := maxReleases + 1
+	for ; err == nil && n < 10*maxUnanswered; n++ {
+		err = release(7)
+	}
+	if !errors.Is(err, errViolation) || n != maxUnanswered+1 || len(s.cold) > maxUnanswered {
+		t.Errorf("%d Releases are taken without anybody reading an answer, the bound is %d: %v", n-1, maxUnanswered, err)
+	}
+	// Who reads may go on for ever.
+	s = srv.testSession(t)
+	defer s.end(errStreamDone)
+	var out outgoing
+	for range 3 * maxUnanswered {
+		if err := s.release(s.stream, new(sidecarpb.Release)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.take(s.stream, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// One who takes all of what is shared leaves everybody else his floor, and some of the rest (F5).
+func TestShares(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		holders := rapid.IntRange(1, 8).Draw(t, "holders")
+		size := rapid.Int64Range(0, 1000).Draw(t, "size")
+		c := newCommons(size, holders)
+		shares := make([]*share, holders)
+		for i := range shares {
+			shares[i] = &share{of: c}
+		}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			s := shares[rapid.IntRange(0, holders-1).Draw(t, "who")]
+			n := rapid.Int64Range(0, size+10).Draw(t, "n")
+			switch {
+			case rapid.Bool().Draw(t, "gives"):
+				s.give(min(n, s.held))
+			case !s.take(n) && s.held+n <= c.floor:
+				t.Fatalf("%d of a floor of %d are held, and %d more are refused", s.held, c.floor, n)
+			}
+			sum := int64(0)
+			for _, s := range shares {
+				if sum += s.held; holders > 1 && s.held > c.floor+c.extra/2+1 {
+					t.Fatalf("one of %d holds %d of %d", holders, s.held, size)
+				}
+			}
+			if sum > size {
+				t.Fatalf("%d of %d are given out", sum, size)
+			}
+		}
+		for _, s := range shares {
+			s.close()
+			s.give(5)
+			if s.take(1) {
+				t.Fatal("a closed share takes")
+			}
+		}
+		if c.lent != 0 {
+			t.Fatalf("%d are lent when nobody holds any", c.lent)
+		}
+	})
+}
+
+// F5: four units with a far index took every tracker entry, and other apps' wills committed nothing.
+func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
+	srv := idle(t)
+	hog, other := srv.testSession(t), srv.testSession(t)
+	defer hog.end(errStreamDone)
+	for _, s := range []*session{hog, other} {
+		var parts []*sidecarpb.AssignedPartition
+		for e := range uint64(8) {
+			parts = append(parts, &sidecarpb.AssignedPartition{Epoch: e + 1, Topic: "in", Partition: int32(e)})
+		}
+		if err := s.assign(s.stream, &sidecarpb.Assign{Group: "g", Partitions: parts}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hog.mu.Lock()
+	for e := range uint64(8) {
+		u := &unit{source: true, src: wire.Source{Epoch: e + 1, Index: maxSpan - 1, Offset: maxSpan}}
+		if _, refused := hog.source(u, nil); refused != nil {
+			t.Error(refused)
+		}
+	}
+	hog.mu.Unlock()
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	for e := range uint64(8) {
+		for i := range uint64(2000) {
+			u := &unit{source: true, src: wire.Source{Epoch: e + 1, Index: i, Offset: int64(i)}}
+			ep, refused := other.source(u, nil)
+			if refused != nil {
+				t.Fatal(refused)
+			}
+			u.epoch = ep
+			other.finished(u, true)
+		}
+		if mark := other.epochs[e+1].tracker.Mark(); mark != 2000 {
+			t.Errorf("the mark of a session beside it is %d of 2000", mark)
+		}
+	}
+	other.mu.Unlock()
+	other.end(errStreamDone)
+	hog.end(errStreamDone)
+	other.mu.Lock()
+	if lent := srv.common.entries.lent + srv.common.kept.lent; lent != 0 {
+		t.Errorf("%d are lent when no session is left", lent)
+	}
+}
+
+// A full meter says how long it will take to drain, in bytes and in records, whichever takes longer (C9).
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, x := range map[string]struct {
+			bytes, records           int64 // held, of 1000 each
+			bytesASecond, recASecond int64
+			least, most              time.Duration
+		}{
+			"by records":    {1, 1000, 0, 7, 30 * time.Second, 40 * time.Second},
+			"by bytes":      {1000, 1, 50, 0, 3 * time.Second, 6 * time.Second},
+			"fast":          {1000, 1000, 249, 249, 5 * time.Millisecond, time.Second},
+			"stands still":  {1000, 1000, 0, 0, stillRetryAfter, stillRetryAfter},
+			"almost still":  {1, 1000, 0, 1, maxRetryAfter, maxRetryAfter},
+			"bytes decides": {1000, 1000, 10, 240, 20 * time.Second, 30 * time.Second},
+		} {
+			m := newMeter(1000, 1000)
+			m.add(x.bytes, x.records)
+			if first := m.retryAfter(); first != rateWindow {
+				t.Errorf("%s: %v before anything is known", name, first)
+			}
+			time.Sleep(time.Second)
+			m.sub(x.bytesASecond, x.recASecond)
+			if after := m.retryAfter(); after < x.least || after > x.most {
+				t.Errorf("%s: %v, want %v to %v", name, after, x.least, x.most)
+			}
+			// What was measured long ago says nothing.
+			time.Sleep(time.Hour)
+			if after := m.retryAfter(); after != rateWindow {
+				t.Errorf("%s: %v after an hour of silence", name, after)
+			}
+		}
+	})
+}
+
+// Credit comes back for units that failed, too: those that may be tried again are sent again, and would find none (I5).
+func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
+	srv := idle(t)
+	s := srv.testSession(t)
+	defer s.end(errStreamDone)
+	f := newFrame(s)
+	f.first = 1
+	f.grow(3)
+	f.units = f.units[:3]
+	for i := range f.units {
+		f.units[i].size, f.units[i].outputs = 100, 2
+	}
+	f.unreported = 3
+	f.live.Store(1)
+	f.holds.Store(2)
+	if err := s.admit(s.stream, f); err != nil {
+		t.Fatal(err)
+	}
+	s.fail(&f.units[0], expiredFailure())
+	s.fail(&f.units[1], failure(0, "t", 0, wire.CodeFull, "full"))
+	for i := range int32(3) {
+		s.finish(f, i)
+	}
+	var out outgoing
+	if err := s.take(s.stream, &out); err != nil || len(out.failed) != 2 {
+		t.Fatal(out.failed, err)
+	}
+	if s.outUnits != 0 || s.outBytes != 0 || s.outRecords != 0 || s.app.meter.used.Load() != 0 {
+		t.Errorf("%d units, %d bytes, %d records are outstanding when all are reported; the app's meter has %v", s.outUnits, s.outBytes, s.outRecords, s.app.meter)
+	}
+}
+
+// A cursor that no report of this sidecar had is from another life: nothing is dropped for it (I12).
+func TestAForeignCursorDropsNothing(t *testing.T) {
+	r := newReportRing(8, share{of: newCommons(64, 1)})
+	var ids []uint64
+	for range 3 {
+		id, ok := r.reserve()
+		if !ok {
+			t.Fatal("no room")
+		}
+		r.finish(&sidecarpb.EmitReport{ReportId: id})
+		ids = append(ids, id)
+	}
+	for _, foreign := range []uint64{ids[2] + 1, ids[2] + 100, math.MaxUint64, ids[0] - 1, 1, 0} {
+		within(t, "a foreign cursor", func() {
+			if cursor := r.forget(foreign); cursor != ids[0] {
+				t.Errorf("cursor %d of %v: goes on from %d", foreign, ids, cursor)
+			}
+		})
+	}
+	if batch, _ := r.read(0, 10); len(batch) != 3 {
+		t.Errorf("%d of 3 reports are left", len(batch))
+	}
+	if cursor := r.forget(ids[1]); cursor != ids[2] {
+		t.Errorf("its own cursor: goes on from %d, want %d", cursor, ids[2])
+	}
+	r.forget(ids[2])
+	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || len(r.reports) != 0 {
+		t.Errorf("%d used, %d places held, %d kept when all are seen", used, r.places.held, len(r.reports))
+	}
+}
+
+// Names that apps once used do not keep another one out for ever, where there is no allow-list (F5).
+func TestIdleAppsMakeRoom(t *testing.T) {
+	srv := idle(t)
+	keep, err := srv.apps.get("keep", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep.leave()
+	if _, ok := keep.ring.reserve(); !ok {
+		t.Fatal("no room for a report")
+	}
+	for i := range 3 * maxApps {
+		a, err := srv.apps.get(fmt.Sprintf("app%d", i), "")
+		if err != nil {
+			t.Fatalf("app %d: %v", i, err)
+		}
+		a.leave()
+	}
+	if again, err := srv.apps.get("keep", ""); err != nil || again != keep {
+		t.Errorf("an app with a report that nobody has seen is forgotten: %v", err)
+	}
+	for i := range maxApps {
+		_, err = srv.apps.get(fmt.Sprintf("busy%d", i), "")
+	}
+	if st := status.Convert(err); st.Code() != codes.ResourceExhausted {
+		t.Errorf("%d apps that are in use: %v", maxApps, err)
 	}
 }

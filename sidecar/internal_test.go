@@ -158,10 +158,10 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	}
 	s.mu.Unlock()
 	// All partitions together are bounded as well.
-	srv.tracked.limit(1<<byteBits-1, 1000)
+	entries := &share{of: newCommons(2100, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !e.reserve(500, srv.tracked) || e.reserve(2000, srv.tracked) || !e.reserve(501, srv.tracked) {
+	if !e.reserve(500, entries) || e.reserve(2000, entries) || !e.reserve(501, entries) {
 		t.Errorf("the limit of tracked entries is not kept: capacity %d", e.capacity)
 	}
 }

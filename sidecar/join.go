@@ -20,7 +20,7 @@ const featureResume = "resume"
 var features = []string{featureResume}
 
 func (s *Server) welcome(h *sidecarpb.Hello, w window) *sidecarpb.Welcome {
-	both := slices.DeleteFunc(slices.Clone(h.GetFeatures()), func(f string) bool { return !slices.Contains(features, f) })
+	both := slices.DeleteFunc(slices.Clone(features), func(f string) bool { return !slices.Contains(h.GetFeatures(), f) })
 	return &sidecarpb.Welcome{
 		Version: ProtocolVersion, Features: both, SidecarId: s.id, ServerVersion: s.cfg.Version, MaxMessageBytes: uint32(s.cfg.MaxMessageBytes),
 		Credit: &sidecarpb.Credit{Bytes: uint64(w.bytes), Records: uint64(w.records)}, ClusterId: s.kafka.clusterID(),
@@ -116,9 +116,9 @@ func (s *Server) enterSession(sess *session) error {
 		s.mu.Unlock()
 		return s.refuse(sess.stream.stream.Context(), old, "its process was taken for dead: its will was executed")
 	}
-	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
+	if old == nil && !s.mayOpen(sess.app) {
 		s.mu.Unlock()
-		return status.Errorf(codes.ResourceExhausted, "%d sessions are open, the limit: raise the sidecar's MaxSessions", s.cfg.MaxSessions)
+		return fullStatus("%d sessions may be open, one of them for each app of the list that has none: raise the sidecar's MaxSessions", fullRing, s.cfg.MaxSessions)
 	}
 	if old != nil {
 		s.giveBack(old.window)

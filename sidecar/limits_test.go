@@ -139,11 +139,11 @@ func TestDeadSessionsAreBounded(t *testing.T) {
 			c.cancel()
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
-			if pinned, _ := b.sc.Pinned(); pinned > 2<<20+200_000 {
-				t.Fatalf("%d bytes pinned, the bound is %d", pinned, 2<<20)
+			if pinned, _ := b.sc.Pinned(); pinned > 3<<19+200_000 {
+				t.Fatalf("%d bytes pinned, the bound of one app is %d", pinned, 3<<19)
 			}
 		}
-		if pinned, _ := b.sc.Pinned(); pinned < 2<<20 {
+		if pinned, _ := b.sc.Pinned(); pinned < 3<<19 {
 			t.Errorf("%d bytes pinned: the test does not reach the bound", pinned)
 		}
 	})

@@ -29,6 +29,11 @@ type membership struct {
 	cluster          string // that the group is in; "": not known
 }
 
+// size is what it takes of the session's share of memory.
+func (m *membership) size() int64 {
+	return int64(memberCost + len(m.group) + len(m.member) + len(m.instance) + len(m.cluster))
+}
+
 func membershipOf(a *sidecarpb.Assign) membership {
 	return membership{memberKey{a.GetGroup(), a.GetConsumer()}, a.GetMemberId(), a.GetInstanceId(), a.GetGeneration(), a.GetClusterId()}
 }
@@ -38,12 +43,21 @@ func (s *session) enterMember(m membership) error {
 	before, known := s.members[m.memberKey]
 	switch {
 	case m.member == "" && !s.holds(m.memberKey):
+		if known {
+			s.stock.kept.give(before.size())
+		}
 		delete(s.members, m.memberKey) // it has left
 		return nil
 	case !known && len(s.members) == maxGroups:
 		return fmt.Errorf("%w: more than %d memberships in one session", errViolation, maxGroups)
 	case len(m.cluster) > clusterid.MaxLen:
 		return fmt.Errorf("%w: a cluster id of %d characters, Kafka's have 22", errViolation, len(m.cluster))
+	}
+	if !s.stock.kept.take(m.size()) {
+		return s.noRoom("a membership")
+	}
+	if known {
+		s.stock.kept.give(before.size())
 	}
 	s.members[m.memberKey] = m
 	if why := s.server.noWill(m); why != nil && before.cluster != m.cluster {

@@ -20,10 +20,8 @@ type meter struct {
 	mu      sync.Mutex
 	freed   chan struct{} // closed when the low mark is reached and somebody waits; mu
 
-	released  atomic.Int64 // bytes ever given back, for the rate
-	rateFrom  time.Time    // mu
-	rateBytes int64        // mu
-	rate      float64      // bytes per second; mu
+	released atomic.Int64 // packed: what was ever given back, modulo 2⁶⁴, for the rate
+	rate     drainRate    // mu
 }
 
 const byteBits = 40
@@ -63,7 +61,7 @@ func (m *meter) tryAdd(bytes, records int64) bool {
 
 func (m *meter) sub(bytes, records int64) {
 	left := m.used.Add(-packed(bytes, records))
-	m.released.Add(bytes)
+	m.released.Add(packed(bytes, records))
 	// A waiter counts itself before it looks at used a last time; here it is the other way round. So one of the two sees the other.
 	if m.waiters.Load() > 0 && m.isLow(left) {
 		m.wake()
@@ -123,28 +121,55 @@ func (m *meter) signal() chan struct{} {
 
 const (
 	minRetryAfter = 5 * time.Millisecond
-	maxRetryAfter = 5 * time.Second
-	rateWindow    = 100 * time.Millisecond
+	maxRetryAfter = time.Minute
+	// stillRetryAfter is told of a meter that stands still: nobody knows for how long.
+	stillRetryAfter = 5 * time.Second
+	rateWindow      = 100 * time.Millisecond
+	// rateStale is the age at which a rate says nothing of now.
+	rateStale = 10 * time.Second
 )
 
-// retryAfter estimates, from how fast the meter drains, when it will be at the low mark. A meter that stands still says the longest time.
+// drainRate is how fast a meter drains, measured between refusals.
+type drainRate struct {
+	from           time.Time
+	released       int64
+	known          bool
+	bytes, records float64 // per second
+}
+
+// measure takes another sample, and tells whether a rate is known.
+func (d *drainRate) measure(now time.Time, released int64) bool {
+	dt := now.Sub(d.from)
+	switch {
+	case d.from.IsZero() || dt >= rateStale:
+		*d = drainRate{from: now, released: released}
+	case dt >= rateWindow:
+		bytes, records := unpacked(released - d.released)
+		*d = drainRate{now, released, true, float64(bytes) / dt.Seconds(), float64(records) / dt.Seconds()}
+	}
+	return d.known
+}
+
+// until is the time until so much has drained.
+func until(over int64, rate float64) time.Duration {
+	switch {
+	case over <= 0:
+		return 0
+	case rate <= 0:
+		return stillRetryAfter
+	}
+	return time.Duration(min(float64(over)/rate, maxRetryAfter.Seconds()) * float64(time.Second))
+}
+
+// retryAfter estimates, from how fast the meter drains, when it will be at the low mark in bytes and in records.
 func (m *meter) retryAfter() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now, released := time.Now(), m.released.Load()
-	switch dt := now.Sub(m.rateFrom); {
-	case m.rateFrom.IsZero():
-		m.rateFrom, m.rateBytes = now, released
+	if !m.rate.measure(time.Now(), m.released.Load()) {
 		return rateWindow // nothing is known yet; the next refusal will know
-	case dt >= rateWindow:
-		m.rate = float64(released-m.rateBytes) / dt.Seconds()
-		m.rateFrom, m.rateBytes = now, released
 	}
-	if m.rate <= 0 {
-		return maxRetryAfter
-	}
-	bytes, _ := unpacked(m.used.Load())
-	wait := time.Duration(float64(bytes-m.maxBytes/4*3) / m.rate * float64(time.Second))
+	bytes, records := unpacked(m.used.Load())
+	wait := max(until(bytes-m.maxBytes/4*3, m.rate.bytes), until(records-m.maxRecords/4*3, m.rate.records))
 	return min(max(wait, minRetryAfter), maxRetryAfter)
 }
 

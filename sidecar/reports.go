@@ -17,27 +17,28 @@ type reportRing struct {
 	size int
 
 	mu      sync.Mutex
-	reports []*sidecarpb.EmitReport // by id modulo size; nil: not finished
-	oldest  uint64                  // lowest id that is kept
+	places  share                            // of what all apps may have
+	reports map[uint64]*sidecarpb.EmitReport // by id; none: not finished. Not an array: most apps have few
+	oldest  uint64                           // lowest id that is kept
 	next    uint64
 	changed chan struct{} // closed when a report is finished; nil: nobody waits
 }
 
 // newReportRing numbers reports from the time on: after a restart ids go on above the old ones, so that an old cursor does not swallow new reports.
-func newReportRing(size int) reportRing {
+func newReportRing(size int, places share) reportRing {
 	first := uint64(time.Now().UnixMilli()) << 20
-	return reportRing{size: size, oldest: first, next: first}
+	return reportRing{size: size, places: places, oldest: first, next: first}
 }
 
 // reserve gives a new report its place, or false if the ring is full.
 func (r *reportRing) reserve() (id uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.next-r.oldest >= uint64(r.size) {
+	if r.next-r.oldest >= uint64(r.size) || !r.places.take(1) {
 		return 0, false
 	}
 	if r.reports == nil {
-		r.reports = make([]*sidecarpb.EmitReport, r.size)
+		r.reports = make(map[uint64]*sidecarpb.EmitReport)
 	}
 	id = r.next
 	r.next++
@@ -47,7 +48,7 @@ func (r *reportRing) reserve() (id uint64, ok bool) {
 func (r *reportRing) finish(rep *sidecarpb.EmitReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reports[rep.GetReportId()%uint64(r.size)] = rep
+	r.reports[rep.GetReportId()] = rep
 	r.wake()
 }
 
@@ -64,14 +65,15 @@ func (r *reportRing) forget(id uint64) (cursor uint64) {
 	defer r.mu.Unlock()
 	if id < r.next {
 		for r.oldest <= id && r.at(r.oldest) != nil {
-			r.reports[r.oldest%uint64(r.size)] = nil
+			delete(r.reports, r.oldest)
+			r.places.give(1)
 			r.oldest++
 		}
 	}
 	return r.oldest
 }
 
-func (r *reportRing) at(id uint64) *sidecarpb.EmitReport { return r.reports[id%uint64(r.size)] }
+func (r *reportRing) at(id uint64) *sidecarpb.EmitReport { return r.reports[id] }
 
 // read returns finished reports from the cursor on, in order and without gaps, or a channel to wait on. In order, because a cursor
 // speaks of all reports below it.
@@ -112,6 +114,12 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 	if err != nil {
 		return err
 	}
+	defer a.leave()
+	done, err := a.readReports()
+	if err != nil {
+		return err
+	}
+	defer done()
 	cursor := a.ring.forget(req.GetAfterId())
 	for sent := 0; sent < max(a.ring.size/2, 1); {
 		batch, wait := a.ring.read(cursor, reportBatch)

@@ -38,15 +38,13 @@ type Server struct {
 	apps    *apps
 	health  *health.Server
 
-	pinned  *meter // received buffers that records still need, of living and dead sessions
-	emits   *meter
-	tracked *meter // entries of trackers
+	pinned *meter // received buffers that records still need, of living and dead sessions
+	emits  *meter
+	common commonStock
 
 	unitsAcked, recordsAcked, recordsFailed atomic.Uint64
 
-	emitCalls, streamCalls atomic.Int32 // open calls, see tap
-	unreadEmits            atomic.Int32
-	emitReaders            chan struct{} // holds who reads an emit now
+	calls *callTable
 
 	receivers sync.WaitGroup // receive goroutines of streams
 	draining  atomic.Bool
@@ -98,13 +96,12 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, id: newID(), started: time.Now(), health: health.NewServer(),
-		pinned: newMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: newMeter(cfg.emitBytes(), cfg.emitRecords()), tracked: newMeter(1<<byteBits-1, cfg.MaxRecords*trackedPerRecord),
-		emitReaders: make(chan struct{}, cfg.emitReaders()),
-		drained:     make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
+		pinned: newMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: newMeter(cfg.emitBytes(), cfg.emitRecords()), common: newCommonStock(&cfg),
+		calls: newCallTable(&cfg), drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
 	}
 	s.promise = s.promised
 	s.life, s.stopLife = context.WithCancel(context.Background())
-	s.apps = newApps(&s.cfg)
+	s.apps = newApps(&s.cfg, s.common.reports)
 	s.topics = &topics{server: s, byName: make(map[string]*topic)}
 	s.gate = newGate(s)
 	opts, err := s.gatedOptions()
@@ -241,7 +238,7 @@ func (s *Server) newGRPC() *grpc.Server {
 		grpc.WaitForHandlers(true),
 	)
 	g.RegisterService(s.serviceDesc(), s)
-	healthpb.RegisterHealthServer(g, s.health)
-	reflection.Register(g)
+	healthpb.RegisterHealthServer(boundedRegistrar{g, s}, s.health)
+	reflection.Register(boundedRegistrar{g, s})
 	return g
 }

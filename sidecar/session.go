@@ -34,33 +34,33 @@ type session struct {
 	// no more records of it go to kgo.
 	handling turn
 
-	mu                 sync.Mutex
-	stream             *delivery     // nil: broken
-	breaks             int           // streams that broke
-	peer               peerInfo      // of the last stream
-	process            *process      // whose session it is, nil: not known
-	dead               bool          // ended: nothing is entered or reported
-	closing            bool          // nothing more is entered: the process is gone, what was received is finished
-	quiet              chan struct{} // closed when closing and no unit is open
-	leaving            bool          // Goodbye or draining: the stream ends when nothing is open
-	goodbye            bool          // the client ended it
-	hurried            bool          // its process cannot come back
-	willed             bool          // closing, and there is a will
-	next               uint64        // next sequence number; 0: any
-	outUnits           int64         // received and not reported: what of the credit is used
-	outBytes           int64
-	outRecords         int64
-	open               int       // units received and not finished
-	frames             frameList // with units that are not reported
-	dirty              []*frame  // with acked units that are not reported
-	failed             []failedUnit
-	again              []wire.Range             // acked, reported on a stream that broke, and not heard
-	againFail          []*sidecarpb.UnitFailure // failed, the same
-	told               toldFailures
-	cold               []*sidecarpb.DeliveryStreamResponse
-	epochs             map[uint64]*epoch
-	members            map[memberKey]membership
-	unknownAssignments uint64
+	mu         sync.Mutex
+	stream     *delivery     // nil: broken
+	breaks     int           // streams that broke
+	peer       peerInfo      // of the last stream
+	process    *process      // whose session it is, nil: not known
+	dead       bool          // ended: nothing is entered or reported
+	closing    bool          // nothing more is entered: the process is gone, what was received is finished
+	quiet      chan struct{} // closed when closing and no unit is open
+	leaving    bool          // Goodbye or draining: the stream ends when nothing is open
+	goodbye    bool          // the client ended it
+	hurried    bool          // its process cannot come back
+	willed     bool          // closing, and there is a will
+	next       uint64        // next sequence number; 0: any
+	outUnits   int64         // received and not reported: what of the credit is used
+	outBytes   int64
+	outRecords int64
+	open       int       // units received and not finished
+	frames     frameList // with units that are not reported
+	dirty      []*frame  // with acked units that are not reported
+	failed     []failedUnit
+	again      []wire.Range             // acked, reported on a stream that broke, and not heard
+	againFail  []*sidecarpb.UnitFailure // failed, the same
+	told       toldFailures
+	cold       []*sidecarpb.DeliveryStreamResponse
+	epochs     map[uint64]*epoch
+	members    map[memberKey]membership
+	stock      holdings
 }
 
 // turn is a lock that may be held while its holder waits for Kafka: a channel, because for tests in virtual time who waits for a mutex is at work.
@@ -86,8 +86,9 @@ var (
 func newSession(srv *Server, id string, a *app, resumable bool) *session {
 	s := &session{
 		server: srv, id: id, app: a, resumable: resumable, over: make(chan struct{}), handling: make(turn, 1),
-		epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership),
+		epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership), stock: srv.common.holdings(),
 	}
+	a.enter()
 	s.setWindow(srv.cfg.floor())
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
@@ -113,10 +114,9 @@ func (s *session) endLocked(cause error) {
 		return
 	}
 	s.dead = true
+	s.app.leave()
 	s.app.meter.sub(s.outBytes, s.outRecords)
-	for _, e := range s.epochs {
-		s.server.tracked.sub(0, int64(e.capacity))
-	}
+	s.stock.close()
 	s.epochs, s.dirty, s.failed, s.frames, s.again, s.againFail = nil, nil, nil, frameList{}, nil, nil
 	s.process.close()
 }
@@ -291,11 +291,13 @@ func (s *session) pin(f *frame) {
 	f.pinned = int64(f.buf.Len())
 	n := int64(len(f.recs)) + 1
 	s.pinned.add(f.pinned, n)
+	s.app.pinned.add(f.pinned, n)
 	s.server.pinned.add(f.pinned, n)
 }
 
 func (s *session) unpin(f *frame) {
 	n := int64(len(f.recs)) + 1
 	s.pinned.sub(f.pinned, n)
+	s.app.pinned.sub(f.pinned, n)
 	s.server.pinned.sub(f.pinned, n)
 }

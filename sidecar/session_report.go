@@ -87,6 +87,7 @@ func (s *session) take(d *delivery, out *outgoing) error {
 	s.app.meter.sub(taken.bytes, taken.records)
 	if len(s.dirty) == 0 && len(s.failed) == 0 && len(s.again) == 0 && len(s.againFail) == 0 {
 		out.cold, s.cold = s.cold, nil
+		s.stock.answered(out.cold)
 		out.last = s.leaving && s.open == 0
 	} else {
 		s.signal()

@@ -1,7 +1,10 @@
 package sidecar
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -34,6 +37,11 @@ func (t *toldFailures) add(f *sidecarpb.UnitFailure) {
 	t.bySeq[f.GetSequence()] = f
 }
 
+// sorted returns what is remembered by sequence.
+func (t *toldFailures) sorted() []*sidecarpb.UnitFailure {
+	return slices.SortedFunc(maps.Values(t.bySeq), func(a, b *sidecarpb.UnitFailure) int { return cmp.Compare(a.GetSequence(), b.GetSequence()) })
+}
+
 // resumption is the outcome of a Hello that wants to go on with a session.
 type resumption int
 
@@ -64,7 +72,7 @@ func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint
 	if old := s.stream; old != nil {
 		close(old.replaced)
 	}
-	s.stream, s.peer, s.cold = d, p, nil
+	s.stream, s.peer, s.cold, s.stock.unanswered = d, p, nil, 0
 	for _, e := range s.epochs {
 		e.releases = nil // the client says them again
 	}
@@ -73,10 +81,12 @@ func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint
 	return high, resumed, nil
 }
 
-// missed sorts what a client has not heard of: still pending, or reported on a stream that broke.
+// missed sorts what a client has not heard of: still pending, or reported on a stream that broke. Counts are the peer's word: its work grows with the
+// ranges, the units that are here and the failures that are remembered, never with what a range claims.
 type missed struct {
 	s         *session
 	high      uint64
+	failures  []*sidecarpb.UnitFailure // remembered, and not passed yet; by sequence
 	pending   int64
 	acked     []wire.Range
 	failed    []*sidecarpb.UnitFailure
@@ -85,6 +95,10 @@ type missed struct {
 
 // find needs ranges that increase. Those above high were never received.
 func (m *missed) find(list []*sidecarpb.Range) error {
+	if len(list) > m.s.window.records {
+		return fmt.Errorf("%w: Hello.unreported has %d ranges, more than the credit of %d records: so many cannot be outstanding", errViolation, len(list), m.s.window.records)
+	}
+	m.failures = m.s.told.sorted()
 	f, end := m.s.frames.first, uint64(0)
 	for _, r := range list {
 		first, count := r.GetFirst(), r.GetCount()
@@ -116,34 +130,34 @@ func (m *missed) find(list []*sidecarpb.Range) error {
 	return nil
 }
 
-// told notes sequences that were reported and not heard.
+// told notes sequences that were reported and not heard. It is called with ranges that increase.
 func (m *missed) told(from, to uint64) {
-	known := &m.s.told
-	if from <= known.evicted {
+	if from <= m.s.told.evicted {
 		m.forgotten = true
 		return
 	}
-	for seq := from; seq < to; {
-		if f := known.bySeq[seq]; f != nil {
+	for len(m.failures) > 0 && m.failures[0].GetSequence() < to {
+		f := m.failures[0]
+		m.failures = m.failures[1:]
+		if seq := f.GetSequence(); seq >= from {
+			m.success(from, seq)
 			m.failed = append(m.failed, f)
-			seq++
-			continue
+			from = seq + 1
 		}
-		n := seq
-		for n < to && (len(known.bySeq) == 0 || known.bySeq[n] == nil) {
-			if len(known.bySeq) == 0 {
-				n = to
-				break
-			}
-			n++
-		}
-		if k := len(m.acked); k > 0 && m.acked[k-1].First+m.acked[k-1].Count == seq {
-			m.acked[k-1].Count += n - seq
-		} else {
-			m.acked = append(m.acked, wire.Range{First: seq, Count: n - seq})
-		}
-		seq = n
 	}
+	m.success(from, to)
+}
+
+// success notes sequences that were reported as acked.
+func (m *missed) success(from, to uint64) {
+	if from >= to {
+		return
+	}
+	if k := len(m.acked); k > 0 && m.acked[k-1].First+m.acked[k-1].Count == from {
+		m.acked[k-1].Count += to - from
+		return
+	}
+	m.acked = append(m.acked, wire.Range{First: from, Count: to - from})
 }
 
 func (f *frame) end() uint64 { return f.first + uint64(len(f.units)) }

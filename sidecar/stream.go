@@ -21,7 +21,7 @@ import (
 const ProtocolVersion = 1
 
 const (
-	helloTimeout  = 10 * time.Second
+	helloTimeout  = 5 * time.Second
 	maxTopicIndex = 1<<16 - 1
 	maxTopicName  = 249
 )
@@ -43,7 +43,7 @@ type delivery struct {
 
 	// The receiver's own:
 	session *session
-	names   []streamTopic // by topic index
+	names   topicNames
 	units   wire.Units
 	cold    sidecarpb.DeliveryStreamRequest
 }
@@ -148,7 +148,12 @@ func (d *delivery) write(out *outgoing) error {
 
 // receive is the stream's receiving goroutine.
 func (d *delivery) receive() {
+	defer d.forgetNames()
 	var m wire.Message
+	if err := d.first(&m); err != nil {
+		d.failed <- err
+		return
+	}
 	for {
 		if err := d.stream.RecvMsg(&m); err != nil {
 			d.failed <- d.ended(err)
@@ -160,6 +165,30 @@ func (d *delivery) receive() {
 			d.failed <- endStatus(err)
 			return
 		}
+	}
+}
+
+// first reads and handles Hello: as one of few at a time, because nobody is known yet who could be held to a credit.
+func (d *delivery) first(m *wire.Message) error {
+	free, err := d.server.calls.of(deliveryCall).reader(d.stream.Context())
+	if err != nil {
+		return err
+	}
+	err = d.stream.RecvMsg(m)
+	free()
+	if err != nil {
+		return d.ended(err)
+	}
+	defer m.Free()
+	if err := d.handle(m); err != nil {
+		return endStatus(err)
+	}
+	return nil
+}
+
+func (d *delivery) forgetNames() {
+	if d.session != nil {
+		d.names.forget(&d.session.stock.kept)
 	}
 }
 
@@ -240,7 +269,7 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 		return fmt.Errorf("%w: credit exceeded: %d units in one message, the credit is %d records", errViolation, d.units.Count, window)
 	}
 	f := newFrame(s)
-	if err := f.decode(&d.units, d.names, window); err != nil {
+	if err := f.decode(&d.units, &d.names, window); err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
 	f.expires = d.units.ExpiresAtNs
@@ -258,37 +287,11 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 // room waits until the memory that this session, its app, and all sessions hold is below its limits.
 func (d *delivery) room() error {
 	s := d.session
-	for _, m := range []*meter{s.pinned, s.app.meter, d.server.pinned} {
+	for _, m := range []*meter{s.pinned, s.app.meter, s.app.pinned, d.server.pinned} {
 		if err := m.wait(s.ctx); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// name gives a topic index its name on this stream.
-func (d *delivery) name(index uint32, name string) error {
-	if index > maxTopicIndex {
-		return fmt.Errorf("topic index %d: the highest is %d", index, maxTopicIndex)
-	}
-	name = name[:min(len(name), maxTopicName+1)] // a longer one is no topic's; what is kept for each index must be bounded (S9)
-	if int(index) >= len(d.names) {
-		d.names = append(d.names, make([]streamTopic, int(index)+1-len(d.names))...)
-	}
-	if d.names[index] != (streamTopic{}) {
-		if d.names[index].name == name {
-			return nil
-		}
-		return fmt.Errorf("topic index %d has another name already: an index keeps its name", index)
-	}
-	st := streamTopic{name: name, refuse: d.session.app.refuse(name)}
-	if st.refuse == nil {
-		t, err := d.server.topics.get(name)
-		if st.topic = t; err != nil {
-			st.refuse = wire.FromKafka(err)
-		}
-	}
-	d.names[index] = st
 	return nil
 }
 
@@ -309,6 +312,7 @@ func (d *delivery) hello(h *sidecarpb.Hello) error {
 	if err != nil {
 		return err
 	}
+	defer a.leave() // the session has it in its own hands
 	s, err := d.server.join(d, h, a)
 	if err != nil {
 		return err

@@ -13,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 const (
@@ -61,7 +64,8 @@ var (
 	errNoLimit       = errors.New("the broker did not name it")
 )
 
-func (ts *topics) get(name string) (*topic, error) {
+// get returns the topic that an app names.
+func (ts *topics) get(a *app, name string) (*topic, error) {
 	if !validTopic.MatchString(name) || name == "." || name == ".." {
 		return nil, fmt.Errorf("%w: %.300q is not a name that Kafka takes", kerr.InvalidTopicException, name)
 	}
@@ -69,14 +73,23 @@ func (ts *topics) get(name string) (*topic, error) {
 	defer ts.mu.Unlock()
 	t := ts.byName[name]
 	if t == nil {
-		if len(ts.byName) >= maxTopics {
+		if len(ts.byName) >= maxTopics || a.topics.Load() >= maxAppTopics {
 			return nil, fmt.Errorf("%w: %d are known, %q is not one of them", errTooManyTopics, len(ts.byName), name)
 		}
+		a.topics.Add(1)
 		t = &topic{name: name, server: ts.server}
 		t.queues.Store(new([]*queue))
 		ts.byName[name] = t
 	}
 	return t, nil
+}
+
+// topicError makes the wire's error of one from get.
+func topicError(a *app, err error) *sidecarpb.Error {
+	if errors.Is(err, errTooManyTopics) {
+		return tooManyTopics(a)
+	}
+	return wire.FromKafka(err)
 }
 
 func (ts *topics) all() []*topic {

@@ -305,3 +305,23 @@ func ExampleAppend() {
 	// [{102 103} {105 105}] <nil>
 	// donemeta: the done-set of another commit
 }
+
+// A broker refuses metadata above offset.metadata.max.bytes, which is 4,096 if nobody changed it: the number is Kafka's, not ours.
+func TestNoTextIsLongerThanKafkaTakes(t *testing.T) {
+	longest := 0
+	for name, runs := range map[string][]Run{
+		"alternating, beyond the span": alternating(bound.Base, 2*MaxSpan),
+		"alternating, the span":        alternating(bound.Base, MaxSpan),
+		"far apart":                    spread(bound.Base, 5000, 1<<20),
+		"near":                         spread(bound.Base, 5000, 100),
+	} {
+		text, _ := Append(nil, bound, runs)
+		if len(text) > 4096 {
+			t.Errorf("%s: %d characters, Kafka takes 4096", name, len(text))
+		}
+		longest = max(longest, len(text))
+	}
+	if MaxText != 4096 || longest < 4090 {
+		t.Errorf("MaxText is %d, the longest text has %d characters: all of the 4096 are of use", MaxText, longest)
+	}
+}

@@ -15,8 +15,12 @@ import (
 
 // Codes of the sidecar's own, beside Kafka's error names.
 const (
-	// CodeFull refuses a record because a queue or a report ring is full. Retryable, with retry_after_ms.
-	CodeFull = "RESOURCE_EXHAUSTED"
+	// CodeFull refuses a record, or a call, because a limit is reached. Retryable, with retry_after_ms.
+	CodeFull = "FULL"
+	// CodeFullBefore is what sidecars up to 0.1 said for CodeFull. Clients take both for a release.
+	CodeFullBefore = "RESOURCE_EXHAUSTED"
+	// CodeTooManyTopics refuses a topic because the app has named so many: a sidecar remembers each.
+	CodeTooManyTopics = "TOO_MANY_TOPICS"
 	// CodeTopicNotAllowed refuses a topic that is not in the app's allow-list.
 	CodeTopicNotAllowed = "TOPIC_NOT_ALLOWED"
 	// CodeUnauthorized refuses an app: it is not in the list, or its token is wrong.

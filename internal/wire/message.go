@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -18,19 +19,53 @@ const (
 var discard = proto.UnmarshalOptions{DiscardUnknown: true}
 
 // Request decodes a message that goes up. Units come back as their encoded body, for [Units.Parse], with hot true; every other kind is
-// decoded into cold (not nil).
+// decoded into cold (not nil), within the bounds of the contract ([Bounds]).
 func (m *Message) Request(cold *sidecarpb.DeliveryStreamRequest) (units []byte, hot bool, err error) {
 	if body, ok := single(m.Bytes(), tagRequestUnits); ok {
 		return body, true, nil
 	}
-	if err := discard.Unmarshal(m.Bytes(), cold); err != nil {
-		return nil, false, fmt.Errorf("wire: not a DeliveryStreamRequest: %w", err)
+	body, pieces, err := looseUnits(m.Bytes())
+	if pieces > 1 { // they do not alias the buffer, which nobody needs then
+		m.Free()
+		m.buf = mem.SliceBuffer(body)
 	}
-	if u := cold.GetUnits(); u != nil {
-		return canonical(u)
+	if err != nil || pieces > 0 {
+		return body, pieces > 0, err
 	}
-	return nil, false, nil
+	if n := len(m.Bytes()); n > MaxColdBytes {
+		return nil, false, fmt.Errorf("%w: a message without units of %d bytes, at most %d are taken", ErrBound, n, MaxColdBytes)
+	}
+	return nil, false, Decode(m.Bytes(), cold)
 }
+
+// looseUnits finds the units of a message that is no single field: beside unknown fields, in pieces, or behind another kind, of which protobuf takes the
+// last one. Pieces of one embedded message are as good as one behind the other. Units decoded by the generated code would take a hundred times
+// their encoded size, for which nobody has credit.
+func looseUnits(b []byte) (body []byte, pieces int, err error) {
+	for i := 0; i < len(b); {
+		tag, at := uvarint(b, i)
+		if at < 0 {
+			return nil, 0, errMalformed
+		}
+		if i = skip(b, at, tag); i < 0 {
+			return nil, 0, errMalformed
+		}
+		switch start, end := embedded(b, at); {
+		case tag == tagRequestUnits:
+			if pieces++; pieces == 1 {
+				body = b[start:end:end]
+			} else {
+				body = append(body, b[start:end]...)
+			}
+		case tag&7 == 2 && tag>>3 <= lastKind && tag>>3 > 0:
+			body, pieces = nil, 0
+		}
+	}
+	return body, pieces, nil
+}
+
+// lastKind is the highest field number among the kinds of a DeliveryStreamRequest.
+const lastKind = 6
 
 // Response decodes a message that comes down. Reports come back as their encoded body, for [DecodeReports], with hot true; every other kind is
 // decoded into cold (not nil).

@@ -6,6 +6,13 @@
 
 // The wire contract between app processes and the producer sidecar of their pod. Additions are made within v1; anything that an older peer
 // would misread is a new package.
+//
+// What a client sends is bounded, as it stands beside each field. A message beyond a bound is refused before anything of it is decoded: with INVALID_ARGUMENT, which ends
+// the call or stream. Lengths are in bytes. A message of DeliveryStream that is not Units has at most 2 MiB, and at most 131072 elements in all its repeated
+// fields together. Fields that are not known here are passed over.
+//
+// A sidecar that is full says so in one shape: an Error with the code FULL, retryable, and retry_after_ms, an estimate from how fast it drains, at most
+// 60000. Emit answers it in its response. A call that has no response to put it in ends with RESOURCE_EXHAUSTED and that Error as the detail of its status.
 
 package sidecarpb
 
@@ -79,9 +86,10 @@ func (Wait) EnumDescriptor() ([]byte, []int) {
 
 // Header is a Kafka record header.
 type Header struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key and value: at most the message's size. In Units any bytes, in Emit UTF-8.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,14 +141,15 @@ func (x *Header) GetValue() []byte {
 // Record is a record to deliver.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required.
+	// Required. At most 1024; Kafka takes 249.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Absent: chosen from the key by murmur2, as the Java client does; without a key, spread evenly.
 	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
 	// Absent is Kafka's null; empty is empty.
 	Key []byte `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`
 	// Absent is Kafka's null (a tombstone in a compacted topic); empty is empty.
-	Value   []byte    `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	Value []byte `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	// At most 16384.
 	Headers []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
 	// Milliseconds since 1970; 0: the time at which the sidecar got it.
 	TimestampMs   int64 `protobuf:"varint,6,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
@@ -224,9 +233,9 @@ type EmitRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Record *Record                `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
 	Wait   Wait                   `protobuf:"varint,2,opt,name=wait,proto3,enum=ackmark.sidecar.v1.Wait" json:"wait,omitempty"`
-	// The app's name, as in the sidecar's allow-list. Required for WAIT_QUEUED.
+	// The app's name, as in the sidecar's allow-list. Required for WAIT_QUEUED. At most 128.
 	App string `protobuf:"bytes,3,opt,name=app,proto3" json:"app,omitempty"`
-	// The app's token, if the sidecar wants one.
+	// The app's token, if the sidecar wants one. At most 4096.
 	Token         string `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -293,7 +302,8 @@ func (x *EmitRequest) GetToken() string {
 // Error is the reason why a record was not delivered.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kafka's error name (MESSAGE_TOO_LARGE …) or the sidecar's own (FULL, TOPIC_NOT_ALLOWED, DRAINING, INVALID_RECORD_FIELD, EXPIRED …).
+	// Kafka's error name (MESSAGE_TOO_LARGE …) or the sidecar's own (FULL, TOPIC_NOT_ALLOWED, TOO_MANY_TOPICS, DRAINING, INVALID_RECORD_FIELD, EXPIRED …).
+	// Sidecars up to 0.1 said RESOURCE_EXHAUSTED for FULL.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// What happened and what to do.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
@@ -742,21 +752,23 @@ type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Major version of the protocol spoken: 1. Another one is refused with FAILED_PRECONDITION.
 	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Optional abilities of the client; the sidecar answers with those that both have.
+	// Optional abilities of the client; the sidecar answers with those that both have. At most 64, each of at most 64.
 	Features []string `protobuf:"bytes,2,rep,name=features,proto3" json:"features,omitempty"`
-	// Name of the app, as in the sidecar's allow-list.
+	// Name of the app, as in the sidecar's allow-list. At most 128.
 	App string `protobuf:"bytes,3,opt,name=app,proto3" json:"app,omitempty"`
 	// Chosen by the client: 1 to 64 characters, unique among the pod's processes.
 	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Highest sequence below which every report was seen; 0 at first.
 	LastReport uint64 `protobuf:"varint,5,opt,name=last_report,json=lastReport,proto3" json:"last_report,omitempty"`
-	Token      string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
-	// Build version of the client, for the status page.
+	// At most 4096.
+	Token string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
+	// Build version of the client, for the status page. At most 256.
 	ClientVersion string `protobuf:"bytes,7,opt,name=client_version,json=clientVersion,proto3" json:"client_version,omitempty"`
 	// To go on with a session (feature "resume"): the sequences that were sent in it and whose reports were not received, increasing. Of those that the
 	// sidecar has received, each is reported on this stream, also if it was on the one that broke. Those that it has not are sent again.
+	// At most 65536 ranges, and no more than the credit has records; a client that has more begins the session anew. A count is compared, never looped over.
 	Unreported []*Range `protobuf:"bytes,8,rep,name=unreported,proto3" json:"unreported,omitempty"`
-	// To go on with a session: the sidecar_id of the Welcome that began it. Empty: the session is new to this client.
+	// To go on with a session: the sidecar_id of the Welcome that began it. Empty: the session is new to this client. At most 64.
 	PreviousSidecarId string `protobuf:"bytes,9,opt,name=previous_sidecar_id,json=previousSidecarId,proto3" json:"previous_sidecar_id,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -1027,15 +1039,16 @@ func (x *Credit) GetRecords() uint64 {
 // Assign tells under which membership the session holds partitions. Sent after every rebalance and before the first unit under it.
 type Assign struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// At most 1024, as member_id and instance_id; at most 64 groups in a session.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// Empty: the consumer has left the group.
 	MemberId   string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
 	Generation int32  `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	InstanceId string `protobuf:"bytes,4,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
-	// The partitions added by this rebalance.
+	// The partitions added by this rebalance. At most 16384, and as many in a session.
 	Partitions []*AssignedPartition `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// The Kafka cluster that the group is in; empty: not known. If it is not the sidecar's, nobody can commit for this process: there is no will for this
-	// membership, see SessionStatus.no_will. Delivery goes on.
+	// membership, see SessionStatus.no_will. Delivery goes on. At most 256.
 	ClusterId string `protobuf:"bytes,6,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Which of the process's consumers this is, if several are in one group: each has a membership of its own.
 	Consumer      uint64 `protobuf:"varint,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
@@ -1125,18 +1138,21 @@ func (x *Assign) GetConsumer() uint64 {
 type AssignedPartition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Assignment epoch: unique in the session, increasing, not 0. Units name their partition by it.
-	Epoch       uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Topic       string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// At most 249.
+	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	// At most 16.
 	TopicId     []byte `protobuf:"bytes,3,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	Partition   int32  `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
 	LeaderEpoch int32  `protobuf:"varint,5,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
 	// Offset that the stay starts from; told to another sidecar later, the ack mark.
 	StartOffset int64 `protobuf:"varint,6,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
-	// Commit metadata that the stay began from, if it is a done-set: what a will must not forget. Empty: none.
+	// Commit metadata that the stay began from, if it is a done-set: what a will must not forget. Empty: none. At most 4096.
 	DoneSet string `protobuf:"bytes,7,opt,name=done_set,json=doneSet,proto3" json:"done_set,omitempty"`
 	// Index of the first input at or above start_offset: 0, unless the stay is told to another sidecar than the one that it began with.
 	StartIndex uint64 `protobuf:"varint,8,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
-	// Inputs above start_index that are done already, increasing, when the stay is told to another sidecar.
+	// Inputs above start_index that are done already, increasing, when the stay is told to another sidecar. At most 4096 runs. What lies 1048576 or more above
+	// start_index, or beyond the session's share of what the sidecar can follow, is left out: then the mark stays below it.
 	Done          []*DoneRun `protobuf:"bytes,9,rep,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1303,9 +1319,11 @@ type Units struct {
 	FirstSequence uint64 `protobuf:"varint,1,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	// Boot-time clock (CLOCK_BOOTTIME, nanoseconds): the sidecar must not start to send these units after it. 0: never expires.
 	ExpiresAtNs uint64 `protobuf:"varint,2,opt,name=expires_at_ns,json=expiresAtNs,proto3" json:"expires_at_ns,omitempty"`
-	// Names for topic indices used from here on; an index keeps its name for the life of the stream.
-	Topics        []*TopicName `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
-	Units         []*Unit      `protobuf:"bytes,4,rep,name=units,proto3" json:"units,omitempty"`
+	// Names for topic indices used from here on; an index keeps its name for the life of the stream. Names that are refused take of the session's share of
+	// memory; beyond it a name is not remembered, and its units fail with TOO_MANY_TOPICS.
+	Topics []*TopicName `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	// At most as many as the credit has records.
+	Units         []*Unit `protobuf:"bytes,4,rep,name=units,proto3" json:"units,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1425,7 +1443,8 @@ func (x *TopicName) GetName() string {
 type Unit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent for a plain emit.
-	Source        *Source   `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Source *Source `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// At most 16384; the headers of all outputs of a message together: at most 65536.
 	Outputs       []*Output `protobuf:"bytes,2,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1480,7 +1499,8 @@ type Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Assignment epoch of its partition.
 	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Position in fetch order within the epoch: 0, 1, 2 … without gaps, whatever the offsets do.
+	// Position in fetch order within the epoch: 0, 1, 2 … without gaps, whatever the offsets do. One that is 1048576 or more above the mark is not followed:
+	// its unit is delivered, and the mark stays below it.
 	Index         uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	Offset        int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1625,8 +1645,9 @@ func (x *Output) GetTimestampMs() int64 {
 // Release lists epochs whose partitions are being revoked.
 type Release struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Given back in Released.
-	RequestId     uint64   `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Given back in Released. At most 256 Releases of a session may be without an answer, or with one that its client has not read.
+	RequestId uint64 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// At most 16384, and each in at most 4 Releases without an answer.
 	Epochs        []uint64 `protobuf:"varint,2,rep,packed,name=epochs,proto3" json:"epochs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1726,7 +1747,8 @@ func (x *Released) GetRequestId() uint64 {
 type Inherit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Given back in Inherited.
-	RequestId     uint64 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId uint64 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// At most 1024, as instance_id.
 	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
 	InstanceId    string `protobuf:"bytes,3,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2100,9 +2122,11 @@ func (x *Draining) GetDeadlineMs() int64 {
 
 type ReportsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	App   string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
-	// Reports with a larger id are sent; those up to it are forgotten. 0: from the oldest that is kept.
-	AfterId       uint64 `protobuf:"varint,2,opt,name=after_id,json=afterId,proto3" json:"after_id,omitempty"`
+	// At most 128. An app has at most 8 such calls open.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// Reports with a larger id are sent; those up to it are forgotten. 0, or an id that this sidecar has not given: from the oldest that is kept.
+	AfterId uint64 `protobuf:"varint,2,opt,name=after_id,json=afterId,proto3" json:"after_id,omitempty"`
+	// At most 4096.
 	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

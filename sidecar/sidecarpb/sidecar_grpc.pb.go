@@ -6,6 +6,13 @@
 
 // The wire contract between app processes and the producer sidecar of their pod. Additions are made within v1; anything that an older peer
 // would misread is a new package.
+//
+// What a client sends is bounded, as it stands beside each field. A message beyond a bound is refused before anything of it is decoded: with INVALID_ARGUMENT, which ends
+// the call or stream. Lengths are in bytes. A message of DeliveryStream that is not Units has at most 2 MiB, and at most 131072 elements in all its repeated
+// fields together. Fields that are not known here are passed over.
+//
+// A sidecar that is full says so in one shape: an Error with the code FULL, retryable, and retry_after_ms, an estimate from how fast it drains, at most
+// 60000. Emit answers it in its response. A call that has no response to put it in ends with RESOURCE_EXHAUSTED and that Error as the detail of its status.
 
 package sidecarpb
 
