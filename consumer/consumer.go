@@ -189,18 +189,12 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 func (c *Consumer) connect() (*kgo.Client, error) {
 	c.hookMu.Lock()
 	cl, err := kgo.NewClient(c.clientOptions()...)
-	if err == nil {
-		err = refuseValues(cl, c.cfg.AllowEager) // again, with the user's own context in place
-	}
 	if err != nil {
 		c.closing.Store(true) // a callback that waits for hookMu has nothing to do any more
 	} else {
 		c.client.Store(cl)
 	}
 	c.hookMu.Unlock()
-	if err != nil && cl != nil {
-		cl.Close()
-	}
 	return cl, err
 }
 

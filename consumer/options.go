@@ -2,10 +2,10 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -13,75 +13,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/hostport"
+	"github.com/ackmark/ackmark/internal/kgoopt"
 )
-
-const nextGenContextKey = "opt_in_kafka_next_gen_balancer_beta" // how kgo is asked for KIP-848 groups
-
-const commitsAreOurs = "commits are Ackmark's: only ack marks are committed, when the outputs are acknowledged"
-
-// refused says why an option would break a promise, and what to do instead.
-var refused = map[string][2]string{
-	"AutoCommitMarks":             {commitsAreOurs, "drop it: Message.Done marks"},
-	"AutoCommitInterval":          {commitsAreOurs, "set Config.CommitEvery"},
-	"GreedyAutoCommit":            {"it commits what was only polled, which loses inputs", "drop it"},
-	"AutoCommitCallback":          {commitsAreOurs, "drop it: see Consumer.State and the log"},
-	"OnPartitionsAssigned":        {"the consumer's own callback keeps the assignment epochs", "use Config.Hooks.Assigned"},
-	"OnPartitionsRevoked":         {"the consumer's own callback drains and commits", "use Config.Hooks.Revoking"},
-	"OnPartitionsLost":            {"the consumer's own callback fences what was lost", "use Config.Hooks.Lost"},
-	"OnPartitionsCallbackBlocked": {"the poll loop never blocks rebalances", "drop it"},
-	"AdjustFetchOffsetsFn":        {"moved fetch positions would make the ack mark lie", "use Config.Start, or reset the group's offsets with a tool"},
-	"OnOffsetsFetched":            {"the consumer reads the group's offsets itself", "use Config.Hooks.Assigned"},
-	"ConsumePartitions":           {"partitions are held through the group", "set Config.Group and Config.Topics"},
-	"ConsumeStartOffset":          {"where to start is the consumer's", "set Config.Start"},
-	"ConsumeResetOffset":          {"it would skip lost ranges silently", "set Config.Start and Config.OnOutOfRange"},
-	"ShareGroup":                  {"share groups have no offsets to commit", "use a consumer group"},
-	"ShareMaxRecords":             {"share groups have no offsets to commit", "drop it"},
-	"ShareMaxRecordsStrict":       {"share groups have no offsets to commit", "drop it"},
-	"ShareAckCallback":            {"share groups have no offsets to commit", "drop it"},
-	"ServerSideBalancer":          {"next-generation groups (KIP-848) are not supported yet", "drop it: classic cooperative-sticky groups are used"},
-	"GroupProtocol":               {"the group protocol is the consumer's", "drop it"},
-	"TransactionalID":             {"this client only reads", "give it to the producer"},
-	"ConsumePreferringLagFn":      {"it starves partitions that the memory budget lets read", "drop it"},
-	"WithPools":                   {"pooled records could be used again before they are done", "drop it"},
-	"KeepRetryableFetchErrors":    {"retryable errors are retried, not shown", "drop it"},
-}
-
-// reOptionName finds AutoCommitMarks in kgo.AutoCommitMarks.func1, main.main.AutoCommitMarks.func3 and main.main.func2.AutoCommitMarks.4.
-var reOptionName = regexp.MustCompile(`\.([A-Z]\w*)\.(?:func)?\d+$`)
-
-// optionName tells which kgo function made an option: every option of kgo is a closure of the function with its name, also
-// when the compiler inlined that function. It is the only way to see callbacks, because a client wraps them, and hooks, before any client is built.
-func optionName(o kgo.Opt) string {
-	v := reflect.ValueOf(o)
-	if v.Kind() != reflect.Struct || v.NumField() == 0 || v.Field(0).Kind() != reflect.Func {
-		return ""
-	}
-	fn := runtime.FuncForPC(v.Field(0).Pointer())
-	if fn == nil {
-		return ""
-	}
-	if m := reOptionName.FindStringSubmatch(fn.Name()); m != nil {
-		return m[1]
-	}
-	return ""
-}
 
 // adopt checks the user's options and takes from them what Config leaves open.
 func (cfg *Config) adopt() error {
-	var quiet []kgo.Opt // without hooks: hooks may register themselves when a client is made, and must see the real one only
-	for i, o := range cfg.Options {
-		if o == nil {
-			return &ConfigError{Field: fmt.Sprintf("Options[%d]", i), Value: "nil", Remedy: "drop it"}
-		}
-		name := optionName(o)
-		if why, bad := refused[name]; bad {
-			return &OptionError{Option: name, Reason: why[0], Remedy: why[1]}
-		}
-		if name != "WithHooks" {
-			quiet = append(quiet, o)
-		}
+	if i := slices.Index(cfg.Options, nil); i >= 0 {
+		return &ConfigError{Field: fmt.Sprintf("Options[%d]", i), Value: "nil", Remedy: "drop it"}
 	}
-	probe, err := newProbe(quiet)
+	if err := optionError(kgoopt.Check(kgoopt.Consumer, cfg.Options)); err != nil {
+		return err
+	}
+	probe, err := newProbe(cfg.Options)
 	if err != nil {
 		return fmt.Errorf("consumer: Config.Options: %w", err)
 	}
@@ -94,7 +37,7 @@ func (cfg *Config) adopt() error {
 		return err
 	}
 	// Once more, now that the budget is known: an own decompressor must bound what a batch inflates to itself, the client's does.
-	bounded, err := newProbe(append([]kgo.Opt{kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes())}, quiet...))
+	bounded, err := newProbe(append([]kgo.Opt{kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes())}, cfg.Options...))
 	if err != nil {
 		return fmt.Errorf("consumer: Config.Options: %w", err)
 	}
@@ -103,12 +46,9 @@ func (cfg *Config) adopt() error {
 	return nil
 }
 
-// newProbe builds a client to read option values from. Its context has ended before it starts, so it never dials.
+// newProbe builds a client to read option values from.
 func newProbe(opts []kgo.Opt) (*kgo.Client, error) {
-	dead, cancel := context.WithCancel(context.Background())
-	cancel()
-	all := append([]kgo.Opt{kgo.SeedBrokers(noBroker), kgo.ConsumerGroup(noGroup)}, opts...)
-	return kgo.NewClient(append(all, kgo.WithContext(dead))...)
+	return kgoopt.Probe(opts, kgo.SeedBrokers(noBroker), kgo.ConsumerGroup(noGroup))
 }
 
 // What the probe has where the user's options say nothing.
@@ -120,32 +60,24 @@ const (
 	kgoHeartbeat = 3 * time.Second
 )
 
-// refuseValues is the second net, for options whose name could not be seen: it reads what they set.
+// optionError is all refusals as one error, or nil.
+func optionError(refused []kgoopt.Refusal) error {
+	var errs []error
+	for _, r := range refused {
+		errs = append(errs, &OptionError{Option: r.Option, Reason: r.Reason, Remedy: r.Remedy})
+	}
+	return errors.Join(errs...)
+}
+
+// refuseValues is the second net, for options whose name could not be seen, and for those that only their value tells good from bad.
 func refuseValues(cl *kgo.Client, allowEager bool) error {
-	refuse := func(name string) error {
-		return &OptionError{Option: name, Reason: refused[name][0], Remedy: refused[name][1]}
+	plain, err := newProbe(nil)
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
 	}
-	for name, fn := range map[string]any{
-		"AutoCommitMarks": kgo.AutoCommitMarks, "GreedyAutoCommit": kgo.GreedyAutoCommit, "ServerSideBalancer": kgo.ServerSideBalancer,
-	} {
-		if on, _ := cl.OptValue(fn).(bool); on {
-			return refuse(name)
-		}
-	}
-	if d, _ := cl.OptValue(kgo.AutoCommitInterval).(time.Duration); d != 5*time.Second {
-		return refuse("AutoCommitInterval")
-	}
-	if g, _ := cl.OptValue(kgo.ShareGroup).(string); g != "" {
-		return refuse("ShareGroup")
-	}
-	if id := cl.OptValues(kgo.TransactionalID); len(id) == 2 && id[1] == true {
-		return refuse("TransactionalID")
-	}
-	if ctx, _ := cl.OptValue(kgo.WithContext).(context.Context); ctx != nil && ctx.Value(nextGenContextKey) != nil {
-		return &OptionError{
-			Option: "WithContext", Reason: "its value " + nextGenContextKey + " asks for next-generation groups (KIP-848), which are not supported yet",
-			Remedy: "drop the value",
-		}
+	defer plain.Close()
+	if err := optionError(kgoopt.CheckValues(kgoopt.Consumer, cl, plain)); err != nil {
+		return err
 	}
 	balancers, _ := cl.OptValue(kgo.Balancers).([]kgo.GroupBalancer)
 	for _, b := range balancers {
@@ -326,6 +258,7 @@ func (c *Consumer) clientOptions() []kgo.Opt {
 		kgo.OnOffsetsFetched(c.onFetched),
 		kgo.AdjustFetchOffsetsFn(c.onOffsets),
 		kgo.WithHooks(&c.dials),
+		kgo.WithContext(context.Background()), // the client ends by Close, after the last commit, and by nothing else
 	)
 	if cfg.dial != nil {
 		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(c.patient(cfg.dial))) // it has TLS in it

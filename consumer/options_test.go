@@ -9,9 +9,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/kgoopt"
 )
 
-// everyRefused has one option for each name in refused.
+// everyRefused has one option for each name that is refused.
 func everyRefused() map[string]kgo.Opt {
 	cb := func(context.Context, *kgo.Client, map[string][]int32) {}
 	return map[string]kgo.Opt{
@@ -26,41 +28,24 @@ func everyRefused() map[string]kgo.Opt {
 		"AdjustFetchOffsetsFn": kgo.AdjustFetchOffsetsFn(func(_ context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 			return m, nil
 		}),
-		"OnOffsetsFetched":         kgo.OnOffsetsFetched(func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }),
-		"ConsumePartitions":        kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset()}}),
-		"ConsumeStartOffset":       kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()),
-		"ConsumeResetOffset":       kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
-		"ShareGroup":               kgo.ShareGroup("g"),
-		"ShareMaxRecords":          kgo.ShareMaxRecords(5),
-		"ShareMaxRecordsStrict":    kgo.ShareMaxRecordsStrict(),
-		"ShareAckCallback":         kgo.ShareAckCallback(func(*kgo.Client, kgo.ShareAckResults) {}),
-		"ServerSideBalancer":       kgo.ServerSideBalancer(),
-		"GroupProtocol":            kgo.GroupProtocol("mine"),
-		"TransactionalID":          kgo.TransactionalID("tx"),
-		"ConsumePreferringLagFn":   kgo.ConsumePreferringLagFn(kgo.PreferLagAt(5)),
-		"WithPools":                kgo.WithPools(),
-		"KeepRetryableFetchErrors": kgo.KeepRetryableFetchErrors(),
+		"OnOffsetsFetched":          kgo.OnOffsetsFetched(func(context.Context, *kgo.Client, *kmsg.OffsetFetchResponse) error { return nil }),
+		"ConsumePartitions":         kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset()}}),
+		"ConsumeStartOffset":        kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()),
+		"ConsumeResetOffset":        kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
+		"ShareGroup":                kgo.ShareGroup("g"),
+		"ShareMaxRecords":           kgo.ShareMaxRecords(5),
+		"ShareMaxRecordsStrict":     kgo.ShareMaxRecordsStrict(),
+		"ShareAckCallback":          kgo.ShareAckCallback(func(*kgo.Client, kgo.ShareAckResults) {}),
+		"ServerSideBalancer":        kgo.ServerSideBalancer(),
+		"GroupProtocol":             kgo.GroupProtocol("mine"),
+		"TransactionalID":           kgo.TransactionalID("tx"),
+		"ConsumePreferringLagFn":    kgo.ConsumePreferringLagFn(kgo.PreferLagAt(5)),
+		"WithPools":                 kgo.WithPools(),
+		"KeepRetryableFetchErrors":  kgo.KeepRetryableFetchErrors(),
+		"DisableFetchCRCValidation": kgo.DisableFetchCRCValidation(),
+		"WithContext":               kgo.WithContext(context.Background()),
 	}
 }
-
-// The names survive every way in which the compiler can inline an option: directly, from a closure, through a variable.
-func TestOptionName(t *testing.T) {
-	variable := kgo.AutoCommitMarks
-	for _, o := range []kgo.Opt{
-		kgo.AutoCommitMarks(), variable(), func() kgo.Opt { return kgo.AutoCommitMarks() }(),
-		func() kgo.Opt { return func() kgo.Opt { return kgo.AutoCommitMarks() }() }(), makeOption(kgo.AutoCommitMarks),
-	} {
-		if name := optionName(o); name != "AutoCommitMarks" {
-			t.Errorf("got %q", name)
-		}
-	}
-	if name := optionName(nil); name != "" {
-		t.Errorf("got %q", name)
-	}
-}
-
-//go:noinline
-func makeOption[T kgo.Opt](fn func() T) kgo.Opt { return fn() }
 
 func minimal() Config {
 	return Config{Brokers: []string{"localhost:9092"}, Group: "g", Topics: []string{"t"}}
@@ -68,7 +53,7 @@ func minimal() Config {
 
 func TestOptionsAreRefusedByName(t *testing.T) {
 	all := everyRefused()
-	for name := range refused {
+	for _, name := range kgoopt.RefusedIn(kgoopt.Consumer) {
 		opt, ok := all[name]
 		if !ok {
 			t.Errorf("no test for %s", name)
@@ -109,21 +94,10 @@ func TestOptionsAreRefusedByValue(t *testing.T) {
 		probe, err := newProbe([]kgo.Opt{opt})
 		wantNil(t, err)
 		if err := refuseValues(probe, false); err == nil {
-			t.Errorf("%s is accepted", optionName(opt))
+			t.Errorf("%s is accepted", kgoopt.Name(opt))
 		}
 		probe.Close()
 	}
-}
-
-func TestNextGenerationGroupsAreRefused(t *testing.T) {
-	inLab(t, 1, func(t *testing.T, l *lab) {
-		cfg := l.config()
-		cfg.Options = append(cfg.Options, kgo.WithContext(context.WithValue(context.Background(), nextGenContextKey, true))) //nolint:staticcheck // kgo's key
-		m := l.start(cfg, nil)
-		if e := wantAs[*OptionError](t, m.wait()); e.Option != "WithContext" {
-			t.Errorf("got %v", e)
-		}
-	})
 }
 
 // The options of an existing client stand in for Brokers, Group, Topics, InstanceID and the timeouts.

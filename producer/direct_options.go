@@ -5,70 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
-	"runtime"
-	"strings"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/hostport"
-)
-
-// refusal says why an option of the user's would break a promise, and what to do instead.
-type refusal struct{ option, reason, remedy string }
-
-var (
-	forConsumers = refusal{"", "this client only produces: a second member of the group would take partitions away from the consumer",
-		"give it to the consumer's options only"}
-
-	// refusedByName are recognised before a client exists, because creating one with them has effects already (it joins the group), or because
-	// the client's own settings follow from them.
-	refusedByName = []refusal{
-		{"ConsumerGroup", forConsumers.reason, forConsumers.remedy},
-		{"ShareGroup", forConsumers.reason, forConsumers.remedy},
-		{"ConsumeTopics", "this client only produces", forConsumers.remedy},
-		{"ConsumePartitions", "this client only produces", forConsumers.remedy},
-		{"WithContext", "when that context ends, records on their way would never be reported (S12)", "remove it; Close ends the producer"},
-		{"RecordPartitioner", "a key must keep its partition on every path: murmur2, as the sidecar and the Java client do",
-			"set Record.Partition for records that need another one"},
-		{"MaxBufferedRecords", "kgo would block or fail records out of order", "set DirectConfig.MaxBufferedRecords"},
-		{"MaxBufferedBytes", "kgo would block or fail records out of order", "set DirectConfig.MaxBufferedBytes"},
-		{"RecordRetries", "a record given up while others of its key go on would be skipped; produce errors that may pass are retried for ever", "remove it"},
-		{"RecordDeliveryTimeout", "a record given up while others of its key go on would be skipped; produce errors that may pass are retried for ever",
-			"remove it, and bound the wait by the context of Emit"},
-		{"AllowIdempotentProduceCancellation", "a cancelled record may be in Kafka all the same, so its report would lie (S12)", "remove it"},
-		{"DisableIdempotentWrite", "a retry could write a record twice or out of order (S7)", "remove it"},
-		{"TransactionalID", "this producer does not begin transactions, so every record would fail", "remove it; exactly-once goes through the sidecar"},
-		{"ManualFlushing", "nobody would flush", "remove it, and set kgo.ProducerLinger for larger batches"},
-		{"DefaultProduceTopicAlways", "records would go to another topic than the one they name", "remove it and set Record.Topic"},
-	}
+	"github.com/ackmark/ackmark/internal/kgoopt"
 )
 
 // checkOptions refuses the options that would break a promise, by name.
 func checkOptions(opts []kgo.Opt) error {
-	var errs []error
-	for i, opt := range opts {
-		name := optionName(opt)
-		for _, r := range refusedByName {
-			if strings.Contains(name, "."+r.option+".func") {
-				errs = append(errs, fmt.Errorf("DirectConfig.Options[%d]: kgo.%s is refused: %s; %s", i, r.option, r.reason, r.remedy))
-			}
-		}
+	if i := slices.Index(opts, nil); i >= 0 {
+		return fmt.Errorf("DirectConfig.Options[%d] is nil: remove it", i)
 	}
-	return errors.Join(errs...)
+	if err := refused(kgoopt.Check(kgoopt.Direct, opts)); err != nil {
+		return err
+	}
+	theirs, err := kgoopt.Probe(opts)
+	if err != nil {
+		return fmt.Errorf("DirectConfig.Options: %w", err)
+	}
+	defer theirs.Close()
+	plain, err := kgoopt.Probe(nil)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	return refused(kgoopt.CheckValues(kgoopt.Direct, theirs, plain))
 }
 
-// optionName returns the name of the function that made the option, like …/kgo.RequiredAcks.func1. kgo has no other way to learn an
-// option before a client runs with it; a test holds that every option in the table is recognised.
-func optionName(opt kgo.Opt) string {
-	v := reflect.ValueOf(opt)
-	if v.Kind() != reflect.Struct || v.NumField() == 0 || v.Field(0).Kind() != reflect.Func {
-		return ""
+func refused(list []kgoopt.Refusal) error {
+	var errs []error
+	for _, r := range list {
+		field := "DirectConfig.Options"
+		if r.Index >= 0 {
+			field = fmt.Sprintf("DirectConfig.Options[%d]", r.Index)
+		}
+		errs = append(errs, fmt.Errorf("%s: kgo.%s is refused: %s; %s", field, r.Option, r.Reason, r.Remedy))
 	}
-	if f := runtime.FuncForPC(v.Field(0).Pointer()); f != nil {
-		return f.Name()
-	}
-	return ""
+	return errors.Join(errs...)
 }
 
 func newDirectClient(cfg DirectConfig) (*kgo.Client, error) {

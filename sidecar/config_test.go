@@ -64,7 +64,7 @@ func TestOptionsThatBreakAPromiseAreRefused(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for name, opts := range map[string][]kgo.Opt{
-		"RequiredAcks":                       {kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite()},
+		"RequiredAcks":                       {kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite()}, // kgo wants both
 		"DisableIdempotentWrite":             {kgo.DisableIdempotentWrite()},
 		"TransactionalID":                    {kgo.TransactionalID("x")},
 		"RecordRetries":                      {kgo.RecordRetries(3)},
@@ -85,7 +85,7 @@ func TestOptionsThatBreakAPromiseAreRefused(t *testing.T) {
 	} {
 		_, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts})
 		oe, ok := errors.AsType[*sidecar.OptionError](err)
-		if !ok || oe.Option != name || oe.Reason == "" {
+		if !ok || !strings.Contains(err.Error(), "kgo."+name+": ") || oe.Reason == "" || oe.Remedy == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
