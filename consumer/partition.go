@@ -185,7 +185,7 @@ func (p *partition) fail(m *Message, err error) {
 	}
 	p.halt(&HaltError{
 		Offset: m.Offset, LostFrom: -1, LostTo: -1, Err: err,
-		Remedy: "the input is not done and was not skipped: correct the cause and restart the consumer",
+		Remedy: "the input is not done and was not skipped: correct the cause, then call Consumer.Resume or restart the consumer",
 	})
 }
 
