@@ -9,7 +9,7 @@ import (
 type State struct {
 	// Running tells that Run has begun and not returned.
 	Running bool
-	// Joined tells that the group was joined, with this Membership.
+	// Joined tells that the group was joined, with this Membership. Before that only its Group, InstanceID and Consumer are known.
 	Joined     bool
 	Membership Membership
 	// Partitions held, by topic and number.
@@ -70,7 +70,7 @@ func (s State) Lag() int64 {
 
 // State tells where the consumer stands. It asks no broker and may be called at any time, from anywhere.
 func (c *Consumer) State() State {
-	var s State
+	s := State{Membership: Membership{Group: c.cfg.Group, InstanceID: c.cfg.InstanceID, Consumer: c.identity.number}}
 	c.phaseMu.Lock()
 	s.Running = c.phase == phaseRunning
 	c.phaseMu.Unlock()

@@ -176,6 +176,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 	undertaker.Go(p.undertaker.run)
 	p.side.Go(func() { p.hurry(ctx, helping) })
 
+	p.inherit(ctx)
 	err := p.source.Run(ctx, p.dispatcher.deliver)
 	stuck := p.endLanes()
 	dismiss()
@@ -266,10 +267,11 @@ func (p *Pipeline) closeProducer() error {
 
 // leaveProducer tells a producer that lives on that this pipeline's membership is over: nobody has to commit for it any more.
 func (p *Pipeline) leaveProducer() {
-	m := p.source.State().Membership
-	if m.Group == "" {
-		return // it never joined
+	s := p.source.State()
+	if !s.Joined {
+		return
 	}
+	m := s.Membership
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	over := producer.Membership{Group: m.Group, Consumer: m.Consumer}

@@ -48,6 +48,7 @@ type client struct {
 	session   session
 	onFenced  []func(*Error)
 	fall      fallback
+	heritage  heritage
 
 	fates     []fate          // for reportLoop
 	telling   bool            // reportLoop has taken some and is at it

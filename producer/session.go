@@ -64,7 +64,7 @@ func (c *client) hello() *sidecarpb.Hello {
 	if c.session.afresh {
 		return h
 	}
-	h.Features = []string{featureResume}
+	h.Features = []string{featureResume, featureInherit}
 	if !c.session.resumes {
 		return h
 	}
@@ -102,6 +102,9 @@ func (c *client) welcomed(s *stream) error {
 		c.warnOfCluster(m)
 		s.controls = append(s.controls, assignMessages(m, live, c.maxUnit)...)
 	})
+	for id, in := range c.heritage.asked {
+		c.tellHeir(s, in, id)
+	}
 	var ids []uint64
 	for id := range c.releases {
 		ids = append(ids, id)

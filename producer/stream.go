@@ -335,6 +335,8 @@ func (s *stream) handle(m *sidecarpb.DeliveryStreamResponse) error {
 			close(r.answered)
 			delete(c.releases, k.Released.GetRequestId())
 		}
+	case *sidecarpb.DeliveryStreamResponse_Inherited:
+		c.heritage.answered(k.Inherited.GetRequestId())
 	case *sidecarpb.DeliveryStreamResponse_Draining:
 		s.draining = true
 		c.cfg.Logger.Info("the sidecar is stopping", "target", c.cfg.Target, "within_ms", k.Draining.GetDeadlineMs())

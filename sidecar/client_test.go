@@ -31,6 +31,7 @@ type client struct {
 	acked    map[uint64]bool
 	failed   map[uint64]*sidecarpb.UnitFailure
 	released map[uint64]bool
+	heir     map[uint64]bool
 	draining bool
 }
 
@@ -55,7 +56,7 @@ func openStream(t testing.TB, conn *grpc.ClientConn) *client {
 		t.Fatal(err)
 	}
 	return &client{t: t, stream: stream, next: 1, topics: make(map[string]uint32), cancel: cancel,
-		acked: make(map[uint64]bool), failed: make(map[uint64]*sidecarpb.UnitFailure), released: make(map[uint64]bool)}
+		acked: make(map[uint64]bool), failed: make(map[uint64]*sidecarpb.UnitFailure), released: make(map[uint64]bool), heir: make(map[uint64]bool)}
 }
 
 // hello opens a stream and says Hello.
@@ -168,6 +169,8 @@ func (c *client) recv() error {
 		c.welcome = k.Welcome
 	case *sidecarpb.DeliveryStreamResponse_Released:
 		c.released[k.Released.GetRequestId()] = true
+	case *sidecarpb.DeliveryStreamResponse_Inherited:
+		c.heir[k.Inherited.GetRequestId()] = true
 	case *sidecarpb.DeliveryStreamResponse_Draining:
 		c.draining = true
 	}

@@ -17,7 +17,7 @@ import (
 const featureResume = "resume"
 
 // features that this sidecar has, beside those of version 1.
-var features = []string{featureResume}
+var features = []string{featureResume, featureInherit}
 
 func (s *Server) welcome(h *sidecarpb.Hello, w window) *sidecarpb.Welcome {
 	both := slices.DeleteFunc(slices.Clone(features), func(f string) bool { return !slices.Contains(h.GetFeatures(), f) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -40,6 +41,7 @@ type delivery struct {
 	replaced chan struct{}      // closed when the session goes on with another stream
 	woken    bool               // under session.mu
 	welcome  *sidecarpb.Welcome // set before joined
+	heirs    atomic.Int32       // Inherit messages that are not answered
 
 	// The receiver's own:
 	session *session
@@ -242,6 +244,8 @@ func (d *delivery) handle(m *wire.Message) error {
 		return d.session.assign(d, k.Assign)
 	case *sidecarpb.DeliveryStreamRequest_Release:
 		return d.session.release(d, k.Release)
+	case *sidecarpb.DeliveryStreamRequest_Inherit:
+		return d.session.inherit(d, k.Inherit)
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
 		return d.session.sayGoodbye(d)
 	case *sidecarpb.DeliveryStreamRequest_Hello:

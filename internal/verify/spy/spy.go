@@ -42,6 +42,14 @@ func (s *Producer) OnFenced(fn func(*producer.Error)) {
 	}
 }
 
+// Inherit implements producer.Heir, for a producer that does not: nobody commits for that one.
+func (s *Producer) Inherit(ctx context.Context, group, instanceID string) error {
+	if h, ok := s.Producer.(producer.Heir); ok {
+		return h.Inherit(ctx, group, instanceID)
+	}
+	return nil
+}
+
 // Deliver implements producer.Producer. The units are noted before they are handed over: afterwards they belong to the producer, and the first
 // reports may be there before Deliver returns.
 func (s *Producer) Deliver(ctx context.Context, units []producer.Unit, r producer.Reporter) error {
