@@ -13,9 +13,9 @@ const featureInherit = "inherit"
 // inheritEvery is how often it is looked whether a former process's will is still to come. Sessions may come back, end or be replaced meanwhile.
 const inheritEvery = 10 * time.Millisecond
 
-// inherit answers when no will of a former process of that static member is left. As soon as the new process has joined, the broker gives the member another id
+// answerHeir answers when no will of a former process of that static member is left. As soon as the new process has joined, the broker gives the member another id
 // and refuses everything that comes under the old one (FENCED_INSTANCE_ID): the will would have nothing to commit any more.
-func (s *session) inherit(d *delivery, in *sidecarpb.Inherit) error {
+func (s *session) answerHeir(d *delivery, in *sidecarpb.Inherit) error {
 	if n := d.heirs.Add(1); n > maxGroups {
 		return fmt.Errorf("%w: more than %d unanswered Inherit messages", errViolation, maxGroups)
 	}

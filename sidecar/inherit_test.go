@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,9 @@ func TestHeirsAreBounded(t *testing.T) {
 			greedy.inherit(i, "g", "i")
 		}
 		greedy.ends(codes.InvalidArgument, "unanswered")
+		long := b.process(t, "v")
+		long.inherit(1, strings.Repeat("g", 1<<20), "i")
+		long.ends(codes.InvalidArgument, "inherit.group")
 		hold.Store(0)
 	})
 }

@@ -245,7 +245,7 @@ func (d *delivery) handle(m *wire.Message) error {
 	case *sidecarpb.DeliveryStreamRequest_Release:
 		return d.session.release(d, k.Release)
 	case *sidecarpb.DeliveryStreamRequest_Inherit:
-		return d.session.inherit(d, k.Inherit)
+		return d.session.answerHeir(d, k.Inherit)
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
 		return d.session.sayGoodbye(d)
 	case *sidecarpb.DeliveryStreamRequest_Hello:
