@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/ackmark/ackmark/internal/ackmark"
 	"github.com/ackmark/ackmark/internal/donemeta"
@@ -105,9 +106,18 @@ func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error
 	return nil
 }
 
+// parsed are buffers to read done-sets into: one of 4 KiB of text may take 200 KiB, and most will not be kept.
+var parsed = sync.Pool{New: func() any { return new([]donemeta.Run) }}
+
 // inherit keeps the done-set that a stay began from. One that is wrong is none, as is one for which there is no room: a repeat, no loss.
 func (s *session) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
-	runs, err := donemeta.ParseAt(p.GetDoneSet(), e.topicID, p.GetStartOffset(), nil)
+	if p.GetDoneSet() == "" {
+		return
+	}
+	scratch := parsed.Get().(*[]donemeta.Run) //nolint:forcetypeassert // of its New
+	defer parsed.Put(scratch)
+	runs, err := donemeta.ParseAt(p.GetDoneSet(), e.topicID, p.GetStartOffset(), (*scratch)[:0])
+	*scratch = runs[:0]
 	if err != nil || len(runs) == 0 {
 		return
 	}
