@@ -32,8 +32,10 @@ func (c *Consumer) Check(ctx context.Context) error {
 		return stopped
 	case phase == phaseEnded || closing:
 		return ErrClosed
-	case phase == phaseNew || c.client.Load() == nil:
+	case phase == phaseNew:
 		return ErrNotRunning
+	case c.client.Load() == nil: // it asks what the group has committed before it joins
+		return c.troubles.notJoined()
 	}
 	if err := c.probe(ctx); err != nil {
 		return err
@@ -50,8 +52,12 @@ func (c *Consumer) Check(ctx context.Context) error {
 
 // checkPartitions names what stands still.
 func (c *Consumer) checkPartitions() error {
+	s := c.State()
 	var errs []error
-	for _, p := range c.State().Partitions {
+	for _, w := range s.Waiting {
+		errs = append(errs, w)
+	}
+	for _, p := range s.Partitions {
 		switch {
 		case p.Halted != nil:
 			errs = append(errs, p.Halted)
@@ -122,29 +128,45 @@ func (c *Consumer) unreachable(err error) error {
 		strings.Join(c.cfg.Brokers, ", "), strings.Join(tried, "; "), hint, err)
 }
 
-// checkStart warns, and after StartTimeout stops the consumer, while the brokers do not answer or a topic does not exist. Refused
-// credentials and missing rights stop it at once. Once all was well it ends.
+// checkStart stops the consumer when it cannot start. Once all was well it ends.
 func (c *Consumer) checkStart(ctx context.Context) {
+	if err := c.awaitStart(ctx, c.probe); err != nil && ctx.Err() == nil {
+		c.stop(err)
+	}
+}
+
+// sayAgain is when a start that still waits for the same reason is worth another line.
+const sayAgain = 10 * time.Second
+
+// awaitStart tries until all is well: it warns while the brokers do not answer or a topic does not exist, and gives up after StartTimeout. Refused
+// credentials and missing rights end it at once. The end of ctx is not an error.
+func (c *Consumer) awaitStart(ctx context.Context, try func(context.Context) error) error {
 	begun, wait := time.Now(), newBackoff(10*time.Second)
+	var said string
+	var at time.Time
 	for {
-		err := c.probe(ctx)
+		err := try(ctx)
+		group, refused := errors.AsType[*GroupError](err)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return
+			return nil
+		case refused:
+			return group
 		case fatalAtStart(err):
-			c.stop(&StartError{After: time.Since(begun), Err: err})
-			return
+			return &StartError{After: time.Since(begun), Err: err}
 		}
 		pause := max(wait.NextBackOff(), 500*time.Millisecond)
 		if limit := c.cfg.StartTimeout; limit > 0 && time.Since(begun)+pause >= limit {
-			c.stop(&StartError{After: limit, Err: err})
-			return
+			return &StartError{After: limit, Err: err}
 		}
 		c.troubles.fetch(err)
-		c.log.Warn("not started yet", "err", err)
+		if text := err.Error(); text != said || time.Since(at) >= sayAgain {
+			c.log.Warn("not started yet", "err", err, "since", time.Since(begun).Round(time.Second))
+			said, at = text, time.Now()
+		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(pause):
 		}
 	}

@@ -83,8 +83,9 @@ type Config struct {
 	AllowEager bool
 
 	// Start is where partitions begin for which the group has no committed offset: Earliest (default), Latest, StartAt(t). The position is
-	// committed at once, so that it does not depend on when the first input is done. With Latest, partitions
-	// and topics that are added while this consumer runs are read from their first offset.
+	// committed at once, so that it does not depend on when the first input is done. Latest (with ReadCommitted: the last stable offset) is for topics
+	// that are new to the group: partitions and topics that are added while this consumer runs, and partitions that were added while nobody
+	// read to a topic that the group has committed, are read from their first offset.
 	Start Start
 	// OnOutOfRange is what happens when the offset to read next is not in the log (retention, truncation): Halt (default), Earliest or Latest.
 	OnOutOfRange OutOfRange

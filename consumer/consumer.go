@@ -30,7 +30,7 @@ type Hooks struct {
 // Consumer reads one group. It runs once; New makes another.
 //
 // Goroutines, all of which Run waits for: Run's own polls; commitLoop commits by time; careLoop resumes partitions and watches for
-// stuck inputs; one checks the start. The group's callbacks come from the client's goroutine.
+// stuck inputs; waitLoop begins partitions that could not be read at first; one checks the start. The group's callbacks come from the client's goroutine.
 //
 // Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time), commitMu (one commit in flight), flowMu,
 // partsMu, partition.mu. The client's own locks are never held when ours are taken, except the gate that keeps polls out of callbacks.
@@ -77,7 +77,8 @@ type Consumer struct {
 	wg         sync.WaitGroup
 
 	troubles troubles
-	topics   map[string]int              // partitions of each topic at the first join, with Latest; nil before; under hookMu
+	waiting  waiting                     // partitions that are ours and cannot be read yet
+	stock    inventory                   // what was there when this member joined, with Latest
 	owned    map[topicPartition]bool     // what the client holds for us: true once its stay began; under hookMu
 	again    map[topicPartition]lostStay // of partitions that were lost and did not come back yet; under hookMu
 	found    map[topicPartition]found    // what the group has, of the answer that the next stays begin from; under hookMu
@@ -124,6 +125,7 @@ func New(cfg Config) (*Consumer, error) {
 		fenceKick:  make(chan struct{}, 1),
 		flowKick:   make(chan struct{}, 1),
 		roomKick:   make(chan struct{}, 1),
+		waiting:    waiting{parts: map[topicPartition]*waiter{}, kick: make(chan struct{}, 1)},
 		again:      map[topicPartition]lostStay{}, found: map[topicPartition]found{},
 	}, nil
 }
@@ -163,14 +165,20 @@ func (c *Consumer) begin(ctx context.Context) (context.Context, error) {
 }
 
 func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
-	cl, err := c.connect()
+	err := c.askKnown(ctx)
+	var cl *kgo.Client
+	if err == nil {
+		cl, err = c.connect()
+	}
 	if err != nil {
+		c.troubles.fatal(err)
 		c.cancel(err)
 		return err
 	}
 	loops, stopLoops := context.WithCancel(context.Background())
 	c.wg.Go(func() { c.commitLoop(loops) })
 	c.wg.Go(func() { c.careLoop(loops) })
+	c.wg.Go(func() { c.waitLoop(loops) })
 	c.wg.Go(func() { c.checkStart(ctx) })
 
 	c.poll(ctx, cl, deliver)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,6 +26,7 @@ type found struct {
 	offset   int64
 	epoch    int32
 	metadata string
+	err      error // offset means nothing
 }
 
 // onFetched is called with the answer that holds the group's committed offsets, just before onOffsets gets the offsets alone.
@@ -34,9 +36,9 @@ func (c *Consumer) onFetched(_ context.Context, _ *kgo.Client, resp *kmsg.Offset
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
-				f := found{offset: -1}
+				f := found{offset: -1, err: kerr.ErrorForCode(p.ErrorCode)}
 				if p.ErrorCode == 0 && p.Metadata != nil {
-					f = found{p.Offset, p.LeaderEpoch, *p.Metadata}
+					f = found{offset: p.Offset, epoch: p.LeaderEpoch, metadata: *p.Metadata}
 				}
 				c.found[topicPartition{t.Topic, p.Partition}] = f
 			}

@@ -76,11 +76,11 @@ func (c *Consumer) balanceFlow() {
 	if len(parts) == 0 {
 		return
 	}
-	used, limits := c.limits(parts)
+	_, limits := c.limits(parts)
 	pause, resume := map[string][]int32{}, map[string][]int32{}
 	for i, p := range parts {
 		a := p.assignment
-		switch c.decide(p, used[i], limits[i]) {
+		switch c.decide(p, limits[i]) {
 		case flowPause:
 			pause[a.Topic] = append(pause[a.Topic], a.Partition)
 		case flowResume:
@@ -148,6 +148,11 @@ const (
 func (c *Consumer) use(p *partition) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return c.useNow(p)
+}
+
+// useNow is use, under the partition's lock.
+func (c *Consumer) useNow(p *partition) float64 {
 	bytes, records := p.bytes+p.parked.bytes, p.records+len(p.parked.recs)
 	return max(float64(bytes)/float64(c.cfg.MaxBytes), float64(records)/float64(c.cfg.MaxRecords))
 }
@@ -159,9 +164,13 @@ func (c *Consumer) window(p *partition) float64 {
 
 // decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
 // let the tracker and the commit distance grow for ever, however little memory the others take. What is parked waits for the same.
-func (c *Consumer) decide(p *partition, used, limit float64) flowChange {
+//
+// What the partition uses is read under the lock: by an older number it could be paused after its last input was released, and nothing would be left to
+// resume it.
+func (c *Consumer) decide(p *partition, limit float64) flowChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	used := c.useNow(p)
 	window := c.window(p)
 	switch {
 	case p.fenced || p.draining:

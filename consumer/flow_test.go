@@ -234,3 +234,65 @@ func TestHeapStaysWithinTheBound(t *testing.T) {
 		wantNil(t, m.stop())
 	})
 }
+
+// What a partition uses is read where its pause is decided: one that has nothing left is not paused by what it used before (D4).
+func TestNothingPendingIsNotPaused(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 10)
+		var h holder
+		m := l.start(l.config(), h.deliver)
+		l.until("handed out", func() bool { return len(h.messages()) == 10 })
+		p := m.lookup(topic, 0)
+		_, limits := m.limits([]*partition{p})
+		p.mu.Lock()
+		p.records += m.cfg.MaxRecords // above its limit while the round looks at it
+		p.mu.Unlock()
+		used := m.use(p)
+		p.mu.Lock()
+		p.records -= m.cfg.MaxRecords
+		p.mu.Unlock()
+		h.letGo() // its last run is released before the decision
+		if got := m.decide(p, limits[0]); used < limits[0] || got != flowKeep {
+			t.Errorf("used %.2f of %.2f, decided %v: paused with nothing pending", used, limits[0], got)
+		}
+		l.feed(0, 10)
+		l.untilCommitted(0, 20)
+		wantNil(t, m.stop())
+	})
+}
+
+// A stay that is begun again where the old one was paused is read: the client's pause ends with the stay that it was for.
+func TestRestartOfAPausedStay(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 10)
+		m := l.start(l.config(), nil)
+		l.untilCommitted(0, 10)
+		p := m.lookup(topic, 0)
+		p.mu.Lock()
+		p.paused, p.pausedAt = true, 1
+		p.mu.Unlock()
+		m.Client().PauseFetchPartitions(map[string][]int32{topic: {0}})
+		m.restart(p, 10)
+		l.feed(0, 10)
+		l.untilCommitted(0, 20)
+		wantNil(t, m.stop())
+	})
+}
+
+// The queue of the iterators holds what waits in it, not room for all that ever passed.
+func TestQueueDoesNotGrow(t *testing.T) {
+	q := &queue{wake: make(chan struct{}, 1)}
+	batches := make([]Batch, 5)
+	for i := range 4 {
+		q.push(item{batch: &batches[i]})
+	}
+	for i := range 100_000 {
+		q.push(item{batch: &batches[(i+4)%5]})
+		if it, ok := q.pop(); !ok || it.batch != &batches[i%5] {
+			t.Fatalf("round %d: out of order", i)
+		}
+	}
+	if cap(q.items) > 1000 {
+		t.Errorf("5 items wait in room for %d", cap(q.items))
+	}
+}

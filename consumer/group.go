@@ -3,12 +3,10 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -38,7 +36,7 @@ func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[str
 		c.callAssigned(ctx, nil)
 	}
 	if stranded := c.stranded(); len(stranded) > 0 && !c.closing.Load() {
-		c.reacquire(ctx, cl, stranded)
+		c.reacquire(ctx, cl, unknown(stranded))
 	}
 }
 
@@ -53,41 +51,36 @@ func (c *Consumer) replaced(cl *kgo.Client) bool {
 
 // stranded lists partitions that the group assigns to us, that the client reads on where it stood, and whose stay we ended because the
 // membership was doubtful. The client reads no committed offset for what it never gave up, so nobody else would take them up (S10).
-func (c *Consumer) stranded() map[string]map[int32]kgo.Offset {
-	names := map[string]map[int32]kgo.Offset{}
+func (c *Consumer) stranded() []topicPartition {
+	var all []topicPartition
 	for tp, begun := range c.owned {
-		if begun && c.lookup(tp.topic, tp.partition) == nil {
-			if names[tp.topic] == nil {
-				names[tp.topic] = map[int32]kgo.Offset{}
-			}
-			names[tp.topic][tp.partition] = kgo.NewOffset().At(-1)
+		if begun && c.lookup(tp.topic, tp.partition) == nil && !c.waiting.has(tp) {
+			all = append(all, tp)
 		}
 	}
-	return names
+	return all
 }
 
-// reacquire begins a new stay of stranded partitions from what the group has committed by now. No poll runs meanwhile. hookMu is held.
+// reacquire begins a new stay of partitions that the client holds, from what the group has committed by now. Either no poll runs
+// meanwhile, or the client has them paused. hookMu is held.
 func (c *Consumer) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RebalanceTimeout/2)
 	defer cancel()
-	err := c.readCommitted(ctx, cl, offsets)
-	var starts map[string]map[int32]kgo.Offset
-	if err == nil {
-		starts, err = c.beginStays(ctx, cl, offsets)
-	}
-	if err != nil {
-		c.log.Warn("taking up partitions again failed; the group is joined again", "err", err)
-		c.wg.Go(func() { c.joinAgain(cl) })
-		return
-	}
+	failed := c.readCommitted(ctx, cl, offsets, c.found)
+	starts, more := c.beginStays(ctx, cl, offsets)
+	maps.Copy(failed, more)
+	c.setAside(cl, failed)
 	positions := map[string]map[int32]kgo.EpochOffset{}
+	var begun []topicPartition
 	for topic, ps := range starts {
 		positions[topic] = map[int32]kgo.EpochOffset{}
 		for id, o := range ps {
 			positions[topic][id] = kgo.EpochOffset{Epoch: -1, Offset: o.EpochOffset().Offset}
+			begun = append(begun, topicPartition{topic, id})
 		}
 	}
 	cl.SetOffsets(positions)
+	c.noLonger(cl, begun)
 }
 
 // joinAgain makes the client join once more, a little later.
@@ -97,28 +90,6 @@ func (c *Consumer) joinAgain(cl *kgo.Client) {
 	case <-time.After(time.Second):
 		cl.ForceRebalance()
 	}
-}
-
-// readCommitted fills in what the group has.
-func (c *Consumer) readCommitted(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) error {
-	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), c.cfg.Group, slices.Collect(maps.Keys(offsets))...)
-	if err != nil {
-		return err
-	}
-	for topic, ps := range offsets {
-		for id := range ps {
-			o, ok := resp.Lookup(topic, id)
-			if ok && o.Err != nil {
-				return o.Err
-			}
-			delete(c.found, topicPartition{topic, id})
-			if ok && o.At >= 0 {
-				ps[id] = kgo.NewOffset().At(o.At)
-				c.found[topicPartition{topic, id}] = found{o.At, o.LeaderEpoch, o.Metadata}
-			}
-		}
-	}
-	return nil
 }
 
 func (c *Consumer) refreshMembership(cl *kgo.Client) {
@@ -134,92 +105,6 @@ func (c *Consumer) callAssigned(ctx context.Context, added []*Assignment) {
 	if c.cfg.Hooks.Assigned != nil {
 		c.cfg.Hooks.Assigned(ctx, *c.membership.Load(), added)
 	}
-}
-
-// onOffsets is called with the group's committed offsets of added partitions, negative where there is none, before their first fetch. No
-// other callback runs meanwhile, and the partitions cannot be revoked until it returns.
-func (c *Consumer) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	c.hookMu.Lock()
-	defer c.hookMu.Unlock()
-	if c.closing.Load() {
-		return offsets, nil // nothing is polled any more
-	}
-	// The client's context ends with the next rebalance, and the client begins to read nevertheless: a stay that was not announced then
-	// would be refused everything it delivers.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RebalanceTimeout/2)
-	defer cancel()
-	defer context.AfterFunc(*c.runCtx.Load(), cancel)() // a shutdown waits for this callback
-	starts, err := c.beginStays(ctx, c.client.Load(), offsets)
-	if err != nil {
-		c.log.Warn("beginning to read added partitions failed; the group is joined again", "err", err)
-		return nil, err
-	}
-	return starts, nil
-}
-
-// beginStays finds where to start, makes the assignment epochs and announces them. hookMu is held.
-func (c *Consumer) beginStays(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	topics, err := c.describe(ctx, offsets, c.inherits(offsets))
-	if err != nil {
-		return nil, err
-	}
-	starts, err := c.startOffsets(ctx, cl, offsets)
-	if err != nil {
-		return nil, err
-	}
-	c.identity.learn(ctx, cl)
-	c.refreshMembership(cl)
-	parts := c.admit(starts, offsets, topics)
-	// The start of a partition that the group had nothing for is committed before anything is read from it. Otherwise a crash before the first
-	// done input would look up "latest" again, later, and skip what lies between (S11); and autoscalers see no lag of a group without offsets.
-	if err := c.commitStarts(parts); err != nil {
-		c.remove(parts)
-		return nil, fmt.Errorf("committing where to start: %w", err)
-	}
-	c.announce(ctx, parts)
-	return starts, nil
-}
-
-// admit makes an assignment epoch of each partition.
-func (c *Consumer) admit(starts, had map[string]map[int32]kgo.Offset, topics map[string]topicInfo) []*partition {
-	c.partsMu.Lock()
-	defer c.partsMu.Unlock()
-	var added []*partition
-	for topic, ps := range starts {
-		if c.parts[topic] == nil {
-			c.parts[topic] = map[int32]*partition{}
-		}
-		for id, start := range ps {
-			a := &Assignment{
-				Topic: topic, TopicID: topics[topic].id, Partition: id, LeaderEpoch: topics[topic].epoch(id),
-				Epoch: epochs.Add(1), Start: start.EpochOffset().Offset,
-			}
-			if l, ok := c.again[topicPartition{topic, id}]; ok {
-				delete(c.again, topicPartition{topic, id})
-				if l.topicID == a.TopicID && a.Start < l.until {
-					a.Again, a.AgainUntil = l.why, l.until
-				}
-			}
-			p := newPartition(c, a, max(-1, had[topic][id].EpochOffset().Offset))
-			if f, ok := c.found[topicPartition{topic, id}]; ok {
-				delete(c.found, topicPartition{topic, id})
-				p.inherit(f)
-			}
-			c.parts[topic][id] = p
-			c.owned[topicPartition{topic, id}] = true
-			added = append(added, p)
-		}
-	}
-	return added
-}
-
-func (c *Consumer) announce(ctx context.Context, parts []*partition) {
-	for _, p := range parts {
-		a := p.assignment
-		c.log.Info("partition assigned", "topic", a.Topic, "partition", a.Partition, "start", a.Start, "epoch", a.Epoch, "done_set", a.DoneSet != "")
-	}
-	c.callAssigned(ctx, assignments(parts))
-	c.wakeFlow()
 }
 
 // onRevoked runs when partitions leave in good order: the member is still in the group and may commit. It also runs, with nothing, before
@@ -238,6 +123,7 @@ func (c *Consumer) onRevoked(_ context.Context, cl *kgo.Client, revoked map[stri
 	for topic, ids := range revoked {
 		for _, id := range ids {
 			delete(c.owned, topicPartition{topic, id})
+			c.noLonger(cl, []topicPartition{{topic, id}})
 		}
 	}
 	if c.replaced(cl) {
@@ -261,13 +147,14 @@ func (c *Consumer) holdCommits() {
 }
 
 // onLost runs when the membership is gone. Everything held is fenced first, before any lock that a drain may hold.
-func (c *Consumer) onLost(context.Context, *kgo.Client, map[string][]int32) {
+func (c *Consumer) onLost(_ context.Context, cl *kgo.Client, _ map[string][]int32) {
 	for _, p := range c.held() {
 		p.fence(ErrLost)
 	}
 	c.hookMu.Lock()
 	defer c.hookMu.Unlock()
 	clear(c.owned)
+	c.noLonger(cl, c.waiting.all())
 	c.lose("the membership was lost")
 	c.holdCommits()
 }

@@ -137,6 +137,10 @@ func (q *queue) pop() (item, bool) {
 	}
 	it := q.items[q.head]
 	q.items[q.head] = item{}
-	q.head++
+	if q.head++; q.head > 64 && q.head > len(q.items)/2 { // a queue that never runs empty may not grow with all that ever passed it
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
 	return it, true
 }

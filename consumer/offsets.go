@@ -1,13 +1,15 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -16,6 +18,7 @@ import (
 type topicInfo struct {
 	id     [16]byte
 	epochs map[int32]int32 // leader epoch by partition
+	broken map[int32]error // partitions that cannot be read now: they have no leader
 }
 
 func (t topicInfo) epoch(partition int32) int32 {
@@ -55,23 +58,34 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 		if t.Topic == nil {
 			continue
 		}
-		info := topicInfo{id: t.TopicID, epochs: map[int32]int32{}}
+		info := topicInfo{id: t.TopicID, epochs: map[int32]int32{}, broken: map[int32]error{}}
 		for _, p := range t.Partitions {
 			info.epochs[p.Partition] = p.LeaderEpoch
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil || p.Leader < 0 {
+				info.broken[p.Partition] = cmp.Or(err, error(kerr.LeaderNotAvailable))
+			}
 		}
 		infos[*t.Topic] = info
 	}
 	return infos, nil
 }
 
-// startOffsets gives every partition an exact offset: the committed one, or where Config.Start points.
-func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	starts := map[string]map[int32]kgo.Offset{}
+// startOffsets gives every partition an exact offset: the committed one, or where Config.Start points. Those for which that could not be learned
+// are in failed: they wait, the others do not.
+func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, topics map[string]topicInfo) (
+	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
+) {
+	starts, failed = map[string]map[int32]kgo.Offset{}, map[topicPartition]error{}
 	missing := map[Position]map[string][]int32{}
 	for topic, ps := range offsets {
-		starts[topic] = maps.Clone(ps)
+		starts[topic] = map[int32]kgo.Offset{}
 		for id, o := range ps {
 			if o.EpochOffset().Offset >= 0 {
+				starts[topic][id] = o
+				continue
+			}
+			if err := topics[topic].broken[id]; err != nil {
+				failed[topicPartition{topic, id}] = err
 				continue
 			}
 			where := c.startOf(topic, id)
@@ -82,38 +96,72 @@ func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map
 		}
 	}
 	for where, names := range missing {
-		listed, err := list(ctx, cl, where, names)
-		if err != nil {
-			return nil, err
-		}
-		for topic, ids := range names {
-			for _, id := range ids {
-				o, ok := listed.Lookup(topic, id)
-				if !ok {
-					return nil, fmt.Errorf("the broker did not say where %s partition %d is %s", topic, id, where)
-				}
-				if o.Err != nil {
-					return nil, fmt.Errorf("finding where %s partition %d is %s: %w", topic, id, where, o.Err)
-				}
-				starts[topic][id] = kgo.NewOffset().At(o.Offset)
+		for tp, l := range c.list(ctx, cl, where, names) {
+			if l.err != nil {
+				failed[tp] = fmt.Errorf("finding where %s partition %d is %s: %w", tp.topic, tp.partition, where, l.err)
+				continue
 			}
+			starts[tp.topic][tp.partition] = kgo.NewOffset().At(l.offset)
 		}
 	}
-	return starts, nil
+	return starts, failed
 }
 
-// startOf is Config.Start, except for a partition or a topic that was added after this consumer joined: all of its records are new, so none of
-// them may be skipped by Latest (fault 19).
+// startOf is Config.Start, except that Latest is for topics that are new to the group: a partition that was added while this consumer runs
+// (fault 19), or while nobody read, to a topic that the group has committed before, has only new records, and none of them may be skipped (S11).
 func (c *Consumer) startOf(topic string, partition int32) Position {
-	if c.cfg.Start == Latest && c.topics != nil && int(partition) >= c.topics[topic] {
+	if c.cfg.Start != Latest {
+		return c.cfg.Start
+	}
+	topics := c.stock.topics.Load()
+	if c.stock.known[topic] || topics != nil && int(partition) >= (*topics)[topic] {
 		return Earliest
 	}
-	return c.cfg.Start
+	return Latest
+}
+
+// inventory is what Latest needs to know: whatever came later than it is new, and is read from its first offset.
+type inventory struct {
+	known  map[string]bool                // topics that the group had committed before this member joined; set before it does
+	topics atomic.Pointer[map[string]int] // partitions of each topic at the first join; nil before
+}
+
+// askKnown notes which topics the group has committed, with Latest. It must be asked before this member joins: the members of a group that
+// starts anew divide a topic among them, and whoever commits its start first would make the others believe that the group knows the topic.
+func (c *Consumer) askKnown(ctx context.Context) error {
+	if c.cfg.Start != Latest {
+		return nil
+	}
+	opts := append(c.baseOptions(), kgo.ConsumerGroup(""), kgo.ConsumeTopics())
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return c.awaitStart(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		defer cancel()
+		all, err := kadm.NewClient(cl).FetchOffsets(ctx, c.cfg.Group)
+		switch {
+		case kind(err) == kindRefused:
+			return c.groupError(err)
+		case errors.Is(err, kerr.GroupIDNotFound): // it is new
+		case err != nil:
+			return c.unreachable(err)
+		}
+		c.stock.known = map[string]bool{}
+		all.Each(func(o kadm.OffsetResponse) {
+			if o.Err == nil && o.At >= 0 {
+				c.stock.known[o.Topic] = true
+			}
+		})
+		return nil
+	})
 }
 
 // takeInventory notes, once, how many partitions there are at the first join. hookMu is held.
 func (c *Consumer) takeInventory(ctx context.Context, cl *kgo.Client) {
-	if c.cfg.Start != Latest || c.topics != nil {
+	if c.cfg.Start != Latest || c.stock.topics.Load() != nil {
 		return
 	}
 	req := kmsg.NewPtrMetadataRequest() // with a regular expression: of all topics
@@ -127,25 +175,99 @@ func (c *Consumer) takeInventory(ctx context.Context, cl *kgo.Client) {
 		c.log.Warn("counting the partitions failed; partitions added before the next rebalance begin at their end", "err", err)
 		return
 	}
-	c.topics = map[string]int{}
+	topics := map[string]int{}
 	for _, t := range resp.Topics {
 		if t.Topic != nil {
-			c.topics[*t.Topic] = len(t.Partitions)
+			topics[*t.Topic] = len(t.Partitions)
 		}
 	}
+	c.stock.topics.Store(&topics)
 }
 
-func list(ctx context.Context, cl *kgo.Client, where Position, names map[string][]int32) (kadm.ListedOffsets, error) {
-	topics := slices.Collect(maps.Keys(names))
-	adm := kadm.NewClient(cl)
+// Timestamps that ask for an end of a log.
+const (
+	atStart = -2
+	atEnd   = -1
+)
+
+// listTimeout bounds one look: a leader that does not answer holds up its own partitions only.
+const listTimeout = 5 * time.Second
+
+// listed is where a partition's log has a position.
+type listed struct {
+	offset int64
+	err    error
+}
+
+// list finds a position. A consumer of committed records finds the last stable offset as the end: what an open transaction wrote before
+// is not visible yet, so it would never be read from an end behind it. By time, the end is asked for first: a record that comes
+// between the two answers must not lie below where nothing was found.
+func (c *Consumer) list(ctx context.Context, cl *kgo.Client, where Position, names map[string][]int32) map[topicPartition]listed {
 	switch where {
 	case Earliest:
-		return adm.ListStartOffsets(ctx, topics...)
+		return c.listAt(ctx, cl, atStart, names)
 	case Latest:
-		return adm.ListEndOffsets(ctx, topics...)
+		return c.listAt(ctx, cl, atEnd, names)
 	}
-	return adm.ListOffsetsAfterMilli(ctx, int64(where), topics...)
+	ends := c.listAt(ctx, cl, atEnd, names)
+	all := c.listAt(ctx, cl, int64(where), names)
+	for tp, l := range all {
+		if l.err == nil && l.offset < 0 {
+			all[tp] = ends[tp]
+		}
+	}
+	return all
 }
+
+func (c *Consumer) listAt(ctx context.Context, cl *kgo.Client, timestamp int64, names map[string][]int32) map[topicPartition]listed {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	if c.cfg.ReadCommitted {
+		req.IsolationLevel = 1
+	}
+	all := map[topicPartition]listed{}
+	for topic, ids := range names {
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic = topic
+		for _, id := range ids {
+			p := kmsg.NewListOffsetsRequestTopicPartition()
+			p.Partition, p.Timestamp, p.CurrentLeaderEpoch = id, timestamp, -1
+			t.Partitions = append(t.Partitions, p)
+			all[topicPartition{topic, id}] = listed{-1, errNoAnswer}
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	for _, shard := range cl.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			for _, t := range shard.Req.(*kmsg.ListOffsetsRequest).Topics {
+				for _, p := range t.Partitions {
+					all[topicPartition{t.Topic, p.Partition}] = listed{-1, shard.Err}
+				}
+			}
+			continue
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				tp := topicPartition{t.Topic, p.Partition}
+				if _, asked := all[tp]; asked {
+					all[tp] = listed{p.Offset, kerr.ErrorForCode(p.ErrorCode)}
+				}
+			}
+		}
+	}
+	if timestamp < 0 { // there is always an end
+		for tp, l := range all {
+			if l.err == nil && l.offset < 0 {
+				all[tp] = listed{-1, errNoAnswer}
+			}
+		}
+	}
+	return all
+}
+
+var errNoAnswer = errors.New("the broker did not say where it is")
 
 // logStart asks where a partition's log starts now, -1 if that cannot be learned soon: the poll loop waits for it.
 func (c *Consumer) logStart(topic string, partition int32) int64 {

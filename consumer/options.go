@@ -228,6 +228,16 @@ func (cfg *Config) maxDecompressBytes() int {
 	return int(min(max(cfg.MaxBytes, minDecompressBytes), 1<<30))
 }
 
+// baseOptions are those of a client that only asks: the user's, and how to connect.
+func (c *Consumer) baseOptions() []kgo.Opt {
+	opts := append([]kgo.Opt{kgo.WithLogger(clientLogger{c.log})}, c.cfg.Options...)
+	opts = append(opts, kgo.SeedBrokers(c.cfg.Brokers...), kgo.WithHooks(&c.dials), kgo.WithContext(context.Background()))
+	if c.cfg.dial != nil {
+		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(c.patient(c.cfg.dial))) // it has TLS in it
+	}
+	return opts
+}
+
 // clientOptions: first defaults that the user's options override, then the user's, then what the promises rest on.
 func (c *Consumer) clientOptions() []kgo.Opt {
 	cfg := &c.cfg

@@ -334,7 +334,7 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 		text := ""
 		for stay := 0; ; stay++ {
 			p := newPartition(c, &Assignment{Topic: topic, TopicID: b.TopicID, Start: b.Base}, b.Base)
-			p.inherit(found{b.Base, b.LeaderEpoch, text})
+			p.inherit(found{b.Base, b.LeaderEpoch, text, nil})
 			at, _ := slices.BinarySearch(offsets, b.Base)
 			var open []*Message
 			hand := func(r *run) {

@@ -123,13 +123,14 @@ func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partitio
 	}
 	c.troubles.fetch(fmt.Errorf("reading %s: %w", place(topic, fp.Partition), err))
 	if p == nil {
-		// The client injects what the coordinator answered when it was asked for a committed offset, and leaves that partition out: it would
-		// stay unread, unseen, as long as this member lives.
+		// The client injects what the coordinator answered when it was asked for a committed offset, and leaves that partition out: see leftOut.
 		if kind(err) == kindRefused {
 			c.stop(c.groupError(fmt.Errorf("reading the committed offset of %s: %w", place(topic, fp.Partition), err)))
 			return
 		}
-		c.log.Warn("reading failed", "topic", topic, "partition", fp.Partition, "err", err)
+		if !c.waiting.explain(topicPartition{topic, fp.Partition}, err) {
+			c.log.Warn("reading failed", "topic", topic, "partition", fp.Partition, "err", err)
+		}
 		return
 	}
 	if errors.Is(err, kerr.OffsetOutOfRange) && fp.LogStartOffset < 0 {
@@ -244,9 +245,14 @@ func (c *Consumer) restart(p *partition, start int64) *partition {
 	a := *p.assignment
 	a.Epoch, a.Start, a.DoneSet = epochs.Add(1), start, ""
 	fresh := newPartition(c, &a, -1)
+	c.flowMu.Lock()
 	c.partsMu.Lock()
 	c.parts[a.Topic][a.Partition] = fresh
 	c.partsMu.Unlock()
+	if cl := c.client.Load(); cl != nil {
+		cl.ResumeFetchPartitions(map[string][]int32{a.Topic: {a.Partition}}) // the old stay may have been paused; the new one does not know
+	}
+	c.flowMu.Unlock()
 	if c.cfg.Hooks.Lost != nil {
 		c.cfg.Hooks.Lost([]*Assignment{p.assignment})
 	}

@@ -58,10 +58,7 @@ func TestPartitionsAdded(t *testing.T) {
 		cfg.Options = append(cfg.Options, kgo.MetadataMaxAge(5*time.Second), kgo.MetadataMinAge(time.Second))
 		m := l.start(cfg, nil)
 		l.untilCommitted(0, 10)
-		_, err := kadm.NewClient(l.feeder).CreatePartitions(context.Background(), 1, topic)
-		wantNil(t, err)
-		l.feeder.ForceMetadataRefresh()
-		time.Sleep(time.Second)
+		l.addPartitions(topic, 1)
 		l.feed(1, 7)
 		l.untilCommitted(1, 7)
 		if done := m.State().Partitions[1].Done; done != 7 {
@@ -69,6 +66,14 @@ func TestPartitionsAdded(t *testing.T) {
 		}
 		wantNil(t, m.stop())
 	})
+}
+
+func (l *lab) addPartitions(topic string, n int) {
+	l.t.Helper()
+	_, err := kadm.NewClient(l.feeder).CreatePartitions(context.Background(), n, topic)
+	wantNil(l.t, err)
+	l.feeder.ForceMetadataRefresh()
+	time.Sleep(time.Second)
 }
 
 func TestRegex(t *testing.T) {

@@ -14,6 +14,8 @@ type State struct {
 	Membership Membership
 	// Partitions held, by topic and number.
 	Partitions []PartitionState
+	// Waiting are the partitions that the group assigned to this member and that cannot be read yet, by topic and number.
+	Waiting []*WaitingError
 	// Err is why the consumer stopped by itself, if it did.
 	Err error
 	// CommitErr is why the last commit failed: nil once one succeeded.
@@ -78,6 +80,7 @@ func (c *Consumer) State() State {
 		s.Joined, s.Membership = true, *m
 	}
 	s.Err, s.CommitErr = c.troubles.errors()
+	s.Waiting = c.waiting.errors()
 	now := c.now()
 	for _, p := range c.held() {
 		s.Partitions = append(s.Partitions, p.state(now))
