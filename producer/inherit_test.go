@@ -48,7 +48,12 @@ func TestClientInherits(t *testing.T) {
 		default:
 		}
 		x.session(0).closing <- errCut
-		second := <-asked
+		var second uint64
+		select {
+		case second = <-asked:
+		case <-time.After(time.Minute):
+			t.Fatal("the next stream is not asked")
+		}
 		if first != second {
 			t.Errorf("asked as %d, then as %d", first, second)
 		}

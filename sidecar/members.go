@@ -50,8 +50,6 @@ func (s *session) enterMember(m membership) error {
 		return nil
 	case !known && len(s.members) == maxGroups:
 		return fmt.Errorf("%w: more than %d memberships in one session", errViolation, maxGroups)
-	case len(m.cluster) > clusterid.MaxLen:
-		return fmt.Errorf("%w: a cluster id of %d characters, Kafka's have 22", errViolation, len(m.cluster))
 	}
 	if !s.stock.kept.take(m.size()) {
 		return s.noRoom("a membership")

@@ -3,7 +3,6 @@ package sidecar_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -80,7 +79,10 @@ func TestMembershipsFollowTheirConsumers(t *testing.T) {
 			m.assigned(&sidecarpb.Assign{Group: "g", MemberId: "m", Consumer: 10 + i})
 			m.assigned(&sidecarpb.Assign{Group: "g", Consumer: 10 + i})
 		}
-		synctest.Wait()
+		m.release(2, 2)
+		if err := m.until(func() bool { return m.released[2] }); err != nil {
+			t.Fatalf("the stream broke: %v", err)
+		}
 		m.cancel()
 		time.Sleep(3 * time.Second)
 		if have := b.offsets(); have != [2]int64{-1, -1} {

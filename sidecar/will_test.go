@@ -329,6 +329,14 @@ func TestWillMeetsTheBroker(t *testing.T) {
 				if at != c.want || b.members(t) != 0 {
 					t.Errorf("committed %d, %d members; want %d and nobody left", at, b.members(t), c.want)
 				}
+				st, _ := b.sc.Status(t.Context(), nil)
+				var superseded uint64
+				if c.want < 0 {
+					superseded = 1
+				}
+				if w := st.GetWills(); w.GetExecuted() != 1 || w.GetSuperseded() != superseded || w.GetComplete() != 1-superseded {
+					t.Errorf("%v, want %d superseded", w, superseded)
+				}
 				if name == "metadata too large" && len(runs) != 0 {
 					t.Errorf("a done-set %v was committed after all", runs)
 				}

@@ -8,9 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// MaxLen bounds an id that a peer sends. Kafka's own have 22 characters.
-const MaxLen = 255
-
 // Of asks the brokers for the id of their cluster; "" with an error, or from brokers that have none.
 func Of(ctx context.Context, request func(context.Context, kmsg.Request) (kmsg.Response, error)) (string, error) {
 	req := kmsg.NewPtrMetadataRequest()
