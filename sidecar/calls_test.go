@@ -122,7 +122,7 @@ func TestAFullSidecarHasOneShape(t *testing.T) {
 		}
 		c := openStream(t, b.conn)
 		c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "5"}))
-		oneShape(t, c.until(func() bool { return false }))
+		oneShape(t, c.until(func() bool { return c.welcome != nil }))
 
 		api := sidecarpb.NewSidecarClient(b.conn)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -147,7 +147,7 @@ func TestAFullSidecarHasOneShape(t *testing.T) {
 
 func oneShape(t *testing.T, err error) {
 	t.Helper()
-	st := status.Convert(err)
+	st := status.Convert(err) // OK, if it was not refused
 	if st.Code() != codes.ResourceExhausted || len(st.Details()) != 1 {
 		t.Fatalf("%v with details %v", err, st.Details())
 	}
@@ -192,7 +192,7 @@ func TestOneAppLeavesSomeToTheOther(t *testing.T) {
 		}
 		c := openStream(t, b.conn)
 		c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "4"}))
-		oneShape(t, c.until(func() bool { return false }))
+		oneShape(t, c.until(func() bool { return c.welcome != nil }))
 
 		api := sidecarpb.NewSidecarClient(b.conn)
 		emit := func(app string, partition int32) *sidecarpb.EmitResponse {

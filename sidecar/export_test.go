@@ -1,6 +1,10 @@
 package sidecar
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"strings"
+)
 
 // ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process ends.
 const ProvesDeaths = provesDeaths
@@ -48,4 +52,51 @@ func (s *Server) Calls() (out [callKinds][3]int) {
 		out[k] = [3]int{int(c.open.Load()), int(c.unread.Load()), len(c.readers)}
 	}
 	return out
+}
+
+// LeftOver names what is taken of any limit, and is empty when everything was given back.
+func (s *Server) LeftOver() string {
+	var left []string
+	check := func(what string, n int64) {
+		if n != 0 {
+			left = append(left, fmt.Sprintf("%s %d", what, n))
+		}
+	}
+	for k := range s.calls {
+		c := s.calls.of(callKind(k))
+		check(fmt.Sprintf("open calls of kind %d:", k), int64(c.open.Load()))
+		check(fmt.Sprintf("unread calls of kind %d:", k), int64(c.unread.Load()))
+		check(fmt.Sprintf("readers of kind %d:", k), int64(len(c.readers)))
+	}
+	check("pinned", s.pinned.used.Load())
+	check("emits", s.emits.used.Load())
+	check("tracker entries lent", s.common.entries.lent)
+	check("kept bytes lent", s.common.kept.lent)
+	for _, a := range s.apps.all() {
+		for what, m := range map[string]*meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
+			check(a.Name+" "+what, m.used.Load())
+		}
+		check(a.Name+" waits", int64(a.waits.Load()))
+		check(a.Name+" reads", int64(a.reads.Load()))
+		check(a.Name+" users", int64(a.users.Load()))
+		used, _, _ := a.ring.status()
+		check(a.Name+" places of the ring beside its reports", a.ring.places.held-int64(used))
+		check(a.Name+" reports beside those used", int64(used-len(a.ring.reports)))
+	}
+	for _, t := range s.topics.all() {
+		for _, q := range *t.queues.Load() {
+			if q != nil {
+				check("queue of "+t.name, q.used.Load())
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	check("sessions", int64(len(s.sessions)))
+	check("windows lent, bytes", s.lent.bytes)
+	check("windows lent, records", int64(s.lent.records))
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	check("frames that may expire", int64(len(s.gate.expire)))
+	return strings.Join(left, ", ")
 }
