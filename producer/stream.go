@@ -268,7 +268,7 @@ func (s *stream) report(body []byte) error {
 		}
 		switch {
 		case lie != nil:
-		case err != nil && err.Code == wire.CodeExpired:
+		case err != nil && notBegun(err.Code):
 			s.expired = true
 			c.win.giveBack(first)
 		default:
@@ -294,6 +294,10 @@ func (s *stream) report(body []byte) error {
 	}
 	return err
 }
+
+// notBegun tells that the sidecar did not take a unit for a reason that is not the unit's. Whoever delivered it must not
+// have to send it again: what was delivered after it would be before it (S7).
+func notBegun(code string) bool { return code == wire.CodeExpired || code == wire.CodeDraining }
 
 var errExpired = errors.New("units came too late to the sidecar: what came back is sent again")
 

@@ -20,7 +20,7 @@ func (s *session) deliver(f *frame) error {
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure == nil && s.server.expired(f.expires) {
-			s.fail(u, expiredFailure())
+			s.expire(u)
 		}
 		if u.failure != nil || u.nrecs == 0 {
 			if u.failure != nil {

@@ -181,6 +181,7 @@ func (s *session) admit(d *delivery, f *frame) error {
 	if err := s.checkCredit(int64(n), bytes, records); err != nil {
 		return err
 	}
+	late := s.tooLate()
 	s.next = f.first + n
 	s.outUnits += int64(n)
 	s.outBytes += bytes
@@ -190,7 +191,11 @@ func (s *session) admit(d *delivery, f *frame) error {
 	s.app.meter.add(bytes, records)
 	var last *epoch
 	for i := range f.units {
-		if u := &f.units[i]; u.source {
+		u := &f.units[i]
+		if late && u.failure == nil {
+			u.failure = expiredFailure()
+		}
+		if u.source {
 			e, refused := s.source(u, last)
 			if u.epoch = e; refused != nil {
 				u.failure = refused

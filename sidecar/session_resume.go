@@ -19,6 +19,38 @@ type toldFailures struct {
 	order   []uint64 // a ring, once it is full
 	next    int
 	evicted uint64 // no failure above it is forgotten
+	// late is set from the moment a unit came too late until the client is known to have heard of
+	// each such unit. What it sent without knowing would overtake them: it is too late as well (S7).
+	late bool
+}
+
+// heardOf tells, when the session goes on with a client that has not heard of these failures,
+// whether what it sends next may be begun. waiting are failures that no stream was told yet.
+func (t *toldFailures) heardOf(missed []*sidecarpb.UnitFailure, waiting []failedUnit) {
+	if !t.late {
+		return
+	}
+	t.late = slices.ContainsFunc(missed, isLate) ||
+		slices.ContainsFunc(waiting, func(x failedUnit) bool { return isLate(x.frame.units[x.unit].failure) })
+}
+
+func isLate(f *sidecarpb.UnitFailure) bool { return f.GetError().GetCode() == wire.CodeExpired }
+
+// expire fails a unit that was not begun in time, and with it all that comes behind it.
+func (s *session) expire(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.failure, s.told.late = expiredFailure(), true
+}
+
+// tooLate tells whether what is entered now comes behind a unit that was not begun in time, and of
+// which the client may not know. One that cannot resume sends again on the same stream: for it, this
+// ends when nothing is outstanding. mu is held.
+func (s *session) tooLate() bool {
+	if s.told.late && !s.resumable && s.outUnits == 0 {
+		s.told.late = false
+	}
+	return s.told.late
 }
 
 func (t *toldFailures) add(f *sidecarpb.UnitFailure) {
@@ -68,6 +100,7 @@ func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint
 		return 0, unresumed, nil
 	}
 	s.again, s.againFail = m.acked, m.failed
+	s.told.heardOf(m.failed, s.failed)
 	s.leaving, s.goodbye = false, false // who comes back has not left
 	if old := s.stream; old != nil {
 		close(old.replaced)

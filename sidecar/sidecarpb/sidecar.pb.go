@@ -1318,6 +1318,9 @@ type Units struct {
 	// Sequence number of the first unit; numbers start at 1 and increase by 1 within a session.
 	FirstSequence uint64 `protobuf:"varint,1,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	// Boot-time clock (CLOCK_BOOTTIME, nanoseconds): the sidecar must not start to send these units after it. 0: never expires.
+	// A unit that comes too late fails with EXPIRED, and so does every later one of the session, whenever it expires: nothing may overtake it. Send
+	// nothing more when you see EXPIRED, wait until everything sent is reported, then send what is EXPIRED again, in order: with feature "resume" on
+	// another stream that goes on with the session, without it on the same one.
 	ExpiresAtNs uint64 `protobuf:"varint,2,opt,name=expires_at_ns,json=expiresAtNs,proto3" json:"expires_at_ns,omitempty"`
 	// Names for topic indices used from here on; an index keeps its name for the life of the stream. Names that are refused take of the session's share of
 	// memory; beyond it a name is not remembered, and its units fail with TOO_MANY_TOPICS.
