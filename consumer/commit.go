@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
 // errNotOurs: between the snapshot and the request the membership changed, or a stay ended. A fresh snapshot tells what is still ours.
@@ -89,7 +91,7 @@ func (c *Consumer) commitStarts(parts []*partition) error {
 
 // commitAndFence is the last commit of stays that end. The fence falls under the lock of the commit: nothing of these stays can be
 // committed after it (S2). It retries what can be retried until end.
-func (c *Consumer) commitAndFence(parts []*partition, why error, end time.Time) {
+func (c *Consumer) commitAndFence(parts []*partition, why error, end time.Time) error {
 	retry := newBackoff(time.Second)
 	for {
 		c.commitMu.Lock()
@@ -103,7 +105,7 @@ func (c *Consumer) commitAndFence(parts []*partition, why error, end time.Time) 
 			if err != nil {
 				c.log.Warn("the last commit failed: what was done since the one before is handed out again", "err", err)
 			}
-			return
+			return err
 		}
 		c.commitMu.Unlock()
 		time.Sleep(wait)
@@ -115,21 +117,20 @@ const finalCommitTimeout = 5 * time.Second
 
 // commitAndFenceUntil is commitAndFence for a shutdown, which no coordinator may hold up: where it does not answer by end, the stays are fenced
 // and closing the client ends the commit. Nothing follows it, so nothing can be applied out of order.
-func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) {
-	answered := make(chan struct{})
-	c.wg.Go(func() {
-		c.commitAndFence(parts, ErrShutdown, end)
-		close(answered)
-	})
+func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) error {
+	answered := make(chan error, 1)
+	c.wg.Go(func() { answered <- c.commitAndFence(parts, ErrShutdown, end) })
 	late := time.NewTimer(time.Until(end))
 	defer late.Stop()
 	select {
-	case <-answered:
+	case err := <-answered:
+		return err
 	case <-late.C:
 		for _, p := range parts {
 			p.fence(ErrShutdown)
 		}
 		c.log.Warn("the last commit was not answered: what was done since the one before is handed out again", "waited", finalCommitTimeout)
+		return fmt.Errorf("the coordinator did not answer within %s", finalCommitTimeout)
 	}
 }
 
@@ -145,11 +146,7 @@ func (c *Consumer) attempt(parts []*partition) error {
 	if m == nil {
 		return errNotOurs
 	}
-	send := c.send
-	if c.joining.Load() {
-		send = c.sendInJoin
-	}
-	err := send(*m, points)
+	err := c.sendAll(*m, points)
 	if !errors.Is(err, errNotOurs) {
 		c.troubles.committed(err)
 	}
@@ -157,6 +154,38 @@ func (c *Consumer) attempt(parts []*partition) error {
 		c.log.Warn("commit failed", "err", err)
 	}
 	return err
+}
+
+// sendAll sends what is due, in requests that the broker takes. A partition that it refuses does not keep the others waiting; what is wrong with
+// the way or the membership does.
+func (c *Consumer) sendAll(m Membership, points []point) (worst error) {
+	for part := range donemeta.Commits(points, func(pt *point) int {
+		return donemeta.CommitSize(m.Group, pt.p.assignment.Topic, pt.metadata)
+	}) {
+		err := c.sendPart(m, part)
+		if kind(err) > kind(worst) {
+			worst = err
+		}
+		if kind(err) >= kindRetry {
+			break
+		}
+	}
+	return worst
+}
+
+func (c *Consumer) sendPart(m Membership, points []point) error {
+	points, worst := c.sameTopics(points)
+	if len(points) == 0 {
+		return worst
+	}
+	send := c.send
+	if c.joining.Load() {
+		send = c.sendInJoin
+	}
+	if err := send(m, points); kind(err) > kind(worst) {
+		worst = err
+	}
+	return worst
 }
 
 // snapshot takes the marks that moved, and those with more done above them. A mark is by construction at or below the first input not done (S1).
@@ -192,6 +221,7 @@ func (c *Consumer) send(m Membership, points []point) (result error) {
 			result = err
 			return
 		}
+		c.commitVersion.Store(int32(resp.Version))
 		result = c.apply(req, resp, byName)
 	})
 	return result

@@ -20,6 +20,7 @@ func (c *Consumer) sendInJoin(m Membership, points []point) error {
 	}
 	resp, err := req.RequestWith(context.Background(), c.client.Load())
 	if err == nil {
+		c.commitVersion.Store(int32(resp.Version))
 		err = c.apply(req, resp, byName)
 	}
 	if kind(err) == kindFenced {

@@ -84,8 +84,8 @@ type Consumer struct {
 	found    map[topicPartition]found    // what the group has, of the answer that the next stays begin from; under hookMu
 	onHalted func(*HaltError)            // of the iterators; set before Run
 
-	noDoneSets atomic.Bool // the brokers take no metadata of that length
-	fencedBy   atomic.Pointer[error]
+	commitWay
+	fencedBy atomic.Pointer[error]
 }
 
 type phase int
@@ -134,8 +134,8 @@ func New(cfg Config) (*Consumer, error) {
 // drains, commits, leaves the group and returns. deliver must not block for long: memory is bounded by the budget, not by it, and
 // rebalances wait for it (a slow one is logged).
 //
-// It returns nil after a clean stop, an *AbandonedError when the drain deadline passed, or why it stopped: *StartError, *GroupError,
-// *StuckError. A partition that halts does not stop it: see Config.OnHalt.
+// It returns nil after a clean stop, an *AbandonedError when the drain deadline passed, an *UncommittedError or *LeaveError when the last commit or
+// the leave failed (errors.As finds each), or why it stopped: *StartError, *GroupError, *StuckError. A partition that halts does not stop it: see Config.OnHalt.
 func (c *Consumer) Run(ctx context.Context, deliver func(*Batch)) error {
 	ctx, err := c.begin(ctx)
 	if err != nil {
@@ -185,12 +185,12 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 	cause := context.Cause(ctx)
 	abandoned := c.shutdown(cl)
 	stopLoops()
-	c.leave(cl)
+	left := c.leave(cl)
 	c.wg.Wait()
 	if isOwnStop(cause) {
 		return errors.Join(cause, abandoned)
 	}
-	return abandoned
+	return errors.Join(abandoned, left)
 }
 
 // connect makes the client. hookMu is held until it is known: the group's callbacks may begin before NewClient returns, and need it.
@@ -244,14 +244,18 @@ func (c *Consumer) shutdown(cl *kgo.Client) error {
 }
 
 // leave leaves the group (a static member stays, for its successor) and closes the client.
-func (c *Consumer) leave(cl *kgo.Client) {
+func (c *Consumer) leave(cl *kgo.Client) (left error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	if err := cl.LeaveGroupContext(ctx); err != nil {
 		c.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", c.cfg.SessionTimeout)
+		if c.membership.Load() != nil {
+			left = &LeaveError{Group: c.cfg.Group, Err: err}
+		}
 	}
 	cl.CloseAllowingRebalance()
 	cl.AllowRebalance() // closing polls once more, and a goroutine that leaves the group again waits for that poll's end, for ever if nobody tells it
+	return left
 }
 
 const leaveTimeout = 5 * time.Second

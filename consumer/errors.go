@@ -100,6 +100,30 @@ func (e *AbandonedError) Error() string {
 		total, e.After, strings.Join(parts, ", "))
 }
 
+// UncommittedError is returned by Run and Close when the last commit failed: what was done since the one before is handed out again.
+type UncommittedError struct {
+	Group string
+	Err   error
+}
+
+func (e *UncommittedError) Error() string {
+	return fmt.Sprintf("consumer: group %q: the last commit failed, what was done since the one before is handed out again: %v", e.Group, e.Err)
+}
+
+func (e *UncommittedError) Unwrap() error { return e.Err }
+
+// LeaveError is returned by Run and Close when the group could not be left: its partitions wait for the session timeout.
+type LeaveError struct {
+	Group string
+	Err   error
+}
+
+func (e *LeaveError) Error() string {
+	return fmt.Sprintf("consumer: group %q could not be left, its partitions wait for the session timeout: %v", e.Group, e.Err)
+}
+
+func (e *LeaveError) Unwrap() error { return e.Err }
+
 // OptionError refuses one of Config.Options.
 type OptionError struct {
 	Option, Reason, Remedy string

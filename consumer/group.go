@@ -187,7 +187,7 @@ func (c *Consumer) lose(why string) {
 }
 
 // letGo ends the stay of partitions in good order: no more Start, drain under the deadline, end the handlers' context, hook, commit, fence.
-// It returns an *AbandonedError for what was started and not done. hookMu is held.
+// It returns an *AbandonedError for what was started and not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu is held.
 func (c *Consumer) letGo(parts []*partition, why error) error {
 	if len(parts) == 0 {
 		return nil
@@ -220,17 +220,22 @@ func (c *Consumer) letGo(parts []*partition, why error) error {
 		c.cfg.Hooks.Revoking(ctx, assignments(parts))
 		cancel()
 	}
+	var uncommitted error
 	if errors.Is(why, ErrShutdown) {
-		c.commitAndFenceUntil(parts, end)
+		uncommitted = c.commitAndFenceUntil(parts, end)
 	} else {
-		c.commitAndFence(parts, why, end)
+		uncommitted = c.commitAndFence(parts, why, end)
 	}
 	c.remove(parts)
 	c.log.Info("partitions released", "why", why, "partitions", len(parts), "took", time.Since(begun).Round(time.Millisecond))
+	var errs []error
 	if abandoned != nil {
-		return abandoned
+		errs = append(errs, abandoned)
 	}
-	return nil
+	if uncommitted != nil && errors.Is(why, ErrShutdown) {
+		errs = append(errs, &UncommittedError{Group: c.cfg.Group, Err: uncommitted})
+	}
+	return errors.Join(errs...)
 }
 
 // heldOf lists those of the named partitions that are held.

@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
 const (
@@ -157,8 +159,17 @@ func (w *will) offsets(ctx context.Context) (map[partitionKey]committed, error) 
 	return have, nil
 }
 
-// commit sends one OffsetCommit as the dead member.
+// commit sends the plan as the dead member, in requests that the broker takes.
 func (w *will) commit(ctx context.Context, plan []bequest) error {
+	for part := range donemeta.Commits(plan, func(b *bequest) int { return donemeta.CommitSize(w.group, b.topic, b.metadata) }) {
+		if err := w.commitPart(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *will) commitPart(ctx context.Context, plan []bequest) error {
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation = w.group, w.member, w.generation
 	if w.instance != "" {

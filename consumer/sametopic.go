@@ -1,0 +1,79 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// commitWay is what was learned of how the brokers take commits.
+type commitWay struct {
+	noDoneSets    atomic.Bool  // they take no metadata of that length
+	commitVersion atomic.Int32 // of OffsetCommit, in the last answer; 0: none yet
+}
+
+// commitsByID is the first version of OffsetCommit that names topics by id (Kafka 4.1).
+const commitsByID = 10
+
+// topicsTimeout bounds the look at the topics' ids: a commit waits for it.
+const topicsTimeout = 5 * time.Second
+
+// sameTopics keeps the points whose topic is the one that was read, where a broker would take a commit by name: a topic that was deleted and created again
+// would get the offset of another log, and what is below it would never be read (S11). The brokers are asked right before each such commit. What remains
+// is a topic that is created again between that answer and the commit, or of which the answering broker has not heard.
+//
+// A topic that is not there may be about to come: its points wait.
+func (c *Consumer) sameTopics(points []point) ([]point, error) {
+	if c.commitVersion.Load() >= commitsByID {
+		return points, nil
+	}
+	ids, err := c.topicIDs(points)
+	if err != nil {
+		return nil, err
+	}
+	kept := make([]point, 0, len(points))
+	for _, pt := range points {
+		a := pt.p.assignment
+		id, known := ids[a.Topic]
+		switch {
+		case a.TopicID == ([16]byte{}) || known && (id == a.TopicID || id == ([16]byte{})):
+			kept = append(kept, pt)
+		case !known:
+			err = fmt.Errorf("committing %s partition %d at %d: %w", a.Topic, a.Partition, pt.offset, kerr.UnknownTopicOrPartition)
+		default:
+			err = c.answer(&pt, kerr.InconsistentTopicID)
+		}
+	}
+	return kept, err
+}
+
+// topicIDs asks the brokers what the topics are now.
+func (c *Consumer) topicIDs(points []point) (map[string][16]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), topicsTimeout)
+	defer cancel()
+	names := map[string]bool{}
+	for i := range points {
+		names[points[i].p.assignment.Topic] = true
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	for topic := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &topic
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, c.client.Load())
+	if err != nil {
+		return nil, fmt.Errorf("looking whether the topics are still those that were read: %w", err)
+	}
+	ids := map[string][16]byte{}
+	for _, t := range resp.Topics {
+		if t.Topic != nil && t.ErrorCode == 0 {
+			ids[*t.Topic] = t.TopicID
+		}
+	}
+	return ids, nil
+}
