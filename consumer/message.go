@@ -74,23 +74,26 @@ type run struct {
 	left   int // inputs that are not done; under the partition's lock
 	bytes  int64
 	at     int64 // when it was handed out, as the consumer's monotonic nanoseconds
+
+	outcome func(error) // of NewMessage; else nil
 }
 
 // Index is the input's position in fetch order within its assignment epoch: 0, 1, 2 … without gaps.
 func (m *Message) Index() uint64 { return m.index }
 
 // Assignment returns the stay of the partition that the input was fetched in.
-func (m *Message) Assignment() *Assignment { return m.run.Assignment }
+func (m *Message) Assignment() *Assignment { return m.mine().Assignment }
 
 // Context is the context of the input's assignment.
-func (m *Message) Context() context.Context { return m.run.Assignment.Context() }
+func (m *Message) Context() context.Context { return m.mine().Assignment.Context() }
 
 func (m *Message) state() *uint32 { return &m.run.states[m.index-m.run.first] }
 
 // Start tells that a handler takes the input now. False: its partition was revoked, lost or halted meanwhile, and the input must be dropped.
 // Inputs that were not started are not waited for when the partition is revoked. [Consumer.Messages] and [Consumer.Batches] call it themselves.
 func (m *Message) Start() bool {
-	p, state := m.run.part, m.state()
+	p := m.mine().part
+	state := m.state()
 	if p.stopped.Load() {
 		return false
 	}
@@ -112,11 +115,11 @@ func (m *Message) Start() bool {
 //
 // An error that only says that the context ended, given while the consumer stops or the partition leaves, is no outcome and halts nothing.
 func (m *Message) Done(err error) {
+	p := m.mine().part
 	if err != nil {
-		m.run.part.fail(m, err)
+		p.fail(m, err)
 		return
 	}
-	p := m.run.part
 	p.mu.Lock()
 	p.finish(m)
 	p.mu.Unlock()
@@ -125,7 +128,7 @@ func (m *Message) Done(err error) {
 // DoneAll is Done(nil) for many inputs, of any partitions: runs of the same partition cost one lock.
 func DoneAll(ms []*Message) {
 	for i := 0; i < len(ms); {
-		p := ms[i].run.part
+		p := ms[i].mine().part
 		p.mu.Lock()
 		for i < len(ms) && ms[i].run.part == p {
 			m, n := ms[i], 1
@@ -145,7 +148,7 @@ func (b *Batch) DoneAll() {
 		return
 	}
 	m := &b.Messages[0]
-	m.run.part.mu.Lock()
+	m.mine().part.mu.Lock()
 	m.run.part.finishRun(m.run, m.index, len(b.Messages))
 	m.run.part.mu.Unlock()
 }

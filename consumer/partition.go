@@ -88,6 +88,7 @@ func (p *partition) finish(m *Message) {
 	p.settle(state, done)
 	p.finished++
 	r := m.run
+	r.tell(nil)
 	if r.left--; r.left == 0 {
 		p.release(r)
 	}
@@ -107,6 +108,7 @@ func (p *partition) finishRun(r *run, index uint64, n int) {
 		}
 		p.tracker.DoneRange(index, fresh)
 		p.finished += int64(fresh)
+		r.tell(nil)
 		if r.left -= fresh; r.left == 0 {
 			p.release(r)
 		}
@@ -180,6 +182,7 @@ func (p *partition) fail(m *Message, err error) {
 		errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
 	p.settle(m.state(), failed)
 	p.mu.Unlock()
+	m.run.tell(err)
 	if noOutcome {
 		return
 	}

@@ -37,7 +37,7 @@ func main() {
 	for range 4 {
 		workers.Go(func() {
 			for m := range queue {
-				m.Done(handle(m.Record)) // an error halts the partition: the message is not committed, and comes again after a restart
+				m.Done(m.Retry(func(context.Context) error { return handle(m.Record) })) // until it is handled: nothing behind it is committed before
 			}
 		})
 	}

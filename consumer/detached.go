@@ -1,0 +1,40 @@
+package consumer
+
+import (
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// NewMessage makes an input that belongs to no group, for tests of code that takes a *Message. outcome, which may be nil, is called once, with what
+// the first Done was given; it must not call the message's methods. Package consumertest makes whole loops testable.
+func NewMessage(r *kgo.Record, outcome func(error)) *Message {
+	if outcome == nil {
+		outcome = func(error) {}
+	}
+	c := &Consumer{cfg: Config{MaxBytes: 1, MaxRecords: 1}, log: slog.New(slog.DiscardHandler)}
+	a := &Assignment{Topic: r.Topic, Partition: r.Partition, LeaderEpoch: -1, Epoch: epochs.Add(1), Start: r.Offset}
+	p := newPartition(c, a, -1)
+	one := &run{part: p, left: 1, states: make([]uint32, 1), outcome: outcome}
+	one.Batch = Batch{Assignment: a, Messages: []Message{{Record: r, run: one}}}
+	if _, ok := p.tracker.Add(r.Offset, 0); !ok {
+		panic("consumer: a new tracker is full")
+	}
+	p.runs, p.fetched = append(p.runs, one), 1
+	return &one.Messages[0]
+}
+
+// mine is the message's run. One that was made by hand has none, and would be a nil dereference somewhere below.
+func (m *Message) mine() *run {
+	if m.run == nil {
+		panic("consumer: this Message was handed out by no Consumer; in tests make it with consumer.NewMessage")
+	}
+	return m.run
+}
+
+// tell is for messages of tests.
+func (r *run) tell(err error) {
+	if r.outcome != nil {
+		r.outcome(err)
+	}
+}
