@@ -112,7 +112,8 @@ func (e *UncommittedError) Error() string {
 
 func (e *UncommittedError) Unwrap() error { return e.Err }
 
-// LeaveError is returned by Run and Close when the group could not be left: its partitions wait for the session timeout.
+// LeaveError is returned by Run and Close when the group refused the leave: the partitions wait for the session timeout. A leave that is not answered
+// in time, as while others join, is logged only.
 type LeaveError struct {
 	Group string
 	Err   error

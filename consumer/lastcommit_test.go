@@ -73,6 +73,33 @@ func TestLastCommitOfARecreatedTopic(t *testing.T) {
 	}, kfake.MaxVersions(kversion.V3_9_0()))
 }
 
+// While a join runs a commit goes past the client, which would notice that the topic is another one: ours is looked at, too (E3).
+func TestCommitByNameWhileAJoinRuns(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 100)
+		cfg := l.config()
+		cfg.CommitEvery = time.Hour
+		halted := halts(&cfg)
+		var h holder
+		m := l.start(cfg, h.deliver)
+		l.until("handed out", func() bool { return len(h.messages()) == 100 })
+		m.commitMu.Lock()
+		m.joining.Store(true)
+		m.commitMu.Unlock()
+		wantNil(t, l.cluster.DeleteTopic(topic))
+		wantNil(t, l.cluster.CreateTopic(topic, 1, nil))
+		DoneAll(h.messages())
+		_ = m.commitSome()
+		if at := l.committed(0); at > 0 {
+			t.Errorf("committed %d in the new topic", at)
+		}
+		if e := <-halted; !strings.Contains(e.Error(), "recreated") {
+			t.Errorf("halted with %v", e)
+		}
+		_ = m.stop()
+	}, kfake.MaxVersions(kversion.V3_9_0()))
+}
+
 // What is due goes out in requests below the broker's limit, while a join runs too (D3).
 func TestLargeCommitsAreSplit(t *testing.T) {
 	inLab(t, 300, func(t *testing.T, l *lab) {
