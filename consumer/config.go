@@ -138,6 +138,7 @@ type Config struct {
 
 	dial         dialFunc         // as Options say, TLS included
 	decompressor kgo.Decompressor // as Options say, bounded
+	excluded     []string         // expressions of topics that Regex is not for, as Options say
 }
 
 func (cfg Config) withDefaults() Config {

@@ -36,6 +36,7 @@ func (cfg *Config) adopt() error {
 	if err := cfg.merge(probe); err != nil {
 		return err
 	}
+	cfg.excluded, _ = probe.OptValue(kgo.ConsumeExcludeTopics).([]string)
 	// Once more, now that the budget is known: an own decompressor must bound what a batch inflates to itself, the client's does.
 	bounded, err := newProbe(append([]kgo.Opt{kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes())}, cfg.Options...))
 	if err != nil {
