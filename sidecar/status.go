@@ -10,7 +10,7 @@ import (
 )
 
 // Status tells what the sidecar is doing.
-func (s *Server) Status(context.Context, *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
+func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
 	out := &sidecarpb.StatusResponse{
 		Version: s.cfg.Version, SidecarId: s.id, UptimeMs: time.Since(s.started).Milliseconds(), State: s.stateName(),
 		BrokerConnections: uint32(max(s.hooks.connections.Load(), 0)), ProduceRequests: uint64(s.hooks.produceRequests.Load()),
@@ -21,6 +21,7 @@ func (s *Server) Status(context.Context, *sidecarpb.StatusRequest) (*sidecarpb.S
 	if err := s.kafka.err(); err != nil {
 		out.KafkaError = err.Error()
 	}
+	out.Topics = s.checkTopics(ctx, req.GetCheckTopics())
 	for _, sess := range s.snapshot() {
 		out.Sessions = append(out.Sessions, sess.status())
 	}

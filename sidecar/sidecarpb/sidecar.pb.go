@@ -2316,7 +2316,9 @@ func (x *EmitReport) GetOffset() int64 {
 }
 
 type StatusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topics that the caller wants to write to: the answer says which of them cannot be. At most 8; the others are not looked at.
+	CheckTopics   []string `protobuf:"bytes,1,rep,name=check_topics,json=checkTopics,proto3" json:"check_topics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2351,6 +2353,67 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
 }
 
+func (x *StatusRequest) GetCheckTopics() []string {
+	if x != nil {
+		return x.CheckTopics
+	}
+	return nil
+}
+
+// TopicCheck tells whether a topic can be written to.
+type TopicCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Kafka's error name: UNKNOWN_TOPIC_OR_PARTITION, TOPIC_AUTHORIZATION_FAILED … Empty: the topic exists.
+	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicCheck) Reset() {
+	*x = TopicCheck{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicCheck) ProtoMessage() {}
+
+func (x *TopicCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicCheck.ProtoReflect.Descriptor instead.
+func (*TopicCheck) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *TopicCheck) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TopicCheck) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type StatusResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Version   string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -2371,13 +2434,15 @@ type StatusResponse struct {
 	RecordsFailed   uint64      `protobuf:"varint,12,opt,name=records_failed,json=recordsFailed,proto3" json:"records_failed,omitempty"`
 	ProduceRequests uint64      `protobuf:"varint,13,opt,name=produce_requests,json=produceRequests,proto3" json:"produce_requests,omitempty"`
 	Wills           *WillStatus `protobuf:"bytes,14,opt,name=wills,proto3" json:"wills,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of StatusRequest.check_topics, as far as a broker answered.
+	Topics        []*TopicCheck `protobuf:"bytes,40,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2454,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2467,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -2503,6 +2568,13 @@ func (x *StatusResponse) GetWills() *WillStatus {
 	return nil
 }
 
+func (x *StatusResponse) GetTopics() []*TopicCheck {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
 // WillStatus counts the wills of sessions whose process died, since the start.
 type WillStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2530,7 +2602,7 @@ type WillStatus struct {
 
 func (x *WillStatus) Reset() {
 	*x = WillStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2614,7 @@ func (x *WillStatus) String() string {
 func (*WillStatus) ProtoMessage() {}
 
 func (x *WillStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2627,7 @@ func (x *WillStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WillStatus.ProtoReflect.Descriptor instead.
 func (*WillStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WillStatus) GetRunning() uint32 {
@@ -2650,7 +2722,7 @@ type SessionStatus struct {
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2662,7 +2734,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2675,7 +2747,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SessionStatus) GetApp() string {
@@ -2776,7 +2848,7 @@ type SessionPartition struct {
 
 func (x *SessionPartition) Reset() {
 	*x = SessionPartition{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2860,7 @@ func (x *SessionPartition) String() string {
 func (*SessionPartition) ProtoMessage() {}
 
 func (x *SessionPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2873,7 @@ func (x *SessionPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPartition.ProtoReflect.Descriptor instead.
 func (*SessionPartition) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SessionPartition) GetTopic() string {
@@ -2851,7 +2923,7 @@ type QueueStatus struct {
 
 func (x *QueueStatus) Reset() {
 	*x = QueueStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +2935,7 @@ func (x *QueueStatus) String() string {
 func (*QueueStatus) ProtoMessage() {}
 
 func (x *QueueStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +2948,7 @@ func (x *QueueStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStatus.ProtoReflect.Descriptor instead.
 func (*QueueStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *QueueStatus) GetRecords() uint64 {
@@ -2921,7 +2993,7 @@ type PartitionQueue struct {
 
 func (x *PartitionQueue) Reset() {
 	*x = PartitionQueue{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3005,7 @@ func (x *PartitionQueue) String() string {
 func (*PartitionQueue) ProtoMessage() {}
 
 func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3018,7 @@ func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionQueue.ProtoReflect.Descriptor instead.
 func (*PartitionQueue) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PartitionQueue) GetTopic() string {
@@ -2998,7 +3070,7 @@ type AppStatus struct {
 
 func (x *AppStatus) Reset() {
 	*x = AppStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3082,7 @@ func (x *AppStatus) String() string {
 func (*AppStatus) ProtoMessage() {}
 
 func (x *AppStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3095,7 @@ func (x *AppStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStatus.ProtoReflect.Descriptor instead.
 func (*AppStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AppStatus) GetApp() string {
@@ -3242,8 +3314,13 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\v2\x19.ackmark.sidecar.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x05 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x06 \x01(\x03R\x06offset\"\x0f\n" +
-	"\rStatusRequest\"\xe6\x04\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\"2\n" +
+	"\rStatusRequest\x12!\n" +
+	"\fcheck_topics\x18\x01 \x03(\tR\vcheckTopics\"8\n" +
+	"\n" +
+	"TopicCheck\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x9e\x05\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
@@ -3263,7 +3340,8 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\rrecords_acked\x18\v \x01(\x04R\frecordsAcked\x12%\n" +
 	"\x0erecords_failed\x18\f \x01(\x04R\rrecordsFailed\x12)\n" +
 	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\x124\n" +
-	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\"\x9c\x02\n" +
+	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\x126\n" +
+	"\x06topics\x18( \x03(\v2\x1e.ackmark.sidecar.v1.TopicCheckR\x06topics\"\x9c\x02\n" +
 	"\n" +
 	"WillStatus\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\rR\arunning\x12\x1a\n" +
@@ -3348,7 +3426,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP() []byte {
 }
 
 var file_ackmark_sidecar_v1_sidecar_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(Wait)(0),                      // 0: ackmark.sidecar.v1.Wait
 	(*Header)(nil),                 // 1: ackmark.sidecar.v1.Header
@@ -3382,13 +3460,14 @@ var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(*ReportsResponse)(nil),        // 29: ackmark.sidecar.v1.ReportsResponse
 	(*EmitReport)(nil),             // 30: ackmark.sidecar.v1.EmitReport
 	(*StatusRequest)(nil),          // 31: ackmark.sidecar.v1.StatusRequest
-	(*StatusResponse)(nil),         // 32: ackmark.sidecar.v1.StatusResponse
-	(*WillStatus)(nil),             // 33: ackmark.sidecar.v1.WillStatus
-	(*SessionStatus)(nil),          // 34: ackmark.sidecar.v1.SessionStatus
-	(*SessionPartition)(nil),       // 35: ackmark.sidecar.v1.SessionPartition
-	(*QueueStatus)(nil),            // 36: ackmark.sidecar.v1.QueueStatus
-	(*PartitionQueue)(nil),         // 37: ackmark.sidecar.v1.PartitionQueue
-	(*AppStatus)(nil),              // 38: ackmark.sidecar.v1.AppStatus
+	(*TopicCheck)(nil),             // 32: ackmark.sidecar.v1.TopicCheck
+	(*StatusResponse)(nil),         // 33: ackmark.sidecar.v1.StatusResponse
+	(*WillStatus)(nil),             // 34: ackmark.sidecar.v1.WillStatus
+	(*SessionStatus)(nil),          // 35: ackmark.sidecar.v1.SessionStatus
+	(*SessionPartition)(nil),       // 36: ackmark.sidecar.v1.SessionPartition
+	(*QueueStatus)(nil),            // 37: ackmark.sidecar.v1.QueueStatus
+	(*PartitionQueue)(nil),         // 38: ackmark.sidecar.v1.PartitionQueue
+	(*AppStatus)(nil),              // 39: ackmark.sidecar.v1.AppStatus
 }
 var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	1,  // 0: ackmark.sidecar.v1.Record.headers:type_name -> ackmark.sidecar.v1.Header
@@ -3421,25 +3500,26 @@ var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	4,  // 27: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
 	30, // 28: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
 	4,  // 29: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
-	34, // 30: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
-	36, // 31: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
-	37, // 32: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
-	38, // 33: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
-	33, // 34: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
-	35, // 35: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
-	3,  // 36: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
-	6,  // 37: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
-	28, // 38: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
-	31, // 39: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
-	5,  // 40: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
-	7,  // 41: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
-	29, // 42: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
-	32, // 43: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
-	40, // [40:44] is the sub-list for method output_type
-	36, // [36:40] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	35, // 30: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
+	37, // 31: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
+	38, // 32: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
+	39, // 33: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
+	34, // 34: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
+	32, // 35: ackmark.sidecar.v1.StatusResponse.topics:type_name -> ackmark.sidecar.v1.TopicCheck
+	36, // 36: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
+	3,  // 37: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
+	6,  // 38: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
+	28, // 39: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
+	31, // 40: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
+	5,  // 41: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
+	7,  // 42: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
+	29, // 43: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
+	33, // 44: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
+	41, // [41:45] is the sub-list for method output_type
+	37, // [37:41] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_ackmark_sidecar_v1_sidecar_proto_init() }
@@ -3472,7 +3552,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ackmark_sidecar_v1_sidecar_proto_rawDesc), len(file_ackmark_sidecar_v1_sidecar_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
