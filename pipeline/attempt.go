@@ -17,6 +17,7 @@ type outcome struct {
 	kind      outcomeKind
 	outputs   []producer.Record
 	rejection *rejection // of rejected and stops
+	attempts  int        // handler calls, of delivers
 }
 
 type outcomeKind uint8
@@ -34,19 +35,31 @@ type rejection struct {
 	err      error
 	attempts int
 	code     string // Kafka's error name, when an output could not be written
+	size     letterSize
+}
+
+// trial is what a lane knows of the input that it works on.
+type trial struct {
+	left   bool   // it is given back: no middleware can make an outcome of it
+	calls  int    // of the handler
+	passed string // topic of the last output that was let through
+
+	book   copybook
+	asCame original
+	// As AroundInput middleware hands it on: the attempts below it start from that.
+	innerBook copybook
+	asSeen    original
+}
+
+// forget lets go of the last input: an idle lane must not keep its batch alive.
+func (t *trial) forget() {
+	t.book.forget()
+	t.innerBook.forget()
+	t.asCame, t.asSeen = original{}, original{}
 }
 
 // errGivenBack is what a middleware sees of an input that is no longer this process's.
 var errGivenBack = errors.New("pipeline: the partition leaves this process: the input is given back, not failed")
-
-// attemptsError is an input's final error.
-type attemptsError struct {
-	err      error
-	attempts int
-}
-
-func (e *attemptsError) Error() string { return e.err.Error() }
-func (e *attemptsError) Unwrap() error { return e.err }
 
 // stillWanted tells whether the partition of a started input stays here.
 func stillWanted(m *consumer.Message) bool { return m.Start() }
@@ -67,17 +80,17 @@ func (l *lane) handle(m *consumer.Message) outcome {
 func (l *lane) handleInput(m *consumer.Message) outcome {
 	var outputs []producer.Record
 	var err error
-	l.left = false
+	l.left, l.tried.calls = false, 0
+	l.tried.book.reset()
+	l.tried.book.keep(&l.tried.asCame, m)
 	if l.input == nil {
 		outputs, err = l.attempts(l.work.parent, m)
 	} else if outputs, err = protect(l.input, l.work.parent, m); l.left || l.work.parent.Err() != nil {
 		err = errGivenBack // whatever the middleware made of it
 	}
+	l.tried.asCame.restore(m) // a dead letter may be made of it, now or when an output is refused
 	if err == nil {
-		if r := checkOutputs(m, outputs); r != nil {
-			return outcome{kind: rejected, rejection: r}
-		}
-		return outcome{kind: delivers, outputs: outputs}
+		return l.accept(m, outputs, l.tried.calls)
 	}
 	return l.conclude(m, err)
 }
@@ -88,10 +101,7 @@ func (l *lane) conclude(m *consumer.Message, err error) outcome {
 	if l.left || l.work.parent.Err() != nil {
 		return outcome{kind: givenBack}
 	}
-	r := &rejection{err: err, attempts: 1}
-	if e, ok := errors.AsType[*attemptsError](err); ok {
-		r.attempts = e.attempts
-	}
+	r := &rejection{err: err, attempts: l.tried.calls}
 	if c, _ := classify(err); c == classFatal {
 		return outcome{kind: stops, rejection: r}
 	}
@@ -101,16 +111,24 @@ func (l *lane) conclude(m *consumer.Message, err error) outcome {
 	return outcome{kind: rejected, rejection: r}
 }
 
-// checkOutputs finds an output that no producer can take.
-func checkOutputs(m *consumer.Message, outputs []producer.Record) *rejection {
+// accept looks at where the outputs go: no producer can take one without a topic.
+func (l *lane) accept(m *consumer.Message, outputs []producer.Record, attempts int) outcome {
 	for i := range outputs {
-		if outputs[i].Topic == "" {
-			return &rejection{attempts: 1, code: producer.CodeInvalidRecord,
-				err: fmt.Errorf("pipeline: the handler returned output %d of %d for %s without a topic: set Record.Topic",
-					i, len(outputs), inputOf(m))}
+		topic := outputs[i].Topic
+		if topic == l.tried.passed && topic != "" {
+			continue
 		}
+		if topic == "" {
+			return outcome{kind: rejected, rejection: &rejection{attempts: attempts, code: producer.CodeInvalidRecord,
+				err: fmt.Errorf("pipeline: the handler returned output %d of %d for %s without a topic: set Record.Topic",
+					i, len(outputs), inputOf(m))}}
+		}
+		if err := l.p.gate.enter(topic); err != nil {
+			return outcome{kind: stops, rejection: &rejection{err: err, attempts: attempts}}
+		}
+		l.tried.passed = topic
 	}
-	return nil
+	return outcome{kind: delivers, outputs: outputs, attempts: attempts}
 }
 
 func isContextError(err error) bool {
@@ -119,35 +137,40 @@ func isContextError(err error) bool {
 
 // attempts calls the handler until it succeeds or its input is given up. It is what AroundInput wraps.
 func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
+	came := &l.tried.asCame
+	if l.input != nil {
+		came = &l.tried.asSeen
+		l.tried.innerBook.reset()
+		l.tried.innerBook.keep(came, m)
+	}
 	outputs, err := l.attempt(ctx, m)
 	if err == nil {
 		return outputs, nil
 	}
 	var pause backoff.BackOff
 	counted := 0
-	for n := 1; ; n++ {
+	for {
+		came.restore(m)
 		c, after := classify(err)
 		switch {
 		case l.left:
 			return nil, errGivenBack
-		case c == classFatal:
-			return nil, &attemptsError{err, n}
-		case c == classReject && !isContextError(err):
-			return nil, &attemptsError{err, n}
+		case c == classFatal, c == classReject && !isContextError(err):
+			return nil, err
 		case !stillWanted(m): // a drain has begun: it is no time for retries, and its end would fail them all
 			return nil, l.giveBack()
 		case c == classReject:
-			return nil, &attemptsError{err, n}
+			return nil, err
 		case c == classPlain:
 			if counted++; counted == l.p.cfg.MaxAttempts {
-				return nil, &attemptsError{err, n}
+				return nil, err
 			}
 			if pause == nil {
 				pause = l.p.cfg.Backoff.start()
 			}
 			after = pause.NextBackOff()
 		}
-		l.p.retrying(m, n, after, err)
+		l.p.retrying(m, l.tried.calls, after, err)
 		if !l.pause(ctx, m, after) {
 			return nil, errGivenBack
 		}
@@ -199,6 +222,7 @@ func (l *lane) attempt(ctx context.Context, m *consumer.Message) ([]producer.Rec
 		l.cancel = cancel
 		l.mu.Unlock()
 	}
+	l.tried.calls++
 	outputs, err := protect(l.p.handler, w.ctx, m)
 	if w.ctx.Err() == nil {
 		return outputs, err

@@ -13,31 +13,29 @@ import (
 type batchInput struct {
 	m       *consumer.Message
 	outcome outcome
+	asCame  original
 	put     bool // put away
 	tries   int
 	counted int           // of them, those that count towards MaxAttempts
 	after   time.Duration // what Retry asked for
 	asked   bool
+	err     error // of the last attempt
 }
 
-// processBatches is process for a batch handler.
+// processBatches is process for a batch handler. The chunk is one batch.
 func (l *lane) processBatches(c *chunk) bool {
-	for {
-		l.batch = l.batch[:0]
-		for len(l.batch) < l.p.cfg.MaxBatch {
-			m := c.start(l)
-			if m == nil {
-				break
-			}
-			l.batch = append(l.batch, batchInput{m: m})
-		}
-		if len(l.batch) == 0 {
-			return true
-		}
-		if !l.begin(l.batch[0].m) || !l.workBatch() {
-			return false
-		}
+	l.batch = l.batch[:0]
+	for m := c.start(l); m != nil; m = c.start(l) {
+		l.batch = append(l.batch, batchInput{m: m})
 	}
+	if len(l.batch) == 0 {
+		return true
+	}
+	l.tried.book.reset()
+	for i := range l.batch {
+		l.tried.book.keep(&l.batch[i].asCame, l.batch[i].m)
+	}
+	return l.begin(l.batch[0].m) && l.workBatch()
 }
 
 // workBatch calls the handler until each input of l.batch has an outcome, and puts them away. False: the lane was abandoned.
@@ -74,47 +72,63 @@ func (l *lane) batchAttempts() bool {
 		return false
 	}
 	if whole {
-		return l.retryBatch(stillUndecided(pending))
+		return l.retryBatch(stillUndecided(pending), false)
 	}
-	// One of them makes the handler panic or hang: each on its own, so that its neighbours pass.
+	return l.retryAlone(pending)
+}
+
+// retryAlone is for inputs one of which makes the handler panic or hang: each on its own, so that its neighbours pass.
+func (l *lane) retryAlone(pending []*batchInput) bool {
 	for i := range pending {
-		if pending[i].outcome.kind == undecided && !l.retryBatch(pending[i:i+1]) {
+		if pending[i].outcome.kind == undecided && !l.retryBatch(pending[i:i+1], true) {
 			return false
 		}
 	}
 	return true
 }
 
-// retryBatch tries the inputs again, together, until each has an outcome.
-func (l *lane) retryBatch(pending []*batchInput) bool {
+// retryBatch tries the inputs again, together, until each has an outcome. atOnce: the first time without a pause.
+func (l *lane) retryBatch(pending []*batchInput, atOnce bool) bool {
 	var waits backoff.BackOff
-	for len(pending) > 0 && pending[0].outcome.kind != stops {
+	for len(pending) > 0 {
 		var after time.Duration
-		for _, in := range pending {
-			after = max(after, in.after)
-			if !in.asked && in.counted > 0 {
-				if waits == nil {
-					waits = l.p.cfg.Backoff.start()
-				}
-				after = max(after, waits.NextBackOff())
+		if !atOnce {
+			if waits == nil {
+				waits = l.p.cfg.Backoff.start()
 			}
+			after = pauseOf(pending, waits)
 		}
-		if after > 0 {
-			l.p.retrying(pending[0].m, pending[0].tries, after, nil)
-		}
+		atOnce = false
+		l.p.retrying(pending[0].m, pending[0].tries, after, pending[0].err)
 		l.putBatch(false)
 		l.flush()
 		if !waitWanted(l.work.parent, pending[0].m, after) || !l.begin(pending[0].m) {
 			l.left = true
 			return false
 		}
-		l.tryBatch(pending)
+		whole := l.tryBatch(pending)
 		if !l.end() || l.left {
 			return false
+		}
+		if !whole {
+			return l.retryAlone(pending)
 		}
 		pending = stillUndecided(pending)
 	}
 	return true
+}
+
+// pauseOf is the pause before the next round: one step of the backoff for all of them, or what one asked for if that is longer.
+func pauseOf(pending []*batchInput, waits backoff.BackOff) (after time.Duration) {
+	plain := false
+	for _, in := range pending {
+		after = max(after, in.after)
+		plain = plain || !in.asked
+	}
+	if plain {
+		after = max(after, waits.NextBackOff())
+	}
+	return after
 }
 
 func stillUndecided(list []*batchInput) []*batchInput {
@@ -136,6 +150,9 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 	}
 	start := time.Now()
 	results, err := protectBatch(l.p.batchHandler, l.work.ctx, msgs)
+	for _, in := range list {
+		in.asCame.restore(in.m)
+	}
 	l.slow.Store(time.Since(start) >= fastHandler)
 	switch {
 	case l.work.ctx.Err() != nil:
@@ -149,6 +166,12 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 		return true
 	}
 	if err != nil && len(list) > 1 {
+		for _, in := range list { // an attempt of each, though its verdict is about none of them
+			if c, _ := classify(err); c == classPlain {
+				in.counted++
+			}
+			in.err = err
+		}
 		return false
 	}
 	for i, in := range list {
@@ -163,13 +186,10 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 
 // judge gives one input its outcome, or leaves it for another attempt.
 func (l *lane) judge(in *batchInput, r Result) {
-	in.after, in.asked = 0, false
+	in.after, in.asked, in.err = 0, false, r.Err
 	if r.Err == nil {
-		if bad := checkOutputs(in.m, r.Outputs); bad != nil {
-			in.outcome = outcome{kind: rejected, rejection: bad}
-			return
-		}
-		in.outcome = outcome{kind: delivers, outputs: r.Outputs}
+		in.outcome = l.accept(in.m, r.Outputs, in.tries)
+		l.left = l.left || in.outcome.kind == stops
 		return
 	}
 	c, after := classify(r.Err)
@@ -180,6 +200,7 @@ func (l *lane) judge(in *batchInput, r Result) {
 	switch {
 	case c == classFatal:
 		in.outcome = outcome{kind: stops, rejection: why}
+		l.left = true // those that it did not decide are given back: nothing is tried again
 	case (c != classReject || isContextError(r.Err)) && !stillWanted(in.m):
 		in.outcome = outcome{kind: givenBack}
 	case c == classReject, in.counted >= l.p.cfg.MaxAttempts:
@@ -202,7 +223,7 @@ func (l *lane) putBatch(all bool) {
 				return
 			}
 		case !in.put:
-			if blocked {
+			if blocked && in.outcome.kind != stops { // a stop is no outcome of the input that could overtake another
 				in.outcome = outcome{kind: givenBack}
 			}
 			in.put = true
@@ -223,7 +244,7 @@ func (l *lane) putOne(in *batchInput) {
 		return
 	}
 	l.mu.Lock()
-	l.add(in.m, in.outcome.outputs, nil)
+	l.add(in.m, in.outcome)
 	full := len(l.flight.units) == flightSize
 	l.mu.Unlock()
 	if full {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -70,7 +69,8 @@ func (b Backoff) start() backoff.BackOff {
 
 // DeadLetter says where rejected inputs go.
 type DeadLetter struct {
-	// Topic is the dead-letter topic. It must exist, and must not be one of the input topics. Empty: a rejected input halts its partition.
+	// Topic is the dead-letter topic. It must exist (the log, Check and State say so from the start on if it does not), and must not be
+	// one that the pipeline reads, by name or by Consumer.Regex. Empty: a rejected input halts its partition.
 	Topic string
 }
 
@@ -80,7 +80,8 @@ type Config struct {
 	// Its HandlerTimeout is not used: the pipeline's own watches handlers only, not the delivery of their outputs.
 	Consumer consumer.Config
 	// Producer delivers the outputs. The pipeline owns it from a successful New on (from the call on in Run) and closes it when it
-	// ends, unless KeepProducer is set.
+	// ends, unless KeepProducer is set. Nil: a sink, whose handler returns no outputs, ever; the first one stops the pipeline. A
+	// dead-letter topic needs a Producer.
 	Producer producer.Producer
 	// KeepProducer leaves the producer open when the pipeline ends: for a producer that several pipelines share.
 	KeepProducer bool
@@ -88,8 +89,11 @@ type Config struct {
 	// Handler or BatchHandler makes the outputs. Exactly one of them.
 	Handler      Handler
 	BatchHandler BatchHandler
-	// MaxBatch is how many inputs a BatchHandler gets at most. Default 100. It gets what is there: nothing waits for a batch to fill.
+	// MaxBatch is how many inputs a BatchHandler gets at most. Default 100. It gets that many of a partition while so many wait.
 	MaxBatch int
+	// BatchWait is how long an input may wait in its lane for its batch to fill. Default 0: a BatchHandler gets what is there. What
+	// waits counts in the consumer's budget, so a batch that the budget has no room for waits for the whole time.
+	BatchWait time.Duration
 	// Order is PerKey (default), PerPartition or Unordered.
 	Order Order
 	// Concurrency is the number of lanes, which is how many handlers run at once. Default GOMAXPROCS; more for handlers that wait (for a
@@ -106,6 +110,11 @@ type Config struct {
 	Backoff Backoff
 	// DeadLetter is where rejected inputs go.
 	DeadLetter DeadLetter
+	// StopOnHalt stops the pipeline when a partition halts, and Run returns why: for services that somebody starts again, and looks at.
+	// Default: the other partitions go on. See State, Check and Resume.
+	StopOnHalt bool
+	// Loops says what becomes of an output into a topic that the pipeline reads. Default LoopsByName.
+	Loops Loops
 	// HandlerTimeout bounds one attempt: then the handler's context ends with ErrHandlerTimeout, and whatever it returns counts as a
 	// plain error. It is noticed up to a tenth of it (at most a second) late. Default 5 min; negative: off.
 	HandlerTimeout time.Duration
@@ -122,7 +131,11 @@ type Config struct {
 // ConfigError names a field of Config that is wrong.
 type ConfigError struct {
 	Field, Value, Remedy string
+	// Err is the cause, if there is one.
+	Err error
 }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 func (e *ConfigError) Error() string {
 	if e.Value == "" {
@@ -161,8 +174,9 @@ func (cfg Config) validate() error {
 		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: remedy}
 	}
 	switch {
-	case cfg.Producer == nil:
-		return bad("Producer", "", `set it, for example to producer.Dial("unix:///run/ackmark/sidecar.sock") or producer.Direct(…)`)
+	case cfg.Producer == nil && cfg.DeadLetter.Topic != "":
+		return bad("Producer", "", "a dead-letter topic needs one: set it, for example to "+
+			`producer.Dial("unix:///run/ackmark/sidecar.sock") or producer.Direct(…)`)
 	case cfg.Handler == nil && cfg.BatchHandler == nil:
 		return bad("Handler", "", "set Handler or BatchHandler")
 	case cfg.Handler != nil && cfg.BatchHandler != nil:
@@ -177,19 +191,36 @@ func (cfg Config) validate() error {
 		return bad("Concurrency", cfg.Concurrency, fmt.Sprintf("1 to %d lanes; leave it 0 for GOMAXPROCS", maxConcurrency))
 	case cfg.MaxBatch < 1 || cfg.MaxBatch > maxMaxBatch:
 		return bad("MaxBatch", cfg.MaxBatch, fmt.Sprintf("1 to %d inputs; leave it 0 for %d", maxMaxBatch, DefaultMaxBatch))
+	case cfg.BatchWait < 0:
+		return bad("BatchWait", cfg.BatchWait, "a positive duration; leave it 0 to take what is there")
+	case cfg.BatchWait > 0 && cfg.BatchHandler == nil:
+		return bad("BatchWait", cfg.BatchWait, "it is for a BatchHandler; set one, or leave it 0")
+	case cfg.Loops > LoopsRefused:
+		return bad("Loops", cfg.Loops, "use LoopsByName, LoopsAllowed or LoopsRefused")
 	case cfg.MaxAttempts < 1:
 		return bad("MaxAttempts", cfg.MaxAttempts, "at least 1 (no retry); leave it 0 for 5")
 	case cfg.HandlerTimeout > 0 && cfg.HandlerTimeout < time.Millisecond:
 		return bad("HandlerTimeout", cfg.HandlerTimeout, "at least 1ms; leave it 0 for 5m, or negative to switch it off")
 	case cfg.HandlerGrace < 0:
 		return bad("HandlerGrace", cfg.HandlerGrace, "a positive duration; leave it 0 for 5s")
-	case cfg.DeadLetter.Topic != "" && slices.Contains(cfg.Consumer.Topics, cfg.DeadLetter.Topic):
-		return bad("DeadLetter.Topic", fmt.Sprintf("%q", cfg.DeadLetter.Topic),
-			"it is an input topic too: dead letters would come back as inputs; use a topic of its own")
 	case len(cfg.DeadLetter.Topic) > 249:
 		return bad("DeadLetter.Topic", fmt.Sprintf("%d characters long", len(cfg.DeadLetter.Topic)), "Kafka's topic names have at most 249")
 	}
 	return cfg.Backoff.validate(bad)
+}
+
+// checkDeadLetter looks at what the consumer makes of Topics, Regex and Options.
+func (cfg Config) checkDeadLetter(c *consumer.Consumer) error {
+	topic := cfg.DeadLetter.Topic
+	if topic == "" || !c.Reads(topic) {
+		return nil
+	}
+	remedy := "it is an input topic too: dead letters would come back as inputs; use a topic of its own"
+	if _, regex := c.Subscription(); regex != "" {
+		remedy = fmt.Sprintf("Consumer.Regex %q matches it too: dead letters would come back as inputs; anchor the expression (^…$), "+
+			"or use another topic", regex)
+	}
+	return &ConfigError{Field: "DeadLetter.Topic", Value: fmt.Sprintf("%q", topic), Remedy: remedy}
 }
 
 func (b Backoff) validate(bad func(string, any, string) error) error {

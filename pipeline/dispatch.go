@@ -3,6 +3,7 @@ package pipeline
 import (
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/ackmark/ackmark/consumer"
 )
@@ -12,7 +13,8 @@ import (
 type chunk struct {
 	assignment *consumer.Assignment
 	msgs       []*consumer.Message
-	next       int // the first one not taken yet
+	next       int       // the first one not taken yet
+	at         time.Time // when it was queued, where something waits for batches to fill
 }
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
@@ -25,7 +27,7 @@ func newChunk(a *consumer.Assignment) *chunk {
 
 func (c *chunk) recycle() {
 	clear(c.msgs) // a pooled chunk must not keep a fetched batch alive
-	c.assignment, c.msgs, c.next = nil, c.msgs[:0], 0
+	c.assignment, c.msgs, c.next, c.at = nil, c.msgs[:0], 0, time.Time{}
 	chunks.Put(c)
 }
 
@@ -96,26 +98,24 @@ func (d *dispatcher) split(b *consumer.Batch) {
 // sharedQueue is the one queue of an unordered pipeline: a lane takes what it can work on soon, so that no input waits behind a
 // slow handler while another lane is free.
 type sharedQueue struct {
-	mu     sync.Mutex
-	wake   sync.Cond
-	chunks []*chunk
-	queued int // inputs
-	idle   int // lanes that wait
-	lanes  int
-	closed bool
+	mu      sync.Mutex
+	wake    sync.Cond
+	backlog backlog
+	idle    int // lanes that wait
+	lanes   int
+	closed  bool
 }
 
-func newSharedQueue(lanes int) *sharedQueue {
-	q := &sharedQueue{lanes: lanes}
+func newSharedQueue(lanes int, wait time.Duration) *sharedQueue {
+	q := &sharedQueue{lanes: lanes, backlog: newBacklog(wait)}
 	q.wake.L = &q.mu
 	return q
 }
 
 func (q *sharedQueue) push(c *chunk) {
 	q.mu.Lock()
-	q.chunks = append(q.chunks, c)
-	q.queued += len(c.msgs)
-	wake := min(q.idle, q.queued)
+	q.backlog.push(c)
+	wake := min(q.idle, q.backlog.queued)
 	q.mu.Unlock()
 	if wake == q.lanes {
 		q.wake.Broadcast()
@@ -133,7 +133,13 @@ func (q *sharedQueue) close() {
 	q.wake.Broadcast()
 }
 
-// tryTake moves up to want inputs of one stay into c, fewer when there are not enough for all lanes. waiting: there is nothing now.
+func (q *sharedQueue) forget(over []*consumer.Assignment) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.backlog.forget(over)
+}
+
+// tryTake moves up to want inputs of one stay into c, fewer when there are not enough for all lanes. False: there is nothing now.
 func (q *sharedQueue) tryTake(c *chunk, want int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -156,19 +162,45 @@ func (q *sharedQueue) waitTake(c *chunk, want int) bool {
 }
 
 func (q *sharedQueue) take(c *chunk, want int) bool {
-	if len(q.chunks) == 0 {
+	if q.backlog.empty() {
 		return false
 	}
-	first := q.chunks[0]
-	rest := first.msgs[first.next:]
-	n := min(len(rest), want, max(1, q.queued/q.lanes))
-	c.assignment, c.msgs, c.next = first.assignment, append(c.msgs[:0], rest[:n]...), 0
-	first.next += n
-	q.queued -= n
-	if first.next == len(first.msgs) {
-		q.chunks[0] = nil
-		q.chunks = q.chunks[1:]
-		first.recycle()
-	}
+	c.assignment, c.msgs, c.next = q.backlog.chunks[q.backlog.head].assignment, c.msgs[:0], 0
+	q.backlog.move(c, min(want, max(1, q.backlog.queued/q.lanes)))
 	return true
+}
+
+// takeBatch moves a batch into c, when there is one that is full or has waited for long enough; wait: it waits for that. False: there
+// is none, or the queue was closed and is empty.
+func (q *sharedQueue) takeBatch(c *chunk, size int, wait bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		a, until := q.backlog.due(time.Now(), size)
+		if a == nil && q.closed && !q.backlog.empty() {
+			a = q.backlog.chunks[q.backlog.head].assignment
+		}
+		if a != nil {
+			q.backlog.gather(c, a, size)
+			return true
+		}
+		if q.closed || !wait {
+			return false
+		}
+		q.idle++
+		waitUntil(&q.wake, until)
+		q.idle--
+	}
+}
+
+// waitUntil is cond.Wait that ends at the time, too, unless that is zero.
+func waitUntil(cond *sync.Cond, until time.Time) {
+	if !until.IsZero() {
+		defer time.AfterFunc(time.Until(until), func() {
+			cond.L.Lock() // or it could wake nobody: the waiter holds the lock until it waits
+			defer cond.L.Unlock()
+			cond.Broadcast()
+		}).Stop()
+	}
+	cond.Wait()
 }

@@ -25,6 +25,7 @@ type flight struct {
 	units      []producer.Unit
 	msgs       []*consumer.Message
 	letters    map[int]*rejection // units that are dead letters
+	attempts   map[int]int        // of units whose handler was called more than once
 	tries      int                // redeliveries that these units had
 	open       atomic.Int32       // units not reported, plus one for Deliver
 
@@ -62,20 +63,38 @@ func (f *flight) add(m *consumer.Message, outputs []producer.Record) {
 }
 
 func (f *flight) addLetter(m *consumer.Message, r *rejection) {
+	f.noteLetter(r)
+	letter := []producer.Record{f.p.deadLetter(m, r)}
+	if r.size >= letterNaked { // not even the source fits
+		f.add(m, letter)
+		return
+	}
+	f.addNew(m, letter, true)
+}
+
+// noteLetter says that the next unit is a dead letter.
+func (f *flight) noteLetter(r *rejection) {
 	if f.letters == nil {
 		f.letters = map[int]*rejection{}
 	}
 	f.letters[len(f.units)] = r
-	f.addNew(m, []producer.Record{f.p.deadLetter(m, r)}, true)
+}
+
+// noteAttempts says how often the handler was called for the next unit.
+func (f *flight) noteAttempts(n int) {
+	if f.attempts == nil {
+		f.attempts = map[int]int{}
+	}
+	f.attempts[len(f.units)] = n
 }
 
 // addAgain adds a unit that failed before.
 func (f *flight) addAgain(what failure) {
 	if what.letter != nil {
-		if f.letters == nil {
-			f.letters = map[int]*rejection{}
-		}
-		f.letters[len(f.units)] = what.letter
+		f.noteLetter(what.letter)
+	}
+	if what.attempts > 1 {
+		f.noteAttempts(what.attempts)
 	}
 	f.add(what.m, what.outputs)
 	f.tries = max(f.tries, what.tries)
@@ -89,6 +108,7 @@ func (f *flight) release(n int) {
 	clear(f.units) // handlers' memory must not live as long as the pool
 	clear(f.msgs)
 	clear(f.letters)
+	clear(f.attempts)
 	f.units, f.msgs, f.p, f.lane, f.assignment = f.units[:0], f.msgs[:0], nil, nil, nil
 	f.tries = 0
 	flights.Put(f)
@@ -114,6 +134,7 @@ func (f *flight) Acked(first, n int) {
 func (f *flight) Failed(unit int, err *producer.Error) {
 	what := failure{
 		assignment: f.assignment, m: f.msgs[unit], outputs: f.units[unit].Outputs, letter: f.letters[unit], err: err, tries: f.tries,
+		attempts: max(1, f.attempts[unit]),
 	}
 	if f.lane != nil && fateOf(err) == fateRedeliver {
 		f.lane.takeBack(what)
@@ -165,10 +186,7 @@ func (f *flight) refused(err error, e *producer.Error) {
 func (f *flight) deliverSingly() {
 	for i := range f.units {
 		one := newFlight(f.p, f.lane, f.assignment)
-		one.units, one.msgs, one.tries = append(one.units, f.units[i]), append(one.msgs, f.msgs[i]), f.tries
-		if r := f.letters[i]; r != nil {
-			one.letters = map[int]*rejection{0: r}
-		}
+		one.addAgain(failure{m: f.msgs[i], outputs: f.units[i].Outputs, letter: f.letters[i], attempts: f.attempts[i], tries: f.tries})
 		one.deliver()
 	}
 	f.release(len(f.units) + 1)

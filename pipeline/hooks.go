@@ -16,6 +16,7 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 	cfg.HandlerTimeout = -1 // it would count the time in lanes and in the producer as the handler's
 	cfg.Hooks = consumer.Hooks{
 		Assigned: func(ctx context.Context, m consumer.Membership, added []*consumer.Assignment) {
+			p.halts.forget(added)
 			p.assigned(ctx, m, added)
 			if user.Assigned != nil {
 				user.Assigned(ctx, m, added)
@@ -25,16 +26,41 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 			if user.Revoking != nil {
 				user.Revoking(ctx, leaving)
 			}
+			p.forget(leaving)
 			p.release(ctx, leaving)
 		},
 		Lost: func(lost []*consumer.Assignment) {
+			p.forget(lost)
 			p.lost(lost)
 			if user.Lost != nil {
 				user.Lost(lost)
 			}
 		},
 	}
+	onHalt := cfg.OnHalt
+	cfg.OnHalt = func(e *consumer.HaltError) {
+		p.halted(e)
+		if onHalt != nil {
+			onHalt(e)
+		}
+	}
 	return cfg
+}
+
+// forget drops what waits of stays that are over: nobody will start it.
+func (p *Pipeline) forget(over []*consumer.Assignment) {
+	if len(over) == 0 {
+		return
+	}
+	dropped := 0
+	for _, l := range p.lanes {
+		dropped += l.forget(over)
+	}
+	if p.shared != nil {
+		dropped += p.shared.forget(over)
+	}
+	p.counts.dropped.Add(int64(dropped))
+	p.halts.forget(over)
 }
 
 // assigned tells the producer before the first unit under the assignments can exist.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
-	"github.com/ackmark/ackmark/producer"
 )
 
 // fastHandler is the time above which a handler is slow: holding finished units back while one runs would be felt.
@@ -21,12 +20,12 @@ const fastHandler = 200 * time.Microsecond
 // The fields up to mu belong to the lane's goroutine.
 type lane struct {
 	p     *Pipeline
-	taken []*chunk // its own part of queue
-	pos   int
-	grab  chunk // unordered: what it took from the shared queue
-	want  int   // unordered: how much to take at once
-	stop  bool  // an input stopped the pipeline: nothing is started behind it, or it would overtake the input
-	left  bool  // the input that runs is given back: no middleware can make an outcome of it
+	chunk *chunk // ordered: what it works on
+	grab  chunk  // unordered, and for a batch handler: what it took from the queue
+	want  int    // unordered: how much to take at once
+	stop  bool   // an input stopped the pipeline: nothing is started behind it, or it would overtake the input
+	left  bool   // the input that runs is given back: no middleware can make an outcome of it
+	tried trial
 	works workCache
 	work  *work // of the chunk that runs
 	input Handler
@@ -40,7 +39,7 @@ type lane struct {
 
 	mu        sync.Mutex
 	wake      sync.Cond
-	queue     []*chunk // ordered: its chunks, first in first out
+	backlog   backlog // ordered: its chunks, first in first out
 	closed    bool
 	idle      bool
 	flight    *flight   // finished units that are not delivered yet
@@ -56,7 +55,7 @@ type lane struct {
 }
 
 func newLane(p *Pipeline) *lane {
-	l := &lane{p: p, want: 1, ended: make(chan struct{}), delivering: make(chan struct{}, 1)}
+	l := &lane{p: p, want: 1, ended: make(chan struct{}), delivering: make(chan struct{}, 1), backlog: newBacklog(p.cfg.BatchWait)}
 	l.wake.L = &l.mu
 	if len(p.cfg.Middleware.AroundInput) > 0 {
 		l.input = wrap(Handler(HandlerFunc(l.attempts)), p.cfg.Middleware.AroundInput)
@@ -66,7 +65,7 @@ func newLane(p *Pipeline) *lane {
 
 func (l *lane) push(c *chunk) {
 	l.mu.Lock()
-	l.queue = append(l.queue, c)
+	l.backlog.push(c)
 	idle := l.idle
 	l.mu.Unlock()
 	if idle {
@@ -110,39 +109,86 @@ func (l *lane) lost() {
 
 // next returns the chunk to process, or nil when the lane is closed. What is finished is delivered before it waits.
 func (l *lane) next() *chunk {
-	if l.p.shared != nil {
+	switch {
+	case l.p.cfg.BatchHandler != nil && l.p.shared != nil:
+		return l.nextSharedBatch()
+	case l.p.cfg.BatchHandler != nil:
+		return l.nextBatch()
+	case l.p.shared != nil:
 		return l.nextShared()
 	}
-	if l.pos > 0 {
-		l.taken[l.pos-1].recycle()
-		l.taken[l.pos-1] = nil
+	if l.chunk != nil {
+		l.chunk.recycle()
+		l.chunk = nil
 	}
-	if l.pos == len(l.taken) && !l.refill() {
-		return nil
-	}
-	l.pos++
-	return l.taken[l.pos-1]
-}
-
-func (l *lane) refill() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queue) == 0 {
-		if l.flight != nil {
-			l.mu.Unlock()
-			l.flush()
-			l.mu.Lock()
-			continue
+	for l.backlog.empty() {
+		if !l.rest(time.Time{}) {
+			return nil
 		}
-		if l.closed {
-			return false
-		}
-		l.idle = true
-		l.wake.Wait()
-		l.idle = false
 	}
-	l.taken, l.queue, l.pos = l.queue, l.taken[:0], 0
+	l.chunk = l.backlog.pop()
+	return l.chunk
+}
+
+// rest waits, under mu, for something to do, after what is finished was delivered. False: the lane is closed.
+func (l *lane) rest(until time.Time) bool {
+	if l.flight != nil {
+		l.mu.Unlock()
+		l.flush()
+		l.mu.Lock()
+		return true
+	}
+	if l.closed {
+		return false
+	}
+	l.tried.forget()
+	l.idle = true
+	waitUntil(&l.wake, until)
+	l.idle = false
 	return true
+}
+
+// nextBatch returns the inputs of a batch: as many of one partition as are there, or as come within BatchWait.
+func (l *lane) nextBatch() *chunk {
+	clear(l.grab.msgs)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		a, until := l.backlog.due(time.Now(), l.p.cfg.MaxBatch)
+		if a == nil && l.closed && !l.backlog.empty() {
+			a = l.backlog.chunks[l.backlog.head].assignment
+		}
+		if a != nil {
+			l.backlog.gather(&l.grab, a, l.p.cfg.MaxBatch)
+			return &l.grab
+		}
+		if !l.rest(until) {
+			return nil
+		}
+	}
+}
+
+func (l *lane) nextSharedBatch() *chunk {
+	q, size := l.p.shared, l.p.cfg.MaxBatch
+	clear(l.grab.msgs)
+	if q.takeBatch(&l.grab, size, false) {
+		return &l.grab
+	}
+	l.flush()
+	l.tried.forget()
+	if q.takeBatch(&l.grab, size, true) {
+		return &l.grab
+	}
+	return nil
+}
+
+// forget drops the inputs of stays that are over.
+func (l *lane) forget(over []*consumer.Assignment) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.backlog.forget(over)
 }
 
 // nextShared takes little while handlers are slow, since what it took waits behind its own handler, and more while they are fast.
@@ -157,6 +203,7 @@ func (l *lane) nextShared() *chunk {
 	}
 	clear(l.grab.msgs)
 	l.flush()
+	l.tried.forget()
 	if q.waitTake(&l.grab, l.want) {
 		return &l.grab
 	}
@@ -187,7 +234,7 @@ func (l *lane) process(c *chunk) bool {
 			}
 			// The next input is started before this one is put away, so that one lock does for both.
 			following := c.start(l)
-			again, ok := l.settle(m, r.outputs, following)
+			again, ok := l.settle(m, r, following)
 			if !ok {
 				return false
 			}
@@ -260,14 +307,14 @@ func (l *lane) end() bool {
 }
 
 // settle puts a finished input away and, when nothing stands against it, begins the following one: again tells that it did.
-func (l *lane) settle(m *consumer.Message, outputs []producer.Record, following *consumer.Message) (again, ok bool) {
+func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Message) (again, ok bool) {
 	l.mu.Lock()
 	if l.abandoned {
 		l.mu.Unlock()
 		return false, false
 	}
 	l.running, l.cancel = nil, nil
-	l.add(m, outputs, nil)
+	l.add(m, r)
 	full := l.slow.Load() || len(l.flight.units) == flightSize
 	if following != nil && !full {
 		l.beginLocked(following, l.work)
@@ -281,15 +328,18 @@ func (l *lane) settle(m *consumer.Message, outputs []producer.Record, following 
 }
 
 // add puts a finished unit into the flight, under mu.
-func (l *lane) add(m *consumer.Message, outputs []producer.Record, letter *rejection) {
+func (l *lane) add(m *consumer.Message, r outcome) {
 	if l.flight == nil {
 		l.flight = newFlight(l.p, l, l.work.assignment)
 	}
-	if letter != nil {
-		l.flight.addLetter(m, letter)
+	if r.kind == rejected {
+		l.flight.addLetter(m, r.rejection)
 		return
 	}
-	l.flight.addNew(m, outputs, false)
+	if r.attempts > 1 {
+		l.flight.noteAttempts(r.attempts)
+	}
+	l.flight.addNew(m, r.outputs, false)
 }
 
 // putAway ends an input that has no outputs to deliver.
@@ -302,7 +352,7 @@ func (l *lane) putAway(m *consumer.Message, r outcome) {
 			return
 		}
 		l.mu.Lock()
-		l.add(m, nil, r.rejection)
+		l.add(m, r)
 		full := l.slow.Load() || len(l.flight.units) == flightSize
 		l.mu.Unlock()
 		if full {

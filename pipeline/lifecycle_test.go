@@ -25,7 +25,9 @@ func minimal() pipeline.Config {
 
 func TestConfigErrorsNameTheField(t *testing.T) {
 	for field, change := range map[string]func(*pipeline.Config){
-		"Producer":           func(c *pipeline.Config) { c.Producer = nil },
+		"Producer":           func(c *pipeline.Config) { c.Producer, c.DeadLetter.Topic = nil, "dead" },
+		"BatchWait":          func(c *pipeline.Config) { c.BatchWait = time.Second },
+		"Loops":              func(c *pipeline.Config) { c.Loops = 7 },
 		"Handler":            func(c *pipeline.Config) { c.Handler = nil },
 		"BatchHandler":       func(c *pipeline.Config) { c.BatchHandler = &batches{} },
 		"Order":              func(c *pipeline.Config) { c.Order = 9 },

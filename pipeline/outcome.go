@@ -82,13 +82,13 @@ func inputOf(m *consumer.Message) Input {
 
 func (in Input) String() string {
 	if in.Key == nil {
-		return fmt.Sprintf("%s partition %d offset %d", in.Topic, in.Partition, in.Offset)
+		return fmt.Sprintf("topic %s partition %d offset %d", in.Topic, in.Partition, in.Offset)
 	}
 	key := in.Key
 	if len(key) > 64 {
 		key = key[:64]
 	}
-	return fmt.Sprintf("%s partition %d offset %d key %q", in.Topic, in.Partition, in.Offset, key)
+	return fmt.Sprintf("topic %s partition %d offset %d key %q", in.Topic, in.Partition, in.Offset, key)
 }
 
 // FatalError stops the pipeline. Err is what the handler gave to [Fatal], or an error of delivery that concerns every input.
@@ -138,11 +138,18 @@ type RejectedError struct {
 
 func (e *RejectedError) Error() string {
 	if e.DeadLetter != nil {
-		return fmt.Sprintf("pipeline: %s was rejected after %d attempts (%v) and its dead letter could not be written: %v",
-			e.Input, e.Attempts, e.Err, e.DeadLetter)
+		return fmt.Sprintf("pipeline: %s was rejected after %s (%v) and its dead letter could not be written: %v",
+			e.Input, attempts(e.Attempts), e.Err, e.DeadLetter)
 	}
-	return fmt.Sprintf("pipeline: %s was rejected after %d attempts and there is no dead-letter topic (set Config.DeadLetter.Topic): %v",
-		e.Input, e.Attempts, e.Err)
+	return fmt.Sprintf("pipeline: %s was rejected after %s and there is no dead-letter topic (set Config.DeadLetter.Topic): %v",
+		e.Input, attempts(e.Attempts), e.Err)
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
 }
 
 func (e *RejectedError) Unwrap() []error {

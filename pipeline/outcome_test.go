@@ -166,8 +166,8 @@ func TestRejectedWithoutDeadLetterTopicHalts(t *testing.T) {
 		if err := h.Pipeline().Check(t.Context()); !errors.Is(err, errBroken) {
 			t.Errorf("Check says %v", err)
 		}
-		if err := h.Stop(); err != nil {
-			t.Errorf("Run returned %v", err)
+		if err := h.Stop(); !errors.Is(err, why) {
+			t.Errorf("Run returned %v, which does not say that a partition stands still", err)
 		}
 		if got := h.Committed("in", 0); got != 1 {
 			t.Errorf("committed %d, want 1: the rejected input is not done", got)

@@ -39,13 +39,14 @@ type source interface {
 }
 
 // Pipeline reads inputs, runs the handler and delivers the outputs. It runs once.
-//
-// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer, watchdog and undertaker; and short ones in
-// side. Only a handler that ignores its context past HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
-//
-// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu, undertaker.mu, mu. No lock is held while a
-// handler runs; only delivering is while the producer is called.
 type Pipeline struct {
+	// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer, watchdog and undertaker; and short ones
+	// in side. Only a handler that ignores its context past HandlerGrace is left behind, with its lane, and Run says so with a
+	// StuckError.
+	//
+	// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu, undertaker.mu, halts.mu, mu. No lock is
+	// held while a handler runs; only delivering is while the producer is called.
+
 	cfg          Config
 	log          *slog.Logger
 	source       source
@@ -56,6 +57,8 @@ type Pipeline struct {
 	dispatcher   *dispatcher
 	undertaker   *undertaker
 	pacer        *pacer
+	gate         outputGate
+	halts        halts
 	counts       counts
 	warned       throttle
 	side         sync.WaitGroup
@@ -98,11 +101,27 @@ func New(cfg Config) (*Pipeline, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pipeline{cfg: cfg, log: cfg.Logger.With("group", cfg.Consumer.Group), finished: make(chan struct{})}
+	if v, ok := cfg.Producer.(producer.Validator); ok {
+		if err := v.Validate(); err != nil {
+			return nil, &ConfigError{Field: "Producer", Value: "invalid", Remedy: err.Error(), Err: err}
+		}
+	}
+	p := &Pipeline{cfg: cfg, finished: make(chan struct{})}
+	p.gate = outputGate{loops: cfg.Loops, sink: cfg.Producer == nil}
+	if p.gate.sink {
+		p.cfg.Producer = sink{}
+	}
 	c, err := consumer.New(p.consumerConfig())
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.checkDeadLetter(c); err != nil {
+		return nil, err
+	}
+	p.cfg.Consumer.Group = c.Group() // Options may have named it
+	p.log = cfg.Logger.With("group", c.Group())
+	p.gate.reads, p.gate.log = c.Reads, p.log
+	p.gate.named, p.gate.regex = c.Subscription()
 	p.build(c)
 	if f, ok := cfg.Producer.(producer.Fencer); ok {
 		// Somebody has committed for this process, because it was taken for dead, and has left the group for it: every partition is lost (S8). Units may
@@ -120,7 +139,7 @@ func (p *Pipeline) build(s source) {
 		p.lanes = append(p.lanes, newLane(p))
 	}
 	if p.cfg.Order == Unordered {
-		p.shared = newSharedQueue(len(p.lanes))
+		p.shared = newSharedQueue(len(p.lanes), p.cfg.BatchWait)
 	}
 	p.dispatcher = newDispatcher(p.cfg.Order, p.lanes, p.shared)
 	p.undertaker = newUndertaker(p)
@@ -132,7 +151,8 @@ func (p *Pipeline) build(s source) {
 // Consumer.DrainTimeout), commits, leaves the group, closes the producer and returns: nil after a clean end; a *consumer.AbandonedError
 // naming what was started and not done. It stops by itself, in the same way, for a *FatalError, a *StuckError, a *ResultCountError (in a
 // FatalError), a *DeliveryError, and the consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned,
-// joined with what was abandoned. A halted partition does not stop it: see State and Check.
+// joined with what was abandoned. A halted partition does not stop it, unless StopOnHalt is set: see State and Check. The
+// *consumer.HaltErrors of partitions that stand still when it ends are joined, too.
 func (p *Pipeline) Run(ctx context.Context) error {
 	ctx, cancel, err := p.begin(ctx)
 	if err != nil {
@@ -159,6 +179,7 @@ func (p *Pipeline) begin(ctx context.Context) (context.Context, context.CancelCa
 	p.phase = phaseRunning
 	ctx, cancel := context.WithCancelCause(ctx)
 	p.stop = cancel
+	p.halts.begin(ctx)
 	return ctx, cancel, nil
 }
 
@@ -175,6 +196,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 	}
 	undertaker.Go(p.undertaker.run)
 	p.side.Go(func() { p.hurry(ctx, helping) })
+	p.side.Go(func() { p.checkStart(ctx) })
 
 	p.inherit(ctx)
 	err := p.source.Run(ctx, p.dispatcher.deliver)
@@ -188,7 +210,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return errors.Join(p.stopping, err, stuck, closed)
+	return errors.Join(p.stopping, err, stuck, closed, p.halts.err(p.stopping))
 }
 
 // hurry has the producer send at once, instead of waiting for its linger, what the drain of a shutdown waits for.

@@ -40,7 +40,7 @@ func sourceOf(a *consumer.Assignment) (s sourceText) {
 		s.end = "/" + base64.RawURLEncoding.EncodeToString(a.TopicID[:])
 	}
 	if a.Again != "" {
-		s.incident, s.again = []byte(a.Again[:min(len(a.Again), maxIncident)]), a.AgainUntil
+		s.incident, s.again = []byte(text(a.Again, maxIncident)), a.AgainUntil
 	}
 	return s
 }

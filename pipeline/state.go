@@ -30,6 +30,9 @@ type State struct {
 	// Consumer is the membership, and where each partition stands.
 	Consumer consumer.State
 
+	// Halted is how many of the partitions held stand still: all of them when it is the number of Consumer.Partitions.
+	Halted int
+
 	// Lanes is their number, Busy how many of them run a handler now.
 	Lanes, Busy int
 	// Queued inputs wait in the lanes; Finished ones wait in them for delivery.
@@ -51,14 +54,17 @@ func (p *Pipeline) State() State {
 		Timeouts: p.counts.timeouts.Load(), Dropped: p.counts.dropped.Load(), Undelivered: p.counts.undelivered.Load(),
 		Redelivered: p.counts.redelivered.Load(),
 	}
+	for i := range s.Consumer.Partitions {
+		if s.Consumer.Partitions[i].Halted != nil {
+			s.Halted++
+		}
+	}
 	p.mu.Lock()
 	s.Running, s.Stopping = p.phase == phaseRunning, p.stopping
 	p.mu.Unlock()
 	for _, l := range p.lanes {
 		l.mu.Lock()
-		for _, c := range l.queue {
-			s.Queued += len(c.msgs)
-		}
+		s.Queued += l.backlog.queued
 		if l.running != nil {
 			s.Busy++
 		}
@@ -69,7 +75,7 @@ func (p *Pipeline) State() State {
 	}
 	if p.shared != nil {
 		p.shared.mu.Lock()
-		s.Queued += p.shared.queued
+		s.Queued += p.shared.backlog.queued
 		p.shared.mu.Unlock()
 	}
 	return s
@@ -89,10 +95,14 @@ func (p *Pipeline) Check(ctx context.Context) error {
 	case phase != phaseRunning:
 		return ErrClosed
 	}
-	errs := []error{p.source.Check(ctx)}
+	errs := []error{p.allHalted(), p.source.Check(ctx)}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return errors.Join(append(errs, p.cfg.Producer.Check(ctx))...)
+	err := p.cfg.Producer.Check(ctx)
+	if errs = append(errs, err); err == nil {
+		errs = append(errs, p.checkLetters(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 const checkTimeout = 5 * time.Second
@@ -126,6 +136,13 @@ func (p *Pipeline) rejecting(m *consumer.Message, r *rejection) {
 	if n, ok := p.warned.allow(); ok {
 		p.log.Warn("an input is rejected", "input", inputOf(m).String(), "attempts", r.attempts,
 			"dead_letter_topic", p.cfg.DeadLetter.Topic, "err", r.err, "suppressed", n)
+	}
+}
+
+func (p *Pipeline) shrinking(f failure) {
+	if n, ok := p.warned.allow(); ok {
+		p.log.Warn("a dead letter is too large and is written again with less", "input", inputOf(f.m).String(),
+			"dead_letter_topic", p.cfg.DeadLetter.Topic, "err", f.err, "suppressed", n)
 	}
 }
 

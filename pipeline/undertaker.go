@@ -20,6 +20,7 @@ type failure struct {
 	letter     *rejection // the unit was this dead letter
 	err        *producer.Error
 	tries      int // redeliveries so far
+	attempts   int // handler calls that made the outputs
 }
 
 // undertaker decides what becomes of inputs whose outputs could not be written. It is a goroutine, because a Reporter must not block and
@@ -143,6 +144,8 @@ func (u *undertaker) decide(f failure) {
 		p.fatal(f.m, f.err)
 	case kind == fateRedeliver:
 		u.redeliver(f)
+	case f.letter != nil && f.letter.size < letterNaked && tooLarge(f.err):
+		u.shrink(f)
 	case f.letter != nil:
 		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: f.letter.attempts, Err: f.letter.err, DeadLetter: f.err})
 	case kind == fateReject:
@@ -153,15 +156,27 @@ func (u *undertaker) decide(f failure) {
 }
 
 func (u *undertaker) reject(f failure) {
-	r := &rejection{err: fmt.Errorf("output %d was not written: %w", f.err.Output, f.err), attempts: 1, code: f.err.Code}
+	r := &rejection{err: fmt.Errorf("output %d was not written: %w", f.err.Output, f.err), attempts: f.attempts, code: f.err.Code}
 	u.p.rejecting(f.m, r)
 	if u.p.cfg.DeadLetter.Topic == "" {
-		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: 1, Err: r.err})
+		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: r.attempts, Err: r.err})
 		return
 	}
+	u.bury(f, r)
+}
+
+func (u *undertaker) bury(f failure, r *rejection) {
 	one := newFlight(u.p, nil, f.assignment)
 	one.addLetter(f.m, r)
 	one.deliver()
+}
+
+// shrink writes a dead letter again that was too large. What came with the input is dropped last: its bytes fitted once.
+func (u *undertaker) shrink(f failure) {
+	r := *f.letter
+	r.size++
+	u.p.shrinking(f)
+	u.bury(f, &r)
 }
 
 // redeliver sends a dead letter of the undertaker's own again after a pause, for ever: the error says that it may succeed. It has a
