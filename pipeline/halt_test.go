@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,7 +94,7 @@ func TestSink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error)
+		ended := make(chan error, 1)
 		go func() { ended <- p.Run(context.Background()) }()
 		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "b"))
 		h.Wait("the sink", func() bool { return p.State().Done == 2 })
@@ -102,7 +103,12 @@ func TestSink(t *testing.T) {
 			t.Errorf("Check says %v, state %+v", err, p.State())
 		}
 		h.Feed(pipelinetest.Record("k", "output"))
-		err = <-ended
+		select {
+		case err = <-ended:
+		case <-time.After(time.Minute):
+			t.Error("the pipeline goes on")
+			err = p.Close()
+		}
 		if e, ok := errors.AsType[*pipeline.ConfigError](err); !ok || e.Field != "Producer" || !strings.Contains(err.Error(), `"out"`) {
 			t.Errorf("Run returned %v", err)
 		}
@@ -160,4 +166,35 @@ func TestQueuesOfLostStaysAreDropped(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A halted partition goes on when its cause is gone: each input once, and Run's error has nothing left to say.
+func TestResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mended atomic.Bool
+		cfg := quiet(pipeline.Config{Concurrency: 1})
+		cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
+			if string(in.Value) == "b" && !mended.Load() {
+				return reject(ctx, in)
+			}
+			return upper(ctx, in)
+		})
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1))
+		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "b"), pipelinetest.Record("k", "c"))
+		h.WaitHalted()
+		if err := h.Pipeline().Resume("in", 7); !errors.Is(err, consumer.ErrNotHalted) {
+			t.Errorf("of another partition: %v", err)
+		}
+		mended.Store(true)
+		if err := h.Pipeline().Resume("in", 0); err != nil {
+			t.Fatal(err)
+		}
+		h.WaitCommitted("in", 0, 3)
+		if got := strings.Join(values(h, "out"), ""); got != "ABC" {
+			t.Errorf("outputs %s", got)
+		}
+		if err := h.Stop(); err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
 }

@@ -60,6 +60,7 @@ func (s *stored) Run(_ context.Context, deliver func(*consumer.Batch)) error {
 }
 func (s *stored) Check(context.Context) error { return nil }
 func (s *stored) Close() error                { return nil }
+func (s *stored) Resume(string, int32) error  { return nil }
 func (s *stored) State() consumer.State       { return consumer.State{} }
 
 func lanesOnce(b *testing.B, order Order, n int) (time.Duration, uint64) {

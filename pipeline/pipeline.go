@@ -35,6 +35,7 @@ type source interface {
 	Run(ctx context.Context, deliver func(*consumer.Batch)) error
 	Check(ctx context.Context) error
 	Close() error
+	Resume(topic string, partition int32) error
 	State() consumer.State
 }
 
