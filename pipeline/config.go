@@ -69,7 +69,7 @@ func (b Backoff) start() backoff.BackOff {
 
 // DeadLetter says where rejected inputs go.
 type DeadLetter struct {
-	// Topic is the dead-letter topic. It must exist (the log, Check and State say so from the start on if it does not), and must not be
+	// Topic is the dead-letter topic. It must exist (the log and Check say so from the start on if it does not), and must not be
 	// one that the pipeline reads, by name or by Consumer.Regex. Empty: a rejected input halts its partition.
 	Topic string
 }

@@ -24,8 +24,10 @@
 // An output without a topic rejects its input: no retry cures it, and nothing of the input is delivered.
 //
 // A rejected input goes to the dead-letter topic with its bytes, headers and coordinates, and is done when that letter is acknowledged.
-// Without a dead-letter topic, or when the letter cannot be written, the input's partition halts there and shows why (State, Check): it
-// never disappears.
+// Without a dead-letter topic, or when the letter cannot be written, the input's partition halts there and shows why (State, Check, the
+// error of Run): it never disappears. [Pipeline.Resume] takes it up again when the cause is gone.
+//
+// A handler may change its input: every attempt, and the letter, get it as it came.
 //
 // What the producer cannot write is decided by its error: a record's own fault (too large, unknown topic, refused content) rejects the
 // input; a fault that may pass (a sidecar that stops, a request that timed out) has the outputs delivered again, before anything else of
@@ -40,6 +42,12 @@
 // [Config.Concurrency] lanes run handlers. A lane is a queue: by default all inputs of a key share one ([PerKey]), so their handlers run
 // one after the other in fetch order, and their outputs are delivered in that order, also through retries: an input in backoff holds up
 // its lane. Lanes have no limit of their own; the consumer's budget bounds what is fetched and not done.
+//
+// One thing is not held back: without a dead-letter topic, an output that Kafka refuses halts its partition, and later outputs of its key
+// that were on their way then stay written. When the partition is taken up again, the refused one comes behind them.
+//
+// A [BatchHandler] gets the inputs of one partition, up to [Config.MaxBatch] while so many wait, also past inputs of other partitions:
+// between partitions there is no order.
 //
 // # The way of one attempt
 //

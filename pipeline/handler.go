@@ -15,7 +15,8 @@ import (
 // What Handle returns decides about the input: do not call its Done or Start. Done would let its offset be committed before its outputs are
 // acknowledged, which is the loss that the pipeline is there to prevent.
 //
-// The input, and what it points to, may be used until Handle returns; outputs may point into it. The slice returned, and what it points
+// The input, and what it points to, may be used until Handle returns, and changed: the next attempt and a dead letter get it as it came,
+// at the price of a copy of what was changed. Outputs may point into it. The slice returned, and what it points
 // to, must not be changed afterwards: it is read until the outputs are acknowledged.
 type Handler interface {
 	Handle(ctx context.Context, in *consumer.Message) ([]producer.Record, error)
@@ -41,7 +42,8 @@ type Result struct {
 //
 // A failed input is retried alone or with the others that failed, never with those that succeeded; in an ordered pipeline the successes
 // behind it wait for it. After a panic or a time-out every input of the batch is tried on its own, so that one poison input does not take
-// its neighbours along. The slice in is only valid until HandleBatch returns.
+// its neighbours along; the call counts as an attempt of each, but each is tried on its own at least once. The slice in is only valid
+// until HandleBatch returns. Its inputs may be changed, as a Handler's may.
 type BatchHandler interface {
 	HandleBatch(ctx context.Context, in []*consumer.Message) []Result
 }
