@@ -332,3 +332,51 @@ func TestInvalidProducerIsRefused(t *testing.T) {
 		_ = p.Close()
 	}
 }
+
+// An input as large as Kafka takes has a letter, by every way.
+func TestLetterOfALargeInput(t *testing.T) {
+	for _, way := range []string{"direct", "sidecar"} {
+		t.Run(way, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &pod{t: t}
+				cfg := quiet(pipeline.Config{MaxAttempts: 2, DeadLetter: pipeline.DeadLetter{Topic: "dead"}})
+				if way == "sidecar" {
+					cfg.Producer = producer.DialConfig{Target: "pod", App: "test", Dialer: p.dial, Logger: slog.New(slog.DiscardHandler)}.New()
+				}
+				cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
+					if len(in.Value) > 100 {
+						panic("cannot parse this one")
+					}
+					return upper(ctx, in)
+				})
+				h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1), pipelinetest.Topic("dead", 1), pipelinetest.Manual())
+				if way == "sidecar" {
+					p.start(h.Options()[1:])
+				}
+				big := make([]byte, 999_900)
+				for i, rnd := 0, rand.New(rand.NewPCG(1, 2)); i < len(big); i++ {
+					big[i] = byte(rnd.Uint32())
+				}
+				cl := h.Client(kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(1_000_012))
+				in := []*kgo.Record{{Topic: "in", Key: []byte("k"), Value: big}, {Topic: "in", Key: []byte("k"), Value: []byte("fine")}}
+				for _, r := range in {
+					if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				h.Start()
+				h.WaitCommitted("in", 0, 2)
+				letters := h.Outputs("dead")
+				if len(letters) != 1 || !bytes.Equal(letters[0].Value, big) {
+					t.Errorf("%d letters", len(letters))
+				}
+				if err := h.Stop(); err != nil {
+					t.Errorf("Run returned %v", err)
+				}
+				if way == "sidecar" {
+					p.stop()
+				}
+			})
+		})
+	}
+}

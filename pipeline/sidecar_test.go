@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -98,6 +99,45 @@ func TestThroughASidecar(t *testing.T) {
 		}
 		if err := h.Stop(); err != nil {
 			t.Errorf("Run returned %v", err)
+		}
+		p.stop()
+	})
+}
+
+// A dead-letter topic that is not there is named through a sidecar, too; one that the direct producer may create is not missing.
+func TestMissingDeadLetterTopicByEveryWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pod{t: t}
+		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper)}), pipelinetest.Topic("in", 1), pipelinetest.Topic("dead", 1),
+			pipelinetest.Manual())
+		p.start(h.Options()[1:])
+		for name, test := range map[string]struct {
+			producer producer.Producer
+			missing  bool
+		}{
+			"sidecar":                     {producer.DialConfig{Target: "pod", App: "test", Dialer: p.dial, Logger: slog.New(slog.DiscardHandler)}.New(), true},
+			"direct":                      {h.Direct(producer.DirectConfig{}), true},
+			"direct, which may create it": {h.Direct(producer.DirectConfig{Options: []kgo.Opt{kgo.AllowAutoTopicCreation()}}), false},
+		} {
+			c := test.producer.(producer.TopicChecker)
+			if err := c.CheckTopics(t.Context(), "dead"); err != nil {
+				t.Errorf("%s: of one that is there: %v", name, err)
+			}
+			err := c.CheckTopics(t.Context(), "dead", "daed")
+			e, ok := errors.AsType[*producer.Error](err)
+			if ok != test.missing || ok && (e.Code != "UNKNOWN_TOPIC_OR_PARTITION" || e.Topic != "daed") {
+				t.Errorf("%s: of one that is not: %v", name, err)
+			}
+			var many []string
+			for i := range 20 {
+				many = append(many, strconv.Itoa(i)+strings.Repeat("x", 300*(i%2)))
+			}
+			if err := c.CheckTopics(t.Context(), many...); test.missing && err == nil {
+				t.Errorf("%s: of many that are not: nil", name)
+			}
+			if err := test.producer.Close(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 		p.stop()
 	})
