@@ -132,7 +132,8 @@ func (c *Consumer) askKnown(ctx context.Context) error {
 	if c.cfg.Start != Latest {
 		return nil
 	}
-	opts := append(c.baseOptions(), kgo.ConsumerGroup(""), kgo.ConsumeTopics())
+	// Of the group in name, since the options may say more of it, and with no topics it does not join.
+	opts := append(c.baseOptions(), kgo.ConsumerGroup(c.cfg.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics())
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return err

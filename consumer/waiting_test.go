@@ -220,6 +220,31 @@ func TestLatestOfAKnownTopic(t *testing.T) {
 	})
 }
 
+// The client that asks what the group knows takes all options of an existing one, and does not join.
+func TestLatestWithTheOptionsOfAnExistingClient(t *testing.T) {
+	for name, opts := range map[string][]kgo.Opt{
+		"names": {kgo.ConsumeTopics(topic)},
+		"regex": {kgo.ConsumeTopics("^in$"), kgo.ConsumeRegex()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLab(t, 1, func(t *testing.T, l *lab) {
+				l.feed(0, 10)
+				cfg := l.config()
+				cfg.Start, cfg.Topics, cfg.Group, cfg.Brokers = Latest, nil, "", nil
+				cfg.Options = append(cfg.Options, kgo.SeedBrokers("localhost:9092"), kgo.ConsumerGroup(group), kgo.InstanceID("i"), kgo.DisableAutoCommit(),
+					kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(20*time.Second), kgo.Balancers(kgo.CooperativeStickyBalancer()))
+				cfg.Options = append(cfg.Options, opts...)
+				m := l.start(cfg, nil)
+				l.untilCommitted(0, 10)
+				if g := l.cluster.GroupInfo(group); len(g.Members) != 1 || m.State().Membership.Generation != 1 {
+					t.Errorf("%d members, generation %d", len(g.Members), m.State().Membership.Generation)
+				}
+				wantNil(t, m.stop())
+			})
+		})
+	}
+}
+
 // The members of a new group divide a topic: what the first one commits does not make the others read it from the start.
 func TestLatestOfANewGroupOfMany(t *testing.T) {
 	inLab(t, 6, func(t *testing.T, l *lab) {
