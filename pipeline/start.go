@@ -15,7 +15,7 @@ func (p *Pipeline) checkStart(ctx context.Context) {
 	if _, ok := p.cfg.Producer.(producer.TopicChecker); !ok || p.cfg.DeadLetter.Topic == "" {
 		return
 	}
-	for pause := p.cfg.Backoff.start(); ; {
+	for pause := checkEvery; ; pause = min(2*pause, checkAtLeast) {
 		asking, cancel := context.WithTimeout(ctx, checkTimeout)
 		err := p.checkLetters(asking)
 		cancel()
@@ -23,13 +23,16 @@ func (p *Pipeline) checkStart(ctx context.Context) {
 			return
 		}
 		p.log.Warn("dead letters cannot be written", "err", err)
-		if !sleep(ctx, max(pause.NextBackOff(), checkEvery)) {
+		if !sleep(ctx, pause) {
 			return
 		}
 	}
 }
 
-const checkEvery = 5 * time.Second
+const (
+	checkEvery   = 5 * time.Second
+	checkAtLeast = 5 * time.Minute
+)
 
 // checkLetters asks whether the dead-letter topic is there. Nil also when nobody can tell.
 func (p *Pipeline) checkLetters(ctx context.Context) error {
