@@ -136,8 +136,14 @@ func (l *link) usable(ctx context.Context) error {
 		case !black && delay == 0:
 			return nil
 		case !black:
-			time.Sleep(2 * delay)
-			return nil
+			arrived := time.NewTimer(2 * delay)
+			defer arrived.Stop()
+			select {
+			case <-arrived.C:
+				return nil
+			case <-ctx.Done(): // the process is gone, and the lab may end
+				return context.Cause(ctx)
+			}
 		}
 		select {
 		case <-healed:

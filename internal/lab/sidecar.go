@@ -98,6 +98,7 @@ func (l *Lab) KillSidecar() {
 		return
 	}
 	l.Note("kill the sidecar")
+	l.forgotten()
 	if l.sidecar.host.link(toBrokers).impaired() {
 		l.lateOutputs()
 	}
@@ -123,6 +124,7 @@ func (l *Lab) StopSidecar() error {
 	}
 	p.host.goOn()
 	l.Note("SIGTERM to the sidecar")
+	l.forgotten()
 	p.cancel(errors.New("lab: SIGTERM"))
 	<-p.ended
 	if p.err != nil {
@@ -130,6 +132,16 @@ func (l *Lab) StopSidecar() error {
 	}
 	l.sidecar = nil
 	return p.err
+}
+
+// forgotten tells that a sidecar ends, and that its successor does not know whose sessions it had closed: those of apps that stand still, or do not reach it.
+// They may write until they hear from the group that their membership is over.
+func (l *Lab) forgotten() {
+	for _, a := range l.live() {
+		if a.host.stopped.Load() || a.host.link(toSidecar).impaired() {
+			l.Checker.HasOwnWay(a.Name)
+		}
+	}
 }
 
 // lateOutputs tells that a sidecar ends with requests on a network that may deliver them much later, as a kernel does for a dead process: after the will that

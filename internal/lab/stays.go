@@ -43,7 +43,8 @@ func partitionOf(as *consumer.Assignment) verify.Partition {
 	return verify.Partition{Topic: as.Topic, Partition: as.Partition}
 }
 
-// begin is told before the first input of a stay is handed out. Where the one before did not end in order, and no will ended it, its inputs come again.
+// begin is told before the first input of a stay is handed out. Where the one before did not end in order, and no will ended it, its inputs come again. Who
+// was stopped (SIGSTOP) while it let go, and stands still, has not made its last commit.
 func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
@@ -55,7 +56,7 @@ func (s *stays) begin(a *App, added []*consumer.Assignment) {
 		p := partitionOf(as)
 		before := s.now[p]
 		s.now[p] = &stay{a: a, epoch: as.Epoch, start: as.Start}
-		if before == nil || before.orderly && !a.l.Checker.LastCommitRefused(before.a.Name, before.epoch) {
+		if before == nil || before.orderly && !before.a.host.stopped.Load() && !a.l.Checker.LastCommitRefused(before.a.Name, before.epoch) {
 			continue
 		}
 		s.lost[orphan{before.a, before.epoch}] = true
