@@ -21,8 +21,8 @@ func TestStaticMemberRestartsAtOnce(t *testing.T) {
 	s := newScenario(t, brokers(t))
 	g := newGate(t)
 	s.gatedSidecar(g)
-	app := func(n int) *proc.Process {
-		return s.app(fmt.Sprintf("app-a.%d", n), roleApp, with(working, envInstance, "a"))
+	app := func(n int) *proc.Process { // one app each time: wills are an app's own affair
+		return s.start(fmt.Sprintf("app-a.%d", n), os.Args[0], s.env(with(working, envInstance, "a", envName, "app-a", roleEnv, roleApp)))
 	}
 	a, f := app(0), s.feed(500)
 	s.outputs(s.count() + 500)

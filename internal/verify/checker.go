@@ -78,6 +78,7 @@ type Counts struct {
 	Commits, CommittedPartitions                      uint64
 	HandedOut, Units, Reports, Epochs, Incidents      uint64
 	Wills                                             uint64 // members that a will left the group for
+	Raced                                             uint64 // stays whose will was taken back between its last reading and its leave
 	SetInputs                                         uint64 // inputs in the done-sets of accepted commits
 	Excused                                           uint64 // inputs given up by explicit choice
 }
@@ -97,6 +98,7 @@ type inputLog struct {
 	best      coverage       // of all accepted commits
 	last      Commit         // accepted
 	closed    []*epoch       // stays that a will ended
+	whole     bool           // nothing of the best commit was lacking when the offsets were last read
 	excused   []excuse
 }
 

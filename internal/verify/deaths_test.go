@@ -258,6 +258,42 @@ var deaths = []told{
 		r.commit(in0, 0)
 		r.Left("a", true)
 	}, want: []Name{RewindLeft}},
+	{name: "a late commit of the dead after the will's last reading", play: func(r *run) {
+		r.handOut(0, 1)
+		r.deliver("p", 1, 0, 0, 1)
+		r.write(0, 1)
+		r.ProcessGone("p")
+		r.will(in0, 2)
+		r.OffsetsRead()
+		r.commit(in0, 0)
+		r.Left("a", true)
+		if r.Willed("p", 1) || r.Counts().Raced != 1 {
+			r.violate("willed", in0, "the will was taken back")
+		}
+		r.Incident("taken over", in0)
+		r.EpochStart("q", 1, "b", in0, 0)
+		r.deliver("q", 1, 0, 0, 1)
+		r.write(0, 1)
+	}},
+	{name: "a late commit of the dead, the will has read before its own only", play: func(r *run) {
+		r.deliver("p", 1, 0, 0, 1)
+		r.write(0, 1)
+		r.ProcessGone("p")
+		r.OffsetsRead()
+		r.will(in0, 2)
+		r.commit(in0, 0)
+		r.Left("a", true)
+	}, want: []Name{RewindLeft}},
+	{name: "a late commit of the dead that the will has read", play: func(r *run) {
+		r.deliver("p", 1, 0, 0, 1)
+		r.write(0, 1)
+		r.ProcessGone("p")
+		r.will(in0, 2)
+		r.OffsetsRead()
+		r.commit(in0, 0)
+		r.OffsetsRead()
+		r.Left("a", true)
+	}, want: []Name{RewindLeft}},
 	{name: "a late commit undoes the done-set only", play: func(r *run) {
 		r.deliver("p", 1, 2, 2)
 		r.write(2)

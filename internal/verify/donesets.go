@@ -75,7 +75,7 @@ func (c *Checker) checkKept(l *inputLog, commit Commit) {
 func (l *inputLog) commit(commit Commit) {
 	l.committed, l.set, l.last = commit.Offset, commit.Set, commit
 	if now := l.covered(); now.offset > l.best.offset || now.offset == l.best.offset && now.inSet() >= l.best.inSet() {
-		l.best = now
+		l.best, l.whole = now, false // nobody has read that yet
 	}
 }
 

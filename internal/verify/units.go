@@ -16,6 +16,7 @@ type epoch struct {
 	fenced    []int64  // reported as gone: the sidecar closed the session, what was on its way may be in Kafka or not
 	released  bool     // given up by its process
 	closed    bool     // ended by a will
+	raced     bool     // … which a late commit of its process took back at the last moment
 	checked   int64    // every input from start to here is acked in this epoch
 }
 

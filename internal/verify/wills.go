@@ -84,7 +84,14 @@ func (c *Checker) Left(member string, byWill bool) {
 // checkWill is for a stay that a will ended. Where the broker refused the will's commit, because the group had moved on, there is nothing to find. Nor where an
 // incident explains the repeat: what a former sidecar wrote and did not report before it died, this one may not have received again.
 func (c *Checker) checkWill(l *inputLog, e *epoch) {
-	if o, lacks := l.lacking(); lacks {
+	if o, lacks := l.lacking(); lacks && l.whole {
+		// A commit of the dead process came after the will had read for the last time, and before the group was left. Nobody can prevent that, and the
+		// broker takes none after it: what was done since that commit was sent is done again.
+		e.raced, l.best = true, l.covered()
+		c.counts.Raced++
+		c.recent.add(e.p, "a late commit of %s, after its will's last reading", e.member)
+		return
+	} else if lacks {
 		c.violate(RewindLeft, e.p, "%s was left with %d committed, below what was committed before: %s", e.member, l.committed, c.describe(l, o))
 		return
 	}
@@ -124,7 +131,17 @@ func (c *Checker) Willed(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byNumber[epochKey{process, number}]
-	return e != nil && e.closed && !e.released && !c.silence.refused[e.member]
+	return e != nil && e.closed && !e.released && !e.raced && !c.silence.refused[e.member]
+}
+
+// OffsetsRead tells that somebody reads all of the group's offsets: a will does, before it leaves. What takes its commit back after that it cannot repair.
+func (c *Checker) OffsetsRead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.inputs {
+		_, lacks := l.lacking()
+		l.whole = !lacks
+	}
 }
 
 // checkClosed holds S8: an output that only closed sessions were ever given to write.

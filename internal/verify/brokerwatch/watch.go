@@ -135,9 +135,21 @@ func (w *Watch) observe(req kmsg.Request) {
 		if req.Group == w.cfg.Group {
 			w.leave(req)
 		}
+	case *kmsg.OffsetFetchRequest:
+		if readsAll(req, w.cfg.Group) {
+			w.checker.OffsetsRead()
+		}
 	case *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.ConsumerGroupHeartbeatRequest:
 		w.refresh()
 	}
+}
+
+// readsAll tells whether a request reads all offsets of a group, as a will does.
+func readsAll(req *kmsg.OffsetFetchRequest, group string) bool {
+	if req.Group == group && req.Topics == nil {
+		return true
+	}
+	return slices.ContainsFunc(req.Groups, func(g kmsg.OffsetFetchRequestGroup) bool { return g.Group == group && g.Topics == nil })
 }
 
 func (w *Watch) fail(err error) { w.problem = errors.Join(w.problem, err) }
