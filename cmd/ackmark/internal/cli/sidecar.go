@@ -113,7 +113,7 @@ func sidecarConfig(e *settings.Effective) (sidecar.Config, error) {
 		}
 	}
 	for _, a := range e.Apps {
-		cfg.Apps = append(cfg.Apps, sidecar.App{Name: a.Name, Topics: a.Topics, Token: a.Token})
+		cfg.Apps = append(cfg.Apps, sidecar.App{Name: a.Name, Topics: a.Topics, Groups: a.Groups, Token: a.Token})
 	}
 	var err error
 	if e.TLS != (settings.TLS{}) {

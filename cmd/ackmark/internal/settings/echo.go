@@ -17,6 +17,15 @@ const (
 // secrets are the Kafka properties whose values are never shown.
 var secrets = []string{"sasl.password"}
 
+// appsHelp stands above apps in what `config echo` prints.
+const appsHelp = `Allow-list: which apps may connect, what they may write to and which consumer groups they may speak for.
+Empty: any app, all topics, all groups. A '*' at the end matches any rest; without topics or groups: all.
+The token is the app's DialConfig.Token. Put it in quotes.
+  - name: orders
+    topics: [orders.upper, "audit.*"]
+    groups: [orders]
+    token: "secret"`
+
 // YAML is the effective configuration as a file, with the source of each value as a comment and without its secrets.
 func (e *Effective) YAML() ([]byte, error) {
 	root := &yaml.Node{Kind: yaml.MappingNode}
@@ -60,18 +69,23 @@ func (e *Effective) source(key string) string {
 func (e *Effective) addApps(root *yaml.Node) error {
 	type app struct {
 		Name   string   `yaml:"name"`
-		Topics []string `yaml:"topics,flow"`
+		Topics []string `yaml:"topics,flow,omitempty"`
+		Groups []string `yaml:"groups,flow,omitempty"`
 		Token  string   `yaml:"token,omitempty"`
 	}
 	apps := []app{}
 	for _, a := range e.Apps {
-		shown := app{Name: a.Name, Topics: a.Topics}
+		shown := app{Name: a.Name, Topics: a.Topics, Groups: a.Groups}
 		if a.Token != "" {
 			shown.Token = redacted
 		}
 		apps = append(apps, shown)
 	}
-	return add(root, "apps", apps, "")
+	if err := add(root, "apps", apps, ""); err != nil {
+		return err
+	}
+	root.Content[len(root.Content)-2].HeadComment = appsHelp
+	return nil
 }
 
 // child returns the map with this key, which it adds if need be.

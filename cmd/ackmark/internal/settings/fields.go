@@ -43,7 +43,8 @@ type TLS struct{ Certificate, Key, ClientCA string }
 // App is an entry of the allow-list.
 type App struct {
 	Name   string
-	Topics []string
+	Topics []string // nil: all
+	Groups []string // nil: all
 	Token  string
 }
 

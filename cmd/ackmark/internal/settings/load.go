@@ -168,7 +168,11 @@ func (e *Effective) readKafka(k *koanf.Koanf) error {
 	}
 	e.Kafka = map[string]string{}
 	for name, v := range raw {
-		s, err := asText(v)
+		read := asText
+		if slices.Contains(secrets, name) {
+			read = asSecret
+		}
+		s, err := read(v)
 		if err != nil {
 			return &FieldError{Field: "kafka." + name, Source: e.from["kafka"+delimiter+name], Problem: err.Error()}
 		}
@@ -184,7 +188,7 @@ func (e *Effective) readApps(k *koanf.Koanf) error {
 	raw := k.Get("apps")
 	list, isList := raw.([]any)
 	if raw != nil && !isList {
-		return &FieldError{Field: "apps", Source: e.from["apps"], Problem: "must be a list of {name, topics, token}"}
+		return &FieldError{Field: "apps", Source: e.from["apps"], Problem: "must be a list of {name, topics, groups, token}"}
 	}
 	for i, entry := range list {
 		app, err := readApp(entry)
@@ -196,11 +200,23 @@ func (e *Effective) readApps(k *koanf.Koanf) error {
 	return nil
 }
 
+// appKeys are those of an entry of apps.
+var appKeys = []string{"name", "topics", "groups", "token"}
+
+// asAllowed reads a list of what an app may do. An empty one is not all.
+func asAllowed(v any) ([]string, error) {
+	list, err := asList(v)
+	if err == nil && len(list) == 0 {
+		err = errors.New("is empty; name at least one, or leave the key out: all")
+	}
+	return list, err
+}
+
 func readApp(entry any) (App, error) {
 	var app App
 	m, ok := entry.(map[string]any)
 	if !ok {
-		return app, errors.New("must be a map of name, topics and token")
+		return app, errors.New("must be a map of name, topics, groups and token")
 	}
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		var err error
@@ -208,11 +224,13 @@ func readApp(entry any) (App, error) {
 		case "name":
 			app.Name, err = asText(m[key])
 		case "topics":
-			app.Topics, err = asList(m[key])
+			app.Topics, err = asAllowed(m[key])
+		case "groups":
+			app.Groups, err = asAllowed(m[key])
 		case "token":
-			app.Token, err = asText(m[key])
+			app.Token, err = asSecret(m[key])
 		default:
-			return app, errors.New("has an " + unknown("key", key, []string{"name", "topics", "token"}))
+			return app, errors.New("has an " + unknown("key", key, appKeys) + "; the keys are " + strings.Join(appKeys, ", "))
 		}
 		if err != nil {
 			return app, fmt.Errorf("%s %w", key, err)

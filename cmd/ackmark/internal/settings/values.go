@@ -19,6 +19,31 @@ func asText(v any) (string, error) {
 	return fmt.Sprint(v), nil
 }
 
+// asSecret reads a secret. What YAML reads as something else than a text is refused: 01234567 is an octal number there, and no longer what was written.
+func asSecret(v any) (string, error) {
+	if s, ok := v.(string); ok {
+		return s, nil
+	}
+	return "", fmt.Errorf("is not a text for YAML but a %s; put it in quotes", yamlKind(v))
+}
+
+// yamlKind says what YAML made of a value, and not the value.
+func yamlKind(v any) string {
+	switch v.(type) {
+	case int, int64, uint64, float64:
+		return "number"
+	case bool:
+		return "truth value"
+	case nil:
+		return "null"
+	case map[string]any:
+		return "map"
+	case []any:
+		return "list"
+	}
+	return "date"
+}
+
 func asList(v any) ([]string, error) {
 	switch v := v.(type) {
 	case []any:
