@@ -3,7 +3,6 @@ package sidecar
 import (
 	"crypto/subtle"
 	"fmt"
-	"strings"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -20,6 +19,9 @@ const maxApps = 1024
 type apps struct {
 	cfg     *Config
 	reports *commons
+
+	assigning sync.Mutex // held while a session takes over a member: two cannot both find it free
+	refusals  refusals
 
 	mu     sync.Mutex
 	byName map[string]*app
@@ -80,13 +82,8 @@ func (as *apps) all() []*app {
 
 // refuse returns why the app may not write to the topic, or nil.
 func (a *app) refuse(topic string) *sidecarpb.Error {
-	if len(a.Topics) == 0 {
+	if a.Topics == nil || matches(a.Topics, topic) {
 		return nil
-	}
-	for _, t := range a.Topics {
-		if prefix, ok := strings.CutSuffix(t, "*"); t == topic || (ok && strings.HasPrefix(topic, prefix)) {
-			return nil
-		}
 	}
 	return &sidecarpb.Error{Code: wire.CodeTopicNotAllowed, Message: fmt.Sprintf("app %q may not write to topic %q: add it to the app's topics in the sidecar's config", a.Name, topic)}
 }

@@ -101,8 +101,11 @@ type Config struct {
 type App struct {
 	// Name is what the app calls itself in Hello and Emit. Required.
 	Name string
-	// Topics that it may write to; a '*' at the end matches any rest. Empty: all.
+	// Topics that it may write to; a '*' at the end matches any rest. Nil: all. An empty list is refused.
 	Topics []string
+	// Groups that it may speak for: whose members it may name in Assign, so that a will commits for them; a '*' at the end matches any rest. Nil: all,
+	// which trusts the app not to name another one's members. An empty list is refused.
+	Groups []string
 	// Token, if not empty, has to be presented by the app.
 	Token string
 }
@@ -230,10 +233,23 @@ func (c *Config) validateApps() error {
 			return &ConfigError{field, fmt.Sprintf("%q", a.Name), "each app once: join their topics"}
 		}
 		seen[a.Name] = true
-		for _, t := range a.Topics {
-			if t == "" || strings.Contains(strings.TrimSuffix(t, "*"), "*") {
-				return &ConfigError{fmt.Sprintf("Apps[%d].Topics", i), fmt.Sprintf("%q", t), "a topic name, or a prefix with '*' at its end"}
-			}
+		if err := validateNames(fmt.Sprintf("Apps[%d].Topics", i), "topic", a.Topics); err != nil {
+			return err
+		}
+		if err := validateNames(fmt.Sprintf("Apps[%d].Groups", i), "group", a.Groups); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateNames(field, what string, list []string) error {
+	if list != nil && len(list) == 0 {
+		return &ConfigError{field, "[]", "name at least one " + what + ", or leave it out: all"}
+	}
+	for _, name := range list {
+		if name == "" || strings.Contains(strings.TrimSuffix(name, "*"), "*") {
+			return &ConfigError{field, fmt.Sprintf("%q", name), "a " + what + " name, or a prefix with '*' at its end"}
 		}
 	}
 	return nil

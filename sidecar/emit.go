@@ -35,13 +35,16 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 	case queued && req.GetApp() == "":
 		return nil, status.Error(codes.InvalidArgument, "app is required for WAIT_QUEUED: its report is kept for the app")
 	}
-	a, err := s.apps.get(req.GetApp(), req.GetToken())
+	a, err := s.admitApp(ctx, req.GetApp(), req.GetToken())
 	if err != nil {
 		return nil, err
 	}
 	defer a.leave()
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
+		if refused.GetCode() == wire.CodeTopicNotAllowed {
+			s.apps.refusals.note(s.log, peerOf(ctx), a.Name, refusedTopic, refused.GetMessage())
+		}
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
 	return s.emit(ctx, e, queued)

@@ -54,12 +54,17 @@ type release struct {
 
 // assign takes over an Assign message. A client that connects again says everything again: what is known stays as it is.
 func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
+	m := membershipOf(a)
+	s.server.apps.assigning.Lock()
+	defer s.server.apps.assigning.Unlock()
+	if err := s.mayAssign(m); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.current(d); err != nil {
 		return err
 	}
-	m := membershipOf(a)
 	if err := s.enterMember(m); err != nil {
 		return err
 	}

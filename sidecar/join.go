@@ -35,6 +35,9 @@ func fencedStatus(why string) error {
 // join begins a session, or goes on with one.
 func (s *Server) join(d *delivery, h *sidecarpb.Hello, a *app) (*session, error) {
 	p := peerOf(d.stream.Context())
+	proc := openProcess(p)
+	p.inode = proc.inode()
+	proc.close()
 	d.welcome = s.welcome(h, window{})
 	sess, err := s.resume(d, p, h, a)
 	if sess == nil && err == nil {
@@ -56,6 +59,13 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	case over:
 		s.wills.fenced.Add(1)
 		return nil, fencedStatus("its process was taken for dead: its will was executed, and its partitions have left it")
+	case old != nil && old.app == a && !old.ownedBy(p):
+		s.wills.fenced.Add(1)
+		s.apps.refusals.note(s.log, p, a.Name, refusedSession, "another process has this session")
+		if !old.process.lives() && old.sameUser(p) {
+			old.hurry() // it is a former process, as far as we can know
+		}
+		return nil, fencedStatus("another process has this session, or died with it: choose a unique id")
 	case old == nil || old.app != a || !old.resumable || !slices.Contains(h.GetFeatures(), featureResume) || old.blank():
 		return nil, nil
 	case h.GetPreviousSidecarId() == "": // another process has this name, or had it
@@ -111,6 +121,10 @@ func (s *Server) enterSession(sess *session) error {
 	if old != nil && old.app != sess.app {
 		s.mu.Unlock()
 		return fmt.Errorf("%w: session id %q is in use by app %q: choose a unique one", errViolation, sess.id, old.app.Name)
+	}
+	if old != nil && !old.ownedBy(sess.peer) {
+		s.mu.Unlock()
+		return fencedStatus("another process has this session: choose a unique id")
 	}
 	if old != nil && old.isClosing() {
 		s.mu.Unlock()

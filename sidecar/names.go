@@ -86,7 +86,9 @@ func (d *delivery) name(index uint32, name string) error {
 // named looks a name up. The text of one that is refused counts: there is no end of such names.
 func (d *delivery) named(name string, kept *share) streamTopic {
 	refused := d.session.app.refuse(name)
-	if refused == nil {
+	if refused != nil {
+		d.server.apps.refusals.note(d.server.log, peerOf(d.stream.Context()), d.session.app.Name, refusedTopic, refused.GetMessage())
+	} else {
 		t, err := d.server.topics.get(d.session.app, name)
 		if err == nil {
 			return streamTopic{name: t.name, topic: t}

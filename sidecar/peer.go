@@ -14,10 +14,12 @@ import (
 // peerInfo is who is at the other end of a unix socket, as the kernel says. It is zero for other connections.
 type peerInfo struct {
 	credentials.CommonAuthInfo
-	PID      int32
-	conn     *net.UnixConn
-	process  PeerProcess // or nil
-	UID, GID uint32
+	PID         int32
+	conn        *net.UnixConn
+	process     PeerProcess // or nil
+	UID, GID    uint32
+	inode       uint64 // of its pidfd, where the kernel gives each process its own; 0: not known
+	certificate string // whose TLS certificate it has, "" without one
 }
 
 // PeerProcess is implemented by connections of a [Config.Listener] that know whether the process at their other end is dead for certain. Its will is
@@ -31,8 +33,11 @@ func (peerInfo) AuthType() string { return "peercred" }
 
 func peerOf(ctx context.Context) peerInfo {
 	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(peerInfo); ok {
+		switch info := p.AuthInfo.(type) {
+		case peerInfo:
 			return info
+		case credentials.TLSInfo:
+			return peerInfo{certificate: certificateOf(info)}
 		}
 	}
 	return peerInfo{}
@@ -65,7 +70,7 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 	}
 	info.PID, info.UID, info.GID, info.conn = cred.pid, cred.uid, cred.gid, uc
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
-		c.server.log.Warn("refused a connection: its user is not allowed; add it to AllowUIDs or AllowGIDs", "pid", cred.pid, "uid", cred.uid, "gid", cred.gid)
+		c.server.apps.refusals.note(c.server.log, info, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
 		return nil, nil, fmt.Errorf("sidecar: uid %d, gid %d may not connect", cred.uid, cred.gid)
 	}
 	return conn, info, nil

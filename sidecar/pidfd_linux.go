@@ -38,4 +38,15 @@ func pidfdDead(fd int) bool {
 	return err == nil && n == 1 && fds[0].Revents&unix.POLLIN != 0
 }
 
+// pidfdInode is the process's own number, on kernels (6.9) that give it one: it is never used again.
+func pidfdInode(fd int) uint64 {
+	const pidfs = 0x50494446
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type != pidfs || unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
 func closePidfd(fd int) { _ = unix.Close(fd) }

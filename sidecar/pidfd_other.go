@@ -9,4 +9,6 @@ func openPidfd(peerInfo) int { return -1 }
 
 func pidfdDead(int) bool { return false }
 
+func pidfdInode(int) uint64 { return 0 }
+
 func closePidfd(int) {}

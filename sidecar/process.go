@@ -25,6 +25,29 @@ func openProcess(p peerInfo) *process {
 	return &process{fd: fd}
 }
 
+// lives tells whether it is proven that it has not ended.
+func (p *process) lives() bool {
+	if p == nil || p.told != nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fd >= 0 && !pidfdDead(p.fd)
+}
+
+// inode tells processes apart, or is 0.
+func (p *process) inode() uint64 {
+	if p == nil || p.told != nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fd < 0 {
+		return 0
+	}
+	return pidfdInode(p.fd)
+}
+
 // dead tells whether its end is proven.
 func (p *process) dead() bool {
 	if p == nil {

@@ -110,7 +110,7 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 	if req.GetApp() == "" {
 		return status.Error(codes.InvalidArgument, "app is required: reports are kept for each app")
 	}
-	a, err := s.apps.get(req.GetApp(), req.GetToken())
+	a, err := s.admitApp(stream.Context(), req.GetApp(), req.GetToken())
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,11 @@ func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sid
 	}
 	out.Topics = s.checkTopics(ctx, req.GetCheckTopics())
 	for _, sess := range s.snapshot() {
-		out.Sessions = append(out.Sessions, sess.status())
+		st := sess.status()
+		if overWire(ctx) {
+			st.SessionId, st.MemberId = alias(st.GetSessionId()), ""
+		}
+		out.Sessions = append(out.Sessions, st)
 	}
 	for _, t := range s.topics.all() {
 		t.status(out)

@@ -312,7 +312,7 @@ func (d *delivery) hello(h *sidecarpb.Hello) error {
 	case h.GetApp() == "":
 		return fmt.Errorf("%w: app is required in Hello", errViolation)
 	}
-	a, err := d.server.apps.get(h.GetApp(), h.GetToken())
+	a, err := d.server.admitApp(d.stream.Context(), h.GetApp(), h.GetToken())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,144 @@
+package sidecar_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/ackmark/ackmark/sidecar"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+	"github.com/ackmark/ackmark/sidecar/sidecartest"
+)
+
+func groupAssign(group, member string, start int64) *sidecarpb.DeliveryStreamRequest {
+	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: &sidecarpb.Assign{Group: group, MemberId: member, Generation: 1,
+		Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: start}}}}}
+}
+
+// An app that may speak for one group cannot make a will for a member of another one, whatever start_offset it claims.
+func TestAnAppSpeaksForItsOwnGroups(t *testing.T) {
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) {
+		c.Apps = []sidecar.App{{Name: "app", Groups: []string{"mine", "team-*"}}}
+	})
+	for _, x := range []struct {
+		group   string
+		allowed bool
+	}{{"mine", true}, {"team-a", true}, {"mine2", false}, {"other", false}, {"team", false}, {"", false}} {
+		c := hello(t, dial(t, sc.Target), "s-"+x.group)
+		c.send(groupAssign(x.group, "member", 1_000_000))
+		if !x.allowed {
+			c.ends(codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, "groups")
+			continue
+		}
+		c.release(1, 1)
+		if err := c.until(func() bool { return c.released[1] }); err != nil {
+			t.Errorf("group %q: %v", x.group, err)
+		}
+	}
+}
+
+// An empty list is not all.
+func TestEmptyAllowListsAreRefused(t *testing.T) {
+	for field, app := range map[string]sidecar.App{
+		"Apps[0].Topics": {Name: "a", Topics: []string{}}, "Apps[0].Groups": {Name: "a", Groups: []string{}},
+	} {
+		if _, err := sidecar.New(sidecar.Config{Brokers: []string{"127.0.0.1:1"}, Apps: []sidecar.App{app}}); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+const strangerEnv = "ACKMARK_TEST_STRANGER"
+
+// TestStranger is another process that knows everything of a living session. It is no test of its own.
+func TestStranger(t *testing.T) {
+	said := strings.Split(os.Getenv(strangerEnv), ",")
+	if len(said) != 3 {
+		t.Skip("only as a child of the tests that start it")
+	}
+	what, target, id := said[0], said[1], said[2]
+	c := openStream(t, dial(t, target))
+	h := &sidecarpb.Hello{Version: 1, App: "app", SessionId: "victim", PreviousSidecarId: id, Features: []string{"resume"}}
+	switch what {
+	case "takes":
+		h.Features, h.PreviousSidecarId = nil, ""
+	case "assigns":
+		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "stranger"}
+	}
+	c.send(helloMsg(h))
+	if what == "assigns" {
+		c.send(groupAssign("g", "m", 1_000_000))
+	}
+	_, _ = os.Stdout.WriteString("answer: " + c.until(func() bool { return false }).Error() + "\n")
+}
+
+func stranger(t *testing.T, what string, sc *sidecartest.Sidecar, id string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestStranger$")
+	cmd.Env = append(os.Environ(), strangerEnv+"="+what+","+sc.Target+","+id)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// Another process of the same user neither goes on with a living session, nor ends it, nor speaks for its member. The session's own process does.
+func TestAnotherProcessIsRefused(t *testing.T) {
+	if !sidecar.ProvesDeaths {
+		t.Skip("this system does not tell processes apart")
+	}
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
+	begin := func(previous string) *client {
+		c := openStream(t, dial(t, sc.Target))
+		c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "victim", PreviousSidecarId: previous, Features: []string{"resume"}}))
+		if err := c.until(func() bool { return c.welcome != nil }); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	victim := begin("")
+	id := victim.welcome.GetSidecarId()
+	victim.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"})
+	victim.units(plain("out", 1)...)
+	victim.reported(1)
+	for what, want := range map[string]string{"resumes": "SESSION_FENCED", "takes": "SESSION_FENCED", "assigns": "MEMBER_HELD"} {
+		if got := stranger(t, what, sc, id); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %s", what, got, want)
+		}
+	}
+	victim.units(plain("out", 2)...)
+	victim.reported(3)
+	victim.cancel()
+	if again := begin(id); !again.welcome.GetResumed() {
+		t.Error("its own process cannot go on with it")
+	}
+}
+
+// Who asks over a connection does not learn by which id a session is gone on with; who has the Server does.
+func TestStatusHidesSessionIDs(t *testing.T) {
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
+	c := hello(t, dial(t, sc.Target), "secret-id")
+	c.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"})
+	c.release(1, 1)
+	if err := c.until(func() bool { return c.released[1] }); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := sidecarpb.NewSidecarClient(dial(t, sc.Target)).Status(t.Context(), &sidecarpb.StatusRequest{})
+	if err != nil || len(seen.GetSessions()) != 1 {
+		t.Fatalf("%v, %v", seen, err)
+	}
+	if s := seen.GetSessions()[0]; s.GetSessionId() == "" || strings.Contains(seen.String(), "secret-id") || s.GetMemberId() != "" || s.GetGroup() != "g" {
+		t.Errorf("a stranger sees %v", s)
+	}
+	own, err := sc.Status(t.Context(), nil)
+	if err != nil || own.GetSessions()[0].GetSessionId() != "secret-id" {
+		t.Errorf("the owner of the Server sees %v, %v", own, err)
+	}
+}
