@@ -8,8 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/outlet"
 )
 
 // DirectConfig configures [Direct]. Zero fields mean the defaults named.
@@ -79,15 +81,15 @@ func invalidConfig(err error) *Error {
 
 // direct is the producer over an own kgo client.
 //
-// Goroutines: callers produce; kgo's promise goroutine (one at a time, by kgo's contract) counts units down in finish; reportLoop, started with the
-// client and awaited by Close, is the only one that calls Reporters. So kgo's goroutine never waits for a Reporter, and the reports of all
+// Goroutines: callers produce; the outlet's promises (two at a time at most) count units down in finish; reportLoop, started with the
+// outlet and awaited by Close, is the only one that calls Reporters. So the clients' goroutines never wait for a Reporter, and the reports of all
 // partitions of a call are coalesced, which in the promise they could not be: neighbours of a call go to different partitions.
 type direct struct {
 	cfg     DirectConfig
 	budget  *budget.Budget
 	closing context.Context // ends with ErrClosed
 	close   context.CancelCauseFunc
-	client  atomic.Pointer[kgo.Client]
+	outlet  atomic.Pointer[outlet.Outlet]
 	loop    sync.WaitGroup
 
 	mu      sync.Mutex
@@ -106,28 +108,28 @@ type direct struct {
 }
 
 // start creates the client once.
-func (d *direct) start() (*kgo.Client, error) {
-	if cl := d.client.Load(); cl != nil {
-		return cl, nil
+func (d *direct) start() (*outlet.Outlet, error) {
+	if out := d.outlet.Load(); out != nil {
+		return out, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch cl := d.client.Load(); {
-	case cl != nil:
-		return cl, nil
+	switch out := d.outlet.Load(); {
+	case out != nil:
+		return out, nil
 	case d.broken != nil:
 		return nil, d.broken
 	case d.closed:
 		return nil, errClosed()
 	}
-	cl, err := newDirectClient(d.cfg)
+	out, err := newDirectOutlet(d.cfg)
 	if err != nil {
 		d.broken = invalidConfig(err)
 		return nil, d.broken
 	}
-	d.client.Store(cl)
+	d.outlet.Store(out)
 	d.loop.Go(d.reportLoop)
-	return cl, nil
+	return out, nil
 }
 
 // acquire takes space for a call, by the rule of OnFull.
@@ -222,7 +224,7 @@ func (d *direct) Flush(ctx context.Context) error {
 	unlinger, stop := context.WithCancel(ctx)
 	defer stop()
 	// kgo's own Flush also waits for what others produce meanwhile: it only ends the linger here, the tally says when we are done.
-	wg.Go(func() { _ = d.client.Load().Flush(unlinger) })
+	wg.Go(func() { _ = d.outlet.Load().Flush(unlinger) })
 	return waitAll(ctx, open)
 }
 
@@ -239,10 +241,11 @@ func waitAll(ctx context.Context, list []*batch) error {
 
 // Check implements Producer.
 func (d *direct) Check(ctx context.Context) error {
-	cl, err := d.start()
+	out, err := d.start()
 	if err != nil {
 		return err
 	}
+	cl := out.Client()
 	if d.closing.Err() != nil {
 		return errClosed()
 	}
@@ -270,14 +273,14 @@ func (d *direct) Close() error {
 	d.close(ErrClosed)
 	<-d.left // no produce loop runs any more; none of them blocks
 
-	cl := d.client.Load()
-	if cl == nil {
+	out := d.outlet.Load()
+	if out == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.CloseTimeout)
 	defer cancel()
 	_ = d.Flush(ctx) // what is left over is counted below
-	cl.Close()       // fails the rest
+	out.Close()      // fails the rest
 	d.mu.Lock()
 	open := d.tally.seal()
 	d.mu.Unlock()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/outlet"
 )
 
 // call is one Deliver: what is needed to turn promises into coalesced reports.
@@ -25,15 +27,16 @@ type call struct {
 	inline [4]atomic.Uint64
 	dirty  atomic.Bool // in d.dirty; cleared before the bits are taken, so a bit set after that pushes again
 
-	errs  map[int32]*Error // first failure per unit; promise goroutine only
-	fails []unitFailure    // under d.dirtyMu
-	left  int              // units not reported; reportLoop only
+	failing atomic.Bool      // errs is not empty
+	errs    map[int32]*Error // first failure per unit; under d.dirtyMu
+	fails   []unitFailure    // under d.dirtyMu
+	left    int              // units not reported; reportLoop only
 }
 
 type unitState struct {
 	bytes   int64
 	records int32
-	pending int32 // outputs without a fate; promise goroutine only, after Deliver has set it
+	pending int32 // outputs without a fate; atomic, after Deliver has set it
 }
 
 type unitFailure struct {
@@ -41,19 +44,17 @@ type unitFailure struct {
 	err  *Error
 }
 
-// slot is one record on its way. The promise is a method value made once per slot, so that producing allocates nothing.
+// slot is one record on its way. Its promise is a method value made once per slot, so that producing allocates nothing.
 type slot struct {
-	rec     kgo.Record
-	pin     pin
-	call    *call
-	unit    int32
-	output  int32
-	promise func(*kgo.Record, error)
+	rec    outlet.Rec // the first field: from its address the outlet finds the record
+	call   *call
+	unit   int32
+	output int32
 }
 
 // Deliver implements Producer.
 func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
-	cl, err := d.start()
+	out, err := d.start()
 	if err != nil {
 		return err
 	}
@@ -78,15 +79,17 @@ func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 	if words := (len(units) + 63) / 64; words > len(c.done) {
 		c.done = make([]atomic.Uint64, words)
 	}
-	c.produce(cl, units)
+	c.produce(out, units)
 	return nil
 }
 
-// produce hands all outputs to kgo. It never blocks: kgo's own limits are out of reach.
-func (c *call) produce(cl *kgo.Client, units []Unit) {
+// produce hands all outputs to the outlet. It does not block, but for the first record of a topic: its limit is asked for.
+func (c *call) produce(out *outlet.Outlet, units []Unit) {
 	refused := c.prepare(units)
 	now := time.Now() // one clock read per call, not per record
 	next := 0
+	var topic *outlet.Topic // of the record before: most calls are for one
+	name := ""
 	for i := range units {
 		if refused != nil && refused[i] != nil {
 			continue
@@ -96,9 +99,14 @@ func (c *call) produce(cl *kgo.Client, units []Unit) {
 			s := c.slots.at(next)
 			next++
 			s.call, s.unit, s.output = c, int32(i), int32(j)
-			s.fill(&outs[j], now)
+			if outs[j].Topic != name {
+				name = outs[j].Topic
+				topic = out.Topic(name)
+				topic.Prepare()
+			}
+			s.fill(&outs[j], topic, now)
 			// From here on the unit may be reported, and its memory be the caller's again: nothing of it is read below.
-			cl.Produce(context.Background(), &s.rec, s.promise)
+			out.Produce(&s.rec)
 		}
 	}
 }
@@ -148,54 +156,62 @@ func (d *direct) refusedUnits(units []Unit) (refused map[int]*Error) {
 	return refused
 }
 
-func (s *slot) fill(r *Record, now time.Time) {
-	s.rec.Key, s.rec.Value, s.rec.Headers, s.rec.Topic = r.Key, r.Value, r.Headers, r.Topic
+func (s *slot) fill(r *Record, to *outlet.Topic, now time.Time) {
+	s.rec.Key, s.rec.Record.Value, s.rec.Headers, s.rec.Topic = r.Key, r.Value, r.Headers, r.Topic
 	s.rec.Timestamp = r.Timestamp
 	if r.Timestamp.IsZero() {
 		s.rec.Timestamp = now
 	}
+	s.rec.To, s.rec.Explicit, s.rec.Partition = to, r.Partition != nil, -1
 	if r.Partition != nil {
-		s.pin = pin{context.Background(), *r.Partition}
-		s.rec.Context, s.rec.Partition = &s.pin, *r.Partition
-	} else {
-		s.rec.Context, s.rec.Partition = context.Background(), -1
+		s.rec.Partition = *r.Partition
 	}
 }
 
-// finish is the promise. kgo calls promises one at a time.
+// finish is the promise.
 func (s *slot) finish(_ *kgo.Record, err error) {
 	c, unit := s.call, s.unit
 	if err != nil {
 		c.fail(s, err)
 	}
-	s.rec.Key, s.rec.Value, s.rec.Headers = nil, nil, nil // a pooled slot must not keep the user's memory alive
-	st := &(*c.states)[unit]
-	if st.pending--; st.pending > 0 {
+	s.rec.Key, s.rec.Record.Value, s.rec.Headers = nil, nil, nil // a pooled slot must not keep the user's memory alive
+	if atomic.AddInt32(&(*c.states)[unit].pending, -1) > 0 {
 		return
 	}
-	// All outputs have a fate. A failure is reported only now, too: until here kgo reads the unit's memory.
-	if c.errs != nil {
-		if failure := c.errs[unit]; failure != nil {
-			c.d.dirtyMu.Lock()
-			c.fails = append(c.fails, unitFailure{int(unit), failure})
-			c.d.dirtyMu.Unlock()
-			c.push()
-			return
-		}
+	// All outputs have a fate. A failure is reported only now, too: until here the unit's memory is read.
+	if c.failing.Load() && c.failedUnit(unit) {
+		return
 	}
 	c.done[unit/64].Or(1 << (unit % 64))
 	c.push()
 }
 
+// failedUnit reports a unit of which an output failed, if one did.
+func (c *call) failedUnit(unit int32) bool {
+	c.d.dirtyMu.Lock()
+	failure := c.errs[unit]
+	if failure != nil {
+		c.fails = append(c.fails, unitFailure{int(unit), failure})
+	}
+	c.d.dirtyMu.Unlock()
+	if failure != nil {
+		c.push()
+	}
+	return failure != nil
+}
+
 func (c *call) fail(s *slot, err error) {
+	e := kafkaError(err, s.rec.Topic, s.rec.Partition)
+	e.Output = int(s.output)
+	c.d.dirtyMu.Lock()
+	defer c.d.dirtyMu.Unlock()
 	if c.errs == nil {
 		c.errs = map[int32]*Error{}
 	}
 	if c.errs[s.unit] == nil {
-		e := kafkaError(err, s.rec.Topic, s.rec.Partition)
-		e.Output = int(s.output)
 		c.errs[s.unit] = e
 	}
+	c.failing.Store(true)
 }
 
 // push tells reportLoop that the call has something to report. It must come after the bit or failure was set: the other way round, reportLoop could

@@ -24,7 +24,7 @@ func takeEmission() *emission {
 		return e
 	}
 	e := new(emission)
-	e.promise = e.finish
+	e.rec.Promise = e.finish
 	return e
 }
 
@@ -55,7 +55,7 @@ func (d *direct) Emit(ctx context.Context, rec Record) (Ack, error) {
 
 // emit queues one record; fn is called if and only if the error is nil.
 func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) error {
-	cl, err := d.start()
+	out, err := d.start()
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,10 @@ func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) err
 	defer d.leave()
 	e := takeEmission()
 	e.d, e.fn, e.bytes, e.batch = d, fn, bytes, b
-	e.fill(rec, time.Now())
-	cl.Produce(context.Background(), &e.rec, e.promise)
+	topic := out.Topic(rec.Topic)
+	topic.Prepare()
+	e.fill(rec, topic, time.Now())
+	out.Produce(&e.rec)
 	return nil
 }
 
@@ -92,7 +94,7 @@ func (e *emission) finish(_ *kgo.Record, err error) {
 		}
 		ack, fate = Ack{}, failure
 	}
-	e.rec.Key, e.rec.Value, e.rec.Headers, e.fn = nil, nil, nil, nil
+	e.rec.Key, e.rec.Record.Value, e.rec.Headers, e.fn = nil, nil, nil, nil
 	emissions.Put(e)
 	fn(ack, fate)
 	d.settle(b, t)

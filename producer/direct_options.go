@@ -1,16 +1,15 @@
 package producer
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/hostport"
 	"github.com/ackmark/ackmark/internal/kgoopt"
+	"github.com/ackmark/ackmark/internal/outlet"
 )
 
 // checkOptions refuses the options that would break a promise, by name.
@@ -46,7 +45,10 @@ func refused(list []kgoopt.Refusal) error {
 	return errors.Join(errs...)
 }
 
-func newDirectClient(cfg DirectConfig) (*kgo.Client, error) {
+// maxDirectRecord is the largest record that is tried, before compression. Kafka alone knows what it takes.
+const maxDirectRecord = 64 << 20
+
+func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 	if err := checkOptions(cfg.Options); err != nil {
 		return nil, err
 	}
@@ -58,69 +60,26 @@ func newDirectClient(cfg DirectConfig) (*kgo.Client, error) {
 	if len(cfg.Brokers) > 0 {
 		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
 	}
-	opts = append(opts,
-		kgo.RecordPartitioner(pinned{kgo.StickyKeyPartitioner(nil)}),
-		kgo.MaxBufferedRecords(math.MaxInt), // our own budget blocks, before a call and never inside it
-	)
-	cl, err := kgo.NewClient(opts...)
+	out, err := outlet.New(outlet.Config{
+		Options: opts, Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: maxDirectRecord, Log: cfg.Logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("DirectConfig.Options: %w", err)
 	}
-	if len(cfg.Brokers) == 0 && isDefaultSeed(cl) {
+	if cl := out.Client(); len(cfg.Brokers) == 0 && isDefaultSeed(cl) {
 		err = errors.New("DirectConfig.Brokers: no broker given: name at least one host:port, or use kgo.SeedBrokers in Options")
 	} else if cl.OptValue(kgo.RequiredAcks) != kgo.AllISRAcks() {
 		err = errors.New("DirectConfig.Options: kgo.RequiredAcks is refused: only acks=all makes an acknowledgement durable; remove it")
 	}
 	if err != nil {
-		cl.Close()
+		out.Close()
 		return nil, err
 	}
-	return cl, nil
+	return out, nil
 }
 
 // isDefaultSeed tells that nobody named a broker: kgo would try 127.0.0.1:9092, and a forgotten setting would look like a broker that is down.
 func isDefaultSeed(cl *kgo.Client) bool {
 	seeds, _ := cl.OptValue(kgo.SeedBrokers).([]string)
 	return len(seeds) == 0 || len(seeds) == 1 && seeds[0] == "127.0.0.1"
-}
-
-// pin is the context of a record with a partition of its own. The record's Partition field cannot tell: kgo writes its
-// first choice there before it asks the partitioner again for a new batch.
-type pin struct {
-	context.Context
-	partition int32
-}
-
-// pinned lets a record choose its partition, and asks the inner partitioner for the others.
-type pinned struct{ inner kgo.Partitioner }
-
-func (p pinned) ForTopic(topic string) kgo.TopicPartitioner {
-	inner := p.inner.ForTopic(topic)
-	onNew, _ := inner.(kgo.TopicPartitionerOnNewBatch)
-	return &pinnedTopic{inner, onNew}
-}
-
-type pinnedTopic struct {
-	inner kgo.TopicPartitioner
-	onNew kgo.TopicPartitionerOnNewBatch
-}
-
-func (p *pinnedTopic) RequiresConsistency(r *kgo.Record) bool {
-	if _, ok := r.Context.(*pin); ok {
-		return true
-	}
-	return p.inner.RequiresConsistency(r)
-}
-
-func (p *pinnedTopic) Partition(r *kgo.Record, n int) int {
-	if at, ok := r.Context.(*pin); ok {
-		return int(at.partition)
-	}
-	return p.inner.Partition(r, n)
-}
-
-func (p *pinnedTopic) OnNewBatch() {
-	if p.onNew != nil {
-		p.onNew.OnNewBatch()
-	}
 }

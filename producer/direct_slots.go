@@ -16,7 +16,7 @@ var (
 func newSlab(n int) *slab {
 	s := make(slab, n)
 	for i := range s {
-		s[i].promise = s[i].finish
+		s[i].rec.Promise = s[i].finish
 	}
 	return &s
 }

@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"sort"
 	"strings"
 	"testing"
@@ -183,6 +184,13 @@ func TestDirectCheckNamesTheBrokers(t *testing.T) {
 	}
 }
 
+// noise cannot be compressed.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
 func TestDirectKafkaErrors(t *testing.T) {
 	b := newBroker(t)
 	p := producer.Direct(producer.DirectConfig{Brokers: b.ListenAddrs(), Options: quick})
@@ -192,7 +200,7 @@ func TestDirectKafkaErrors(t *testing.T) {
 		rec        producer.Record
 		retryable  bool
 	}{
-		{"too large", "MESSAGE_TOO_LARGE", producer.Record{Topic: producertest.TopicA, Value: make([]byte, 2<<20)}, false},
+		{"too large", "MESSAGE_TOO_LARGE", producer.Record{Topic: producertest.TopicA, Value: noise(2 << 20)}, false},
 		{"no such partition", "UNKNOWN_TOPIC_OR_PARTITION", producer.Record{Topic: producertest.TopicA, Partition: new(int32(77))}, false},
 		{"no such topic", "UNKNOWN_TOPIC_OR_PARTITION", producer.Record{Topic: badTopic}, false},
 	} {

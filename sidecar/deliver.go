@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -95,16 +96,32 @@ func (s *session) produceFirst(r *outRec) error {
 
 // produce never passes a context that can end: cancelling a record whose batch was sent could fail it although Kafka has it.
 func (s *Server) produce(r *outRec) {
-	s.client.Produce(context.Background(), &r.Record, s.promise)
+	s.outlet.Produce(&r.Rec)
 }
 
-// promised is kgo's promise for every record. kgo calls it from one goroutine at a time, in order for each partition; it must not block.
+// resend tells why a record that its batch brought back must not be sent again: its session is over, or its time. Who sent it may send it another way.
+func (s *Server) resend(r *outlet.Rec) error {
+	f := recordOf(&r.Record).frame
+	switch {
+	case f == nil:
+		return nil
+	case f.session.ctx.Err() != nil:
+		return context.Cause(f.session.ctx)
+	case s.expired(f.expires):
+		return errExpired
+	}
+	return nil
+}
+
+// promised is the promise for every record. It is called in order for each partition, and must not block.
 func (s *Server) promised(kr *kgo.Record, err error) {
 	r := recordOf(kr)
 	if q := r.queue; q != nil {
 		q.sub(r.size, 1)
 	} else if err != nil {
 		r.topic.notPartitioned(err)
+	} else if !r.topic.ready.Load() {
+		r.topic.known() // it was too large for the usual client, which would have told
 	}
 	s.ended(r, err)
 }
@@ -131,7 +148,7 @@ func (s *Server) ended(r *outRec, err error) {
 
 func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
 	partition := int32(-1)
-	if r.explicit || r.queue != nil {
+	if r.Explicit || r.queue != nil {
 		partition = r.Partition
 	}
 	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.name, Partition: partition, Error: recordError(r, err)}
@@ -139,11 +156,16 @@ func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
 
 // recordError names what happened. kgo has no Kafka error for a partition that does not exist: it never asked Kafka.
 func recordError(r *outRec, err error) *sidecarpb.Error {
-	if r.explicit && strings.Contains(err.Error(), "invalid record partitioning choice") {
+	if r.Explicit && strings.Contains(err.Error(), "invalid record partitioning choice") {
 		err = kerr.UnknownTopicOrPartition
+	}
+	if errors.Is(err, errExpired) {
+		return expiredFailure().Error
 	}
 	return wire.FromKafka(err)
 }
+
+var errExpired = errors.New("expires_at has passed")
 
 // notPartitioned tells that the first record failed before it had a partition.
 func (t *topic) notPartitioned(err error) {

@@ -51,7 +51,7 @@ func (e *UndeliveredError) Unwrap() error { return e.Kafka }
 func (s *Server) drain(g *grpc.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
-	s.log.Info("sidecar draining", "deadline", s.cfg.DrainTimeout, "records", s.client.BufferedProduceRecords())
+	s.log.Info("sidecar draining", "deadline", s.cfg.DrainTimeout, "records", s.outlet.Buffered())
 	s.startDraining()
 	err := s.deliverAll(ctx)
 	close(s.drained)
@@ -94,7 +94,7 @@ func (s *Server) deliverAll(ctx context.Context) error {
 func (s *Server) flush(ctx context.Context) {
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
-	for s.client.Flush(ctx) == nil && s.openEmits() > 0 { // its error is the deadline; what counts is what is left
+	for s.outlet.Flush(ctx) == nil && s.openEmits() > 0 { // its error is the deadline; what counts is what is left
 		select {
 		case <-again.C:
 		case <-ctx.Done():
@@ -110,7 +110,7 @@ func (s *Server) openEmits() int64 {
 }
 
 func (s *Server) undelivered() error {
-	e := &UndeliveredError{Records: s.client.BufferedProduceRecords(), Topics: make(map[string]int64), Kafka: s.kafka.err()}
+	e := &UndeliveredError{Records: s.outlet.Buffered(), Topics: make(map[string]int64), Kafka: s.kafka.err()}
 	for _, sess := range s.snapshot() {
 		e.Records += int64(sess.backlog.Load())
 	}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -70,8 +71,11 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 	}
 	e := &emit{app: a, server: s, done: make(chan struct{})}
 	e.rec = outRec{
-		Record: kgo.Record{Topic: t.name, Key: rec.Key, Value: rec.Value, Partition: rec.GetPartition()},
-		emit:   e, topic: t, explicit: rec.Partition != nil,
+		Rec: outlet.Rec{
+			Record:  kgo.Record{Topic: t.name, Key: rec.Key, Value: rec.Value, Partition: rec.GetPartition()},
+			Promise: s.promise, To: t.out, Explicit: rec.Partition != nil,
+		},
+		emit: e, topic: t,
 		size: int64(len(rec.GetKey())+len(rec.GetValue())) + recordCost,
 	}
 	if rec.GetTimestampMs() != 0 {
@@ -116,9 +120,9 @@ func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Emi
 
 // likelyQueue is the queue that the record will go to, if that can be known before kgo partitions it.
 func (r *outRec) likelyQueue() *queue {
-	n := r.topic.partitions.Load()
+	n := r.To.Partitions()
 	partition := r.Partition
-	if !r.explicit {
+	if !r.Explicit {
 		if r.Key == nil || n == 0 {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -18,6 +19,13 @@ import (
 )
 
 func buffers(b []byte) mem.BufferSlice { return mem.BufferSlice{mem.SliceBuffer(b)} }
+
+// noise cannot be compressed.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
 
 func out(topic string, value []byte) kgo.Record {
 	return kgo.Record{Topic: topic, Partition: -1, Value: value}
@@ -39,7 +47,7 @@ func TestBadUnitsFailAlone(t *testing.T) {
 		{outs: []kgo.Record{good}},
 		{outs: []kgo.Record{good, out("missing", nil)}},
 		{outs: []kgo.Record{out("forbidden", nil)}},
-		{outs: []kgo.Record{out("out", make([]byte, 150_000))}},
+		{outs: []kgo.Record{out("out", noise(150_000))}},
 		{outs: []kgo.Record{{Topic: "out", Partition: 99}}},
 		{outs: []kgo.Record{out("bad topic", nil)}},
 		{src: wire.Source{Epoch: 5}, outs: []kgo.Record{good}},
@@ -47,7 +55,7 @@ func TestBadUnitsFailAlone(t *testing.T) {
 	for range 50 { // together more than the topic takes in one batch, each far less
 		units = append(units, testUnit{outs: []kgo.Record{out("small", make([]byte, 500))}})
 	}
-	units = append(units, testUnit{outs: []kgo.Record{out("small", make([]byte, 2500))}}, testUnit{outs: []kgo.Record{good}})
+	units = append(units, testUnit{outs: []kgo.Record{out("small", noise(2500))}}, testUnit{outs: []kgo.Record{good}})
 	c.units(units...)
 	c.reported(len(units))
 	want := map[uint64]struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc/mem"
 
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -89,15 +90,14 @@ func (u *unit) records() int64 { return int64(max(u.outputs, 1)) }
 
 // outRec is a record on its way. kgo carries a pointer to its first field, from which its promise finds the rest: no closure per record.
 type outRec struct {
-	kgo.Record
-	frame    *frame // nil for an emit
-	emit     *emit
-	topic    *topic
-	queue    *queue // set when the record is given its partition, by the goroutine that holds kgo's lock on that partition's buffer
-	size     int64
-	unit     int32
-	output   int32
-	explicit bool // the record named its partition
+	outlet.Rec
+	frame  *frame // nil for an emit
+	emit   *emit
+	topic  *topic
+	queue  *queue // set when the record is given its partition, by the goroutine that holds kgo's lock on that partition's buffer
+	size   int64
+	unit   int32
+	output int32
 }
 
 // recordOf is right for every record of the sidecar's client, because all of them are outRecs and nobody else has the client.
@@ -231,8 +231,11 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNa
 		return failure(u.outputs, st.topic.name, -1, wire.CodeInvalidRecord, fmt.Sprintf("partition %d: a partition is 0 or more, or absent", out.Partition))
 	}
 	f.recs = append(f.recs, outRec{
-		Record: kgo.Record{Topic: st.topic.name, Key: out.Key, Value: out.Value, Headers: out.Headers, Timestamp: now, Partition: out.Partition},
-		frame:  f, topic: st.topic, unit: index, output: u.outputs, explicit: out.Partition >= 0,
+		Rec: outlet.Rec{
+			Record:  kgo.Record{Topic: st.topic.name, Key: out.Key, Value: out.Value, Headers: out.Headers, Timestamp: now, Partition: out.Partition},
+			Promise: f.session.server.promise, To: st.topic.out, Explicit: out.Partition >= 0,
+		},
+		frame: f, topic: st.topic, unit: index, output: u.outputs,
 		size: int64(len(out.Key)+len(out.Value)) + recordCost,
 	})
 	if out.TimestampMs != 0 {

@@ -19,14 +19,17 @@ type hooks struct {
 }
 
 var (
-	_ kgo.HookProduceRecordPartitioned = (*hooks)(nil)
+	_ kgo.HookProduceRecordPartitioned = queueing{}
 	_ kgo.HookBrokerConnect            = (*hooks)(nil)
 	_ kgo.HookBrokerDisconnect         = (*hooks)(nil)
 	_ kgo.HookBrokerWrite              = (*hooks)(nil)
 )
 
+// queueing follows records of the usual client; those that are sent again are counted already.
+type queueing struct{}
+
 // OnProduceRecordPartitioned counts the record in its partition's queue. kgo holds that partition's lock, so the promise, which subtracts, comes later.
-func (h *hooks) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
+func (queueing) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	r := recordOf(kr)
 	q := r.topic.queue(kr.Partition)
 	r.queue = q

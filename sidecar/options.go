@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -65,20 +64,19 @@ func optionError(refused []kgoopt.Refusal) error {
 	return errors.Join(errs...)
 }
 
-// clientOptions are the user's options, and then those that hold the promises.
-func (s *Server) clientOptions() []kgo.Opt {
+// clientOptions are the user's options, and then those that hold the promises; usual are those of the client that most records go through.
+func (s *Server) clientOptions() (all, usual []kgo.Opt) {
 	defaults := []kgo.Opt{kgo.ClientID("ackmark-sidecar"), kgo.MetadataMinAge(400 * time.Millisecond)}
-	opts := append(defaults, s.cfg.Options...)
-	return append(opts,
+	all = append(append(defaults, s.cfg.Options...),
 		kgo.SeedBrokers(s.cfg.Brokers...),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordPartitioner(partitioner{s.cfg.Partitioner}),
-		kgo.ProducerLinger(s.cfg.linger()),
-		kgo.ProducerBatchMaxBytesFn(s.topics.maxBatchBytes),
 		kgo.BrokerMaxWriteBytes(int32(max(100<<20, s.cfg.MaxRecordBytes+(1<<20)))),
-		// The credit and the meters bound what is buffered. kgo's limits would stop every session because of one.
-		kgo.MaxBufferedRecords(math.MaxInt32),
 		kgo.UnknownTopicRetries(2),
 		kgo.WithHooks(&s.hooks),
 	)
+	return all, []kgo.Opt{
+		kgo.ProducerLinger(s.cfg.linger()),
+		kgo.ProducerBatchMaxBytes(int32(s.cfg.MaxRecordBytes)), // and the topic's own limit
+		kgo.WithHooks(queueing{}),
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/boottime"
+	"github.com/ackmark/ackmark/internal/kgoopt"
+	"github.com/ackmark/ackmark/internal/outlet"
 )
 
 // ErrPaused ends a sidecar that stood still (SIGSTOP, a frozen container, a suspended machine) for longer than units that it had begun with may be on
@@ -134,21 +136,20 @@ func (c gatedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// gatedOptions are the client's with the gate in front of its dialer, TLS included.
-func (s *Server) gatedOptions() ([]kgo.Opt, error) {
-	opts := s.clientOptions()
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	probe, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(s.cfg.Brokers...), kgo.WithContext(ended)}, s.cfg.Options...)...)
+// newOutlet makes the Kafka clients with the gate in front of their dialers, TLS included.
+func (s *Server) newOutlet() (*outlet.Outlet, error) {
+	all, usual := s.clientOptions()
+	probe, err := kgoopt.Probe(all)
 	if err != nil {
 		return nil, err
 	}
 	defer probe.Close()
-	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
-	if !ok {
-		return opts, nil
+	if dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error)); ok {
+		all = append(all, kgo.DialTLSConfig(nil), kgo.Dialer(s.gate.dialer(dial)))
 	}
-	return append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(s.gate.dialer(dial))), nil
+	return outlet.New(outlet.Config{
+		Options: all, Usual: usual, Partitioner: s.cfg.Partitioner, MaxRecordBytes: int32(s.cfg.MaxRecordBytes), Resend: s.resend, Log: s.log,
+	})
 }
 
 // expired tells whether a unit's time to be begun is over.

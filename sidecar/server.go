@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -29,7 +30,8 @@ type Server struct {
 
 	cfg     Config
 	log     *slog.Logger
-	client  *kgo.Client
+	outlet  *outlet.Outlet
+	client  *kgo.Client // the outlet's, for requests
 	hooks   hooks
 	promise func(*kgo.Record, error) // the promised method, made once: a method value is an allocation
 	id      string
@@ -104,15 +106,11 @@ func New(cfg Config) (*Server, error) {
 	s.apps = newApps(&s.cfg, s.common.reports)
 	s.topics = &topics{server: s, byName: make(map[string]*topic)}
 	s.gate = newGate(s)
-	opts, err := s.gatedOptions()
+	out, err := s.newOutlet()
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
 	}
-	client, err := kgo.NewClient(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
-	}
-	s.client = client
+	s.outlet, s.client = out, out.Client()
 	s.setHealth(false)
 	return s, nil
 }
@@ -132,7 +130,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(s.done)
-	defer s.client.Close()
+	defer s.outlet.Close()
 	lis, err := s.listen()
 	if err != nil {
 		return err
@@ -204,7 +202,7 @@ func (s *Server) Close() error {
 	switch {
 	case was == notRun:
 		s.stopLife()
-		s.client.Close()
+		s.outlet.Close()
 		close(s.done)
 	case stop != nil:
 		stop(ErrClosed)

@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -43,9 +41,7 @@ type topic struct {
 	server *Server
 	ready  atomic.Bool // Kafka has told its partitions: records go straight to a queue
 	queues atomic.Pointer[[]*queue]
-	// partitions is their number as the partitioner saw it last; 0: not known.
-	partitions atomic.Int32
-	limit      atomic.Int32 // largest batch in bytes; 0: not asked for
+	out    *outlet.Topic
 
 	mu       sync.Mutex
 	probing  chan struct{} // not nil while the first record is out to learn whether the topic exists; closed by its fate
@@ -59,10 +55,7 @@ type queue struct {
 	partition int32
 }
 
-var (
-	errTooManyTopics = errors.New("too many output topics")
-	errNoLimit       = errors.New("the broker did not name it")
-)
+var errTooManyTopics = errors.New("too many output topics")
 
 // get returns the topic that an app names.
 func (ts *topics) get(a *app, name string) (*topic, error) {
@@ -77,7 +70,7 @@ func (ts *topics) get(a *app, name string) (*topic, error) {
 			return nil, fmt.Errorf("%w: %d are known, %q is not one of them", errTooManyTopics, len(ts.byName), name)
 		}
 		a.topics.Add(1)
-		t = &topic{name: name, server: ts.server}
+		t = &topic{name: name, server: ts.server, out: ts.server.outlet.Topic(name)}
 		t.queues.Store(new([]*queue))
 		ts.byName[name] = t
 	}
@@ -100,21 +93,6 @@ func (ts *topics) all() []*topic {
 		out = append(out, t)
 	}
 	return out
-}
-
-// maxBatchBytes tells kgo how large a batch for this topic may be. kgo asks when it learns the topic's partitions, after its first record;
-// by then prepare has asked for the limit. With a larger batch the broker would refuse all its records because of their sum.
-func (ts *topics) maxBatchBytes(name string) int32 {
-	limit := int32(ts.server.cfg.MaxRecordBytes)
-	ts.mu.Lock()
-	t := ts.byName[name]
-	ts.mu.Unlock()
-	if t != nil {
-		if l := t.limit.Load(); l > 0 {
-			limit = min(limit, l)
-		}
-	}
-	return max(limit, 512)
 }
 
 // queue returns the queue of a partition, and makes it if it is new.
@@ -153,6 +131,7 @@ func (t *topic) prepare(ctx context.Context) (first <-chan struct{}, err error) 
 			// Forget an earlier failure: kgo would ask for the metadata of a misspelt name for ever.
 			t.server.client.PurgeTopicsFromProducing(t.name)
 			t.askLimit(ctx)
+			t.out.Count(ctx)
 			return wait, nil
 		}
 		select {
@@ -201,13 +180,13 @@ func (t *topic) askLimit(ctx context.Context) {
 		limit, err := t.askLimitOnce(ctx)
 		switch _, answered := errors.AsType[*kerr.Error](err); {
 		case err == nil:
-			t.limit.Store(limit)
+			t.out.SetLimit(limit)
 			return
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			return // the record's own fate will say so
-		case answered || errors.Is(err, errNoLimit):
+		case answered || errors.Is(err, outlet.ErrNoLimit):
 			t.server.log.Warn("max.message.bytes of a topic is not known: if it is below the sidecar's MaxRecordBytes, Kafka refuses whole batches "+
-				"for their sum; grant the sidecar's principal DESCRIBE_CONFIGS on the topic", "topic", t.name, "assumed", t.server.cfg.MaxRecordBytes, "err", err)
+				"for their sum, and their records are sent again in pieces; grant the sidecar's principal DESCRIBE_CONFIGS on the topic", "topic", t.name, "assumed", t.server.cfg.MaxRecordBytes, "err", err)
 			return
 		}
 		select {
@@ -220,30 +199,5 @@ func (t *topic) askLimit(ctx context.Context) {
 func (t *topic) askLimitOnce(ctx context.Context) (int32, error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	return describeLimit(ctx, t.server.client, t.name)
-}
-
-func describeLimit(ctx context.Context, cl *kgo.Client, name string) (int32, error) {
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	res := kmsg.NewDescribeConfigsRequestResource()
-	res.ResourceType = kmsg.ConfigResourceTypeTopic
-	res.ResourceName = name
-	res.ConfigNames = []string{"max.message.bytes"}
-	req.Resources = append(req.Resources, res)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return 0, err
-	}
-	for _, r := range resp.Resources {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return 0, err
-		}
-		for _, c := range r.Configs {
-			if c.Name == "max.message.bytes" && c.Value != nil {
-				n, err := strconv.ParseInt(*c.Value, 10, 32)
-				return int32(n), err
-			}
-		}
-	}
-	return 0, errNoLimit
+	return outlet.DescribeLimit(ctx, t.server.client, t.name)
 }

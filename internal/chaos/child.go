@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -183,7 +184,8 @@ func (s *spec) handle(ctx context.Context, in *consumer.Message) ([]producer.Rec
 	case 0:
 		panic(fmt.Sprintf("chaos: input %d", id.Global))
 	case 1:
-		out.Value = bytes.Repeat([]byte{'x'}, 8<<20)
+		out.Value = make([]byte, 8<<20) // noise: what can be compressed might fit
+		_, _ = rand.NewChaCha8([32]byte{}).Read(out.Value)
 	default:
 		out.Topic = s.Output + "-that-does-not-exist"
 	}

@@ -1,0 +1,305 @@
+package outlet
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/ackmark/ackmark/internal/kgoopt"
+)
+
+// Config of an outlet.
+type Config struct {
+	// Options are those of both clients: brokers, TLS, SASL, compression, acks.
+	Options []kgo.Opt
+	// Usual are the options of the usual client alone, such as its linger and hooks that follow records.
+	Usual []kgo.Opt
+	// Partitioner chooses for records that do not name their partition.
+	Partitioner kgo.Partitioner
+	// MaxRecordBytes is the largest record that is tried, before compression.
+	MaxRecordBytes int32
+	// Resend is asked before a record that came back is sent again; an error is its fate then. Nil: always.
+	Resend func(*Rec) error
+	// Log gets a line for each partition that is repaired.
+	Log *slog.Logger
+}
+
+const (
+	// goneFor is how long records wait for a topic that was there and is not any more: one that is created anew is gone for a moment.
+	goneFor    = 30 * time.Second
+	goneRetry  = 500 * time.Millisecond
+	flushEvery = 10 * time.Millisecond // looks at a repair
+)
+
+// Outlet is a producer. Produce may be called from any goroutine.
+type Outlet struct {
+	cfg     Config
+	usual   *kgo.Client
+	other   func() (*kgo.Client, error) // makes the second client when it is first needed
+	promise func(*kgo.Record, error)
+	again   func(*kgo.Record, error)
+	base    func(string) int32 // the owner's own bound of batches
+	repairs atomic.Int32       // partitions under repair
+	closed  atomic.Bool
+	made    atomic.Bool // the second client
+	wg      sync.WaitGroup
+
+	mu     sync.Mutex
+	topics map[string]*Topic
+	broken map[*part]struct{} // under repair
+}
+
+// New makes an outlet. It does not connect.
+func New(cfg Config) (*Outlet, error) {
+	o := &Outlet{cfg: cfg, topics: map[string]*Topic{}, broken: map[*part]struct{}{}}
+	o.promise, o.again = o.promised, o.promisedAgain
+	probe, err := kgoopt.Probe(slices.Concat(cfg.Options, cfg.Usual))
+	if err != nil {
+		return nil, err
+	}
+	defer probe.Close()
+	o.base, _ = probe.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
+	shared := append(slices.Clone(cfg.Options),
+		kgo.MaxBufferedRecords(math.MaxInt32), // the owner bounds what is on its way
+		kgo.MaxVersions(byName(probe)),
+	)
+	shared = append(shared, withDialer(probe, o.refused)...)
+	o.usual, err = kgo.NewClient(slices.Concat(shared, cfg.Usual, []kgo.Opt{
+		kgo.RecordPartitioner(partitioner{cfg.Partitioner}),
+		kgo.ProducerBatchMaxBytesFn(o.batchLimit),
+		kgo.WithHooks(entering{}),
+	})...)
+	if err != nil {
+		return nil, err
+	}
+	second := slices.Concat(cfg.Options, []kgo.Opt{
+		kgo.MaxBufferedRecords(math.MaxInt32), kgo.MaxVersions(byName(probe)),
+		kgo.RecordPartitioner(partitioner{cfg.Partitioner}),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchMaxBytes(max(512, cfg.MaxRecordBytes)),
+		kgo.BrokerMaxWriteBytes(max(100<<20, cfg.MaxRecordBytes+(1<<20))),
+	}, withDialer(probe, o.refusedAgain))
+	o.other = sync.OnceValues(func() (*kgo.Client, error) {
+		o.made.Store(true)
+		return kgo.NewClient(second...)
+	})
+	return o, nil
+}
+
+// byName are the versions that the owner asked for, with the topics of produce requests named and not identified: responses tell then, by themselves,
+// which partition was refused.
+func byName(probe *kgo.Client) *kversion.Versions {
+	const produce, named = 0, 12
+	versions, _ := probe.OptValue(kgo.MaxVersions).(*kversion.Versions)
+	if versions == nil {
+		versions = kversion.Stable()
+	}
+	capped := *versions
+	if v, ok := capped.LookupMaxKeyVersion(produce); ok && v > named {
+		capped.SetMaxKeyVersion(produce, named)
+	}
+	return &capped
+}
+
+func withDialer(probe *kgo.Client, refused func(refusal)) []kgo.Opt {
+	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
+	if !ok {
+		return nil
+	}
+	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(tapped(dial, refused))} // TLS is in it
+}
+
+// Client is the usual client, for requests. Records go through Produce only.
+func (o *Outlet) Client() *kgo.Client { return o.usual }
+
+// Produce hands a record over; it does not block. Records of one partition, or key, that a goroutine hands over are written in that order.
+func (o *Outlet) Produce(r *Rec) {
+	r.part, r.stamp = nil, 0
+	if (o.repairs.Load() != 0 || r.To.large(r)) && o.detour(r) {
+		return
+	}
+	r.Context = (*during)(r)
+	o.usual.Produce((*during)(r), &r.Record, o.promise)
+}
+
+// detour takes a record past the usual client: into the repair of its partition, which a record that is too large for the usual client begins.
+func (o *Outlet) detour(r *Rec) bool {
+	large := r.To.large(r)
+	id, ordered := r.To.place(r)
+	if !ordered {
+		if large {
+			o.send(r) // nothing has to come before it, or after
+		}
+		return large
+	}
+	p := r.To.part(id)
+	p.mu.Lock()
+	if p.mend == nil && !large {
+		p.mu.Unlock()
+		return false
+	}
+	if large {
+		o.refresh(r.To)
+	}
+	p.begin()
+	r.part, r.stamp = p, p.mend.stamp()
+	p.mend.cameBack(r.stamp, r)
+	ends := p.step()
+	p.mu.Unlock()
+	o.end(ends)
+	return true
+}
+
+// send hands a record to the second client.
+func (o *Outlet) send(r *Rec) {
+	other, err := o.other()
+	if err != nil {
+		o.wg.Go(func() { o.again(&r.Record, err) }) // its partition's lock may be held here
+		return
+	}
+	r.Context = context.Background()
+	other.Produce(context.Background(), &r.Record, o.again)
+}
+
+// promised is the usual client's promise.
+func (o *Outlet) promised(kr *kgo.Record, err error) {
+	r := recOf(kr)
+	p, stamp := r.part, r.stamp
+	if p == nil { // it never had a partition
+		r.Promise(kr, err)
+		return
+	}
+	if stamp == 0 {
+		p.left.Add(1)
+	}
+	if err == nil && !r.To.known.Load() {
+		r.To.known.Store(true)
+	}
+	if err == nil && !p.mending.Load() {
+		r.Promise(kr, nil)
+		return
+	}
+	o.end(p.back(r, stamp, err))
+}
+
+// promisedAgain is the second client's promise.
+func (o *Outlet) promisedAgain(kr *kgo.Record, err error) {
+	r := recOf(kr)
+	if r.part == nil {
+		r.Promise(kr, err)
+		return
+	}
+	o.end(r.part.endedAgain(r, err))
+}
+
+// forget makes both clients forget a topic that was created anew: they would fail its records until the process ends. They have failed everything of it
+// when they say so, and learn of the new one with the next record.
+func (o *Outlet) forget(t *Topic) {
+	now, last := time.Now().UnixNano(), t.forgot.Load()
+	if now-last < int64(goneRetry) || !t.forgot.CompareAndSwap(last, now) {
+		return
+	}
+	o.cfg.Log.Warn("an output topic was deleted and created anew: its records go to the new one", "topic", t.name)
+	o.wg.Go(func() { // the client's locks may be held here
+		o.usual.PurgeTopicsFromProducing(t.name)
+		if other, err := o.other(); err == nil {
+			other.PurgeTopicsFromProducing(t.name)
+		}
+		t.batch.Store(0)
+		o.refresh(t)
+	})
+}
+
+// end tells the owner. No lock is held: it may do anything but block.
+func (o *Outlet) end(ends []fate[*Rec]) {
+	for _, f := range ends {
+		f.rec.Promise(&f.rec.Record, f.err)
+	}
+}
+
+// refused hears of a refusal before the usual client does.
+func (o *Outlet) refused(r refusal) {
+	if p := o.known(r); p != nil {
+		o.end(p.mark(r))
+	}
+}
+
+// refusedAgain hears of a refusal before the second client does.
+func (o *Outlet) refusedAgain(r refusal) {
+	if p := o.known(r); p != nil {
+		p.said(r)
+	}
+}
+
+func (o *Outlet) known(r refusal) *part {
+	o.mu.Lock()
+	t := o.topics[r.topic]
+	o.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	parts := *t.parts.Load()
+	if r.partition < 0 || int(r.partition) >= len(parts) {
+		return nil
+	}
+	return parts[r.partition]
+}
+
+// Flush waits until nothing is on its way, or for the context's end. Records that are handed over meanwhile are waited for, too.
+func (o *Outlet) Flush(ctx context.Context) error {
+	for {
+		if err := o.usual.Flush(ctx); err != nil {
+			return err
+		}
+		if o.repairs.Load() == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(flushEvery):
+		}
+	}
+}
+
+// Buffered is how many records are on their way.
+func (o *Outlet) Buffered() int64 {
+	n := o.usual.BufferedProduceRecords()
+	for _, p := range o.underRepair() {
+		n += p.held()
+	}
+	return n
+}
+
+func (o *Outlet) underRepair() []*part {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := make([]*part, 0, len(o.broken))
+	for p := range o.broken {
+		list = append(list, p)
+	}
+	return list
+}
+
+// Close fails everything that is on its way with kgo.ErrClientClosed, and ends both clients. Nothing may be handed over any more.
+func (o *Outlet) Close() {
+	o.closed.Store(true)
+	o.usual.Close()
+	if o.made.Load() {
+		if other, err := o.other(); err == nil {
+			other.Close()
+		}
+	}
+	for _, p := range o.underRepair() {
+		o.end(p.giveUp())
+	}
+	o.wg.Wait()
+}

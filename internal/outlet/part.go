@@ -1,0 +1,265 @@
+package outlet
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// part is an output partition.
+type part struct {
+	topic *Topic
+	id    int32
+
+	// Records that the usual client took, and gave back, without a stamp.
+	entered, left atomic.Int64
+	mending       atomic.Bool // mend is not nil: a look without the lock
+
+	mu     sync.Mutex
+	mend   *mend[*Rec] // nil: all goes through the usual client
+	why    error       // of the refusal that began the repair
+	places []int       // of the guilty records in the batch of the second client that was refused last
+	words  string      // of the broker, with places
+	since  time.Time   // when the topic was first gone; zero: it is there
+	pause  bool        // it is waited for
+}
+
+// entering is the usual client's hook. The client holds its lock on the partition.
+type entering struct{}
+
+var _ kgo.HookProduceRecordPartitioned = entering{}
+
+// OnProduceRecordPartitioned counts the record, or stamps it if its partition is under repair.
+func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
+	r := recOf(kr)
+	p := r.To.part(kr.Partition)
+	r.part = p
+	p.entered.Add(1)
+	if !p.mending.Load() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mend != nil {
+		r.stamp = p.mend.stamp()
+		p.left.Add(1)
+	}
+}
+
+// begin begins a repair, if there is none. mu is held.
+func (p *part) begin() {
+	if p.mend != nil {
+		return
+	}
+	o := p.topic.outlet
+	p.mend, p.why, p.since = newMend[*Rec](), nil, time.Time{}
+	p.mending.Store(true)
+	o.repairs.Add(1)
+	o.mu.Lock()
+	o.broken[p] = struct{}{}
+	o.mu.Unlock()
+}
+
+// finish ends a repair. mu is held.
+func (p *part) finish() {
+	o := p.topic.outlet
+	p.mend = nil
+	p.mending.Store(false)
+	o.repairs.Add(-1)
+	o.mu.Lock()
+	delete(o.broken, p)
+	o.mu.Unlock()
+}
+
+// mark begins a repair because Kafka refused a batch: before the client acts on it, so that whatever enters afterwards is stamped.
+func (p *part) mark(r refusal) []fate[*Rec] {
+	o := p.topic.outlet
+	if isTooLarge(r.err) {
+		o.refresh(p.topic)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mend == nil {
+		o.cfg.Log.Info("Kafka refused a batch: its records are sent again, to find which of them is to blame",
+			"topic", p.topic.name, "partition", p.id, "err", r.err, "said", r.message)
+	}
+	p.begin()
+	if p.why == nil {
+		p.why = withMessage(r.err, r.message)
+		p.mend.blame(r.places)
+	}
+	return p.step()
+}
+
+// said notes which records of the second client's batch the broker named.
+func (p *part) said(r refusal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.places, p.words = r.places, r.message
+}
+
+// back takes a record from the usual client: one that failed, or any during a repair.
+func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	retry := err != nil && (isVerdict(err) || stamp != 0 && ended(err) || gone(err) && p.topic.known.Load()) && !p.topic.outlet.closed.Load()
+	switch {
+	case retry:
+		if recreated(err) {
+			p.topic.outlet.forget(p.topic)
+			p.hold()
+		}
+		p.begin() // at the latest now
+		p.mend.cameBack(stamp, r)
+	case p.mend != nil && stamp != 0:
+		p.mend.pass(stamp)
+		fallthrough
+	default:
+		ends = append(ends, fate[*Rec]{r, err})
+	}
+	return append(ends, p.step()...)
+}
+
+// endedAgain takes a record from the second client.
+func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.mend.ended(r, err)
+	if err == nil {
+		p.topic.known.Store(true)
+		p.since = time.Time{}
+		ends = append(ends, fate[*Rec]{r, nil})
+	}
+	if !last {
+		return ends
+	}
+	if p.awaitTopic() {
+		return ends
+	}
+	for _, f := range p.mend.judge(isVerdict, p.places) {
+		f.err = withMessage(f.err, p.words)
+		ends = append(ends, f)
+	}
+	p.places, p.words = nil, ""
+	return append(ends, p.step()...)
+}
+
+// awaitTopic puts a group back whose topic is gone, for a while: it may be created anew. mu is held.
+func (p *part) awaitTopic() bool {
+	o := p.topic.outlet
+	failed := p.mend.failed
+	if len(failed) == 0 || !gone(failed[0].err) || !p.topic.known.Load() || o.closed.Load() {
+		return false
+	}
+	if p.since.IsZero() {
+		p.since = time.Now()
+		o.cfg.Log.Warn("an output topic is gone: its records wait for it to be created anew", "topic", p.topic.name, "partition", p.id, "for", goneFor)
+	}
+	if time.Since(p.since) > goneFor {
+		return false
+	}
+	if recreated(failed[0].err) {
+		o.forget(p.topic)
+	}
+	p.mend.retryAll()
+	p.hold()
+	return true
+}
+
+// hold lets the repair pause for a moment. mu is held.
+func (p *part) hold() {
+	if p.pause {
+		return
+	}
+	p.pause = true
+	time.AfterFunc(goneRetry, func() {
+		p.mu.Lock()
+		p.pause = false
+		ends := p.step()
+		p.mu.Unlock()
+		p.topic.outlet.end(ends)
+	})
+}
+
+// step does what can be done next: it sends a group, or ends the repair. It returns the fates that are decided. mu is held.
+func (p *part) step() (ends []fate[*Rec]) {
+	m := p.mend
+	if m == nil || m.open > 0 || p.pause || !m.begun && p.entered.Load() != p.left.Load() {
+		return nil
+	}
+	o := p.topic.outlet
+	for _, r := range m.gather() {
+		ends = append(ends, fate[*Rec]{r, p.why})
+	}
+	if o.closed.Load() {
+		ends = append(ends, closing(m.drain())...)
+	}
+	for {
+		group := m.next(p.topic.batchBytes(), (*Rec).weight)
+		if group == nil {
+			break
+		}
+		p.places, p.words = nil, ""
+		refused := 0
+		for i, r := range group {
+			if err := o.resend(r); err != nil {
+				ends = append(ends, fate[*Rec]{r, err})
+				group[i] = nil
+				refused++
+			}
+		}
+		m.open -= refused
+		if m.open == 0 {
+			continue // its owner wants none of them
+		}
+		for _, r := range group {
+			if r != nil {
+				r.part, r.stamp = p, 0
+				o.send(r)
+			}
+		}
+		return ends
+	}
+	if m.over() {
+		p.finish()
+	}
+	return ends
+}
+
+func (o *Outlet) resend(r *Rec) error {
+	if o.cfg.Resend == nil {
+		return nil
+	}
+	return o.cfg.Resend(r)
+}
+
+// giveUp fails what is not on its way, after both clients have ended.
+func (p *part) giveUp() []fate[*Rec] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mend == nil {
+		return nil
+	}
+	p.pause = false
+	ends := closing(p.mend.drain())
+	return append(ends, p.step()...)
+}
+
+func closing(list []*Rec) []fate[*Rec] {
+	ends := make([]fate[*Rec], len(list))
+	for i, r := range list {
+		ends[i] = fate[*Rec]{r, kgo.ErrClientClosed}
+	}
+	return ends
+}
+
+func (p *part) held() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mend == nil {
+		return 0
+	}
+	return int64(p.mend.held())
+}

@@ -1,0 +1,174 @@
+package outlet
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// refusal is what a produce response says of a partition whose batch was refused.
+type refusal struct {
+	topic     string
+	partition int32
+	err       error
+	places    []int // of the guilty records in the batch (KIP-467); nil: not named
+	message   string
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// tapped makes connections whose produce responses are looked at before the client gets them.
+func tapped(dial dialFunc, refused func(refusal)) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &tap{Conn: conn, refused: refused, versions: map[int32]int16{}}, nil
+	}
+}
+
+// tap follows the frames of a connection to a broker. What it cannot follow it lets pass: then refusals are noticed later, by the promises.
+type tap struct {
+	net.Conn
+	refused func(refusal)
+
+	mu       sync.Mutex
+	versions map[int32]int16 // of produce requests without a response, by correlation id
+
+	// The reader's: kgo reads a connection from one goroutine at a time.
+	head    [8]byte // size and correlation id
+	headLen int
+	left    int    // of the frame, behind the head
+	body    []byte // of a produce response; nil: the frame is another's
+	version int16
+	follow  bool // body is wanted
+	lost    bool
+}
+
+// Write notes produce requests. kgo writes a request in one piece.
+func (t *tap) Write(b []byte) (int, error) {
+	const sizeKeyVersionID = 12
+	if len(b) >= sizeKeyVersionID && int(binary.BigEndian.Uint32(b)) == len(b)-4 && int16(binary.BigEndian.Uint16(b[4:])) == int16(kmsg.Produce) {
+		t.mu.Lock()
+		t.versions[int32(binary.BigEndian.Uint32(b[8:]))] = int16(binary.BigEndian.Uint16(b[6:]))
+		t.mu.Unlock()
+	}
+	return t.Conn.Write(b)
+}
+
+// Read looks at what it returns first.
+func (t *tap) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	for seen := b[:n]; len(seen) > 0 && !t.lost; {
+		seen = seen[t.take(seen):]
+	}
+	return n, err
+}
+
+// take follows some of the bytes, and returns how many.
+func (t *tap) take(b []byte) int {
+	if t.headLen < len(t.head) {
+		n := copy(t.head[t.headLen:], b)
+		if t.headLen += n; t.headLen == len(t.head) {
+			t.begin()
+		}
+		return n
+	}
+	n := min(len(b), t.left)
+	if t.follow {
+		t.body = append(t.body, b[:n]...)
+	}
+	if t.left -= n; t.left == 0 {
+		t.end()
+	}
+	return n
+}
+
+// begin looks at a frame's head.
+func (t *tap) begin() {
+	size := int32(binary.BigEndian.Uint32(t.head[:]))
+	id := int32(binary.BigEndian.Uint32(t.head[4:]))
+	if size < 4 {
+		t.lost = true // not a frame; kgo will close the connection
+		return
+	}
+	t.left = int(size) - 4
+	t.mu.Lock()
+	t.version, t.follow = t.versions[id], false
+	if _, ok := t.versions[id]; ok {
+		delete(t.versions, id)
+		t.follow = t.left <= maxResponse
+	}
+	t.mu.Unlock()
+	t.body = t.body[:0]
+	if t.left == 0 {
+		t.end()
+	}
+}
+
+// maxResponse bounds what is kept of a response. One partition takes about 40 bytes.
+const maxResponse = 8 << 20
+
+func (t *tap) end() {
+	t.headLen = 0
+	if !t.follow {
+		return
+	}
+	t.follow = false
+	for _, r := range refusals(t.body, t.version) {
+		t.refused(r)
+	}
+	if cap(t.body) > 64<<10 {
+		t.body = nil
+	}
+}
+
+// refusals reads the refusals out of a produce response, header included but for the correlation id.
+func refusals(body []byte, version int16) (out []refusal) {
+	resp := kmsg.NewPtrProduceResponse()
+	resp.SetVersion(version)
+	if resp.IsFlexible() {
+		if len(body) == 0 || body[0] != 0 { // tags of the header: none are known
+			return nil
+		}
+		body = body[1:]
+	}
+	if resp.ReadFrom(body) != nil {
+		return nil
+	}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			err := kerr.ErrorForCode(p.ErrorCode)
+			if err == nil || !isVerdict(err) {
+				continue
+			}
+			r := refusal{topic: t.Topic, partition: p.Partition, err: err}
+			for _, e := range p.ErrorRecords {
+				r.places = append(r.places, int(e.RelativeOffset))
+				if r.message == "" && e.ErrorMessage != nil {
+					r.message = shortened(*e.ErrorMessage)
+				}
+			}
+			if r.message == "" && p.ErrorMessage != nil {
+				r.message = shortened(*p.ErrorMessage)
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func shortened(s string) string {
+	const most = 300
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
