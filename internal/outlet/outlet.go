@@ -127,6 +127,9 @@ func (o *Outlet) Produce(r *Rec) {
 		return
 	}
 	r.Context = (*during)(r)
+	if r.first = !r.To.loaded.Load(); r.first {
+		r.To.unplaced.Add(1)
+	}
 	o.usual.Produce((*during)(r), &r.Record, o.promise)
 }
 
@@ -172,11 +175,35 @@ func (o *Outlet) send(r *Rec) {
 // promised is the usual client's promise.
 func (o *Outlet) promised(kr *kgo.Record, err error) {
 	r := recOf(kr)
-	p, stamp := r.part, r.stamp
-	if p == nil { // it never had a partition
-		r.Promise(kr, err)
+	p, stamp, first, t := r.part, r.stamp, r.first, r.To
+	switch {
+	case p == nil && first:
+		t.unplaced.Add(-1)
+		fallthrough
+	case p == nil:
+		o.notPlaced(r, err)
+	default:
+		o.placed(r, p, stamp, err)
+	}
+	if first && o.repairs.Load() != 0 && t.unplaced.Load() == 0 {
+		for _, p := range o.underRepair() { // some waited for that
+			if p.topic == t {
+				o.end(p.kick())
+			}
+		}
+	}
+}
+
+// notPlaced ends a record that the usual client gave no place in a partition.
+func (o *Outlet) notPlaced(r *Rec, err error) {
+	if recreated(err) && r.Partition >= 0 && r.To.known.Load() { // it was about to
+		o.end(r.To.part(r.Partition).back(r, 0, err))
 		return
 	}
+	r.Promise(&r.Record, err)
+}
+
+func (o *Outlet) placed(r *Rec, p *part, stamp uint64, err error) {
 	if stamp == 0 {
 		p.left.Add(1)
 	}
@@ -184,7 +211,7 @@ func (o *Outlet) promised(kr *kgo.Record, err error) {
 		r.To.known.Store(true)
 	}
 	if err == nil && !p.mending.Load() {
-		r.Promise(kr, nil)
+		r.Promise(&r.Record, nil)
 		return
 	}
 	o.end(p.back(r, stamp, err))
@@ -209,6 +236,7 @@ func (o *Outlet) forget(t *Topic) {
 	}
 	o.cfg.Log.Warn("an output topic was deleted and created anew: its records go to the new one", "topic", t.name)
 	o.wg.Go(func() { // the client's locks may be held here
+		t.loaded.Store(false)
 		o.usual.PurgeTopicsFromProducing(t.name)
 		if other, err := o.other(); err == nil {
 			other.PurgeTopicsFromProducing(t.name)

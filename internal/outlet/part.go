@@ -37,6 +37,11 @@ func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	p := r.To.part(kr.Partition)
 	r.part = p
 	p.entered.Add(1)
+	if r.first {
+		r.To.unplaced.Add(-1)
+		r.To.loaded.Store(true)
+		return // it was there before any repair
+	}
 	if !p.mending.Load() {
 		return
 	}
@@ -177,16 +182,22 @@ func (p *part) hold() {
 	time.AfterFunc(goneRetry, func() {
 		p.mu.Lock()
 		p.pause = false
-		ends := p.step()
 		p.mu.Unlock()
-		p.topic.outlet.end(ends)
+		p.topic.outlet.end(p.kick())
 	})
+}
+
+// kick is step for who does not hold mu.
+func (p *part) kick() []fate[*Rec] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.step()
 }
 
 // step does what can be done next: it sends a group, or ends the repair. It returns the fates that are decided. mu is held.
 func (p *part) step() (ends []fate[*Rec]) {
 	m := p.mend
-	if m == nil || m.open > 0 || p.pause || !m.begun && p.entered.Load() != p.left.Load() {
+	if m == nil || m.open > 0 || p.pause || !m.begun && (p.topic.unplaced.Load() != 0 || p.entered.Load() != p.left.Load()) {
 		return nil
 	}
 	o := p.topic.outlet

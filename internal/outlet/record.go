@@ -21,6 +21,7 @@ type Rec struct {
 
 	part  *part  // set when it has a partition, under the client's lock on it
 	stamp uint64 // not 0: handed over during a repair
+	first bool   // handed over before its topic's partitions were known, and so before any repair
 }
 
 // recOf is right for every record of both clients, because nobody else has them.

@@ -32,6 +32,8 @@ type Topic struct {
 	batch      atomic.Int32 // what the usual client takes of it; 0: it has not asked
 	partitions atomic.Int32 // their number as it was heard last; 0: not known
 	known      atomic.Bool  // a record of it was acknowledged
+	loaded     atomic.Bool  // the usual client knows its partitions: a record has a place when Produce returns
+	unplaced   atomic.Int64 // records that were handed over before that, and have no place
 	refreshed  atomic.Int64 // when the limit was last asked for again, and
 	forgot     atomic.Int64 // when the clients last forgot the topic; nanoseconds since 1970
 	parts      atomic.Pointer[[]*part]

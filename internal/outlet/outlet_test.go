@@ -1,0 +1,258 @@
+package outlet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/devbroker"
+	"github.com/ackmark/ackmark/internal/outlet"
+)
+
+// bench is an outlet, a cluster that validates, and what became of each record.
+type rig struct {
+	*testing.T
+	kafka *kfake.Cluster
+	out   *outlet.Outlet
+	rules atomic.Pointer[devbroker.Rules]
+
+	mu    sync.Mutex
+	fates map[string]error
+	open  sync.WaitGroup
+}
+
+func newRig(t *testing.T, rules devbroker.Rules, configs map[string]string, opts ...kgo.Opt) *rig {
+	t.Helper()
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	if err := kafka.CreateTopic("t", 2, configs); err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{T: t, kafka: kafka, fates: map[string]error{}}
+	r.rules.Store(&rules)
+	devbroker.Validate(kafka, func(string) devbroker.Rules { return *r.rules.Load() })
+	r.out, err = outlet.New(outlet.Config{
+		Options:     append([]kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.MetadataMinAge(10 * time.Millisecond)}, opts...),
+		Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: 16 << 20, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.out.Close)
+	return r
+}
+
+// send hands a record over; its value is its name.
+func (r *rig) send(rec kgo.Record, explicit bool) {
+	to := r.out.Topic("t")
+	to.Prepare()
+	rec.Topic = "t"
+	name := string(rec.Value[:min(len(rec.Value), 20)])
+	r.open.Add(1)
+	x := &outlet.Rec{Record: rec, To: to, Explicit: explicit}
+	x.Promise = func(_ *kgo.Record, err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if _, twice := r.fates[name]; twice {
+			r.Errorf("%s has two fates", name)
+		}
+		r.fates[name] = err
+		r.open.Done()
+	}
+	r.out.Produce(x)
+}
+
+// log reads the topic: for each partition the names in their order.
+func (r *rig) log() map[int32][]string {
+	r.Helper()
+	r.open.Wait()
+	want := 0
+	r.mu.Lock()
+	for _, err := range r.fates {
+		if err == nil {
+			want++
+		}
+	}
+	r.mu.Unlock()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.kafka.ListenAddrs()...), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
+	defer cancel()
+	got, n := map[int32][]string{}, 0
+	for n < want && ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(rec *kgo.Record) {
+			got[rec.Partition] = append(got[rec.Partition], string(rec.Value[:min(len(rec.Value), 20)]))
+			n++
+		})
+	}
+	if n != want {
+		r.Errorf("%d records in the topic, %d were acknowledged", n, want)
+	}
+	return got
+}
+
+// mustBe checks fates: those that are named are refused with that error, all others are in the topic, per partition in the order of their numbers.
+func (r *rig) mustBe(refused map[string]error) {
+	r.Helper()
+	log := r.log()
+	for name, err := range r.fates {
+		if want := refused[name]; want == nil && err != nil || want != nil && !errors.Is(err, want) {
+			r.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+	for p, names := range log {
+		last := map[string]int{}
+		for _, name := range names {
+			var stream string
+			var n int
+			if _, err := fmt.Sscanf(name, "%1s%d", &stream, &n); err != nil {
+				r.Fatal(err)
+			}
+			if n <= last[stream] {
+				r.Errorf("partition %d: %s%d after %s%d", p, stream, n, stream, last[stream])
+			}
+			last[stream] = n
+		}
+	}
+}
+
+// One record without a key in a compacted topic, among many of several goroutines, one partition and two: it alone is refused.
+func TestTheGuiltyRecordAlone(t *testing.T) {
+	for name, rules := range map[string]devbroker.Rules{
+		"named": {Compacted: true}, "unnamed": {Compacted: true, Unnamed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rules, nil, kgo.ProducerLinger(5*time.Millisecond))
+			var streams sync.WaitGroup
+			refused := map[string]error{}
+			for s := range 3 {
+				for n := 77; n <= 500; n += 100 {
+					if s == 0 {
+						refused[fmt.Sprintf("a%d", n)] = kerr.InvalidRecord
+					}
+				}
+				streams.Go(func() {
+					for n := 1; n <= 500; n++ {
+						name := fmt.Sprintf("%c%d", 'a'+s, n)
+						rec := kgo.Record{Key: []byte{byte(s)}, Value: []byte(name), Partition: int32(s % 2)}
+						if refused[name] != nil {
+							rec.Key = nil
+						}
+						r.send(rec, true)
+					}
+				})
+			}
+			streams.Wait()
+			r.mustBe(refused)
+		})
+	}
+}
+
+func TestTimestampTooFarAhead(t *testing.T) {
+	r := newRig(t, devbroker.Rules{After: time.Hour}, nil, kgo.ProducerLinger(5*time.Millisecond))
+	for n := 1; n <= 200; n++ {
+		rec := kgo.Record{Key: []byte("k"), Value: fmt.Appendf(nil, "a%d", n)}
+		if n == 77 {
+			rec.Timestamp = time.Now().Add(3 * time.Hour)
+		}
+		r.send(rec, false)
+	}
+	r.mustBe(map[string]error{"a77": kerr.InvalidTimestamp})
+}
+
+func noise(name string, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	copy(b, fmt.Sprintf("%-20s", name))
+	return b
+}
+
+// Each fits, and together they are far more than a batch may have.
+func TestSumAboveTheLimit(t *testing.T) {
+	r := newRig(t, devbroker.Rules{}, map[string]string{"max.message.bytes": "16384"}, kgo.ProducerLinger(20*time.Millisecond))
+	for n := 1; n <= 400; n++ {
+		r.send(kgo.Record{Key: []byte("k"), Value: noise(fmt.Sprintf("a%d", n), 1000)}, false)
+	}
+	r.mustBe(nil)
+}
+
+// What the topic takes is decided by the compressed size, and a record that is too large has its place in the order.
+func TestLargerThanTheLimit(t *testing.T) {
+	r := newRig(t, devbroker.Rules{}, map[string]string{"max.message.bytes": "20000"}, kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	refused := map[string]error{}
+	for n := 1; n <= 200; n++ {
+		name := fmt.Sprintf("a%d", n)
+		value := []byte(name)
+		switch n % 20 {
+		case 7:
+			value = append(fmt.Appendf(nil, "%-20s", name), make([]byte, 3<<20)...) // fits when compressed
+		case 13:
+			value = noise(name, 100_000) // does not
+			refused[fmt.Sprintf("%-20s", name)] = kerr.MessageTooLarge
+		}
+		r.send(kgo.Record{Key: []byte("k"), Value: value}, false)
+	}
+	r.mustBe(refused)
+}
+
+// Everything has a fate when the outlet is closed amid a repair.
+func TestCloseAmidARepair(t *testing.T) {
+	r := newRig(t, devbroker.Rules{Compacted: true, Unnamed: true}, nil)
+	for n := 1; n <= 2000; n++ {
+		rec := kgo.Record{Key: []byte("k"), Value: fmt.Appendf(nil, "a%d", n)}
+		if n%10 == 0 {
+			rec.Key, rec.Partition = nil, 0
+		}
+		r.send(rec, false)
+	}
+	r.out.Close()
+	r.open.Wait()
+	for deadline := time.Now().Add(10 * time.Second); r.out.Buffered() != 0; runtime.Gosched() { // the client counts down after the promise
+		if time.Now().After(deadline) {
+			t.Fatalf("%d are on their way after Close", r.out.Buffered())
+		}
+	}
+}
+
+// A topic that is deleted and created anew: what comes later goes to the new one, and nothing fails for it.
+func TestTopicCreatedAnew(t *testing.T) {
+	r := newRig(t, devbroker.Rules{}, nil)
+	for n := 1; n <= 50; n++ {
+		r.send(kgo.Record{Key: []byte("k"), Value: fmt.Appendf(nil, "a%d", n)}, false)
+	}
+	r.open.Wait()
+	if err := r.kafka.DeleteTopic("t"); err != nil {
+		t.Fatal(err)
+	}
+	for n := 51; n <= 100; n++ {
+		r.send(kgo.Record{Key: []byte("k"), Value: fmt.Appendf(nil, "a%d", n)}, false)
+	}
+	time.AfterFunc(500*time.Millisecond, func() { _ = r.kafka.CreateTopic("t", 2, nil) })
+	r.open.Wait()
+	for n := 101; n <= 150; n++ {
+		r.send(kgo.Record{Key: []byte("k"), Value: fmt.Appendf(nil, "a%d", n)}, false)
+	}
+	r.open.Wait()
+	for name, err := range r.fates {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
