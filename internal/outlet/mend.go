@@ -5,8 +5,9 @@ package outlet
 //
 // The usual client fails everything that it holds of a partition when one batch is refused. Those records come back early, in their order. Whatever
 // was handed over later gets a stamp, and waits in the order of the stamps. All of it is sent again in groups by a second client, one group at a time:
-// after a success the next group may be twice as large, after a refusal half as large, and a record that is refused alone is the guilty one. Where the
-// broker named the guilty records (KIP-467) they need not be searched for.
+// after a success the next group may be twice as large, after a refusal half as large, and a record that is refused alone is the guilty one. Those that the
+// broker named (KIP-467) are sent alone at once, and need not be searched for; they are not taken to be guilty unheard: of several batches on their way only
+// the first one's answer counts, and which it was cannot always be told.
 type mend[R any] struct {
 	early  []R
 	begun  bool // early is in todo
@@ -17,11 +18,16 @@ type mend[R any] struct {
 	late   map[uint64]R // by stamp
 	passed map[uint64]struct{}
 
-	todo   []R
-	group  []R
+	todo   []item[R]
 	open   int // of the group, without a fate
 	failed []fate[R]
 	size   int // of the next group
+}
+
+// item is a record that waits to be sent.
+type item[R any] struct {
+	rec   R
+	alone bool // the broker named it: not in a group with others
 }
 
 // fate is how a record ended; nil: it is in Kafka.
@@ -49,7 +55,7 @@ func (m *mend[R]) cameBack(stamp uint64, r R) {
 	case stamp != 0:
 		m.late[stamp] = r
 	case m.begun:
-		m.todo = append(m.todo, r) // not expected: what was there before has all come back
+		m.todo = append(m.todo, item[R]{rec: r}) // not expected: what was there before has all come back
 	default:
 		m.early = append(m.early, r)
 	}
@@ -65,44 +71,39 @@ func (m *mend[R]) blame(places []int) {
 	}
 }
 
-// gather moves what may be sent next to todo, once all that was there before the repair has come back. It returns the records that the broker named.
-func (m *mend[R]) gather() (guilty []R) {
+// gather moves what may be sent next to todo, once all that was there before the repair has come back.
+func (m *mend[R]) gather() {
 	if !m.begun {
 		m.begun = true
-		guilty, m.todo = split(m.early, m.blamed)
+		m.todo = items(m.early, m.blamed)
 		m.early, m.blamed = nil, nil
 	}
 	for {
 		next := m.taken + 1
 		if r, ok := m.late[next]; ok {
-			m.todo = append(m.todo, r)
+			m.todo = append(m.todo, item[R]{rec: r})
 			delete(m.late, next)
 		} else if _, ok := m.passed[next]; ok {
 			delete(m.passed, next)
 		} else {
-			return guilty
+			return
 		}
 		m.taken = next
 	}
 }
 
-// split takes the records at these places out.
-func split[R any](all []R, places []int) (taken, rest []R) {
-	if len(places) == 0 {
-		return nil, all
+// items are records to send, those at these places alone.
+func items[R any](list []R, places []int) []item[R] {
+	out := make([]item[R], len(list))
+	for i, r := range list {
+		out[i].rec = r
 	}
-	named := map[int]bool{}
 	for _, p := range places {
-		named[p] = true
-	}
-	for i, r := range all {
-		if named[i] {
-			taken = append(taken, r)
-		} else {
-			rest = append(rest, r)
+		if p >= 0 && p < len(out) {
+			out[p].alone = true
 		}
 	}
-	return taken, rest
+	return out
 }
 
 // next begins a group: as many as may be sent together, by number and by their bytes, but one at least. nil: a group is on its way, or there is none.
@@ -110,16 +111,20 @@ func (m *mend[R]) next(limit int64, bytes func(R) int64) []R {
 	if m.open > 0 || len(m.todo) == 0 {
 		return nil
 	}
-	n, sum := 0, int64(0)
-	for n < len(m.todo) && n < m.size {
-		if sum += bytes(m.todo[n]); n > 0 && sum > limit {
+	var group []R
+	for sum := int64(0); len(group) < len(m.todo) && len(group) < m.size; {
+		x := m.todo[len(group)]
+		if sum += bytes(x.rec); len(group) > 0 && (x.alone || sum > limit) {
 			break
 		}
-		n++
+		group = append(group, x.rec)
+		if x.alone {
+			break
+		}
 	}
-	m.group, m.todo = m.todo[:n:n], m.todo[n:]
-	m.open, m.failed = n, nil
-	return m.group
+	m.todo = m.todo[len(group):]
+	m.open, m.failed = len(group), nil
+	return group
 }
 
 // ended takes the fate of one record of the group, and tells whether it was the last.
@@ -131,51 +136,55 @@ func (m *mend[R]) ended(r R, err error) (last bool) {
 	return m.open == 0
 }
 
-// judge ends a group: it returns the fates of what will not be sent again, and puts the rest back in front. verdict tells an error that may be about
-// another record of the batch from one that is about each. places are those that the broker named, in the batch that began with the first failed record.
-func (m *mend[R]) judge(verdict func(error) bool, places []int) (ends []fate[R]) {
+// verdictOn is what an error says of a record.
+type verdictOn int
+
+const (
+	itself  verdictOn = iota // it is this record's own
+	batch                    // it, or another of its batch, is to blame
+	nothing                  // it was given back because one before it failed
+)
+
+// judge ends a group: it returns the fates of what will not be sent again, and puts the rest back in front. places are those that the broker named, in
+// the batch that began with the first failed record.
+func (m *mend[R]) judge(on func(error) verdictOn, places []int) (ends []fate[R]) {
 	failed := m.failed
-	m.failed, m.group = nil, nil
+	m.failed = nil
 	if len(failed) == 0 {
 		m.size = min(2*m.size, largest)
 		return nil
 	}
-	var again []fate[R]
-	for _, f := range failed {
-		if verdict(f.err) {
-			again = append(again, f)
-		} else {
+	var again []R
+	suspects := 0
+	for i, f := range failed {
+		switch on(f.err) {
+		case itself:
 			ends = append(ends, f)
+			continue
+		case batch:
+			suspects++
+			if suspects == 1 && i+1 == len(failed) || suspects == 1 && on(failed[i+1].err) != batch {
+				ends = append(ends, f) // its batch had nothing else in it
+				continue
+			}
 		}
+		again = append(again, f.rec)
 	}
-	if len(again) == 0 {
-		return ends
+	if suspects > 1 && len(places) == 0 {
+		m.size = max(1, suspects/2)
 	}
-	guilty, rest := split(again, places)
-	if len(guilty) == 0 && len(again) == 1 { // its batch had nothing else in it
-		guilty, rest = again, nil
-	}
-	if len(guilty) == 0 {
-		m.size = max(1, len(again)/2)
-	}
-	m.putBack(rest)
-	return append(ends, guilty...)
-}
-
-// putBack puts records back in front of all others.
-func (m *mend[R]) putBack(list []fate[R]) {
-	front := make([]R, 0, len(list)+len(m.todo))
-	for _, f := range list {
-		front = append(front, f.rec)
-	}
-	m.todo = append(front, m.todo...)
+	m.todo = append(items(again, places), m.todo...)
+	return ends
 }
 
 // retryAll ends a group so that everything that failed is sent again as it was: the reason passes.
 func (m *mend[R]) retryAll() {
-	failed := m.failed
-	m.failed, m.group = nil, nil
-	m.putBack(failed)
+	again := make([]R, len(m.failed))
+	for i, f := range m.failed {
+		again[i] = f.rec
+	}
+	m.failed = nil
+	m.todo = append(items(again, nil), m.todo...)
 }
 
 // over tells that nothing is left, and nothing that has a stamp is still somewhere else.
@@ -185,7 +194,10 @@ func (m *mend[R]) over() bool {
 
 // drain gives up everything that is not on its way.
 func (m *mend[R]) drain() (all []R) {
-	all = append(m.early, m.todo...)
+	all = m.early
+	for _, x := range m.todo {
+		all = append(all, x.rec)
+	}
 	m.early, m.todo = nil, nil
 	for stamp := m.taken + 1; stamp <= m.issued; stamp++ {
 		if r, ok := m.late[stamp]; ok {

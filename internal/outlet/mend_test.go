@@ -14,7 +14,17 @@ var (
 	errClosed = errors.New("closed")
 )
 
-func isGuilty(err error) bool { return errors.Is(err, errGuilty) }
+var errBehind = errors.New("one before it failed")
+
+func judged(err error) verdictOn {
+	switch {
+	case errors.Is(err, errGuilty):
+		return batch
+	case errors.Is(err, errBehind):
+		return nothing
+	}
+	return itself
+}
 
 // TestMend plays a broker that refuses batches with guilty records in them, against random arrivals, cuts of batches and answers: each good record is
 // delivered once and in order, and each guilty one is refused, alone.
@@ -38,6 +48,9 @@ func TestMend(t *testing.T) {
 		}
 		// places of the guilty in the batch that begins at the front of list.
 		named := func(list []int, n int) (places []int) {
+			if rapid.IntRange(0, 9).Draw(t, "names others") == 0 {
+				return []int{-1, 0, 2, 1 << 30}
+			}
 			for i, r := range list[:n] {
 				if guilty[r] {
 					places = append(places, i)
@@ -88,9 +101,7 @@ func TestMend(t *testing.T) {
 			if arrived < total && rapid.Bool().Draw(t, "one more") {
 				arrive()
 			}
-			for _, r := range m.gather() {
-				end(r, errGuilty)
-			}
+			m.gather()
 			group := slices.Clone(m.next(int64(rapid.IntRange(1, 100).Draw(t, "limit")), func(int) int64 { return 10 }))
 			if group == nil {
 				settle()
@@ -100,12 +111,13 @@ func TestMend(t *testing.T) {
 			var places []int
 			for i := 0; i < len(group); {
 				n := rapid.IntRange(1, len(group)-i).Draw(t, "batch")
-				if bad := named(group[i:], n); len(bad) > 0 {
+				if slices.ContainsFunc(group[i:i+n], func(r int) bool { return guilty[r] }) {
 					if names {
-						places = bad
+						places = named(group[i:], n)
 					}
-					for _, r := range group[i:] {
-						m.ended(r, errGuilty)
+					behind := i + rapid.IntRange(n, len(group)-i).Draw(t, "failed with it")
+					for at, r := range group[i:] {
+						m.ended(r, map[bool]error{true: errGuilty, false: errBehind}[i+at < behind])
 					}
 					break
 				}
@@ -116,7 +128,7 @@ func TestMend(t *testing.T) {
 				}
 				i += n
 			}
-			for _, f := range m.judge(isGuilty, places) {
+			for _, f := range m.judge(judged, places) {
 				end(f.rec, f.err)
 			}
 		}
@@ -153,7 +165,7 @@ func TestMendHalves(t *testing.T) {
 		for _, r := range group {
 			m.ended(r, map[bool]error{true: errGuilty}[bad])
 		}
-		for _, f := range m.judge(isGuilty, nil) {
+		for _, f := range m.judge(judged, nil) {
 			if f.rec != 700 {
 				t.Errorf("%d was refused", f.rec)
 			}
@@ -176,7 +188,7 @@ func TestMendGivesUp(t *testing.T) {
 		t.Errorf("gave up %s: a is on its way", got)
 	}
 	m.ended("a", errClosed)
-	if ends := m.judge(isGuilty, nil); len(ends) != 1 || ends[0].rec != "a" {
+	if ends := m.judge(judged, nil); len(ends) != 1 || ends[0].rec != "a" {
 		t.Errorf("%v", ends)
 	}
 	m.gather()

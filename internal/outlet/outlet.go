@@ -122,7 +122,8 @@ func (o *Outlet) Client() *kgo.Client { return o.usual }
 
 // Produce hands a record over; it does not block. Records of one partition, or key, that a goroutine hands over are written in that order.
 func (o *Outlet) Produce(r *Rec) {
-	r.part, r.stamp = nil, 0
+	r.part = nil
+	atomic.StoreUint64(&r.stamp, 0)
 	if (o.repairs.Load() != 0 || r.To.large(r)) && o.detour(r) {
 		return
 	}
@@ -136,6 +137,12 @@ func (o *Outlet) Produce(r *Rec) {
 // detour takes a record past the usual client: into the repair of its partition, which a record that is too large for the usual client begins.
 func (o *Outlet) detour(r *Rec) bool {
 	large := r.To.large(r)
+	if r.To.unplaced.Load() != 0 {
+		if !large {
+			return false // behind those, it is stamped when it is given its place
+		}
+		r.To.awaitPlaces()
+	}
 	id, ordered := r.To.place(r)
 	if !ordered {
 		if large {
@@ -153,8 +160,10 @@ func (o *Outlet) detour(r *Rec) bool {
 		o.refresh(r.To)
 	}
 	p.begin()
-	r.part, r.stamp = p, p.mend.stamp()
-	p.mend.cameBack(r.stamp, r)
+	stamp := p.mend.stamp()
+	r.part = p
+	atomic.StoreUint64(&r.stamp, stamp)
+	p.mend.cameBack(stamp, r)
 	ends := p.step()
 	p.mu.Unlock()
 	o.end(ends)
@@ -168,49 +177,48 @@ func (o *Outlet) send(r *Rec) {
 		o.wg.Go(func() { o.again(&r.Record, err) }) // its partition's lock may be held here
 		return
 	}
-	r.Context = context.Background()
-	other.Produce(context.Background(), &r.Record, o.again)
+	ctx := context.Background()
+	if r.part != nil {
+		ctx = (*halting)(r.part)
+	}
+	r.Context = ctx
+	other.Produce(ctx, &r.Record, o.again)
 }
 
 // promised is the usual client's promise.
 func (o *Outlet) promised(kr *kgo.Record, err error) {
 	r := recOf(kr)
-	p, stamp, first, t := r.part, r.stamp, r.first, r.To
-	switch {
-	case p == nil && first:
-		t.unplaced.Add(-1)
-		fallthrough
-	case p == nil:
-		o.notPlaced(r, err)
-	default:
-		o.placed(r, p, stamp, err)
+	p := r.part
+	if p != nil {
+		o.placed(r, p, atomic.LoadUint64(&r.stamp), err)
+		return
 	}
-	if first && o.repairs.Load() != 0 && t.unplaced.Load() == 0 {
-		for _, p := range o.underRepair() { // some waited for that
-			if p.topic == t {
-				o.end(p.kick())
-			}
-		}
+	if r.first {
+		r.To.unplaced.Add(-1)
 	}
+	o.notPlaced(r, err)
 }
 
 // notPlaced ends a record that the usual client gave no place in a partition.
 func (o *Outlet) notPlaced(r *Rec, err error) {
 	if recreated(err) && r.Partition >= 0 && r.To.known.Load() { // it was about to
-		o.end(r.To.part(r.Partition).back(r, 0, err))
+		p := r.To.part(r.Partition)
+		r.part = p
+		p.entered.Add(1) // it leaves at once
+		o.end(p.back(r, 0, err))
 		return
 	}
 	r.Promise(&r.Record, err)
 }
 
 func (o *Outlet) placed(r *Rec, p *part, stamp uint64, err error) {
-	if stamp == 0 {
-		p.left.Add(1)
-	}
 	if err == nil && !r.To.known.Load() {
 		r.To.known.Store(true)
 	}
 	if err == nil && !p.mending.Load() {
+		if stamp == 0 {
+			p.left.Add(1)
+		}
 		r.Promise(&r.Record, nil)
 		return
 	}

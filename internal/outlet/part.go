@@ -19,7 +19,8 @@ type part struct {
 
 	mu     sync.Mutex
 	mend   *mend[*Rec] // nil: all goes through the usual client
-	why    error       // of the refusal that began the repair
+	marked bool        // a refusal began the repair
+	halt   atomic.Bool // the second client met a refusal: what it was given of the group and has not sent yet comes back
 	places []int       // of the guilty records in the batch of the second client that was refused last
 	words  string      // of the broker, with places
 	since  time.Time   // when the topic was first gone; zero: it is there
@@ -40,7 +41,6 @@ func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	if r.first {
 		r.To.unplaced.Add(-1)
 		r.To.loaded.Store(true)
-		return // it was there before any repair
 	}
 	if !p.mending.Load() {
 		return
@@ -48,7 +48,7 @@ func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mend != nil {
-		r.stamp = p.mend.stamp()
+		atomic.StoreUint64(&r.stamp, p.mend.stamp())
 		p.left.Add(1)
 	}
 }
@@ -59,7 +59,7 @@ func (p *part) begin() {
 		return
 	}
 	o := p.topic.outlet
-	p.mend, p.why, p.since = newMend[*Rec](), nil, time.Time{}
+	p.mend, p.marked, p.since = newMend[*Rec](), false, time.Time{}
 	p.mending.Store(true)
 	o.repairs.Add(1)
 	o.mu.Lock()
@@ -91,15 +91,19 @@ func (p *part) mark(r refusal) []fate[*Rec] {
 			"topic", p.topic.name, "partition", p.id, "err", r.err, "said", r.message)
 	}
 	p.begin()
-	if p.why == nil {
-		p.why = withMessage(r.err, r.message)
+	if !p.marked {
+		p.marked = true
 		p.mend.blame(r.places)
 	}
 	return p.step()
 }
 
-// said notes which records of the second client's batch the broker named.
+// said notes which records of the second client's batch the broker named. What the group has left must not be sent past those that failed, and the second
+// client may be getting it at this very moment.
 func (p *part) said(r refusal) {
+	if p.halt.Swap(true) {
+		return // batches behind the first that was refused were never the first in line
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.places, p.words = r.places, r.message
@@ -109,7 +113,10 @@ func (p *part) said(r refusal) {
 func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	retry := err != nil && (isVerdict(err) || stamp != 0 && ended(err) || gone(err) && p.topic.known.Load()) && !p.topic.outlet.closed.Load()
+	if stamp == 0 {
+		p.left.Add(1) // under the lock: else a step between this and the rest would take it for back, and begin without it
+	}
+	retry := err != nil && (isVerdict(err) || ended(err) || gone(err) && p.topic.known.Load()) && !p.topic.outlet.closed.Load()
 	switch {
 	case retry:
 		if recreated(err) {
@@ -140,10 +147,11 @@ func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 	if !last {
 		return ends
 	}
+	p.halt.Store(false)
 	if p.awaitTopic() {
 		return ends
 	}
-	for _, f := range p.mend.judge(isVerdict, p.places) {
+	for _, f := range p.mend.judge(blame, p.places) {
 		f.err = withMessage(f.err, p.words)
 		ends = append(ends, f)
 	}
@@ -197,13 +205,11 @@ func (p *part) kick() []fate[*Rec] {
 // step does what can be done next: it sends a group, or ends the repair. It returns the fates that are decided. mu is held.
 func (p *part) step() (ends []fate[*Rec]) {
 	m := p.mend
-	if m == nil || m.open > 0 || p.pause || !m.begun && (p.topic.unplaced.Load() != 0 || p.entered.Load() != p.left.Load()) {
+	if m == nil || m.open > 0 || p.pause || !m.begun && p.entered.Load() != p.left.Load() {
 		return nil
 	}
 	o := p.topic.outlet
-	for _, r := range m.gather() {
-		ends = append(ends, fate[*Rec]{r, p.why})
-	}
+	m.gather()
 	if o.closed.Load() {
 		ends = append(ends, closing(m.drain())...)
 	}
@@ -227,7 +233,6 @@ func (p *part) step() (ends []fate[*Rec]) {
 		}
 		for _, r := range group {
 			if r != nil {
-				r.part, r.stamp = p, 0
 				o.send(r)
 			}
 		}

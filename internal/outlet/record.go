@@ -2,6 +2,7 @@ package outlet
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -20,8 +21,8 @@ type Rec struct {
 	Explicit bool
 
 	part  *part  // set when it has a partition, under the client's lock on it
-	stamp uint64 // not 0: handed over during a repair
-	first bool   // handed over before its topic's partitions were known, and so before any repair
+	stamp uint64 // not 0: handed over during a repair; atomic, for the client may ask the context of a record that has a fate
+	first bool   // handed over before its topic's partitions were known
 }
 
 // recOf is right for every record of both clients, because nobody else has them.
@@ -39,7 +40,7 @@ func (*during) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // Done implements context.Context. The client asks when it is about to send the record's batch, holding the lock under which stamp was set.
 func (d *during) Done() <-chan struct{} {
-	if d.stamp != 0 {
+	if atomic.LoadUint64(&d.stamp) != 0 {
 		return always
 	}
 	return nil
@@ -47,7 +48,7 @@ func (d *during) Done() <-chan struct{} {
 
 // Err implements context.Context.
 func (d *during) Err() error {
-	if d.stamp != 0 {
+	if atomic.LoadUint64(&d.stamp) != 0 {
 		return context.Canceled
 	}
 	return nil
@@ -55,6 +56,31 @@ func (d *during) Err() error {
 
 // Value implements context.Context.
 func (*during) Value(any) any { return nil }
+
+// halting is a partition as the context that the second client produces its records under.
+type halting part
+
+// Deadline implements context.Context.
+func (*halting) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done implements context.Context. The client asks when it is about to send a batch.
+func (h *halting) Done() <-chan struct{} {
+	if h.halt.Load() {
+		return always
+	}
+	return nil
+}
+
+// Err implements context.Context.
+func (h *halting) Err() error {
+	if h.halt.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value implements context.Context.
+func (*halting) Value(any) any { return nil }
 
 // weight is what the record takes of a batch, at most.
 func (r *Rec) weight() int64 {

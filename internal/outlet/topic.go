@@ -142,6 +142,14 @@ func (t *Topic) large(r *Rec) bool {
 	return r.weight() > batch
 }
 
+// awaitPlaces waits until the usual client knows the topic, or gives up on it: what was handed over before has no place yet that a large record could come
+// behind.
+func (t *Topic) awaitPlaces() {
+	for t.unplaced.Load() != 0 && !t.outlet.closed.Load() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // place returns the partition that the record goes to, if that is certain before the client chooses.
 func (t *Topic) place(r *Rec) (id int32, ok bool) {
 	n := t.partitions.Load()

@@ -28,6 +28,17 @@ func isVerdict(err error) bool {
 	return false
 }
 
+// blame says whom an error is about.
+func blame(err error) verdictOn {
+	switch {
+	case isVerdict(err):
+		return batch
+	case ended(err):
+		return nothing
+	}
+	return itself
+}
+
 // ended tells that the client gave a record back because its partition is under repair.
 func ended(err error) bool { return errors.Is(err, context.Canceled) }
 
