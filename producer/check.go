@@ -49,10 +49,11 @@ func (d *direct) Validate() error {
 
 // CheckTopics implements TopicChecker. A topic that the broker would create for the first record is none that is missing.
 func (d *direct) CheckTopics(ctx context.Context, topics ...string) error {
-	cl, err := d.start()
+	out, err := d.start()
 	if err != nil {
 		return err
 	}
+	cl := out.Client()
 	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range topics {

@@ -226,7 +226,7 @@ func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 				}
 			})
 		}},
-		{"units without outputs whose reports nobody reads", 12 * mib, func(p *rawPeer) {
+		{"units without outputs whose reports nobody reads", 16 * mib, func(p *rawPeer) {
 			everySession(p, func(id uint32) {
 				for seq := range 20_000 {
 					u := &sidecarpb.Units{FirstSequence: uint64(seq + 1), Units: []*sidecarpb.Unit{{}}}
