@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -205,5 +206,29 @@ func TestMeter(t *testing.T) {
 	}
 	if b, r := unpacked(m.used.Load()); b != 0 || r != 0 {
 		t.Error(b, r)
+	}
+}
+
+// An emit that one limit refuses gives back its places in the others.
+func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
+	srv := idle(t)
+	a, err := srv.apps.get("app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := srv.topics.get(a, "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.meter.add(srv.cfg.AppBytes, 1) // the last limit of all is reached
+	for range 10 {
+		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, false); refused == nil {
+			t.Fatal("it was taken")
+		}
+	}
+	for name, m := range map[string]*meter{"all emits": srv.emits, "the app's emits": a.emits} {
+		if bytes, records := unpacked(m.used.Load()); bytes != 0 || records != 0 {
+			t.Errorf("%s: %d bytes and %d records are taken", name, bytes, records)
+		}
 	}
 }

@@ -59,6 +59,15 @@ func TestProvenDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	living.cancel()
+	for broken := false; !broken; time.Sleep(time.Millisecond) { // the sidecar hears of it in its own time
+		st, err := sc.Status(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range st.GetSessions() {
+			broken = broken || s.GetSessionId() == "living" && s.GetState() == "broken"
+		}
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
