@@ -153,9 +153,7 @@ func (d *dialLog) explain(err, cause error) error {
 	case codes.FailedPrecondition:
 		return versionMismatch(st.Message(), "")
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return &Error{Code: CodeUnauthorized, Partition: -1, Err: err,
-			Message: fmt.Sprintf("the sidecar at %s does not accept app %q: %s; correct DialConfig.App and Token, or the sidecar's list of apps",
-				d.cfg.Target, d.cfg.App, st.Message())}
+		return d.cfg.unauthorized(err, st.Message())
 	case codes.InvalidArgument:
 		return invalidConfig(fmt.Errorf("the sidecar at %s refuses what this client says of itself: %s", d.cfg.Target, st.Message()))
 	case codes.Unimplemented:
@@ -168,6 +166,13 @@ func (d *dialLog) explain(err, cause error) error {
 		err = fmt.Errorf("%w; check that each side trusts the other's certificate", err)
 	}
 	return fmt.Errorf("producer: the sidecar at %s did not welcome this client: %w", d.cfg.Target, err)
+}
+
+// unauthorized is a refusal that no retry changes, at Hello or later: an app may not speak for a group.
+func (c DialConfig) unauthorized(err error, said string) *Error {
+	return &Error{Code: CodeUnauthorized, Partition: -1, Err: err,
+		Message: fmt.Sprintf("the sidecar at %s does not accept app %q: %s; correct DialConfig.App and Token, or the sidecar's list of apps",
+			c.Target, c.App, said)}
 }
 
 func dialRemedy(err error) string {

@@ -3,11 +3,13 @@ package producer
 import (
 	"errors"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/ackmark/ackmark/internal/neterr"
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // The waits between attempts to connect: jittered, so that the processes of a pod do not all come at the same moment.
@@ -53,7 +55,7 @@ func (c *client) run() {
 		}
 		log.failed(err)
 		wait := bo.NextBackOff()
-		if served {
+		if served && !strings.Contains(err.Error(), wire.CodeMemberHeld) { // that one is over when the other process is
 			wait = min(wait, retrySoon) // the session waits for us, and not for long
 		}
 		c.pause(wait)

@@ -234,6 +234,9 @@ func (s *stream) read() {
 			if fenced, ok := asFenced(err); ok {
 				s.fail(fenced)
 			}
+			if st, ok := status.FromError(err); ok && st.Code() == codes.PermissionDenied {
+				s.fail(s.c.cfg.unauthorized(err, st.Message()))
+			}
 			if s.saidGoodbye() && err == io.EOF {
 				s.fail(errDeparted)
 			}

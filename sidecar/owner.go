@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // sameOwner tells whether who has begun a session, or speaks for a member, and who is there now are one: by the app's token, which was compared already, by
@@ -61,7 +63,7 @@ func (s *session) mayAssign(m membership) error {
 	for _, other := range s.server.snapshot() {
 		if other != s && other.keeps(m) && (other.app != s.app || !other.ownedBy(p)) {
 			s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedMember, "another living session speaks for member "+m.member+" of group "+m.group)
-			return status.Errorf(codes.Unavailable, "MEMBER_HELD: another living session speaks for this member of group %q: a member is one process", m.group)
+			return status.Errorf(codes.Unavailable, "%s: another living session speaks for this member of group %q: a member is one process", wire.CodeMemberHeld, m.group)
 		}
 	}
 	return nil
@@ -88,7 +90,7 @@ func (a *app) refuseGroup(group string) error {
 	if a.Groups == nil || matches(a.Groups, group) {
 		return nil
 	}
-	return status.Errorf(codes.PermissionDenied, "GROUP_NOT_ALLOWED: app %q may not speak for group %.255q: add it to the app's groups in the sidecar's config", a.Name, group)
+	return status.Errorf(codes.PermissionDenied, "%s: app %q may not speak for group %.255q: add it to the app's groups in the sidecar's config", wire.CodeGroupNotAllowed, a.Name, group)
 }
 
 // matches tells whether a name is in a list of names and of prefixes with '*' at their end.

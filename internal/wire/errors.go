@@ -23,6 +23,10 @@ const (
 	CodeTooManyTopics = "TOO_MANY_TOPICS"
 	// CodeTopicNotAllowed refuses a topic that is not in the app's allow-list.
 	CodeTopicNotAllowed = "TOPIC_NOT_ALLOWED"
+	// CodeMemberHeld begins the message of the UNAVAILABLE status with which an Assign is refused that names another living session's member.
+	CodeMemberHeld = "MEMBER_HELD"
+	// CodeGroupNotAllowed begins the message of the PERMISSION_DENIED status with which an Assign is refused whose group is not in the app's allow-list.
+	CodeGroupNotAllowed = "GROUP_NOT_ALLOWED"
 	// CodeUnauthorized refuses an app: it is not in the list, or its token is wrong.
 	CodeUnauthorized = "APP_NOT_ALLOWED"
 	// CodeDraining refuses a record because the sidecar is about to stop. Retryable, elsewhere or later.
