@@ -69,6 +69,9 @@ var (
 	}
 )
 
+// maxCheckTopics is more than a sidecar looks at: a client that asks about more than those is not refused for it.
+const maxCheckTopics = 1024
+
 // Bounds are those of every message that a client sends, by its full name. Units are not among them: they are decoded in place, see [Units].
 var Bounds = map[protoreflect.FullName]Fields{
 	"ackmark.sidecar.v1.DeliveryStreamRequest": {
@@ -78,7 +81,7 @@ var Bounds = map[protoreflect.FullName]Fields{
 	},
 	"ackmark.sidecar.v1.EmitRequest":    {1: {Name: "record", Fields: record}, 3: {Name: "app", Bytes: MaxAppName}, 4: {Name: "token", Bytes: MaxToken}},
 	"ackmark.sidecar.v1.ReportsRequest": {1: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
-	"ackmark.sidecar.v1.StatusRequest":  {},
+	"ackmark.sidecar.v1.StatusRequest":  {1: {Name: "check_topics", Bytes: maxTopicText, Elements: maxCheckTopics}},
 	"grpc.health.v1.HealthCheckRequest": {1: {Name: "service", Bytes: maxTopicText}},
 	"grpc.health.v1.HealthListRequest":  {},
 }
