@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
@@ -84,6 +85,9 @@ func newCallTable(c *Config) *callTable {
 
 // tap looks at a call before anything of its message is read.
 func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if why := peerOf(ctx).refused; why != "" {
+		return nil, status.Error(codes.PermissionDenied, why)
+	}
 	return s.calls.of(kindOf(info.FullMethodName)).enter(ctx)
 }
 

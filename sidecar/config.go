@@ -48,7 +48,8 @@ type Config struct {
 	Listen string
 	// Listener, if set, is served instead of Listen, as it is: who may connect to it is its owner's business.
 	Listener net.Listener
-	// SocketMode is the mode of the socket's directory: 0700 (this user) or 0770 (its group too). Default 0700.
+	// SocketMode is who may connect: 0700 (this user) or 0770 (the group of the socket's directory too, also as a supplementary group). A directory that the
+	// sidecar makes has mode 0700 or 0750: nobody else can replace the socket. Default 0700.
 	SocketMode fs.FileMode
 	// AllowUIDs and AllowGIDs may connect to the unix socket, beside this process's own user.
 	AllowUIDs, AllowGIDs []uint32

@@ -169,14 +169,19 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 
 func TestPeersThatMayConnect(t *testing.T) {
 	s := &Server{cfg: Config{AllowUIDs: []uint32{70001}, AllowGIDs: []uint32{70002}}}
-	for cred, want := range map[ucred]bool{
-		{uid: uint32(os.Geteuid()), gid: 5}: true,
-		{uid: 70001, gid: 5}:                true,
-		{uid: 5, gid: 70002}:                true,
-		{uid: 70002, gid: 70001}:            false,
+	for _, x := range []struct {
+		cred ucred
+		want bool
+	}{
+		{ucred{uid: uint32(os.Geteuid()), gid: 5}, true},
+		{ucred{uid: 70001, gid: 5}, true},
+		{ucred{uid: 5, gid: 70002}, true},
+		{ucred{uid: 5, gid: 5, groups: []uint32{6, 70002}}, true},
+		{ucred{uid: 5, gid: 5, groups: []uint32{6, 70001}}, false},
+		{ucred{uid: 70002, gid: 70001}, false},
 	} {
-		if s.allowed(cred) != want {
-			t.Errorf("%+v: want %v", cred, want)
+		if s.allowed(x.cred) != x.want {
+			t.Errorf("%+v: want %v", x.cred, x.want)
 		}
 	}
 }

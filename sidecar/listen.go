@@ -79,15 +79,20 @@ func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 
 // prepareDir makes the directory, or checks the one that is there. It never changes one that it did not make: it may be /tmp.
 func prepareDir(dir, path string, mode fs.FileMode) error {
+	own := mode &^ 0o020 // the group may enter; who could write there could replace the socket
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 			return &SocketError{path, "its directory cannot be made", err}
 		}
-		if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(dir, own); err != nil && !errors.Is(err, fs.ErrExist) {
 			return &SocketError{path, "its directory cannot be made", err}
 		}
-		if err := os.Chmod(dir, mode); err != nil { // not bent by the umask
+		made, err := os.Stat(dir)
+		if err != nil {
+			return &SocketError{path, "its directory cannot be looked at", err}
+		}
+		if err := os.Chmod(dir, own|made.Mode()&fs.ModeSetgid); err != nil { // not bent by the umask, of the group of the volume
 			return &SocketError{path, "its directory cannot be protected", err}
 		}
 		return nil
@@ -101,6 +106,10 @@ func prepareDir(dir, path string, mode fs.FileMode) error {
 	if open := info.Mode().Perm() &^ mode; open != 0 && hasModes {
 		return &SocketError{path, fmt.Sprintf("directory %s has mode %#o, which lets others in: chmod it to %#o, set SocketMode 0770 for its group, "+
 			"or name a directory in it that does not exist yet, and the sidecar makes it", dir, info.Mode().Perm(), mode), nil}
+	}
+	if info.Mode().Perm()&0o020 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return &SocketError{path, fmt.Sprintf("its group may write to directory %s (mode %#o), and replace the socket: chmod it to 0750 or 1770, "+
+			"or name a directory in it that does not exist yet, and the sidecar makes it", dir, info.Mode().Perm()), nil}
 	}
 	return nil
 }
@@ -133,6 +142,9 @@ func replaceSocket(path string, mode fs.FileMode) (net.Listener, error) {
 	lis, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, &SocketError{path, "cannot be listened on", err}
+	}
+	if gid, ok := groupOf(filepath.Dir(path)); ok && mode&0o070 != 0 {
+		_ = os.Lchown(path, -1, int(gid)) // the directory's group is who may connect; it is its own with setgid
 	}
 	if err := os.Chmod(path, mode&0o660); err != nil {
 		_ = lis.Close()

@@ -61,15 +61,25 @@ func TestStranger(t *testing.T) {
 		t.Skip("only as a child of the tests that start it")
 	}
 	what, target, id := said[0], said[1], said[2]
-	c := openStream(t, dial(t, target))
+	conn := dial(t, target)
+	if _, err := sidecarpb.NewSidecarClient(conn).Status(t.Context(), &sidecarpb.StatusRequest{}); err != nil {
+		_, _ = os.Stdout.WriteString("answer: " + err.Error() + "\n")
+		return
+	}
+	c := openStream(t, conn)
 	h := &sidecarpb.Hello{Version: 1, App: "app", SessionId: "victim", PreviousSidecarId: id, Features: []string{"resume"}}
 	switch what {
 	case "takes":
 		h.Features, h.PreviousSidecarId = nil, ""
+	case "leaves":
+		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "leaves"}
 	case "assigns":
 		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "stranger"}
 	}
 	c.send(helloMsg(h))
+	if what == "leaves" {
+		_ = c.stream.CloseSend()
+	}
 	if what == "assigns" {
 		c.send(groupAssign("g", "m", 1_000_000))
 	}

@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // peerInfo is who is at the other end of a unix socket, as the kernel says. It is zero for other connections.
@@ -19,6 +24,7 @@ type peerInfo struct {
 	process     PeerProcess // or nil
 	UID, GID    uint32
 	inode       uint64 // of its pidfd, where the kernel gives each process its own; 0: not known
+	refused     string // why it may not connect, "" if it may
 	certificate string // whose TLS certificate it has, "" without one
 }
 
@@ -53,7 +59,7 @@ func (s *Server) credentials() credentials.TransportCredentials {
 
 type socketCredentials struct{ server *Server }
 
-// ServerHandshake refuses users that are not allowed, before a byte of theirs is read.
+// ServerHandshake finds out who connects. The calls of users that are not allowed are refused before a message of theirs is read, see tap.
 func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	info := peerInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
 	uc, ok := unwrap(conn).(*net.UnixConn)
@@ -71,7 +77,9 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 	info.PID, info.UID, info.GID, info.conn = cred.pid, cred.uid, cred.gid, uc
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
 		c.server.apps.refusals.note(c.server.log, info, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
-		return nil, nil, fmt.Errorf("sidecar: uid %d, gid %d may not connect", cred.uid, cred.gid)
+		// It is told why by every call, and then cut off: a connection that only breaks says nothing.
+		info.refused = fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, cred.uid, cred.gid)
+		time.AfterFunc(refusedConn, func() { _ = conn.Close() })
 	}
 	return conn, info, nil
 }
@@ -80,11 +88,26 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 type ucred struct {
 	pid      int32
 	uid, gid uint32
+	groups   []uint32 // supplementary ones, where the system tells
 }
 
 func (s *Server) allowed(cred ucred) bool {
-	return int(cred.uid) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.uid) || slices.Contains(s.cfg.AllowGIDs, cred.gid)
+	return int(cred.uid) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.uid) || s.allowedGroup(cred)
 }
+
+// allowedGroup tells whether one of the peer's groups is in AllowGIDs or, with mode 0770, is that of the socket's directory.
+func (s *Server) allowedGroup(cred ucred) bool {
+	gids := s.cfg.AllowGIDs
+	if s.isUnix() && s.cfg.SocketMode == 0o770 {
+		if gid, ok := groupOf(filepath.Dir(strings.TrimPrefix(s.cfg.Listen, "unix://"))); ok {
+			gids = append(slices.Clone(gids), gid)
+		}
+	}
+	return slices.Contains(gids, cred.gid) || slices.ContainsFunc(cred.groups, func(g uint32) bool { return slices.Contains(gids, g) })
+}
+
+// refusedConn is how long one who may not connect has to hear why.
+const refusedConn = time.Second
 
 // ClientHandshake implements credentials.TransportCredentials; the sidecar is no client.
 func (socketCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {

@@ -16,13 +16,15 @@ func peerCred(conn *net.UnixConn) (ucred, error) {
 		return ucred{}, err
 	}
 	var cred *unix.Ucred
+	var groups []uint32
 	if ctlErr := raw.Control(func(fd uintptr) {
 		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		groups, _ = peerGroups(fd) // without them the first group decides
 	}); ctlErr != nil {
 		return ucred{}, ctlErr
 	}
 	if err != nil {
 		return ucred{}, err
 	}
-	return ucred{pid: cred.Pid, uid: cred.Uid, gid: cred.Gid}, nil
+	return ucred{pid: cred.Pid, uid: cred.Uid, gid: cred.Gid, groups: groups}, nil
 }
