@@ -20,7 +20,7 @@ func (s *session) deliver(f *frame) error {
 	s.server.gate.enter(f)
 	for i := range f.units {
 		u := &f.units[i]
-		if u.failure == nil && s.server.expired(f.expires) {
+		if u.failure == nil && s.lapse(f.expires) {
 			s.expire(u)
 		}
 		if u.failure != nil || u.nrecs == 0 {
@@ -107,7 +107,7 @@ func (s *Server) resend(r *outlet.Rec) error {
 		return nil
 	case f.session.ctx.Err() != nil:
 		return context.Cause(f.session.ctx)
-	case s.expired(f.expires):
+	case f.session.lapse(f.expires):
 		return errExpired
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -234,6 +235,22 @@ func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	for name, m := range map[string]*meter{"all emits": srv.emits, "the app's emits": a.emits} {
 		if bytes, records := unpacked(m.used.Load()); bytes != 0 || records != 0 {
 			t.Errorf("%s: %d bytes and %d records are taken", name, bytes, records)
+		}
+	}
+}
+
+// A record that its batch brought back is too late when its own time is over, and when that of another unit of its session was: the client may be sending
+// that one another way by now, and nothing may overtake it (S7).
+func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
+	srv := idle(t)
+	s := srv.testSession(t)
+	defer boottime.Replace(func() uint64 { return 1000 })()
+	for _, c := range []struct {
+		expires uint64
+		want    bool
+	}{{0, false}, {2000, false}, {999, true}, {2000, true}, {0, false}} {
+		if got := s.lapse(c.expires); got != c.want {
+			t.Errorf("expires at %d: late is %t", c.expires, got)
 		}
 	}
 }

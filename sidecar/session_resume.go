@@ -43,6 +43,19 @@ func (s *session) expire(u *unit) {
 	u.failure, s.told.late = expiredFailure(), true
 }
 
+// lapse tells whether a unit whose records came back from Kafka must not be sent again: its time is
+// over, or that of another one that the client may be sending another way by now.
+func (s *session) lapse(expires uint64) bool {
+	if expires == 0 {
+		return false
+	}
+	over := s.server.expired(expires)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told.late = s.told.late || over
+	return s.told.late
+}
+
 // tooLate tells whether what is entered now comes behind a unit that was not begun in time, and of
 // which the client may not know. One that cannot resume sends again on the same stream: for it, this
 // ends when nothing is outstanding. mu is held.

@@ -239,7 +239,7 @@ func (o *Outlet) promisedAgain(kr *kgo.Record, err error) {
 // when they say so, and learn of the new one with the next record.
 func (o *Outlet) forget(t *Topic) {
 	now, last := time.Now().UnixNano(), t.forgot.Load()
-	if now-last < int64(goneRetry) || !t.forgot.CompareAndSwap(last, now) {
+	if now-last < int64(goneRetry) || o.closed.Load() || !t.forgot.CompareAndSwap(last, now) {
 		return
 	}
 	o.cfg.Log.Warn("an output topic was deleted and created anew: its records go to the new one", "topic", t.name)

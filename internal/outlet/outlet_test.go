@@ -212,6 +212,15 @@ func TestLargerThanTheLimit(t *testing.T) {
 	r.mustBe(refused)
 }
 
+// The owner's own bound of batches refuses no record by its size either: not the first one, of which the client knows nothing yet.
+func TestLargerThanTheOwnersBatches(t *testing.T) {
+	r := newRig(t, devbroker.Rules{}, nil, kgo.ProducerBatchMaxBytes(16384))
+	for n := 1; n <= 3; n++ {
+		r.send(kgo.Record{Key: []byte("k"), Value: noise(fmt.Sprintf("a%d", n), 100_000)}, false)
+	}
+	r.mustBe(nil)
+}
+
 // Everything has a fate when the outlet is closed amid a repair.
 func TestCloseAmidARepair(t *testing.T) {
 	r := newRig(t, devbroker.Rules{Compacted: true, Unnamed: true}, nil)

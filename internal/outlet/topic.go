@@ -104,22 +104,27 @@ func (o *Outlet) refresh(t *Topic) {
 
 // batchLimit tells the usual client how large a batch of this topic may be before it is compressed: then Kafka refuses none for its sum.
 func (o *Outlet) batchLimit(name string) int32 {
-	limit := min(defaultBatch, max(o.cfg.MaxRecordBytes, smallest))
-	if o.base != nil {
-		limit = o.base(name)
-	}
 	o.mu.Lock()
 	t := o.topics[name]
 	o.mu.Unlock()
 	if t == nil {
-		return limit
+		t = &Topic{name: name, outlet: o}
+	}
+	limit := t.bound()
+	t.batch.Store(limit)
+	return limit
+}
+
+// bound is how large a batch of the usual client may be: the owner's bound, and the topic's if that is known.
+func (t *Topic) bound() int32 {
+	limit := min(defaultBatch, max(t.outlet.cfg.MaxRecordBytes, smallest))
+	if t.outlet.base != nil {
+		limit = t.outlet.base(t.name)
 	}
 	if n := t.limit.Load(); n > 0 {
 		limit = min(limit, n)
 	}
-	limit = max(limit, smallest)
-	t.batch.Store(limit)
-	return limit
+	return max(limit, smallest)
 }
 
 // batchBytes is how large a group may be.
@@ -134,7 +139,7 @@ func (t *Topic) batchBytes() int64 {
 func (t *Topic) large(r *Rec) bool {
 	batch := int64(t.batch.Load())
 	if batch == 0 {
-		batch = t.batchBytes()
+		batch = int64(t.bound()) // what the client will be told
 	}
 	if int64(len(r.Key)+len(r.Record.Value)) < batch/2 && len(r.Headers) == 0 {
 		return false
