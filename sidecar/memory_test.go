@@ -182,7 +182,7 @@ func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 				}
 			})
 		}},
-		{"member ids of megabytes", 12 * mib, func(p *rawPeer) {
+		{"member ids of megabytes", 20 * mib, func(p *rawPeer) {
 			everySession(p, func(id uint32) { _ = p.message(id, 0, field(2, field(2, long[:mib]))); p.over(id) })
 		}},
 		{"app names, tokens and versions of megabytes", arriving, func(p *rawPeer) {
