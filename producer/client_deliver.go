@@ -152,6 +152,9 @@ func (c *client) refusal(epoch uint64) *Error {
 
 // encode appends one unit to the open frame.
 func (c *client) encode(u *Unit, call callRef, index int) *Error {
+	if err := unfitUnit(u.Outputs); err != nil {
+		return err
+	}
 	f := c.win.open()
 	start := len(f.data)
 	data := wire.OpenUnit(f.data, wire.Source(u.Source))
@@ -164,14 +167,12 @@ func (c *client) encode(u *Unit, call callRef, index int) *Error {
 			err.Output = j
 			return err
 		}
-		out.Topic, out.Partition, out.TimestampMs = topic, -1, 0
+		out.Topic, out.Partition = topic, -1
 		out.Key, out.Value, out.Headers = rec.Key, rec.Value, rec.Headers
 		if rec.Partition != nil {
 			out.Partition = *rec.Partition
 		}
-		if !rec.Timestamp.IsZero() {
-			out.TimestampMs = rec.Timestamp.UnixMilli()
-		}
+		out.SetTimestamp(rec.Timestamp)
 		data = wire.AppendOutput(data, &out)
 	}
 	data = wire.CloseUnit(data, start)

@@ -11,7 +11,8 @@ import (
 
 func record(topic string, out *sidecarpb.Output) producer.Record {
 	r := producer.Record{Topic: topic, Key: out.Key, Value: out.Value, Partition: new(out.GetPartition())}
-	if ms := out.GetTimestampMs(); ms != 0 {
+	if out.TimestampMs != nil {
+		ms := out.GetTimestampMs()
 		r.Timestamp = time.UnixMilli(ms)
 	}
 	for _, h := range out.GetHeaders() {
@@ -26,7 +27,7 @@ func TestClientConformance(t *testing.T) {
 		x.start()
 		t.Cleanup(x.stop)
 		return producertest.Harness{
-			BadTopic: badTopic, BadCode: "UNKNOWN_TOPIC_OR_PARTITION", NoOffsets: true,
+			BadTopic: badTopic, BadCode: "UNKNOWN_TOPIC_OR_PARTITION", NoOffsets: true, TextKeys: true,
 			Stall:   func(_ *testing.T, on bool) { x.stall(on) },
 			Records: func(_ *testing.T, topic string) []producer.Record { return x.records(topic) },
 			New: func(t *testing.T, o producertest.Options) producer.Producer {

@@ -31,7 +31,7 @@ type DialConfig struct {
 	SessionID string
 	// TLS is required for tcp targets, with a client certificate.
 	TLS *tls.Config
-	// MaxFrameBytes closes a frame of units. Default 64 KiB.
+	// MaxFrameBytes closes a frame of units. Default 64 KiB, which is also the most that has an effect.
 	MaxFrameBytes int
 	// MaxBufferedBytes bounds the encoded units that are accepted and not reported, whatever credit the sidecar gives.
 	// Default: [budget.DefaultBytes], at most 64 MiB. One call to Deliver that is larger passes alone.

@@ -115,6 +115,7 @@ func (c *call) produce(out *outlet.Outlet, units []Unit) {
 // It runs before the first Produce, while c is Deliver's alone: the last bit set gives c away.
 func (c *call) prepare(units []Unit) (refused map[int]*Error) {
 	refused = c.d.refusedUnits(units)
+	refused = refuseUnfit(units, refused)
 	empty := false
 	for i := range units {
 		outs := units[i].Outputs
@@ -156,11 +157,27 @@ func (d *direct) refusedUnits(units []Unit) (refused map[int]*Error) {
 	return refused
 }
 
+// refuseUnfit adds the units that no way takes.
+func refuseUnfit(units []Unit, refused map[int]*Error) map[int]*Error {
+	for i := range units {
+		if err := unfitUnit(units[i].Outputs); err != nil && refused[i] == nil {
+			if refused == nil {
+				refused = map[int]*Error{}
+			}
+			refused[i] = err
+		}
+	}
+	return refused
+}
+
 func (s *slot) fill(r *Record, to *outlet.Topic, now time.Time) {
 	s.rec.Key, s.rec.Record.Value, s.rec.Headers, s.rec.Topic = r.Key, r.Value, r.Headers, r.Topic
 	s.rec.Timestamp = r.Timestamp
 	if r.Timestamp.IsZero() {
 		s.rec.Timestamp = now
+	} else if r.Timestamp.Unix() < 0 {
+		// Kafka's client drops parts of a millisecond towards 1970, every other way towards the past.
+		s.rec.Timestamp = time.UnixMilli(r.Timestamp.UnixMilli())
 	}
 	s.rec.To, s.rec.Explicit, s.rec.Partition = to, r.Partition != nil, -1
 	if r.Partition != nil {

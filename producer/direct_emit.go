@@ -62,6 +62,11 @@ func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) err
 	if bad := checkRecord(rec); bad != nil {
 		return bad
 	}
+	if rec.Headers != nil || !rec.Timestamp.IsZero() {
+		if bad := unfitUnit([]Record{*rec}); bad != nil {
+			return bad
+		}
+	}
 	bytes := recordBytes(rec)
 	if err := d.acquire(ctx, cost{bytes, 1}); err != nil {
 		return err

@@ -139,6 +139,8 @@ func (f *Fake) take(u *Unit, index int, r Reporter, b *batch) {
 	switch epoch := u.Source.Epoch; {
 	case f.epochs.releasedAlready(epoch):
 		fate = FateFail(errReleased(epoch))
+	case unfitUnit(u.Outputs) != nil:
+		fate = FateFail(unfitUnit(u.Outputs))
 	case len(u.Outputs) > 0:
 		fate = f.fate(d)
 	}

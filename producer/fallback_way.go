@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"google.golang.org/grpc/mem"
@@ -93,10 +92,7 @@ func (w *way) decode(data []byte, names []string) error {
 			if int(out.Topic) >= len(names) {
 				return fmt.Errorf("producer: topic index %d of %d", out.Topic, len(names))
 			}
-			rec := Record{Topic: names[out.Topic], Key: out.Key, Value: out.Value, Headers: out.Headers}
-			if out.TimestampMs != 0 {
-				rec.Timestamp = time.UnixMilli(out.TimestampMs)
-			}
+			rec := Record{Topic: names[out.Topic], Key: out.Key, Value: out.Value, Headers: out.Headers, Timestamp: out.Timestamp()}
 			if out.Partition >= 0 {
 				rec.Partition = new(out.Partition)
 			}

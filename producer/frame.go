@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"google.golang.org/grpc/mem"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 const (
@@ -105,7 +107,7 @@ func (f *frame) add(s slotInfo) {
 
 // full tells that the frame takes no more units.
 func (f *frame) full() bool {
-	return f.sealed || len(f.slots) >= frameUnits || len(f.data) >= f.pool.limit
+	return f.sealed || len(f.slots) >= frameUnits || len(f.data) >= min(f.pool.limit, wire.MaxFrameBytes)
 }
 
 // seal ends the frame. A frame with little in it gets a buffer of its size: thousands of frames of one unit may be on their way.

@@ -3,6 +3,7 @@ package producer
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -36,10 +37,19 @@ var kafkaErrors = sync.OnceValue(func() map[string]*kerr.Error {
 	return all
 })
 
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+// validTopic is Kafka's rule for the names of topics.
+func validTopic(name string) bool { return topicName.MatchString(name) && name != "." && name != ".." }
+
 // kafkaError turns the error of a promise into the fate of a record.
 func kafkaError(err error, topic string, partition int32) *Error {
 	e := &Error{Topic: topic, Partition: partition, Err: err}
 	var ke *kerr.Error
+	if errors.Is(err, kerr.UnknownTopicOrPartition) && !validTopic(topic) {
+		// A broker may say so of a name that no topic can have; the sidecar looks at the name first.
+		err, e.Err = kerr.InvalidTopicException, kerr.InvalidTopicException
+	}
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed):
 		e.Code, e.Err = CodeClosed, ErrClosed

@@ -23,7 +23,8 @@ type Record struct {
 	Value []byte
 	// Headers travel unchanged.
 	Headers []Header
-	// Timestamp is the record's create time; zero means the time of delivery.
+	// Timestamp is the record's create time, in milliseconds; zero means the time of delivery. It may
+	// lie before 1970, within the years 1677 to 2262: beyond them the unit fails with INVALID_RECORD_FIELD.
 	Timestamp time.Time
 	// Partition, if not nil, is the partition to write to.
 	Partition *int32

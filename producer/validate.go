@@ -3,6 +3,8 @@ package producer
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // Codes of Ackmark's own in [Error.Code], beside Kafka's error names.
@@ -20,9 +22,42 @@ const (
 	CodeSessionFenced = "SESSION_FENCED"
 	// CodeUnknownAssignment: the unit's assignment epoch was never announced by Assign.
 	CodeUnknownAssignment = "UNKNOWN_ASSIGNMENT"
+	// CodeUnitTooLarge: a unit has more than [MaxUnitOutputs] outputs or [MaxUnitHeaders] headers. That
+	// unit fails alone; others go on.
+	CodeUnitTooLarge = wire.CodeUnitTooLarge
 	// CodeInvalidConfig: the producer's configuration is invalid; it can never deliver.
 	CodeInvalidConfig = "INVALID_CONFIG"
 )
+
+// Limits of one unit, the same by every way: what is larger fails with [CodeUnitTooLarge]. A sidecar
+// has a limit in bytes besides, its maximum message size (4 MiB by default): MESSAGE_TOO_LARGE.
+const (
+	MaxUnitOutputs = wire.MaxUnitOutputs
+	MaxUnitHeaders = wire.MaxUnitHeaders // of all its outputs together
+)
+
+// unfitUnit names the error of a unit that no way takes: it fails alone. Nil: it is within the limits.
+func unfitUnit(outs []Record) *Error {
+	if len(outs) > MaxUnitOutputs {
+		return &Error{Code: CodeUnitTooLarge, Topic: outs[0].Topic, Partition: -1,
+			Message: fmt.Sprintf("the unit has %d outputs, the limit is %d: split them over several inputs", len(outs), MaxUnitOutputs)}
+	}
+	headers := 0
+	for i := range outs {
+		headers += len(outs[i].Headers)
+		if at := outs[i].Timestamp; !at.IsZero() {
+			if ms := at.UnixMilli(); ms < wire.MinTimeMs || ms > wire.MaxTimeMs {
+				return &Error{Code: CodeInvalidRecord, Topic: outs[i].Topic, Partition: -1, Output: i,
+					Message: fmt.Sprintf("the timestamp %v is not within the years 1677 to 2262: correct Record.Timestamp, or leave it out", at)}
+			}
+		}
+	}
+	if headers > MaxUnitHeaders {
+		return &Error{Code: CodeUnitTooLarge, Topic: outs[0].Topic, Partition: -1,
+			Message: fmt.Sprintf("the unit's outputs have %d headers, the limit is %d: make fewer, or split them over several inputs", headers, MaxUnitHeaders)}
+	}
+	return nil
+}
 
 // cost is what records weigh against a limit.
 type cost struct {

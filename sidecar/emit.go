@@ -46,9 +46,13 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
 			s.apps.refusals.note(s.log, peerOf(ctx), a.Name, refusedTopic, refused.GetMessage())
 		}
-		return &sidecarpb.EmitResponse{Error: refused}, nil
+		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.id}, nil
 	}
-	return s.emit(ctx, e, queued)
+	answer, err := s.emit(ctx, e, queued)
+	if answer != nil {
+		answer.SidecarId = s.id
+	}
+	return answer, err
 }
 
 // newEmit checks everything that can be known without Kafka.
@@ -61,6 +65,9 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 	}
 	if rec.Partition != nil && rec.GetPartition() < 0 {
 		return nil, &sidecarpb.Error{Code: wire.CodeInvalidRecord, Message: fmt.Sprintf("partition %d: a partition is 0 or more, or absent", rec.GetPartition())}
+	}
+	if ms := rec.GetTimestampMs(); ms < wire.MinTimeMs || ms > wire.MaxTimeMs {
+		return nil, badTime(ms)
 	}
 	if refused := a.refuse(rec.GetTopic()); refused != nil {
 		return nil, refused
@@ -78,7 +85,7 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 		emit: e, topic: t,
 		size: int64(len(rec.GetKey())+len(rec.GetValue())) + recordCost,
 	}
-	if rec.GetTimestampMs() != 0 {
+	if rec.TimestampMs != nil {
 		e.rec.Timestamp = time.UnixMilli(rec.GetTimestampMs())
 	}
 	for _, h := range rec.GetHeaders() {

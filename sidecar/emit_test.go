@@ -38,6 +38,10 @@ func (b *bubble) reports(t *testing.T, after uint64) func() (*sidecarpb.ReportsR
 	if err != nil {
 		t.Fatal(err)
 	}
+	first, err := stream.Recv() // at once: whose reports these are
+	if err != nil || first.GetSidecarId() == "" || len(first.GetReports()) != 0 {
+		t.Fatalf("the first message is %v, %v", first, err)
+	}
 	return stream.Recv
 }
 

@@ -104,9 +104,6 @@ type outRec struct {
 func recordOf(r *kgo.Record) *outRec { return (*outRec)(unsafe.Pointer(r)) }
 
 const (
-	// maxUnitOutputs bounds what one unit may cost in memory before its credit is known: an empty output of 2 bytes takes about 300.
-	maxUnitOutputs = 16 << 10
-	maxHeaders     = 64 << 10 // per message
 	// recordCost is what a record is counted for beside its bytes, in the meters that bound memory.
 	recordCost = 64
 	headerCost = 128  // of an emit: two structs and what they point to, for 2 bytes on the wire
@@ -157,14 +154,14 @@ func (f *frame) ended(n int32) {
 func (f *frame) decode(us *wire.Units, names *topicNames, maxRecords int) error {
 	f.first = us.FirstSequence
 	f.grow(us.Count)
-	us.Headers, us.MaxHeaders = f.headers[:0], maxHeaders
+	us.Headers, us.MaxHeaders = f.headers[:0], wire.MaxMessageHeaders
 	now := time.Now()
 	var x wire.Unit
 	for us.Next(&x) {
 		if err := f.decodeUnit(&x, names, now); err != nil {
 			return err
 		}
-		if len(f.recs) > maxRecords+maxUnitOutputs {
+		if len(f.recs) > maxRecords+wire.MaxUnitOutputs {
 			return fmt.Errorf("more than %d records in one message, the credit is %d", len(f.recs)-1, maxRecords)
 		}
 	}
@@ -206,9 +203,13 @@ func (f *frame) decodeUnit(x *wire.Unit, names *topicNames, now time.Time) error
 		if u.failure == nil {
 			u.failure = f.addOutput(u, int32(index), &out, names, now)
 		}
-		if u.outputs++; u.outputs > maxUnitOutputs && u.failure == nil {
-			u.failure = failure(0, "", -1, wire.CodeUnitTooLarge, fmt.Sprintf("more than %d outputs from one input: split them over several inputs", maxUnitOutputs))
+		if u.outputs++; u.outputs > wire.MaxUnitOutputs && u.failure == nil {
+			u.failure = failure(0, "", -1, wire.CodeUnitTooLarge, fmt.Sprintf("more than %d outputs from one input: split them over several inputs", wire.MaxUnitOutputs))
 		}
+	}
+	if x.HeadersLeft < 0 && u.failure == nil {
+		u.failure = failure(0, "", -1, wire.CodeUnitTooLarge, fmt.Sprintf("more than %d headers from one input, or %d in one message: "+
+			"make fewer, or split them over several inputs", wire.MaxUnitHeaders, wire.MaxMessageHeaders))
 	}
 	u.source, u.src = x.HasSource, x.Source
 	u.left.Store(u.outputs)
@@ -227,6 +228,9 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNa
 	if st.refuse != nil {
 		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Error: st.refuse, Partition: out.Partition}
 	}
+	if ms := out.TimestampMs; ms < wire.MinTimeMs || ms > wire.MaxTimeMs {
+		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Topic: st.topic.name, Partition: out.Partition, Error: badTime(ms)}
+	}
 	if out.Partition < -1 {
 		return failure(u.outputs, st.topic.name, -1, wire.CodeInvalidRecord, fmt.Sprintf("partition %d: a partition is 0 or more, or absent", out.Partition))
 	}
@@ -238,10 +242,15 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNa
 		frame: f, topic: st.topic, unit: index, output: u.outputs,
 		size: int64(len(out.Key)+len(out.Value)) + recordCost,
 	})
-	if out.TimestampMs != 0 {
-		f.recs[len(f.recs)-1].Timestamp = time.UnixMilli(out.TimestampMs)
+	if out.HasTimestamp {
+		f.recs[len(f.recs)-1].Timestamp = out.Timestamp()
 	}
 	return nil
+}
+
+func badTime(ms int64) *sidecarpb.Error {
+	return &sidecarpb.Error{Code: wire.CodeInvalidRecord,
+		Message: fmt.Sprintf("timestamp_ms %d is not within the years 1677 to 2262: correct it, or leave it out", ms)}
 }
 
 func failure(output int32, topic string, partition int32, code, message string) *sidecarpb.UnitFailure {

@@ -121,6 +121,10 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 	}
 	defer done()
 	cursor := a.ring.forget(req.GetAfterId())
+	// At once: a client whose records died with another sidecar would wait for their reports for ever.
+	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.id}); err != nil {
+		return err
+	}
 	for sent := 0; sent < max(a.ring.size/2, 1); {
 		batch, wait := a.ring.read(cursor, reportBatch)
 		if len(batch) == 0 {
@@ -136,7 +140,7 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 				}
 			}
 		}
-		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch}); err != nil {
+		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch, SidecarId: s.id}); err != nil {
 			return err
 		}
 		cursor = batch[len(batch)-1].GetReportId() + 1

@@ -16,13 +16,13 @@ const (
 	MaxSessionID   = 64
 	MaxToken       = 4096
 	MaxFeatures    = 64
-	MaxUnreported  = 64 << 10 // ranges of Hello.unreported
-	MaxMemberName  = 1024     // bytes of a group, a member id, an instance id
-	MaxPartitions  = 16 << 10 // of one Assign
-	MaxDoneRuns    = 4096     // of one partition
-	MaxDoneSet     = 4096     // characters: what a broker takes as commit metadata
-	MaxReleased    = 16 << 10 // epochs of one Release
-	MaxEmitHeaders = 16 << 10 // of the record of one Emit
+	MaxUnreported  = 64 << 10       // ranges of Hello.unreported
+	MaxMemberName  = 1024           // bytes of a group, a member id, an instance id
+	MaxPartitions  = 16 << 10       // of one Assign
+	MaxDoneRuns    = 4096           // of one partition
+	MaxDoneSet     = 4096           // characters: what a broker takes as commit metadata
+	MaxReleased    = 16 << 10       // epochs of one Release
+	MaxEmitHeaders = MaxUnitHeaders // of the record of one Emit
 	// MaxColdBytes bounds every message of the stream but Units.
 	MaxColdBytes = 2 << 20
 	// MaxElements bounds the elements of all repeated fields in one message that is decoded into Go objects: one of two bytes takes about 80.

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,7 +14,8 @@ type Units struct {
 	Count int
 	// Headers is the slab that the outputs' headers are appended to; set it to [:0] of an old one to use that again.
 	Headers []kgo.RecordHeader
-	// MaxHeaders bounds the slab, if not 0: a header of two bytes on the wire takes 40 in memory.
+	// MaxHeaders bounds the slab, if not 0: a header of two bytes on the wire takes 40 in memory. See
+	// [Unit.HeadersLeft].
 	MaxHeaders int
 
 	body []byte
@@ -29,6 +29,9 @@ type Unit struct {
 	// HasSource and Source are complete when Next has returned false: protobuf does not promise an order of fields.
 	HasSource bool
 	Source    Source
+	// HeadersLeft is how many more headers the unit may have; less than 0: it, or its message, has
+	// too many, and the outputs lack some of theirs. The unit is to be refused.
+	HeadersLeft int
 
 	units *Units
 	body  []byte
@@ -114,7 +117,10 @@ func (u *Units) Next(x *Unit) bool {
 			continue
 		}
 		start, end := embedded(u.body, i)
-		*x = Unit{Size: end - at, units: u, body: u.body[start:end]}
+		*x = Unit{Size: end - at, units: u, body: u.body[start:end], HeadersLeft: MaxUnitHeaders}
+		if u.MaxHeaders > 0 {
+			x.HeadersLeft = min(x.HeadersLeft, u.MaxHeaders-len(u.Headers))
+		}
 		u.pos = end
 		return true
 	}
@@ -138,7 +144,7 @@ func (x *Unit) Next(out *Output) (bool, error) {
 				return false, errMalformed
 			}
 			x.pos = end
-			return true, x.units.output(x.body[start:end], out)
+			return true, x.output(x.body[start:end], out)
 		case tagSource:
 			start, end := embedded(x.body, i)
 			if end < 0 || !x.source(x.body[start:end]) {
@@ -185,7 +191,8 @@ func (x *Unit) source(b []byte) bool {
 	return true
 }
 
-func (u *Units) output(b []byte, out *Output) error {
+func (x *Unit) output(b []byte, out *Output) error {
+	u := x.units
 	*out = Output{Partition: -1}
 	first := len(u.Headers)
 	for i := 0; i < len(b); {
@@ -215,9 +222,13 @@ func (u *Units) output(b []byte, out *Output) error {
 			out.Partition = int32(v)
 		case tagTimestamp:
 			v, i = uvarint(b, j)
-			out.TimestampMs = int64(v)
+			out.TimestampMs, out.HasTimestamp = int64(v), true
 		case tagHeaders:
 			if start, i = embedded(b, j); i >= 0 {
+				if x.HeadersLeft--; x.HeadersLeft < 0 {
+					x.HeadersLeft = -1
+					continue
+				}
 				if err := u.header(b[start:i]); err != nil {
 					return err
 				}
@@ -236,9 +247,6 @@ func (u *Units) output(b []byte, out *Output) error {
 }
 
 func (u *Units) header(b []byte) error {
-	if u.MaxHeaders > 0 && len(u.Headers) >= u.MaxHeaders {
-		return fmt.Errorf("wire: more than %d record headers in one message: send smaller messages", u.MaxHeaders)
-	}
 	var h kgo.RecordHeader
 	for i := 0; i < len(b); {
 		tag, j := uint64(b[i]), i+1

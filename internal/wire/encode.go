@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -20,8 +22,10 @@ type Output struct {
 	// Key and Value: nil is Kafka's null, empty is empty.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader
-	// TimestampMs is in milliseconds since 1970; 0: when the sidecar gets it.
-	TimestampMs int64
+	// TimestampMs is in milliseconds since 1970, if HasTimestamp; otherwise it is the time at which the
+	// sidecar gets the record. An encoder writes a TimestampMs other than 0 in any case.
+	TimestampMs  int64
+	HasTimestamp bool
 }
 
 // TopicName gives a topic index its name.
@@ -96,7 +100,28 @@ func AppendOutput(dst []byte, out *Output) []byte {
 	for i := range out.Headers {
 		dst = appendHeader(dst, &out.Headers[i])
 	}
-	return appendField(dst, tagTimestamp, uint64(out.TimestampMs))
+	if out.hasTimestamp() {
+		dst = appendUvarint(append(dst, tagTimestamp), uint64(out.TimestampMs))
+	}
+	return dst
+}
+
+func (out *Output) hasTimestamp() bool { return out.HasTimestamp || out.TimestampMs != 0 }
+
+// SetTimestamp gives the output a record's time; the zero Time is none.
+func (out *Output) SetTimestamp(t time.Time) {
+	out.TimestampMs, out.HasTimestamp = 0, !t.IsZero()
+	if out.HasTimestamp {
+		out.TimestampMs = t.UnixMilli()
+	}
+}
+
+// Timestamp returns the record's time; the zero Time if it has none.
+func (out *Output) Timestamp() time.Time {
+	if !out.HasTimestamp {
+		return time.Time{}
+	}
+	return time.UnixMilli(out.TimestampMs)
 }
 
 // CloseUnit ends the unit that was opened at start; dst[start:] is then the whole unit, as it stands in a Units message, and its length is
@@ -147,7 +172,10 @@ func appendHeader(dst []byte, h *kgo.RecordHeader) []byte {
 }
 
 func sizeOutput(out *Output) int {
-	n := sizeField(uint64(out.Topic)) + sizeBytes(out.Key) + sizeBytes(out.Value) + sizeField(uint64(out.TimestampMs))
+	n := sizeField(uint64(out.Topic)) + sizeBytes(out.Key) + sizeBytes(out.Value)
+	if out.hasTimestamp() {
+		n += 1 + sizeUvarint(uint64(out.TimestampMs))
+	}
 	if out.Partition >= 0 {
 		n += 1 + sizeUvarint(uint64(out.Partition))
 	}

@@ -17,7 +17,7 @@ func FuzzUnits(f *testing.F) {
 		{},
 		{FirstSequence: 1, ExpiresAtNs: 2, Topics: []*sidecarpb.TopicName{{Index: 1, Name: "t"}}},
 		{Units: []*sidecarpb.Unit{{Source: &sidecarpb.Source{Epoch: 1, Index: 2, Offset: -3}, Outputs: []*sidecarpb.Output{{
-			Topic: 1, Partition: proto.Int32(2), Key: []byte("k"), Value: []byte{}, Headers: []*sidecarpb.Header{{Key: "h", Value: []byte("v")}}, TimestampMs: 5}}}}},
+			Topic: 1, Partition: proto.Int32(2), Key: []byte("k"), Value: []byte{}, Headers: []*sidecarpb.Header{{Key: "h", Value: []byte("v")}}, TimestampMs: proto.Int64(5)}}}}},
 	} {
 		b, err := proto.Marshal(u)
 		if err != nil {

@@ -37,7 +37,7 @@ func encode(msg *sidecarpb.Units) []byte {
 }
 
 func fromProto(o *sidecarpb.Output) wire.Output {
-	out := wire.Output{Topic: o.GetTopic(), Partition: -1, Key: o.Key, Value: o.Value, TimestampMs: o.GetTimestampMs()}
+	out := wire.Output{Topic: o.GetTopic(), Partition: -1, Key: o.Key, Value: o.Value, TimestampMs: o.GetTimestampMs(), HasTimestamp: o.TimestampMs != nil}
 	if o.Partition != nil {
 		out.Partition = o.GetPartition()
 	}
@@ -81,7 +81,10 @@ func decodeUnit(x *wire.Unit) (*sidecarpb.Unit, error) {
 		if !ok {
 			break
 		}
-		p := &sidecarpb.Output{Topic: o.Topic, Key: bytes.Clone(o.Key), Value: bytes.Clone(o.Value), TimestampMs: o.TimestampMs}
+		p := &sidecarpb.Output{Topic: o.Topic, Key: bytes.Clone(o.Key), Value: bytes.Clone(o.Value)}
+		if o.HasTimestamp {
+			p.TimestampMs = proto.Int64(o.TimestampMs)
+		}
 		if o.Partition != -1 {
 			p.Partition = &o.Partition
 			p.Partition = proto.Int32(o.Partition)
@@ -104,7 +107,7 @@ func genBytes() *rapid.Generator[[]byte] {
 func genOutput() *rapid.Generator[*sidecarpb.Output] {
 	return rapid.Custom(func(t *rapid.T) *sidecarpb.Output {
 		o := &sidecarpb.Output{Topic: rapid.Uint32Range(0, 70000).Draw(t, "topic"), Key: genBytes().Draw(t, "key"), Value: genBytes().Draw(t, "value"),
-			TimestampMs: rapid.Int64().Draw(t, "ts")}
+			TimestampMs: rapid.Ptr(rapid.OneOf(rapid.Int64Range(-1, 1), rapid.Int64()), true).Draw(t, "ts")}
 		if rapid.Bool().Draw(t, "partitioned") {
 			o.Partition = proto.Int32(rapid.Int32Range(0, 1<<31-1).Draw(t, "partition"))
 		}
@@ -261,8 +264,8 @@ func TestHeadersAreBounded(t *testing.T) {
 	var x wire.Unit
 	var out wire.Output
 	us.Next(&x)
-	if _, err := x.Next(&out); err == nil {
-		t.Fatal("an eleventh header passed a bound of ten")
+	if ok, err := x.Next(&out); err != nil || !ok || x.HeadersLeft >= 0 || len(us.Headers) != 10 {
+		t.Fatalf("%v %v, %d left: an eleventh header passed a bound of ten", ok, err, x.HeadersLeft)
 	}
 }
 

@@ -33,6 +33,8 @@ type Harness struct {
 	BadTopic, BadCode string
 	// NoOffsets tells that the form does not learn where its records are: Acks carry partition and offset -1.
 	NoOffsets bool
+	// TextKeys tells that the stand-in reads keys of headers as UTF-8. Kafka takes any bytes.
+	TextKeys bool
 	// Background names goroutines of the stand-in that may come and go during a test. What the producer starts must have ended when it is closed.
 	Background []goleak.Option
 	// CheckLeaks replaces the search for goroutines left behind, for a stand-in that starts its own whenever it likes. Nil: [goleak.VerifyNone].
@@ -70,6 +72,8 @@ var cases = []struct {
 }{
 	{"OrderPerKey", testOrderPerKey},
 	{"RoundTrip", testRoundTrip},
+	{"AnyRecord", testAnyRecord},
+	{"UnitLimits", testUnitLimits},
 	{"EmptyUnits", testEmptyUnits},
 	{"FanOut", testFanOut},
 	{"LargeBatch", testLargeBatch},

@@ -149,10 +149,11 @@ type Record struct {
 	Key []byte `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`
 	// Absent is Kafka's null (a tombstone in a compacted topic); empty is empty.
 	Value []byte `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
-	// At most 16384.
+	// At most 32768.
 	Headers []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
-	// Milliseconds since 1970; 0: the time at which the sidecar got it.
-	TimestampMs   int64 `protobuf:"varint,6,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
+	// Milliseconds since 1970, also 0 and less; absent: the time at which the sidecar got it. A peer of before presence neither sends nor sees the
+	// difference: 0 is absent for it.
+	TimestampMs   *int64 `protobuf:"varint,6,opt,name=timestamp_ms,json=timestampMs,proto3,oneof" json:"timestamp_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,8 +224,8 @@ func (x *Record) GetHeaders() []*Header {
 }
 
 func (x *Record) GetTimestampMs() int64 {
-	if x != nil {
-		return x.TimestampMs
+	if x != nil && x.TimestampMs != nil {
+		return *x.TimestampMs
 	}
 	return 0
 }
@@ -381,8 +382,11 @@ type EmitResponse struct {
 	// Where the record is (WAIT_ACKED).
 	Partition int32 `protobuf:"varint,3,opt,name=partition,proto3" json:"partition,omitempty"`
 	Offset    int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
-	// The number of its report (WAIT_QUEUED); increases per app.
-	ReportId      uint64 `protobuf:"varint,5,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	// The number of its report (WAIT_QUEUED); increases per app, in the life of one sidecar.
+	ReportId uint64 `protobuf:"varint,5,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	// The sidecar that answered: changes when its process is a new one. Queues and reports die with a process. When the id changes, the fate of each emit that was
+	// answered with the former id and has no report is unknown: it may be in Kafka or not. Emit it again (at least once), or look into the topic.
+	SidecarId     string `protobuf:"bytes,6,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -450,6 +454,13 @@ func (x *EmitResponse) GetReportId() uint64 {
 		return x.ReportId
 	}
 	return 0
+}
+
+func (x *EmitResponse) GetSidecarId() string {
+	if x != nil {
+		return x.SidecarId
+	}
+	return ""
 }
 
 type DeliveryStreamRequest struct {
@@ -1447,7 +1458,8 @@ type Unit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent for a plain emit.
 	Source *Source `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// At most 16384; the headers of all outputs of a message together: at most 65536.
+	// Together in one unit: at most 16384 outputs and 32768 headers. In one message: at most 65536 headers. A unit beyond that fails alone
+	// (UNIT_TOO_LARGE).
 	Outputs       []*Output `protobuf:"bytes,2,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1562,13 +1574,14 @@ func (x *Source) GetOffset() int64 {
 }
 
 type Output struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         uint32                 `protobuf:"varint,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	Partition     *int32                 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
-	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
-	Headers       []*Header              `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
-	TimestampMs   int64                  `protobuf:"varint,6,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     uint32                 `protobuf:"varint,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition *int32                 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	Key       []byte                 `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	Value     []byte                 `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	Headers   []*Header              `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
+	// As in Record.
+	TimestampMs   *int64 `protobuf:"varint,6,opt,name=timestamp_ms,json=timestampMs,proto3,oneof" json:"timestamp_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1639,8 +1652,8 @@ func (x *Output) GetHeaders() []*Header {
 }
 
 func (x *Output) GetTimestampMs() int64 {
-	if x != nil {
-		return x.TimestampMs
+	if x != nil && x.TimestampMs != nil {
+		return *x.TimestampMs
 	}
 	return 0
 }
@@ -2187,8 +2200,10 @@ func (x *ReportsRequest) GetToken() string {
 }
 
 type ReportsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reports       []*EmitReport          `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Reports []*EmitReport          `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	// The sidecar whose reports these are, see EmitResponse. The first message comes at once, also without reports, so that a client learns the id.
+	SidecarId     string `protobuf:"bytes,2,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2228,6 +2243,13 @@ func (x *ReportsResponse) GetReports() []*EmitReport {
 		return x.Reports
 	}
 	return nil
+}
+
+func (x *ReportsResponse) GetSidecarId() string {
+	if x != nil {
+		return x.SidecarId
+	}
+	return ""
 }
 
 // EmitReport is the fate of one queued emit.
@@ -3141,18 +3163,19 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
-	"\x06_value\"\xec\x01\n" +
+	"\x06_value\"\x82\x02\n" +
 	"\x06Record\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x15\n" +
 	"\x03key\x18\x03 \x01(\fH\x01R\x03key\x88\x01\x01\x12\x19\n" +
 	"\x05value\x18\x04 \x01(\fH\x02R\x05value\x88\x01\x01\x124\n" +
-	"\aheaders\x18\x05 \x03(\v2\x1a.ackmark.sidecar.v1.HeaderR\aheaders\x12!\n" +
-	"\ftimestamp_ms\x18\x06 \x01(\x03R\vtimestampMsB\f\n" +
+	"\aheaders\x18\x05 \x03(\v2\x1a.ackmark.sidecar.v1.HeaderR\aheaders\x12&\n" +
+	"\ftimestamp_ms\x18\x06 \x01(\x03H\x03R\vtimestampMs\x88\x01\x01B\f\n" +
 	"\n" +
 	"_partitionB\x06\n" +
 	"\x04_keyB\b\n" +
-	"\x06_value\"\x97\x01\n" +
+	"\x06_valueB\x0f\n" +
+	"\r_timestamp_ms\"\x97\x01\n" +
 	"\vEmitRequest\x122\n" +
 	"\x06record\x18\x01 \x01(\v2\x1a.ackmark.sidecar.v1.RecordR\x06record\x12,\n" +
 	"\x04wait\x18\x02 \x01(\x0e2\x18.ackmark.sidecar.v1.WaitR\x04wait\x12\x10\n" +
@@ -3162,13 +3185,15 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
 	"\tretryable\x18\x03 \x01(\bR\tretryable\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xac\x01\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\x03R\fretryAfterMs\"\xcb\x01\n" +
 	"\fEmitResponse\x12\x18\n" +
 	"\asuccess\x18\x01 \x01(\bR\asuccess\x12/\n" +
 	"\x05error\x18\x02 \x01(\v2\x19.ackmark.sidecar.v1.ErrorR\x05error\x12\x1c\n" +
 	"\tpartition\x18\x03 \x01(\x05R\tpartition\x12\x16\n" +
 	"\x06offset\x18\x04 \x01(\x03R\x06offset\x12\x1b\n" +
-	"\treport_id\x18\x05 \x01(\x04R\breportId\"\xe6\x02\n" +
+	"\treport_id\x18\x05 \x01(\x04R\breportId\x12\x1d\n" +
+	"\n" +
+	"sidecar_id\x18\x06 \x01(\tR\tsidecarId\"\xe6\x02\n" +
 	"\x15DeliveryStreamRequest\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.ackmark.sidecar.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06assign\x18\x02 \x01(\v2\x1a.ackmark.sidecar.v1.AssignH\x00R\x06assign\x121\n" +
@@ -3257,18 +3282,19 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x06Source\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xec\x01\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\x82\x02\n" +
 	"\x06Output\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x15\n" +
 	"\x03key\x18\x03 \x01(\fH\x01R\x03key\x88\x01\x01\x12\x19\n" +
 	"\x05value\x18\x04 \x01(\fH\x02R\x05value\x88\x01\x01\x124\n" +
-	"\aheaders\x18\x05 \x03(\v2\x1a.ackmark.sidecar.v1.HeaderR\aheaders\x12!\n" +
-	"\ftimestamp_ms\x18\x06 \x01(\x03R\vtimestampMsB\f\n" +
+	"\aheaders\x18\x05 \x03(\v2\x1a.ackmark.sidecar.v1.HeaderR\aheaders\x12&\n" +
+	"\ftimestamp_ms\x18\x06 \x01(\x03H\x03R\vtimestampMs\x88\x01\x01B\f\n" +
 	"\n" +
 	"_partitionB\x06\n" +
 	"\x04_keyB\b\n" +
-	"\x06_value\"@\n" +
+	"\x06_valueB\x0f\n" +
+	"\r_timestamp_ms\"@\n" +
 	"\aRelease\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x16\n" +
@@ -3304,9 +3330,11 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x0eReportsRequest\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x19\n" +
 	"\bafter_id\x18\x02 \x01(\x04R\aafterId\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\tR\x05token\"K\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\"j\n" +
 	"\x0fReportsResponse\x128\n" +
-	"\areports\x18\x01 \x03(\v2\x1e.ackmark.sidecar.v1.EmitReportR\areports\"\xc0\x01\n" +
+	"\areports\x18\x01 \x03(\v2\x1e.ackmark.sidecar.v1.EmitReportR\areports\x12\x1d\n" +
+	"\n" +
+	"sidecar_id\x18\x02 \x01(\tR\tsidecarId\"\xc0\x01\n" +
 	"\n" +
 	"EmitReport\x12\x1b\n" +
 	"\treport_id\x18\x01 \x01(\x04R\breportId\x12\x18\n" +
