@@ -30,6 +30,8 @@ def emit(sidecar, record):
 
     Kafka's momentary troubles are retried by the sidecar itself. What is left to retry here: the sidecar is full, draining, or just being
     restarted. In the last case nobody knows whether the record was written: it may appear twice, as anywhere at least once is the promise.
+    With WAIT_QUEUED, a record's outcome comes by Reports instead, and dies with the sidecar: keep each record and the answer's sidecar_id until its
+    report is read. When an answer, or the first message of Reports, has another sidecar_id, emit again what is kept without a report.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
