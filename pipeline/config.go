@@ -101,7 +101,8 @@ type Config struct {
 	Concurrency int
 
 	// SourceHeaders adds to each output (and dead letter) which input it was made from: see [HeaderSource]. `ackmark audit` proves with it that nothing
-	// was lost or repeated. The outputs' Headers are written then: a handler must not return records that it shares. About 60 bytes a record before compression.
+	// was lost or repeated. The outputs' Headers are written then: a handler must not return records that it shares. About 65 bytes and the group's
+	// name a record before compression.
 	SourceHeaders bool
 
 	// MaxAttempts is how often an input is tried in all when its handler returns plain errors. Default 5.

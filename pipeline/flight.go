@@ -49,7 +49,7 @@ func newFlight(p *Pipeline, l *lane, a *consumer.Assignment) *flight {
 func (f *flight) addNew(m *consumer.Message, outputs []producer.Record, dead bool) {
 	if f.p.cfg.SourceHeaders && len(outputs) > 0 {
 		if a := f.assignment; f.sourceEpoch != a.Epoch {
-			f.source, f.sourceEpoch = sourceOf(a), a.Epoch
+			f.source, f.sourceEpoch = sourceOf(a, f.p.cfg.Consumer.Group), a.Epoch
 		}
 		f.stamper.stamp(f.source, m.Offset, outputs, dead)
 	}

@@ -11,11 +11,16 @@ import (
 // HeaderSource is the header that [Config.SourceHeaders] adds to every output and dead letter, behind its own: which input it was made from. `ackmark audit`
 // reads it. Its value is text,
 //
-//	topic/partition/offset/output/topic-id
+//	topic/partition/offset/output/outputs/topic-id/group
 //
-// where output is which of the input's outputs it is, 0, 1, 2 …, or [SourceDeadLetter] for a dead letter, and the topic id is as Kafka writes it
-// (base64url, 22 characters); brokers too old to have one leave it and its slash out. Where an input had the header already (a pipeline behind a
-// pipeline), the last one is the newest.
+// where output is which of the input's outputs it is, 0, 1, 2 …, or [SourceDeadLetter] for a dead letter, and outputs is how many there are (1 for a
+// dead letter), so that a missing one is noticed. The topic id is as Kafka writes it (base64url, 22 characters), and empty with brokers too old
+// to have one. The group is the consumer group that made it, all that is left of the text, slashes too: several groups may write into one topic.
+//
+// The first version of this header was topic/partition/offset/output, with or without /topic-id; what is behind its fourth slash is nothing or 22
+// characters, where the second version has a number of at most ten. `ackmark audit` reads both, and says what the first one cannot prove.
+//
+// Where an input had the header already (a pipeline behind a pipeline), the last one is the newest.
 //
 // HeaderIncident is added beside it where this process knows why an output may repeat: it had the input before, in a stay that was lost. Its value is why that was
 // lost; the audit groups repeats by it.
@@ -34,11 +39,13 @@ type sourceText struct {
 	again      int64
 }
 
-func sourceOf(a *consumer.Assignment) (s sourceText) {
+func sourceOf(a *consumer.Assignment, group string) (s sourceText) {
 	s.begin = a.Topic + "/" + strconv.Itoa(int(a.Partition)) + "/"
+	id := ""
 	if a.TopicID != ([16]byte{}) {
-		s.end = "/" + base64.RawURLEncoding.EncodeToString(a.TopicID[:])
+		id = base64.RawURLEncoding.EncodeToString(a.TopicID[:])
 	}
+	s.end = "/" + id + "/" + group
 	if a.Again != "" {
 		s.incident, s.again = []byte(text(a.Again, maxIncident)), a.AgainUntil
 	}
@@ -67,7 +74,7 @@ func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, 
 		}
 		begin := len(st.headers)
 		st.headers = append(st.headers, own...)
-		st.headers = append(st.headers, producer.Header{Key: HeaderSource, Value: st.value(s, offset, i, dead)})
+		st.headers = append(st.headers, producer.Header{Key: HeaderSource, Value: st.value(s, offset, i, len(outputs), dead)})
 		if s.incident != nil && offset < s.again {
 			st.headers = append(st.headers, producer.Header{Key: HeaderIncident, Value: s.incident})
 		}
@@ -75,8 +82,8 @@ func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, 
 	}
 }
 
-func (st *stamper) value(s sourceText, offset int64, output int, dead bool) []byte {
-	if n := len(s.begin) + len(s.end) + 2*maxDecimal + 1; cap(st.text)-len(st.text) < n {
+func (st *stamper) value(s sourceText, offset int64, output, count int, dead bool) []byte {
+	if n := len(s.begin) + len(s.end) + 3*maxDecimal + 2; cap(st.text)-len(st.text) < n {
 		st.text = make([]byte, 0, max(textChunk, n))
 	}
 	begin, text := len(st.text), st.text
@@ -88,6 +95,8 @@ func (st *stamper) value(s sourceText, offset int64, output int, dead bool) []by
 	} else {
 		text = strconv.AppendInt(text, int64(output), 10)
 	}
+	text = append(text, '/')
+	text = strconv.AppendInt(text, int64(count), 10)
 	text = append(text, s.end...)
 	st.text = text
 	return text[begin:len(text):len(text)]

@@ -23,7 +23,9 @@ func TestSourceHeaders(t *testing.T) {
 		var mu sync.Mutex
 		got := map[string]string{}
 		refused := false
+		const group = "team/billing" // a group's name may hold slashes
 		cfg := quiet(pipeline.Config{Concurrency: 2, SourceHeaders: true, DeadLetter: pipeline.DeadLetter{Topic: "dlq"}})
+		cfg.Consumer.Group = group
 		cfg.Producer = producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
 			mu.Lock()
 			defer mu.Unlock()
@@ -31,11 +33,12 @@ func TestSourceHeaders(t *testing.T) {
 				var all []string
 				for _, h := range out.Headers {
 					if value := string(h.Value); h.Key == pipeline.HeaderSource {
-						at := strings.LastIndexByte(value, '/')
-						if id, err := base64.RawURLEncoding.DecodeString(value[at+1:]); err != nil || len(id) != 16 {
-							t.Errorf("topic id %q: %v", value[at+1:], err)
+						fields := strings.SplitN(value, "/", 7)
+						if id, err := base64.RawURLEncoding.DecodeString(fields[5]); err != nil || len(id) != 16 {
+							t.Errorf("topic id %q: %v", fields[5], err)
 						}
-						h.Value = h.Value[:at]
+						fields[5] = "id"
+						h.Value = []byte(strings.Join(fields, "/"))
 					}
 					if !strings.HasPrefix(h.Key, "ackmark.dlq.") {
 						all = append(all, h.Key+"="+string(h.Value))
@@ -64,10 +67,10 @@ func TestSourceHeaders(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for out, want := range map[string]string{
-			"out a0":  "own=x ackmark-source=in/0/0/0",
-			"out a1":  "ackmark-source=in/0/0/1",
-			"dlq bad": "ackmark-source=in/0/1/dl",
-			"out b1":  "ackmark-source=in/0/2/1",
+			"out a0":  "own=x ackmark-source=in/0/0/0/2/id/" + group,
+			"out a1":  "ackmark-source=in/0/0/1/2/id/" + group,
+			"dlq bad": "ackmark-source=in/0/1/dl/1/id/" + group,
+			"out b1":  "ackmark-source=in/0/2/1/2/id/" + group,
 		} {
 			if got[out] != want {
 				t.Errorf("%s: %q, want %q", out, got[out], want)
@@ -103,7 +106,7 @@ func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for value, headers := range all {
-			if got := string(headers[len(headers)-1].Value); !strings.HasPrefix(got, "in/0/"+value+"/0/") {
+			if got := string(headers[len(headers)-1].Value); !strings.HasPrefix(got, "in/0/"+value+"/0/1/") {
 				t.Errorf("the output of offset %s says %s", value, got)
 			}
 		}

@@ -57,3 +57,19 @@ func uppercase(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 	ts.Check(ctx.Err())
 }
+
+// rewind is the script command `rewind GROUP`: the group has committed 0 for all partitions of the topic in.
+func rewind(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: rewind group")
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(processesOf(ts).broker.Addrs()...))
+	ts.Check(err)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	admin := kadm.NewClient(client)
+	starts, err := admin.ListStartOffsets(ctx, "in")
+	ts.Check(err)
+	ts.Check(admin.CommitAllOffsets(ctx, args[0], starts.Offsets()))
+}

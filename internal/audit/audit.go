@@ -114,6 +114,7 @@ func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) e
 		out.cut.first, out.cut.oldest = true, records[0].Timestamp.UnixMilli()
 	}
 	var unknown Unknown
+	nameless := int64(0)
 	batch := make([]entry, 0, len(records))
 	for _, rec := range records {
 		s, how := parseSource(rec.Headers)
@@ -124,12 +125,15 @@ func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) e
 		case parsedMalformed:
 			unknown.Malformed++
 		case parsedOK:
-			part = a.plan.inputOf(&s, &unknown)
+			part = a.inputOf(&s, &unknown)
 		}
 		if part < 0 {
 			continue
 		}
-		e := entry{part: part, offset: s.offset, output: s.output, outPart: outPart, at: rec.Offset, time: rec.Timestamp.UnixMilli()}
+		if s.group == "" {
+			nameless++
+		}
+		e := entry{part: part, offset: s.offset, output: s.output, count: s.count, outPart: outPart, at: rec.Offset, time: rec.Timestamp.UnixMilli()}
 		if a.opts.Order == OrderKey {
 			e.key = keyOf(rec.Key)
 		}
@@ -141,10 +145,20 @@ func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) e
 	a.causes.mu.Lock() // any lock would do
 	out.report.Records += int64(len(records))
 	out.report.Unknown.add(unknown)
+	out.report.Nameless += nameless
 	a.causes.mu.Unlock()
 	a.attached.Add(int64(len(batch)))
 	a.entries.Add(int64(len(batch)))
 	return a.sources.add(batch...)
+}
+
+// inputOf is the input that an output of this group was made from.
+func (a *audit) inputOf(s *source, unknown *Unknown) int32 {
+	if s.group != "" && s.group != a.opts.Group {
+		unknown.OtherGroup++
+		return -1
+	}
+	return a.plan.inputOf(s, unknown)
 }
 
 // inputOf finds the input partition that an output was made from, or counts why there is none: -1.

@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -31,6 +33,17 @@ func (j *judge) conclude() {
 		note(true, "outputs were deleted by retention: inputs from before "+from.Format(time.RFC3339)+" that miss an output are undecided; audit what came since with --from "+from.Format(time.RFC3339))
 	}
 	note(j.blind, "no output has source headers, so nothing can be decided: set pipeline.Config.SourceHeaders, or check --output")
+	note(r.Nameless > 0, fmt.Sprintf("%d outputs have source headers that name no group and no number of outputs (before version 2, or written by hand): another group's "+
+		"outputs of the same inputs would be taken for this group's, and an input's last output could be missing without being noticed", r.Nameless))
+	note(r.Unknown.OtherGroup > 0 && r.Counts.Lost > 0, "outputs of other groups do not count: if this group took over from another one, audit what came since with --from TIME")
+	for number := range j.absent {
+		a := &j.absent[number]
+		where := "none of any input is in these topics: is one missing in --output?"
+		if len(a.topics) > 0 {
+			where = "those of other inputs are in " + strings.Join(a.topics, ", ")
+		}
+		note(a.missing > 0, fmt.Sprintf("output %d is missing of %d inputs; %s", number, a.missing, where))
+	}
 	note(!j.blind && r.Unknown.NoHeaders > 0 && r.Counts.Lost > 0,
 		"some outputs have no source headers: if they are from before the headers were turned on, audit what came since with --from TIME")
 	note(r.Counts.Lost > 0 && j.opts.Expect.Min > 0,

@@ -6,8 +6,8 @@
 // An input is done when its offset is below the group's committed offset, or in the done-set of the commit's metadata ([donemeta]). All others are in flight:
 // whatever their outputs are, nothing is wrong with them yet.
 //
-// Lost is an input that is done and has fewer outputs than [Options.Expect] asks for, or has a hole in their numbers: 0 and 2 without 1. An input with a
-// dead letter is not lost. Duplicated is an output (input and number) that is there again. Reordered is an output, without its repeats, that stands behind
+// Lost is an input that is done and misses an output: it has fewer than [Options.Expect] asks for, fewer than they say there are
+// (0 of 2, and no 1), or a hole in their numbers. An input with a dead letter is not lost. Outputs of other groups, as their headers say, do not count. Duplicated is an output (input and number) that is there again. Reordered is an output, without its repeats, that stands behind
 // one of a later input of the same input partition, in the same output partition and under the same key.
 //
 // Undecided is what would be lost if the output topic still had everything: a topic that was cut by retention or is compacted may have had the output. Retention takes

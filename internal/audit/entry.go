@@ -13,6 +13,7 @@ import (
 type entry struct {
 	part    int32 // input partition, as an index into plan.inputs
 	output  int32
+	count   int32 // of the input's outputs, as this one says; 0: it does not
 	offset  int64 // of the input
 	at      int64 // offset of the output in its partition
 	time    int64 // of the record, in ms
@@ -21,7 +22,7 @@ type entry struct {
 	key     key
 }
 
-const entryBytes = 56
+const entryBytes = 64
 
 // key is a hash of a record's key. The zero key is none. With 128 bits of two seeds, a billion keys share none by chance.
 type key [2]uint64
@@ -75,6 +76,7 @@ func appendEntry(dst []byte, e, before *entry) []byte {
 		dst = binary.AppendVarint(dst, int64(e.outPart)-int64(before.outPart))
 		dst = binary.AppendVarint(dst, e.at-before.at)
 		dst = binary.AppendVarint(dst, int64(e.cause))
+		dst = binary.AppendVarint(dst, int64(e.count))
 	}
 	if flags&withKey != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, e.key[0])
@@ -103,6 +105,7 @@ func readEntry(r *bufio.Reader, before *entry) (e entry, err error) {
 		e.outPart = int32(number(int64(before.outPart)))
 		e.at = number(before.at)
 		e.cause = int32(number(0))
+		e.count = int32(number(0))
 	}
 	if flags&withKey != 0 {
 		var raw [16]byte

@@ -26,6 +26,7 @@ type judge struct {
 	compared int64
 
 	group  group
+	absent absences
 	flight Finding // in flight, not written yet
 }
 
@@ -36,8 +37,7 @@ type group struct {
 	present bool // the input itself is there
 	time    int64
 	outputs int32 // different ones
-	next    int32 // the number that the next one has if none is missing
-	missing *int32
+	claims  claims
 	letter  bool
 	all     int64 // outputs, with repeats and letters
 
@@ -49,6 +49,7 @@ type group struct {
 func (j *judge) judge(ctx context.Context) error {
 	for _, out := range j.report.Outputs {
 		j.report.Unknown.add(out.Unknown)
+		j.report.Nameless += out.Nameless
 	}
 	j.blind = j.attached.Load() == 0 && j.report.Unknown.NoHeaders > 0
 	j.cut = j.plan.cutAt()
@@ -107,7 +108,7 @@ func (j *judge) bySource(e *entry) error {
 		if err := j.endGroup(); err != nil {
 			return err
 		}
-		j.group = group{part: e.part, offset: e.offset}
+		j.group = group{part: e.part, offset: e.offset, claims: g.claims[:0]}
 	}
 	if e.output == inputItself {
 		g.present, g.time = true, e.time
@@ -117,6 +118,10 @@ func (j *judge) bySource(e *entry) error {
 	repeat := g.hasLast && g.last.output == e.output
 	elsewhere := !repeat || g.last.outPart != e.outPart
 	g.last, g.hasLast = *e, true
+	if e.output != deadLetterOutput {
+		g.claims = g.claims.see(e.output, e.count)
+		j.absent.seen(e.output, j.plan.outputs[e.outPart].topic)
+	}
 	if elsewhere && (e.key != key{} || j.opts.Order == OrderPartition) {
 		if err := j.order.add(*e); err != nil {
 			return err
@@ -134,11 +139,6 @@ func (j *judge) bySource(e *entry) error {
 		g.letter = true
 		return nil
 	}
-	if e.output != g.next && g.missing == nil {
-		missing := g.next
-		g.missing = &missing
-	}
-	g.next = e.output + 1
 	g.outputs++
 	return nil
 }
@@ -179,12 +179,14 @@ func (j *judge) endGroup() error {
 	case g.letter:
 		c.DeadLettered++
 		return nil
-	case g.missing == nil && g.outputs >= j.opts.Expect.Min:
+	case g.claims.whole() && g.outputs >= j.opts.Expect.Min:
 		if g.outputs == 0 {
 			c.Filtered++
 		}
 		return nil
 	}
+	missing, of := g.claims.missing()
+	j.absent.miss(missing)
 	kind := Lost
 	if j.blind || g.time <= j.cut {
 		kind = Undecided
@@ -193,7 +195,7 @@ func (j *judge) endGroup() error {
 		c.Lost++
 	}
 	found := g.outputs
-	return j.find(Finding{Kind: kind, Outputs: &found, Missing: g.missing, Time: time.UnixMilli(g.time).UTC()}, g.part, g.offset)
+	return j.find(Finding{Kind: kind, Outputs: &found, Missing: missing, Of: of, Time: time.UnixMilli(g.time).UTC()}, g.part, g.offset)
 }
 
 // isDone is asked in the order of offsets: runs that are passed are dropped.

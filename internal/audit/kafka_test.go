@@ -138,7 +138,7 @@ func text(r *audit.Report) string {
 	}{
 		{"lost", c.Lost}, {"undecided", c.Undecided}, {"duplicated", c.Duplicated}, {"reordered", c.Reordered}, {"in flight", c.InFlight},
 		{"filtered", c.Filtered}, {"dead", c.DeadLettered}, {"surplus", c.Surplus}, {"no headers", r.Unknown.NoHeaders}, {"malformed", r.Unknown.Malformed},
-		{"other topic", r.Unknown.OtherTopic}, {"other id", r.Unknown.OtherTopicID}, {"gone", r.Unknown.Gone}, {"outside", r.Unknown.Outside}, {"newer", r.Unknown.Newer},
+		{"other topic", r.Unknown.OtherTopic}, {"other id", r.Unknown.OtherTopicID}, {"other group", r.Unknown.OtherGroup}, {"gone", r.Unknown.Gone}, {"outside", r.Unknown.Outside}, {"newer", r.Unknown.Newer},
 	} {
 		if n.count > 0 {
 			all = append(all, fmt.Sprintf("%d %s", n.count, n.name))

@@ -23,6 +23,7 @@ type written struct {
 	part, outPart int
 	offset        int64 // of the input
 	output        int   // -1: dead letter
+	count         int   // of outputs, as it says; 0: it does not
 	key           string
 }
 
@@ -58,11 +59,15 @@ func drawScenario(t *rapid.T) scenario {
 		s.doneSet = append(s.doneSet, done)
 	}
 	for range rapid.IntRange(0, 60).Draw(t, "outputs") {
-		s.outputs = append(s.outputs, written{
+		w := written{
 			part: rapid.IntRange(0, parts-1).Draw(t, "part"), outPart: rapid.IntRange(0, 1).Draw(t, "to"),
 			offset: rapid.Int64Range(0, span-1).Draw(t, "offset"), output: rapid.IntRange(-1, 3).Draw(t, "output"),
 			key: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key"),
-		})
+		}
+		if rapid.Bool().Draw(t, "counted") {
+			w.count = rapid.IntRange(max(w.output+1, 1), 4).Draw(t, "count")
+		}
+		s.outputs = append(s.outputs, w)
 	}
 	return s
 }
@@ -75,6 +80,14 @@ func (s *scenario) model() Counts {
 		offset int64
 		output int
 	}
+	type input struct {
+		part   int
+		offset int64
+	}
+	type claim struct {
+		input
+		output, count int
+	}
 	seen := map[name]int{}
 	firstAt := map[string]bool{} // an output's first occurrence in an output partition
 	type lane struct {
@@ -82,7 +95,16 @@ func (s *scenario) model() Counts {
 		key           string
 	}
 	newest := map[lane][2]int64{}
+	claimed := map[input]map[int]bool{} // counts that are named, 0 for outputs that name none
+	says := map[claim]bool{}
 	for _, w := range s.outputs {
+		if from := (input{w.part, w.offset}); w.output >= 0 {
+			if claimed[from] == nil {
+				claimed[from] = map[int]bool{}
+			}
+			claimed[from][w.count] = true
+			says[claim{from, w.output, w.count}] = true
+		}
 		seen[name{w.part, w.offset, w.output}]++
 		at := fmt.Sprint(w.part, w.offset, w.output, w.outPart)
 		if firstAt[at] {
@@ -98,6 +120,21 @@ func (s *scenario) model() Counts {
 		default:
 			newest[l] = now
 		}
+	}
+	// By one of the counts that are named all are there; where none is named, there is no hole.
+	whole := func(part int, offset int64, found, highest int) bool {
+		from, named := input{part, offset}, false
+		for count := range claimed[from] {
+			all := count > 0
+			for output := range count {
+				all = all && (says[claim{from, output, count}] || says[claim{from, output, 0}])
+			}
+			if all {
+				return true
+			}
+			named = named || count > 0
+		}
+		return !named && highest == found-1
 	}
 	for _, n := range seen {
 		c.Duplicated += int64(n - 1)
@@ -121,7 +158,7 @@ func (s *scenario) model() Counts {
 			switch {
 			case seen[name{part, offset, -1}] > 0:
 				c.DeadLettered++
-			case found < int(s.expect.Min) || highest != found-1:
+			case found < int(s.expect.Min) || !whole(part, offset, found, highest):
 				c.Lost++
 			case found == 0:
 				c.Filtered++
@@ -153,10 +190,13 @@ func (s *scenario) plan() (*plan, *Report) {
 	return p, report
 }
 
-func sourceRecord(topic string, part int, offset int64, out int) []kgo.RecordHeader {
+func sourceRecord(topic string, part int, offset int64, out, count int) []kgo.RecordHeader {
 	text := strconv.Itoa(out)
 	if out < 0 {
 		text = DeadLetter
+	}
+	if count > 0 {
+		text += fmt.Sprintf("/%d//%s", count, "g")
 	}
 	return []kgo.RecordHeader{{Key: HeaderSource, Value: fmt.Appendf(nil, "%s/%d/%d/%s", topic, part, offset, text)}}
 }
@@ -164,7 +204,7 @@ func sourceRecord(topic string, part int, offset int64, out int) []kgo.RecordHea
 // audit puts the scenario through everything but Kafka.
 func (s *scenario) audit(dir string) (*Report, error) {
 	p, report := s.plan()
-	a := &audit{opts: Options{Expect: &s.expect, Order: OrderKey, Progress: new(Progress)}, plan: p, report: report}
+	a := &audit{opts: Options{Group: "g", Expect: &s.expect, Order: OrderKey, Progress: new(Progress)}, plan: p, report: report}
 	j := &judge{audit: a}
 	for _, made := range []struct {
 		to      **sorter
@@ -188,7 +228,7 @@ func (s *scenario) audit(dir string) (*Report, error) {
 	}
 	next := map[int]int64{}
 	for _, w := range s.outputs {
-		rec := &kgo.Record{Offset: next[w.outPart], Timestamp: now, Headers: sourceRecord("in", w.part, w.offset, w.output)}
+		rec := &kgo.Record{Offset: next[w.outPart], Timestamp: now, Headers: sourceRecord("in", w.part, w.offset, w.output, w.count)}
 		if w.key != "" {
 			rec.Key = []byte(w.key)
 		}
@@ -223,14 +263,14 @@ func TestSorter(t *testing.T) {
 			e := entry{part: rapid.Int32().Draw(t, "part"), offset: rapid.Int64().Draw(t, "offset"), time: rapid.Int64().Draw(t, "time"), output: inputItself}
 			if rapid.Bool().Draw(t, "an output") {
 				e.output, e.outPart = rapid.Int32Range(-1, math.MaxInt32).Draw(t, "output"), rapid.Int32().Draw(t, "to")
-				e.at, e.cause = rapid.Int64().Draw(t, "at"), rapid.Int32().Draw(t, "cause")
+				e.at, e.cause, e.count = rapid.Int64().Draw(t, "at"), rapid.Int32().Draw(t, "cause"), rapid.Int32().Draw(t, "count")
 				e.key = key{rapid.Uint64().Draw(t, "key"), rapid.Uint64().Draw(t, "key")}
 			}
 			return e
 		})
 		all := rapid.SliceOfN(draw, 0, 200).Draw(t, "entries")
 		total := func(a, b entry) int {
-			return cmp.Or(bySource(&a, &b), cmp.Compare(a.time, b.time), cmp.Compare(a.cause, b.cause), cmp.Compare(a.key[0], b.key[0]), cmp.Compare(a.key[1], b.key[1]))
+			return cmp.Or(bySource(&a, &b), cmp.Compare(a.time, b.time), cmp.Compare(a.cause, b.cause), cmp.Compare(a.count, b.count), cmp.Compare(a.key[0], b.key[0]), cmp.Compare(a.key[1], b.key[1]))
 		}
 		s, err := newSorter(dir, "t", rapid.Int64Range(0, 100*entryBytes).Draw(t, "memory"), func(a, b *entry) int { return total(*a, *b) })
 		if err != nil {

@@ -16,14 +16,17 @@ const (
 
 // Report is what an audit found.
 type Report struct {
-	Verdict Verdict  `json:"verdict"`
-	Group   string   `json:"group"`
-	Expect  string   `json:"expect"`
-	Order   Order    `json:"order"`
-	Counts  Counts   `json:"counts"`
-	Unknown Unknown  `json:"unknown"`
-	Bursts  []Burst  `json:"bursts"`
-	Notes   []string `json:"notes"`
+	Verdict Verdict `json:"verdict"`
+	Group   string  `json:"group"`
+	Expect  string  `json:"expect"`
+	Order   Order   `json:"order"`
+	Counts  Counts  `json:"counts"`
+	Unknown Unknown `json:"unknown"`
+	// Nameless are outputs whose headers name neither their group nor how many there are of their input (first version, or written by hand): another group's look
+	// like this one's, and a missing last one is not noticed.
+	Nameless int64    `json:"nameless"`
+	Bursts   []Burst  `json:"bursts"`
+	Notes    []string `json:"notes"`
 
 	Inputs  []*TopicReport  `json:"inputs"`
 	Outputs []*OutputReport `json:"outputs"`
@@ -91,6 +94,8 @@ type PartitionReport struct {
 type OutputReport struct {
 	Topic   string `json:"topic"`
 	Records int64  `json:"records"`
+	// Nameless of its records do not name their group.
+	Nameless int64 `json:"nameless"`
 	Unknown
 }
 
@@ -100,6 +105,7 @@ type Unknown struct {
 	Malformed    int64 `json:"malformed"`      // source headers that cannot be read
 	OtherTopic   int64 `json:"other_topic"`    // made from a topic that is not audited
 	OtherTopicID int64 `json:"other_topic_id"` // made from a topic of this name that was deleted and created anew since
+	OtherGroup   int64 `json:"other_group"`    // made by another group
 	Outside      int64 `json:"outside"`        // made from inputs before --from or after --until
 	Gone         int64 `json:"gone"`           // made from inputs that are not in the topic any more
 	Newer        int64 `json:"newer"`          // made from inputs that were written while the audit ran
@@ -113,6 +119,7 @@ func (u *Unknown) add(o Unknown) {
 	u.Malformed += o.Malformed
 	u.OtherTopic += o.OtherTopic
 	u.OtherTopicID += o.OtherTopicID
+	u.OtherGroup += o.OtherGroup
 	u.Outside += o.Outside
 	u.Gone += o.Gone
 	u.Newer += o.Newer
@@ -155,8 +162,10 @@ type Finding struct {
 	Inputs    int64  `json:"inputs,omitempty"` // in flight: how many
 	// Outputs is how many different outputs were found; lost, undecided and surplus.
 	Outputs *int32 `json:"outputs,omitempty"`
-	// Missing is the first number that is missing between those that were found.
+	// Missing is the first number that is missing, where those that were found tell.
 	Missing *int32 `json:"missing,omitempty"`
+	// Of is how many outputs the found ones say that the input has.
+	Of *int32 `json:"of,omitempty"`
 	// Output is the number of the output, or dl; duplicated and reordered. At is where it is, First where it was before.
 	Output   string `json:"output,omitempty"`
 	At       *Place `json:"at,omitempty"`

@@ -68,7 +68,7 @@ func (c *child) bareHandle(cl *kgo.Client, in *kgo.Record) {
 	}
 	out := &kgo.Record{Topic: c.spec.Output, Key: in.Key, Value: transform(in.Value)}
 	if c.spec.SourceHeaders {
-		out.Headers = []kgo.RecordHeader{{Key: pipeline.HeaderSource, Value: bareSource(in)}}
+		out.Headers = []kgo.RecordHeader{{Key: pipeline.HeaderSource, Value: c.bareSource(in)}}
 	}
 	cl.Produce(context.Background(), out, func(_ *kgo.Record, err error) {
 		if err != nil {
@@ -80,9 +80,10 @@ func (c *child) bareHandle(cl *kgo.Client, in *kgo.Record) {
 }
 
 // bareSource is what docs/migrating.md tells a loop like this to write, so that its outputs can be audited, too.
-func bareSource(in *kgo.Record) []byte {
-	text := make([]byte, 0, len(in.Topic)+32)
+func (c *child) bareSource(in *kgo.Record) []byte {
+	text := make([]byte, 0, len(in.Topic)+len(c.spec.Group)+40)
 	text = append(append(text, in.Topic...), '/')
 	text = append(strconv.AppendInt(text, int64(in.Partition), 10), '/')
-	return append(strconv.AppendInt(text, in.Offset, 10), "/0"...)
+	text = append(strconv.AppendInt(text, in.Offset, 10), "/0/1//"...)
+	return append(text, c.spec.Group...)
 }

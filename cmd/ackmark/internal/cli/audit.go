@@ -25,7 +25,22 @@ or write the same headers in your own code (docs/migrating.md).
   duplicated  an output that is there again; grouped by recorded incident, else by time
   reordered   in one output partition and of one key, behind the output of a later input of the same partition
   in flight   not committed yet
-  unknown     outputs without source headers, or made from another topic, or from a deleted topic of the same name
+  filtered    done without an output, where --expect allows it
+  dead letters  done by a dead letter; that is no loss
+  surplus     "more outputs than expected": beyond the highest number of --expect
+
+and of the outputs that are not compared:
+
+  unknown         all of the next four
+  no headers      without source headers
+  malformed       with source headers that cannot be read
+  other topic     made from a topic that is not an input of this audit
+  other topic id  made from a deleted topic of the same name
+  other group     made by another group, which is no fault
+  outside         made from inputs before --from or after --until, which is no fault
+
+An output's headers name its group and how many outputs its input has. Older headers, and some written by hand, do not:
+then CLEAN says that another group's outputs, or a missing last output, would not be noticed.
 
 It only reads. It may run while the pipeline runs: it looks at what was there when it began, and ends. Topics may be
 larger than memory: one entry per record is sorted in files (--temp-dir, about 6 bytes per input and 35 per output),
@@ -125,7 +140,7 @@ func (f *auditFlags) audit(ctx context.Context, cmd *cobra.Command) (err error) 
 	if f.json {
 		err = printAuditJSON(cmd.OutOrStdout(), report, out)
 	} else {
-		err = printAudit(cmd.OutOrStdout(), report, f.list)
+		err = printAudit(cmd.OutOrStdout(), report, f.list, f.strict)
 	}
 	if err != nil {
 		return err

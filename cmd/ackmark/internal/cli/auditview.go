@@ -38,11 +38,23 @@ func printAuditJSON(w io.Writer, r *audit.Report, all *findings) error {
 	return out.Flush()
 }
 
-func printAudit(w io.Writer, r *audit.Report, list string) error {
+// cleanText says no more than was proven, and names what --strict does not forgive.
+func cleanText(r *audit.Report, strict bool) string {
+	c := r.Counts
+	switch {
+	case strict && c.Duplicated+c.Reordered+c.Surplus > 0:
+		return fmt.Sprintf("NOT STRICTLY CLEAN: nothing is lost, but %d outputs are duplicated, %d reordered, %d more than expected", c.Duplicated, c.Reordered, c.Surplus)
+	case r.Nameless > 0:
+		return fmt.Sprintf("CLEAN: nothing is lost, as far as can be seen: %s not name the group and how many there are (see the notes)", plural(r.Nameless, "output does", "outputs do"))
+	}
+	return "CLEAN: nothing is lost"
+}
+
+func printAudit(w io.Writer, r *audit.Report, list string, strict bool) error {
 	out := bufio.NewWriter(w)
 	c := r.Counts
 	fmt.Fprintln(out, map[audit.Verdict]string{
-		audit.VerdictClean:     "CLEAN: nothing is lost",
+		audit.VerdictClean:     cleanText(r, strict),
 		audit.VerdictLost:      "LOST: " + plural(c.Lost, "input", "inputs"),
 		audit.VerdictUndecided: "UNDECIDED: see the notes",
 	}[r.Verdict])
@@ -56,9 +68,9 @@ func printAudit(w io.Writer, r *audit.Report, list string) error {
 	t.Flush()
 	fmt.Fprintln(out)
 	t = tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "OUTPUT\tRECORDS\tUNKNOWN\tNO HEADERS\tMALFORMED\tOTHER TOPIC\tOTHER TOPIC ID\tOUTSIDE\t\n")
+	fmt.Fprint(t, "OUTPUT\tRECORDS\tUNKNOWN\tNO HEADERS\tMALFORMED\tOTHER TOPIC\tOTHER TOPIC ID\tOTHER GROUP\tOUTSIDE\t\n")
 	for _, o := range r.Outputs {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", o.Topic, o.Records, o.Strange(), o.NoHeaders, o.Malformed, o.OtherTopic, o.OtherTopicID, o.Outside)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", o.Topic, o.Records, o.Strange(), o.NoHeaders, o.Malformed, o.OtherTopic, o.OtherTopicID, o.OtherGroup, o.Outside)
 	}
 	t.Flush()
 	if u := r.Unknown; u.Gone+u.Newer > 0 {
@@ -142,6 +154,9 @@ func findingText(f *audit.Finding) string {
 	text := fmt.Sprintf("%s: %s", input, plural(int64(*f.Outputs), "output", "outputs"))
 	if f.Missing != nil {
 		text += fmt.Sprintf(", number %d is missing", *f.Missing)
+		if f.Of != nil {
+			text += fmt.Sprintf(" of %d", *f.Of)
+		}
 	}
 	if !f.Time.IsZero() {
 		text += ", input of " + f.Time.Format(time.RFC3339)
