@@ -124,7 +124,7 @@ func TestLetterTextIsUTF8(t *testing.T) {
 			t.Errorf("%d bytes of error text", len(got))
 		}
 	}
-	if s := sourceOf(&consumer.Assignment{Topic: "in", Again: strings.Repeat("ä", 200)}); !utf8.Valid(s.incident) || len(s.incident) > maxIncident {
+	if s := sourceOf(&consumer.Assignment{Topic: "in", Again: strings.Repeat("ä", 200)}, "g"); !utf8.Valid(s.incident) || len(s.incident) > maxIncident {
 		t.Errorf("incident %q", s.incident)
 	}
 }
