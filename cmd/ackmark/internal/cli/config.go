@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -66,7 +67,7 @@ func newConfigEcho() *cobra.Command {
 
 // checkSidecar checks what the sidecar itself would refuse.
 func checkSidecar(e *settings.Effective) error {
-	cfg, err := sidecarConfig(e)
+	cfg, err := sidecarConfig(e, slog.Default())
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,7 +48,7 @@ time: its inputs are not committed, so nothing is lost.`,
 func runSidecar(cmd *cobra.Command, e *settings.Effective) error {
 	log := newLogger(cmd.ErrOrStderr(), e.LogLevel, e.LogFormat)
 	setMemoryLimit(log, e.MemoryRatio)
-	cfg, err := sidecarConfig(e)
+	cfg, err := sidecarConfig(e, log)
 	if err != nil {
 		return usageError{err}
 	}
@@ -97,7 +95,7 @@ func asUsage(err error) error {
 	return err
 }
 
-func sidecarConfig(e *settings.Effective) (sidecar.Config, error) {
+func sidecarConfig(e *settings.Effective, log *slog.Logger) (sidecar.Config, error) {
 	cfg := sidecar.Config{
 		Brokers: e.Brokers, Options: e.Client.Options, Listen: e.Listen, SocketMode: e.SocketMode, AllowUIDs: e.AllowUIDs, AllowGIDs: e.AllowGIDs,
 		MaxBytes: e.Limits.Bytes, MaxRecords: int(e.Limits.Records), MaxSessions: int(e.Limits.Sessions), MaxConnections: int(e.Limits.Connections),
@@ -117,25 +115,7 @@ func sidecarConfig(e *settings.Effective) (sidecar.Config, error) {
 	}
 	var err error
 	if e.TLS != (settings.TLS{}) {
-		cfg.TLS, err = mutualTLS(e.TLS)
+		cfg.TLS, err = mutualTLS(e.TLS, log)
 	}
 	return cfg, err
-}
-
-func mutualTLS(files settings.TLS) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
-	if err != nil {
-		return nil, fmt.Errorf("tls.certificate and tls.key: %w", err)
-	}
-	pem, err := os.ReadFile(files.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("tls.client_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls.client_ca: %s holds no PEM certificate", files.ClientCA)
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}, nil
 }
