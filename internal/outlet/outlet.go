@@ -48,6 +48,7 @@ type Outlet struct {
 	again   func(*kgo.Record, error)
 	base    func(string) int32 // the owner's own bound of batches
 	repairs atomic.Int32       // partitions under repair
+	alone   atomic.Int64       // large records without an order, on their way
 	closed  atomic.Bool
 	made    atomic.Bool // the second client
 	wg      sync.WaitGroup
@@ -146,6 +147,7 @@ func (o *Outlet) detour(r *Rec) bool {
 	id, ordered := r.To.place(r)
 	if !ordered {
 		if large {
+			o.alone.Add(1)
 			o.send(r) // nothing has to come before it, or after
 		}
 		return large
@@ -230,6 +232,7 @@ func (o *Outlet) promisedAgain(kr *kgo.Record, err error) {
 	r := recOf(kr)
 	if r.part == nil {
 		r.Promise(kr, err)
+		o.alone.Add(-1)
 		return
 	}
 	o.end(r.part.endedAgain(r, err))
@@ -295,7 +298,7 @@ func (o *Outlet) Flush(ctx context.Context) error {
 		if err := o.usual.Flush(ctx); err != nil {
 			return err
 		}
-		if o.repairs.Load() == 0 {
+		if o.repairs.Load() == 0 && o.alone.Load() == 0 {
 			return nil
 		}
 		select {
@@ -308,7 +311,7 @@ func (o *Outlet) Flush(ctx context.Context) error {
 
 // Buffered is how many records are on their way.
 func (o *Outlet) Buffered() int64 {
-	n := o.usual.BufferedProduceRecords()
+	n := o.usual.BufferedProduceRecords() + o.alone.Load()
 	for _, p := range o.underRepair() {
 		n += p.held()
 	}
@@ -329,6 +332,7 @@ func (o *Outlet) underRepair() []*part {
 func (o *Outlet) Close() {
 	o.closed.Store(true)
 	o.usual.Close()
+	o.wg.Wait() // one of these may just make the second client
 	if o.made.Load() {
 		if other, err := o.other(); err == nil {
 			other.Close()
