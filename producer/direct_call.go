@@ -175,9 +175,6 @@ func (s *slot) fill(r *Record, to *outlet.Topic, now time.Time) {
 	s.rec.Timestamp = r.Timestamp
 	if r.Timestamp.IsZero() {
 		s.rec.Timestamp = now
-	} else if r.Timestamp.Unix() < 0 {
-		// Kafka's client drops parts of a millisecond towards 1970, every other way towards the past.
-		s.rec.Timestamp = time.UnixMilli(r.Timestamp.UnixMilli())
 	}
 	s.rec.To, s.rec.Explicit, s.rec.Partition = to, r.Partition != nil, -1
 	if r.Partition != nil {
