@@ -204,8 +204,8 @@ func (h history) appendOwn(to, from []producer.Header) []producer.Header {
 
 // ofLetter tells that a source header was written on a dead letter.
 func ofLetter(source []byte) bool {
-	const mark = "/" + SourceDeadLetter
-	return bytes.Contains(source, []byte(mark+"/")) || bytes.HasSuffix(source, []byte(mark))
+	fields := bytes.SplitN(source, []byte("/"), 5) // topic, partition, offset, output; a group's name may hold anything
+	return len(fields) >= 4 && string(fields[3]) == SourceDeadLetter
 }
 
 // text makes valid UTF-8 of at most n bytes: errors carry whatever the input had, and a header that is read as text must be one.

@@ -251,3 +251,14 @@ func BenchmarkOriginal(b *testing.B) {
 }
 
 var privately *consumer.Message
+
+// Whether an output is a letter is said by its number alone: a group may be called what it likes.
+func TestOfLetter(t *testing.T) {
+	for text, want := range map[string]bool{
+		"in/0/7/dl": true, "in/0/7/dl/id": true, "in/0/7/dl/1/id/g": true, "in/0/7/0/1/id/team/dl": false, "in/0/7/0/1/id/dl/g": false, "in/0/7/0": false, "dl": false, "": false,
+	} {
+		if ofLetter([]byte(text)) != want {
+			t.Errorf("%q: want %t", text, want)
+		}
+	}
+}
