@@ -46,7 +46,7 @@ type HaltError struct {
 
 func (e *HaltError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "consumer: topic %s, partition %d: halted at offset %d: %v", e.Topic, e.Partition, e.Offset, e.Err)
+	fmt.Fprintf(&b, "consumer: topic %s partition %d halted at offset %d: %v", e.Topic, e.Partition, e.Offset, e.Err)
 	if e.LostFrom >= 0 && e.LostTo > e.LostFrom {
 		fmt.Fprintf(&b, "; offsets %d to %d are lost", e.LostFrom, e.LostTo-1)
 	}

@@ -14,7 +14,7 @@ func TestErrorsNameTheirTopic(t *testing.T) {
 		&HaltError{Topic: "in", Partition: 3, Offset: 7, LostFrom: -1, LostTo: -1, Err: why},
 		&WaitingError{Topic: "in", Partition: 3, Since: time.Now(), Err: why},
 	} {
-		if !strings.Contains(err.Error(), "topic in, partition 3: ") || !errors.Is(err, why) {
+		if !strings.Contains(err.Error(), "consumer: topic in partition 3 ") || !errors.Is(err, why) {
 			t.Errorf("%v", err)
 		}
 	}

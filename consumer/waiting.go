@@ -46,7 +46,7 @@ type WaitingError struct {
 }
 
 func (e *WaitingError) Error() string {
-	return fmt.Sprintf("consumer: topic %s, partition %d: assigned and not read yet, since %s: %v; it is tried again",
+	return fmt.Sprintf("consumer: topic %s partition %d is assigned and not read yet, since %s: %v; it is tried again",
 		e.Topic, e.Partition, time.Since(e.Since).Round(time.Second), e.Err)
 }
 
