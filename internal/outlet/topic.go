@@ -27,15 +27,16 @@ var ErrNoLimit = errors.New("the broker did not name it")
 type Topic struct {
 	name       string
 	outlet     *Outlet
-	asked      sync.Once
-	limit      atomic.Int32 // max.message.bytes as it was read last; 0: not known. Kafka holds it against the compressed batch
-	batch      atomic.Int32 // what the usual client takes of it; 0: it has not asked
-	partitions atomic.Int32 // their number as it was heard last; 0: not known
-	known      atomic.Bool  // a record of it was acknowledged
-	loaded     atomic.Bool  // the usual client knows its partitions: a record has a place when Produce returns
-	unplaced   atomic.Int64 // records that were handed over before that, and have no place
-	refreshed  atomic.Int64 // when the limit was last asked for again, and
-	forgot     atomic.Int64 // when the clients last forgot the topic; nanoseconds since 1970
+	asking     atomic.Bool   // somebody has begun to ask for what Prepare wants
+	prepared   chan struct{} // closed when that has ended. No lock: who waits for one waits for the network
+	limit      atomic.Int32  // max.message.bytes as it was read last; 0: not known. Kafka holds it against the compressed batch
+	batch      atomic.Int32  // what the usual client takes of it; 0: it has not asked
+	partitions atomic.Int32  // their number as it was heard last; 0: not known
+	known      atomic.Bool   // a record of it was acknowledged
+	loaded     atomic.Bool   // the usual client knows its partitions: a record has a place when Produce returns
+	unplaced   atomic.Int64  // records that were handed over before that, and have no place
+	refreshed  atomic.Int64  // when the limit was last asked for again, and
+	forgot     atomic.Int64  // when the clients last forgot the topic; nanoseconds since 1970
 	parts      atomic.Pointer[[]*part]
 
 	mu sync.Mutex // makes parts
@@ -47,7 +48,7 @@ func (o *Outlet) Topic(name string) *Topic {
 	defer o.mu.Unlock()
 	t := o.topics[name]
 	if t == nil {
-		t = &Topic{name: name, outlet: o}
+		t = &Topic{name: name, outlet: o, prepared: make(chan struct{})}
 		t.parts.Store(new([]*part))
 		o.topics[name] = t
 	}
@@ -63,16 +64,19 @@ func (t *Topic) SetLimit(bytes int32) { t.limit.Store(bytes) }
 // Prepare asks for the topic's limit and partitions, once, for two seconds at most. Without answers everything works, but a batch may be refused for its sum,
 // and be sent again in pieces.
 func (t *Topic) Prepare() {
-	t.asked.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		defer cancel()
-		if n, err := DescribeLimit(ctx, t.outlet.usual, t.name); err == nil {
-			t.limit.Store(n)
-		}
-		if t.partitions.Load() == 0 {
-			t.Count(ctx)
-		}
-	})
+	if !t.asking.CompareAndSwap(false, true) {
+		<-t.prepared
+		return
+	}
+	defer close(t.prepared)
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	if n, err := DescribeLimit(ctx, t.outlet.usual, t.name); err == nil {
+		t.limit.Store(n)
+	}
+	if t.partitions.Load() == 0 {
+		t.Count(ctx)
+	}
 }
 
 // Count asks for the number of partitions. Without an answer they are counted when the first record with a key is given one.

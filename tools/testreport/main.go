@@ -22,9 +22,16 @@ import (
 func main() {
 	var allow patterns
 	flag.Var(&allow, "allow", "regular expression of a reason for which a test may skip; may be given again")
+	failed := flag.String("failed", "", "file to write the failed packages and tests to, one a line")
 	flag.Parse()
 	r := report{allow: allow, out: os.Stdout, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
-	if err := r.read(os.Stdin); err != nil {
+	err := r.read(os.Stdin)
+	if *failed != "" {
+		if werr := os.WriteFile(*failed, []byte(strings.Join(r.failed, "\n")+"\n"), 0o644); werr != nil {
+			err = errors.Join(err, werr)
+		}
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(1)
 	}
