@@ -103,11 +103,14 @@ func byName(probe *kgo.Client) *kversion.Versions {
 	if versions == nil {
 		versions = kversion.Stable()
 	}
-	capped := *versions
-	if v, ok := capped.LookupMaxKeyVersion(produce); ok && v > named {
-		capped.SetMaxKeyVersion(produce, named)
-	}
-	return &capped
+	capped := new(kversion.Versions) // the owner's may be shared with other clients
+	versions.EachMaxKeyVersion(func(key, most int16) {
+		if key == produce {
+			most = min(most, named)
+		}
+		capped.SetMaxKeyVersion(key, most)
+	})
+	return capped
 }
 
 func withDialer(probe *kgo.Client, refused func(refusal)) []kgo.Opt {

@@ -10,11 +10,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/outlet"
@@ -219,6 +221,60 @@ func TestLargerThanTheOwnersBatches(t *testing.T) {
 		r.send(kgo.Record{Key: []byte("k"), Value: noise(fmt.Sprintf("a%d", n), 100_000)}, false)
 	}
 	r.mustBe(nil)
+}
+
+// The versions that the owner gave are his: other clients may have them.
+func TestTheOwnersVersionsStayAsTheyAre(t *testing.T) {
+	theirs, before := kversion.Stable(), kversion.Stable()
+	r := newRig(t, devbroker.Rules{}, nil, kgo.MaxVersions(theirs))
+	r.send(kgo.Record{Key: []byte("k"), Value: []byte("a1")}, false)
+	r.mustBe(nil)
+	if !theirs.Equal(before) {
+		t.Error("the owner's versions were changed")
+	}
+}
+
+// A topic that stays away is waited for once, not by every record anew.
+func TestTopicThatStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := new(kfake.VirtualNetwork)
+		kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(net.Listen))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer kafka.Close()
+		if err := kafka.CreateTopic("t", 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		out, err := outlet.New(outlet.Config{
+			Options:     []kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.Dialer(net.DialContext), kgo.DisableClientMetrics()},
+			Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		send := func() (time.Duration, error) {
+			fate, begun := make(chan error, 1), time.Now()
+			to := out.Topic("t")
+			to.Prepare()
+			out.Produce(&outlet.Rec{Record: kgo.Record{Topic: "t", Key: []byte("k")}, To: to, Promise: func(_ *kgo.Record, err error) { fate <- err }})
+			err := <-fate
+			return time.Since(begun), err
+		}
+		if _, err := send(); err != nil {
+			t.Fatal(err)
+		}
+		if err := kafka.DeleteTopic("t"); err != nil {
+			t.Fatal(err)
+		}
+		if took, err := send(); err == nil || took < 30*time.Second || took > 2*time.Minute {
+			t.Errorf("the first one after it went: %v after %v", err, took)
+		}
+		if took, err := send(); err == nil || took > 30*time.Second {
+			t.Errorf("the next one: %v after %v", err, took)
+		}
+	})
 }
 
 // Everything has a fate when the outlet is closed amid a repair.

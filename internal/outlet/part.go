@@ -171,6 +171,7 @@ func (p *part) awaitTopic() bool {
 		o.cfg.Log.Warn("an output topic is gone: its records wait for it to be created anew", "topic", p.topic.name, "partition", p.id, "for", goneFor)
 	}
 	if time.Since(p.since) > goneFor {
+		p.topic.known.Store(false) // from now on it is one that does not exist, until a record of it is acknowledged
 		return false
 	}
 	if recreated(failed[0].err) {
