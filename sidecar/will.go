@@ -185,8 +185,9 @@ func (s *Server) execute(sess *session) left {
 	sess.mu.Lock()
 	willed := sess.willed
 	sess.mu.Unlock()
+	var secured map[memberKey]marks
 	if willed && open > 0 && sess.process.dead() {
-		s.secure(ctx, sess, quiet)
+		secured = s.secure(ctx, sess, quiet)
 	}
 	var late error
 	select {
@@ -204,7 +205,7 @@ func (s *Server) execute(sess *session) left {
 		ctx, cancel = context.WithTimeout(s.life, willSteps)
 		defer cancel()
 	}
-	l := s.carryOut(ctx, sess, late)
+	l := s.carryOut(ctx, sess, late, secured)
 	l.units = open
 	log := s.log.Info
 	if !l.complete() {
@@ -215,8 +216,8 @@ func (s *Server) execute(sess *session) left {
 	return l
 }
 
-// carryOut executes the wills of all memberships of a session.
-func (s *Server) carryOut(ctx context.Context, sess *session, late error) left {
+// carryOut executes the wills of all memberships of a session, after their first commits.
+func (s *Server) carryOut(ctx context.Context, sess *session, late error, secured map[memberKey]marks) left {
 	l := left{willed: true, gone: true, err: late}
 	for _, t := range sess.testaments() {
 		if s.lives(sess, t.membership) {
@@ -229,7 +230,7 @@ func (s *Server) carryOut(ctx context.Context, sess *session, late error) left {
 			l.err = errors.Join(l.err, err)
 			continue
 		}
-		w := will{server: s, testament: t, proven: sess.process.dead(), stay: late != nil}
+		w := will{server: s, testament: t, proven: sess.process.dead(), stay: late != nil, marks: secured[t.memberKey]}
 		err := w.execute(ctx)
 		if w.superseded != nil && len(t.stays) > 0 {
 			l.superseded++
@@ -243,8 +244,8 @@ func (s *Server) carryOut(ctx context.Context, sess *session, late error) left {
 }
 
 // secure commits what is done while the last units are still on their way: the process may have joined a rebalance, and once that is over its
-// generation is, too. It ends with the last unit, but never with a commit on its way (S3).
-func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{}) {
+// generation is, too. It ends with the last unit, but never with a commit on its way (S3). It returns what was committed.
+func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{}) map[memberKey]marks {
 	ctx, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -256,13 +257,16 @@ func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{
 		case <-ctx.Done():
 		}
 	})
+	secured := make(map[memberKey]marks)
 	for _, t := range sess.testaments() {
 		if w := (will{server: s, testament: t}); t.member != "" && !s.lives(sess, t.membership) && s.sameCluster(ctx, t.membership) == nil {
 			if err := w.commitAll(ctx); err != nil && ctx.Err() == nil {
 				s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", t.group, "err", err)
 			}
+			secured[t.memberKey] = w.marks
 		}
 	}
+	return secured
 }
 
 // lives tells whether another session, which is not over, speaks for the same member: then its process is not dead, and commits itself.

@@ -34,9 +34,13 @@ type will struct {
 	proven     bool  // its process is dead for certain
 	stay       bool  // in the group: units are still on their way
 	committed  int   // partitions
+	marks      marks // that were committed for it, also by its first commit
 	superseded error // the broker went on without it: nothing, or not all, could be committed
 	left       bool  // the group
 }
+
+// marks are what was committed of partitions.
+type marks map[partitionKey]int64
 
 // errMemberGone is a membership that has ended: somebody else holds the partitions, or will, and a commit would be theirs to refuse.
 var errMemberGone = errors.New("the broker does not know this member in this generation any more")
@@ -85,7 +89,7 @@ func (w *will) commitAll(ctx context.Context) error {
 		}
 		for _, b := range plan {
 			key := partitionKey{b.topic, b.partition}
-			if made[key] {
+			if mark, before := w.marks[key]; made[key] || before && have[key].offset < mark {
 				w.server.wills.repaired.Add(1)
 				w.server.log.Info("a late commit of the dead process is repaired", "group", w.group, "topic", b.topic, "partition", b.partition, "offset", b.mark, "found", have[key].offset)
 			}
@@ -93,6 +97,12 @@ func (w *will) commitAll(ctx context.Context) error {
 		}
 		if err := w.retry(ctx, func(ctx context.Context) error { return w.commit(ctx, plan) }); err != nil {
 			return err
+		}
+		for _, b := range plan {
+			if w.marks == nil {
+				w.marks = marks{}
+			}
+			w.marks[partitionKey{b.topic, b.partition}] = b.mark
 		}
 	}
 	return fmt.Errorf("will of group %q: the offsets were taken back %d times by somebody else", w.group, maxRepairs)
