@@ -48,6 +48,7 @@ func TestHeirWaitsForTheWill(t *testing.T) {
 		m.units(from(0, 1, 2)...)
 		synctest.Wait()
 		m.cancel()
+		synctest.Wait() // its death is not proven here: the sidecar must have heard of the broken stream
 		next := b.process(t, "t")
 		heard := next.listen()
 		next.inherit(7, "g", "i")
