@@ -9,12 +9,12 @@ func TestClaims(t *testing.T) {
 		outputs []seen
 		whole   bool
 	}{
-		"none":                                     {nil, true},
-		"all of two":                               {[]seen{{0, 2}, {1, 2}}, true},
-		"one of two":                               {[]seen{{0, 2}}, false},
-		"a hole":                                   {[]seen{{0, 0}, {2, 0}}, false},
-		"one of one, and more without a number":    {[]seen{{0, 0}, {0, 1}, {2, 0}}, true},
-		"one without a number proves nothing":      {[]seen{{0, 0}, {0, 2}}, false},
+		"none":                                  {nil, true},
+		"all of two":                            {[]seen{{0, 2}, {1, 2}}, true},
+		"one of two":                            {[]seen{{0, 2}}, false},
+		"a hole":                                {[]seen{{0, 0}, {2, 0}}, false},
+		"one of one, and more without a number": {[]seen{{0, 0}, {0, 1}, {2, 0}}, true},
+		"one without a number proves nothing":   {[]seen{{0, 0}, {0, 2}}, false},
 		"one without a number is the missing one":  {[]seen{{0, 2}, {1, 0}}, true},
 		"another call made three, and one is lost": {[]seen{{0, 1}, {0, 3}, {1, 3}}, true},
 	} {
