@@ -88,7 +88,7 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 	} else if outputs, err = protect(l.input, l.work.parent, m); l.left || l.work.parent.Err() != nil {
 		err = errGivenBack // whatever the middleware made of it
 	}
-	l.tried.asCame.restore(m) // a dead letter may be made of it, now or when an output is refused
+	l.tried.book.restore(&l.tried.asCame, m) // a dead letter may be made of it, now or when an output is refused
 	if err == nil {
 		return l.accept(m, outputs, l.tried.calls)
 	}
@@ -137,11 +137,11 @@ func isContextError(err error) bool {
 
 // attempts calls the handler until it succeeds or its input is given up. It is what AroundInput wraps.
 func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
-	came := &l.tried.asCame
+	book, came := &l.tried.book, &l.tried.asCame
 	if l.input != nil {
-		came = &l.tried.asSeen
-		l.tried.innerBook.reset()
-		l.tried.innerBook.keep(came, m)
+		book, came = &l.tried.innerBook, &l.tried.asSeen
+		book.reset()
+		book.keep(came, m)
 	}
 	outputs, err := l.attempt(ctx, m)
 	if err == nil {
@@ -150,7 +150,7 @@ func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Re
 	var pause backoff.BackOff
 	counted := 0
 	for {
-		came.restore(m)
+		book.restore(came, m)
 		c, after := classify(err)
 		switch {
 		case l.left:
@@ -219,7 +219,7 @@ func (l *lane) attempt(ctx context.Context, m *consumer.Message) ([]producer.Rec
 		defer cancel(nil)
 		w = &work{w.assignment, w.parent, own, cancel}
 		l.mu.Lock()
-		l.cancel = cancel
+		l.cancel, l.cancelOf = cancel, nil
 		l.mu.Unlock()
 	}
 	l.tried.calls++

@@ -151,7 +151,7 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 	start := time.Now()
 	results, err := protectBatch(l.p.batchHandler, l.work.ctx, msgs)
 	for _, in := range list {
-		in.asCame.restore(in.m)
+		l.tried.book.restore(&in.asCame, in.m)
 	}
 	l.slow.Store(time.Since(start) >= fastHandler)
 	switch {

@@ -46,6 +46,7 @@ type lane struct {
 	again     []failure // units to deliver again, before flight
 	running   *consumer.Message
 	cancel    context.CancelCauseFunc // ends the call that runs
+	cancelOf  *work                   // whose cancel that is; nil: of one call alone
 	calls     uint64                  // handler calls begun, so that the watchdog tells one from the next
 	abandoned bool                    // the pipeline went on without it: it must not touch anything any more
 
@@ -290,7 +291,10 @@ func (l *lane) beginLocked(m *consumer.Message, w *work) bool {
 			w = l.work
 		}
 	}
-	l.running, l.cancel = m, w.cancel
+	l.running = m
+	if l.cancelOf != w { // a pointer that is not written costs the garbage collector nothing
+		l.cancel, l.cancelOf = w.cancel, w
+	}
 	l.calls++
 	if l.flight != nil {
 		l.p.pacer.poke()
@@ -302,7 +306,7 @@ func (l *lane) beginLocked(m *consumer.Message, w *work) bool {
 func (l *lane) end() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.running, l.cancel = nil, nil
+	l.running = nil
 	return !l.abandoned
 }
 
@@ -313,12 +317,12 @@ func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Messag
 		l.mu.Unlock()
 		return false, false
 	}
-	l.running, l.cancel = nil, nil
 	l.add(m, r)
 	full := l.slow.Load() || len(l.flight.units) == flightSize
-	if following != nil && !full {
+	if again = following != nil && !full; again {
 		l.beginLocked(following, l.work)
-		again = true
+	} else {
+		l.running = nil
 	}
 	l.mu.Unlock()
 	if full {

@@ -206,7 +206,7 @@ func TestOriginal(t *testing.T) {
 			}
 			made := append([]byte{}, in[i].Value...)
 			output := in[i].Value
-			kept[i].restore(in[i])
+			book.restore(&kept[i], in[i])
 			if !reflect.DeepEqual(in[i].Record, want[i].Record) {
 				t.Fatalf("input %+v, want %+v", in[i].Record, want[i].Record)
 			}
@@ -228,7 +228,7 @@ func BenchmarkOriginal(b *testing.B) {
 			for b.Loop() {
 				book.reset()
 				book.keep(&o, m)
-				o.restore(m)
+				book.restore(&o, m)
 			}
 		})
 		b.Run(strconv.Itoa(size)+", a private copy instead", func(b *testing.B) {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -10,17 +11,29 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// original is an input as it came. A handler may change what it is given, field by field or in place (decrypting into in.Value is
-// enough); the next attempt, and a dead letter that is written long after, must not carry that.
+// original is an input as it came. A handler may change what it is given, field by field or in place
+// (decrypting into in.Value is enough); the next attempt, and a dead letter that is written long
+// after, must not carry that.
 //
-// The bytes are copied into memory that the lane uses again, and compared afterwards: no allocation for an input that was left
-// alone. One that was changed gets memory of its own then, since outputs may point into what the handler made of it.
+// The bytes are copied into the lane's copybook and compared afterwards: no allocation for an input
+// that was left alone. One that was changed gets memory of its own then, since outputs may point into
+// what the handler made of it. It holds places in the book instead of slices, and lengths instead of
+// what the record points to: every pointer written here costs each input while the garbage collector
+// runs.
 type original struct {
-	rec     *kgo.Record
-	was     kgo.Record
-	bytes   []byte // key, value and the headers' values, one behind the other
-	headers []producer.Header
+	rec        *kgo.Record
+	topic      string
+	offset     int64
+	timestamp  int64 // ms since the epoch, as Kafka keeps it
+	partition  int32
+	key, value int32 // lengths; noBytes for none
+	headers    int32 // how many; noBytes for none
+	at         int   // of the book's bytes: key, value and the headers' values, one behind the other
+	headersAt  int   // of the book's headers
 }
+
+// noBytes is the length of what is nil: Kafka tells an empty key from none.
+const noBytes = -1
 
 // copybook is the memory that originals are copied to. It belongs to a lane's goroutine.
 type copybook struct {
@@ -56,8 +69,13 @@ func (c *copybook) forget() {
 
 func (c *copybook) keep(o *original, m *consumer.Message) {
 	r := m.Record
-	o.rec, o.was = r, *r
-	n, h := len(c.bytes), len(c.headers)
+	if o.rec != r {
+		o.rec = r
+	}
+	setBack(&o.topic, r.Topic)
+	o.partition, o.offset, o.timestamp = r.Partition, r.Offset, r.Timestamp.UnixMilli()
+	o.key, o.value, o.headers = lengthOf(r.Key), lengthOf(r.Value), lengthOf(r.Headers)
+	o.at, o.headersAt = len(c.bytes), len(c.headers)
 	c.bytes = append(append(c.bytes, r.Key...), r.Value...)
 	if len(r.Headers) > 0 {
 		c.headers = append(c.headers, r.Headers...)
@@ -65,76 +83,95 @@ func (c *copybook) keep(o *original, m *consumer.Message) {
 			c.bytes = append(c.bytes, r.Headers[i].Value...)
 		}
 	}
-	o.bytes, o.headers = c.bytes[n:], c.headers[h:]
 }
 
-// restore makes the input what it was. Only what differs is written: the consumer reads the record's coordinates meanwhile.
-func (o *original) restore(m *consumer.Message) {
-	if m.Record == o.rec && o.untouched() {
-		return
+func lengthOf[T any](s []T) int32 {
+	if s == nil {
+		return noBytes
 	}
+	return int32(len(s)) //nolint:gosec // a record that Kafka can hold
+}
+
+// restore makes the input what it was. Only what differs is written: the consumer reads the record's
+// coordinates meanwhile.
+func (c *copybook) restore(o *original, m *consumer.Message) {
 	if m.Record != o.rec {
 		m.Record = o.rec
 	}
 	r := o.rec
-	setBack(&r.Topic, o.was.Topic)
-	setBack(&r.Partition, o.was.Partition)
-	setBack(&r.Offset, o.was.Offset)
-	setBack(&r.Timestamp, o.was.Timestamp)
-	if o.untouched() {
-		return
+	setBack(&r.Topic, o.topic)
+	setBack(&r.Partition, o.partition)
+	setBack(&r.Offset, o.offset)
+	if r.Timestamp.UnixMilli() != o.timestamp {
+		r.Timestamp = time.UnixMilli(o.timestamp)
 	}
-	rest := slices.Clone(o.bytes)
-	take := func(was []byte) []byte {
-		if was == nil {
+	if !c.untouched(o) {
+		c.writeBack(o)
+	}
+}
+
+// writeBack gives the record a copy of its own of what was kept.
+func (c *copybook) writeBack(o *original) {
+	size := max(o.key, 0) + max(o.value, 0)
+	headers := c.headersOf(o)
+	for i := range headers {
+		size += int32(len(headers[i].Value)) //nolint:gosec // a record that Kafka can hold
+	}
+	rest := slices.Clone(c.bytes[o.at:][:size])
+	take := func(n int32) []byte {
+		if n == noBytes {
 			return nil
 		}
-		n := len(was)
 		b := rest[:n:n]
 		rest = rest[n:]
 		return b
 	}
-	r.Key, r.Value = take(o.was.Key), take(o.was.Value)
+	r := o.rec
+	r.Key, r.Value = take(o.key), take(o.value)
 	r.Headers = nil
-	if o.was.Headers != nil {
-		r.Headers = make([]producer.Header, len(o.headers))
-		for i, h := range o.headers {
-			r.Headers[i] = producer.Header{Key: h.Key, Value: take(h.Value)}
+	if o.headers != noBytes {
+		r.Headers = make([]producer.Header, len(headers))
+		for i, h := range headers {
+			r.Headers[i] = producer.Header{Key: h.Key, Value: take(lengthOf(h.Value))}
 		}
 	}
 }
 
+func (c *copybook) headersOf(o *original) []producer.Header {
+	return c.headers[o.headersAt:][:max(o.headers, 0)]
+}
+
+// setBack writes only what differs: a write is what the garbage collector and other readers see.
 func setBack[T comparable](field *T, was T) {
 	if *field != was {
 		*field = was
 	}
 }
 
-// untouched compares the record with what was kept of it.
-func (o *original) untouched() bool {
-	r, rest := o.rec, o.bytes
-	if r.Topic != o.was.Topic || r.Partition != o.was.Partition || r.Offset != o.was.Offset || r.Timestamp != o.was.Timestamp ||
-		len(r.Headers) != len(o.headers) || (r.Headers == nil) != (o.was.Headers == nil) {
+// untouched compares the record's key, value and headers with what was kept of them.
+func (c *copybook) untouched(o *original) bool {
+	r, rest := o.rec, c.bytes[o.at:]
+	if lengthOf(r.Key) != o.key || lengthOf(r.Value) != o.value || lengthOf(r.Headers) != o.headers {
 		return false
 	}
-	if !isStill(r.Key, o.was.Key, rest) {
+	if !bytes.Equal(r.Key, rest[:len(r.Key)]) {
 		return false
 	}
-	if rest = rest[len(r.Key):]; !isStill(r.Value, o.was.Value, rest) {
+	rest = rest[len(r.Key):]
+	if !bytes.Equal(r.Value, rest[:len(r.Value)]) {
 		return false
+	}
+	if o.headers <= 0 {
+		return true
 	}
 	rest = rest[len(r.Value):]
-	for i := range r.Headers {
-		now, was := &r.Headers[i], &o.headers[i]
-		if now.Key != was.Key || !isStill(now.Value, was.Value, rest) {
+	for i, was := range c.headersOf(o) {
+		now := &r.Headers[i]
+		n := len(was.Value)
+		if now.Key != was.Key || lengthOf(now.Value) != lengthOf(was.Value) || !bytes.Equal(now.Value, rest[:n]) {
 			return false
 		}
-		rest = rest[len(was.Value):]
+		rest = rest[n:]
 	}
 	return true
-}
-
-// isStill tells that now is what was kept of was, at the front of kept.
-func isStill(now, was, kept []byte) bool {
-	return len(now) == len(was) && (now == nil) == (was == nil) && bytes.Equal(now, kept[:len(was)])
 }
