@@ -171,12 +171,18 @@ func refuseUnfit(units []Unit, refused map[int]*Error) map[int]*Error {
 }
 
 func (s *slot) fill(r *Record, to *outlet.Topic, now time.Time) {
-	s.rec.Key, s.rec.Record.Value, s.rec.Headers, s.rec.Topic = r.Key, r.Value, r.Headers, r.Topic
+	s.rec.Key, s.rec.Record.Value = r.Key, r.Value
+	if len(r.Headers) > 0 { // finish leaves none
+		s.rec.Headers = r.Headers
+	}
+	if s.rec.To != to {
+		s.rec.To, s.rec.Topic = to, r.Topic
+	}
 	s.rec.Timestamp = r.Timestamp
 	if r.Timestamp.IsZero() {
 		s.rec.Timestamp = now
 	}
-	s.rec.To, s.rec.Explicit, s.rec.Partition = to, r.Partition != nil, -1
+	s.rec.Explicit, s.rec.Partition = r.Partition != nil, -1
 	if r.Partition != nil {
 		s.rec.Partition = *r.Partition
 	}
@@ -188,7 +194,10 @@ func (s *slot) finish(_ *kgo.Record, err error) {
 	if err != nil {
 		c.fail(s, err)
 	}
-	s.rec.Key, s.rec.Record.Value, s.rec.Headers = nil, nil, nil // a pooled slot must not keep the user's memory alive
+	s.rec.Key, s.rec.Record.Value = nil, nil // a pooled slot must not keep the user's memory alive
+	if s.rec.Headers != nil {
+		s.rec.Headers = nil
+	}
 	if atomic.AddInt32(&(*c.states)[unit].pending, -1) > 0 {
 		return
 	}

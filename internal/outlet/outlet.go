@@ -126,16 +126,22 @@ func (o *Outlet) Client() *kgo.Client { return o.usual }
 
 // Produce hands a record over; it does not block. Records of one partition, or key, that a goroutine hands over are written in that order.
 func (o *Outlet) Produce(r *Rec) {
-	r.part = nil
-	atomic.StoreUint64(&r.stamp, 0)
+	// What does not change is not written: pooled records come here again and again, and each pointer
+	// that is written costs while the garbage collector runs.
+	if r.part != nil {
+		r.part = nil
+	}
+	r.stamp = 0
 	if (o.repairs.Load() != 0 || r.To.large(r)) && o.detour(r) {
 		return
 	}
-	r.Context = (*during)(r)
+	if r.Context != unstamped {
+		r.Context = unstamped
+	}
 	if r.first = !r.To.loaded.Load(); r.first {
 		r.To.unplaced.Add(1)
 	}
-	o.usual.Produce((*during)(r), &r.Record, o.promise)
+	o.usual.Produce(unstamped, &r.Record, o.promise)
 }
 
 // detour takes a record past the usual client: into the repair of its partition, which a record that is too large for the usual client begins.
@@ -167,7 +173,7 @@ func (o *Outlet) detour(r *Rec) bool {
 	p.begin()
 	stamp := p.mend.stamp()
 	r.part = p
-	atomic.StoreUint64(&r.stamp, stamp)
+	r.stamp = stamp
 	p.mend.cameBack(stamp, r)
 	ends := p.step()
 	p.mu.Unlock()
@@ -195,7 +201,7 @@ func (o *Outlet) promised(kr *kgo.Record, err error) {
 	r := recOf(kr)
 	p := r.part
 	if p != nil {
-		o.placed(r, p, atomic.LoadUint64(&r.stamp), err)
+		o.placed(r, p, r.stamp, err)
 		return
 	}
 	if r.first {

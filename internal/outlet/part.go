@@ -48,7 +48,7 @@ func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mend != nil {
-		atomic.StoreUint64(&r.stamp, p.mend.stamp())
+		r.setStamp(p.mend.stamp())
 		p.left.Add(1)
 	}
 }

@@ -2,7 +2,6 @@ package outlet
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -21,41 +20,45 @@ type Rec struct {
 	Explicit bool
 
 	part  *part  // set when it has a partition, under the client's lock on it
-	stamp uint64 // not 0: handed over during a repair; atomic, for the client may ask the context of a record that has a fate
+	stamp uint64 // not 0: handed over during a repair
 	first bool   // handed over before its topic's partitions were known
 }
 
 // recOf is right for every record of both clients, because nobody else has them.
 func recOf(r *kgo.Record) *Rec { return (*Rec)(unsafe.Pointer(r)) }
 
-// during is a record as the context that it is produced under: it has ended if the record must not be sent by the usual client now.
-type during Rec
+// stamped is the context of a record that entered the usual client during a repair: it has ended, and
+// the client gives the record back when it comes to send it. It is one for all, not the record itself,
+// since the client may ask it of a record that has long had its fate, whose memory is another's by then.
+type stamped struct{}
 
 var always = make(chan struct{})
 
 func init() { close(always) }
 
 // Deadline implements context.Context.
-func (*during) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (stamped) Deadline() (time.Time, bool) { return time.Time{}, false }
 
-// Done implements context.Context. The client asks when it is about to send the record's batch, holding the lock under which stamp was set.
-func (d *during) Done() <-chan struct{} {
-	if atomic.LoadUint64(&d.stamp) != 0 {
-		return always
-	}
-	return nil
-}
+// Done implements context.Context.
+func (stamped) Done() <-chan struct{} { return always }
 
 // Err implements context.Context.
-func (d *during) Err() error {
-	if atomic.LoadUint64(&d.stamp) != 0 {
-		return context.Canceled
-	}
-	return nil
-}
+func (stamped) Err() error { return context.Canceled }
 
 // Value implements context.Context.
-func (*during) Value(any) any { return nil }
+func (stamped) Value(any) any { return nil }
+
+// givenBack and unstamped are the contexts of records that are stamped and of those that are not.
+var (
+	givenBack context.Context = stamped{}
+	unstamped                 = context.Background()
+)
+
+// setStamp stamps the record: the usual client must not send it.
+func (r *Rec) setStamp(stamp uint64) {
+	r.stamp = stamp
+	r.Context = givenBack
+}
 
 // halting is a partition as the context that the second client produces its records under.
 type halting part
