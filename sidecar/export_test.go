@@ -54,6 +54,18 @@ func (s *Server) Calls() (out [callKinds][3]int) {
 	return out
 }
 
+func (c *commons) lentNow() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lent
+}
+
+func (s *share) heldNow() int64 {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	return s.held
+}
+
 // LeftOver names what is taken of any limit, and is empty when everything was given back.
 func (s *Server) LeftOver() string {
 	var left []string
@@ -70,8 +82,8 @@ func (s *Server) LeftOver() string {
 	}
 	check("pinned", s.pinned.used.Load())
 	check("emits", s.emits.used.Load())
-	check("tracker entries lent", s.common.entries.lent)
-	check("kept bytes lent", s.common.kept.lent)
+	check("tracker entries lent", s.common.entries.lentNow())
+	check("kept bytes lent", s.common.kept.lentNow())
 	for _, a := range s.apps.all() {
 		for what, m := range map[string]*meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
 			check(a.Name+" "+what, m.used.Load())
@@ -79,9 +91,11 @@ func (s *Server) LeftOver() string {
 		check(a.Name+" waits", int64(a.waits.Load()))
 		check(a.Name+" reads", int64(a.reads.Load()))
 		check(a.Name+" users", int64(a.users.Load()))
-		used, _, _ := a.ring.status()
-		check(a.Name+" places of the ring beside its reports", a.ring.places.held-int64(used))
-		check(a.Name+" reports beside those used", int64(used-len(a.ring.reports)))
+		a.ring.mu.Lock()
+		used := int64(a.ring.next - a.ring.oldest)
+		check(a.Name+" places of the ring beside its reports", a.ring.places.heldNow()-used)
+		check(a.Name+" reports beside those used", used-int64(len(a.ring.reports)))
+		a.ring.mu.Unlock()
 	}
 	for _, t := range s.topics.all() {
 		for _, q := range *t.queues.Load() {
