@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -26,6 +27,9 @@ func (s *session) answerHeir(d *delivery, in *sidecarpb.Inherit) error {
 		return err
 	}
 	id, group, instance := in.GetRequestId(), in.GetGroup(), in.GetInstanceId()
+	if err := s.mayInherit(group, instance); err != nil {
+		return err
+	}
 	s.server.outliving.Go(func() {
 		defer d.heirs.Add(-1)
 		if s.awaitWills(group, instance) {
@@ -51,16 +55,44 @@ func (s *session) awaitWills(group, instance string) bool {
 	return true
 }
 
-// predecessor tells whether another session has a will to come for that static member. Its grace is over: two processes cannot be one member.
-func (s *Server) predecessor(heir *session, group, instance string) bool {
-	found := false
-	for _, old := range s.snapshot() {
-		if old != heir && old.app == heir.app && old.leavesStatic(group, instance) {
-			old.hurry()
-			found = true
+// mayInherit tells why the session may not end the grace of those that hold the static member: its
+// app may not speak for the group, or one of them is a stranger's. That one keeps its grace, and who
+// asks again after it is answered.
+func (s *session) mayInherit(group, instance string) error {
+	s.mu.Lock()
+	p := s.peer
+	s.mu.Unlock()
+	if err := s.mayJoin(p, group); err != nil {
+		return err
+	}
+	for _, old := range s.server.predecessors(s, group, instance) {
+		if !old.givesWayTo(p) {
+			return s.memberHeld(p, group, "static member "+instance)
 		}
 	}
-	return found
+	return nil
+}
+
+// predecessors are the app's other sessions that have a will to come for that static member.
+func (s *Server) predecessors(heir *session, group, instance string) []*session {
+	return slices.DeleteFunc(s.snapshot(), func(old *session) bool {
+		return old == heir || old.app != heir.app || !old.leavesStatic(group, instance)
+	})
+}
+
+// predecessor tells whether there is one. Its grace is over: two processes cannot be one member. A
+// stranger's, whose stream broke since the heir asked, keeps its grace.
+func (s *Server) predecessor(heir *session, group, instance string) bool {
+	heir.mu.Lock()
+	p := heir.peer
+	heir.mu.Unlock()
+	old := s.predecessors(heir, group, instance)
+	for _, o := range old {
+		if o.givesWayTo(p) {
+			o.hurry()
+		}
+	}
+	return len(old) > 0
 }
 
 // leavesStatic tells whether the session has a membership of that static member, and a process that is dead, or taken for dead. One that lives commits itself.

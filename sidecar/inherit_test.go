@@ -13,8 +13,7 @@ import (
 )
 
 func (m *mortal) inherit(id uint64, group, instance string) {
-	m.send(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Inherit{
-		Inherit: &sidecarpb.Inherit{RequestId: id, Group: group, InstanceId: instance}}})
+	m.send(inherit(id, group, instance))
 }
 
 // listen reads what the sidecar says, until the stream ends. The function that it returns tells whether a question is answered by now.

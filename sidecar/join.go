@@ -62,8 +62,8 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	case old != nil && old.app == a && !old.ownedBy(p):
 		s.wills.fenced.Add(1)
 		s.apps.refusals.note(s.log, p, a.Name, refusedSession, "another process has this session")
-		if !old.process.lives() && old.sameUser(p) {
-			old.hurry() // it is a former process, as far as we can know
+		if old.givesWayTo(p) {
+			old.hurry()
 		}
 		return nil, fencedStatus("another process has this session, or died with it: choose a unique id")
 	case old == nil || old.app != a || !old.resumable || !slices.Contains(h.GetFeatures(), featureResume) || old.blank():

@@ -45,6 +45,13 @@ func (s *session) ownedBy(p peerInfo) bool {
 	return sameOwner(s.app.Token != "", s.peer, p, dead)
 }
 
+// givesWayTo tells whether the peer may end the grace of the session, which broke: it owns it, or
+// the session's process may be a former one of the peer's user. One that is proven to live is not.
+// Where the process is proven dead, or the grace is over, there is none to protect.
+func (s *session) givesWayTo(p peerInfo) bool {
+	return s.ownedBy(p) || s.isClosing() || s.process.dead() || !s.process.lives() && s.sameUser(p)
+}
+
 func (s *session) sameUser(p peerInfo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,17 +63,31 @@ func (s *session) mayAssign(m membership) error {
 	s.mu.Lock()
 	p := s.peer
 	s.mu.Unlock()
-	if why := s.app.refuseGroup(m.group); why != nil {
-		s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedGroup, why.Error())
-		return why
+	if err := s.mayJoin(p, m.group); err != nil {
+		return err
 	}
 	for _, other := range s.server.snapshot() {
 		if other != s && other.keeps(m) && (other.app != s.app || !other.ownedBy(p)) {
-			s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedMember, "another living session speaks for member "+m.member+" of group "+m.group)
-			return status.Errorf(codes.Unavailable, "%s: another living session speaks for this member of group %q: a member is one process", wire.CodeMemberHeld, m.group)
+			return s.memberHeld(p, m.group, "member "+m.member)
 		}
 	}
 	return nil
+}
+
+// mayJoin tells why the session's app may not speak for the group, and notes it.
+func (s *session) mayJoin(p peerInfo, group string) error {
+	why := s.app.refuseGroup(group)
+	if why != nil {
+		s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedGroup, why.Error())
+	}
+	return why
+}
+
+// memberHeld refuses, for now, to speak for a member that another process's session has, and notes it.
+func (s *session) memberHeld(p peerInfo, group, member string) error {
+	s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedMember, "another living session speaks for "+member+" of group "+group)
+	return status.Errorf(codes.Unavailable, "%s: another living session speaks for this member of group %.255q: a member is one process; stop the other one, "+
+		"give this one another member or instance id, or give both the app's token", wire.CodeMemberHeld, group)
 }
 
 // keeps tells whether a living session speaks for the member, or, while it has its stream, for the static instance: one that broke may be a former process.

@@ -3,8 +3,10 @@ package sidecar_test
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -73,15 +75,18 @@ func TestStranger(t *testing.T) {
 		h.Features, h.PreviousSidecarId = nil, ""
 	case "leaves":
 		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "leaves"}
-	case "assigns":
+	case "assigns", "inherits":
 		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "stranger"}
 	}
 	c.send(helloMsg(h))
 	if what == "leaves" {
 		_ = c.stream.CloseSend()
 	}
-	if what == "assigns" {
+	switch what {
+	case "assigns":
 		c.send(groupAssign("g", "m", 1_000_000))
+	case "inherits":
+		c.send(inherit(1, "g", "i"))
 	}
 	_, _ = os.Stdout.WriteString("answer: " + c.until(func() bool { return false }).Error() + "\n")
 }
@@ -128,6 +133,82 @@ func TestAnotherProcessIsRefused(t *testing.T) {
 	if again := begin(id); !again.welcome.GetResumed() {
 		t.Error("its own process cannot go on with it")
 	}
+}
+
+func inherit(id uint64, group, instance string) *sidecarpb.DeliveryStreamRequest {
+	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Inherit{
+		Inherit: &sidecarpb.Inherit{RequestId: id, Group: group, InstanceId: instance}}}
+}
+
+// A process that lost its stream and lives keeps its grace: no other process of its app ends it by inheriting its static member. It may do so itself.
+func TestAStrangerDoesNotInherit(t *testing.T) {
+	if !sidecar.ProvesDeaths {
+		t.Skip("this system does not tell processes apart")
+	}
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) { c.ReconnectGrace = time.Hour })
+	begin := func(session, previous string) *client {
+		c := openStream(t, dial(t, sc.Target))
+		c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: session, PreviousSidecarId: previous, Features: []string{"resume", "inherit"}}))
+		if err := c.until(func() bool { return c.welcome != nil }); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	state := func() string {
+		st, err := sc.Status(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range st.GetSessions() {
+			if s.GetSessionId() == "victim" {
+				return s.GetState()
+			}
+		}
+		return ""
+	}
+	breaks := func(c *client) {
+		c.cancel()
+		for state() != "broken" {
+			runtime.Gosched()
+		}
+	}
+	victim := begin("victim", "")
+	id := victim.welcome.GetSidecarId()
+	victim.send(&sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: &sidecarpb.Assign{Group: "g", MemberId: "m", InstanceId: "i",
+		Generation: 1, Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in"}}}}})
+	victim.units(plain("out", 1)...)
+	victim.reported(1)
+	breaks(victim)
+	if got := stranger(t, "inherits", sc, id); !strings.Contains(got, "MEMBER_HELD") || !strings.Contains(got, "instance id") {
+		t.Errorf("a stranger hears %s, want MEMBER_HELD and what to do", got)
+	}
+	if again := begin("victim", id); !again.welcome.GetResumed() {
+		t.Error("its grace was ended by a stranger")
+	} else {
+		breaks(again)
+	}
+	heir := begin("heir", "")
+	heir.send(inherit(2, "g", "i"))
+	if err := heir.until(func() bool { return heir.heir[2] }); err != nil || state() != "" {
+		t.Errorf("the same process inherits: %v, the former session is %q", err, state())
+	}
+}
+
+// An app inherits nothing of a group that it may not speak for.
+func TestAnAppInheritsInItsOwnGroups(t *testing.T) {
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) {
+		c.Apps = []sidecar.App{{Name: "app", Groups: []string{"mine"}}}
+	})
+	c := hello(t, dial(t, sc.Target), "one")
+	c.send(inherit(1, "mine", "i"))
+	if err := c.until(func() bool { return c.heir[1] }); err != nil {
+		t.Errorf("its own group: %v", err)
+	}
+	c = hello(t, dial(t, sc.Target), "two")
+	c.send(inherit(1, "other", "i"))
+	c.ends(codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, `"other"`, "groups")
 }
 
 // Who asks over a connection does not learn by which id a session is gone on with; who has the Server does.
