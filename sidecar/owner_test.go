@@ -69,26 +69,33 @@ func TestStranger(t *testing.T) {
 		return
 	}
 	c := openStream(t, conn)
-	h := &sidecarpb.Hello{Version: 1, App: "app", SessionId: "victim", PreviousSidecarId: id, Features: []string{"resume"}}
+	h := &sidecarpb.Hello{Version: 1, App: "app", SessionId: what}
+	let := func() bool { return false } // when it was let do what it wants
 	switch what {
+	case "resumes":
+		h.SessionId, h.PreviousSidecarId, h.Features = "victim", id, []string{"resume"}
+		let = func() bool { return c.welcome != nil }
 	case "takes":
-		h.Features, h.PreviousSidecarId = nil, ""
-	case "leaves":
-		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "leaves"}
-	case "assigns", "inherits":
-		h = &sidecarpb.Hello{Version: 1, App: "app", SessionId: "stranger"}
+		h.SessionId = "victim"
+		let = func() bool { return c.welcome != nil }
 	}
 	c.send(helloMsg(h))
-	if what == "leaves" {
-		_ = c.stream.CloseSend()
-	}
 	switch what {
+	case "leaves":
+		_ = c.stream.CloseSend()
 	case "assigns":
 		c.send(groupAssign("g", "m", 1_000_000))
+		c.release(1, 1)
+		let = func() bool { return c.released[1] }
 	case "inherits":
 		c.send(inherit(1, "g", "i"))
+		let = func() bool { return c.heir[1] }
 	}
-	_, _ = os.Stdout.WriteString("answer: " + c.until(func() bool { return false }).Error() + "\n")
+	answer := "it is let"
+	if err := c.until(let); err != nil {
+		answer = err.Error()
+	}
+	_, _ = os.Stdout.WriteString("answer: " + answer + "\n")
 }
 
 func stranger(t *testing.T, what string, sc *sidecartest.Sidecar, id string) string {
