@@ -125,6 +125,11 @@ func (d *dialLog) dial(ctx context.Context, _ string) (conn net.Conn, err error)
 		if network, addr, err = d.cfg.address(); err == nil {
 			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 		}
+		if err == nil {
+			if err = d.cfg.admit(conn, addr); err != nil {
+				_ = conn.Close()
+			}
+		}
 	}
 	if err != nil {
 		d.mu.Lock()
@@ -142,6 +147,9 @@ func (d *dialLog) explain(err, cause error) error {
 	d.mu.Lock()
 	dialErr := d.err
 	d.mu.Unlock()
+	if stranger, ok := errors.AsType[*strangerError](dialErr); ok {
+		return fmt.Errorf("producer: not the sidecar, as far as can be known: %w", stranger)
+	}
 	if dialErr != nil {
 		return fmt.Errorf("producer: no sidecar at %s: %s: %w", d.cfg.Target, dialRemedy(dialErr), dialErr)
 	}

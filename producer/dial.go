@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/peercred"
 )
 
 // DialConfig configures the sidecar client. Zero fields mean the defaults named.
@@ -27,6 +28,10 @@ type DialConfig struct {
 	App string
 	// Token proves that this is the app, if the sidecar wants one.
 	Token string
+	// SidecarUIDs are the users that the sidecar at a unix socket may run as, beside root and this process's own. Nothing is sent to another one: neither Token
+	// nor records. Name the sidecar's user where its runAsUser is another than the app's. Default: the owner of the socket's directory, if nobody else may write
+	// to a directory on the way; to an emptyDir everybody may. A system that does not tell who listens, a Dialer and TCP are not checked so.
+	SidecarUIDs []uint32
 	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random.
 	SessionID string
 	// TLS is required for tcp targets, with a client certificate.
@@ -49,7 +54,8 @@ type DialConfig struct {
 	// Dialer replaces the connection to Target, for tests: Target is then only a name.
 	Dialer func(ctx context.Context) (net.Conn, error)
 
-	boot func() uint64 // the boot-time clock
+	boot func() uint64                              // the boot-time clock
+	peer func(*net.UnixConn) (peercred.Cred, error) // who listens at a unix socket
 }
 
 // Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It connects on first use; while
@@ -92,6 +98,9 @@ func (c DialConfig) withDefaults() DialConfig {
 	}
 	if c.boot == nil {
 		c.boot = bootNanos
+	}
+	if c.peer == nil {
+		c.peer = peercred.Of
 	}
 	c.Fallback = c.Fallback.withDefaults(c)
 	return c

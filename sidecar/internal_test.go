@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -171,15 +172,15 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 func TestPeersThatMayConnect(t *testing.T) {
 	s := &Server{cfg: Config{AllowUIDs: []uint32{70001}, AllowGIDs: []uint32{70002}}}
 	for _, x := range []struct {
-		cred ucred
+		cred peercred.Cred
 		want bool
 	}{
-		{ucred{uid: uint32(os.Geteuid()), gid: 5}, true},
-		{ucred{uid: 70001, gid: 5}, true},
-		{ucred{uid: 5, gid: 70002}, true},
-		{ucred{uid: 5, gid: 5, groups: []uint32{6, 70002}}, true},
-		{ucred{uid: 5, gid: 5, groups: []uint32{6, 70001}}, false},
-		{ucred{uid: 70002, gid: 70001}, false},
+		{peercred.Cred{UID: uint32(os.Geteuid()), GID: 5}, true},
+		{peercred.Cred{UID: 70001, GID: 5}, true},
+		{peercred.Cred{UID: 5, GID: 70002}, true},
+		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70002}}, true},
+		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70001}}, false},
+		{peercred.Cred{UID: 70002, GID: 70001}, false},
 	} {
 		if s.allowed(x.cred) != x.want {
 			t.Errorf("%+v: want %v", x.cred, x.want)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
+	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
@@ -67,43 +68,46 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		info.process, _ = unwrap(conn).(PeerProcess)
 		return conn, info, nil // a Listener of the user's own
 	}
-	if !hasPeerCred {
+	if !peercred.Known {
 		return conn, info, nil // who may enter the socket's directory may connect
 	}
-	cred, err := peerCred(uc)
+	cred, err := peercred.Of(uc)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
 	}
-	info.PID, info.UID, info.GID, info.conn = cred.pid, cred.uid, cred.gid, uc
+	info.PID, info.UID, info.GID, info.conn = cred.PID, cred.UID, cred.GID, uc
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
 		c.server.apps.refusals.note(c.server.log, info, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
 		// It is told why by every call, and then cut off: a connection that only breaks says nothing.
-		info.refused = fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, cred.uid, cred.gid)
+		info.refused = fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, cred.UID, cred.GID)
 		time.AfterFunc(refusedConn, func() { _ = conn.Close() })
 	}
 	return conn, info, nil
 }
 
-// ucred is what the kernel says of the process at the other end. The pid is 0 where it is not told.
-type ucred struct {
-	pid      int32
-	uid, gid uint32
-	groups   []uint32 // supplementary ones, where the system tells
-}
-
-func (s *Server) allowed(cred ucred) bool {
-	return int(cred.uid) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.uid) || s.allowedGroup(cred)
+func (s *Server) allowed(cred peercred.Cred) bool {
+	return int(cred.UID) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.UID) || s.allowedGroup(cred)
 }
 
 // allowedGroup tells whether one of the peer's groups is in AllowGIDs or, with mode 0770, is that of the socket's directory.
-func (s *Server) allowedGroup(cred ucred) bool {
+func (s *Server) allowedGroup(cred peercred.Cred) bool {
 	gids := s.cfg.AllowGIDs
 	if s.isUnix() && s.cfg.SocketMode == 0o770 {
 		if gid, ok := groupOf(filepath.Dir(strings.TrimPrefix(s.cfg.Listen, "unix://"))); ok {
 			gids = append(slices.Clone(gids), gid)
 		}
 	}
-	return slices.Contains(gids, cred.gid) || slices.ContainsFunc(cred.groups, func(g uint32) bool { return slices.Contains(gids, g) })
+	return slices.Contains(gids, cred.GID) || slices.ContainsFunc(cred.Groups, func(g uint32) bool { return slices.Contains(gids, g) })
+}
+
+// groupOf is the group of a file.
+func groupOf(path string) (uint32, bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, false
+	}
+	_, gid, ok := peercred.Owner(info)
+	return gid, ok
 }
 
 // refusedConn is how long one who may not connect has to hear why.

@@ -1,6 +1,6 @@
 //go:build linux && !portable
 
-package sidecar
+package peercred
 
 import (
 	"net"
@@ -8,12 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hasPeerCred = true
+// Known: this system tells who is at the other end of a unix socket.
+const Known = true
 
-func peerCred(conn *net.UnixConn) (ucred, error) {
+// Of is who is at the other end.
+func Of(conn *net.UnixConn) (Cred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return ucred{}, err
+		return Cred{}, err
 	}
 	var cred *unix.Ucred
 	var groups []uint32
@@ -21,10 +23,10 @@ func peerCred(conn *net.UnixConn) (ucred, error) {
 		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 		groups, _ = peerGroups(fd) // without them the first group decides
 	}); ctlErr != nil {
-		return ucred{}, ctlErr
+		return Cred{}, ctlErr
 	}
 	if err != nil {
-		return ucred{}, err
+		return Cred{}, err
 	}
-	return ucred{pid: cred.Pid, uid: cred.Uid, gid: cred.Gid, groups: groups}, nil
+	return Cred{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid, Groups: groups}, nil
 }

@@ -1,6 +1,6 @@
 //go:build darwin && !portable
 
-package sidecar
+package peercred
 
 import (
 	"net"
@@ -8,28 +8,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hasPeerCred = true
+// Known: this system tells who is at the other end of a unix socket.
+const Known = true
 
-func peerCred(conn *net.UnixConn) (ucred, error) {
+// Of is who is at the other end.
+func Of(conn *net.UnixConn) (Cred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return ucred{}, err
+		return Cred{}, err
 	}
-	var cred ucred
+	var cred Cred
 	if ctlErr := raw.Control(func(fd uintptr) {
 		var x *unix.Xucred
 		if x, err = unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED); err != nil {
 			return
 		}
-		cred.uid = x.Uid
+		cred.UID = x.Uid
 		if x.Ngroups > 0 {
-			cred.gid = x.Groups[0]
+			cred.GID = x.Groups[0]
 		}
 		if pid, pidErr := unix.GetsockoptInt(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERPID); pidErr == nil {
-			cred.pid = int32(pid)
+			cred.PID = int32(pid)
 		}
 	}); ctlErr != nil {
-		return ucred{}, ctlErr
+		return Cred{}, ctlErr
 	}
 	return cred, err
 }
