@@ -52,7 +52,7 @@ func (as *apps) forgetIdle() bool {
 }
 
 // admitEmit takes the emit's places in every limit, or none, and says why not.
-func (s *Server) admitEmit(e *emit, queued bool) (refused *sidecarpb.Error) {
+func (s *Server) admitEmit(e *emit, p peerInfo, queued bool) (refused *sidecarpb.Error) {
 	a := e.app
 	if q := e.rec.likelyQueue(); q != nil && q.over() {
 		return full("partition %d of topic %q has %s waiting", q.retryAfter(), q.partition, e.rec.topic.name, q)
@@ -81,10 +81,10 @@ func (s *Server) admitEmit(e *emit, queued bool) (refused *sidecarpb.Error) {
 		}
 		return nil
 	}
-	id, ok := a.ring.reserve()
+	id, ok := a.ring.reserve(p)
 	if !ok {
 		used, _, _ := a.ring.status()
-		return full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor", fullRing, used, a.Name)
+		return full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", fullRing, used, a.Name)
 	}
 	e.report = id
 	return nil

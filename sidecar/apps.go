@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -22,6 +23,7 @@ type apps struct {
 
 	assigning sync.Mutex // held while a session takes over a member: two cannot both find it free
 	refusals  refusals
+	pidfds    atomic.Int32 // that reports need, see shelf
 
 	mu     sync.Mutex
 	byName map[string]*app
@@ -44,7 +46,7 @@ func newApps(cfg *Config, reports *commons) *apps {
 }
 
 func (as *apps) newApp(a App) *app {
-	return &app{App: a, meter: newMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing, share{of: as.reports}), appLimits: newAppLimits(as.cfg)}
+	return &app{App: a, meter: newMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing, a.Token != "", share{of: as.reports}, &as.pidfds), appLimits: newAppLimits(as.cfg)}
 }
 
 // get returns the app, for the caller to leave, or a gRPC status that says why it may not speak.

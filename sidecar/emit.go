@@ -97,7 +97,7 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 
 // emit takes the emit's places in every limit, and hands it over.
 func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
-	if refused := s.admitEmit(e, queued); refused != nil {
+	if refused := s.admitEmit(e, peerOf(ctx), queued); refused != nil {
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
 	defer e.stopWaiting()

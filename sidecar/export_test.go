@@ -84,6 +84,7 @@ func (s *Server) LeftOver() string {
 	check("emits", s.emits.used.Load())
 	check("tracker entries lent", s.common.entries.lentNow())
 	check("kept bytes lent", s.common.kept.lentNow())
+	shelves := 0
 	for _, a := range s.apps.all() {
 		for what, m := range map[string]*meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
 			check(a.Name+" "+what, m.used.Load())
@@ -92,9 +93,10 @@ func (s *Server) LeftOver() string {
 		check(a.Name+" reads", int64(a.reads.Load()))
 		check(a.Name+" users", int64(a.users.Load()))
 		a.ring.mu.Lock()
-		used := int64(a.ring.next - a.ring.oldest)
+		used := int64(len(a.ring.kept))
 		check(a.Name+" places of the ring beside its reports", a.ring.places.heldNow()-used)
-		check(a.Name+" reports beside those used", used-int64(len(a.ring.reports)))
+		check(a.Name+" reports that are not finished", used-a.ring.finished())
+		shelves += len(a.ring.shelves)
 		a.ring.mu.Unlock()
 	}
 	for _, t := range s.topics.all() {
@@ -103,6 +105,9 @@ func (s *Server) LeftOver() string {
 				check("queue of "+t.name, q.used.Load())
 			}
 		}
+	}
+	if n := s.apps.pidfds.Load(); int(n) > shelves {
+		check("pidfds beside those of reports", int64(n)-int64(shelves))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,4 +118,14 @@ func (s *Server) LeftOver() string {
 	defer s.gate.mu.Unlock()
 	check("frames that may expire", int64(len(s.gate.expire)))
 	return strings.Join(left, ", ")
+}
+
+// finished is the number of reports that are. mu is held.
+func (r *reportRing) finished() (n int64) {
+	for _, rep := range r.kept {
+		if rep.said != nil {
+			n++
+		}
+	}
+	return n
 }

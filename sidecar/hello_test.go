@@ -20,7 +20,13 @@ func helloMsg(h *sidecarpb.Hello) *sidecarpb.DeliveryStreamRequest {
 // refused sends messages on a new stream and expects it to end with this status, whose text contains all parts.
 func (c *client) ends(code codes.Code, parts ...string) {
 	c.t.Helper()
-	err := c.until(func() bool { return false })
+	c.isRefused(func() bool { return false }, code, parts...)
+}
+
+// isRefused is ends for what would be answered if it were let.
+func (c *client) isRefused(isLet func() bool, code codes.Code, parts ...string) {
+	c.t.Helper()
+	err := c.until(isLet)
 	if status.Code(err) != code {
 		c.t.Fatalf("the stream ended with %v, want %v", err, code)
 	}

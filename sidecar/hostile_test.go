@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -326,10 +327,11 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 
 // A cursor that no report of this sidecar had is from another life: nothing is dropped for it (I12).
 func TestAForeignCursorDropsNothing(t *testing.T) {
-	r := newReportRing(8, share{of: newCommons(64, 1)})
+	me := peerInfo{}
+	r := newReportRing(8, false, share{of: newCommons(64, 1)}, new(atomic.Int32))
 	var ids []uint64
 	for range 3 {
-		id, ok := r.reserve()
+		id, ok := r.reserve(me)
 		if !ok {
 			t.Fatal("no room")
 		}
@@ -338,20 +340,20 @@ func TestAForeignCursorDropsNothing(t *testing.T) {
 	}
 	for _, foreign := range []uint64{ids[2] + 1, ids[2] + 100, math.MaxUint64, ids[0] - 1, 1, 0} {
 		within(t, "a foreign cursor", func() {
-			if cursor := r.forget(foreign); cursor != ids[0] {
+			if cursor, _ := r.forget(me, foreign); cursor != ids[0] {
 				t.Errorf("cursor %d of %v: goes on from %d", foreign, ids, cursor)
 			}
 		})
 	}
-	if batch, _ := r.read(0, 10); len(batch) != 3 {
+	if batch, _ := r.read(me, 0, 10); len(batch) != 3 {
 		t.Errorf("%d of 3 reports are left", len(batch))
 	}
-	if cursor := r.forget(ids[1]); cursor != ids[2] {
+	if cursor, _ := r.forget(me, ids[1]); cursor != ids[2] {
 		t.Errorf("its own cursor: goes on from %d, want %d", cursor, ids[2])
 	}
-	r.forget(ids[2])
-	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || len(r.reports) != 0 {
-		t.Errorf("%d used, %d places held, %d kept when all are seen", used, r.places.held, len(r.reports))
+	r.forget(me, ids[2])
+	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || len(r.kept)+len(r.shelves) != 0 {
+		t.Errorf("%d used, %d places held, %d kept when all are seen", used, r.places.held, len(r.kept))
 	}
 }
 
@@ -363,7 +365,7 @@ func TestIdleAppsMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	keep.leave()
-	if _, ok := keep.ring.reserve(); !ok {
+	if _, ok := keep.ring.reserve(peerInfo{}); !ok {
 		t.Fatal("no room for a report")
 	}
 	for i := range 3 * maxApps {

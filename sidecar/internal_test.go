@@ -229,7 +229,7 @@ func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	}
 	a.meter.add(srv.cfg.AppBytes, 1) // the last limit of all is reached
 	for range 10 {
-		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, false); refused == nil {
+		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, peerInfo{}, false); refused == nil {
 			t.Fatal("it was taken")
 		}
 	}

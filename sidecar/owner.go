@@ -49,13 +49,19 @@ func (s *session) ownedBy(p peerInfo) bool {
 // the session's process may be a former one of the peer's user. One that is proven to live is not.
 // Where the process is proven dead, or the grace is over, there is none to protect.
 func (s *session) givesWayTo(p peerInfo) bool {
-	return s.ownedBy(p) || s.isClosing() || s.process.dead() || !s.process.lives() && s.sameUser(p)
+	if s.ownedBy(p) || s.isClosing() || s.process.dead() {
+		return true
+	}
+	s.mu.Lock()
+	was := s.peer
+	s.mu.Unlock()
+	return formerOf(s.process, was, p)
 }
 
-func (s *session) sameUser(p peerInfo) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.peer.UID == p.UID && s.peer.certificate == p.certificate
+// formerOf tells whether a process may be a former one of a peer's: of the same user, and not proven
+// to live.
+func formerOf(old *process, was, is peerInfo) bool {
+	return !old.lives() && was.UID == is.UID && was.certificate == is.certificate
 }
 
 // mayAssign tells why the session may not speak for a member. The caller holds Server.assigning, so that two sessions cannot both find it free.

@@ -1,6 +1,8 @@
 package sidecar_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/ackmark/ackmark/sidecar"
@@ -32,12 +35,11 @@ func TestAnAppSpeaksForItsOwnGroups(t *testing.T) {
 	}{{"mine", true}, {"team-a", true}, {"mine2", false}, {"other", false}, {"team", false}, {"", false}} {
 		c := hello(t, dial(t, sc.Target), "s-"+x.group)
 		c.send(groupAssign(x.group, "member", 1_000_000))
-		if !x.allowed {
-			c.ends(codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, "groups")
-			continue
-		}
 		c.release(1, 1)
-		if err := c.until(func() bool { return c.released[1] }); err != nil {
+		isLet := func() bool { return c.released[1] }
+		if !x.allowed {
+			c.isRefused(isLet, codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, "groups")
+		} else if err := c.until(isLet); err != nil {
 			t.Errorf("group %q: %v", x.group, err)
 		}
 	}
@@ -66,6 +68,11 @@ func TestStranger(t *testing.T) {
 	conn := dial(t, target)
 	if _, err := sidecarpb.NewSidecarClient(conn).Status(t.Context(), &sidecarpb.StatusRequest{}); err != nil {
 		_, _ = os.Stdout.WriteString("answer: " + err.Error() + "\n")
+		return
+	}
+	if what == "reads" {
+		mine := queued(t, conn)
+		_, _ = fmt.Printf("answer: first report of another's: %t\n", firstReport(t, conn) != mine)
 		return
 	}
 	c := openStream(t, conn)
@@ -142,6 +149,51 @@ func TestAnotherProcessIsRefused(t *testing.T) {
 	}
 }
 
+func queued(t *testing.T, conn *grpc.ClientConn) (report uint64) {
+	t.Helper()
+	resp, err := sidecarpb.NewSidecarClient(conn).Emit(t.Context(), &sidecarpb.EmitRequest{App: "app", Wait: sidecarpb.Wait_WAIT_QUEUED,
+		Record: &sidecarpb.Record{Topic: "out", Value: []byte("v")}})
+	if err != nil || resp.GetError() != nil {
+		t.Fatal(resp, err)
+	}
+	return resp.GetReportId()
+}
+
+func firstReport(t *testing.T, conn *grpc.ClientConn) (id uint64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := sidecarpb.NewSidecarClient(conn).Reports(ctx, &sidecarpb.ReportsRequest{App: "app"})
+	for err == nil {
+		var resp *sidecarpb.ReportsResponse
+		if resp, err = stream.Recv(); len(resp.GetReports()) > 0 {
+			return resp.GetReports()[0].GetReportId()
+		}
+	}
+	t.Fatal(err)
+	return 0
+}
+
+// The reports of an app without a token are read by the process that emitted, not by another one that calls itself the same.
+func TestAStrangerReadsNoReports(t *testing.T) {
+	if !sidecar.ProvesDeaths {
+		t.Skip("this system does not tell processes apart")
+	}
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
+	conn := dial(t, sc.Target)
+	mine := queued(t, conn)
+	if got := firstReport(t, conn); got != mine {
+		t.Errorf("its own process reads report %d, want %d", got, mine)
+	}
+	if got := stranger(t, "reads", sc, "-"); !strings.Contains(got, "another's: false") {
+		t.Errorf("a stranger reads: %s", got)
+	}
+	if got := firstReport(t, dial(t, sc.Target)); got != mine {
+		t.Errorf("after a stranger's visit its own process reads report %d, want %d", got, mine)
+	}
+}
+
 func inherit(id uint64, group, instance string) *sidecarpb.DeliveryStreamRequest {
 	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Inherit{
 		Inherit: &sidecarpb.Inherit{RequestId: id, Group: group, InstanceId: instance}}}
@@ -215,7 +267,7 @@ func TestAnAppInheritsInItsOwnGroups(t *testing.T) {
 	}
 	c = hello(t, dial(t, sc.Target), "two")
 	c.send(inherit(1, "other", "i"))
-	c.ends(codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, `"other"`, "groups")
+	c.isRefused(func() bool { return c.heir[1] }, codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, `"other"`, "groups")
 }
 
 // Who asks over a connection does not learn by which id a session is gone on with; who has the Server does.

@@ -76,6 +76,9 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
 	}
 	info.PID, info.UID, info.GID, info.conn = cred.PID, cred.UID, cred.GID, uc
+	proc := openProcess(info)
+	info.inode = proc.inode()
+	proc.close()
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
 		c.server.apps.refusals.note(c.server.log, info, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
 		// It is told why by every call, and then cut off: a connection that only breaks says nothing.

@@ -20,6 +20,7 @@ const (
 	refusedGroup   refusal = "group"
 	refusedMember  refusal = "member"
 	refusedSession refusal = "session"
+	refusedReports refusal = "reports"
 )
 
 const (

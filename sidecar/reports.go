@@ -1,7 +1,9 @@
 package sidecar
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,44 +13,149 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// reportRing keeps the reports of an app's queued emits until the app has seen them. A report has its place from the moment its record is
+// reportRing keeps the reports of an app's queued emits until who emitted has seen them. A report has its place from the moment its record is
 // accepted, so there is no moment at which one could be dropped (S12): a full ring refuses new records instead.
 type reportRing struct {
-	size int
+	size  int
+	token bool // the app's token makes all its processes one
 
 	mu      sync.Mutex
-	places  share                            // of what all apps may have
-	reports map[uint64]*sidecarpb.EmitReport // by id; none: not finished. Not an array: most apps have few
-	oldest  uint64                           // lowest id that is kept
+	places  share // of what all apps may have
+	shelves []*shelf
+	kept    map[uint64]*report // by id; not an array: most apps have few
 	next    uint64
 	changed chan struct{} // closed when a report is finished; nil: nobody waits
+	pidfds  *atomic.Int32 // of the shelves of all apps
 }
+
+// report is the place of one.
+type report struct {
+	of   *shelf
+	said *sidecarpb.EmitReport // nil: not finished
+}
+
+// shelf has the reports of who emitted: a process, or all that have the same credentials. It is there while it has one.
+type shelf struct {
+	owner   peerInfo
+	process *process // nil: not known
+	ids     []uint64 // in order
+}
+
+const (
+	maxShelves = 64   // of one app
+	maxPidfds  = 1024 // of all shelves
+)
 
 // newReportRing numbers reports from the time on: after a restart ids go on above the old ones, so that an old cursor does not swallow new reports.
-func newReportRing(size int, places share) reportRing {
-	first := uint64(time.Now().UnixMilli()) << 20
-	return reportRing{size: size, places: places, oldest: first, next: first}
+func newReportRing(size int, token bool, places share, pidfds *atomic.Int32) reportRing {
+	return reportRing{size: size, token: token, places: places, next: uint64(time.Now().UnixMilli()) << 20, pidfds: pidfds}
 }
 
-// reserve gives a new report its place, or false if the ring is full.
-func (r *reportRing) reserve() (id uint64, ok bool) {
+// reserve gives a new report of who emits its place, or false if the ring is full.
+func (r *reportRing) reserve(p peerInfo) (id uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.next-r.oldest >= uint64(r.size) || !r.places.take(1) {
+	if len(r.kept) >= r.size || !r.places.take(1) {
 		return 0, false
 	}
-	if r.reports == nil {
-		r.reports = make(map[uint64]*sidecarpb.EmitReport)
+	sh := r.shelfOf(p)
+	if sh == nil {
+		if sh = r.newShelf(p); sh == nil {
+			r.places.give(1)
+			return 0, false
+		}
+	}
+	if r.kept == nil {
+		r.kept = make(map[uint64]*report)
 	}
 	id = r.next
 	r.next++
+	sh.ids = append(sh.ids, id)
+	r.kept[id] = &report{of: sh}
 	return id, true
 }
 
-func (r *reportRing) finish(rep *sidecarpb.EmitReport) {
+// shelfOf finds the reports of who asks, or nil. mu is held.
+func (r *reportRing) shelfOf(p peerInfo) *shelf {
+	for _, sh := range r.shelves {
+		if sh.ownedBy(r.token, p) {
+			return sh
+		}
+	}
+	return nil
+}
+
+func (sh *shelf) ownedBy(token bool, p peerInfo) bool {
+	byPid := sh.owner.inode == 0 || p.inode == 0
+	return sameOwner(token, sh.owner, p, byPid && sh.process.dead())
+}
+
+// newShelf makes one, or returns nil if there are too many. mu is held.
+func (r *reportRing) newShelf(p peerInfo) *shelf {
+	sh := &shelf{owner: p}
+	if len(r.shelves) == maxShelves || !r.watch(sh) {
+		return nil
+	}
+	r.shelves = append(r.shelves, sh)
+	return sh
+}
+
+// watch opens the process of the shelf's owner, if that decides about it. mu is held.
+func (r *reportRing) watch(sh *shelf) bool {
+	if r.token || sh.owner.conn == nil {
+		return true
+	}
+	if r.pidfds.Add(1) > maxPidfds {
+		r.pidfds.Add(-1)
+		return false
+	}
+	if sh.process = openProcess(sh.owner); sh.process == nil {
+		r.pidfds.Add(-1)
+	}
+	return true
+}
+
+func (r *reportRing) unwatch(sh *shelf) {
+	if sh.process != nil {
+		sh.process.close()
+		sh.process = nil
+		r.pidfds.Add(-1)
+	}
+}
+
+// drop forgets a shelf without reports. mu is held.
+func (r *reportRing) drop(sh *shelf) {
+	r.unwatch(sh)
+	r.shelves = slices.DeleteFunc(r.shelves, func(x *shelf) bool { return x == sh })
+}
+
+// inherit gives who asks the reports of former processes of its user. They come in their place: a cursor that
+// is none of them says nothing of them. mu is held.
+func (r *reportRing) inherit(p peerInfo) {
+	for _, old := range slices.Clone(r.shelves) {
+		if old.ownedBy(r.token, p) || !formerOf(old.process, old.owner, p) {
+			continue
+		}
+		sh := r.shelfOf(p)
+		if sh == nil {
+			r.unwatch(old)
+			old.owner = p
+			r.watch(old)
+			continue
+		}
+		for _, id := range old.ids {
+			r.kept[id].of = sh
+		}
+		sh.ids = append(sh.ids, old.ids...)
+		slices.Sort(sh.ids)
+		r.drop(old)
+	}
+}
+
+func (r *reportRing) finish(said *sidecarpb.EmitReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reports[rep.GetReportId()] = rep
+	r.kept[said.GetReportId()].said = said
 	r.wake()
 }
 
@@ -59,34 +166,43 @@ func (r *reportRing) wake() {
 	}
 }
 
-// forget drops reports up to id that are finished, and returns the cursor to go on from. An id that was never given is from another life.
-func (r *reportRing) forget(id uint64) (cursor uint64) {
+// forget drops the reports of who asks up to the one of that id, and returns the cursor to go on from. An id that is none of them was forgotten already, or is
+// from another life: it says nothing. others tells that reports are kept, and all are another's.
+func (r *reportRing) forget(p peerInfo, id uint64) (cursor uint64, others bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if id < r.next {
-		for r.oldest <= id && r.at(r.oldest) != nil {
-			delete(r.reports, r.oldest)
+	if sh := r.shelfOf(p); sh != nil {
+		n, known := slices.BinarySearch(sh.ids, id)
+		for ; known && n >= 0 && r.kept[sh.ids[0]].said != nil; n-- {
+			delete(r.kept, sh.ids[0])
 			r.places.give(1)
-			r.oldest++
+			sh.ids = sh.ids[1:]
+		}
+		if len(sh.ids) == 0 {
+			r.drop(sh)
 		}
 	}
-	return r.oldest
+	r.inherit(p)
+	if sh := r.shelfOf(p); sh != nil {
+		return sh.ids[0], false
+	}
+	return r.next, len(r.kept) > 0
 }
 
-func (r *reportRing) at(id uint64) *sidecarpb.EmitReport { return r.reports[id] }
-
-// read returns finished reports from the cursor on, in order and without gaps, or a channel to wait on. In order, because a cursor
+// read returns finished reports of who asks from the cursor on, in order and without gaps, or a channel to wait on. In order, because a cursor
 // speaks of all reports below it.
-func (r *reportRing) read(cursor uint64, limit int) (batch []*sidecarpb.EmitReport, wait <-chan struct{}) {
+func (r *reportRing) read(p peerInfo, cursor uint64, limit int) (batch []*sidecarpb.EmitReport, wait <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cursor = max(cursor, r.oldest) // another stream of the same app may have moved on
-	for ; cursor < r.next && len(batch) < limit; cursor++ {
-		rep := r.at(cursor)
-		if rep == nil {
-			break
+	if sh := r.shelfOf(p); sh != nil {
+		from, _ := slices.BinarySearch(sh.ids, cursor)
+		for _, id := range sh.ids[from:] {
+			said := r.kept[id].said
+			if said == nil || len(batch) == limit {
+				break
+			}
+			batch = append(batch, said)
 		}
-		batch = append(batch, rep)
 	}
 	if len(batch) > 0 {
 		return batch, nil
@@ -100,7 +216,11 @@ func (r *reportRing) read(cursor uint64, limit int) (batch []*sidecarpb.EmitRepo
 func (r *reportRing) status() (used int, oldest, newest uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return int(r.next - r.oldest), r.oldest, r.next - 1
+	oldest = r.next
+	for _, sh := range r.shelves {
+		oldest = min(oldest, sh.ids[0])
+	}
+	return len(r.kept), oldest, r.next - 1
 }
 
 const reportBatch = 256
@@ -120,13 +240,17 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 		return err
 	}
 	defer done()
-	cursor := a.ring.forget(req.GetAfterId())
+	p := peerOf(stream.Context())
+	cursor, others := a.ring.forget(p, req.GetAfterId())
+	if others {
+		s.apps.refusals.note(s.log, p, a.Name, refusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")
+	}
 	// At once: a client whose records died with another sidecar would wait for their reports for ever.
 	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.id}); err != nil {
 		return err
 	}
 	for sent := 0; sent < max(a.ring.size/2, 1); {
-		batch, wait := a.ring.read(cursor, reportBatch)
+		batch, wait := a.ring.read(p, cursor, reportBatch)
 		if len(batch) == 0 {
 			select {
 			case <-wait:
@@ -135,7 +259,7 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 				return status.FromContextError(stream.Context().Err()).Err()
 			case <-s.drained:
 				// Every record has its fate now, the last ones maybe since the look above.
-				if batch, _ = a.ring.read(cursor, reportBatch); len(batch) == 0 {
+				if batch, _ = a.ring.read(p, cursor, reportBatch); len(batch) == 0 {
 					return nil
 				}
 			}
