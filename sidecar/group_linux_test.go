@@ -94,6 +94,24 @@ func TestTheGroupMayConnect(t *testing.T) {
 	}
 }
 
+// The directory that the sidecar makes stays of its volume's group, with mode 0770 and with 0700, and is not bent by it.
+func TestTheMadeDirectoryKeepsSetgid(t *testing.T) {
+	kafka := cluster(t)
+	for _, mode := range []os.FileMode{0o700, 0o770} {
+		volume := t.TempDir()
+		if err := os.Chmod(volume, os.ModeSetgid|0o755); err != nil {
+			t.Fatal(err)
+		}
+		sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) {
+			c.SocketMode, c.Listen = mode, "unix://"+filepath.Join(volume, "d", "s.sock")
+		})
+		made, err := os.Stat(filepath.Join(volume, "d"))
+		if err != nil || made.Mode() != os.ModeDir|os.ModeSetgid|mode&^0o020 {
+			t.Errorf("directory: %v, %v; want %v and setgid", made.Mode(), err, mode&^0o020)
+		}
+	}
+}
+
 // A directory in which the group could replace the socket is refused, unless it is sticky.
 func TestTheGroupCannotReplaceTheSocket(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
