@@ -71,8 +71,8 @@ func TestStranger(t *testing.T) {
 		return
 	}
 	if what == "reads" {
-		mine := queued(t, conn)
-		_, _ = fmt.Printf("answer: first report of another's: %t\n", firstReport(t, conn) != mine)
+		mine := queued(t, conn, "")
+		_, _ = fmt.Printf("answer: first report of another's: %t\n", firstReport(t, conn, "") != mine)
 		return
 	}
 	c := openStream(t, conn)
@@ -149,9 +149,9 @@ func TestAnotherProcessIsRefused(t *testing.T) {
 	}
 }
 
-func queued(t *testing.T, conn *grpc.ClientConn) (report uint64) {
+func queued(t *testing.T, conn *grpc.ClientConn, token string) (report uint64) {
 	t.Helper()
-	resp, err := sidecarpb.NewSidecarClient(conn).Emit(t.Context(), &sidecarpb.EmitRequest{App: "app", Wait: sidecarpb.Wait_WAIT_QUEUED,
+	resp, err := sidecarpb.NewSidecarClient(conn).Emit(t.Context(), &sidecarpb.EmitRequest{App: "app", Token: token, Wait: sidecarpb.Wait_WAIT_QUEUED,
 		Record: &sidecarpb.Record{Topic: "out", Value: []byte("v")}})
 	if err != nil || resp.GetError() != nil {
 		t.Fatal(resp, err)
@@ -159,11 +159,11 @@ func queued(t *testing.T, conn *grpc.ClientConn) (report uint64) {
 	return resp.GetReportId()
 }
 
-func firstReport(t *testing.T, conn *grpc.ClientConn) (id uint64) {
+func firstReport(t *testing.T, conn *grpc.ClientConn, token string) (id uint64) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	stream, err := sidecarpb.NewSidecarClient(conn).Reports(ctx, &sidecarpb.ReportsRequest{App: "app"})
+	stream, err := sidecarpb.NewSidecarClient(conn).Reports(ctx, &sidecarpb.ReportsRequest{App: "app", Token: token})
 	for err == nil {
 		var resp *sidecarpb.ReportsResponse
 		if resp, err = stream.Recv(); len(resp.GetReports()) > 0 {
@@ -182,14 +182,14 @@ func TestAStrangerReadsNoReports(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
 	conn := dial(t, sc.Target)
-	mine := queued(t, conn)
-	if got := firstReport(t, conn); got != mine {
+	mine := queued(t, conn, "")
+	if got := firstReport(t, conn, ""); got != mine {
 		t.Errorf("its own process reads report %d, want %d", got, mine)
 	}
 	if got := stranger(t, "reads", sc, "-"); !strings.Contains(got, "another's: false") {
 		t.Errorf("a stranger reads: %s", got)
 	}
-	if got := firstReport(t, dial(t, sc.Target)); got != mine {
+	if got := firstReport(t, dial(t, sc.Target), ""); got != mine {
 		t.Errorf("after a stranger's visit its own process reads report %d, want %d", got, mine)
 	}
 }
