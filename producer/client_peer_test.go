@@ -36,7 +36,7 @@ func TestClientRefusedForGood(t *testing.T) {
 			return nil, status.Error(codes.Unauthenticated, "wrong token")
 		}, producer.CodeUnauthorized, []string{"wrong token", `app "test"`, "DialConfig.App"}},
 		{"not listed", func(h *sidecarpb.Hello) (*sidecarpb.Welcome, error) {
-			return nil, status.Error(codes.PermissionDenied, "UNAUTHORIZED: not in the list")
+			return nil, status.Error(codes.PermissionDenied, "APP_NOT_ALLOWED: not in the list")
 		}, producer.CodeUnauthorized, []string{"not in the list", `app "test"`, "DialConfig.App"}},
 		{"bad app name", func(h *sidecarpb.Hello) (*sidecarpb.Welcome, error) {
 			return nil, status.Error(codes.InvalidArgument, "app: use letters")

@@ -133,3 +133,39 @@ func TestAnOwnListenerTellsNobodyApart(t *testing.T) {
 		t.Errorf("%v, %v", c.welcome, err)
 	}
 }
+
+// A stay is its session's: another session of the same app, and of the same process, neither sends inputs of it nor releases it.
+func TestStaysBelongToTheirSession(t *testing.T) {
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
+	victim := hello(t, dial(t, sc.Target), "victim")
+	victim.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"})
+	victim.units(from(0)...)
+	victim.reported(1)
+	other := hello(t, dial(t, sc.Target), "other")
+	other.units(from(1)...)
+	other.release(1, 1)
+	if err := other.until(func() bool { return other.released[1] }); err != nil {
+		t.Fatal(err)
+	}
+	if f := other.failed[1]; f.GetError().GetCode() != wire.CodeUnknownAssignment {
+		t.Errorf("another session's input of the stay: %v", f)
+	}
+	victim.units(from(1)...)
+	victim.reported(2)
+	if !victim.acked[2] {
+		t.Errorf("another session released the stay: %v", victim.failed[2])
+	}
+}
+
+// Without a list of groups an app is trusted with all.
+func TestWithoutGroupsAnAppIsTrusted(t *testing.T) {
+	kafka := cluster(t)
+	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) { c.Apps = []sidecar.App{{Name: "app"}} })
+	c := hello(t, dial(t, sc.Target), "s")
+	c.send(groupAssign("another-pods", "member", 1_000_000))
+	c.release(1, 1)
+	if err := c.until(func() bool { return c.released[1] }); err != nil {
+		t.Error(err)
+	}
+}

@@ -87,7 +87,7 @@ var fields = []Field{
 		set: func(s *Sidecar, v any) (err error) { s.Listen, err = asListen(v); return err }, show: func(s *Sidecar) any { return s.Listen },
 	},
 	{
-		Key: "socket_mode", Default: "0700", Usage: "mode of the socket's directory: 0700 for one user, 0770 for a group (fsGroup)",
+		Key: "socket_mode", Default: "0700", Usage: "who may connect: 0700 for this user, 0770 for the group of the socket's directory too (fsGroup); nobody else may write to that directory",
 		set:  func(s *Sidecar, v any) (err error) { s.SocketMode, err = asMode(v); return err },
 		show: func(s *Sidecar) any { return fmt.Sprintf("%#o", s.SocketMode) },
 	},
