@@ -23,9 +23,9 @@ const (
 	CodeTooManyTopics = "TOO_MANY_TOPICS"
 	// CodeTopicNotAllowed refuses a topic that is not in the app's allow-list.
 	CodeTopicNotAllowed = "TOPIC_NOT_ALLOWED"
-	// CodeMemberHeld begins the message of the UNAVAILABLE status with which an Assign is refused that names another living session's member.
+	// CodeMemberHeld begins the message of the UNAVAILABLE status with which an Assign or Inherit is refused that names another living session's member.
 	CodeMemberHeld = "MEMBER_HELD"
-	// CodeGroupNotAllowed begins the message of the PERMISSION_DENIED status with which an Assign is refused whose group is not in the app's allow-list.
+	// CodeGroupNotAllowed begins the message of the PERMISSION_DENIED status with which an Assign or Inherit is refused whose group is not in the app's allow-list.
 	CodeGroupNotAllowed = "GROUP_NOT_ALLOWED"
 	// CodeUnauthorized refuses an app: it is not in the list, or its token is wrong.
 	CodeUnauthorized = "APP_NOT_ALLOWED"

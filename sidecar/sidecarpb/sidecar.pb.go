@@ -1760,6 +1760,8 @@ func (x *Released) GetRequestId() uint64 {
 
 // Inherit (feature "inherit") is sent before a static member joins its group: its process may have been another one, and the broker refuses a will's commit as
 // soon as the new one has joined.
+// The grace of a former process's session ends by it. While that process is another one that lives, the stream ends with UNAVAILABLE and MEMBER_HELD: ask again.
+// A group that the app may not speak for ends it with PERMISSION_DENIED and GROUP_NOT_ALLOWED.
 type Inherit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Given back in Inherited.
@@ -2140,7 +2142,8 @@ type ReportsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 128. An app has at most 8 such calls open.
 	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
-	// Reports with a larger id are sent; those up to it are forgotten. 0, or an id that this sidecar has not given: from the oldest that is kept.
+	// The last id seen: reports behind it are sent; it and those before it are forgotten. 0, or an id of no report that is kept for the caller: from the oldest
+	// that is kept.
 	AfterId uint64 `protobuf:"varint,2,opt,name=after_id,json=afterId,proto3" json:"after_id,omitempty"`
 	// At most 4096.
 	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`

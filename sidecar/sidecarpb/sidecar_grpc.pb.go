@@ -47,6 +47,8 @@ type SidecarClient interface {
 	DeliveryStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DeliveryStreamRequest, DeliveryStreamResponse], error)
 	// Reports streams the fate of the records that one app emitted with WAIT_QUEUED, in the order of their ids, from a cursor. It ends with OK when half of
 	// what the sidecar keeps was sent: call it again with the last id seen, which makes room for new ones.
+	// An app with a token reads what all its processes emitted. Without one, a process reads its own (the same client certificate counts as the same process) and,
+	// when it calls, what a process of its user left that has ended.
 	Reports(ctx context.Context, in *ReportsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportsResponse], error)
 	// Status tells what the sidecar is doing: sessions, queues, partitions, connections.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -124,6 +126,8 @@ type SidecarServer interface {
 	DeliveryStream(grpc.BidiStreamingServer[DeliveryStreamRequest, DeliveryStreamResponse]) error
 	// Reports streams the fate of the records that one app emitted with WAIT_QUEUED, in the order of their ids, from a cursor. It ends with OK when half of
 	// what the sidecar keeps was sent: call it again with the last id seen, which makes room for new ones.
+	// An app with a token reads what all its processes emitted. Without one, a process reads its own (the same client certificate counts as the same process) and,
+	// when it calls, what a process of its user left that has ended.
 	Reports(*ReportsRequest, grpc.ServerStreamingServer[ReportsResponse]) error
 	// Status tells what the sidecar is doing: sessions, queues, partitions, connections.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
