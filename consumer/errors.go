@@ -18,6 +18,10 @@ var (
 	ErrShutdown = errors.New("consumer: shutting down")
 )
 
+// ErrNoDrain, in the cause that the context of [Consumer.Run] is cancelled with, ends Run without waiting for the inputs that were started: nothing can be done
+// any more, as when the producer is refused for good. What is done is committed, the group is left.
+var ErrNoDrain = errors.New("consumer: nothing that was started can be done any more")
+
 // States that a call can find the consumer in.
 var (
 	// ErrClosed: the consumer was closed.
@@ -81,7 +85,7 @@ type Abandoned struct {
 	First int64
 }
 
-// AbandonedError is returned by Run and Close when the drain deadline passed: these inputs were started and not done. They are not
+// AbandonedError is returned by Run and Close when the drain deadline passed, or nothing could be done any more ([ErrNoDrain]): these inputs were started and not done. They are not
 // committed, and handed out again by the next member that holds their partition.
 type AbandonedError struct {
 	Partitions []Abandoned
@@ -96,7 +100,7 @@ func (e *AbandonedError) Error() string {
 		parts = append(parts, fmt.Sprintf("%s/%d: %d from offset %d", a.Topic, a.Partition, a.Count, a.First))
 	}
 	slices.Sort(parts)
-	return fmt.Sprintf("consumer: %d inputs were started and not done within the drain timeout of %s (%s): they stay uncommitted and are handed out again",
+	return fmt.Sprintf("consumer: %d inputs were started and not done when the drain ended after %s (%s): they stay uncommitted and are handed out again",
 		total, e.After, strings.Join(parts, ", "))
 }
 

@@ -197,15 +197,17 @@ func (c *Consumer) letGo(parts []*partition, why error) error {
 		p.beginDrain(why)
 	}
 	deadline, late := time.NewTimer(c.cfg.DrainTimeout), false
+	wanted := c.onNoDrain(func() { deadline.Reset(0) })
 	for _, p := range parts {
 		p.awaitDrain(deadline.C, &late)
 	}
+	wanted()
 	deadline.Stop()
 	var abandoned *AbandonedError
 	for _, p := range parts {
 		if a := p.abandoned(); a.Count > 0 {
 			if abandoned == nil {
-				abandoned = &AbandonedError{After: c.cfg.DrainTimeout}
+				abandoned = &AbandonedError{After: min(c.cfg.DrainTimeout, time.Since(begun))}
 			}
 			abandoned.Partitions = append(abandoned.Partitions, a)
 		}
@@ -236,6 +238,19 @@ func (c *Consumer) letGo(parts []*partition, why error) error {
 		errs = append(errs, &UncommittedError{Group: c.cfg.Group, Err: uncommitted})
 	}
 	return errors.Join(errs...)
+}
+
+// onNoDrain calls fn when Run's context has ended with ErrNoDrain, until stop is called.
+func (c *Consumer) onNoDrain(fn func()) (stop func() bool) {
+	run := c.runCtx.Load()
+	if run == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(*run, func() {
+		if errors.Is(context.Cause(*run), ErrNoDrain) {
+			fn()
+		}
+	})
 }
 
 // heldOf lists those of the named partitions that are held.

@@ -69,8 +69,8 @@ func (b Backoff) start() backoff.BackOff {
 
 // DeadLetter says where rejected inputs go.
 type DeadLetter struct {
-	// Topic is the dead-letter topic. It must exist (the log and Check say so from the start on if it does not), and must not be
-	// one that the pipeline reads, by name or by Consumer.Regex. Empty: a rejected input halts its partition.
+	// Topic is the dead-letter topic. It must exist (the log and Check say so from the start on if it does not), the sidecar must let this app write to it (or
+	// the pipeline stops at its start), and it must not be one that the pipeline reads, by name or by Consumer.Regex. Empty: a rejected input halts its partition.
 	Topic string
 }
 
@@ -85,6 +85,11 @@ type Config struct {
 	Producer producer.Producer
 	// KeepProducer leaves the producer open when the pipeline ends: for a producer that several pipelines share.
 	KeepProducer bool
+
+	// Outputs names the topics that the handler writes to, as far as they are known beforehand. They are looked at from the start on, as the dead-letter topic
+	// is: one that does not exist is named by the log and by Check, one that the sidecar does not let this app write to stops the pipeline. Outputs to other
+	// topics are none the less written.
+	Outputs []string
 
 	// Handler or BatchHandler makes the outputs. Exactly one of them.
 	Handler      Handler

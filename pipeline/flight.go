@@ -170,16 +170,24 @@ func (f *flight) refused(err error, e *producer.Error) {
 		f.release(n + 1)
 	case errors.Is(err, producer.ErrClosed):
 		p.producerClosed()
-		f.release(n + 1)
+		f.giveUp()
 	case e == nil || fateOf(e) == fateStop:
 		p.stopBy(&DeliveryError{Err: err})
-		f.release(n + 1)
+		f.giveUp()
 	case n == 1:
 		f.Failed(0, e)
 		f.release(1)
 	default:
 		f.deliverSingly()
 	}
+}
+
+// giveUp ends the inputs of a flight that nobody takes without an outcome: a drain must not wait for them.
+func (f *flight) giveUp() {
+	for _, m := range f.msgs {
+		m.Done(consumer.ErrShutdown)
+	}
+	f.release(len(f.units) + 1)
 }
 
 // deliverSingly finds out which unit the producer refuses: its neighbours must not suffer for it.

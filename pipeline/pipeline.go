@@ -22,7 +22,8 @@ var (
 	ErrNotRunning = errors.New("pipeline: not running: call Run")
 )
 
-// DeliveryError stops the pipeline: the producer takes nothing any more.
+// DeliveryError stops the pipeline: the producer takes nothing any more, or will not take what it is for. Handlers that run are not waited for: nobody would
+// take what they make.
 type DeliveryError struct{ Err error }
 
 func (e *DeliveryError) Error() string {
@@ -150,7 +151,7 @@ func (p *Pipeline) build(s source) {
 
 // Run joins the group and works until ctx ends. Then it stops polling, lets the inputs that were started finish (at most
 // Consumer.DrainTimeout), commits, leaves the group, closes the producer and returns: nil after a clean end; a *consumer.AbandonedError
-// naming what was started and not done. It stops by itself, in the same way, for a *FatalError, a *StuckError, a *ResultCountError (in a
+// naming what was started and not done. It stops by itself, in the same way (for a *DeliveryError without the wait), for a *FatalError, a *StuckError, a *ResultCountError (in a
 // FatalError), a *DeliveryError, and the consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned,
 // joined with what was abandoned. A halted partition does not stop it, unless StopOnHalt is set: see State and Check. The
 // *consumer.HaltErrors of partitions that stand still when it ends are joined, too.
@@ -198,6 +199,9 @@ func (p *Pipeline) work(ctx context.Context) error {
 	undertaker.Go(p.undertaker.run)
 	p.side.Go(func() { p.hurry(ctx, helping) })
 	p.side.Go(func() { p.checkStart(ctx) })
+	if r, ok := p.cfg.Producer.(producer.Refuser); ok {
+		r.OnRefused(p.refused)
+	}
 
 	p.inherit(ctx)
 	err := p.source.Run(ctx, p.dispatcher.deliver)
@@ -330,7 +334,20 @@ func (p *Pipeline) stopBy(err error) {
 		p.stopping = err
 		p.log.Error("the pipeline stops", "err", err)
 	}
+	if _, nothing := errors.AsType[*DeliveryError](err); nothing { // a drain would wait for outputs that nobody takes
+		err = fmt.Errorf("%w: %w", consumer.ErrNoDrain, err)
+	}
 	p.stop(err)
+}
+
+// refused is told that the producer will never deliver anything. It may be when the pipeline has ended, and left its producer to another one.
+func (p *Pipeline) refused(err *producer.Error) {
+	p.mu.Lock()
+	running := p.phase == phaseRunning
+	p.mu.Unlock()
+	if running {
+		p.stopBy(&DeliveryError{Err: err})
+	}
 }
 
 // fatal stops the pipeline at an input, which stays undone.

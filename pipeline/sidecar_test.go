@@ -39,9 +39,9 @@ func (p *pod) dial(ctx context.Context) (net.Conn, error) {
 	return p.lis.DialContext(ctx)
 }
 
-func (p *pod) start(opts []kgo.Opt) {
+func (p *pod) start(opts []kgo.Opt, apps ...sidecar.App) {
 	lis := bufconn.Listen(1 << 16)
-	s, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts, Listener: lis, Logger: slog.New(slog.DiscardHandler)})
+	s, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts, Listener: lis, Apps: apps, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		p.t.Fatal(err)
 	}

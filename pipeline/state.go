@@ -100,7 +100,7 @@ func (p *Pipeline) Check(ctx context.Context) error {
 	defer cancel()
 	err := p.cfg.Producer.Check(ctx)
 	if errs = append(errs, err); err == nil {
-		errs = append(errs, p.checkLetters(ctx))
+		errs = append(errs, p.checkTopics(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -112,6 +112,13 @@ var processErrors = map[string]bool{
 	producer.CodeVersionMismatch:                    true,
 }
 
+// Of them, those that the producer ended with: it takes nothing any more.
+var producerErrors = map[string]bool{
+	wire.CodeUnauthorized:        true,
+	producer.CodeInvalidConfig:   true,
+	producer.CodeVersionMismatch: true,
+}
+
 func fateOf(err *producer.Error) fate {
 	switch {
 	case err.Code == producer.CodeClosed || errors.Is(err, producer.ErrClosed):
@@ -139,6 +146,9 @@ func (u *undertaker) decide(f failure) {
 	switch {
 	case kind == fateClosed:
 		p.producerClosed()
+		f.m.Done(consumer.ErrShutdown)
+	case kind == fateStop && producerErrors[f.err.Code]:
+		p.stopBy(&DeliveryError{Err: f.err})
 		f.m.Done(consumer.ErrShutdown)
 	case kind == fateStop:
 		p.fatal(f.m, f.err)

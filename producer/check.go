@@ -1,9 +1,11 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -23,8 +26,9 @@ type Validator interface {
 
 // TopicChecker is implemented by producers that can ask whether topics are there to be written to: those of [Dial] and [Direct].
 type TopicChecker interface {
-	// CheckTopics returns nil when all of them exist, an error that names each one that does not, or one that wraps
-	// [errors.ErrUnsupported] when nobody can tell (a sidecar of an older version).
+	// CheckTopics returns nil when all of them can be written to, as far as is known, an error that joins an [*Error] for each one that cannot (Kafka's code, or
+	// TOPIC_NOT_ALLOWED where the sidecar's list of apps leaves it out), or one that wraps [errors.ErrUnsupported] when nobody can tell (a sidecar of an older
+	// version).
 	CheckTopics(ctx context.Context, topics ...string) error
 }
 
@@ -88,17 +92,35 @@ func (c *client) CheckTopics(ctx context.Context, topics ...string) error {
 	if w != nil {
 		return w.direct.CheckTopics(ctx, topics...)
 	}
-	resp, err := sidecarpb.NewSidecarClient(s.conn).Status(ctx, &sidecarpb.StatusRequest{CheckTopics: topics})
+	var errs []error
+	var unknown error
+	for some := range slices.Chunk(topics, wire.MaxTopicsChecked) {
+		if err := c.checkSome(ctx, s, some); errors.Is(err, errors.ErrUnsupported) {
+			unknown = err
+		} else if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return unknown
+	}
+	return errors.Join(errs...)
+}
+
+func (c *client) checkSome(ctx context.Context, s *stream, topics []string) error {
+	resp, err := sidecarpb.NewSidecarClient(s.conn).Status(ctx, &sidecarpb.StatusRequest{CheckTopics: topics, App: c.cfg.App, Token: c.cfg.Token})
 	switch {
 	case status.Code(err) == codes.Unimplemented, err == nil && len(resp.GetTopics()) == 0:
 		return fmt.Errorf("producer: the sidecar at %s does not tell of topics: %w", c.cfg.Target, errors.ErrUnsupported)
+	case status.Code(err) == codes.PermissionDenied:
+		return c.cfg.unauthorized(err, status.Convert(err).Message())
 	case err != nil:
 		return fmt.Errorf("producer: the sidecar at %s is connected, but does not answer: %w", c.cfg.Target, err)
 	}
 	var errs []error
 	for _, t := range resp.GetTopics() {
 		if code := t.GetError(); code != "" {
-			errs = append(errs, &Error{Code: code, Topic: t.GetTopic(), Partition: -1, Message: remedies[code]})
+			errs = append(errs, &Error{Code: code, Topic: t.GetTopic(), Partition: -1, Message: cmp.Or(t.GetMessage(), remedies[code])})
 		}
 	}
 	return errors.Join(errs...)

@@ -47,6 +47,7 @@ type client struct {
 	releaseID uint64
 	session   session
 	onFenced  []func(*Error)
+	onRefused []func(*Error)
 	fall      fallback
 	heritage  heritage
 

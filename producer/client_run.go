@@ -94,6 +94,9 @@ func (c *client) ended(err error) bool {
 	defer c.announce()
 	if fatal, ok := errors.AsType[*Error](err); ok && !fatal.Retryable {
 		c.fatal = fatal
+		for _, fn := range c.onRefused {
+			c.tasks.Go(func() { fn(fatal) })
+		}
 		c.cfg.Logger.Error("the sidecar refuses this producer for good", "target", c.cfg.Target, "error", fatal)
 		return true
 	}

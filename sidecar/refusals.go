@@ -3,11 +3,15 @@ package sidecar
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // refusal is why somebody may not do what it wants.
@@ -36,7 +40,7 @@ type refusalKey struct {
 // refusals counts who was refused, and logs it now and then: what a peer does again and again must not fill the log. The zero value is empty.
 type refusals struct {
 	mu     sync.Mutex
-	count  uint64
+	counts map[refusal]uint64
 	logged map[refusalKey]time.Time
 }
 
@@ -44,15 +48,15 @@ type refusals struct {
 func (r *refusals) note(log *slog.Logger, p peerInfo, app string, why refusal, detail string) {
 	now := time.Now()
 	r.mu.Lock()
-	r.count++
-	n := r.count
+	if r.counts == nil {
+		r.counts, r.logged = make(map[refusal]uint64), make(map[refusalKey]time.Time)
+	}
+	r.counts[why]++
+	n := r.counts[why]
 	key := refusalKey{why, p.UID}
 	at, known := r.logged[key]
 	say := !known && len(r.logged) < maxRefusals || known && now.Sub(at) >= refusalEvery
 	if say {
-		if r.logged == nil {
-			r.logged = make(map[refusalKey]time.Time)
-		}
 		r.logged[key] = now
 	}
 	r.mu.Unlock()
@@ -71,8 +75,12 @@ func (s *Server) admitApp(ctx context.Context, name, token string) (*app, error)
 	return a, err
 }
 
-func (r *refusals) total() uint64 {
+// status lists the counts by reason, of those that there were.
+func (r *refusals) status() (list []*sidecarpb.RefusalCount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.count
+	for _, why := range slices.Sorted(maps.Keys(r.counts)) {
+		list = append(list, &sidecarpb.RefusalCount{Reason: string(why), Count: r.counts[why]})
+	}
+	return list
 }

@@ -21,7 +21,11 @@ func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sid
 	if err := s.kafka.err(); err != nil {
 		out.KafkaError = err.Error()
 	}
-	out.Topics = s.checkTopics(ctx, req.GetCheckTopics())
+	var err error
+	if out.Topics, err = s.checkTopics(ctx, req); err != nil {
+		return nil, err
+	}
+	out.Refusals = s.apps.refusals.status()
 	for _, sess := range s.snapshot() {
 		st := sess.status()
 		if overWire(ctx) {

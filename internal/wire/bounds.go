@@ -69,6 +69,9 @@ var (
 	}
 )
 
+// MaxTopicsChecked is how many topics a sidecar looks at for one StatusRequest.
+const MaxTopicsChecked = 8
+
 // maxCheckTopics is more than a sidecar looks at: a client that asks about more than those is not refused for it.
 const maxCheckTopics = 1024
 
@@ -81,7 +84,7 @@ var Bounds = map[protoreflect.FullName]Fields{
 	},
 	"ackmark.sidecar.v1.EmitRequest":    {1: {Name: "record", Fields: record}, 3: {Name: "app", Bytes: MaxAppName}, 4: {Name: "token", Bytes: MaxToken}},
 	"ackmark.sidecar.v1.ReportsRequest": {1: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
-	"ackmark.sidecar.v1.StatusRequest":  {1: {Name: "check_topics", Bytes: maxTopicText, Elements: maxCheckTopics}},
+	"ackmark.sidecar.v1.StatusRequest":  {1: {Name: "check_topics", Bytes: maxTopicText, Elements: maxCheckTopics}, 2: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
 	"grpc.health.v1.HealthCheckRequest": {1: {Name: "service", Bytes: maxTopicText}},
 	"grpc.health.v1.HealthListRequest":  {},
 }

@@ -2343,7 +2343,12 @@ func (x *EmitReport) GetOffset() int64 {
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Topics that the caller wants to write to: the answer says which of them cannot be. At most 8; the others are not looked at.
-	CheckTopics   []string `protobuf:"bytes,1,rep,name=check_topics,json=checkTopics,proto3" json:"check_topics,omitempty"`
+	CheckTopics []string `protobuf:"bytes,1,rep,name=check_topics,json=checkTopics,proto3" json:"check_topics,omitempty"`
+	// Who wants to write to them, as in Hello: then the answer also says which of them the sidecar's own list does not let it write to, and a wrong token is refused with
+	// PERMISSION_DENIED. Empty: only Kafka is asked. At most 128 bytes.
+	App string `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	// At most 4096 bytes.
+	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2385,12 +2390,28 @@ func (x *StatusRequest) GetCheckTopics() []string {
 	return nil
 }
 
+func (x *StatusRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *StatusRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 // TopicCheck tells whether a topic can be written to.
 type TopicCheck struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// Kafka's error name: UNKNOWN_TOPIC_OR_PARTITION, TOPIC_AUTHORIZATION_FAILED … Empty: the topic exists.
-	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Kafka's error name: UNKNOWN_TOPIC_OR_PARTITION, TOPIC_AUTHORIZATION_FAILED …, or TOPIC_NOT_ALLOWED. Empty: the topic exists.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// What to do about TOPIC_NOT_ALLOWED.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2439,6 +2460,13 @@ func (x *TopicCheck) GetError() string {
 	return ""
 }
 
+func (x *TopicCheck) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type StatusResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Version   string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -2459,6 +2487,8 @@ type StatusResponse struct {
 	RecordsFailed   uint64      `protobuf:"varint,12,opt,name=records_failed,json=recordsFailed,proto3" json:"records_failed,omitempty"`
 	ProduceRequests uint64      `protobuf:"varint,13,opt,name=produce_requests,json=produceRequests,proto3" json:"produce_requests,omitempty"`
 	Wills           *WillStatus `protobuf:"bytes,14,opt,name=wills,proto3" json:"wills,omitempty"`
+	// What users, apps and sessions were not allowed, by reason.
+	Refusals []*RefusalCount `protobuf:"bytes,15,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	// Of StatusRequest.check_topics, as far as a broker answered.
 	Topics        []*TopicCheck `protobuf:"bytes,40,rep,name=topics,proto3" json:"topics,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2593,11 +2623,72 @@ func (x *StatusResponse) GetWills() *WillStatus {
 	return nil
 }
 
+func (x *StatusResponse) GetRefusals() []*RefusalCount {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
 func (x *StatusResponse) GetTopics() []*TopicCheck {
 	if x != nil {
 		return x.Topics
 	}
 	return nil
+}
+
+// RefusalCount counts refusals since the start.
+type RefusalCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// user, app or token, topic, group, member, session, or one that a newer sidecar has.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusalCount) Reset() {
+	*x = RefusalCount{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusalCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusalCount) ProtoMessage() {}
+
+func (x *RefusalCount) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusalCount.ProtoReflect.Descriptor instead.
+func (*RefusalCount) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RefusalCount) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RefusalCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 // WillStatus counts the wills of sessions whose process died, since the start.
@@ -2627,7 +2718,7 @@ type WillStatus struct {
 
 func (x *WillStatus) Reset() {
 	*x = WillStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2730,7 @@ func (x *WillStatus) String() string {
 func (*WillStatus) ProtoMessage() {}
 
 func (x *WillStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2743,7 @@ func (x *WillStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WillStatus.ProtoReflect.Descriptor instead.
 func (*WillStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WillStatus) GetRunning() uint32 {
@@ -2747,7 +2838,7 @@ type SessionStatus struct {
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2850,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2863,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SessionStatus) GetApp() string {
@@ -2873,7 +2964,7 @@ type SessionPartition struct {
 
 func (x *SessionPartition) Reset() {
 	*x = SessionPartition{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +2976,7 @@ func (x *SessionPartition) String() string {
 func (*SessionPartition) ProtoMessage() {}
 
 func (x *SessionPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +2989,7 @@ func (x *SessionPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPartition.ProtoReflect.Descriptor instead.
 func (*SessionPartition) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SessionPartition) GetTopic() string {
@@ -2948,7 +3039,7 @@ type QueueStatus struct {
 
 func (x *QueueStatus) Reset() {
 	*x = QueueStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3051,7 @@ func (x *QueueStatus) String() string {
 func (*QueueStatus) ProtoMessage() {}
 
 func (x *QueueStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3064,7 @@ func (x *QueueStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStatus.ProtoReflect.Descriptor instead.
 func (*QueueStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *QueueStatus) GetRecords() uint64 {
@@ -3018,7 +3109,7 @@ type PartitionQueue struct {
 
 func (x *PartitionQueue) Reset() {
 	*x = PartitionQueue{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3121,7 @@ func (x *PartitionQueue) String() string {
 func (*PartitionQueue) ProtoMessage() {}
 
 func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3134,7 @@ func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionQueue.ProtoReflect.Descriptor instead.
 func (*PartitionQueue) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PartitionQueue) GetTopic() string {
@@ -3095,7 +3186,7 @@ type AppStatus struct {
 
 func (x *AppStatus) Reset() {
 	*x = AppStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3198,7 @@ func (x *AppStatus) String() string {
 func (*AppStatus) ProtoMessage() {}
 
 func (x *AppStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3211,7 @@ func (x *AppStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStatus.ProtoReflect.Descriptor instead.
 func (*AppStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{38}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AppStatus) GetApp() string {
@@ -3345,13 +3436,16 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\v2\x19.ackmark.sidecar.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x05 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x06 \x01(\x03R\x06offset\"2\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\"Z\n" +
 	"\rStatusRequest\x12!\n" +
-	"\fcheck_topics\x18\x01 \x03(\tR\vcheckTopics\"8\n" +
+	"\fcheck_topics\x18\x01 \x03(\tR\vcheckTopics\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\"R\n" +
 	"\n" +
 	"TopicCheck\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\x9e\x05\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xdc\x05\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
@@ -3371,8 +3465,12 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\rrecords_acked\x18\v \x01(\x04R\frecordsAcked\x12%\n" +
 	"\x0erecords_failed\x18\f \x01(\x04R\rrecordsFailed\x12)\n" +
 	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\x124\n" +
-	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\x126\n" +
-	"\x06topics\x18( \x03(\v2\x1e.ackmark.sidecar.v1.TopicCheckR\x06topics\"\x9c\x02\n" +
+	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\x12<\n" +
+	"\brefusals\x18\x0f \x03(\v2 .ackmark.sidecar.v1.RefusalCountR\brefusals\x126\n" +
+	"\x06topics\x18( \x03(\v2\x1e.ackmark.sidecar.v1.TopicCheckR\x06topics\"<\n" +
+	"\fRefusalCount\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\x9c\x02\n" +
 	"\n" +
 	"WillStatus\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\rR\arunning\x12\x1a\n" +
@@ -3457,7 +3555,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP() []byte {
 }
 
 var file_ackmark_sidecar_v1_sidecar_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(Wait)(0),                      // 0: ackmark.sidecar.v1.Wait
 	(*Header)(nil),                 // 1: ackmark.sidecar.v1.Header
@@ -3493,12 +3591,13 @@ var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(*StatusRequest)(nil),          // 31: ackmark.sidecar.v1.StatusRequest
 	(*TopicCheck)(nil),             // 32: ackmark.sidecar.v1.TopicCheck
 	(*StatusResponse)(nil),         // 33: ackmark.sidecar.v1.StatusResponse
-	(*WillStatus)(nil),             // 34: ackmark.sidecar.v1.WillStatus
-	(*SessionStatus)(nil),          // 35: ackmark.sidecar.v1.SessionStatus
-	(*SessionPartition)(nil),       // 36: ackmark.sidecar.v1.SessionPartition
-	(*QueueStatus)(nil),            // 37: ackmark.sidecar.v1.QueueStatus
-	(*PartitionQueue)(nil),         // 38: ackmark.sidecar.v1.PartitionQueue
-	(*AppStatus)(nil),              // 39: ackmark.sidecar.v1.AppStatus
+	(*RefusalCount)(nil),           // 34: ackmark.sidecar.v1.RefusalCount
+	(*WillStatus)(nil),             // 35: ackmark.sidecar.v1.WillStatus
+	(*SessionStatus)(nil),          // 36: ackmark.sidecar.v1.SessionStatus
+	(*SessionPartition)(nil),       // 37: ackmark.sidecar.v1.SessionPartition
+	(*QueueStatus)(nil),            // 38: ackmark.sidecar.v1.QueueStatus
+	(*PartitionQueue)(nil),         // 39: ackmark.sidecar.v1.PartitionQueue
+	(*AppStatus)(nil),              // 40: ackmark.sidecar.v1.AppStatus
 }
 var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	1,  // 0: ackmark.sidecar.v1.Record.headers:type_name -> ackmark.sidecar.v1.Header
@@ -3531,26 +3630,27 @@ var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
 	4,  // 27: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
 	30, // 28: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
 	4,  // 29: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
-	35, // 30: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
-	37, // 31: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
-	38, // 32: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
-	39, // 33: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
-	34, // 34: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
-	32, // 35: ackmark.sidecar.v1.StatusResponse.topics:type_name -> ackmark.sidecar.v1.TopicCheck
-	36, // 36: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
-	3,  // 37: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
-	6,  // 38: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
-	28, // 39: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
-	31, // 40: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
-	5,  // 41: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
-	7,  // 42: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
-	29, // 43: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
-	33, // 44: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
-	41, // [41:45] is the sub-list for method output_type
-	37, // [37:41] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	36, // 30: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
+	38, // 31: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
+	39, // 32: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
+	40, // 33: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
+	35, // 34: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
+	34, // 35: ackmark.sidecar.v1.StatusResponse.refusals:type_name -> ackmark.sidecar.v1.RefusalCount
+	32, // 36: ackmark.sidecar.v1.StatusResponse.topics:type_name -> ackmark.sidecar.v1.TopicCheck
+	37, // 37: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
+	3,  // 38: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
+	6,  // 39: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
+	28, // 40: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
+	31, // 41: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
+	5,  // 42: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
+	7,  // 43: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
+	29, // 44: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
+	33, // 45: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
+	42, // [42:46] is the sub-list for method output_type
+	38, // [38:42] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_ackmark_sidecar_v1_sidecar_proto_init() }
@@ -3583,7 +3683,7 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ackmark_sidecar_v1_sidecar_proto_rawDesc), len(file_ackmark_sidecar_v1_sidecar_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -67,6 +67,9 @@ func printStatus(w io.Writer, s *sidecarpb.StatusResponse) error {
 			w.GetExecuted(), w.GetComplete(), w.GetSuperseded(), w.GetRunning(), w.GetUnits(), w.GetPartitions(), w.GetRepaired())
 		fmt.Fprintf(t, "streams\t%d came back to their session, %d refused because it was closed\n", w.GetResumed(), w.GetFenced())
 	}
+	for _, r := range s.GetRefusals() {
+		fmt.Fprintf(t, "refused\t%d times: %s (see the sidecar's log)\n", r.GetCount(), r.GetReason())
+	}
 	if len(s.GetSessions()) > 0 {
 		fmt.Fprintf(t, "\nAPP\tPID\tSTATE\tGROUP\tGENERATION\tOUTSTANDING\tSEQUENCE\tPARTITIONS\n")
 	}
