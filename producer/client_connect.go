@@ -103,8 +103,8 @@ type dialLog struct {
 
 func (d *dialLog) options() []grpc.DialOption {
 	creds := insecure.NewCredentials() // a unix socket is protected by its directory and the peer's credentials
-	if d.cfg.TLS != nil {
-		creds = credentials.NewTLS(d.cfg.TLS)
+	if cfg := d.cfg.encryption(); cfg != nil {
+		creds = credentials.NewTLS(cfg)
 	}
 	return []grpc.DialOption{grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(creds), grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithWriteBufferSize(writeBuffer), grpc.WithIdleTimeout(0)}
@@ -170,7 +170,7 @@ func (d *dialLog) explain(err, cause error) error {
 	if cause != nil {
 		err = cause
 	}
-	if d.cfg.TLS != nil { // a refused client certificate may arrive as nothing but a closed connection
+	if d.cfg.TLS != nil || d.cfg.renewed != nil { // a refused client certificate may arrive as nothing but a closed connection
 		err = fmt.Errorf("%w; check that each side trusts the other's certificate", err)
 	}
 	return fmt.Errorf("producer: the sidecar at %s did not welcome this client: %w", d.cfg.Target, err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/peercred"
+	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
 // DialConfig configures the sidecar client. Zero fields mean the defaults named.
@@ -34,8 +35,11 @@ type DialConfig struct {
 	SidecarUIDs []uint32
 	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random.
 	SessionID string
-	// TLS is required for tcp targets, with a client certificate.
+	// TLS or TLSFiles is required for tcp targets, with a client certificate.
 	TLS *tls.Config
+	// TLSFiles name the files of TLS instead. They are read again for each connection: what was renewed is in force from the next one on. While they cannot be
+	// read, what they said before stays in force, and the log says so.
+	TLSFiles TLSFiles
 	// MaxFrameBytes closes a frame of units. Default 64 KiB, which is also the most that has an effect.
 	MaxFrameBytes int
 	// MaxBufferedBytes bounds the encoded units that are accepted and not reported, whatever credit the sidecar gives.
@@ -54,8 +58,32 @@ type DialConfig struct {
 	// Dialer replaces the connection to Target, for tests: Target is then only a name.
 	Dialer func(ctx context.Context) (net.Conn, error)
 
-	boot func() uint64                              // the boot-time clock
-	peer func(*net.UnixConn) (peercred.Cred, error) // who listens at a unix socket
+	boot    func() uint64                              // the boot-time clock
+	peer    func(*net.UnixConn) (peercred.Cred, error) // who listens at a unix socket
+	renewed *tlsfiles.Renewed
+}
+
+// TLSFiles are PEM files. Certificate and Key are this app's, CA the authorities that the sidecar's certificate may come from; all three are required.
+type TLSFiles struct{ Certificate, Key, CA string }
+
+func (f TLSFiles) read() (*tls.Config, error) {
+	pair, err := tlsfiles.Pair(f.Certificate, f.Key)
+	if err != nil {
+		return nil, fmt.Errorf("DialConfig.TLSFiles.Certificate and Key: %w", err)
+	}
+	pool, err := tlsfiles.Pool(f.CA)
+	if err != nil {
+		return nil, fmt.Errorf("DialConfig.TLSFiles.CA: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: pair, RootCAs: pool}, nil
+}
+
+// encryption returns what the next connection uses, nil for none.
+func (c DialConfig) encryption() *tls.Config {
+	if c.renewed != nil {
+		return c.renewed.Current()
+	}
+	return c.TLS
 }
 
 // Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It connects on first use; while
@@ -65,8 +93,12 @@ func Dial(target string) Producer { return DialConfig{Target: target}.New() }
 // New returns a client of the sidecar; see [Dial]. An invalid configuration is returned by every call and by Check.
 func (c DialConfig) New() Producer {
 	c = c.withDefaults()
+	err := c.validate()
+	if err == nil && c.TLSFiles != (TLSFiles{}) {
+		c.renewed, err = tlsfiles.New(c.TLSFiles.read, c.Logger)
+	}
 	cl := newClient(c)
-	if err := c.validate(); err != nil {
+	if err != nil {
 		cl.fatal = invalidConfig(err)
 	}
 	return cl
@@ -127,6 +159,8 @@ func (c DialConfig) validate() error {
 		return fmt.Errorf("DialConfig.MaxBufferedBytes: %d is negative: give a number of bytes, or 0 for the default", c.MaxBufferedBytes)
 	case c.MaxBufferedRecords < 0:
 		return fmt.Errorf("DialConfig.MaxBufferedRecords: %d is negative: give a number of records, or 0 for the default", c.MaxBufferedRecords)
+	case c.TLS != nil && c.TLSFiles != (TLSFiles{}):
+		return errors.New("DialConfig.TLSFiles: TLS is set, too: set one of them")
 	case c.CloseTimeout < 0:
 		return fmt.Errorf("DialConfig.CloseTimeout: %v is negative: give a duration, or 0 for the default of 10s", c.CloseTimeout)
 	}
@@ -163,8 +197,8 @@ func (c DialConfig) address() (network, addr string, err error) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return "", "", fmt.Errorf("DialConfig.Target: %q: %w: write tcp://host:port", c.Target, err)
 		}
-		if c.TLS == nil {
-			return "", "", fmt.Errorf("DialConfig.TLS: required for %s: over TCP the sidecar speaks mutual TLS only; inside a pod use unix:///path", c.Target)
+		if c.TLS == nil && c.TLSFiles == (TLSFiles{}) {
+			return "", "", fmt.Errorf("DialConfig.TLS or TLSFiles: required for %s: over TCP the sidecar speaks mutual TLS only; inside a pod use unix:///path", c.Target)
 		}
 		return "tcp", addr, nil
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
 // Client is what Kafka client properties come to.
@@ -19,6 +21,8 @@ type Client struct {
 	Linger *time.Duration
 	// RecordBytes, if set by message.max.bytes or max.request.size.
 	RecordBytes int64
+	// TLS are the files of ssl.*, read again for each connection; nil: no TLS.
+	TLS *tlsfiles.Renewed
 }
 
 // KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar.
@@ -34,7 +38,7 @@ func KafkaOptions(props map[string]string) ([]kgo.Opt, error) {
 // What would break a promise is refused with the reason; what is not known is refused with the nearest known name.
 // bootstrap.servers is not in the result: see [Bootstrap].
 func ParseKafka(props map[string]string) (*Client, error) {
-	var b builder
+	b := builder{dialTimeout: defaultDialTimeout}
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		value := strings.TrimSpace(props[name])
 		apply, ok := properties[name]
@@ -67,6 +71,7 @@ type builder struct {
 	protocol                      string
 	mechanism, username, password string
 	tls                           tlsFiles
+	dialTimeout                   time.Duration
 }
 
 type property func(b *builder, value string) error
@@ -91,7 +96,7 @@ func init() {
 		"request.timeout.ms":                 millis(func(d time.Duration) kgo.Opt { return kgo.ProduceRequestTimeout(d) }),
 		"metadata.max.age.ms":                millis(func(d time.Duration) kgo.Opt { return kgo.MetadataMaxAge(d) }),
 		"connections.max.idle.ms":            millis(func(d time.Duration) kgo.Opt { return kgo.ConnIdleTimeout(d) }),
-		"socket.connection.setup.timeout.ms": millis(func(d time.Duration) kgo.Opt { return kgo.DialTimeout(d) }),
+		"socket.connection.setup.timeout.ms": setupTimeout,
 
 		"security.protocol":                     protocol,
 		"sasl.mechanism":                        mechanism,
@@ -157,6 +162,13 @@ func millis(opt func(time.Duration) kgo.Opt) property {
 	return func(b *builder, v string) error {
 		return milliseconds(v, func(d time.Duration) { b.Options = append(b.Options, opt(d)) })
 	}
+}
+
+func setupTimeout(b *builder, v string) error {
+	return milliseconds(v, func(d time.Duration) {
+		b.dialTimeout = d
+		b.Options = append(b.Options, kgo.DialTimeout(d))
+	})
 }
 
 func milliseconds(v string, use func(time.Duration)) error {

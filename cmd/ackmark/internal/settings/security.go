@@ -1,16 +1,20 @@
 package settings
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
+	"log/slog"
+	"net"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
 type tlsFiles struct {
@@ -66,14 +70,21 @@ func (b *builder) finish() (*Client, error) {
 		return nil, fieldError("kafka.security.protocol", "must be SSL or SASL_SSL when ssl.* is set; without it the connection would not be encrypted")
 	}
 	if usesTLS {
-		cfg, err := b.tls.load()
+		renewed, err := tlsfiles.New(b.tls.load, slog.Default())
 		if err != nil {
 			return nil, err
 		}
-		b.Options = append(b.Options, kgo.DialTLSConfig(cfg))
+		timeout := b.dialTimeout
+		b.TLS = renewed
+		b.Options = append(b.Options, kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return renewed.Dial(ctx, network, addr, timeout)
+		}))
 	}
 	return &b.Client, nil
 }
+
+// defaultDialTimeout is that of the Kafka client, which does not apply it to a dialer of ours.
+const defaultDialTimeout = 10 * time.Second
 
 func (b *builder) addSASL() {
 	switch b.mechanism {
@@ -89,7 +100,7 @@ func (b *builder) addSASL() {
 func (f tlsFiles) load() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.anyName}
 	if f.ca != "" {
-		pool, err := loadPool(f.ca)
+		pool, err := tlsfiles.Pool(f.ca)
 		if err != nil {
 			return nil, fieldError("kafka.ssl.ca.location", err.Error())
 		}
@@ -103,11 +114,11 @@ func (f tlsFiles) load() (*tls.Config, error) {
 		return nil, fieldError("kafka.ssl.certificate.location", "and kafka.ssl.key.location go together; one of them is missing")
 	}
 	if f.certificate != "" {
-		pair, err := tls.LoadX509KeyPair(f.certificate, f.key)
+		pair, err := tlsfiles.Pair(f.certificate, f.key)
 		if err != nil {
 			return nil, fieldError("kafka.ssl.certificate.location", err.Error())
 		}
-		cfg.Certificates = []tls.Certificate{pair}
+		cfg.Certificates = pair
 	}
 	return cfg, nil
 }
@@ -119,16 +130,4 @@ func verifyChain(cs tls.ConnectionState, roots *x509.CertPool) error {
 	}
 	_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
 	return err
-}
-
-func loadPool(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New(path + " holds no PEM certificate")
-	}
-	return pool, nil
 }
