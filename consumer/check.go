@@ -99,13 +99,15 @@ func (c *Consumer) probe(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+const grantRead = "grant READ and DESCRIBE on it to this principal"
+
 func (c *Consumer) topicError(topic string, err error) error {
 	remedy := "it is tried again"
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		remedy = "it does not exist (or this principal may not see it): create it, or correct Config.Topics"
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		remedy = "grant READ and DESCRIBE on it to this principal"
+		remedy = grantRead
 	case errors.Is(err, kerr.InvalidTopicException):
 		remedy = "that is no valid topic name: correct Config.Topics"
 	}

@@ -332,7 +332,7 @@ func kind(err error) errorKind {
 		return kindRecreated
 	case is(kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.StaleMemberEpoch):
 		return kindFenced
-	case is(kerr.FencedInstanceID, kerr.GroupAuthorizationFailed, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+	case is(kerr.FencedInstanceID, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, // not of a topic: the others go on
 		kerr.InvalidGroupID, kerr.InconsistentGroupProtocol, kerr.GroupMaxSizeReached, kerr.InvalidSessionTimeout, kerr.UnreleasedInstanceID):
 		return kindRefused
 	case is(kgo.ErrClientClosed):

@@ -53,9 +53,6 @@ func (c *Consumer) readCommitted(ctx context.Context, cl *kgo.Client, offsets ma
 
 // fetchCommitted asks for partitions of one topic.
 func (c *Consumer) fetchCommitted(ctx context.Context, cl *kgo.Client, topic string, id [16]byte, ps map[int32]kgo.Offset) (map[int32]found, error) {
-	if id == ([16]byte{}) {
-		return c.fetchCommittedByName(ctx, cl, topic)
-	}
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.RequireStable = true
 	g, t := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
@@ -68,6 +65,9 @@ func (c *Consumer) fetchCommitted(ctx context.Context, cl *kgo.Client, topic str
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
 		return nil, err
+	}
+	if id == ([16]byte{}) && resp.Version >= fetchedByID {
+		return c.fetchCommittedOfAll(ctx, cl, topic)
 	}
 	have := map[int32]found{}
 	for _, g := range resp.Groups {
@@ -87,8 +87,11 @@ func (c *Consumer) fetchCommitted(ctx context.Context, cl *kgo.Client, topic str
 	return have, nil
 }
 
-// fetchCommittedByName is for brokers that tell no topic ids: a request of ours that goes by id would name none.
-func (c *Consumer) fetchCommittedByName(ctx context.Context, cl *kgo.Client, topic string) (map[int32]found, error) {
+// fetchedByID is the first version of OffsetFetch that names topics by id alone.
+const fetchedByID = 10
+
+// fetchCommittedOfAll is for brokers that tell no topic ids and are asked by them all the same: such a request names none.
+func (c *Consumer) fetchCommittedOfAll(ctx context.Context, cl *kgo.Client, topic string) (map[int32]found, error) {
 	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), c.cfg.Group, topic)
 	have := map[int32]found{}
 	for _, o := range resp[topic] {

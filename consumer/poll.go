@@ -191,7 +191,7 @@ func recreated(offset int64, err error) *HaltError {
 // groupFailed is called for errors that ended the group session. The client joins again by itself, except that some errors never heal.
 func (c *Consumer) groupFailed(err error) {
 	c.troubles.group(err)
-	if kind(err) == kindRefused {
+	if kind(err) == kindRefused || errors.Is(err, kerr.TopicAuthorizationFailed) { // the coordinator refuses the subscription as a whole
 		c.stop(c.groupError(err))
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -46,8 +47,12 @@ type WaitingError struct {
 }
 
 func (e *WaitingError) Error() string {
-	return fmt.Sprintf("consumer: topic %s partition %d is assigned and not read yet, since %s: %v; it is tried again",
-		e.Topic, e.Partition, time.Since(e.Since).Round(time.Second), e.Err)
+	remedy := ""
+	if errors.Is(e.Err, kerr.TopicAuthorizationFailed) {
+		remedy = grantRead + ": "
+	}
+	return fmt.Sprintf("consumer: topic %s partition %d is assigned and not read yet, since %s: %v; %sit is tried again",
+		e.Topic, e.Partition, time.Since(e.Since).Round(time.Second), e.Err, remedy)
 }
 
 func (e *WaitingError) Unwrap() error { return e.Err }
