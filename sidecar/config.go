@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -124,7 +125,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("sidecar: Config.%s = %v: %s", e.Field, e.Value, e.Remedy)
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults is the configuration in effect: what is zero and has a default has it.
+func (c Config) WithDefaults() Config {
 	def(&c.Linger, DefaultLinger)
 	def(&c.Listen, DefaultListen)
 	def(&c.SocketMode, DefaultSocketMode)
@@ -134,10 +136,10 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxRecords, DefaultMaxRecords)
 	def(&c.MaxSessions, DefaultMaxSessions)
 	def(&c.MaxConnections, DefaultMaxConnections)
-	def(&c.PartitionBytes, c.MaxBytes/4)
-	def(&c.PartitionRecords, c.MaxRecords/4)
-	def(&c.AppBytes, c.MaxBytes/4*3)
-	def(&c.AppRecords, c.MaxRecords/4*3)
+	def(&c.PartitionBytes, max(c.MaxBytes/4, 1))
+	def(&c.PartitionRecords, max(c.MaxRecords/4, 1))
+	def(&c.AppBytes, max(c.MaxBytes/4*3, 1))
+	def(&c.AppRecords, max(c.MaxRecords/4*3, 1))
 	def(&c.MaxRecordBytes, DefaultMaxRecordBytes)
 	def(&c.MaxMessageBytes, DefaultMaxMessageBytes)
 	def(&c.ReportRing, DefaultReportRing)
@@ -173,10 +175,9 @@ const (
 
 var appName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
+// validate finds all that is wrong, each a *ConfigError.
 func (c *Config) validate() error {
-	if err := c.validateBrokers(); err != nil {
-		return err
-	}
+	wrong := []error{c.validateBrokers()}
 	for _, check := range []struct {
 		bad    bool
 		field  string
@@ -204,13 +205,10 @@ func (c *Config) validate() error {
 		{c.WillTimeout < 0, "WillTimeout", c.WillTimeout, "use a positive duration, 0 means the default"},
 	} {
 		if check.bad {
-			return &ConfigError{check.field, check.value, check.remedy}
+			wrong = append(wrong, &ConfigError{check.field, check.value, check.remedy})
 		}
 	}
-	if err := c.validateApps(); err != nil {
-		return err
-	}
-	return c.validateListen()
+	return errors.Join(append(wrong, c.validateApps(), c.validateListen())...)
 }
 
 func (c *Config) validateBrokers() error {
@@ -224,24 +222,22 @@ func (c *Config) validateBrokers() error {
 }
 
 func (c *Config) validateApps() error {
+	var wrong []error
 	seen := make(map[string]bool)
 	for i, a := range c.Apps {
 		field := fmt.Sprintf("Apps[%d].Name", i)
 		if !appName.MatchString(a.Name) {
-			return &ConfigError{field, fmt.Sprintf("%q", a.Name), "use 1 to 128 letters, digits, '.', '_', '-'"}
+			wrong = append(wrong, &ConfigError{field, fmt.Sprintf("%q", a.Name), "use 1 to 128 letters, digits, '.', '_', '-'"})
 		}
 		if seen[a.Name] {
-			return &ConfigError{field, fmt.Sprintf("%q", a.Name), "each app once: join their topics"}
+			wrong = append(wrong, &ConfigError{field, fmt.Sprintf("%q", a.Name), "each app once: join their topics"})
 		}
 		seen[a.Name] = true
-		if err := validateNames(fmt.Sprintf("Apps[%d].Topics", i), "topic", a.Topics); err != nil {
-			return err
-		}
-		if err := validateNames(fmt.Sprintf("Apps[%d].Groups", i), "group", a.Groups); err != nil {
-			return err
-		}
+		wrong = append(wrong,
+			validateNames(fmt.Sprintf("Apps[%d].Topics", i), "topic", a.Topics),
+			validateNames(fmt.Sprintf("Apps[%d].Groups", i), "group", a.Groups))
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 func validateNames(field, what string, list []string) error {

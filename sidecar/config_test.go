@@ -60,6 +60,18 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	}
 }
 
+func TestAllConfigErrorsAtOnce(t *testing.T) {
+	_, err := sidecar.New(sidecar.Config{
+		SocketMode: 0o777, ReportRing: -1, MaxSessions: -1, Listen: "x", Apps: []sidecar.App{{}, {Name: "b", Groups: []string{}}},
+		Options: []kgo.Opt{kgo.DisableIdempotentWrite()},
+	})
+	for _, field := range []string{"Brokers", "SocketMode", "ReportRing", "MaxSessions", "Listen", "Apps[0].Name", "Apps[1].Groups", "Options: kgo.DisableIdempotentWrite"} {
+		if err == nil || !strings.Contains(err.Error(), "Config."+field) {
+			t.Errorf("Config.%s is not in: %v", field, err)
+		}
+	}
+}
+
 func TestOptionsThatBreakAPromiseAreRefused(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

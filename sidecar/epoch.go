@@ -77,7 +77,7 @@ func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 }
 
 func (s *session) noRoom(what string) error {
-	return fmt.Errorf("%w: no room for %s: what this session has told that costs no credit exceeds its share of MaxBytes; raise the sidecar's MaxBytes", errViolation, what)
+	return fmt.Errorf("%w: no room for %s: what this session has told that costs no credit exceeds its share of MaxBytes; raise the sidecar's MaxBytes (limits.bytes)", errViolation, what)
 }
 
 func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error {

@@ -84,13 +84,11 @@ var (
 	ErrRunTwice = errors.New("sidecar: Run was called before: make another sidecar with New")
 )
 
-// New validates the config. It does not connect: see Check and Run. Errors are a *ConfigError or an *OptionError, which name the field or option.
+// New validates the config. It does not connect: see Check and Run. All that is wrong is said at once: each a *ConfigError or an
+// *OptionError, which name the field or option, joined if they are several.
 func New(cfg Config) (*Server, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	if err := checkOptions(cfg.Options); err != nil {
+	cfg = cfg.WithDefaults()
+	if err := errors.Join(cfg.validate(), checkOptions(cfg.Options)); err != nil {
 		return nil, err
 	}
 	if cfg.Partitioner == nil {

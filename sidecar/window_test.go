@@ -49,7 +49,7 @@ func TestWindowsStayWithinTheBudget(t *testing.T) {
 
 // With the default budget an app that is alone has enough for full speed: less than this, and every linger ends in a wait (G2).
 func TestAnAppAloneIsNotBoundByItsWindow(t *testing.T) {
-	s := &Server{cfg: Config{MaxBytes: 64 << 20}.withDefaults()}
+	s := &Server{cfg: Config{MaxBytes: 64 << 20}.WithDefaults()}
 	if w := s.grant(); w.bytes < 4<<20 || w.records < 16_000 {
 		t.Errorf("the first window is %+v", w)
 	}

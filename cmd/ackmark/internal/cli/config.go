@@ -31,12 +31,12 @@ func newConfigCheck() *cobra.Command {
 	}
 	flags := addSidecarFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		e, err := flags.load(os.Environ())
+		e, s, err := flags.sidecar(os.Environ(), quiet)
 		if err != nil {
 			return usageError{err}
 		}
-		if err := checkSidecar(e); err != nil {
-			return usageError{err}
+		if err := s.Close(); err != nil {
+			return err
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "ok: brokers %s, listen %s\n", strings.Join(e.Brokers, ","), e.Listen)
 		return err
@@ -51,11 +51,15 @@ func newConfigEcho() *cobra.Command {
 	}
 	flags := addSidecarFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		e, err := flags.load(os.Environ())
+		e, s, err := flags.sidecar(os.Environ(), quiet)
 		if err != nil {
 			return usageError{err}
 		}
-		text, err := e.YAML()
+		if err := s.Close(); err != nil {
+			return err
+		}
+		cfg := sidecarConfig(e, slog.Default())
+		text, err := e.YAML(limitsOf(cfg.WithDefaults()))
 		if err != nil {
 			return err
 		}
@@ -65,15 +69,11 @@ func newConfigEcho() *cobra.Command {
 	return cmd
 }
 
-// checkSidecar checks what the sidecar itself would refuse.
-func checkSidecar(e *settings.Effective) error {
-	cfg, err := sidecarConfig(e, slog.Default())
-	if err != nil {
-		return err
+// limitsOf are the automatic limits of a configuration in effect.
+func limitsOf(c sidecar.Config) settings.Limits {
+	return settings.Limits{
+		Bytes: c.MaxBytes, AppBytes: c.AppBytes, PartitionBytes: c.PartitionBytes, AppRecords: int64(c.AppRecords), PartitionRecords: int64(c.PartitionRecords),
 	}
-	s, err := sidecar.New(cfg)
-	if err != nil {
-		return asUsage(err)
-	}
-	return s.Close()
 }
+
+func quiet(*settings.Effective) *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -30,8 +30,7 @@ func addSidecarFlags(cmd *cobra.Command) *sidecarFlags {
 	f.set.StringVar(&f.config, "config", "", "YAML file with the configuration (ackmark config echo prints one); also ACKMARK_CONFIG")
 	f.set.StringArrayVar(&f.kafka, "kafka", nil, "Kafka client property as name=value, by its Java or librdkafka name; repeatable")
 	for _, field := range settings.Fields() {
-		usage := field.Usage + " [" + field.Env() + "]"
-		f.set.String(field.Flag(), field.Default, usage)
+		f.set.String(field.Flag(), field.Default, field.Help())
 	}
 	return f
 }

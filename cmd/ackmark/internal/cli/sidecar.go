@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -36,32 +37,49 @@ time: its inputs are not committed, so nothing is lost.`,
 	}
 	flags := addSidecarFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		e, err := flags.load(os.Environ())
-		if err != nil {
-			return usageError{err}
-		}
-		return runSidecar(cmd, e)
+		return runSidecar(cmd, flags)
 	}
 	return cmd
 }
 
-func runSidecar(cmd *cobra.Command, e *settings.Effective) error {
-	log := newLogger(cmd.ErrOrStderr(), e.LogLevel, e.LogFormat)
-	setMemoryLimit(log, e.MemoryRatio)
-	cfg, err := sidecarConfig(e, log)
+func runSidecar(cmd *cobra.Command, flags *sidecarFlags) error {
+	e, s, err := flags.sidecar(os.Environ(), func(e *settings.Effective) *slog.Logger { return newLogger(cmd.ErrOrStderr(), e.LogLevel, e.LogFormat) })
 	if err != nil {
 		return usageError{err}
-	}
-	cfg.Logger = log
-	s, err := sidecar.New(cfg)
-	if err != nil {
-		return asUsage(err)
 	}
 	err = s.Run(cmd.Context())
 	if _, left := errors.AsType[*sidecar.UndeliveredError](err); left {
 		return codedError{err, ExitUndelivered}
 	}
-	return asUsage(err)
+	if socket, ok := errors.AsType[*sidecar.SocketError](err); ok {
+		return inWords{asWritten(e, socket.Error()), err}
+	}
+	return err
+}
+
+// sidecar reads the configuration and makes the sidecar, which judges it, too: the error is all that is wrong.
+func (f *sidecarFlags) sidecar(environ []string, logger func(*settings.Effective) *slog.Logger) (*settings.Effective, *sidecar.Server, error) {
+	e, err := f.load(environ)
+	if e == nil {
+		return nil, nil, err
+	}
+	log := logger(e)
+	setMemoryLimit(log, e.MemoryRatio)
+	cfg := sidecarConfig(e, log)
+	cfg.Logger = log
+	s, err := sidecar.New(cfg)
+	refuse(e, err)
+	if err := e.Err(); err != nil {
+		return nil, nil, errors.Join(err, closeUnused(s))
+	}
+	return e, s, nil
+}
+
+func closeUnused(s *sidecar.Server) error {
+	if s == nil {
+		return nil
+	}
+	return s.Close()
 }
 
 // setMemoryLimit makes the garbage collector work harder before the kernel kills. No limit in the container is no error.
@@ -74,28 +92,64 @@ func setMemoryLimit(log *slog.Logger, ratio float64) {
 	}
 }
 
-// settingNames tell a person which setting a field of sidecar.Config is.
-var settingNames = []string{
-	"MaxBytes", "limits.bytes", "MaxRecords", "limits.records", "MaxSessions", "limits.sessions", "MaxConnections", "limits.connections",
-	"PartitionBytes", "limits.partition_bytes", "PartitionRecords", "limits.partition_records", "AppBytes", "limits.app_bytes", "AppRecords", "limits.app_records",
-	"MaxRecordBytes", "limits.record_bytes", "MaxMessageBytes", "limits.message_bytes", "ReportRing", "limits.report_ring", "Linger", "kafka.linger.ms",
-	"SocketMode", "socket_mode", "DrainTimeout", "drain_timeout", "ReconnectGrace", "reconnect_grace",
-	"WillTimeout", "will_timeout", "Brokers", "brokers", "Listen", "listen", "Apps", "apps",
+// settingKeys tell which setting a field of sidecar.Config is.
+var settingKeys = map[string]string{
+	"MaxBytes": "limits/bytes", "MaxRecords": "limits/records", "MaxSessions": "limits/sessions", "MaxConnections": "limits/connections",
+	"PartitionBytes": "limits/partition_bytes", "PartitionRecords": "limits/partition_records", "AppBytes": "limits/app_bytes", "AppRecords": "limits/app_records",
+	"MaxRecordBytes": "limits/record_bytes", "MaxMessageBytes": "limits/message_bytes", "ReportRing": "limits/report_ring", "Linger": "kafka/linger.ms",
+	"SocketMode": "socket_mode", "AllowUIDs": "allow_uids", "AllowGIDs": "allow_gids", "DrainTimeout": "drain_timeout", "ReconnectGrace": "reconnect_grace",
+	"WillTimeout": "will_timeout", "Brokers": "brokers", "Listen": "listen", "Apps": "apps", "TLS": "tls",
 }
 
-// asUsage gives errors about the configuration their exit code, and the names that people wrote.
-func asUsage(err error) error {
-	rename := strings.NewReplacer(settingNames...)
-	if e, ok := errors.AsType[*sidecar.ConfigError](err); ok {
-		return usageError{fmt.Errorf("%s is %v: %s", rename.Replace(e.Field), e.Value, rename.Replace(e.Remedy))}
-	}
-	if _, ok := errors.AsType[*sidecar.OptionError](err); ok {
-		return usageError{err}
-	}
-	return err
+var fieldWord = regexp.MustCompile(`[A-Z][A-Za-z]*[a-z]`)
+
+// asWritten replaces fields of sidecar.Config by the names that people wrote.
+func asWritten(e *settings.Effective, text string) string {
+	return fieldWord.ReplaceAllStringFunc(text, func(word string) string {
+		if key, ok := settingKeys[word]; ok {
+			return e.Written(key)
+		}
+		return word
+	})
 }
 
-func sidecarConfig(e *settings.Effective, log *slog.Logger) (sidecar.Config, error) {
+// refuse adds to what is wrong with the settings what the sidecar says.
+func refuse(e *settings.Effective, err error) {
+	switch x := err.(type) { // not errors.As: each of several counts
+	case nil:
+	case interface{ Unwrap() []error }:
+		for _, one := range x.Unwrap() {
+			refuse(e, one)
+		}
+	case *tlsFileError:
+		e.Refuse(x.key, x.problem)
+	case *sidecar.ConfigError:
+		field, part, _ := strings.Cut(x.Field, ".")
+		problem := fmt.Sprintf("is %v; %s", x.Value, asWritten(e, x.Remedy))
+		if field == "TLS" { // said already: files are missing, or cannot be read
+			return
+		}
+		if key, ok := settingKeys[field]; ok {
+			e.Refuse(key, problem)
+			return
+		}
+		e.Refuse(strings.ToLower(field), strings.ToLower(part)+" "+problem) // Apps[0].Name
+	default:
+		e.Add(err)
+	}
+}
+
+// inWords is an error with another text.
+type inWords struct {
+	text string
+	error
+}
+
+func (e inWords) Error() string { return e.text }
+func (e inWords) Unwrap() error { return e.error }
+
+// sidecarConfig is the configuration of the sidecar. TLS files that cannot be read are refused in e.
+func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 	cfg := sidecar.Config{
 		Brokers: e.Brokers, Options: e.Client.Options, Listen: e.Listen, SocketMode: e.SocketMode, AllowUIDs: e.AllowUIDs, AllowGIDs: e.AllowGIDs,
 		MaxBytes: e.Limits.Bytes, MaxRecords: int(e.Limits.Records), MaxSessions: int(e.Limits.Sessions), MaxConnections: int(e.Limits.Connections),
@@ -116,9 +170,11 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) (sidecar.Config, err
 	for _, a := range e.Apps {
 		cfg.Apps = append(cfg.Apps, sidecar.App{Name: a.Name, Topics: a.Topics, Groups: a.Groups, Token: a.Token})
 	}
-	var err error
-	if e.TLS != (settings.TLS{}) {
-		cfg.TLS, err = mutualTLS(e.TLS, log)
+	if strings.HasPrefix(e.Listen, "tcp://") && e.TLS.Certificate != "" && e.TLS.Key != "" && e.TLS.ClientCA != "" {
+		var err error
+		if cfg.TLS, err = mutualTLS(e.TLS, log); err != nil {
+			refuse(e, err)
+		}
 	}
-	return cfg, err
+	return cfg
 }

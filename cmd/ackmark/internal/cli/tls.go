@@ -2,8 +2,9 @@ package cli
 
 import (
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"log/slog"
+	"strings"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
@@ -20,14 +21,22 @@ func mutualTLS(files settings.TLS, log *slog.Logger) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// tlsFileError is a setting whose file cannot be used.
+type tlsFileError struct{ key, problem string }
+
+func (e *tlsFileError) Error() string { return strings.ReplaceAll(e.key, "/", ".") + " " + e.problem }
+
 func readTLS(files settings.TLS) (*tls.Config, error) {
-	pair, err := tlsfiles.Pair(files.Certificate, files.Key)
-	if err != nil {
-		return nil, fmt.Errorf("tls.certificate and tls.key: %w", err)
+	pair, pairErr := tlsfiles.Pair(files.Certificate, files.Key)
+	if pairErr != nil {
+		pairErr = &tlsFileError{"tls/certificate", "and tls.key cannot be used: " + pairErr.Error() + "; name PEM files of one pair"}
 	}
-	pool, err := tlsfiles.Pool(files.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("tls.client_ca: %w", err)
+	pool, caErr := tlsfiles.Pool(files.ClientCA)
+	if caErr != nil {
+		caErr = &tlsFileError{"tls/client_ca", "cannot be used: " + caErr.Error() + "; name a PEM file"}
+	}
+	if err := errors.Join(pairErr, caErr); err != nil {
+		return nil, err
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: pair, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, NextProtos: []string{"h2"},

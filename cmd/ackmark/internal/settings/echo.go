@@ -2,6 +2,7 @@ package settings
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,8 +27,11 @@ The token is the app's DialConfig.Token. Put it in quotes.
     groups: [orders]
     token: "secret"`
 
-// YAML is the effective configuration as a file, with the source of each value as a comment and without its secrets.
-func (e *Effective) YAML() ([]byte, error) {
+// YAML is the effective configuration as a file, with the source of each value as a comment and without its secrets. Automatic limits are told as such, or a
+// file made on one machine would set them for another; inEffect is what they come to here.
+func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
+	here := e.Sidecar
+	here.Limits = inEffect
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	for _, f := range fields {
 		at := root
@@ -35,7 +39,11 @@ func (e *Effective) YAML() ([]byte, error) {
 		for _, part := range path[:len(path)-1] {
 			at = child(at, part)
 		}
-		if err := add(at, path[len(path)-1], f.show(&e.Sidecar), e.source(f.Key)); err != nil {
+		value, comment := f.show(&e.Sidecar), e.from[f.Key].String()
+		if f.Automatic != "" && value == any(int64(0)) {
+			value, comment = auto, fmt.Sprintf("%v here: %s", f.show(&here), f.Automatic)
+		}
+		if err := add(at, path[len(path)-1], value, comment); err != nil {
 			return nil, err
 		}
 	}
@@ -48,7 +56,7 @@ func (e *Effective) YAML() ([]byte, error) {
 		if slices.Contains(secrets, name) {
 			v = redacted
 		}
-		if err := add(kafka, name, v, e.source("kafka"+delimiter+name)); err != nil {
+		if err := add(kafka, name, v, e.from[kafkaPrefix+name].String()); err != nil {
 			return nil, err
 		}
 	}
@@ -57,13 +65,6 @@ func (e *Effective) YAML() ([]byte, error) {
 	enc.SetIndent(2)
 	err := enc.Encode(root)
 	return b.Bytes(), err
-}
-
-func (e *Effective) source(key string) string {
-	if s := e.from[key]; s != "" {
-		return s
-	}
-	return "default"
 }
 
 func (e *Effective) addApps(root *yaml.Node) error {

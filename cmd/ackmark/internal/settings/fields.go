@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ackmark/ackmark/sidecar"
 )
 
 // Sidecar is the effective configuration of `ackmark sidecar`.
@@ -27,7 +30,7 @@ type Sidecar struct {
 	Kafka          map[string]string
 }
 
-// Limits bound what the sidecar holds and takes. Zero: the sidecar's default.
+// Limits bound what the sidecar holds and takes. Zero: automatic.
 type Limits struct {
 	Bytes, Records                   int64
 	Sessions, Connections            int64
@@ -56,6 +59,8 @@ type Field struct {
 	Usage string
 	// Default is shown in the help and by `config echo`.
 	Default string
+	// Automatic says, where Default is empty, what the sidecar makes it from: "a quarter of limits.bytes".
+	Automatic string
 
 	set  func(s *Sidecar, v any) error
 	show func(s *Sidecar) any
@@ -66,6 +71,14 @@ func (f Field) Name() string { return strings.ReplaceAll(f.Key, "/", ".") }
 
 // Flag is --log-level.
 func (f Field) Flag() string { return strings.NewReplacer("/", "-", "_", "-").Replace(f.Key) }
+
+// Help is Usage with what the default is, if the flag does not show it by itself.
+func (f Field) Help() string {
+	if f.Automatic == "" {
+		return f.Usage + " [" + f.Env() + "]"
+	}
+	return f.Usage + " [" + f.Env() + "] (default automatic: " + f.Automatic + ")"
+}
 
 // Env is ACKMARK_LOG_LEVEL.
 func (f Field) Env() string {
@@ -105,17 +118,17 @@ var fields = []Field{
 		Key: "will_timeout", Default: "30s", Usage: "how long that may take; keep it below the apps' session timeout",
 		set: duration(func(s *Sidecar) *time.Duration { return &s.WillTimeout }), show: func(s *Sidecar) any { return s.WillTimeout.String() },
 	},
-	limit("limits/bytes", "bytes that all apps together may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.Bytes }),
-	limit("limits/records", "records that all apps together may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.Records }),
-	limit("limits/sessions", "app processes connected at the same time", func(s *Sidecar) *int64 { return &s.Limits.Sessions }),
-	limit("limits/connections", "connections served at the same time", func(s *Sidecar) *int64 { return &s.Limits.Connections }),
-	limit("limits/app_bytes", "bytes that one app may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.AppBytes }),
-	limit("limits/app_records", "records that one app may have outstanding", func(s *Sidecar) *int64 { return &s.Limits.AppRecords }),
-	limit("limits/partition_bytes", "bytes that may wait for one output partition", func(s *Sidecar) *int64 { return &s.Limits.PartitionBytes }),
-	limit("limits/partition_records", "records that may wait for one output partition", func(s *Sidecar) *int64 { return &s.Limits.PartitionRecords }),
-	limit("limits/record_bytes", "largest record, and largest batch, where the topic does not say less", func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
-	limit("limits/message_bytes", "largest gRPC message", func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
-	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
+	automatic("limits/bytes", "bytes that all apps together may have outstanding", "a quarter of the memory limit, 8MiB to 256MiB; 64MiB without a limit", func(s *Sidecar) *int64 { return &s.Limits.Bytes }),
+	limit("limits/records", "records that all apps together may have outstanding", sidecar.DefaultMaxRecords, func(s *Sidecar) *int64 { return &s.Limits.Records }),
+	limit("limits/sessions", "app processes connected at the same time", sidecar.DefaultMaxSessions, func(s *Sidecar) *int64 { return &s.Limits.Sessions }),
+	limit("limits/connections", "connections served at the same time", sidecar.DefaultMaxConnections, func(s *Sidecar) *int64 { return &s.Limits.Connections }),
+	automatic("limits/app_bytes", "bytes that one app may have outstanding", "three quarters of limits.bytes", func(s *Sidecar) *int64 { return &s.Limits.AppBytes }),
+	automatic("limits/app_records", "records that one app may have outstanding", "three quarters of limits.records", func(s *Sidecar) *int64 { return &s.Limits.AppRecords }),
+	automatic("limits/partition_bytes", "bytes that may wait for one output partition", "a quarter of limits.bytes", func(s *Sidecar) *int64 { return &s.Limits.PartitionBytes }),
+	automatic("limits/partition_records", "records that may wait for one output partition", "a quarter of limits.records", func(s *Sidecar) *int64 { return &s.Limits.PartitionRecords }),
+	limit("limits/record_bytes", "largest record, and largest batch, where the topic does not say less", sidecar.DefaultMaxRecordBytes, func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
+	limit("limits/message_bytes", "largest gRPC message", sidecar.DefaultMaxMessageBytes, func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
+	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", sidecar.DefaultReportRing, func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
 	pemFile("tls/certificate", "PEM certificate of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Certificate }),
 	pemFile("tls/key", "PEM key of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Key }),
 	pemFile("tls/client_ca", "PEM certificates of the authorities that sign the apps' certificates", func(s *Sidecar) *string { return &s.TLS.ClientCA }),
@@ -136,10 +149,37 @@ var fields = []Field{
 	},
 }
 
-func limit(key, usage string, at func(*Sidecar) *int64) Field {
+// limit is a count or a size. A 0, as earlier versions printed it, stands for the default.
+func limit(key, usage string, otherwise int64, at func(*Sidecar) *int64) Field {
+	f := automatic(key, usage, "", at)
+	f.Default = strconv.FormatInt(otherwise, 10)
+	read := f.set
+	f.set = func(s *Sidecar, v any) error {
+		err := read(s, v)
+		if err == nil && *at(s) == 0 {
+			*at(s) = otherwise
+		}
+		return err
+	}
+	return f
+}
+
+// auto is how an automatic limit is written out.
+const auto = "auto"
+
+// automatic is a limit that the sidecar makes from others: 0, or auto.
+func automatic(key, usage, from string, at func(*Sidecar) *int64) Field {
 	return Field{
-		Key: key, Usage: usage, Default: "0",
-		set: func(s *Sidecar, v any) (err error) { *at(s), err = asCount(v); return err }, show: func(s *Sidecar) any { return *at(s) },
+		Key: key, Usage: usage, Automatic: from,
+		set: func(s *Sidecar, v any) (err error) {
+			if v == auto {
+				*at(s) = 0
+				return nil
+			}
+			*at(s), err = asCount(v)
+			return err
+		},
+		show: func(s *Sidecar) any { return *at(s) },
 	}
 }
 
@@ -160,9 +200,10 @@ func pemFile(key, usage string, at func(*Sidecar) *string) Field {
 
 func duration(at func(*Sidecar) *time.Duration) func(*Sidecar, any) error {
 	return func(s *Sidecar, v any) error {
-		d, err := time.ParseDuration(fmt.Sprint(v))
-		if err != nil || d < 0 {
-			return fmt.Errorf("is %q; write a duration with its unit, as in 10s or 1m30s", fmt.Sprint(v))
+		text, isText := v.(string)
+		d, err := time.ParseDuration(text)
+		if !isText || err != nil || d <= 0 {
+			return fmt.Errorf("is %s; write a positive duration with its unit, as in 10s or 1m30s", shown(v))
 		}
 		*at(s) = d
 		return nil

@@ -25,31 +25,30 @@ type Client struct {
 	TLS *tlsfiles.Renewed
 }
 
-// KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar.
+// KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar: its properties are given by --kafka.
 func KafkaOptions(props map[string]string) ([]kgo.Opt, error) {
-	c, err := ParseKafka(props)
-	if err != nil {
-		return nil, err
-	}
-	return c.Options, nil
+	c, wrong := ParseKafka(props, func(name string) FieldError { return FieldError{Field: "--kafka " + name} })
+	return c.Options, wrong.orNil()
 }
 
 // ParseKafka reads Kafka client properties by the names that the Java client and librdkafka use.
 // What would break a promise is refused with the reason; what is not known is refused with the nearest known name.
-// bootstrap.servers is not in the result: see [Bootstrap].
-func ParseKafka(props map[string]string) (*Client, error) {
-	b := builder{dialTimeout: defaultDialTimeout}
+// bootstrap.servers is not in the result: see [Bootstrap]. written tells how the user named a property; the errors are all that there are.
+func ParseKafka(props map[string]string, written func(name string) FieldError) (*Client, Errors) {
+	b := builder{written: written, dialTimeout: defaultDialTimeout}
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		value := strings.TrimSpace(props[name])
 		apply, ok := properties[name]
 		if !ok {
-			return nil, fieldError("kafka."+name, unknown("Kafka property", name, knownProperties()))
-		}
-		if err := apply(&b, value); err != nil {
-			return nil, &FieldError{Field: "kafka." + name, Problem: err.Error()}
+			b.fail(name, unknown("Kafka property", name, knownProperties()))
+		} else if err := apply(&b, value); err != nil {
+			b.fail(name, err.Error())
 		}
 	}
-	return b.finish()
+	if len(b.wrong) == 0 { // else what they decide together would only repeat it
+		b.finish()
+	}
+	return &b.Client, b.wrong
 }
 
 // Bootstrap returns the brokers of the property bootstrap.servers.
@@ -72,6 +71,15 @@ type builder struct {
 	mechanism, username, password string
 	tls                           tlsFiles
 	dialTimeout                   time.Duration
+
+	written func(name string) FieldError
+	wrong   Errors
+}
+
+func (b *builder) fail(name, problem string) {
+	e := b.written(name)
+	e.Problem = problem
+	b.wrong = append(b.wrong, &e)
 }
 
 type property func(b *builder, value string) error

@@ -33,55 +33,101 @@ type Effective struct {
 	Sidecar
 	// Client is what the Kafka properties come to.
 	Client Client
-	from   map[string]string
+
+	from  map[string]origin
+	wrong Errors
+	bad   map[string]bool // keys that an error was told of
+}
+
+// origin is where a value came from.
+type origin struct {
+	kind string // file, variable, flag
+	name string // the file, the variable, the flag
+}
+
+func (o origin) String() string {
+	if o.kind == "" {
+		return "default"
+	}
+	return o.kind + " " + o.name
 }
 
 // delimiter is none of the characters of a Kafka property: with a dot, bootstrap.servers would become a map.
 const delimiter = "/"
 
-// Load merges the sources and checks every value. It does not connect to anything.
+const kafkaPrefix = "kafka" + delimiter
+
+// Load merges the sources and checks every value; the error is all that is wrong, as [Errors]. What is wrong has its default in the result, so that the
+// rest can be checked, too; it is nil only where a file cannot be read. It does not connect to anything.
 func Load(src Sources) (*Effective, error) {
 	k := koanf.New(delimiter)
-	e := &Effective{from: map[string]string{}}
+	e := &Effective{from: map[string]origin{}, bad: map[string]bool{}}
 	if src.File != "" {
 		if err := loadFile(k, src.File); err != nil {
 			return nil, err
 		}
-		e.mark(k.Keys(), "file "+src.File)
-	}
-	env, err := fromEnv(src.Environ)
-	if err != nil {
-		return nil, err
-	}
-	for key, v := range env {
-		if err := k.Set(key, v.value); err != nil {
-			return nil, err
+		for _, key := range k.Keys() {
+			e.from[key] = origin{"file", src.File}
 		}
-		e.from[key] = "variable " + v.name
+		e.checkKeys(k, src.File)
 	}
-	for key, v := range src.Flags {
-		if err := k.Set(key, v); err != nil {
-			return nil, err
+	set := func(key, value, kind, name string) {
+		if err := k.Set(key, value); err != nil {
+			e.wrong = append(e.wrong, &FieldError{Field: name, Problem: err.Error()})
+			return
 		}
-		e.from[key] = "flag --" + strings.NewReplacer("/", "-", "_", "-").Replace(key)
+		e.from[key] = origin{kind, name}
 	}
-	for name, v := range src.KafkaFlags {
-		if err := k.Set("kafka"+delimiter+name, v); err != nil {
-			return nil, err
-		}
-		e.from["kafka"+delimiter+name] = "flag --kafka"
+	env := e.environ(src.Environ)
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		set(key, env[key].value, "variable", env[key].name)
 	}
-	if err := e.read(k); err != nil {
-		return nil, err
+	for _, key := range slices.Sorted(maps.Keys(src.Flags)) {
+		set(key, src.Flags[key], "flag", "--"+Field{Key: key}.Flag())
 	}
-	return e, e.validate()
+	for _, name := range slices.Sorted(maps.Keys(src.KafkaFlags)) {
+		set(kafkaPrefix+name, src.KafkaFlags[name], "flag", "--kafka "+name)
+	}
+	e.read(k)
+	e.validate()
+	return e, e.Err()
 }
 
-func (e *Effective) mark(keys []string, source string) {
-	for _, key := range keys {
-		e.from[key] = source
+// fail tells what is wrong with a key, once: what follows from it would only repeat it.
+func (e *Effective) fail(key, problem string) {
+	if e.bad[key] {
+		return
 	}
+	e.bad[key] = true
+	err := e.written(key)
+	err.Problem = problem
+	e.wrong = append(e.wrong, &err)
 }
+
+// written is how the user named a key: by a flag, a variable, or in a file; its own name where nobody did.
+func (e *Effective) written(key string) FieldError {
+	switch o := e.from[key]; o.kind {
+	case "variable", "flag":
+		return FieldError{Field: o.name}
+	case "file":
+		return FieldError{Field: dotted(key), Source: o.String()}
+	}
+	return FieldError{Field: dotted(key)}
+}
+
+// Written is the name of a setting as the user wrote it: --limits-bytes, ACKMARK_LIMITS_BYTES, limits.bytes.
+func (e *Effective) Written(key string) string { return e.written(key).Field }
+
+// Refuse adds what the sidecar says of a setting to what is wrong.
+func (e *Effective) Refuse(key, problem string) { e.fail(key, problem) }
+
+// Add adds an error that is about no single setting.
+func (e *Effective) Add(err error) { e.wrong = append(e.wrong, err) }
+
+// Err is all that is wrong, as [Errors], or nil.
+func (e *Effective) Err() error { return e.wrong.orNil() }
+
+func dotted(key string) string { return strings.ReplaceAll(key, delimiter, ".") }
 
 func loadFile(k *koanf.Koanf, path string) error {
 	err := k.Load(file.Provider(path), yaml.Parser())
@@ -90,31 +136,45 @@ func loadFile(k *koanf.Koanf, path string) error {
 		return fmt.Errorf("--config %s: no such file; `ackmark config echo` prints one to start from", path)
 	case errors.Is(err, syscall.EISDIR):
 		return fmt.Errorf("--config %s is a directory; name a YAML file", path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("--config %s: no right to read it; run as its owner, or chmod it", path)
 	case err != nil:
 		return fmt.Errorf("--config %s: %s; check the indentation and the colons", path, strings.ReplaceAll(err.Error(), "\n", " "))
-	}
-	known := []string{"apps", "kafka"}
-	for _, f := range fields {
-		known = append(known, f.Key)
-	}
-	for _, key := range k.Keys() {
-		if slices.Contains(known, key) || strings.HasPrefix(key, "kafka"+delimiter) {
-			continue
-		}
-		names := make([]string, len(known))
-		for i, n := range known {
-			names[i] = strings.ReplaceAll(n, delimiter, ".")
-		}
-		return &FieldError{Source: "file " + path, Problem: unknown("key", strings.ReplaceAll(key, delimiter, "."), names)}
 	}
 	return nil
 }
 
+// checkKeys tells every key of the file that is not known, or that is a value where a map must be, or the other way round.
+func (e *Effective) checkKeys(k *koanf.Koanf, path string) {
+	known := []string{"apps", "kafka"}
+	for _, f := range fields {
+		known = append(known, dotted(f.Key))
+	}
+	for _, key := range k.Keys() {
+		name := dotted(key)
+		inside := slices.IndexFunc(known, func(n string) bool { return strings.HasPrefix(n, name+".") })
+		above := slices.IndexFunc(known, func(n string) bool { return strings.HasPrefix(name, n+".") })
+		problem := ""
+		switch {
+		case slices.Contains(known, name) || strings.HasPrefix(key, kafkaPrefix):
+			continue
+		case inside >= 0:
+			problem = fmt.Sprintf("is %s; write a map, as in `%s: {%s: …}`", shown(k.Get(key)), name, strings.TrimPrefix(known[inside], name+"."))
+		case above >= 0:
+			e.from[strings.ReplaceAll(known[above], ".", delimiter)] = origin{"file", path} // a map, which read refuses
+			continue
+		default:
+			problem = unknown("key", name, known)
+		}
+		e.wrong = append(e.wrong, &FieldError{Field: name, Source: "file " + path, Problem: problem})
+	}
+}
+
 type envValue struct{ name, value string }
 
-// fromEnv reads ACKMARK_* and ACKMARK_KAFKA_SASL_PASSWORD (sasl.password). A name that is nearly one of ours is an error; others that start
+// environ reads ACKMARK_* and ACKMARK_KAFKA_SASL_PASSWORD (sasl.password). A name that is nearly one of ours is an error; others that start
 // so are not ours: Kubernetes makes ACKMARK_SERVICE_HOST out of a service called ackmark.
-func fromEnv(environ []string) (map[string]envValue, error) {
+func (e *Effective) environ(environ []string) map[string]envValue {
 	known := map[string]string{}
 	for _, f := range fields {
 		known[f.Env()] = f.Key
@@ -127,7 +187,7 @@ func fromEnv(environ []string) (map[string]envValue, error) {
 		}
 		if property, ok := strings.CutPrefix(name, envPrefix+"KAFKA_"); ok {
 			property = strings.ToLower(strings.ReplaceAll(property, "_", "."))
-			out["kafka"+delimiter+property] = envValue{name, value}
+			out[kafkaPrefix+property] = envValue{name, value}
 			continue
 		}
 		if key, ok := known[name]; ok {
@@ -135,69 +195,69 @@ func fromEnv(environ []string) (map[string]envValue, error) {
 			continue
 		}
 		if n := nearest(name, slices.Collect(maps.Keys(known))); n != "" && distance(name, n) <= 2 {
-			return nil, &FieldError{Problem: unknown("variable", name, slices.Collect(maps.Keys(known)))}
+			e.wrong = append(e.wrong, &FieldError{Problem: unknown("variable", name, slices.Collect(maps.Keys(known)))})
 		}
 	}
-	return out, nil
+	return out
 }
 
 // read sets every field, from its source or its default.
-func (e *Effective) read(k *koanf.Koanf) error {
+func (e *Effective) read(k *koanf.Koanf) {
 	for _, f := range fields {
-		var v any = f.Default
-		source, given := e.from[f.Key]
-		if given {
-			v = k.Get(f.Key)
-		} else if f.Default == "" {
-			continue
+		if _, given := e.from[f.Key]; given && !e.bad[f.Key] {
+			err := f.set(&e.Sidecar, k.Get(f.Key))
+			if err == nil {
+				continue
+			}
+			e.fail(f.Key, err.Error())
 		}
-		if err := f.set(&e.Sidecar, v); err != nil {
-			return &FieldError{Field: f.Name(), Source: source, Problem: err.Error()}
+		if f.Default != "" {
+			_ = f.set(&e.Sidecar, f.Default) // a test reads them all
 		}
 	}
-	if err := e.readKafka(k); err != nil {
-		return err
-	}
-	return e.readApps(k)
+	e.readKafka(k)
+	e.readApps(k)
 }
 
-func (e *Effective) readKafka(k *koanf.Koanf) error {
+func (e *Effective) readKafka(k *koanf.Koanf) {
+	e.Kafka = map[string]string{}
 	raw, isMap := k.Get("kafka").(map[string]any)
 	if k.Get("kafka") != nil && !isMap {
-		return &FieldError{Field: "kafka", Source: e.from["kafka"], Problem: "must be a map of properties, as in `client.id: orders`"}
+		e.fail("kafka", "is "+shown(k.Get("kafka"))+"; write a map of properties, as in `client.id: orders`")
+		return
 	}
-	e.Kafka = map[string]string{}
-	for name, v := range raw {
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		read := asText
 		if slices.Contains(secrets, name) {
 			read = asSecret
 		}
-		s, err := read(v)
-		if err != nil {
-			return &FieldError{Field: "kafka." + name, Source: e.from["kafka"+delimiter+name], Problem: err.Error()}
-		}
-		if s == redacted {
-			return &FieldError{Field: "kafka." + name, Source: e.from["kafka"+delimiter+name], Problem: wasRedacted}
+		s, err := read(raw[name])
+		switch {
+		case err != nil:
+			e.fail(kafkaPrefix+name, err.Error())
+		case s == redacted:
+			e.fail(kafkaPrefix+name, wasRedacted)
 		}
 		e.Kafka[name] = s
 	}
-	return nil
 }
 
-func (e *Effective) readApps(k *koanf.Koanf) error {
+func (e *Effective) readApps(k *koanf.Koanf) {
 	raw := k.Get("apps")
 	list, isList := raw.([]any)
 	if raw != nil && !isList {
-		return &FieldError{Field: "apps", Source: e.from["apps"], Problem: "must be a list of {name, topics, groups, token}"}
+		e.fail("apps", "is "+shown(raw)+"; write a list, as in `- {name: orders, topics: [orders.upper], token: \"secret\"}`")
 	}
 	for i, entry := range list {
-		app, err := readApp(entry)
-		if err != nil {
-			return &FieldError{Field: fmt.Sprintf("apps[%d]", i), Source: e.from["apps"], Problem: err.Error()}
+		app, wrong := readApp(entry)
+		key := fmt.Sprintf("apps[%d]", i)
+		e.from[key] = e.from["apps"]
+		for _, problem := range wrong {
+			e.bad[key] = false
+			e.fail(key, problem.Error())
 		}
 		e.Apps = append(e.Apps, app)
 	}
-	return nil
 }
 
 // appKeys are those of an entry of apps.
@@ -212,11 +272,10 @@ func asAllowed(v any) ([]string, error) {
 	return list, err
 }
 
-func readApp(entry any) (App, error) {
-	var app App
+func readApp(entry any) (app App, wrong []error) {
 	m, ok := entry.(map[string]any)
 	if !ok {
-		return app, errors.New("must be a map of name, topics, groups and token")
+		return app, []error{fmt.Errorf("is %s; write a map, as in {name: orders, topics: [orders.upper]}", shown(entry))}
 	}
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		var err error
@@ -230,74 +289,90 @@ func readApp(entry any) (App, error) {
 		case "token":
 			app.Token, err = asSecret(m[key])
 		default:
-			return app, errors.New("has an " + unknown("key", key, appKeys) + "; the keys are " + strings.Join(appKeys, ", "))
+			wrong = append(wrong, errors.New("has an "+unknown("key", key, appKeys)+"; the keys are "+strings.Join(appKeys, ", ")))
 		}
 		if err != nil {
-			return app, fmt.Errorf("%s %w", key, err)
+			wrong = append(wrong, fmt.Errorf("%s %w", key, err))
 		}
 	}
 	if app.Token == redacted {
-		return app, errors.New("token " + wasRedacted)
+		wrong = append(wrong, errors.New("token "+wasRedacted))
 	}
 	if app.Name == "" {
-		return app, errors.New("has no name; write the name that the app gives in Hello")
+		wrong = append(wrong, errors.New("has no name; write the name that the app gives in Hello"))
 	}
-	return app, nil
+	return app, wrong
 }
 
 // validate checks what several fields decide together.
-func (e *Effective) validate() error {
-	client, err := ParseKafka(e.Kafka)
-	if err != nil {
-		if fe, ok := errors.AsType[*FieldError](err); ok {
-			fe.Source = e.from["kafka"+delimiter+strings.TrimPrefix(fe.Field, "kafka.")]
+func (e *Effective) validate() {
+	e.validateKafka()
+	e.validateBrokers()
+	e.validateListener()
+}
+
+func (e *Effective) validateKafka() {
+	client, wrong := ParseKafka(e.Kafka, func(name string) FieldError { return e.written(kafkaPrefix + name) })
+	for _, err := range wrong {
+		if f, ok := err.(*FieldError); !ok || !e.saidAlready(f.Field) {
+			e.wrong = append(e.wrong, err)
 		}
-		return err
 	}
 	e.Client = *client
-	if client.RecordBytes != 0 {
-		if e.Limits.RecordBytes != 0 && e.Limits.RecordBytes != client.RecordBytes {
-			return fieldError("limits.record_bytes", "and the Kafka property message.max.bytes (max.request.size) are the same and differ; set one of them")
-		}
-		e.Limits.RecordBytes = client.RecordBytes
+	if client.RecordBytes == 0 {
+		return
 	}
+	if _, given := e.from["limits/record_bytes"]; given && e.Limits.RecordBytes != client.RecordBytes {
+		e.fail("limits/record_bytes", "and the Kafka property message.max.bytes (max.request.size) are the same and differ; set one of them")
+		return
+	}
+	e.Limits.RecordBytes = client.RecordBytes
+}
+
+// saidAlready tells whether an error about this name, as it was written, is there.
+func (e *Effective) saidAlready(field string) bool {
+	return slices.ContainsFunc(e.wrong, func(err error) bool {
+		f, ok := err.(*FieldError)
+		return ok && f.Field == field
+	})
+}
+
+func (e *Effective) validateBrokers() {
 	bootstrap := Bootstrap(e.Kafka)
 	switch {
 	case len(e.Brokers) > 0 && len(bootstrap) > 0 && !slices.Equal(e.Brokers, bootstrap):
-		return fieldError("brokers", fmt.Sprintf("is %s and kafka.bootstrap.servers is %s; set one of them", strings.Join(e.Brokers, ","), strings.Join(bootstrap, ",")))
-	case len(e.Brokers) == 0:
+		e.fail("brokers", fmt.Sprintf("is %s and the Kafka property bootstrap.servers is %s; set one of them", strings.Join(e.Brokers, ","), strings.Join(bootstrap, ",")))
+	case len(e.Brokers) == 0 && len(bootstrap) > 0:
 		e.Brokers = bootstrap
-		e.from["brokers"] = e.from["kafka"+delimiter+"bootstrap.servers"]
+		e.from["brokers"] = e.from[kafkaPrefix+"bootstrap.servers"]
 	}
 	if len(e.Brokers) == 0 {
-		return fieldError("brokers", "is missing; set --brokers host:9092, ACKMARK_BROKERS, or brokers in the file")
+		e.fail("brokers", "is missing; set --brokers host:9092, ACKMARK_BROKERS, or brokers in the file")
 	}
 	for _, b := range e.Brokers {
 		if strings.Contains(b, "://") {
-			return fieldError("brokers", fmt.Sprintf("has %q; write host:port without a scheme (TLS and SASL: kafka.security.protocol)", b))
+			e.fail("brokers", fmt.Sprintf("has %q; write host:port without a scheme (TLS and SASL: kafka.security.protocol)", b))
 		}
 	}
 	if b, bad := hostport.FirstBad(e.Brokers); bad {
-		return fieldError("brokers", fmt.Sprintf("has %q; %s", b, hostport.Remedy))
+		e.fail("brokers", fmt.Sprintf("has %q; %s", b, hostport.Remedy))
 	}
-	return e.validateListener()
 }
 
-func (e *Effective) validateListener() error {
+func (e *Effective) validateListener() {
 	files := []string{e.TLS.Certificate, e.TLS.Key, e.TLS.ClientCA}
 	missing := slices.Contains(files, "")
 	if strings.HasPrefix(e.Listen, "tcp://") && missing {
-		return fieldError("listen", fmt.Sprintf("is %s; TCP needs mutual TLS: set tls.certificate, tls.key and tls.client_ca, or listen on unix:///path", e.Listen))
+		e.fail("listen", fmt.Sprintf("is %s; TCP needs mutual TLS: set tls.certificate, tls.key and tls.client_ca, or listen on unix:///path", e.Listen))
 	}
 	if strings.HasPrefix(e.Listen, "unix://") && (TLS{}) != e.TLS {
-		return fieldError("tls", "is set, but listen is "+e.Listen+"; remove tls.*, or listen on tcp://host:port")
+		e.fail("tls", "is set, but listen is "+e.Listen+"; remove tls.*, or listen on tcp://host:port")
 	}
 	seen := map[string]bool{}
 	for _, app := range e.Apps {
-		if seen[app.Name] {
-			return fieldError("apps", fmt.Sprintf("has %q twice; write one entry with all its topics", app.Name))
+		if app.Name != "" && seen[app.Name] {
+			e.fail("apps", fmt.Sprintf("has %q twice; write one entry with all its topics", app.Name))
 		}
 		seen[app.Name] = true
 	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -52,27 +53,38 @@ func identification(b *builder, v string) error {
 }
 
 // finish adds what several properties decide together: the security of the connections.
-func (b *builder) finish() (*Client, error) {
+func (b *builder) finish() {
 	sasl := strings.HasPrefix(b.protocol, "SASL_")
 	switch {
 	case sasl && b.mechanism == "":
-		return nil, fieldError("kafka.sasl.mechanism", "is missing; security.protocol "+b.protocol+" needs PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+		b.fail("sasl.mechanism", "is missing; security.protocol "+b.protocol+" needs PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 	case sasl && (b.username == "" || b.password == ""):
-		return nil, fieldError("kafka.sasl.username", "and kafka.sasl.password are needed for security.protocol "+b.protocol)
+		b.fail("sasl.username", "and sasl.password are needed for security.protocol "+b.protocol)
 	case !sasl && (b.mechanism != "" || b.username != "" || b.password != ""):
-		return nil, fieldError("kafka.security.protocol", "must be SASL_SSL or SASL_PLAINTEXT when sasl.* is set; without it no password would be sent")
+		b.fail("security.protocol", "must be SASL_SSL or SASL_PLAINTEXT when sasl.* is set; without it no password would be sent")
 	}
 	if sasl {
 		b.addSASL()
 	}
+	b.addTLS()
+}
+
+func (b *builder) addTLS() {
 	usesTLS := b.protocol == "SSL" || b.protocol == "SASL_SSL"
 	if !usesTLS && (b.tls != tlsFiles{}) {
-		return nil, fieldError("kafka.security.protocol", "must be SSL or SASL_SSL when ssl.* is set; without it the connection would not be encrypted")
+		b.fail("security.protocol", "must be SSL or SASL_SSL when ssl.* is set; without it the connection would not be encrypted")
 	}
 	if usesTLS {
-		renewed, err := tlsfiles.New(b.tls.load, slog.Default())
+		if _, wrong := b.tls.load(); len(wrong) > 0 {
+			for _, w := range wrong {
+				b.fail(w.name, w.problem)
+			}
+			return
+		}
+		renewed, err := tlsfiles.New(b.tls.read, slog.Default())
 		if err != nil {
-			return nil, err
+			b.fail("ssl.ca.location", "cannot be used: "+err.Error()+"; name a readable PEM file") // it was there a moment ago
+			return
 		}
 		timeout := b.dialTimeout
 		b.TLS = renewed
@@ -80,7 +92,6 @@ func (b *builder) finish() (*Client, error) {
 			return renewed.Dial(ctx, network, addr, timeout)
 		}))
 	}
-	return &b.Client, nil
 }
 
 // defaultDialTimeout is that of the Kafka client, which does not apply it to a dialer of ours.
@@ -97,12 +108,26 @@ func (b *builder) addSASL() {
 	}
 }
 
-func (f tlsFiles) load() (*tls.Config, error) {
+// wrongFile is a property whose file cannot be used.
+type wrongFile struct{ name, problem string }
+
+// read is load for who only needs to know that it cannot be.
+func (f tlsFiles) read() (*tls.Config, error) {
+	cfg, wrong := f.load()
+	var errs []error
+	for _, w := range wrong {
+		errs = append(errs, errors.New("kafka."+w.name+" "+w.problem))
+	}
+	return cfg, errors.Join(errs...)
+}
+
+// load reads the files, and names all that cannot be used.
+func (f tlsFiles) load() (_ *tls.Config, wrong []wrongFile) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.anyName}
 	if f.ca != "" {
 		pool, err := tlsfiles.Pool(f.ca)
 		if err != nil {
-			return nil, fieldError("kafka.ssl.ca.location", err.Error())
+			wrong = append(wrong, wrongFile{"ssl.ca.location", "cannot be used: " + err.Error() + "; name a readable PEM file"})
 		}
 		cfg.RootCAs = pool
 	}
@@ -111,16 +136,15 @@ func (f tlsFiles) load() (*tls.Config, error) {
 		cfg.VerifyConnection = func(cs tls.ConnectionState) error { return verifyChain(cs, cfg.RootCAs) }
 	}
 	if (f.certificate == "") != (f.key == "") {
-		return nil, fieldError("kafka.ssl.certificate.location", "and kafka.ssl.key.location go together; one of them is missing")
-	}
-	if f.certificate != "" {
+		wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location go together; one of them is missing"})
+	} else if f.certificate != "" {
 		pair, err := tlsfiles.Pair(f.certificate, f.key)
 		if err != nil {
-			return nil, fieldError("kafka.ssl.certificate.location", err.Error())
+			wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location cannot be used: " + err.Error() + "; name readable PEM files"})
 		}
 		cfg.Certificates = pair
 	}
-	return cfg, nil
+	return cfg, wrong
 }
 
 func verifyChain(cs tls.ConnectionState, roots *x509.CertPool) error {

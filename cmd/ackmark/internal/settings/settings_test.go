@@ -48,7 +48,9 @@ kafka:
 	}
 	want := settings.Sidecar{
 		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second, ReconnectGrace: time.Second, WillTimeout: 30 * time.Second,
-		Limits: settings.Limits{Bytes: 64 << 20}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
+		Limits: settings.Limits{
+			Bytes: 64 << 20, Records: 262144, Sessions: 64, Connections: 256, RecordBytes: 1_000_012, MessageBytes: 4 << 20, ReportRing: 4096,
+		}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
 		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
 		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
 	}
@@ -68,14 +70,15 @@ func TestEcho(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := e.YAML()
+	text, err := e.YAML(settings.Limits{Bytes: 77, AppRecords: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(text), "s3cret") {
 		t.Errorf("the echo shows a secret:\n%s", text)
 	}
-	for _, want := range []string{"brokers: ['a:9092', 'b:9092'] # variable ACKMARK_BROKERS", "sasl.password: (redacted)", "token: (redacted)", "drain_timeout: 20s # default"} {
+	for _, want := range []string{"brokers: ['a:9092', 'b:9092'] # variable ACKMARK_BROKERS", "sasl.password: (redacted)", "token: (redacted)", "drain_timeout: 20s # default",
+		"bytes: auto # 77 here: a quarter of the memory limit", "app_records: auto # 9 here: three quarters of limits.records", "records: 262144 # default"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the echo lacks %q:\n%s", want, text)
 		}
@@ -107,20 +110,20 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"far from any key":    {file: "xyzzy: 1", want: `unknown key "xyzzy"`},
 		"unknown variable":    {env: []string{"ACKMARK_BROKER=a:1"}, want: `unknown variable "ACKMARK_BROKER"; did you mean "ACKMARK_BROKERS"?`},
 		"bad yaml":            {file: "a: [", want: "check the indentation", noField: true},
-		"duration":            {flags: map[string]string{"drain_timeout": "5"}, want: `flag --drain-timeout: drain_timeout is "5"; write a duration with its unit`},
-		"level":               {env: []string{"ACKMARK_LOG_LEVEL=loud"}, want: `variable ACKMARK_LOG_LEVEL: log.level is "loud"`},
-		"listen":              {flags: map[string]string{"listen": "/run/x.sock"}, want: `listen is "/run/x.sock"; write unix:///absolute/path.sock`},
-		"mode":                {file: "socket_mode: 770", want: "socket_mode is 770; write 0700"},
-		"limit":               {flags: map[string]string{"limits/bytes": "many"}, want: `limits.bytes is "many"`},
-		"ratio":               {flags: map[string]string{"memory_ratio": "2"}, want: `memory_ratio is "2"`},
+		"duration":            {flags: map[string]string{"drain_timeout": "5"}, want: `--drain-timeout is "5"; write a positive duration with its unit`},
+		"level":               {env: []string{"ACKMARK_LOG_LEVEL=loud"}, want: `ACKMARK_LOG_LEVEL is "loud"`},
+		"listen":              {flags: map[string]string{"listen": "/run/x.sock"}, want: `--listen is "/run/x.sock"; write unix:///absolute/path.sock`},
+		"mode":                {file: "socket_mode: 770", want: "socket_mode is 770 (octal 01402); write 0700"},
+		"limit":               {flags: map[string]string{"limits/bytes": "many"}, want: `--limits-bytes is "many"`},
+		"ratio":               {flags: map[string]string{"memory_ratio": "2"}, want: `--memory-ratio is "2"`},
 		"scheme":              {flags: map[string]string{"brokers": "kafka://a:9092"}, want: "write host:port without a scheme"},
-		"port":                {flags: map[string]string{"brokers": "a:1,b:port"}, want: `brokers has "b:port"; write each broker as host:port`},
+		"port":                {flags: map[string]string{"brokers": "a:1,b:port"}, want: `--brokers has "b:port"; write each broker as host:port`},
 		"two broker lists":    {flags: map[string]string{"brokers": "a:1"}, kafka: map[string]string{"bootstrap.servers": "b:1"}, want: "set one of them"},
 		"tcp without TLS":     {flags: map[string]string{"brokers": "a:1", "listen": "tcp://:7000"}, want: "TCP needs mutual TLS"},
 		"TLS on a socket":     {flags: map[string]string{"brokers": "a:1", "tls/key": "x"}, want: "remove tls.*"},
 		"app without name":    {file: "apps: [{topics: [a]}]", want: "apps[0] has no name"},
 		"app key":             {file: "apps: [{name: a, topic: [a]}]", want: `unknown key "topic"; did you mean "topics"?`},
-		"app keys are listed": {file: "apps: [{app: a}]", want: "the keys are name, topics, groups, token"},
+		"app keys are listed": {file: "apps: [{name: a, app: a}]", want: "the keys are name, topics, groups, token"},
 		"no topics":           {file: "apps: [{name: a, topics: []}]", want: "apps[0] topics is empty; name at least one"},
 		"no groups":           {file: "apps: [{name: a, groups: []}]", want: "apps[0] groups is empty; name at least one"},
 		"octal password":      {file: "kafka: {sasl.password: 01234567}", want: "kafka.sasl.password is not a text for YAML but a number; put it in quotes"},
@@ -128,25 +131,28 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"token as a date":     {file: "apps: [{name: a, token: 2026-11-28}]", want: "apps[0] token is not a text"},
 		"app twice":           {file: "brokers: a:1\napps: [{name: a}, {name: a}]", want: `apps has "a" twice`},
 		"unknown property":    {kafka: map[string]string{"linger": "5"}, want: `unknown Kafka property "linger"; did you mean "linger.ms"?`},
-		"acks":                {kafka: map[string]string{"acks": "1"}, want: `kafka.acks is "1"; it must be all`},
+		"acks":                {kafka: map[string]string{"acks": "1"}, want: `--kafka acks is "1"; it must be all`},
 		"auto commit":         {kafka: map[string]string{"enable.auto.commit": "true"}, want: "committed only when every output made from the input is acknowledged"},
 		"idempotence":         {kafka: map[string]string{"enable.idempotence": "false"}, want: "written twice"},
 		"consumer property":   {kafka: map[string]string{"group.id": "a"}, want: "belongs to a consumer"},
 		"delivery timeout":    {kafka: map[string]string{"delivery.timeout.ms": "5"}, want: "would lose it"},
 		"compression":         {kafka: map[string]string{"compression.type": "rar"}, want: "none, gzip, snappy, lz4 or zstd"},
-		"batch size":          {kafka: map[string]string{"batch.size": "16384"}, want: "kafka.batch.size is not used"},
-		"ids":                 {flags: map[string]string{"allow_uids": "bob"}, want: `allow_uids has "bob"; write ids as numbers`},
+		"batch size":          {kafka: map[string]string{"batch.size": "16384"}, want: "--kafka batch.size is not used"},
+		"ids":                 {flags: map[string]string{"allow_uids": "bob"}, want: `--allow-uids has the entry "bob"; write ids as numbers`},
 		"two record limits":   {flags: map[string]string{"limits/record_bytes": "600"}, kafka: map[string]string{"max.request.size": "700"}, want: "set one of them"},
 		"in flight":           {kafka: map[string]string{"max.in.flight.requests.per.connection": "6"}, want: "keeps the order"},
 		"no mechanism":        {kafka: map[string]string{"security.protocol": "SASL_SSL"}, want: "kafka.sasl.mechanism is missing"},
 		"password unused":     {kafka: map[string]string{"sasl.password": "x"}, want: "kafka.security.protocol must be SASL_SSL"},
 		"ca unused":           {kafka: map[string]string{"ssl.ca.location": "x"}, want: "kafka.security.protocol must be SSL"},
-		"ca missing":          {kafka: map[string]string{"security.protocol": "SSL", "ssl.ca.location": "/nowhere"}, want: "kafka.ssl.ca.location open /nowhere"},
+		"ca missing":          {kafka: map[string]string{"security.protocol": "SSL", "ssl.ca.location": "/nowhere"}, want: "--kafka ssl.ca.location cannot be used: open /nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := settings.Sources{Environ: tc.env, Flags: tc.flags, KafkaFlags: tc.kafka}
 			if tc.file != "" {
 				src.File = write(t, tc.file)
+			}
+			if name != "no brokers" { // a second error would stand beside the one that is looked for
+				src.Environ = append([]string{"ACKMARK_BROKERS=a:1"}, tc.env...)
 			}
 			_, err := settings.Load(src)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -184,4 +190,64 @@ func TestKafkaOptionsMakeAClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	cl.Close()
+}
+
+// One run names all that is wrong, each by the name that its user wrote, and wrong kinds with an example.
+func TestAllErrorsAtOnce(t *testing.T) {
+	file := write(t, `
+brokers: {a: 9092}
+drain_timeout: 5
+reconnect_grace: [1, 2]
+will_timeout:
+limits: {bytes: {max: 5}, records: [1], sessions: true}
+log: debug
+allow_uids: {a: 1}
+tls: {key: {a: b}}
+kafka: {acks: 1, sasl.password: 0123}
+apps: [{nme: x, topics: []}, 7]
+listn: x
+`)
+	_, err := settings.Load(settings.Sources{
+		File: file, Environ: []string{"ACKMARK_LOG_FORMAT=xml", "ACKMARK_BROKER=a:1", "ACKMARK_KAFKA_CLIENT=x"},
+		Flags: map[string]string{"memory_ratio": "2", "socket_mode": "0777", "limits/app_bytes": "all"}, KafkaFlags: map[string]string{"retries": "3"},
+	})
+	in := "file " + file + ": "
+	want := []string{
+		in + "brokers is a map; write a list, as in [one, two]", in + "drain_timeout is 5; write a positive duration with its unit, as in 10s",
+		in + "reconnect_grace is a list; write a positive duration", in + "will_timeout is empty; write a positive duration",
+		in + "limits.bytes is a map; write a whole number, with a unit if you like: 5000, 64MiB", in + "limits.records is a list; write a whole number",
+		in + "limits.sessions is true; write a whole number", in + "log is \"debug\"; write a map, as in `log: {level: …}`",
+		in + "allow_uids is a map; write ids as numbers: [1000, 1001]", in + "tls.key is a map; write one text",
+		in + `kafka.acks is "1"; it must be all`, in + "kafka.sasl.password is not a text for YAML", in + `apps[0] has an unknown key "nme"`,
+		in + "apps[0] topics is empty", in + "apps[0] has no name", in + "apps[1] is 7; write a map, as in {name: orders", in + `unknown key "listn"; did you mean "listen"?`,
+		`ACKMARK_LOG_FORMAT is "xml"; write auto, json, text`, `unknown variable "ACKMARK_BROKER"`, `unknown Kafka property "client"`,
+		`--memory-ratio is "2"; write a number from 0 to 1`, `--socket-mode is "0777"; write 0700`, `--limits-app-bytes is "all"; write a whole number`,
+		"--kafka retries cannot be set",
+	}
+	var all settings.Errors
+	if !errors.As(err, &all) {
+		t.Fatalf("got %v, want settings.Errors", err)
+	}
+	for _, w := range want {
+		if !strings.Contains(err.Error(), "\n  "+w) {
+			t.Errorf("no line begins with %q", w)
+		}
+	}
+	if len(all) != len(want) || t.Failed() {
+		t.Errorf("%d errors, want %d:\n%v", len(all), len(want), err)
+	}
+}
+
+func TestEveryDefaultIsRead(t *testing.T) {
+	for _, f := range settings.Fields() {
+		if f.Default == "" {
+			continue
+		}
+		if _, err := settings.Load(settings.Sources{Flags: map[string]string{"brokers": "a:1", f.Key: f.Default}}); err != nil {
+			t.Error(err)
+		}
+		if f.Default == "0" {
+			t.Errorf("%s: its default is shown as 0, which says nothing", f.Key)
+		}
+	}
 }

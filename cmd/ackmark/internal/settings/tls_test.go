@@ -109,10 +109,11 @@ func TestRenewedKafkaTLSFiles(t *testing.T) {
 	}
 	defer kafka.Close()
 	for _, names := range []string{"https", "none"} {
-		client, err := ParseKafka(map[string]string{"security.protocol": "SSL", "ssl.ca.location": certificate, "ssl.certificate.location": certificate,
-			"ssl.key.location": key, "ssl.endpoint.identification.algorithm": names})
-		if err != nil {
-			t.Fatal(err)
+		client, wrong := ParseKafka(map[string]string{"security.protocol": "SSL", "ssl.ca.location": certificate, "ssl.certificate.location": certificate,
+			"ssl.key.location": key, "ssl.endpoint.identification.algorithm": names},
+			func(name string) FieldError { return FieldError{Field: name} })
+		if len(wrong) > 0 {
+			t.Fatal(wrong)
 		}
 		var log strings.Builder
 		client.TLS.LogTo(slog.New(slog.NewTextHandler(&log, nil)))

@@ -14,7 +14,7 @@ func asText(v any) (string, error) {
 	case string:
 		return v, nil
 	case map[string]any, []any, nil:
-		return "", fmt.Errorf("is %v; write one text", v)
+		return "", fmt.Errorf("is %s; write one text", shown(v))
 	}
 	return fmt.Sprint(v), nil
 }
@@ -25,6 +25,21 @@ func asSecret(v any) (string, error) {
 		return s, nil
 	}
 	return "", fmt.Errorf("is not a text for YAML but a %s; put it in quotes", yamlKind(v))
+}
+
+// shown is a value of a wrong kind as the user knows it: what he wrote, or what YAML made of it.
+func shown(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case nil:
+		return "empty"
+	case map[string]any, []any:
+		return "a " + yamlKind(v)
+	case int, int64, uint64, float64, bool:
+		return fmt.Sprint(v)
+	}
+	return "a date"
 }
 
 // yamlKind says what YAML made of a value, and not the value.
@@ -51,7 +66,7 @@ func asList(v any) ([]string, error) {
 		for _, x := range v {
 			s, ok := x.(string)
 			if !ok || s == "" {
-				return nil, fmt.Errorf("has the entry %v; each must be a text", x)
+				return nil, fmt.Errorf("has the entry %s; each must be a text, as in [one, two]", shown(x))
 			}
 			out = append(out, s)
 		}
@@ -61,21 +76,28 @@ func asList(v any) ([]string, error) {
 	case string:
 		return splitList(v), nil
 	}
-	return nil, fmt.Errorf("is %v; write a list, or texts separated by commas", v)
+	return nil, fmt.Errorf("is %s; write a list, as in [one, two], or texts separated by commas", shown(v))
 }
 
 func asIDs(v any) ([]uint32, error) {
 	var out []uint32
-	list, isList := v.([]any)
-	if !isList {
-		for _, word := range splitList(fmt.Sprint(v)) {
+	var list []any
+	switch v := v.(type) {
+	case []any:
+		list = v
+	case string:
+		for _, word := range splitList(v) {
 			list = append(list, word)
 		}
+	case int:
+		list = []any{v}
+	default:
+		return nil, fmt.Errorf("is %s; write ids as numbers: [1000, 1001]", shown(v))
 	}
 	for _, x := range list {
 		n, err := strconv.ParseUint(fmt.Sprint(x), 10, 32)
 		if err != nil {
-			return nil, fmt.Errorf("has %q; write ids as numbers: 1000, 1001", fmt.Sprint(x))
+			return nil, fmt.Errorf("has the entry %s; write ids as numbers: [1000, 1001]", shown(x))
 		}
 		out = append(out, uint32(n))
 	}
@@ -98,21 +120,22 @@ func asListen(v any) (string, error) {
 func asMode(v any) (fs.FileMode, error) {
 	var n uint64
 	var err error
+	text := shown(v)
 	switch v := v.(type) {
 	case int: // YAML reads 0770 as an octal number
-		n = uint64(v)
+		n, text = uint64(v), fmt.Sprintf("%d (octal %#o)", v, v)
 	default:
 		n, err = strconv.ParseUint(strings.TrimPrefix(fmt.Sprint(v), "0o"), 8, 32)
 	}
 	if err != nil || (n != 0o700 && n != 0o770) {
-		return 0, fmt.Errorf("is %v; write 0700 (one user) or 0770 (a group): whoever may open the socket may produce", v)
+		return 0, fmt.Errorf("is %s; write 0700 (one user) or 0770 (a group): whoever may open the socket may produce", text)
 	}
 	return fs.FileMode(n), nil
 }
 
 func asLevel(l *slog.Level, v any) error {
 	if err := l.UnmarshalText([]byte(fmt.Sprint(v))); err != nil {
-		return fmt.Errorf("is %q; write debug, info, warn or error", fmt.Sprint(v))
+		return fmt.Errorf("is %s; write debug, info, warn or error", shown(v))
 	}
 	return nil
 }
@@ -123,13 +146,13 @@ func asChoice(v any, choices ...string) (string, error) {
 			return c, nil
 		}
 	}
-	return "", fmt.Errorf("is %q; write %s", fmt.Sprint(v), strings.Join(choices, ", "))
+	return "", fmt.Errorf("is %s; write %s", shown(v), strings.Join(choices, ", "))
 }
 
 func asRatio(v any) (float64, error) {
 	f, err := strconv.ParseFloat(fmt.Sprint(v), 64)
 	if err != nil || !(f >= 0 && f <= 1) {
-		return 0, fmt.Errorf("is %q; write a number from 0 to 1", fmt.Sprint(v))
+		return 0, fmt.Errorf("is %s; write a number from 0 to 1, as in 0.9", shown(v))
 	}
 	return f, nil
 }
@@ -145,7 +168,7 @@ func asCount(v any) (int64, error) {
 	unit, ok := units[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || !ok || n < 0 || n > math.MaxInt32*int64(1<<20)/unit {
-		return 0, fmt.Errorf("is %q; write a whole number, with a unit if you like: 5000, 64MiB; 0 is the default", s)
+		return 0, fmt.Errorf("is %s; write a whole number, with a unit if you like: 5000, 64MiB", shown(v))
 	}
 	return n * unit, nil
 }
