@@ -16,41 +16,16 @@ import (
 	"github.com/ackmark/ackmark/internal/audit"
 )
 
-const auditHelp = `Reads the input topics of a consumer group and the output topics that its apps write, and says which inputs are
+const auditIntro = `Reads the input topics of a consumer group and the output topics that its apps write, and says which inputs are
 lost, duplicated, reordered or in flight. Outputs must say what they were made from: set pipeline.Config.SourceHeaders,
-or write the same headers in your own code (docs/migrating.md).
+or write the same headers in your own code (docs/migrating.md).`
 
-  lost        committed (or in the commit's done-set), and an output is missing
-  undecided   would be lost, but the output topic is compacted, or retention may have deleted the output
-  duplicated  an output that is there again; grouped by recorded incident, else by time
-  reordered   in one output partition and of one key, behind the output of a later input of the same partition
-  in flight   not committed yet
-  filtered    done without an output, where --expect allows it
-  dead letters  done by a dead letter; that is no loss
-  surplus     "more outputs than expected": beyond the highest number of --expect
-
-and of the outputs that are not compared:
-
-  unknown         all of the next four
-  no headers      without source headers
-  malformed       with source headers that cannot be read
-  other topic     made from a topic that is not an input of this audit
-  other topic id  made from a deleted topic of the same name
-  other group     made by another group, which is no fault
-  outside         made from inputs before --from or after --until, which is no fault
-
-An output's headers name its group and how many outputs its input has. Older headers, and some written by hand, do not:
+const auditOutro = `An output's headers name its group and how many outputs its input has. Older headers, and some written by hand, do not:
 then CLEAN says that another group's outputs, or a missing last output, would not be noticed.
 
 It only reads. It may run while the pipeline runs: it looks at what was there when it began, and ends. Topics may be
 larger than memory: one entry per record is sorted in files (--temp-dir, about 6 bytes per input and 35 per output),
 with --memory for sorting; beside it one fetch response (8 MiB) per broker, and what one batch inflates to.`
-
-const auditExit = `
-Exit codes of audit:
-  0 nothing is lost   1 something is lost (with --strict also: duplicated, reordered, more outputs than expected)
-  2 it could not be decided, or wrong usage   130 Ctrl-C
-`
 
 // auditFlags are what is written on the command line.
 type auditFlags struct {
@@ -65,7 +40,7 @@ type auditFlags struct {
 func NewAuditCommand() *cobra.Command {
 	var f auditFlags
 	cmd := &cobra.Command{
-		Use: "audit", Args: noArgs, Short: "Prove for your own topics that nothing was lost, duplicated or reordered", Long: auditHelp,
+		Use: "audit", Args: noArgs, Short: "Prove for your own topics that nothing was lost, duplicated or reordered", Long: auditIntro + "\n\n" + auditWords() + "\n" + auditOutro,
 		Example: `  ackmark audit --brokers kafka:9092 --group billing --output invoices --output billing.dead
   ackmark audit --brokers kafka:9092 --group billing --output invoices --expect 0..    # handlers may filter
   ackmark audit --brokers kafka:9092 --group billing --output invoices --from 2h --strict
@@ -89,7 +64,6 @@ func NewAuditCommand() *cobra.Command {
 	set.StringVar(&f.memory, "memory", "256MiB", "memory for sorting")
 	set.StringVar(&f.o.TempDir, "temp-dir", "", "where the sorted files go (default: the system's directory for temporary files)")
 	set.StringArrayVar(&f.kafka, "kafka", nil, "Kafka client property as name=value (security.protocol, sasl.username …); repeatable")
-	cmd.SetUsageTemplate(cmd.UsageTemplate() + auditExit)
 	return cmd
 }
 
@@ -155,8 +129,8 @@ func (f *auditFlags) verdict(r *audit.Report) error {
 		return codedError{fmt.Errorf("%s lost", plural(c.Lost, "input is", "inputs are")), ExitFailed}
 	case r.Verdict == audit.VerdictUndecided:
 		return codedError{errors.New("it could not be decided whether something is lost; see the notes"), ExitUsage}
-	case f.strict && c.Duplicated+c.Reordered+c.Surplus > 0:
-		return codedError{fmt.Errorf("nothing is lost, but %d outputs are duplicated, %d reordered, %d more than expected (--strict)", c.Duplicated, c.Reordered, c.Surplus), ExitFailed}
+	case f.strict && unforgiven(c) != "":
+		return codedError{errors.New(unforgiven(c) + " (--strict)"), ExitFailed}
 	}
 	return nil
 }

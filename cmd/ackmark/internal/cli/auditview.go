@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/ackmark/ackmark/internal/audit"
@@ -42,12 +41,20 @@ func printAuditJSON(w io.Writer, r *audit.Report, all *findings) error {
 func cleanText(r *audit.Report, strict bool) string {
 	c := r.Counts
 	switch {
-	case strict && c.Duplicated+c.Reordered+c.Surplus > 0:
-		return fmt.Sprintf("NOT STRICTLY CLEAN: nothing is lost, but %d outputs are duplicated, %d reordered, %d more than expected", c.Duplicated, c.Reordered, c.Surplus)
+	case strict && unforgiven(c) != "":
+		return notStrict + ": " + unforgiven(c)
 	case r.Nameless > 0:
-		return fmt.Sprintf("CLEAN: nothing is lost, as far as can be seen: %s not name the group and how many there are (see the notes)", plural(r.Nameless, "output does", "outputs do"))
+		return fmt.Sprintf(clean+": nothing is lost, as far as can be seen: %s not name the group and how many there are (see the notes)", plural(r.Nameless, "output does", "outputs do"))
 	}
-	return "CLEAN: nothing is lost"
+	return clean + ": nothing is lost"
+}
+
+// unforgiven is what --strict refuses though nothing is lost: the words and the exit code ask the same question.
+func unforgiven(c audit.Counts) string {
+	if c.Duplicated+c.Reordered+c.Surplus == 0 {
+		return ""
+	}
+	return fmt.Sprintf("nothing is lost, but of the outputs are %d duplicated, %d reordered, %d more than expected", c.Duplicated, c.Reordered, c.Surplus)
 }
 
 func printAudit(w io.Writer, r *audit.Report, list string, strict bool) error {
@@ -55,26 +62,25 @@ func printAudit(w io.Writer, r *audit.Report, list string, strict bool) error {
 	c := r.Counts
 	fmt.Fprintln(out, map[audit.Verdict]string{
 		audit.VerdictClean:     cleanText(r, strict),
-		audit.VerdictLost:      "LOST: " + plural(c.Lost, "input", "inputs"),
-		audit.VerdictUndecided: "UNDECIDED: see the notes",
+		audit.VerdictLost:      lost + ": " + plural(c.Lost, "input", "inputs"),
+		audit.VerdictUndecided: undecided + ": see the notes",
 	}[r.Verdict])
 	fmt.Fprintf(out, "group %s, %s outputs per input expected, order by %s, %.1f s\n\n", r.Group, r.Expect, r.Order, r.Took)
-	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "INPUT\tINPUTS\tDONE\tLOST\tUNDECIDED\tDUPLICATED\tREORDERED\tIN FLIGHT\tFILTERED\tDEAD LETTERS\t\n")
+	in := make([]row[audit.Counts], 0, len(r.Inputs))
 	for _, topic := range r.Inputs {
-		n := topic.Counts()
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", topic.Topic, n.Inputs, n.Done, n.Lost, n.Undecided, n.Duplicated, n.Reordered, n.InFlight, n.Filtered, n.DeadLettered)
+		in = append(in, row[audit.Counts]{topic.Topic, topic.Counts()})
 	}
-	t.Flush()
+	printColumns(out, "INPUT", inputColumns, in)
 	fmt.Fprintln(out)
-	t = tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "OUTPUT\tRECORDS\tUNKNOWN\tNO HEADERS\tMALFORMED\tOTHER TOPIC\tOTHER TOPIC ID\tOTHER GROUP\tOUTSIDE\t\n")
+	outputs := make([]row[*audit.OutputReport], 0, len(r.Outputs))
 	for _, o := range r.Outputs {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", o.Topic, o.Records, o.Strange(), o.NoHeaders, o.Malformed, o.OtherTopic, o.OtherTopicID, o.OtherGroup, o.Outside)
+		outputs = append(outputs, row[*audit.OutputReport]{o.Topic, o})
 	}
-	t.Flush()
-	if u := r.Unknown; u.Gone+u.Newer > 0 {
-		fmt.Fprintf(out, "\n%d outputs are of inputs that are not in the topic any more, %d of inputs newer than this audit\n", u.Gone, u.Newer)
+	printColumns(out, "OUTPUT", outputColumns, outputs)
+	for _, c := range totals {
+		if n := c.of(r.Unknown); n > 0 {
+			fmt.Fprintf(out, "\n%s: %d %s\n", c.title, n, c.says)
+		}
 	}
 	printBursts(out, r)
 	for _, kind := range audit.Kinds {
@@ -116,11 +122,7 @@ func printFindings(out io.Writer, r *audit.Report, kind audit.Kind, list string)
 		audit.Lost: r.Counts.Lost, audit.Undecided: r.Counts.Undecided, audit.Duplicated: r.Counts.Duplicated,
 		audit.Reordered: r.Counts.Reordered, audit.Surplus: r.Counts.Surplus, audit.InFlight: r.Counts.InFlight,
 	}[kind]
-	title := map[audit.Kind]string{audit.InFlight: "in flight", audit.Surplus: "more outputs than expected"}[kind]
-	if title == "" {
-		title = string(kind)
-	}
-	fmt.Fprintf(out, "\n%s: %d\n", title, all)
+	fmt.Fprintf(out, "\n%s: %d\n", kindTitles[kind], all)
 	for i := range first {
 		fmt.Fprintf(out, "  %s\n", findingText(&first[i]))
 	}

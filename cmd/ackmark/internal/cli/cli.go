@@ -12,18 +12,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/demo"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
-)
-
-// Exit codes of ackmark.
-const (
-	ExitClean       = 0
-	ExitFailed      = 1
-	ExitUsage       = 2   // a flag, variable or configuration file is wrong
-	ExitUndelivered = 3   // the sidecar drained, and some records were left
-	ExitKilled      = 130 // interrupted: a second SIGINT, or the first one in a command that ends with no result then
 )
 
 const longHelp = `Ackmark never auto-commits: an input's offset is committed only when every output made from it is
@@ -38,11 +31,6 @@ const examples = `  # watch an auto-commit consumer lose messages beside an Ackm
 
   # what it is doing
   ackmark status`
-
-const exitCodes = `
-Exit codes:
-  0 clean   1 failed   2 wrong usage or configuration   3 drained with undelivered records   130 Ctrl-C
-`
 
 // usageError is a mistake in the arguments.
 type usageError struct{ error }
@@ -63,6 +51,9 @@ func Main(commands []*cobra.Command) int {
 	defer stop()
 	root := newRoot(commands)
 	err := root.ExecuteContext(ctx)
+	if cut := errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled; cut && ctx.Err() != nil {
+		err = codedError{errors.New("interrupted"), ExitKilled}
+	}
 	if err != nil {
 		fmt.Fprintln(root.ErrOrStderr(), "ackmark: "+oneLine(err))
 	}
@@ -79,7 +70,8 @@ func newRoot(commands []*cobra.Command) *cobra.Command {
 	root.SetVersionTemplate("ackmark {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.AddCommand(commands...)
-	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
+	cobra.AddTemplateFunc("exits", exitText)
+	root.SetUsageTemplate(root.UsageTemplate() + "{{exits .}}")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w%s", err, flagHint(cmd, err))}
 	})

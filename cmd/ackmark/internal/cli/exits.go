@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of ackmark.
+const (
+	ExitClean       = 0
+	ExitFailed      = 1
+	ExitUsage       = 2   // a flag, variable or configuration file is wrong
+	ExitUndelivered = 3   // the sidecar drained, and some records were left
+	ExitKilled      = 130 // interrupted: a second SIGINT, or the first signal in a command that ends with no result then
+)
+
+// exit is an exit code and what it says.
+type exit struct {
+	code  int
+	means string
+}
+
+const (
+	wrongUsage  = "wrong usage: a flag, a variable or a file, named in the error"
+	interrupted = "interrupted (Ctrl-C, SIGTERM, SIGHUP)"
+	unanswered  = "no sidecar answered; the error says why"
+)
+
+// exits are the exit codes of every command, for its help; a test compares them with what the commands return.
+var exits = map[string][]exit{
+	"ackmark": {
+		{ExitClean, "clean"}, {ExitFailed, "failed"}, {ExitUsage, "wrong usage or configuration; audit: not decided"},
+		{ExitUndelivered, "sidecar: drained with undelivered records"}, {ExitKilled, "interrupted"},
+	},
+	"ackmark demo": {
+		{ExitClean, "Ackmark lost nothing, whatever auto-commit did"},
+		{ExitFailed, "Ackmark lost, altered or reordered an input, or left some undone (--memory-limit: also repeated one, or exceeded the limit); or the show could not go on"},
+		{ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark sidecar": {
+		{ExitClean, "stopped by a signal, and all that was accepted is delivered"}, {ExitFailed, "it could not serve: the socket, the port"}, {ExitUsage, wrongUsage},
+		{ExitUndelivered, "stopped, and some records were undelivered when --drain-timeout ended"}, {ExitKilled, "a second Ctrl-C ended it at once"},
+	},
+	"ackmark bench": {
+		{ExitClean, "measured, and every count was right; a missed goal is no failure"}, {ExitFailed, "a count was wrong, or it could not be measured"},
+		{ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark chaos": {
+		{ExitClean, "every promise was kept"}, {ExitFailed, "a promise was broken, or a fault could not be made"}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark audit": {
+		{ExitClean, "CLEAN: nothing is lost"}, {ExitFailed, "LOST; with --strict also NOT STRICTLY CLEAN"},
+		{ExitUsage, "UNDECIDED, it could not be audited, or " + wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark status":       {{ExitClean, "the sidecar answered"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
+	"ackmark healthcheck":  {{ExitClean, "it is well"}, {ExitFailed, "it is not well, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
+	"ackmark config":       {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark config check": {{ExitClean, "the sidecar would start with it"}, {ExitUsage, wrongUsage}},
+	"ackmark config echo":  {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark version":      {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+}
+
+// exitText is the last part of a command's help.
+func exitText(cmd *cobra.Command) string {
+	var b strings.Builder
+	codes := exits[cmd.CommandPath()]
+	if len(codes) > 0 {
+		b.WriteString("\nExit codes:\n")
+	}
+	for _, e := range codes {
+		fmt.Fprintf(&b, "  %3d  %s\n", e.code, e.means)
+	}
+	return b.String()
+}
