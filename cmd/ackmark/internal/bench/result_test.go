@@ -118,6 +118,24 @@ func TestOutputCheck(t *testing.T) {
 	}
 }
 
+// Too few outputs are lost ones, too many are repeats: both are wrong counts, for every contestant.
+func TestCountOfOutputs(t *testing.T) {
+	for _, c := range []struct {
+		role            string
+		outputs, inputs int
+		want            string
+	}{
+		{bare, 1000, 1000, ""}, {library, 1000, 1000, ""}, {viaSidecar, 1000, 1000, ""},
+		{library, 999, 1000, "999 outputs in the topic of 1000"}, {library, 1001, 1000, "1001 outputs in the topic of 1000"},
+		{viaSidecar, 2000, 1000, "2000 outputs in the topic of 1000"}, {bare, 0, 1000, "0 outputs in the topic of 1000"},
+		{consumeBare, 0, 1000, ""}, {consumeLibrary, 0, 1000, ""}, {consumeLibrary, 1, 1000, "1 outputs in the topic of 0"},
+	} {
+		if got := wrongCount(c.role, c.outputs, c.inputs); got != c.want {
+			t.Errorf("%s, %d outputs of %d inputs: %q, want %q", c.role, c.outputs, c.inputs, got, c.want)
+		}
+	}
+}
+
 func TestOptionsAreRefusedByName(t *testing.T) {
 	for option, o := range map[string]Options{
 		"--records": {Records: 10}, "--size": {Size: 3}, "--pairs": {Pairs: -1}, "--partitions": {Partitions: -1},

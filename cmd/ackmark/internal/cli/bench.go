@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,7 +79,7 @@ func newBenchChild() *cobra.Command {
 // refuseZero refuses zeros that were written: unwritten, they stand for the default.
 func refuseZero(cmd *cobra.Command, names ...string) error {
 	for _, name := range names {
-		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "0" {
+		if f := cmd.Flags().Lookup(name); f.Changed && slices.Contains([]string{"0", "-0", "0s"}, f.Value.String()) {
 			return usageError{errors.New("--" + name + " is 0; it must be positive")}
 		}
 	}

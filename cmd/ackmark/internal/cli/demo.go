@@ -59,7 +59,7 @@ at the limit, as often as --kills says, and nothing may be lost or emitted twice
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the kill schedule (default: from the clock, printed)")
 	f.IntVar(&o.Partitions, "partitions", demo.DefaultPartitions, "partitions of each topic")
 	f.IntVar(&o.Processes, "processes", demo.DefaultProcesses, "consuming processes per side")
-	f.DurationVar(&o.Work, "work", 0, "simulated work per message (default: a process alone is slower than the input, all are faster); -1ns is none")
+	f.DurationVar(&o.Work, "work", 0, "simulated work per message (default: a process alone is slower than the input, all are faster); 0s is none")
 	f.IntVar(&o.Workers, "workers", 0, "messages that a process works on at once (default 10, at high rates 50)")
 	f.DurationVar(&o.SessionTimeout, "session-timeout", 0, "session timeout of both groups (default 1.5s, with --brokers 6s)")
 	f.StringVar(&memory, "memory-limit", "", "run the processes under this memory limit (256MiB …), with handlers that stall and leak")
@@ -77,16 +77,14 @@ func runDemo(cmd *cobra.Command, o demo.Options, kafka []string) error {
 	if o.Executable, err = os.Executable(); err != nil {
 		return err
 	}
-	if cmd.Flags().Changed("work") && o.Work == 0 {
+	switch {
+	case o.Work < 0:
+		return &demo.UsageError{Option: "--work", Problem: fmt.Sprintf("is %s; it must be 0s, which is none, to 10s", o.Work)}
+	case cmd.Flags().Changed("work") && o.Work == 0:
 		o.Work = -1
 	}
-	for name, zero := range map[string]bool{
-		"records": o.Records == 0, "rate": o.Rate == 0, "partitions": o.Partitions == 0, "processes": o.Processes == 0, "workers": o.Workers == 0,
-		"session-timeout": o.SessionTimeout == 0,
-	} {
-		if zero && cmd.Flags().Changed(name) {
-			return &demo.UsageError{Option: "--" + name, Problem: "is 0; it must be positive"}
-		}
+	if err := refuseZero(cmd, "records", "rate", "partitions", "processes", "workers", "session-timeout"); err != nil {
+		return err
 	}
 	if o.Kills < 0 {
 		return &demo.UsageError{Option: "--kills", Problem: "is negative; 0 kills nobody"}

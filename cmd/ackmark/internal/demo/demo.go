@@ -75,7 +75,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer src.Close()
-	s := &show{plan: newPlan(o, records), started: time.Now(), spawner: newSpawner()}
+	p := newPlan(o, records)
+	if err := p.validate(); err != nil {
+		return err
+	}
+	s := &show{plan: p, started: time.Now(), spawner: newSpawner()}
 	defer s.spawner.close()
 	ctx, s.fail = context.WithCancelCause(ctx)
 	defer s.fail(nil)
@@ -88,6 +92,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return s.explain(ctx, err)
 	}
+	return s.conclude(res)
+}
+
+// conclude prints the result, and is its verdict: one input that Ackmark lost is an error.
+func (s *show) conclude(res *result) error {
 	if err := s.print(res); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -45,15 +46,15 @@ func inputPath(o Options, dir string) (string, error) {
 		info, err := os.Stat(o.Input)
 		switch {
 		case err != nil:
-			return "", &UsageError{"--input", err.Error()}
+			return "", unreadable(o.Input, err)
 		case info.IsDir():
-			return "", &UsageError{"--input", o.Input + " is a directory; name a file, or - for standard input"}
+			return "", &UsageError{"--input", "is " + strconv.Quote(o.Input) + ", a directory; name a file, or - for standard input"}
 		case info.Mode().IsRegular():
 			return o.Input, nil
 		}
 		f, err := os.Open(o.Input)
 		if err != nil {
-			return "", &UsageError{"--input", err.Error()}
+			return "", unreadable(o.Input, err)
 		}
 		defer f.Close()
 		in = f
@@ -65,6 +66,14 @@ func inputPath(o Options, dir string) (string, error) {
 	}
 	err = copyLines(f, in, o.Records, maxInputBytes)
 	return path, errors.Join(err, f.Close())
+}
+
+// unreadable says why, without the system call's name.
+func unreadable(name string, err error) *UsageError {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	return &UsageError{"--input", fmt.Sprintf("is %q: %v; name a file that can be read, or - for standard input", name, err)}
 }
 
 // copyLines copies the first n lines (0: all) and refuses to fill the disk from an endless stream.
@@ -101,7 +110,7 @@ func copyLines(dst io.Writer, src io.Reader, n int, most int64) error {
 func scanLines(path, name string, limit int) (int, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, &UsageError{"--input", err.Error()}
+		return 0, unreadable(name, err)
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 1<<16)

@@ -38,6 +38,7 @@ const (
 	maxInputBytes = 1 << 30
 	maxRecords    = 20_000_000
 	maxRate       = 1_000_000
+	maxShow       = 24 * time.Hour
 )
 
 // Options choose the show. Zero fields mean the defaults; see the flags of `ackmark demo`.
@@ -127,6 +128,14 @@ type plan struct {
 	duration   time.Duration // of the generator
 	maxRecords int           // that an Ackmark process holds: received and not done
 	killAt     []kill
+}
+
+// validate refuses what only a number of inputs shows.
+func (p plan) validate() error {
+	if seconds := float64(p.Records) / p.Rate; seconds > maxShow.Seconds() {
+		return &UsageError{"--rate", fmt.Sprintf("is %g: %d inputs would take longer than %s; raise it, or lower --records", p.Rate, p.Records, maxShow)}
+	}
+	return nil
 }
 
 // killGap is how far apart kills are: a killed member is noticed after the session timeout, and the group is whole again two heartbeats later. A next

@@ -62,7 +62,7 @@ func (s *show) newResult() *result {
 		broker = "embedded"
 	}
 	return &result{Broker: broker, Seed: s.Seed, Settings: settingsOut{
-		Records: s.Records, RatePerSecond: math.Round(s.Rate), Partitions: s.Partitions, ProcessesPerSide: s.Processes,
+		Records: s.Records, RatePerSecond: round(s.Rate), Partitions: s.Partitions, ProcessesPerSide: s.Processes,
 		WorkMilliseconds: math.Round(seconds(s.Work)*10_000) / 10, WorkersPerProcess: s.Workers,
 		SessionTimeoutSeconds: seconds(s.SessionTimeout), HeartbeatSeconds: seconds(childSpec{SessionTimeout: s.SessionTimeout}.heartbeat()),
 		CommitIntervalSeconds: seconds(commitEvery), AutoCommitBuffer: bufferSize, AutoCommitPollRecords: pollRecords,
@@ -132,8 +132,8 @@ func (r *result) story() string {
 				"It loses when it is behind its input, and repeats when it keeps up.", thousands(o.Lost))}
 		default:
 			text = []string{held + fmt.Sprintf(" No commit had covered them yet, so nothing was lost this time, and %s were repeated: at this rate a process does a buffer of %s "+
-				"in %.2g s, and commits every %g s. It loses when it holds more than it does between two commits: when it is slower, or behind its input.",
-				thousands(o.Duplicated), thousands(bufferSize), drained, set.CommitIntervalSeconds)}
+				"in %s s, and commits every %g s. It loses when it holds more than it does between two commits: when it is slower, or behind its input.",
+				thousands(o.Duplicated), thousands(bufferSize), perSecond(drained), set.CommitIntervalSeconds)}
 		}
 	}
 	text = append(text, "Ackmark commits an input only when its output is acknowledged, so it loses nothing, whatever is killed.")
@@ -187,6 +187,14 @@ func thousands(n int) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// round keeps whole numbers, and of small ones what is not 0.
+func round(rate float64) float64 {
+	if rate < 10 {
+		return rate
+	}
+	return math.Round(rate)
 }
 
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*10_000) / 10_000 }

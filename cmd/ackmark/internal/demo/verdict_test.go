@@ -2,12 +2,61 @@ package demo
 
 import (
 	"context"
+	"reflect"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// One input that Ackmark lost, altered or reordered is an error, and the table is printed all the same. What auto-commit loses is none.
+func TestOneLostInputIsAnError(t *testing.T) {
+	for name, c := range map[string]struct {
+		ackmark sideResult
+		want    error
+	}{
+		"clean":      {sideResult{}, nil},
+		"lost":       {sideResult{Lost: 1}, &LostError{Lost: 1}},
+		"altered":    {sideResult{counts: counts{Altered: 1}}, &LostError{Altered: 1}},
+		"reordered":  {sideResult{counts: counts{Reordered: 1}}, &LostError{Reordered: 1}},
+		"unfinished": {sideResult{Unfinished: 1}, &UnfinishedError{Inputs: 1, Idle: 33 * time.Second}},
+		"both":       {sideResult{Lost: 1, Unfinished: 1}, &LostError{Lost: 1}},
+	} {
+		for _, asJSON := range []bool{false, true} {
+			var out strings.Builder
+			s := &show{plan: newPlan(Options{Stdout: &out, JSON: asJSON, Work: -1}, 10)}
+			err := s.conclude(&result{Ackmark: &c.ackmark, AutoCommit: &sideResult{Lost: 5}})
+			if !reflect.DeepEqual(err, c.want) {
+				t.Errorf("%s: %#v, want %#v", name, err, c.want)
+			}
+			if !strings.Contains(out.String(), "lost") {
+				t.Errorf("%s: nothing is printed:\n%s", name, &out)
+			}
+		}
+	}
+}
+
+// No rate makes a number that is none, or a 0 that is not.
+func TestSlowRates(t *testing.T) {
+	for rate, want := range map[float64]string{0.2: "0.2/s on average", 4.5: "4.5/s on average", 1234.5: "1,234/s on average"} {
+		s := &show{plan: newPlan(Options{Rate: rate}, 10), cluster: &cluster{}}
+		if text := s.intro(); !strings.Contains(text, want) {
+			t.Errorf("rate %g: no %q in\n%s", rate, want, text)
+		}
+		s.cluster.dev = nil
+		r := s.newResult()
+		r.Ackmark, r.AutoCommit = &sideResult{}, &sideResult{Kills: 1, HeldAtKill: []int64{3}}
+		if text := r.story(); strings.Contains(text, "Inf") || strings.Contains(text, "NaN") || strings.Contains(text, "e+") {
+			t.Errorf("rate %g:\n%s", rate, text)
+		}
+	}
+	if err := newPlan(Options{Rate: 1e-9}, 16_000).validate(); err == nil {
+		t.Error("a show of 500,000 years is taken")
+	}
+}
 
 // Inputs without an output are lost where the group's commit is past them; behind it they are only not done yet.
 func TestVerdictTellsLostFromUnfinished(t *testing.T) {

@@ -88,7 +88,7 @@ func (s *show) intro() string {
 		"Ackmark and an ordinary auto-commit consumer do the same job; processes of both are killed.",
 		"",
 		fmt.Sprintf("%s; %d partitions; %s at %s/s on average, in bursts; %d SIGKILLs per side (--seed %d)",
-			broker, s.Partitions, input, thousands(int(s.Rate)), s.Kills, s.Seed),
+			broker, s.Partitions, input, perSecond(s.Rate), s.Kills, s.Seed),
 		fmt.Sprintf("both sides: %d processes, the same handler, %s of simulated work, %d at a time, %s, "+
 			"keys kept in order, session timeout %s, heartbeat %s, commit every %s, idempotent producer, acks=all",
 			s.Processes, s.Work, s.Workers, s.waiting(), s.SessionTimeout, child.heartbeat(), commitEvery),
@@ -105,6 +105,13 @@ func (s *show) intro() string {
 	}
 	b.WriteByte('\n')
 	return b.String()
+}
+
+func perSecond(rate float64) string {
+	if rate < 10 {
+		return fmt.Sprintf("%.2g", rate)
+	}
+	return thousands(int(rate))
 }
 
 // waiting says how much a process of each side may hold.
