@@ -65,6 +65,15 @@ type Env struct {
 
 type randSource = rand.Rand
 
+// RowError is a row that the fault table does not have.
+type RowError struct{ Row int }
+
+// Error implements error.
+func (e *RowError) Error() string {
+	last := slices.MaxFunc(Rows, func(a, b Row) int { return a.Number - b.Number })
+	return fmt.Sprintf("--rows has %d; the fault table has rows 1 to %d", e.Row, last.Number)
+}
+
 // ErrBroken tells that a promise was broken.
 var ErrBroken = errors.New("chaos: a promise was broken, see the table")
 
@@ -78,7 +87,7 @@ func (e *Env) Open(ctx context.Context) (err error) {
 	}
 	for _, n := range e.Rows {
 		if !slices.ContainsFunc(Rows, func(r Row) bool { return r.Number == n }) {
-			return fmt.Errorf("chaos: row %d: the fault table has rows 1 to 33", n)
+			return &RowError{n}
 		}
 	}
 	e.seed, e.addrs = e.Seed, e.Addrs

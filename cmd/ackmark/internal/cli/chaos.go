@@ -49,6 +49,9 @@ this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
 			}
 			env.ChildArgs, env.Progress = []string{"chaos", "child"}, cmd.ErrOrStderr()
 			if err := env.Open(cmd.Context()); err != nil {
+				if _, refused := errors.AsType[*chaos.RowError](err); refused {
+					return usageError{err}
+				}
 				return err
 			}
 			defer env.Close()

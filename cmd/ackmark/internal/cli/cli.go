@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -73,6 +74,9 @@ func newRoot(commands []*cobra.Command) *cobra.Command {
 	cobra.AddTemplateFunc("exits", exitText)
 	root.SetUsageTemplate(root.UsageTemplate() + "{{exits .}}")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			return usageError{errors.New(invalidFlag(invalid))}
+		}
 		return usageError{fmt.Errorf("%w%s", err, flagHint(cmd, err))}
 	})
 	return root
@@ -104,6 +108,19 @@ func flagHint(cmd *cobra.Command, err error) string {
 		}
 	}
 	return "; see `" + cmd.CommandPath() + " --help`"
+}
+
+// invalidFlag says what a flag takes, where the library would show how Go's parser failed.
+func invalidFlag(err *pflag.InvalidValueError) string {
+	f := err.GetFlag()
+	takes := map[string]string{
+		"int": "a whole number", "uint64": "a whole number, not negative", "float64": "a number, as in 2.5", "duration": "a duration with its unit, as in 1.5s",
+		"bool": "true or false", "intSlice": "whole numbers, comma separated", "stringSlice": "texts, comma separated",
+	}[f.Value.Type()]
+	if takes == "" {
+		takes = "a " + f.Value.Type()
+	}
+	return fmt.Sprintf("--%s is %q; write %s", f.Name, err.GetValue(), takes)
 }
 
 // signalContext ends at the first SIGINT, SIGTERM or SIGHUP (the terminal went away), for a clean end; the second SIGINT ends the process at once.

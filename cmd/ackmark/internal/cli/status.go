@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -31,7 +30,7 @@ func NewStatusCommand() *cobra.Command {
 					return err
 				}
 				if output == "json" {
-					return printJSON(cmd.OutOrStdout(), resp)
+					return printJSON(cmd.OutOrStdout(), resp.ProtoReflect())
 				}
 				return printStatus(cmd.OutOrStdout(), resp)
 			})
@@ -40,15 +39,6 @@ func NewStatusCommand() *cobra.Command {
 	addTargetFlags(cmd, &t)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
-}
-
-func printJSON(w io.Writer, resp *sidecarpb.StatusResponse) error {
-	text, err := protojson.MarshalOptions{Multiline: true, Indent: "  ", UseProtoNames: true, EmitUnpopulated: true}.Marshal(resp)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(w, string(text))
-	return err
 }
 
 func printStatus(w io.Writer, s *sidecarpb.StatusResponse) error {
