@@ -27,12 +27,13 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("SOCK", dir)
-			env.Values[processesKey{}] = &processes{byName: map[string]*background{}}
+			env.Values[processesKey{}] = &processes{byName: map[string]*background{}, connected: make(chan struct{}, 100)}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"broker": startBroker, "stopbroker": stopBroker, "emit": emit, "eventually": eventually, "json": checkJSON,
 			"start": start, "signal": sendSignal, "exits": exits, "uppercase": uppercase, "rewind": rewind,
+			"silent": silent, "accepted": accepted, "logs": logs,
 		},
 	})
 }

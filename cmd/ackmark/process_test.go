@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +20,8 @@ import (
 type processes struct {
 	byName map[string]*background
 	broker *devbroker.Broker
+
+	connected chan struct{} // to a silent listener
 }
 
 type background struct {
@@ -72,6 +76,58 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		_ = b.cmd.Process.Kill()
 		<-b.exited
 	})
+}
+
+// silent is the script command `silent SOCKET`: there, and at $SILENT by TCP, somebody listens who never answers.
+func silent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: silent socket")
+	}
+	connected := processesOf(ts).connected
+	listen := func(network, address string) net.Addr {
+		lis, err := net.Listen(network, address)
+		ts.Check(err)
+		ts.Defer(func() { _ = lis.Close() })
+		go func() {
+			for {
+				conn, err := lis.Accept()
+				if err != nil {
+					return
+				}
+				ts.Defer(func() { _ = conn.Close() })
+				connected <- struct{}{}
+			}
+		}()
+		return lis.Addr()
+	}
+	listen("unix", args[0])
+	ts.Setenv("SILENT", listen("tcp", "127.0.0.1:0").String())
+}
+
+// accepted is the script command `accepted`: somebody has connected to a silent listener since it was last asked.
+func accepted(ts *testscript.TestScript, _ bool, _ []string) {
+	select {
+	case <-processesOf(ts).connected:
+	case <-time.After(20 * time.Second):
+		ts.Fatalf("nobody connected within 20 s")
+	}
+}
+
+// logs is the script command `logs NAME TEXT`: the process writes this to its standard error within 20 s.
+func logs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: logs name text")
+	}
+	b := processesOf(ts).named(ts, args[0])
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.After(20 * time.Second); !strings.Contains(b.log(), args[1]); {
+		select {
+		case <-again.C:
+		case <-deadline:
+			ts.Fatalf("%s did not write %q, but:\n%s", args[0], args[1], b.log())
+		}
+	}
 }
 
 // sendSignal is the script command `signal NAME TERM|INT`.

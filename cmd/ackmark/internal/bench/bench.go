@@ -101,13 +101,15 @@ func (b *bench) open(ctx context.Context) (stop func() error, err error) {
 	stop = func() error { return nil }
 	if len(b.brokers) == 0 {
 		b.progress.say("starting the embedded broker")
-		broker, err := b.opts.start(ctx, spec{Role: roleBroker, Partitions: b.opts.Partitions, Profile: b.profile(roleBroker, 0)})
+		// Not ended by ctx: topics are removed after an interrupt, too, and nobody would answer.
+		broker, err := b.opts.start(context.WithoutCancel(ctx), spec{Role: roleBroker, Partitions: b.opts.Partitions, Profile: b.profile(roleBroker, 0)})
 		if err != nil {
 			return nil, err
 		}
 		stop = broker.stop
 		ready, err := broker.await(ctx, eventReady)
 		if err != nil {
+			broker.kill()
 			return nil, err
 		}
 		b.brokers, b.result.Broker = ready.Brokers, "embedded development broker, one process"

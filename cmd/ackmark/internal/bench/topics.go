@@ -18,6 +18,9 @@ import (
 // seqDigits begin each value: the input's number.
 const seqDigits = 12
 
+// removeTimeout bounds the removal of topics: it happens after an interrupt, too, perhaps of a cluster that is gone.
+const removeTimeout = 5 * time.Second
+
 // keys is how many keys the inputs have.
 const keys = 5003
 
@@ -70,6 +73,8 @@ func (c *cluster) createTopic(ctx context.Context, what string, partitions int) 
 
 // remove deletes topics and groups; the names are unique, so what cannot be deleted does no harm.
 func (c *cluster) remove(ctx context.Context, group string, topics ...string) {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
 	if group != "" {
 		_, _ = c.admin.DeleteGroups(ctx, group)
 	}
@@ -84,7 +89,7 @@ func (c *cluster) fill(ctx context.Context, topic string, records, size int) err
 	for i := range text {
 		text[i] = 'a' + byte(random.IntN(26))
 	}
-	for i := range records {
+	for i := 0; i < records && ctx.Err() == nil; i++ {
 		at := random.IntN(4096)
 		value := append(fmt.Appendf(make([]byte, 0, size), "%0*d", seqDigits, i), text[at:at+size-seqDigits]...)
 		key := fmt.Appendf(nil, "key-%04d", i%keys)

@@ -45,7 +45,7 @@ seconds do not. Exit code 1 only if a count was wrong: every input must come out
 			if _, refused := errors.AsType[*bench.OptionError](err); refused {
 				return usageError{err}
 			}
-			return err
+			return orCut(cmd.Context(), err)
 		},
 	}
 	f := cmd.Flags()

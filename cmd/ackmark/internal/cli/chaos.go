@@ -52,14 +52,14 @@ this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
 				if _, refused := errors.AsType[*chaos.RowError](err); refused {
 					return usageError{err}
 				}
-				return err
+				return orCut(cmd.Context(), err)
 			}
 			defer env.Close()
 			begun := time.Now()
 			fmt.Fprintf(env.Progress, "seed %d: the same faults again with --seed %d\n", env.Seed, env.Seed)
 			all, err := env.Run(cmd.Context())
 			if err != nil && !errors.Is(err, chaos.ErrBroken) {
-				return err
+				return orCut(cmd.Context(), err)
 			}
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())

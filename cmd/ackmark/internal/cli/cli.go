@@ -13,8 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/demo"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
@@ -46,15 +44,20 @@ type codedError struct {
 
 func (e codedError) Unwrap() error { return e.error }
 
+// orCut is err, or that a signal ended the command before it had a result: what failed then only followed.
+func orCut(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return codedError{errors.New("interrupted"), ExitKilled}
+	}
+	return err
+}
+
 // Main runs the command line and returns the exit code.
 func Main(commands []*cobra.Command) int {
 	ctx, stop := signalContext()
 	defer stop()
 	root := newRoot(commands)
 	err := root.ExecuteContext(ctx)
-	if cut := errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled; cut && ctx.Err() != nil {
-		err = codedError{errors.New("interrupted"), ExitKilled}
-	}
 	if err != nil {
 		fmt.Fprintln(root.ErrOrStderr(), "ackmark: "+oneLine(err))
 	}

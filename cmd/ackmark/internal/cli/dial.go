@@ -35,6 +35,9 @@ func addTargetFlags(cmd *cobra.Command, t *target) {
 		if err := settings.CheckListen(t.address); err != nil {
 			return usageError{fmt.Errorf("--listen %w", err)}
 		}
+		if t.timeout <= 0 {
+			return usageError{fmt.Errorf("--timeout is %s; it must be positive, as in 3s", t.timeout)}
+		}
 		if !strings.HasPrefix(t.address, "unix://") {
 			return usageError{fmt.Errorf("--listen is %s; this command asks over a unix socket; over TCP use a gRPC client with the app's certificate (grpc health, reflection)", t.address)}
 		}
@@ -44,6 +47,10 @@ func addTargetFlags(cmd *cobra.Command, t *target) {
 
 // call dials the sidecar and runs f under the timeout.
 func (t *target) call(ctx context.Context, f func(context.Context, *grpc.ClientConn) error) error {
+	return orCut(ctx, t.ask(ctx, f))
+}
+
+func (t *target) ask(ctx context.Context, f func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	if err := socketProblem(t.address); err != nil {
