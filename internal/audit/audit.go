@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Group: o.Group, Expect: o.Expect.String(), Order: o.Order, First: map[Kind][]Finding{}, Notes: []string{}, Bursts: []Burst{}}
+	report := &Report{Group: o.Group, AlsoGroups: o.AlsoGroups, Expect: o.Expect.String(), Order: o.Order, First: map[Kind][]Finding{}, Notes: []string{}, Bursts: []Burst{}}
 	p, err := makePlan(ctx, &o, report)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (a *audit) read(ctx context.Context) error {
 	}
 	var tasks []*task
 	add := func(topic string, id kadm.TopicID, partition int32, start, end int64, take func([]*kgo.Record) error, skipped func()) {
-		tasks = append(tasks, &task{topic: topic, id: id, partition: partition, next: start, end: end, take: take, skipped: skipped})
+		tasks = append(tasks, &task{topic: topic, id: id, partition: partition, next: start, unseen: start, end: end, take: take, skipped: skipped})
 		a.opts.Progress.Offsets.Add(max(end-start, 0))
 	}
 	for i, in := range a.plan.inputs {
@@ -90,19 +91,28 @@ func (a *audit) read(ctx context.Context) error {
 	}
 	for i, out := range a.plan.outputs {
 		add(out.topic, out.id, out.partition, out.start, out.end, func(records []*kgo.Record) error { return a.takeOutputs(int32(i), out, records) }, func() {
-			out.cut.truncated, out.cut.first = true, false
+			out.cut.truncated, out.cut.first = true, nil
 			r.note("%s/%d: outputs were deleted while they were read", out.topic, out.partition)
 		})
 	}
 	err := r.run(ctx, tasks)
+	for i, t := range tasks[len(a.plan.inputs):] {
+		a.plan.outputs[i].cut.holes = t.holes
+	}
 	a.plan.warnings = append(a.plan.warnings, r.notes...)
 	return err
+}
+
+// stampOf says when a record was, and whether the broker says so: else it is what its producer wrote, which may be anything.
+func stampOf(rec *kgo.Record) stamp {
+	return stamp{ms: rec.Timestamp.UnixMilli(), byBroker: rec.Attrs.TimestampType() == 1}
 }
 
 func (a *audit) takeInputs(part int32, records []*kgo.Record) error {
 	batch := make([]entry, 0, len(records))
 	for _, rec := range records {
-		batch = append(batch, entry{part: part, offset: rec.Offset, output: inputItself, time: rec.Timestamp.UnixMilli()})
+		at := stampOf(rec)
+		batch = append(batch, entry{part: part, offset: rec.Offset, output: inputItself, time: at.ms, stamped: at.byBroker})
 	}
 	a.entries.Add(int64(len(batch)))
 	return a.sources.add(batch...)
@@ -110,11 +120,12 @@ func (a *audit) takeInputs(part int32, records []*kgo.Record) error {
 
 // takeOutputs is called by one goroutine at a time for each partition; partitions of one topic share a report.
 func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) error {
-	if !out.cut.first {
-		out.cut.first, out.cut.oldest = true, records[0].Timestamp.UnixMilli()
+	if out.cut.first == nil {
+		first := stampOf(records[0])
+		out.cut.first = &first
 	}
 	var unknown Unknown
-	nameless := int64(0)
+	nameless, also := int64(0), int64(0)
 	batch := make([]entry, 0, len(records))
 	for _, rec := range records {
 		s, how := parseSource(rec.Headers)
@@ -130,8 +141,12 @@ func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) e
 		if part < 0 {
 			continue
 		}
-		if s.group == "" {
+		switch s.group {
+		case "":
 			nameless++
+		case a.opts.Group:
+		default:
+			also++
 		}
 		e := entry{part: part, offset: s.offset, output: s.output, count: s.count, outPart: outPart, at: rec.Offset, time: rec.Timestamp.UnixMilli()}
 		if a.opts.Order == OrderKey {
@@ -146,15 +161,16 @@ func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) e
 	out.report.Records += int64(len(records))
 	out.report.Unknown.add(unknown)
 	out.report.Nameless += nameless
+	out.report.Also += also
 	a.causes.mu.Unlock()
 	a.attached.Add(int64(len(batch)))
 	a.entries.Add(int64(len(batch)))
 	return a.sources.add(batch...)
 }
 
-// inputOf is the input that an output of this group was made from.
+// inputOf is the input that an output of this group was made from, or of one that it took over from.
 func (a *audit) inputOf(s *source, unknown *Unknown) int32 {
-	if s.group != "" && s.group != a.opts.Group {
+	if s.group != "" && s.group != a.opts.Group && !slices.Contains(a.opts.AlsoGroups, s.group) {
 		unknown.OtherGroup++
 		return -1
 	}

@@ -2,9 +2,7 @@ package audit
 
 import (
 	"fmt"
-	"math"
 	"strings"
-	"time"
 )
 
 // conclude adds up, and says in words what a reader of the figures should know.
@@ -17,7 +15,7 @@ func (j *judge) conclude() {
 	switch c := &r.Counts; {
 	case c.Lost > 0:
 		r.Verdict = VerdictLost
-	case c.Undecided > 0, c.Done == 0, j.blind:
+	case c.Undecided > 0, c.Done == 0, j.blind, j.plan.unhandled:
 		r.Verdict = VerdictUndecided
 	}
 	r.Notes = append(r.Notes, j.plan.warnings...)
@@ -27,15 +25,15 @@ func (j *judge) conclude() {
 		}
 	}
 	note(r.Counts.Done == 0, "no input that was looked at is done, so there is nothing to prove yet")
-	if j.cut != math.MinInt64 && j.cut != math.MaxInt64 && r.Counts.Undecided > 0 && !j.blind {
-		from := time.UnixMilli(j.cut).Add(time.Second).UTC().Truncate(time.Second)
-		r.From = &from
-		note(true, "outputs were deleted by retention: inputs from before "+from.Format(time.RFC3339)+" that miss an output are undecided; audit what came since with --from "+from.Format(time.RFC3339))
+	if r.Counts.Undecided > 0 && !j.blind {
+		r.From = j.gone.from()
+		r.Notes = append(r.Notes, j.gone.notes()...)
 	}
 	note(j.blind, "no output has source headers, so nothing can be decided: set pipeline.Config.SourceHeaders, or check --output")
 	note(r.Nameless > 0, fmt.Sprintf("%d outputs have source headers that name no group and no number of outputs (before version 2, or written by hand): another group's "+
 		"outputs of the same inputs would be taken for this group's, and an input's last output could be missing without being noticed", r.Nameless))
-	note(r.Unknown.OtherGroup > 0 && r.Counts.Lost > 0, "outputs of other groups do not count: if this group took over from another one, audit what came since with --from TIME")
+	note(r.Unknown.OtherGroup > 0 && r.Counts.Lost > 0, "outputs of other groups do not count: if this group took over from another one, name that with --also-group, or audit what came since with --from TIME")
+	note(r.Also > 0, fmt.Sprintf("%d outputs of %s count as this group's (--also-group)", r.Also, strings.Join(r.AlsoGroups, ", ")))
 	for number := range j.absent {
 		a := &j.absent[number]
 		where := "none of any input is in these topics: is one missing in --output?"

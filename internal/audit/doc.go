@@ -7,11 +7,15 @@
 // whatever their outputs are, nothing is wrong with them yet.
 //
 // Lost is an input that is done and misses an output: it has fewer than [Options.Expect] asks for, fewer than they say there are
-// (0 of 2, and no 1), or a hole in their numbers. An input with a dead letter is not lost. Outputs of other groups, as their headers say, do not count. Duplicated is an output (input and number) that is there again. Reordered is an output, without its repeats, that stands behind
+// (0 of 2, and no 1), or a hole in their numbers. An input with a dead letter is not lost. Outputs of other groups, as their headers say, do not
+// count, unless [Options.AlsoGroups] names them. Duplicated is an output (input and number) that is there again. Reordered is an output, without its repeats, that stands behind
 // one of a later input of the same input partition, in the same output partition and under the same key.
 //
-// Undecided is what would be lost if the output topic still had everything: a topic that was cut by retention or is compacted may have had the output. Retention takes
-// the oldest records, so only inputs older than the first record that is left are undecided.
+// Undecided is what would be lost if the output topics still had everything. What they do not have any more is read from offsets: a partition that does not start
+// at 0 was cut, and offsets without records between others were compacted. An output that is missing may have been there. When such outputs were written is
+// known where brokers set the times, or where [Options.TrustClocks] vouches for those of producers; then only inputs older than the first output that is left are
+// undecided. Without, a producer's time proves nothing: a record dated ahead, or 1970, must turn neither verdict. Undecided is also an input whose group's commit
+// lies beyond the end of its log, for it is that of another log, and an audit of inputs some of which were deleted before they were done.
 //
 // # A picture of a moving topic
 //

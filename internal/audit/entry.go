@@ -14,6 +14,7 @@ type entry struct {
 	part    int32 // input partition, as an index into plan.inputs
 	output  int32
 	count   int32 // of the input's outputs, as this one says; 0: it does not
+	stamped bool  // the broker wrote time when it appended the record
 	offset  int64 // of the input
 	at      int64 // offset of the output in its partition
 	time    int64 // of the record, in ms
@@ -57,6 +58,7 @@ func byTime(a, b *entry) int {
 const (
 	withKey = 1 << iota
 	withOutput
+	withStamp
 )
 
 func appendEntry(dst []byte, e, before *entry) []byte {
@@ -66,6 +68,9 @@ func appendEntry(dst []byte, e, before *entry) []byte {
 	}
 	if e.output != inputItself {
 		flags |= withOutput
+	}
+	if e.stamped {
+		flags |= withStamp
 	}
 	dst = append(dst, flags)
 	dst = binary.AppendVarint(dst, int64(e.part)-int64(before.part))
@@ -99,7 +104,7 @@ func readEntry(r *bufio.Reader, before *entry) (e entry, err error) {
 	e.part = int32(number(int64(before.part)))
 	e.offset = number(before.offset)
 	e.time = number(before.time)
-	e.output = inputItself
+	e.output, e.stamped = inputItself, flags&withStamp != 0
 	if flags&withOutput != 0 {
 		e.output = int32(number(int64(before.output)))
 		e.outPart = int32(number(int64(before.outPart)))

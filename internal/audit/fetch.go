@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -28,7 +29,9 @@ type task struct {
 	id        kadm.TopicID
 	partition int32
 	next, end int64
-	take      func([]*kgo.Record) error
+	// unseen is the offset behind the last batch that was counted, holes how many offsets before it have no record.
+	unseen, holes int64
+	take          func([]*kgo.Record) error
 	// skipped is told when records were deleted before they could be read.
 	skipped func()
 	// empty is how many responses in a row had nothing. Then it is asked for alone: brokers may leave a partition empty because others filled the response.
@@ -249,6 +252,7 @@ func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bo
 	switch err := kerr.ErrorForCode(rp.ErrorCode); {
 	case errors.Is(err, kerr.OffsetOutOfRange) && rp.LogStartOffset > t.next: // retention was faster
 		t.skipped()
+		t.unseen = max(t.unseen, rp.LogStartOffset)
 		r.pass(t, rp.LogStartOffset)
 		return nil
 	case errors.Is(err, kerr.OffsetOutOfRange):
@@ -263,6 +267,7 @@ func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bo
 	if fetched.Err != nil { // a record that cannot be read is none that is not there
 		return &fatalError{fmt.Errorf("read %s: %w", where, fetched.Err)}
 	}
+	t.count(rp.RecordBatches)
 	records := fetched.Records
 	for len(records) > 0 && records[len(records)-1].Offset >= t.end {
 		records = records[:len(records)-1]
@@ -278,10 +283,41 @@ func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bo
 	} else if t.empty++; alone && len(rp.RecordBatches) == 0 && t.empty > fetchEmpty && r.stable(rp) >= t.end {
 		// Asked for alone, a broker sends the next batch whatever its size. None, again and again: there is nothing from here to the end.
 		r.note("%s/%d has no records from offset %d to its end %d", t.topic, t.partition, t.next, t.end)
+		t.holes += t.end - t.next
 		next = t.end
 	}
 	r.pass(t, next)
 	return nil
+}
+
+// Where the fields of a batch are, version 2. It begins with its first offset and its length behind that.
+const (
+	batchLength    = 8
+	batchMagic     = 16
+	batchLastDelta = 23
+	batchRecords   = 57
+	batchHeader    = 61
+)
+
+// count adds up offsets that have no record: what compaction takes leaves them, and nothing else does. Markers and records of aborted transactions are there.
+func (t *task) count(batches []byte) {
+	for len(batches) >= batchHeader {
+		first := int64(binary.BigEndian.Uint64(batches))
+		size := int64(binary.BigEndian.Uint32(batches[batchLength:])) + batchLength + 4
+		if size > int64(len(batches)) || first >= t.end {
+			return // the broker cut it off, and sends it again
+		}
+		last, records := first, int64(0)
+		if batches[batchMagic] == 2 {
+			last += int64(int32(binary.BigEndian.Uint32(batches[batchLastDelta:])))
+			records = int64(int32(binary.BigEndian.Uint32(batches[batchRecords:])))
+		} // older ones do not say how many they hold: then it is not known
+		if last >= t.unseen {
+			t.holes += max(first-t.unseen, 0) + max(last-first+1-records, 0)
+			t.unseen = last + 1
+		}
+		batches = batches[min(max(size, batchHeader), int64(len(batches))):]
+	}
 }
 
 // stable is up to where the broker would send records.

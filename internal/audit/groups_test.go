@@ -35,7 +35,21 @@ func TestGroupsAndNumbers(t *testing.T) {
 		expect *audit.Expect
 		want   string
 		note   string
+		also   []string
 	}{
+		"a group took over from another": {do: func(w *world) {
+			w.outputs("old", 1, upTo(5), "0")
+			w.outputs("g", 1, []int64{5, 6, 7, 8, 9}, "0")
+			w.outputs("other", 1, upTo(3), "0")
+		}, also: []string{"older", "old"}, want: "clean: 10 inputs, 10 done, 3 other group", note: "5 outputs of older, old count as this group's"},
+		"and lost one": {do: func(w *world) {
+			w.outputs("old", 1, upTo(5), "0")
+			w.outputs("g", 1, []int64{5, 6, 8, 9}, "0")
+		}, also: []string{"old"}, want: "lost: 10 inputs, 10 done, 1 lost"},
+		"and does not say so": {do: func(w *world) {
+			w.outputs("old", 1, upTo(5), "0")
+			w.outputs("g", 1, []int64{5, 6, 7, 8, 9}, "0")
+		}, want: "lost: 10 inputs, 10 done, 5 lost, 5 other group", note: "name that with --also-group"},
 		"another group's outputs do not hide a loss": {do: func(w *world) {
 			w.outputs("g", 1, upTo(5), "0")
 			w.outputs("other", 1, upTo(10), "0")
@@ -92,7 +106,7 @@ func TestGroupsAndNumbers(t *testing.T) {
 			w.commit(10, "")
 			tc.do(w)
 			o := w.options()
-			o.Expect = tc.expect
+			o.Expect, o.AlsoGroups = tc.expect, tc.also
 			r := w.run(o)
 			if got := text(r); got != tc.want {
 				t.Errorf("want %s\n got %s", tc.want, got)

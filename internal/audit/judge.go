@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 )
@@ -21,8 +20,8 @@ type judge struct {
 	*audit
 	order, repeats *sorter
 
-	cut      int64 // inputs of this time in ms, or older, may have had outputs that are deleted
-	blind    bool  // no output says what it was made from
+	gone     gone
+	blind    bool // no output says what it was made from
 	compared int64
 
 	group  group
@@ -35,7 +34,7 @@ type group struct {
 	part    int32
 	offset  int64
 	present bool // the input itself is there
-	time    int64
+	written stamp
 	outputs int32 // different ones
 	claims  claims
 	letter  bool
@@ -50,9 +49,10 @@ func (j *judge) judge(ctx context.Context) error {
 	for _, out := range j.report.Outputs {
 		j.report.Unknown.add(out.Unknown)
 		j.report.Nameless += out.Nameless
+		j.report.Also += out.Also
 	}
 	j.blind = j.attached.Load() == 0 && j.report.Unknown.NoHeaders > 0
-	j.cut = j.plan.cutAt()
+	j.gone = j.plan.gone(j.opts.TrustClocks)
 	j.group.part = -1
 	for _, s := range []struct {
 		sorter *sorter
@@ -84,23 +84,6 @@ func (j *judge) judge(ctx context.Context) error {
 	return nil
 }
 
-// cutAt is the youngest time that an output which is deleted may have.
-func (p *plan) cutAt() int64 {
-	at := int64(math.MinInt64)
-	if len(p.compacted) > 0 {
-		return math.MaxInt64
-	}
-	for _, out := range p.outputs {
-		switch c := &out.cut; {
-		case c.truncated && c.first:
-			at = max(at, c.oldest)
-		case c.truncated:
-			at = max(at, c.emptied)
-		}
-	}
-	return at
-}
-
 func (j *judge) bySource(e *entry) error {
 	j.opts.Progress.Compared.Add(1)
 	g := &j.group
@@ -111,7 +94,7 @@ func (j *judge) bySource(e *entry) error {
 		j.group = group{part: e.part, offset: e.offset, claims: g.claims[:0]}
 	}
 	if e.output == inputItself {
-		g.present, g.time = true, e.time
+		g.present, g.written = true, stamp{e.time, e.stamped}
 		return nil
 	}
 	g.all++
@@ -188,14 +171,14 @@ func (j *judge) endGroup() error {
 	missing, of := g.claims.missing()
 	j.absent.miss(missing)
 	kind := Lost
-	if j.blind || g.time <= j.cut {
+	if j.blind || in.unbelieved || j.gone.mayHaveHad(g.written) {
 		kind = Undecided
 		c.Undecided++
 	} else {
 		c.Lost++
 	}
 	found := g.outputs
-	return j.find(Finding{Kind: kind, Outputs: &found, Missing: missing, Of: of, Time: time.UnixMilli(g.time).UTC()}, g.part, g.offset)
+	return j.find(Finding{Kind: kind, Outputs: &found, Missing: missing, Of: of, Time: time.UnixMilli(g.written.ms).UTC()}, g.part, g.offset)
 }
 
 // isDone is asked in the order of offsets: runs that are passed are dropped.

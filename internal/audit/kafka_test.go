@@ -239,20 +239,24 @@ func TestVerdicts(t *testing.T) {
 		"outputs deleted by retention": {do: func(w *world) {
 			w.out(0, 1, 2, 3, 4, 5, 6, 8, 9)
 			w.must(w.cluster.DeleteRecords("out", 0, 4))
-		}, want: "lost: 10 inputs, 10 done, 1 lost, 4 undecided"},
-		"as old as the first output that is left": {do: func(w *world) {
-			late := w.made(4, "0", "k")
-			late.Timestamp = late.Timestamp.Add(time.Second) // when input 5 was written
+		}, want: "undecided: 10 inputs, 10 done, 5 undecided"},
+		"deleted, but nothing is missing": {do: func(w *world) {
 			w.out(0, 1, 2, 3)
-			w.produce(late)
-			w.out(6, 8, 9)
+			w.out(upTo(10)...)
 			w.must(w.cluster.DeleteRecords("out", 0, 4))
-		}, want: "lost: 10 inputs, 10 done, 1 lost, 5 undecided"},
+		}, want: "clean: 10 inputs, 10 done"},
+		"in a partition that is not said to have had any": {do: func(w *world) {
+			elsewhere := w.made(9, "0", "k")
+			elsewhere.Partition = 1
+			w.produce(elsewhere)
+			w.out(upTo(9)...)
+			w.must(w.cluster.DeleteRecords("out", 1, 1))
+		}, want: "undecided: 10 inputs, 10 done, 1 undecided"},
 		"an output of an input that came later": {do: func(w *world) { w.out(upTo(11)...) }, want: "clean: 10 inputs, 10 done, 1 newer"},
-		"all outputs deleted, sooner than retention does": {do: func(w *world) {
+		"all outputs deleted": {do: func(w *world) {
 			w.out(upTo(10)...)
 			w.must(w.cluster.DeleteRecords("out", 0, 10))
-		}, want: "lost: 10 inputs, 10 done, 10 lost"},
+		}, want: "undecided: 10 inputs, 10 done, 10 undecided"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -269,15 +273,87 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// What retention has emptied may have held any output that is old enough.
-func TestEmptiedByRetention(t *testing.T) {
-	w := newWorld(t, map[string]string{"retention.ms": "3595500"}) // an hour less 4.5 s: the inputs 0 to 4 are older
-	w.in(0, 10)
-	w.commit(10, "")
-	w.out(upTo(10)...)
-	w.must(w.cluster.DeleteRecords("out", 0, 10))
-	r := w.run(w.options())
-	if r.Counts.Undecided < 1 || r.Counts.Undecided+r.Counts.Lost != 10 || len(r.Notes) == 0 {
+// Clocks that the user vouches for decide more.
+func TestTrueClocks(t *testing.T) {
+	aged := func(w *world) { // one input each ten minutes; 0 to 3 have outputs that are deleted, those of 4 and 9 never were
+		var inputs, outputs []*kgo.Record
+		for i := range int64(10) {
+			at := began.Add(time.Duration(i) * 10 * time.Minute)
+			inputs = append(inputs, &kgo.Record{Topic: "in", Timestamp: at})
+			if made := w.made(i, "0", "k"); i != 4 && i != 9 {
+				made.Timestamp = at
+				outputs = append(outputs, made)
+			}
+		}
+		w.produce(inputs...)
+		w.produce(outputs...)
+		w.commit(10, "")
+	}
+	for name, tc := range map[string]struct {
+		change  func(*audit.Options)
+		deleted int64
+		want    string
+	}{
+		"not trusted": {deleted: 4, want: "undecided: 10 inputs, 10 done, 6 undecided"},
+		"trusted": {deleted: 4, change: func(o *audit.Options) { o.TrustClocks = true }, // the first output left is of input 5
+			want: "lost: 10 inputs, 10 done, 1 lost, 5 undecided"},
+		"trusted, and from behind what is deleted": {deleted: 4, change: func(o *audit.Options) { o.TrustClocks, o.From = true, began.Add(65*time.Minute) },
+			want: "lost: 3 inputs, 3 done, 1 lost, 1 outside"},
+		"not trusted, from there": {deleted: 4, change: func(o *audit.Options) { o.From = began.Add(65 * time.Minute) },
+			want: "undecided: 3 inputs, 3 done, 1 undecided, 2 outside"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			aged(w)
+			w.must(w.cluster.DeleteRecords("out", 0, tc.deleted))
+			o := w.options()
+			if tc.change != nil {
+				tc.change(&o)
+			}
+			if r := w.run(o); text(r) != tc.want || (r.From != nil) != (o.TrustClocks && r.Counts.Undecided > 0) {
+				t.Errorf("want %s\n got %s %v", tc.want, text(r), r.From)
+			}
+		})
+	}
+}
+
+// A producer with a clock of its own writes outputs dated long before their inputs: --from must not leave them out.
+func TestFromReadsOutputsOfAnyTime(t *testing.T) {
+	w := newWorld(t, nil)
+	w.in(0, 3)
+	w.commit(3, "")
+	for _, i := range upTo(3) {
+		made := w.made(i, "0", "k")
+		made.Timestamp = time.UnixMilli(1)
+		w.produce(made)
+	}
+	o := w.options()
+	o.From = began
+	if got, want := text(w.run(o)), "clean: 3 inputs, 3 done"; got != want {
+		t.Errorf("want %s\n got %s", want, got)
+	}
+}
+
+// The commit of another log says nothing about this one, and what was deleted before it was done is not clean.
+func TestCommitsThatDoNotFit(t *testing.T) {
+	w := newWorld(t, nil)
+	w.in(0, 5)
+	w.commit(9, "")
+	w.out(0, 1, 2)
+	if got, want := text(w.run(w.options())), "undecided: 5 inputs, 5 done, 2 undecided"; got != want {
+		t.Errorf("want %s\n got %s", want, got)
+	}
+	w.commit(2, "")
+	w.must(w.cluster.DeleteRecords("in", 0, 3))
+	w.in(1, 1)
+	var all kadm.Offsets
+	all.Add(kadm.Offset{Topic: "in", Partition: 1, At: 1, LeaderEpoch: -1})
+	w.must(w.admin.CommitAllOffsets(w.Context(), group, all))
+	made := w.made(0, "0", "k")
+	made.Headers[0] = sourceHeader("in/1/0/0")
+	w.produce(made)
+	if r := w.run(w.options()); r.Verdict != audit.VerdictUndecided || r.Counts.Undecided > 0 || r.Counts.Done != 1 {
 		t.Error(text(r), r.Notes)
 	}
 }

@@ -18,7 +18,7 @@ const (
 	DefaultMemory = 256 << 20
 	MinMemory     = 1 << 20
 
-	// ClockSkew is how much earlier than From the outputs are read: the clocks of those who wrote inputs and outputs may differ.
+	// ClockSkew is how much true clocks may differ, of brokers or of those who write inputs and outputs.
 	ClockSkew = 10 * time.Minute
 )
 
@@ -43,15 +43,20 @@ type Options struct {
 	Client *kgo.Client
 	// Group is the consumer group whose commits say what is done.
 	Group string
+	// AlsoGroups are groups whose outputs count as this one's: it took over their work, perhaps under a new name. Not for groups that do the same work beside it:
+	// their outputs would hide what this one loses.
+	AlsoGroups []string
 	// Inputs are the topics that the group reads. Default: all that it has committed offsets for.
 	Inputs []string
 	// Outputs are all topics that it writes, the dead-letter topic too: an output in a topic that is not named counts as lost.
 	Outputs []string
 	// Expect is how many outputs an input has. Default: one or more.
 	Expect *Expect
-	// From and Until bound the inputs by their timestamps: from the first one at or after From, to before the first one at or after Until. Zero: all. Outputs are
-	// read from ClockSkew before From on.
+	// From and Until choose inputs by their timestamps: from the first one at or after From, to before the first one at or after Until. Zero: all.
 	From, Until time.Time
+	// TrustClocks says that records carry the true time at which they were written, up to ClockSkew. Then that decides which inputs may have had outputs that
+	// retention deleted, and outputs are read from ClockSkew before From on. Without it only times that brokers set are believed, and outputs are read from their start.
+	TrustClocks bool
 	// Order that outputs must have. Default OrderKey.
 	Order Order
 	// ReadUncommitted also reads records of transactions that are open or were aborted. For groups that consume so from transactional topics.
@@ -98,8 +103,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Memory < MinMemory {
 		return o, &OptionError{Option: "--memory", Problem: fmt.Sprintf("is %d bytes; it must be at least 1MiB", o.Memory)}
 	}
+	for option, at := range map[string]time.Time{"--from": o.From, "--until": o.Until} {
+		if !at.IsZero() && at.UnixMilli() < 0 { // Kafka takes those for other questions
+			return o, &OptionError{Option: option, Problem: fmt.Sprintf("is %s; write a time from 1970 on, or leave it out for all", at.Format(time.RFC3339))}
+		}
+	}
 	if !o.From.IsZero() && !o.Until.IsZero() && !o.From.Before(o.Until) {
 		return o, &OptionError{Option: "--until", Problem: fmt.Sprintf("is %s, which is not after --from %s", o.Until.Format(time.RFC3339), o.From.Format(time.RFC3339))}
+	}
+	for _, name := range o.AlsoGroups {
+		if name == "" || name == o.Group {
+			return o, &OptionError{Option: "--also-group", Problem: fmt.Sprintf("is %q; name groups that %s took over from", name, o.Group)}
+		}
 	}
 	for _, topic := range o.Outputs {
 		if slices.Contains(o.Inputs, topic) {

@@ -27,7 +27,9 @@ type input struct {
 	// committed is -1 when the group has none.
 	committed int64
 	done      []donemeta.Run
-	report    *PartitionReport
+	// unbelieved says that the commit cannot be of this log: it is beyond its end.
+	unbelieved bool
+	report     *PartitionReport
 }
 
 // output is one output partition.
@@ -40,13 +42,17 @@ type output struct {
 	cut        cut
 }
 
-// cut says whether records at the beginning of an output partition are missing.
+// cut says which records of an output partition are gone.
 type cut struct {
-	truncated bool
-	oldest    int64 // time in ms of the first record read; only with first
-	first     bool
-	// emptied is the time in ms up to which records may have been deleted if none is left.
-	emptied int64
+	truncated bool   // those before the first one that is left
+	first     *stamp // that one, nil: none was read
+	holes     int64  // some between others: compaction took them
+}
+
+// stamp is the time that a record carries, in ms.
+type stamp struct {
+	ms       int64
+	byBroker bool // the topic's message.timestamp.type was LogAppendTime
 }
 
 // plan is what was decided before the first record is read.
@@ -54,7 +60,7 @@ type plan struct {
 	inputs    []*input
 	outputs   []*output
 	byTopic   map[string][]int32 // input topic → partition → index into inputs, -1: not there
-	compacted []string           // output topics
+	unhandled bool               // inputs were deleted before the group had committed them
 	warnings  []string
 }
 
@@ -148,8 +154,9 @@ func (p *plan) addInputs(ctx context.Context, admin *kadm.Client, o *Options, to
 				}
 				p.committed(in, commit, s)
 			}
-			if in.committed >= 0 && s.start > in.committed {
-				p.warn("%s/%d is committed at %d, but its first record is %d: inputs between were deleted before they were done", topic, i, in.committed, s.start)
+			if in.committed >= 0 && s.start > in.committed && s.from == s.start {
+				p.unhandled = true
+				p.warn("%s/%d is committed at %d, but its first record is %d: what was between was deleted before it was done, so it is not CLEAN", topic, i, in.committed, s.start)
 			}
 			anyCommit = anyCommit || in.committed >= 0
 			p.inputs = append(p.inputs, in)
@@ -170,7 +177,8 @@ func (p *plan) committed(in *input, commit kadm.OffsetResponse, s span) {
 	in.committed = commit.At
 	in.report.Committed = &in.committed
 	if commit.At > s.end {
-		p.warn("%s/%d is committed at %d, beyond its end %d: the topic was recreated or truncated, or transactions are open", in.topic, in.partition, commit.At, s.end)
+		in.unbelieved = true
+		p.warn("%s/%d is committed at %d, beyond its end %d: the topic was recreated or truncated, or transactions are open, so an input that misses an output is undecided", in.topic, in.partition, commit.At, s.end)
 	}
 	binding := donemeta.Binding{TopicID: in.id, Base: commit.At, LeaderEpoch: commit.LeaderEpoch}
 	runs, err := donemeta.Parse(commit.Metadata, binding, nil)
@@ -184,19 +192,15 @@ func (p *plan) committed(in *input, commit kadm.OffsetResponse, s span) {
 }
 
 func (p *plan) addOutputs(ctx context.Context, admin *kadm.Client, o *Options, topics kadm.TopicDetails, report *Report) error {
-	retention, err := p.outputConfigs(ctx, admin, o)
-	if err != nil {
-		return err
-	}
-	from := o.From
-	if !from.IsZero() {
-		from = from.Add(-ClockSkew)
+	// Where in the outputs a time begins is known only if they carry true ones.
+	var from time.Time
+	if o.TrustClocks && !o.From.IsZero() {
+		from = o.From.Add(-ClockSkew)
 	}
 	spans, err := listSpans(ctx, admin, o, o.Outputs, from, time.Time{})
 	if err != nil {
 		return err
 	}
-	now := time.Now()
 	for _, topic := range o.Outputs {
 		group := &OutputReport{Topic: topic}
 		report.Outputs = append(report.Outputs, group)
@@ -204,13 +208,6 @@ func (p *plan) addOutputs(ctx context.Context, admin *kadm.Client, o *Options, t
 			s := spans[topic][i]
 			out := &output{topic: topic, id: topics[topic].ID, partition: i, start: max(s.start, s.from), end: s.end, report: group}
 			out.cut.truncated = s.start > 0 && out.start == s.start
-			out.cut.emptied = now.UnixMilli()
-			if keep, ok := retention[topic]; ok {
-				out.cut.emptied = now.Add(-keep).UnixMilli()
-			}
-			if out.cut.truncated && out.start == out.end {
-				p.warn("%s/%d is empty, but had records: inputs older than its retention are undecided; if it was emptied by hand, so are the others", topic, i)
-			}
 			p.outputs = append(p.outputs, out)
 		}
 	}

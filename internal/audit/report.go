@@ -18,10 +18,13 @@ const (
 type Report struct {
 	Verdict Verdict `json:"verdict"`
 	Group   string  `json:"group"`
-	Expect  string  `json:"expect"`
-	Order   Order   `json:"order"`
-	Counts  Counts  `json:"counts"`
-	Unknown Unknown `json:"unknown"`
+	// AlsoGroups are those that it took over from; Also is how many outputs of theirs count.
+	AlsoGroups []string `json:"also_groups,omitempty"`
+	Also       int64    `json:"also,omitempty"`
+	Expect     string   `json:"expect"`
+	Order      Order    `json:"order"`
+	Counts     Counts   `json:"counts"`
+	Unknown    Unknown  `json:"unknown"`
 	// Nameless are outputs whose headers name neither their group nor how many there are of their input (first version, or written by hand): another group's look
 	// like this one's, and a missing last one is not noticed.
 	Nameless int64    `json:"nameless"`
@@ -34,7 +37,7 @@ type Report struct {
 	// First are the first findings of each kind, MaxFirst at most. Options.Findings gets all.
 	First map[Kind][]Finding `json:"-"`
 
-	// From is set where outputs are undecided because older ones were deleted: from then on everything can be decided.
+	// From is set where inputs are undecided because older outputs were deleted, and true clocks say when: from then on everything can be decided.
 	From *time.Time `json:"decided_from,omitempty"`
 	Runs int        `json:"sorted_files"`
 	Took float64    `json:"seconds"`
@@ -96,6 +99,8 @@ type OutputReport struct {
 	Records int64  `json:"records"`
 	// Nameless of its records do not name their group.
 	Nameless int64 `json:"nameless"`
+	// Also of them are of groups that this one took over from.
+	Also int64 `json:"also,omitempty"`
 	Unknown
 }
 

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -73,35 +71,6 @@ func offsetsAt(ctx context.Context, admin *kadm.Client, t time.Time, topics []st
 		return nil, fmt.Errorf("list the offsets at %s of %s: %w", t.Format(time.RFC3339), strings.Join(topics, ", "), err)
 	}
 	return at, nil
-}
-
-// outputConfigs finds compacted topics, and for how long the others keep records if only time decides.
-func (p *plan) outputConfigs(ctx context.Context, admin *kadm.Client, o *Options) (retention map[string]time.Duration, err error) {
-	configs, err := admin.DescribeTopicConfigs(ctx, o.Outputs...)
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration of %s: %w", strings.Join(o.Outputs, ", "), err)
-	}
-	retention = map[string]time.Duration{}
-	for _, c := range configs {
-		if c.Err != nil {
-			p.warn("the configuration of %s cannot be read (%v): if it is compacted, outputs that were compacted away count as lost", c.Name, c.Err)
-			continue
-		}
-		value := map[string]string{}
-		for _, kv := range c.Configs {
-			value[kv.Key] = kv.MaybeValue()
-		}
-		if strings.Contains(value["cleanup.policy"], "compact") {
-			p.compacted = append(p.compacted, c.Name)
-			p.warn("%s is compacted: an output that is not there may have been compacted away, so it is undecided, not lost", c.Name)
-		}
-		ms, err := strconv.ParseInt(value["retention.ms"], 10, 64)
-		if err == nil && ms > 0 && ms < int64(1<<62)/int64(time.Millisecond) && cmp.Or(value["retention.bytes"], "-1") == "-1" {
-			retention[c.Name] = time.Duration(ms) * time.Millisecond
-		}
-	}
-	slices.Sort(p.compacted)
-	return retention, nil
 }
 
 func compareOutputs(a, b *output) int {

@@ -23,6 +23,15 @@ or write the same headers in your own code (docs/migrating.md).`
 const auditOutro = `An output's headers name its group and how many outputs its input has. Older headers, and some written by hand, do not:
 then CLEAN says that another group's outputs, or a missing last output, would not be noticed.
 
+What was deleted is read from offsets, never from the times in records: producers may set any. An input that misses an
+output is lost where the output topics still have all that was ever written, and undecided where some is gone. Times
+that brokers set (message.timestamp.type=LogAppendTime, inputs and outputs) decide more: what came more than ten minutes
+after the deleted outputs is lost. --trust-clocks believes all times in this way, and with --from reads the outputs from
+ten minutes before it; without, it reads them from their start.
+
+A group that took over another's work finds its outputs as other group: --also-group billing-old counts them. Do not
+name a group that reads the same inputs beside this one: its outputs would hide what this group loses.
+
 It only reads. It may run while the pipeline runs: it looks at what was there when it began, and ends. Topics may be
 larger than memory: one entry per record is sorted in files (--temp-dir, about 6 bytes per input and 35 per output),
 with --memory for sorting; beside it one fetch response (8 MiB) per broker, and what one batch inflates to.`
@@ -44,6 +53,7 @@ func NewAuditCommand() *cobra.Command {
 		Example: `  ackmark audit --brokers kafka:9092 --group billing --output invoices --output billing.dead
   ackmark audit --brokers kafka:9092 --group billing --output invoices --expect 0..    # handlers may filter
   ackmark audit --brokers kafka:9092 --group billing --output invoices --from 2h --strict
+  ackmark audit --brokers kafka:9092 --group billing --also-group billing-old --output invoices    # renamed group
   ackmark audit --brokers kafka:9092 --group billing --output invoices --list findings.jsonl
   ackmark audit --brokers kafka:9092 --group billing --output invoices --json | jq .counts`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -51,11 +61,13 @@ func NewAuditCommand() *cobra.Command {
 	set := cmd.Flags()
 	set.StringSliceVar(&f.brokers, "brokers", nil, "brokers of the cluster, host:port comma separated (required)")
 	set.StringVar(&f.o.Group, "group", "", "consumer group whose commits say what is done (required)")
+	set.StringSliceVar(&f.o.AlsoGroups, "also-group", nil, "group whose outputs count as well, because this group took over from it; repeatable")
 	set.StringSliceVar(&f.o.Outputs, "output", nil, "topic that the group's apps write, the dead-letter topic too; repeatable (required)")
 	set.StringSliceVar(&f.o.Inputs, "input", nil, "topic that the group reads; repeatable (default: all that it has committed offsets for)")
 	set.StringVar(&f.expect, "expect", "1..", "outputs of each input: 1, 1.., 0..2; 0 is for handlers that filter")
 	set.StringVar(&f.from, "from", "", "only inputs from this time on: 2026-01-31T10:00:00Z, or 2h (ago)")
 	set.StringVar(&f.until, "until", "", "only inputs before this time")
+	set.BoolVar(&f.o.TrustClocks, "trust-clocks", false, "records carry the true time at which they were written: decide by it what retention deleted")
 	set.StringVar(&f.order, "order", "key", "what must be in order: key, partition or none")
 	set.StringVar(&f.isolation, "isolation", "read_committed", "read_committed, or read_uncommitted for groups that consume so")
 	set.BoolVar(&f.strict, "strict", false, "exit code 1 also for what is duplicated, reordered or more than expected")

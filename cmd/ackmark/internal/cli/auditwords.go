@@ -37,7 +37,7 @@ var inputColumns = []column[audit.Counts]{
 	{word{"INPUTS", "inputs that were looked at"}, func(c audit.Counts) int64 { return c.Inputs }},
 	{word{"DONE", "committed, or in the commit's done-set"}, func(c audit.Counts) int64 { return c.Done }},
 	{word{lost, "done, and an output is missing"}, func(c audit.Counts) int64 { return c.Lost }},
-	{word{undecided, "would be lost, but the output topic is compacted, or retention may have deleted the output"}, func(c audit.Counts) int64 { return c.Undecided }},
+	{word{undecided, "would be lost, but retention or compaction may have deleted the output: the notes say where"}, func(c audit.Counts) int64 { return c.Undecided }},
 	{word{"DUPLICATED", "outputs that are there again; the bursts of repeats are by recorded incident, else by time"}, func(c audit.Counts) int64 { return c.Duplicated }},
 	{
 		word{"REORDERED", "outputs behind that of a later input of the same partition, in one output partition; see --order"},
@@ -56,7 +56,7 @@ var outputColumns = []column[*audit.OutputReport]{
 	{word{"MALFORMED", "with source headers that cannot be read"}, func(o *audit.OutputReport) int64 { return o.Malformed }},
 	{word{"OTHER TOPIC", "made from a topic that is not an input of this audit"}, func(o *audit.OutputReport) int64 { return o.OtherTopic }},
 	{word{"OTHER TOPIC ID", "made from a deleted topic of the same name"}, func(o *audit.OutputReport) int64 { return o.OtherTopicID }},
-	{word{"OTHER GROUP", "made by another group, which is no fault"}, func(o *audit.OutputReport) int64 { return o.OtherGroup }},
+	{word{"OTHER GROUP", "made by another group, which is no fault; --also-group names groups whose outputs count"}, func(o *audit.OutputReport) int64 { return o.OtherGroup }},
 	{word{"OUTSIDE", "made from inputs before --from or after --until, which is no fault"}, func(o *audit.OutputReport) int64 { return o.Outside }},
 }
 
