@@ -222,3 +222,18 @@ func doneSet(t *Tracker) (ranges [][2]int64) {
 	}
 	return ranges
 }
+
+// What the fetch position skips lies behind what has not arrived, too.
+func TestSkipDoesNotPassWhatHasNotArrived(t *testing.T) {
+	tr := New(10, 8)
+	if !tr.Put(1, 12, 0) || !tr.Done(1) {
+		t.Fatal("not taken")
+	}
+	tr.Skip(100)
+	if mark := tr.Mark(); mark != 10 {
+		t.Errorf("the mark is %d, though index 0 has not arrived", mark)
+	}
+	if !tr.Put(0, 11, 0) || !tr.Done(0) || tr.Mark() != 100 {
+		t.Errorf("the mark is %d when all are done", tr.Mark())
+	}
+}

@@ -22,6 +22,11 @@ func TestReplace(t *testing.T) {
 	if n := Nanos(); n != 7 {
 		t.Errorf("%d, not 7", n)
 	}
+	inner := Replace(func() uint64 { return 8 })
+	inner()
+	if n := Nanos(); n != 7 {
+		t.Errorf("%d, not the clock that was replaced", n)
+	}
 	restore()
 	if Nanos() == 7 {
 		t.Error("the clock was not put back")

@@ -20,13 +20,15 @@ func TestJudge(t *testing.T) {
 		spoil func(*Result)
 		says  string
 	}{
-		"kept":       {func(*Result) {}, ""},
-		"intended":   {func(r *Result) { r.Bound, r.Duplicated = -1, 1000 }, ""},
-		"lost":       {func(r *Result) { r.Lost = 1 }, "1 inputs are lost"},
-		"repeated":   {func(r *Result) { r.Duplicated = 6 }, "the bound is 5"},
-		"reordered":  {func(r *Result) { r.Reordered = 2 }, "overtook"},
-		"premature":  {func(r *Result) { r.Premature = 3 }, "committed before"},
-		"went wrong": {func(r *Result) { r.Why = "it hangs" }, "it hangs"},
+		"kept":        {func(*Result) {}, ""},
+		"intended":    {func(r *Result) { r.Bound, r.Duplicated = -1, 1000 }, ""},
+		"lost":        {func(r *Result) { r.Lost = 1 }, "1 inputs are lost"},
+		"repeated":    {func(r *Result) { r.Duplicated = 6 }, "the bound is 5"},
+		"reordered":   {func(r *Result) { r.Reordered = 2 }, "overtook"},
+		"premature":   {func(r *Result) { r.Premature = 3 }, "committed before"},
+		"saw nothing": {func(r *Result) { r.Inputs = 0 }, "nothing is proven"},
+		"split":       {func(r *Result) { r.Split = 4 }, "4 outputs went to another partition"},
+		"went wrong":  {func(r *Result) { r.Why = "it hangs" }, "it hangs"},
 	} {
 		r := good
 		c.spoil(&r)
@@ -86,6 +88,13 @@ func TestFlat(t *testing.T) {
 		}
 		return r
 	}
+	leak := make(0)
+	for i := range leak.samples {
+		leak.samples[i].goroutines += i
+	}
+	if report, flat := leak.Flat(); flat {
+		t.Errorf("a goroutine more a second: %s", report)
+	}
 	for growth, want := range map[int64]bool{0: true, 1: false} {
 		r := make(growth)
 		if report, flat := r.Flat(); flat != want {
@@ -126,5 +135,19 @@ func TestBoundOfSupersededWills(t *testing.T) {
 		if n, says := row.bound(&res); n != want.n || says != want.says {
 			t.Errorf("%d superseded: %d, %q; want %d, %q", superseded, n, says, want.n, want.says)
 		}
+	}
+}
+
+// What another process handled before a kill is no takeover, however late it is noticed.
+func TestTakeovers(t *testing.T) {
+	killed := time.Now()
+	tl := &tail{owner: map[int32]string{1: "b", 2: "b", 3: "a"}, since: map[int32]time.Time{1: killed.Add(-time.Second), 2: killed.Add(3 * time.Second), 3: killed.Add(-time.Minute)}}
+	w := newWatch(&stage{tail: tl})
+	for p := range tl.owner {
+		w.pending = append(w.pending, takeover{p, "a", killed})
+	}
+	w.takeovers()
+	if len(w.took) != 1 || w.took[0] != 3*time.Second || len(w.pending) != 1 || w.pending[0].partition != 3 {
+		t.Errorf("took %v, pending %v", w.took, w.pending)
 	}
 }

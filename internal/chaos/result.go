@@ -30,6 +30,7 @@ type Result struct {
 	Bound       int64           `json:"bound"` // of duplicates; -1: they are intended
 	BoundSays   string          `json:"bound_says"`
 	Reordered   uint64          `json:"reordered"`
+	Split       uint64          `json:"split"` // outputs in another partition than earlier ones of their key
 	DeadLetter  uint64          `json:"dead_letters"`
 	Commits     int             `json:"commits_seen"`
 	Premature   int             `json:"premature_commits"`
@@ -80,11 +81,16 @@ func (r *Result) judge() {
 	if r.Reordered > 0 {
 		bad("%d outputs overtook another one of their key", r.Reordered)
 	}
+	if r.Split > 0 {
+		bad("%d outputs went to another partition than earlier ones of their key", r.Split)
+	}
 	if r.Bound >= 0 && r.Duplicated > uint64(r.Bound) {
 		bad("%d outputs came again, the bound is %d (%s)", r.Duplicated, r.Bound, r.BoundSays)
 	}
 	if r.Why != "" {
 		bad("%s", r.Why)
+	} else if r.Inputs == 0 {
+		bad("no input was written, so nothing is proven")
 	}
 	r.Verdict, r.Why = Kept, strings.Join(why, "; ")
 	if len(why) > 0 {

@@ -270,9 +270,9 @@ func (s *stage) count(inputs uint64) error {
 		return err
 	}
 	got := out.Result()
-	s.res.Lost, s.res.Duplicated, s.res.Reordered, s.res.DeadLetter = got.Lost, got.Duplicated, got.Reordered, uint64(len(dead))
+	s.res.Lost, s.res.Duplicated, s.res.Reordered, s.res.Split, s.res.DeadLetter = got.Lost, got.Duplicated, got.Reordered, got.Split, uint64(len(dead))
 	if s.row.KeysMove {
-		s.res.Reordered = 0
+		s.res.Reordered, s.res.Split = 0, 0
 	}
 	if n := got.Unknown + got.Corrupt; n > 0 {
 		return fmt.Errorf("%d outputs are none of an input: %s", n, got.Details())

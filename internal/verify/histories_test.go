@@ -332,6 +332,26 @@ var finishes = []struct {
 		r.ack(2, 5, 10, 11, 12)
 		r.commit(in1, 8)
 	}, []Name{LagLeft}},
+	{"the last input alone is not committed", func(r *run) {
+		r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		r.ack(1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in0, 9)
+		r.commit(in1, 8)
+	}, []Name{LagLeft}},
+	{"an acknowledgement that no log knows of", func(r *run) {
+		r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12)
+		r.ack(1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in0, 9)
+		r.commit(in1, 8)
+	}, []Name{FalseAck, LostOutput, LagLeft}},
+	{"given up are only those that were said to be", func(r *run) {
+		r.Excuse(in0, 0, 8, "out of range: Earliest")
+		r.write(10, 11, 12)
+		r.ack(2, 5, 10, 11, 12)
+		r.commit(in1, 8)
+	}, []Name{LostOutput, LagLeft}},
 	{"a stranded partition", func(r *run) {
 		r.write(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 		r.commit(in0, 0)

@@ -129,8 +129,22 @@ func TestOutputsUnderAnotherKeyOrInTwoPartitions(t *testing.T) {
 	check.Add(0, 0, KeyBytes(1), value(0))
 	check.Add(0, 1, KeyBytes(2), value(1))
 	check.Add(1, 0, KeyBytes(1), value(2))
-	if res := check.Result(); res.Corrupt != 1 || res.Split != 1 || res.Lost != 1 || check.Missing() != 1 || check.Seen() != 2 {
+	res := check.Result()
+	if res.Corrupt != 1 || res.Split != 1 || res.Lost != 1 || check.Missing() != 1 || check.Seen() != 2 {
 		t.Fatalf("%+v", res)
+	}
+	if !res.Violations(0).Has(KeySplit) {
+		t.Errorf("violations %s", res.Violations(0).Names())
+	}
+}
+
+// As many repeats as the incidents explain are allowed, and not one more.
+func TestBoundOfDuplicates(t *testing.T) {
+	res := history(func(o [][]byte) [][]byte { return append(o, o[3], o[4], o[4]) })
+	for most, want := range map[int64]bool{2: true, 3: false, -1: false} {
+		if got := res.Violations(most).Has(TooManyDuplicates); got != want {
+			t.Errorf("3 repeats, at most %d: violated %t", most, got)
+		}
 	}
 }
 
