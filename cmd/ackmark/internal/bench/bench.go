@@ -50,10 +50,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := b.print(); err != nil {
 		return err
 	}
-	if n := len(b.result.Wrong); n > 0 {
-		return fmt.Errorf("%w: %d, see above", ErrWrong, n)
-	}
-	return nil
+	return b.result.err()
 }
 
 func (b *bench) print() error {

@@ -1,6 +1,9 @@
 package bench
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Usage is what a process used between two moments.
 type Usage struct {
@@ -155,4 +158,12 @@ func (r *Result) add(name string, run Race) {
 		r.Contestants = append(r.Contestants, c)
 	}
 	c.Runs = append(c.Runs, run)
+}
+
+// err is ErrWrong where a count does not add up.
+func (r *Result) err() error {
+	if n := len(r.Wrong); n > 0 {
+		return fmt.Errorf("%w: %d, see above", ErrWrong, n)
+	}
+	return nil
 }
