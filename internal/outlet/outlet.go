@@ -204,22 +204,36 @@ func (o *Outlet) promised(kr *kgo.Record, err error) {
 		o.placed(r, p, r.stamp, err)
 		return
 	}
-	if r.first {
-		r.To.unplaced.Add(-1)
-	}
+	to, first := r.To, r.first
 	o.notPlaced(r, err)
+	if first {
+		to.unplaced.Add(-1) // behind it: who is handed over next may be sent at once
+	}
 }
 
-// notPlaced ends a record that the usual client gave no place in a partition.
+// notPlaced takes a record that the usual client gave no place in a partition. If it was about to, or forgot the topic before, the record is sent again.
 func (o *Outlet) notPlaced(r *Rec, err error) {
-	if recreated(err) && r.Partition >= 0 && r.To.known.Load() { // it was about to
-		p := r.To.part(r.Partition)
-		r.part = p
-		p.entered.Add(1) // it leaves at once
-		o.end(p.back(r, 0, err))
+	if !recreated(err) || !r.To.known.Load() {
+		r.Promise(&r.Record, err)
 		return
 	}
-	r.Promise(&r.Record, err)
+	if o.closed.Load() {
+		r.Promise(&r.Record, kgo.ErrClientClosed)
+		return
+	}
+	id, ordered := r.Partition, r.Partition >= 0
+	if !ordered {
+		id, ordered = r.To.place(r)
+	}
+	if !ordered {
+		o.alone.Add(1)
+		o.send(r)
+		return
+	}
+	p := r.To.part(id)
+	r.part = p
+	p.entered.Add(1) // it leaves at once
+	o.end(p.back(r, 0, err))
 }
 
 func (o *Outlet) placed(r *Rec, p *part, stamp uint64, err error) {

@@ -41,6 +41,7 @@ func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	if r.first {
 		r.To.unplaced.Add(-1)
 		r.To.loaded.Store(true)
+		r.To.known.Store(true)
 	}
 	if !p.mending.Load() {
 		return
@@ -101,11 +102,14 @@ func (p *part) mark(r refusal) []fate[*Rec] {
 // said notes which records of the second client's batch the broker named. What the group has left must not be sent past those that failed, and the second
 // client may be getting it at this very moment.
 func (p *part) said(r refusal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mend == nil || p.mend.open == 0 {
+		return // what was refused has ended otherwise: by Close, or with its topic
+	}
 	if p.halt.Swap(true) {
 		return // batches behind the first that was refused were never the first in line
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.places, p.words = r.places, r.message
 }
 
@@ -116,7 +120,10 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 	if stamp == 0 {
 		p.left.Add(1) // under the lock: else a step between this and the rest would take it for back, and begin without it
 	}
-	retry := err != nil && (isVerdict(err) || ended(err) || gone(err) && p.topic.known.Load()) && !p.topic.outlet.closed.Load()
+	retry := err != nil && (isVerdict(err) || ended(err) || gone(err) && p.topic.known.Load())
+	if retry && p.topic.outlet.closed.Load() {
+		retry, err = false, kgo.ErrClientClosed // what was said of its batch is no fate of its own
+	}
 	switch {
 	case retry:
 		if recreated(err) {
@@ -163,7 +170,11 @@ func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 func (p *part) awaitTopic() bool {
 	o := p.topic.outlet
 	failed := p.mend.failed
-	if len(failed) == 0 || !gone(failed[0].err) || !p.topic.known.Load() || o.closed.Load() {
+	if len(failed) == 0 || !gone(failed[0].err) || !p.topic.known.Load() {
+		return false
+	}
+	if o.closed.Load() {
+		p.mend.retryAll() // to be given up with the rest
 		return false
 	}
 	if p.since.IsZero() {

@@ -32,7 +32,7 @@ type Topic struct {
 	limit      atomic.Int32  // max.message.bytes as it was read last; 0: not known. Kafka holds it against the compressed batch
 	batch      atomic.Int32  // what the usual client takes of it; 0: it has not asked
 	partitions atomic.Int32  // their number as it was heard last; 0: not known
-	known      atomic.Bool   // a record of it was acknowledged
+	known      atomic.Bool   // it is, or was, there
 	loaded     atomic.Bool   // the usual client knows its partitions: a record has a place when Produce returns
 	unplaced   atomic.Int64  // records that were handed over before that, and have no place
 	refreshed  atomic.Int64  // when the limit was last asked for again, and
