@@ -44,8 +44,9 @@ soak: ## Random faults on three real brokers for SOAK (30m), more than 3,000,000
 	ACKMARK_SOAK=$${SOAK:-30m} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 3h -v ./internal/e2e -run 'TestChaos$$'
 
 .PHONY: seeds
-seeds: ## Random schedules in simulation, SEEDS of them (2000): kills, stops, cuts, rebalances, resets
+seeds: ## Random schedules in simulation, SEEDS of them (2000): kills, stops, cuts, rebalances, resets; and as many of refusals
 	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/lab -run '^TestSchedules$$'
+	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/outlet -run '^TestStress$$$$'
 
 .PHONY: microbench
 microbench: ## Go benchmarks ten times, through benchstat (save the output and give benchstat two of them)

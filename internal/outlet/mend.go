@@ -142,7 +142,7 @@ type verdictOn int
 const (
 	itself  verdictOn = iota // it is this record's own
 	batch                    // it, or another of its batch, is to blame
-	nothing                  // it was given back because one before it failed
+	nothing                  // it was given back because one before it failed, or for a reason that passes
 )
 
 // judge ends a group: it returns the fates of what will not be sent again, and puts the rest back in front. places are those that the broker named, in
@@ -175,16 +175,6 @@ func (m *mend[R]) judge(on func(error) verdictOn, places []int) (ends []fate[R])
 	}
 	m.todo = append(items(again, places), m.todo...)
 	return ends
-}
-
-// retryAll ends a group so that everything that failed is sent again as it was: the reason passes.
-func (m *mend[R]) retryAll() {
-	again := make([]R, len(m.failed))
-	for i, f := range m.failed {
-		again[i] = f.rec
-	}
-	m.failed = nil
-	m.todo = append(items(again, nil), m.todo...)
 }
 
 // over tells that nothing is left, and nothing that has a stamp is still somewhere else.

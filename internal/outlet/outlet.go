@@ -261,20 +261,28 @@ func (o *Outlet) promisedAgain(kr *kgo.Record, err error) {
 	o.end(r.part.endedAgain(r, err))
 }
 
-// forget makes both clients forget a topic that was created anew: they would fail its records until the process ends. They have failed everything of it
-// when they say so, and learn of the new one with the next record.
-func (o *Outlet) forget(t *Topic) {
-	now, last := time.Now().UnixNano(), t.forgot.Load()
-	if now-last < int64(goneRetry) || o.closed.Load() || !t.forgot.CompareAndSwap(last, now) {
+// forget makes a client forget a topic that was created anew: it would fail its records until the process ends. It has failed everything of it
+// when it says so, and learns of the new one with the next record. The other client may be at work in the new one already.
+func (o *Outlet) forget(t *Topic, again bool) {
+	forgot := &t.forgot
+	if again {
+		forgot = &t.forgotAgain
+	}
+	now, last := time.Now().UnixNano(), forgot.Load()
+	if now-last < int64(goneRetry) || o.closed.Load() || !forgot.CompareAndSwap(last, now) {
 		return
 	}
 	o.cfg.Log.Warn("an output topic was deleted and created anew: its records go to the new one", "topic", t.name)
-	o.wg.Go(func() { // the client's locks may be held here
+	o.wg.Go(func() { // locks of the client and the partition may be held here
+		if again {
+			if other, err := o.other(); err == nil {
+				other.PurgeTopicsFromProducing(t.name)
+			}
+			return
+		}
+		t.awaitBack()
 		t.loaded.Store(false)
 		o.usual.PurgeTopicsFromProducing(t.name)
-		if other, err := o.other(); err == nil {
-			other.PurgeTopicsFromProducing(t.name)
-		}
 		t.batch.Store(0)
 		o.refresh(t)
 	})

@@ -1,6 +1,7 @@
 package outlet
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,21 @@ func (p *part) begin() {
 	o.mu.Unlock()
 }
 
+// awaitBack begins a repair of each partition of which the usual client has, or fails, records: what enters it from now on waits behind them.
+func (t *Topic) awaitBack() {
+	for _, p := range *t.parts.Load() {
+		if p == nil {
+			continue
+		}
+		p.mu.Lock()
+		if p.entered.Load() != p.left.Load() {
+			p.begin()
+			p.hold() // the last of them may just be acknowledged, by somebody who saw no repair
+		}
+		p.mu.Unlock()
+	}
+}
+
 // finish ends a repair. mu is held.
 func (p *part) finish() {
 	o := p.topic.outlet
@@ -127,7 +143,9 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 	switch {
 	case retry:
 		if recreated(err) {
-			p.topic.outlet.forget(p.topic)
+			if !purged(err) {
+				p.topic.outlet.forget(p.topic, false)
+			}
 			p.hold()
 		}
 		p.begin() // at the latest now
@@ -155,10 +173,8 @@ func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 		return ends
 	}
 	p.halt.Store(false)
-	if p.awaitTopic() {
-		return ends
-	}
-	for _, f := range p.mend.judge(blame, p.places) {
+	p.awaitTopic()
+	for _, f := range p.mend.judge(p.blame, p.places) {
 		f.err = withMessage(f.err, p.words)
 		ends = append(ends, f)
 	}
@@ -166,16 +182,23 @@ func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 	return append(ends, p.step()...)
 }
 
-// awaitTopic puts a group back whose topic is gone, for a while: it may be created anew. mu is held.
-func (p *part) awaitTopic() bool {
-	o := p.topic.outlet
-	failed := p.mend.failed
-	if len(failed) == 0 || !gone(failed[0].err) || !p.topic.known.Load() {
-		return false
+// blame says whom an error is about. mu is held.
+func (p *part) blame(err error) verdictOn {
+	switch {
+	case isVerdict(err):
+		return batch
+	case ended(err), gone(err) && p.topic.known.Load():
+		return nothing
 	}
-	if o.closed.Load() {
-		p.mend.retryAll() // to be given up with the rest
-		return false
+	return itself
+}
+
+// awaitTopic lets the repair pause if the topic of some records of the group is gone, for a while: it may be created anew. mu is held.
+func (p *part) awaitTopic() {
+	o, failed := p.topic.outlet, p.mend.failed
+	i := slices.IndexFunc(failed, func(f fate[*Rec]) bool { return gone(f.err) })
+	if i < 0 || !p.topic.known.Load() || o.closed.Load() {
+		return
 	}
 	if p.since.IsZero() {
 		p.since = time.Now()
@@ -183,14 +206,12 @@ func (p *part) awaitTopic() bool {
 	}
 	if time.Since(p.since) > goneFor {
 		p.topic.known.Store(false) // from now on it is one that does not exist, until a record of it is acknowledged
-		return false
+		return
 	}
-	if recreated(failed[0].err) {
-		o.forget(p.topic)
+	if err := failed[i].err; recreated(err) && !purged(err) {
+		o.forget(p.topic, true)
 	}
-	p.mend.retryAll()
 	p.hold()
-	return true
 }
 
 // hold lets the repair pause for a moment. mu is held.

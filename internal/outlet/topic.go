@@ -25,19 +25,20 @@ var ErrNoLimit = errors.New("the broker did not name it")
 
 // Topic is an output topic.
 type Topic struct {
-	name       string
-	outlet     *Outlet
-	asking     atomic.Bool   // somebody has begun to ask for what Prepare wants
-	prepared   chan struct{} // closed when that has ended. No lock: who waits for one waits for the network
-	limit      atomic.Int32  // max.message.bytes as it was read last; 0: not known. Kafka holds it against the compressed batch
-	batch      atomic.Int32  // what the usual client takes of it; 0: it has not asked
-	partitions atomic.Int32  // their number as it was heard last; 0: not known
-	known      atomic.Bool   // it is, or was, there
-	loaded     atomic.Bool   // the usual client knows its partitions: a record has a place when Produce returns
-	unplaced   atomic.Int64  // records that were handed over before that, and have no place
-	refreshed  atomic.Int64  // when the limit was last asked for again, and
-	forgot     atomic.Int64  // when the clients last forgot the topic; nanoseconds since 1970
-	parts      atomic.Pointer[[]*part]
+	name        string
+	outlet      *Outlet
+	asking      atomic.Bool   // somebody has begun to ask for what Prepare wants
+	prepared    chan struct{} // closed when that has ended. No lock: who waits for one waits for the network
+	limit       atomic.Int32  // max.message.bytes as it was read last; 0: not known. Kafka holds it against the compressed batch
+	batch       atomic.Int32  // what the usual client takes of it; 0: it has not asked
+	partitions  atomic.Int32  // their number as it was heard last; 0: not known
+	known       atomic.Bool   // it is, or was, there
+	loaded      atomic.Bool   // the usual client knows its partitions: a record has a place when Produce returns
+	unplaced    atomic.Int64  // records that were handed over before that, and have no place
+	refreshed   atomic.Int64  // when the limit was last asked for again, and
+	forgot      atomic.Int64  // when the usual client last forgot the topic, and
+	forgotAgain atomic.Int64  // when the second one did; nanoseconds since 1970
+	parts       atomic.Pointer[[]*part]
 
 	mu sync.Mutex // makes parts
 }

@@ -28,17 +28,6 @@ func isVerdict(err error) bool {
 	return false
 }
 
-// blame says whom an error is about.
-func blame(err error) verdictOn {
-	switch {
-	case isVerdict(err):
-		return batch
-	case ended(err):
-		return nothing
-	}
-	return itself
-}
-
 // ended tells that the client gave a record back because its partition is under repair.
 func ended(err error) bool { return errors.Is(err, context.Canceled) }
 
@@ -47,11 +36,11 @@ func gone(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) 
 
 // recreated tells that the client met a topic that was deleted and created anew: it fails everything of it until it forgets the topic.
 func recreated(err error) bool {
-	return errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID) || err != nil && err.Error() == purged
+	return errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID) || purged(err)
 }
 
 // purged is what the client says of a record of a topic that it was told to forget; it has no error value for it.
-const purged = "topic purged while buffered"
+func purged(err error) bool { return err != nil && err.Error() == "topic purged while buffered" }
 
 // withMessage adds the broker's words to its error.
 func withMessage(err error, message string) error {
