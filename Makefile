@@ -46,7 +46,7 @@ soak: ## Random faults on three real brokers for SOAK (30m), more than 3,000,000
 .PHONY: seeds
 seeds: ## Random schedules in simulation, SEEDS of them (2000): kills, stops, cuts, rebalances, resets; and as many of refusals
 	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/lab -run '^TestSchedules$$'
-	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/outlet -run '^TestStress$$$$'
+	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/outlet -run '^TestStress$$'
 
 .PHONY: microbench
 microbench: ## Go benchmarks ten times, through benchstat (save the output and give benchstat two of them)

@@ -9,14 +9,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+const cacheLine = 64
+
 // part is an output partition.
 type part struct {
 	topic *Topic
 	id    int32
 
-	// Records that the usual client took, and gave back, without a stamp.
-	entered, left atomic.Int64
-	mending       atomic.Bool // mend is not nil: a look without the lock
+	mending atomic.Bool // mend is not nil: a look without the lock
+
+	// Records that the usual client took, and gave back, without a stamp. Different goroutines count them: each number has its own cache line.
+	_       [cacheLine]byte
+	entered atomic.Int64
+	_       [cacheLine]byte
+	left    atomic.Int64
+	_       [cacheLine]byte
 
 	mu     sync.Mutex
 	mend   *mend[*Rec] // nil: all goes through the usual client

@@ -226,7 +226,7 @@ func (p topicPartitioner) Partition(kr *kgo.Record, n int) int {
 	case r.Explicit:
 		return int(r.Partition)
 	}
-	if p.TopicPartitioner.RequiresConsistency(kr) && int(r.To.partitions.Load()) != n { // then n counts all partitions, not only those that can be written to
+	if int(r.To.partitions.Load()) != n && p.TopicPartitioner.RequiresConsistency(kr) { // then n counts all partitions, not only those that can be written to
 		r.To.partitions.Store(int32(n))
 	}
 	return p.TopicPartitioner.Partition(kr, n)
