@@ -3,6 +3,7 @@ package outlet
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -49,6 +50,7 @@ type Outlet struct {
 	base    func(string) int32 // the owner's own bound of batches
 	repairs atomic.Int32       // partitions under repair
 	alone   atomic.Int64       // large records without an order, on their way
+	waiting atomic.Int64       // records that wait for those before them to be given a place
 	closed  atomic.Bool
 	made    atomic.Bool // the second client
 	wg      sync.WaitGroup
@@ -132,9 +134,17 @@ func (o *Outlet) Produce(r *Rec) {
 		r.part = nil
 	}
 	r.stamp = 0
+	if !r.Explicit && r.Partition != -1 {
+		r.Partition = -1 // until it has one
+	}
 	if (o.repairs.Load() != 0 || r.To.large(r)) && o.detour(r) {
 		return
 	}
+	o.hand(r)
+}
+
+// hand hands a record to the usual client.
+func (o *Outlet) hand(r *Rec) {
 	if r.Context != unstamped {
 		r.Context = unstamped
 	}
@@ -147,11 +157,18 @@ func (o *Outlet) Produce(r *Rec) {
 // detour takes a record past the usual client: into the repair of its partition, which a record that is too large for the usual client begins.
 func (o *Outlet) detour(r *Rec) bool {
 	large := r.To.large(r)
-	if r.To.unplaced.Load() != 0 {
-		if !large {
-			return false // behind those, it is stamped when it is given its place
+	if r.To.waits.Load() || large && r.To.unplaced.Load() != 0 {
+		if r.To.wait(r) {
+			return true
 		}
-		r.To.awaitPlaces()
+	}
+	return o.around(r, large)
+}
+
+// around is detour for a record that waits for no other.
+func (o *Outlet) around(r *Rec, large bool) bool {
+	if !large && r.To.unplaced.Load() != 0 {
+		return false // behind those, it is stamped when it is given its place
 	}
 	id, ordered := r.To.place(r)
 	if !ordered {
@@ -207,7 +224,7 @@ func (o *Outlet) promised(kr *kgo.Record, err error) {
 	to, first := r.To, r.first
 	o.notPlaced(r, err)
 	if first {
-		to.unplaced.Add(-1) // behind it: who is handed over next may be sent at once
+		to.hasPlace() // behind it: who is handed over next may be sent at once
 	}
 }
 
@@ -342,7 +359,7 @@ func (o *Outlet) Flush(ctx context.Context) error {
 
 // Buffered is how many records are on their way.
 func (o *Outlet) Buffered() int64 {
-	n := o.usual.BufferedProduceRecords() + o.alone.Load()
+	n := o.usual.BufferedProduceRecords() + o.alone.Load() + o.waiting.Load()
 	for _, p := range o.underRepair() {
 		n += p.held()
 	}
@@ -369,8 +386,17 @@ func (o *Outlet) Close() {
 			other.Close()
 		}
 	}
+	for _, t := range o.all() {
+		t.handWaiting()
+	}
 	for _, p := range o.underRepair() {
 		o.end(p.giveUp())
 	}
 	o.wg.Wait()
+}
+
+func (o *Outlet) all() []*Topic {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Values(o.topics))
 }

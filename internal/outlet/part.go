@@ -47,9 +47,9 @@ func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	r.part = p
 	p.entered.Add(1)
 	if r.first {
-		r.To.unplaced.Add(-1)
 		r.To.loaded.Store(true)
 		r.To.known.Store(true)
+		defer r.To.hasPlace()
 	}
 	if !p.mending.Load() {
 		return

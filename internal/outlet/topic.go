@@ -40,7 +40,10 @@ type Topic struct {
 	forgotAgain atomic.Int64  // when the second one did; nanoseconds since 1970
 	parts       atomic.Pointer[[]*part]
 
-	mu sync.Mutex // makes parts
+	mu      sync.Mutex  // makes parts
+	waits   atomic.Bool // the queue is not empty, or is being handed over
+	queue   []*Rec      // a large record, and what was handed over behind it, while records before it have no place; under mu
+	handing bool        // somebody hands the queue over; under mu
 }
 
 // Topic returns a topic by name.
@@ -150,14 +153,6 @@ func (t *Topic) large(r *Rec) bool {
 		return false
 	}
 	return r.weight() > batch
-}
-
-// awaitPlaces waits until the usual client knows the topic, or gives up on it: what was handed over before has no place yet that a large record could come
-// behind.
-func (t *Topic) awaitPlaces() {
-	for t.unplaced.Load() != 0 && !t.outlet.closed.Load() {
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // place returns the partition that the record goes to, if that is certain before the client chooses.
