@@ -30,8 +30,12 @@ type queueing struct{}
 
 // OnProduceRecordPartitioned counts the record in its partition's queue. kgo holds that partition's lock, so the promise, which subtracts, comes later.
 func (queueing) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
-	r := recordOf(kr)
-	q := r.topic.queue(kr.Partition)
+	enqueue(recordOf(kr), kr.Partition)
+}
+
+// enqueue counts a record in its partition's queue.
+func enqueue(r *outRec, partition int32) {
+	q := r.topic.queue(partition)
 	r.queue = q
 	if q.add(r.size, 1) && r.frame != nil {
 		r.frame.session.full.Store(q)

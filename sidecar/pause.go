@@ -149,6 +149,7 @@ func (s *Server) newOutlet() (*outlet.Outlet, error) {
 	}
 	return outlet.New(outlet.Config{
 		Options: all, Usual: usual, Partitioner: s.cfg.Partitioner, MaxRecordBytes: int32(s.cfg.MaxRecordBytes), Resend: s.resend, Log: s.log,
+		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
 	})
 }
 

@@ -27,6 +27,8 @@ type Config struct {
 	Partitioner kgo.Partitioner
 	// MaxRecordBytes is the largest record that is tried, before compression.
 	MaxRecordBytes int32
+	// Placed is told of a record that is given its partition past the usual client, whose hooks do not see it. Locks are held: it must not block. Nil: nobody.
+	Placed func(r *Rec, partition int32)
 	// Resend is asked before a record that came back is sent again; an error is its fate then. Nil: always.
 	Resend func(*Rec) error
 	// Log gets a line for each partition that is repaired.
@@ -189,6 +191,7 @@ func (o *Outlet) around(r *Rec, large bool) bool {
 	}
 	p.begin()
 	stamp := p.mend.stamp()
+	o.placedPast(r, id)
 	r.part = p
 	r.stamp = stamp
 	p.mend.cameBack(stamp, r)
@@ -196,6 +199,12 @@ func (o *Outlet) around(r *Rec, large bool) bool {
 	p.mu.Unlock()
 	o.end(ends)
 	return true
+}
+
+func (o *Outlet) placedPast(r *Rec, partition int32) {
+	if o.cfg.Placed != nil {
+		o.cfg.Placed(r, partition)
+	}
 }
 
 // send hands a record to the second client.
@@ -248,6 +257,7 @@ func (o *Outlet) notPlaced(r *Rec, err error) {
 		return
 	}
 	p := r.To.part(id)
+	o.placedPast(r, id)
 	r.part = p
 	p.entered.Add(1) // it leaves at once
 	o.end(p.back(r, 0, err))

@@ -36,6 +36,11 @@ type rig struct {
 
 func newRig(t *testing.T, rules devbroker.Rules, configs map[string]string, opts ...kgo.Opt) *rig {
 	t.Helper()
+	return newRigOf(t, rules, configs, func(cfg *outlet.Config) { cfg.Options = append(cfg.Options, opts...) })
+}
+
+func newRigOf(t *testing.T, rules devbroker.Rules, configs map[string]string, change func(*outlet.Config)) *rig {
+	t.Helper()
 	kafka, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
@@ -47,10 +52,12 @@ func newRig(t *testing.T, rules devbroker.Rules, configs map[string]string, opts
 	r := &rig{T: t, kafka: kafka, fates: map[string]error{}}
 	r.rules.Store(&rules)
 	devbroker.Validate(kafka, func(string) devbroker.Rules { return *r.rules.Load() })
-	r.out, err = outlet.New(outlet.Config{
-		Options:     append([]kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.MetadataMinAge(10 * time.Millisecond)}, opts...),
+	cfg := outlet.Config{
+		Options:     []kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.MetadataMinAge(10 * time.Millisecond)},
 		Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: 16 << 20, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	change(&cfg)
+	r.out, err = outlet.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,5 +326,38 @@ func TestTopicCreatedAnew(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// placing counts what the usual client gives a partition.
+type placing struct{ n atomic.Int64 }
+
+func (p *placing) OnProduceRecordPartitioned(*kgo.Record, int32) { p.n.Add(1) }
+
+// Who meters partitions hears of each record once: by the usual client's hook, or by Placed.
+func TestEveryRecordIsMeteredOnce(t *testing.T) {
+	var usual placing
+	var past atomic.Int64
+	r := newRigOf(t, devbroker.Rules{Compacted: true}, map[string]string{"max.message.bytes": "20000"}, func(cfg *outlet.Config) {
+		cfg.Usual = []kgo.Opt{kgo.WithHooks(&usual)}
+		cfg.Placed = func(*outlet.Rec, int32) { past.Add(1) }
+		cfg.Options = append(cfg.Options, kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	})
+	refused := map[string]error{}
+	const records = 300
+	for n := 1; n <= records; n++ {
+		name := fmt.Sprintf("a%d", n)
+		rec := kgo.Record{Key: []byte("k"), Value: []byte(name)}
+		switch n % 50 {
+		case 7:
+			rec.Value = append(fmt.Appendf(nil, "%-20s", name), make([]byte, 1<<20)...)
+		case 30:
+			rec.Key, refused[name] = nil, kerr.InvalidRecord
+		}
+		r.send(rec, true)
+	}
+	r.mustBe(refused)
+	if usual.n.Load()+past.Load() != records || past.Load() < records/50 {
+		t.Errorf("%d by the hook and %d past it, of %d", usual.n.Load(), past.Load(), records)
 	}
 }
