@@ -79,12 +79,13 @@ func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 	if words := (len(units) + 63) / 64; words > len(c.done) {
 		c.done = make([]atomic.Uint64, words)
 	}
-	c.produce(out, units)
+	c.produce(ctx, out, units)
 	return nil
 }
 
-// produce hands all outputs to the outlet. It does not block, but for the first record of a topic: its limit is asked for.
-func (c *call) produce(out *outlet.Outlet, units []Unit) {
+// produce hands all outputs to the outlet. It does not block, but for the first records of topics: their limits are asked for, all at the same time, until
+// the context ends.
+func (c *call) produce(ctx context.Context, out *outlet.Outlet, units []Unit) {
 	refused := c.prepare(units)
 	now := time.Now() // one clock read per call, not per record
 	next := 0
@@ -102,13 +103,39 @@ func (c *call) produce(out *outlet.Outlet, units []Unit) {
 			if outs[j].Topic != name {
 				name = outs[j].Topic
 				topic = out.Topic(name)
-				topic.Prepare()
+				if !topic.Asked() {
+					askAll(out, units[i:], i, refused)
+					c.d.awaitAsked(ctx, topic)
+				}
 			}
 			s.fill(&outs[j], topic, now)
 			// From here on the unit may be reported, and its memory be the caller's again: nothing of it is read below.
 			out.Produce(&s.rec)
 		}
 	}
+}
+
+// askAll asks for all topics of the units, of which the first has this index in the call.
+func askAll(out *outlet.Outlet, units []Unit, first int, refused map[int]*Error) {
+	for i := range units {
+		if refused[first+i] != nil {
+			continue
+		}
+		for j := range units[i].Outputs {
+			out.Topic(units[i].Outputs[j].Topic).Ask()
+		}
+	}
+}
+
+// awaitAsked waits until what a topic was asked for is known, or is waited for no more: then its records are handed over all the same.
+func (d *direct) awaitAsked(ctx context.Context, topic *outlet.Topic) {
+	if topic.Asked() {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.closing, cancel)()
+	topic.Prepare(ctx)
 }
 
 // prepare sets the countdowns and ends the units that have nothing to produce: those without outputs and those of released epochs.

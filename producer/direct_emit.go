@@ -80,7 +80,7 @@ func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) err
 	e := takeEmission()
 	e.d, e.fn, e.bytes, e.batch = d, fn, bytes, b
 	topic := out.Topic(rec.Topic)
-	topic.Prepare()
+	d.awaitAsked(ctx, topic)
 	e.fill(rec, topic, time.Now())
 	out.Produce(&e.rec)
 	return nil

@@ -64,7 +64,7 @@ func ways(t testing.TB) map[string]*way {
 	t.Cleanup(out.Close)
 	through := &way{}
 	to := out.Topic("t")
-	to.Prepare()
+	to.Prepare(context.Background())
 	recs := make([]Rec, atATime)
 	for i := range recs {
 		recs[i].Record, recs[i].To = kgo.Record{Topic: "t", Key: []byte(keys[i%len(keys)]), Value: value}, to

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,7 @@ func newRigOf(t *testing.T, rules devbroker.Rules, configs map[string]string, ch
 // send hands a record over; its value is its name.
 func (r *rig) send(rec kgo.Record, explicit bool) {
 	to := r.out.Topic("t")
-	to.Prepare()
+	to.Prepare(context.Background())
 	rec.Topic = "t"
 	name := string(rec.Value[:min(len(rec.Value), 20)])
 	r.open.Add(1)
@@ -264,7 +265,7 @@ func TestTopicThatStaysAway(t *testing.T) {
 		send := func() (time.Duration, error) {
 			fate, begun := make(chan error, 1), time.Now()
 			to := out.Topic("t")
-			to.Prepare()
+			to.Prepare(context.Background())
 			out.Produce(&outlet.Rec{Record: kgo.Record{Topic: "t", Key: []byte("k")}, To: to, Promise: func(_ *kgo.Record, err error) { fate <- err }})
 			err := <-fate
 			return time.Since(begun), err
@@ -360,4 +361,45 @@ func TestEveryRecordIsMeteredOnce(t *testing.T) {
 	if usual.n.Load()+past.Load() != records || past.Load() < records/50 {
 		t.Errorf("%d by the hook and %d past it, of %d", usual.n.Load(), past.Load(), records)
 	}
+}
+
+// Produce does not wait for a topic that Kafka says nothing of, not even with a large record that has to come behind those that wait for it.
+func TestALargeRecordDoesNotBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, err := outlet.New(outlet.Config{
+			Options: []kgo.Opt{kgo.SeedBrokers("nobody:9092"), kgo.DisableClientMetrics(), kgo.Dialer(func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})},
+			Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: 16 << 20, Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		var failed atomic.Int32
+		const records = 5
+		for i := range records {
+			value := []byte("small")
+			if i%2 == 1 {
+				value = make([]byte, 2<<20)
+			}
+			out.Produce(&outlet.Rec{Record: kgo.Record{Topic: "t", Key: []byte("k"), Value: value}, To: out.Topic("t"), Promise: func(_ *kgo.Record, err error) {
+				if errors.Is(err, kgo.ErrClientClosed) {
+					failed.Add(1)
+				}
+			}})
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		if n := out.Buffered(); n != records {
+			t.Errorf("%d of %d are on their way", n, records)
+		}
+		out.Close()
+		synctest.Wait()
+		if n := failed.Load(); n != records || out.Buffered() != 0 {
+			t.Errorf("%d of %d failed when it was closed, %d are on their way", n, records, out.Buffered())
+		}
+	})
 }

@@ -253,7 +253,7 @@ func (s *stressed) run() {
 func (s *stressed) send(x *sent) {
 	x.after = s.anew.Load()
 	x.To = s.out.Topic("t")
-	x.To.Prepare()
+	x.To.Prepare(s.Context())
 	s.out.Produce(&x.Rec)
 }
 

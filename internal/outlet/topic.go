@@ -27,8 +27,9 @@ var ErrNoLimit = errors.New("the broker did not name it")
 type Topic struct {
 	name        string
 	outlet      *Outlet
+	asked       atomic.Bool   // that has ended
 	asking      atomic.Bool   // somebody has begun to ask for what Prepare wants
-	prepared    chan struct{} // closed when that has ended. No lock: who waits for one waits for the network
+	prepared    chan struct{} // closed with asked. No lock: who waits for one waits for the network
 	limit       atomic.Int32  // max.message.bytes as it was read last; 0: not known. Kafka holds it against the compressed batch
 	batch       atomic.Int32  // what the usual client takes of it; 0: it has not asked
 	partitions  atomic.Int32  // their number as it was heard last; 0: not known
@@ -65,21 +66,38 @@ func (t *Topic) Partitions() int32 { return t.partitions.Load() }
 // SetLimit sets the topic's max.message.bytes.
 func (t *Topic) SetLimit(bytes int32) { t.limit.Store(bytes) }
 
-// Prepare asks for the topic's limit and partitions, once, for two seconds at most. Without answers everything works, but a batch may be refused for its sum,
-// and be sent again in pieces.
-func (t *Topic) Prepare() {
-	if !t.asking.CompareAndSwap(false, true) {
-		<-t.prepared
+// Ask begins to ask for the topic's limit and partitions, once.
+func (t *Topic) Ask() {
+	if t.asking.Load() || !t.asking.CompareAndSwap(false, true) {
 		return
 	}
-	defer close(t.prepared)
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-	defer cancel()
-	if n, err := DescribeLimit(ctx, t.outlet.usual, t.name); err == nil {
-		t.limit.Store(n)
+	t.outlet.wg.Go(func() {
+		defer close(t.prepared)
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		defer cancel()
+		if n, err := DescribeLimit(ctx, t.outlet.usual, t.name); err == nil {
+			t.limit.Store(n)
+		}
+		if t.partitions.Load() == 0 {
+			t.Count(ctx)
+		}
+		t.asked.Store(true)
+	})
+}
+
+// Asked tells that Ask has its answers, or will not get them.
+func (t *Topic) Asked() bool { return t.asked.Load() }
+
+// Prepare waits for what Ask asks for, two seconds at most. Without answers everything works, but a batch may be refused for its sum, and be sent again in
+// pieces. Who hands over for several topics asks for all of them before waiting for one.
+func (t *Topic) Prepare(ctx context.Context) {
+	t.Ask()
+	if t.asked.Load() {
+		return
 	}
-	if t.partitions.Load() == 0 {
-		t.Count(ctx)
+	select {
+	case <-t.prepared:
+	case <-ctx.Done():
 	}
 }
 
