@@ -308,9 +308,7 @@ func (o *Outlet) forget(t *Topic, again bool) {
 			return
 		}
 		t.awaitBack()
-		t.loaded.Store(false)
-		o.usual.PurgeTopicsFromProducing(t.name)
-		t.batch.Store(0)
+		t.unlearn()
 		o.refresh(t)
 	})
 }

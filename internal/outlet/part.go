@@ -149,10 +149,8 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 	}
 	switch {
 	case retry:
-		if recreated(err) {
-			if !purged(err) {
-				p.topic.outlet.forget(p.topic, false)
-			}
+		if recreated(err) && !purged(err) {
+			p.topic.outlet.forget(p.topic, false)
 			p.hold()
 		}
 		p.begin() // at the latest now
@@ -278,7 +276,7 @@ func (p *part) step() (ends []fate[*Rec]) {
 		}
 		return ends
 	}
-	if m.over() {
+	if m.over() && !p.topic.resizing.Load() {
 		p.finish()
 	}
 	return ends

@@ -39,6 +39,7 @@ type Topic struct {
 	refreshed   atomic.Int64  // when the limit was last asked for again, and
 	forgot      atomic.Int64  // when the usual client last forgot the topic, and
 	forgotAgain atomic.Int64  // when the second one did; nanoseconds since 1970
+	resizing    atomic.Bool   // the usual client is to learn another limit
 	parts       atomic.Pointer[[]*part]
 
 	mu      sync.Mutex  // makes parts
@@ -124,6 +125,7 @@ func (o *Outlet) refresh(t *Topic) {
 		defer cancel()
 		if n, err := DescribeLimit(ctx, o.usual, t.name); err == nil {
 			t.limit.Store(n)
+			t.resize()
 		}
 	})
 }
@@ -198,6 +200,9 @@ func (t *Topic) part(id int32) *part {
 	copy(ps, old)
 	if ps[id] == nil {
 		ps[id] = &part{topic: t, id: id}
+		if t.resizing.Load() {
+			ps[id].begin()
+		}
 	}
 	t.parts.Store(&ps)
 	return ps[id]
