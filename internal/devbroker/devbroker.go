@@ -1,6 +1,7 @@
 // Package devbroker is an embedded development broker, not for production: real Kafka protocol over TCP, one process, everything in memory.
 //
-// It is franz-go's kfake with a bound on its memory, an advertised address that other machines can use, and a log line that says what it is.
+// It is franz-go's kfake with a bound on its memory, an advertised address that other machines can use, Kafka's refusals of records by their timestamps, and a
+// log line that says what it is.
 // The demo, examples and tests start it where no Kafka is at hand. It has no replicas: what it holds is gone when the process ends.
 package devbroker
 
@@ -82,6 +83,7 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devbroker: listen on %s: %w; choose another address or port 0 for a free one", cfg.Listen, err)
 	}
+	Validate(b.cluster, ByDefault)
 	b.addrs = b.cluster.ListenAddrs()
 	if cfg.RetentionBytes > 0 {
 		b.done.Go(b.applyRetention)

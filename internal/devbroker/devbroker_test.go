@@ -3,6 +3,7 @@ package devbroker_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/internal/devbroker"
@@ -126,6 +129,25 @@ func TestConfigErrors(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want an error with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// It refuses what Kafka refuses by default, from clients that name topics and from those that send their ids.
+func TestTimestampsTooFarAheadAreRefused(t *testing.T) {
+	for name, versions := range map[string]*kversion.Versions{"ids": kversion.Stable(), "names": kversion.V4_0_0()} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, devbroker.Config{Brokers: 1, Topics: map[string]int{"t": 1}})
+			cl := client(t, b, kgo.MaxVersions(versions))
+			produce := func(at time.Time) error {
+				return cl.ProduceSync(testContext(t), &kgo.Record{Topic: "t", Timestamp: at}).FirstErr()
+			}
+			if err := produce(time.Now().Add(2 * time.Hour)); !errors.Is(err, kerr.InvalidTimestamp) {
+				t.Errorf("two hours ahead: %v", err)
+			}
+			if err := produce(time.Now().Add(time.Minute)); err != nil {
+				t.Errorf("a minute ahead: %v", err)
 			}
 		})
 	}

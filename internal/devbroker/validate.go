@@ -21,22 +21,25 @@ type Rules struct {
 	Unnamed bool
 }
 
+// ByDefault are Kafka's rules for a topic without configuration of its own.
+func ByDefault(string) Rules { return Rules{After: time.Hour} }
+
 // Validate makes the cluster refuse batches as Kafka does (LogValidator): one record that breaks a rule takes its whole batch with it, and the response names
-// it. rules is asked for each batch, from the cluster's goroutine.
+// it. rules is asked for each batch, from the cluster's goroutine; a client that names topics by their ids only gets the rules of "".
 //
 // A request is answered at once for all its partitions: those that are not refused are told to try again.
 func Validate(c *kfake.Cluster, rules func(topic string) Rules) {
 	c.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		req, ok := kreq.(*kmsg.ProduceRequest)
-		if !ok || req.Version > 12 { // topics without names; nobody here sends them
+		if !ok {
 			return nil, nil, false
 		}
 		resp := req.ResponseKind().(*kmsg.ProduceResponse)
 		refused := false
 		for _, t := range req.Topics {
 			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic = t.Topic
+			rt.Topic, rt.TopicID = t.Topic, t.TopicID
 			for _, p := range t.Partitions {
 				rp := kmsg.NewProduceResponseTopicPartition()
 				rp.Partition, rp.BaseOffset = p.Partition, -1
@@ -60,6 +63,9 @@ func (r Rules) check(raw []byte, now time.Time, rp *kmsg.ProduceResponseTopicPar
 	batch := kmsg.NewRecordBatch()
 	if batch.ReadFrom(raw) != nil {
 		return nil // kfake says what is wrong with it
+	}
+	if !r.Compacted && !time.UnixMilli(batch.MaxTimestamp).After(now.Add(r.After)) {
+		return nil // no record is later
 	}
 	records, err := readRecords(&batch)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/ackmark/ackmark/internal/boottime"
+	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/verify"
 	"github.com/ackmark/ackmark/internal/verify/brokerwatch"
 )
@@ -117,6 +118,7 @@ func (l *Lab) start() {
 	}
 	l.Cluster = cluster
 	pace(cluster)
+	devbroker.Validate(cluster, devbroker.ByDefault)
 	l.logGroup()
 	l.watch = brokerwatch.New(cluster, l.Checker, watched)
 	l.reaper, l.feeder = newReaper(l), newFeeder(l)

@@ -28,6 +28,32 @@ func TestPoisonGoesToTheDeadLetters(t *testing.T) {
 	})
 }
 
+// An output that Kafka refuses takes its input to the dead-letter topic, and nothing else: not its batch, nor other apps' records. No answers of the brokers are
+// lost here: the embedded broker has one epoch for all of a producer's partitions, Kafka one for each, and after a refusal it takes what is sent again there for
+// new.
+func TestRefusedOutputsGoToTheDeadLettersAlone(t *testing.T) {
+	const share = 0.03
+	handler := func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
+		out, err := Upper(l, in)
+		if l.Chance("refused", in, share) {
+			out[0].Timestamp = time.Now().Add(30 * 24 * time.Hour)
+		}
+		return out, err
+	}
+	both(t, Config{DeadLetter: true, Handler: handler}, func(l *Lab) {
+		a := l.StartApp("a")
+		l.StartApp("b")
+		l.FeedOver(1000, 20*time.Second)
+		l.SleepUpTo(10 * time.Second)
+		a.Kill()
+		l.StartApp("a")
+		l.Idle()
+		if n := l.Checker.Counts(); n.DeadLetters < 10 || n.DeadLetters > 70 || n.DeadLetters+n.Durable < 1000 {
+			l.T.Errorf("dead letters: %+v", n)
+		}
+	})
+}
+
 // Without a dead-letter topic a rejected input halts its partition, and says so; the others go on. Somebody repairs the handler, and restarts.
 func TestPoisonHaltsItsPartition(t *testing.T) {
 	var repaired atomic.Bool
