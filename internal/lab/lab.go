@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/verify"
@@ -154,7 +156,8 @@ func (l *Lab) finish() {
 		l.Idle()
 	}
 	for _, a := range l.live() {
-		if err := a.Stop(); err != nil {
+		ousted := l.stays.ousted(a)
+		if err := a.Stop(); err != nil && !(ousted && isOnlyUncommitted(err)) {
 			l.problem("%s ended with: %v", a.Name, err)
 		}
 	}
@@ -170,6 +173,12 @@ func (l *Lab) finish() {
 	if err := l.watch.Err(); err != nil {
 		l.problem("the observer did not understand the broker: %v", err)
 	}
+}
+
+// isOnlyUncommitted tells that the last commit failed and nothing else did.
+func isOnlyUncommitted(err error) bool {
+	u, ok := errors.AsType[*consumer.UncommittedError](err)
+	return ok && err.Error() == u.Error()
 }
 
 // end takes everything down, however the test went, and reports.

@@ -50,14 +50,15 @@ func TestSchedulesThatFailedOnce(t *testing.T) {
 		times = 1
 	}
 	for seed, why := range map[uint64]string{
-		702642669653: "a will that was read twice forgot what its stays had inherited",
-		768829144482: "a will committed what its process had let go of a moment before, in the generation that stood",
-		153822418591: "the lab took a new sidecar for the old one: the dial had begun before",
-		753497234548: "a process that was stopped while it let go had not made its last commit",
-		46959488018:  "a sidecar died that had closed the session of a stopped process, and its successor did not know",
-		208016921876: "a dial over a slow link went on when the lab had ended",
-		900599882031: "a will did not know what a former sidecar had written and not reported",
-		893933328626: "a will counted what its process had done in a stay before the last",
+		702642669653:  "a will that was read twice forgot what its stays had inherited",
+		768829144482:  "a will committed what its process had let go of a moment before, in the generation that stood",
+		153822418591:  "the lab took a new sidecar for the old one: the dial had begun before",
+		753497234548:  "a process that was stopped while it let go had not made its last commit",
+		46959488018:   "a sidecar died that had closed the session of a stopped process, and its successor did not know",
+		208016921876:  "a dial over a slow link went on when the lab had ended",
+		900599882031:  "a will did not know what a former sidecar had written and not reported",
+		1053357040763: "the embedded broker forgot a join, and the lab took the last commit that its member could not make any more for a fault",
+		893933328626:  "a will counted what its process had done in a stay before the last",
 	} {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			for range times {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/ackmark/ackmark/consumer"
@@ -110,6 +111,15 @@ func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64, value []byte
 	if stale {
 		a.l.Checker.MayRepeat(a.Name+" works on a partition that was taken over", p, value)
 	}
+}
+
+// ousted tells that an app holds a stay that another one has replaced without its knowing: the group goes on without it, so that its last commit is refused, and
+// its error says so. The embedded broker does that to a member whose join it has forgotten (see joinTakesAtMost).
+func (s *stays) ousted(a *App) bool {
+	parts := a.State().Consumer.Partitions
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(parts, func(p consumer.PartitionState) bool { return s.lost[orphan{a, p.Epoch}] })
 }
 
 // Incidents tells how stays ended so far.
