@@ -3,7 +3,8 @@ package sidecar
 import (
 	"context"
 	"fmt"
-	"strings"
+
+	"github.com/ackmark/ackmark/internal/verify/leftover"
 )
 
 // ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process ends.
@@ -68,12 +69,8 @@ func (s *share) heldNow() int64 {
 
 // LeftOver names what is taken of any limit, and is empty when everything was given back.
 func (s *Server) LeftOver() string {
-	var left []string
-	check := func(what string, n int64) {
-		if n != 0 {
-			left = append(left, fmt.Sprintf("%s %d", what, n))
-		}
-	}
+	var left leftover.List
+	check := left.Check
 	for k := range s.calls {
 		c := s.calls.of(callKind(k))
 		check(fmt.Sprintf("open calls of kind %d:", k), int64(c.open.Load()))
@@ -112,12 +109,13 @@ func (s *Server) LeftOver() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	check("sessions", int64(len(s.sessions)))
+	check("running wills", int64(s.wills.running.Load()))
 	check("windows lent, bytes", s.lent.bytes)
 	check("windows lent, records", int64(s.lent.records))
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
 	check("frames that may expire", int64(len(s.gate.expire)))
-	return strings.Join(left, ", ")
+	return left.String()
 }
 
 // finished is the number of reports that are. mu is held.

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/grpc"
 
+	"github.com/ackmark/ackmark/internal/verify/leftover"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -365,9 +365,7 @@ func playScript(t *testing.T, data []byte) {
 			}
 			cancel()
 			s.calls.Wait()
-			if synctest.Wait(); b.sc.LeftOver() != "" {
-				t.Errorf("not given back after a drain: %s", b.sc.LeftOver())
-			}
+			leftover.Expect(t, "after a drain", b.sc.LeftOver)
 			return
 		}
 		if s.stuck != nil {
@@ -375,15 +373,7 @@ func playScript(t *testing.T, data []byte) {
 		}
 		cancel()
 		s.calls.Wait()
-		for range 600 { // virtual time: wills, retries, misspelt topics
-			time.Sleep(100 * time.Millisecond)
-			if synctest.Wait(); b.sc.LeftOver() == "" {
-				break
-			}
-		}
-		if left := b.sc.LeftOver(); left != "" {
-			t.Errorf("not given back when nobody is left: %s", left)
-		}
+		leftover.Expect(t, "when nobody is left", b.sc.LeftOver)
 		c := hello(t, b.conn, "honest")
 		c.units(to(1, 10, 10)...)
 		c.reported(10)
@@ -411,15 +401,7 @@ func FuzzSessions(f *testing.F) {
 
 // TestWhatIsTakenIsGivenBack plays random scripts: refusals, cancels, expiries, breaks, resumes, deaths and drains in any order. ACKMARK_SEED plays one again.
 func TestWhatIsTakenIsGivenBack(t *testing.T) {
-	seeds := []uint64{rand.Uint64()}
-	if seed, err := strconv.ParseUint(os.Getenv("ACKMARK_SEED"), 10, 64); err == nil {
-		seeds = []uint64{seed}
-	} else {
-		for range 300 {
-			seeds = append(seeds, rand.Uint64())
-		}
-	}
-	for _, seed := range seeds {
+	for _, seed := range leftover.Seeds(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		data := make([]byte, 100+r.IntN(1500))
 		for i := range data {
