@@ -371,6 +371,7 @@ func playScript(t *testing.T, data []byte) {
 		if s.stuck != nil {
 			s.stuck.Remove()
 		}
+		leftover.Expect(t, "while sessions live", b.sc.Unaccounted)
 		cancel()
 		s.calls.Wait()
 		leftover.Expect(t, "when nobody is left", b.sc.LeftOver)
