@@ -65,6 +65,7 @@ type Config struct {
 	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what costs no credit: stays, done-sets, names; one more while
 	// as many unary emits come in as may), about 1 KiB for each of MaxRecords, and twice MaxMessageBytes for each message that is arriving: one for each
 	// session, and about 20 for calls that nobody is known to make yet (more for emits, if an eighth of MaxBytes has room for them).
+	// Beside that it takes at most 128 KiB for each of MaxConnections, and 12 MiB for the ids of sessions that are over (the last 65,536).
 	MaxBytes   int64
 	MaxRecords int
 	// MaxSessions is how many sessions may be open at the same time. Default 64.

@@ -150,3 +150,15 @@ func (s *Server) Unaccounted() string {
 	}
 	return left.String()
 }
+
+// MaxTombs is how many ids of sessions that are over are remembered.
+const MaxTombs = maxTombs
+
+// Bury remembers so many ids, and returns a function that tells how many are known, and keeps them alive.
+func Bury(n int, id func(int) string) (known func() int) {
+	t := new(tombs)
+	for i := range n {
+		t.add(id(i))
+	}
+	return func() int { return len(t.ids) }
+}

@@ -23,6 +23,11 @@ func eagerCommits(cfg *pipeline.Config) {
 	cfg.Consumer.CommitEvery = 100 * time.Millisecond
 }
 
+// lateCommits makes none by itself.
+func lateCommits(cfg *pipeline.Config) {
+	cfg.Consumer.CommitEvery, cfg.Consumer.CommitAfter = time.Hour, 0
+}
+
 // smallQueues lets a receiver wait in the middle of a message when Kafka does not answer.
 func smallQueues(cfg *sidecar.Config) { cfg.PartitionRecords = 8 }
 
@@ -32,6 +37,16 @@ var deaths = []scenario{
 		// One input of each partition is held, everything else is done above it.
 		// Its death is not proven, so what is done is committed once, at the end of its will.
 		a := l.StartAppAs("a", lab.AppConfig{Unproven: true})
+		l.StartApp("b")
+		l.Sleep(5 * time.Second)
+		l.FeedOver(600, 8*time.Second)
+		l.Sleep(4500 * time.Millisecond)
+		a.Kill()
+		l.Sleep(5 * time.Second)
+	}},
+	{name: "killed before its first commit", cfg: lab.Config{App: longSession, Handler: holdOne(0)}, play: func(l *lab.Lab) {
+		// The same, and all that it has done is its will's to commit: none of its own commits is in time.
+		a := l.StartAppAs("a", lab.AppConfig{Unproven: true, Pipeline: lateCommits})
 		l.StartApp("b")
 		l.Sleep(5 * time.Second)
 		l.FeedOver(600, 8*time.Second)
