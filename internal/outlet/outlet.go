@@ -29,7 +29,7 @@ type Config struct {
 	MaxRecordBytes int32
 	// Placed is told of a record that is given its partition past the usual client, whose hooks do not see it. Locks are held: it must not block. Nil: nobody.
 	Placed func(r *Rec, partition int32)
-	// Resend is asked before a record that came back is sent again; an error is its fate then. Nil: always.
+	// Resend is asked before a record that came back, or had to wait, is sent; an error is its fate then. Nil: always.
 	Resend func(*Rec) error
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger
@@ -252,6 +252,10 @@ func (o *Outlet) notPlaced(r *Rec, err error) {
 		id, ordered = r.To.place(r)
 	}
 	if !ordered {
+		if err := o.resend(r); err != nil {
+			r.Promise(&r.Record, err)
+			return
+		}
 		o.alone.Add(1)
 		o.send(r)
 		return

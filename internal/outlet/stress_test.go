@@ -59,6 +59,46 @@ func TestStress(t *testing.T) {
 	}
 }
 
+// Seeds in which one fault or another of earlier code comes to light, nearly every time.
+func TestStressThatFailedOnce(t *testing.T) {
+	times := 5
+	if testing.Short() {
+		times = 2
+	}
+	for seed, why := range map[uint64]string{
+		150567567667: "the client that was at work in a new topic already forgot it",
+		448099134077: "a topic that was deleted before its first acknowledgement was not awaited",
+		458762275382: "a large record came before those that had no partition yet",
+		906913574026: "records behind another's failure got the error of the topic that was gone",
+		780530099234: "a client forgot a topic of which something was on its way",
+		576220231717: "a client forgot a topic of which something was on its way",
+	} {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			for range times {
+				stress(t, seed)
+			}
+			if t.Failed() {
+				t.Logf("before: %s", why)
+			}
+		})
+	}
+}
+
+// Close gives no record the verdict on its batch.
+func TestNoVerdictAtClose(t *testing.T) {
+	for _, err := range []error{kerr.InvalidRecord, context.Canceled, kerr.UnknownTopicID} {
+		o := &Outlet{topics: map[string]*Topic{}}
+		o.closed.Store(true)
+		p := o.Topic("t").part(0)
+		p.topic.known.Store(true)
+		p.entered.Add(1)
+		ends := p.back(new(Rec), 0, err)
+		if len(ends) != 1 || !errors.Is(ends[0].err, kgo.ErrClientClosed) {
+			t.Errorf("%v: %v", err, ends)
+		}
+	}
+}
+
 func number(t *testing.T, name, s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {

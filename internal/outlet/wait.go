@@ -49,9 +49,11 @@ func (t *Topic) handWaiting() {
 		t.queue = t.queue[1:]
 		t.mu.Unlock()
 		o.waiting.Add(-1)
-		switch {
+		switch err := o.resend(r); {
 		case o.closed.Load():
 			r.Promise(&r.Record, kgo.ErrClientClosed)
+		case err != nil:
+			r.Promise(&r.Record, err)
 		case !o.around(r, t.large(r)):
 			o.hand(r)
 		}
