@@ -239,6 +239,9 @@ func (o *Outlet) promised(kr *kgo.Record, err error) {
 
 // notPlaced takes a record that the usual client gave no place in a partition. If it was about to, or forgot the topic before, the record is sent again.
 func (o *Outlet) notPlaced(r *Rec, err error) {
+	if isNew(err) {
+		r.To.known.Store(true)
+	}
 	if !recreated(err) || !r.To.known.Load() {
 		r.Promise(&r.Record, err)
 		return

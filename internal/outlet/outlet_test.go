@@ -17,7 +17,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/ackmark/ackmark/internal/devbroker"
@@ -401,105 +400,6 @@ func TestALargeRecordDoesNotBlock(t *testing.T) {
 		synctest.Wait()
 		if n := failed.Load(); n != records || out.Buffered() != 0 {
 			t.Errorf("%d of %d failed when it was closed, %d are on their way", n, records, out.Buffered())
-		}
-	})
-}
-
-// lines counts what is logged, by its beginning.
-type lines struct {
-	slog.Handler
-	mu sync.Mutex
-	n  map[string]int
-}
-
-func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
-
-func (l *lines) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.n[r.Message[:min(len(r.Message), 21)]]++
-	return nil
-}
-
-func (l *lines) count(begins string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.n[begins]
-}
-
-// The size of batches follows max.message.bytes: lowered, batches are refused only until that is noticed; raised, what is between the two limits no longer goes
-// past the usual client.
-func TestBatchesFollowTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		net := new(kfake.VirtualNetwork)
-		kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(net.Listen), kfake.SeedTopics(2, "t"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer kafka.Close()
-		log := &lines{Handler: slog.DiscardHandler, n: map[string]int{}}
-		var past atomic.Int32
-		out, err := outlet.New(outlet.Config{
-			Options: []kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.Dialer(net.DialContext), kgo.DisableClientMetrics(),
-				kgo.ProducerBatchCompression(kgo.NoCompression())},
-			Usual:       []kgo.Opt{kgo.ProducerLinger(50 * time.Millisecond)},
-			Placed:      func(*outlet.Rec, int32) { past.Add(1) },
-			Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: 16 << 20, Log: slog.New(log),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		burst := func(records, bytes int) {
-			var open sync.WaitGroup
-			to := out.Topic("t")
-			to.Prepare(t.Context())
-			for i := range records {
-				open.Add(1)
-				out.Produce(&outlet.Rec{Record: kgo.Record{Topic: "t", Key: []byte{byte(i)}, Value: make([]byte, bytes)}, To: to, Promise: func(_ *kgo.Record, err error) {
-					if err != nil {
-						t.Error(err)
-					}
-					open.Done()
-				}})
-			}
-			open.Wait()
-			time.Sleep(2 * time.Second)
-		}
-		limit := func(bytes string) {
-			req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-			res := kmsg.NewIncrementalAlterConfigsRequestResource()
-			res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, "t"
-			c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-			c.Name, c.Value = "max.message.bytes", &bytes
-			res.Configs = append(res.Configs, c)
-			req.Resources = append(req.Resources, res)
-			if _, err := req.RequestWith(t.Context(), out.Client()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		const refused = "Kafka refused a batch"
-		burst(500, 1000)
-		if n := log.count(refused); n != 0 {
-			t.Fatalf("%d batches were refused at first", n)
-		}
-		limit("20000")
-		burst(500, 1000)
-		noticed := log.count(refused)
-		for range 5 {
-			burst(500, 1000)
-		}
-		if n := log.count(refused); noticed == 0 || n > noticed {
-			t.Errorf("lowered: %d refused at once, %d when the limit was known", noticed, n-noticed)
-		}
-		limit("900000")
-		burst(20, 100_000) // more than the old limit
-		before := past.Load()
-		for range 5 {
-			burst(20, 100_000)
-		}
-		if n := past.Load(); before == 0 || n > before {
-			t.Errorf("raised: %d went past the usual client at once, %d when the limit was known", before, n-before)
 		}
 	})
 }

@@ -143,13 +143,16 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 	if stamp == 0 {
 		p.left.Add(1) // under the lock: else a step between this and the rest would take it for back, and begin without it
 	}
+	if isNew(err) {
+		p.topic.known.Store(true)
+	}
 	retry := err != nil && (isVerdict(err) || ended(err) || gone(err) && p.topic.known.Load())
 	if retry && p.topic.outlet.closed.Load() {
 		retry, err = false, kgo.ErrClientClosed // what was said of its batch is no fate of its own
 	}
 	switch {
 	case retry:
-		if recreated(err) && !purged(err) {
+		if isNew(err) {
 			p.topic.outlet.forget(p.topic, false)
 			p.hold()
 		}
@@ -213,7 +216,7 @@ func (p *part) awaitTopic() {
 		p.topic.known.Store(false) // from now on it is one that does not exist, until a record of it is acknowledged
 		return
 	}
-	if err := failed[i].err; recreated(err) && !purged(err) {
+	if isNew(failed[i].err) {
 		o.forget(p.topic, true)
 	}
 	p.hold()
@@ -276,7 +279,7 @@ func (p *part) step() (ends []fate[*Rec]) {
 		}
 		return ends
 	}
-	if m.over() && !p.topic.resizing.Load() {
+	if m.over() {
 		p.finish()
 	}
 	return ends

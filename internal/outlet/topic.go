@@ -39,7 +39,6 @@ type Topic struct {
 	refreshed   atomic.Int64  // when the limit was last asked for again, and
 	forgot      atomic.Int64  // when the usual client last forgot the topic, and
 	forgotAgain atomic.Int64  // when the second one did; nanoseconds since 1970
-	resizing    atomic.Bool   // the usual client is to learn another limit
 	parts       atomic.Pointer[[]*part]
 
 	mu      sync.Mutex  // makes parts
@@ -111,6 +110,7 @@ func (t *Topic) Count(ctx context.Context) {
 	resp, err := req.RequestWith(ctx, t.outlet.usual)
 	if err == nil && len(resp.Topics) == 1 && resp.Topics[0].ErrorCode == 0 {
 		t.partitions.Store(int32(len(resp.Topics[0].Partitions)))
+		t.known.Store(true)
 	}
 }
 
@@ -125,9 +125,16 @@ func (o *Outlet) refresh(t *Topic) {
 		defer cancel()
 		if n, err := DescribeLimit(ctx, o.usual, t.name); err == nil {
 			t.limit.Store(n)
-			t.resize()
 		}
 	})
+}
+
+// unlearn has the usual client forget the topic.
+func (t *Topic) unlearn() {
+	t.batch.Store(0) // until the client asks
+	t.loaded.Store(false)
+	t.outlet.usual.PurgeTopicsFromProducing(t.name)
+	t.loaded.Store(false) // a record may have been given its place between the two
 }
 
 // batchLimit tells the usual client how large a batch of this topic may be before it is compressed: then Kafka refuses none for its sum.
@@ -200,9 +207,6 @@ func (t *Topic) part(id int32) *part {
 	copy(ps, old)
 	if ps[id] == nil {
 		ps[id] = &part{topic: t, id: id}
-		if t.resizing.Load() {
-			ps[id].begin()
-		}
 	}
 	t.parts.Store(&ps)
 	return ps[id]

@@ -35,8 +35,11 @@ func ended(err error) bool { return errors.Is(err, context.Canceled) }
 func gone(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) || recreated(err) }
 
 // recreated tells that the client met a topic that was deleted and created anew: it fails everything of it until it forgets the topic.
-func recreated(err error) bool {
-	return errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID) || purged(err)
+func recreated(err error) bool { return isNew(err) || purged(err) }
+
+// isNew is recreated without what follows from telling the client to forget the topic: that must not make it forget again.
+func isNew(err error) bool {
+	return errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
 }
 
 // purged is what the client says of a record of a topic that it was told to forget; it has no error value for it.
