@@ -184,7 +184,7 @@ func (e *Env) one(ctx context.Context, row *Row) (r Result) {
 		return r
 	}
 	defer func() {
-		if r.Verdict == Kept {
+		if r.Verdict == Kept || ctx.Err() != nil { // nobody asks why an interrupted row broke
 			_ = os.RemoveAll(dir)
 			return
 		}

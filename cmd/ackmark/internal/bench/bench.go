@@ -70,7 +70,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	if b.opts.CPUProfile != "" {
 		if err := os.MkdirAll(b.opts.CPUProfile, 0o755); err != nil {
-			return err
+			return &OptionError{"--cpuprofile", fmt.Sprintf("is %q, where no directory can be made: %v", b.opts.CPUProfile, err)}
 		}
 	}
 	stop, err := b.open(ctx)

@@ -100,6 +100,9 @@ func (f *auditFlags) run(cmd *cobra.Command) error {
 }
 
 func (f *auditFlags) audit(ctx context.Context, cmd *cobra.Command) (err error) {
+	if err := errors.Join(refuseEmpty(cmd, "list", "temp-dir"), refuseZero(cmd, "memory")); err != nil {
+		return err
+	}
 	if err := f.parse(); err != nil {
 		return err
 	}
@@ -151,6 +154,9 @@ func (f *auditFlags) verdict(r *audit.Report) error {
 func (f *auditFlags) parse() error {
 	if len(f.brokers) == 0 {
 		return usageError{errors.New("--brokers is missing; write host:port of one or more brokers")}
+	}
+	if err := checkBrokers(f.brokers); err != nil {
+		return err
 	}
 	expect, err := audit.ParseExpect(f.expect)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/bench"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 )
 
 // NewBenchCommand returns `ackmark bench`.
@@ -33,7 +34,16 @@ seconds do not. Exit code 1 only if a count was wrong: every input must come out
 			if err := refuseZero(cmd, "records", "size", "pairs", "partitions", "backlog"); err != nil {
 				return err
 			}
+			if err := refuseEmpty(cmd, "brokers", "only", "against", "cpuprofile"); err != nil {
+				return err
+			}
+			if err := checkBrokers(o.Brokers); err != nil {
+				return err
+			}
 			if o.Kafka, err = parseProperties(kafka); err != nil {
+				return err
+			}
+			if _, err = settings.KafkaOptions(o.Kafka); err != nil {
 				return err
 			}
 			if o.Executable, err = os.Executable(); err != nil {

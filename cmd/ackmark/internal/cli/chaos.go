@@ -29,6 +29,12 @@ this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
   ackmark chaos --brokers localhost:9092    # creates topics with unique names and deletes them
   ackmark chaos --embedded --seed 7 --json | jq '.[] | {row, fault, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := refuseEmpty(cmd, "brokers"); err != nil {
+				return err
+			}
+			if err := checkBrokers(env.Addrs); err != nil {
+				return err
+			}
 			switch {
 			case embedded == (len(env.Addrs) > 0):
 				return usageError{errors.New("give --embedded, for a broker in this process, or --brokers host:port of a cluster where topics may be made and deleted")}

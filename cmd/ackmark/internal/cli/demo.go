@@ -70,7 +70,10 @@ at the limit, as often as --kills says, and nothing may be lost or emitted twice
 }
 
 func runDemo(cmd *cobra.Command, o demo.Options, kafka []string) error {
-	var err error
+	err := refuseEmpty(cmd, "brokers", "input", "memory-limit")
+	if err != nil {
+		return err
+	}
 	if o.Kafka, err = parseProperties(kafka); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/hostport"
 )
 
 func visitNames(names *[]string) func(*pflag.Flag) {
@@ -38,6 +40,9 @@ func addSidecarFlags(cmd *cobra.Command) *sidecarFlags {
 // load reads the effective configuration.
 func (f *sidecarFlags) load(environ []string) (*settings.Effective, error) {
 	src := settings.Sources{File: f.config, Environ: environ, Flags: map[string]string{}}
+	if f.set.Changed("config") && f.config == "" {
+		return nil, errors.New("--config is empty; name a YAML file, or leave the flag out")
+	}
 	if src.File == "" {
 		src.File = lookupEnv(environ, "ACKMARK_CONFIG")
 	}
@@ -72,6 +77,24 @@ func lookupEnv(environ []string, name string) string {
 		}
 	}
 	return ""
+}
+
+// refuseEmpty refuses flags that were written without a value, as by a variable that is not set: --brokers "$BROKERS" would run on the embedded broker.
+func refuseEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "" || f.Value.String() == "[]") {
+			return usageError{fmt.Errorf("--%s is empty; write a value, or leave the flag out", name)}
+		}
+	}
+	return nil
+}
+
+// checkBrokers names the address that no client can dial.
+func checkBrokers(brokers []string) error {
+	if b, bad := hostport.FirstBad(brokers); bad {
+		return usageError{fmt.Errorf("--brokers has %q; %s", b, hostport.Remedy)}
+	}
+	return nil
 }
 
 // noArgs refuses arguments, in words.

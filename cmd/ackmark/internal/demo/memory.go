@@ -44,7 +44,7 @@ func (o Options) prepareMemory() (Options, error) {
 		}
 	}
 	if o.MemoryLimit < minMemoryLimit || o.MemoryLimit > maxMemoryLimit {
-		return o, &UsageError{"--memory-limit", fmt.Sprintf("is %d MiB; it must be %d to %d MiB", o.MemoryLimit>>20, minMemoryLimit>>20, maxMemoryLimit>>20)}
+		return o, &UsageError{"--memory-limit", fmt.Sprintf("is %d bytes; it must be %d to %d MiB", o.MemoryLimit, minMemoryLimit>>20, maxMemoryLimit>>20)}
 	}
 	o.Records = orDefault(o.Records, int(backlogShares*o.MemoryLimit/largeBytes))
 	o.SessionTimeout = orDefault(o.SessionTimeout, memorySession)

@@ -133,7 +133,7 @@ type plan struct {
 // validate refuses what only a number of inputs shows.
 func (p plan) validate() error {
 	if seconds := float64(p.Records) / p.Rate; seconds > maxShow.Seconds() {
-		return &UsageError{"--rate", fmt.Sprintf("is %g: %d inputs would take longer than %s; raise it, or lower --records", p.Rate, p.Records, maxShow)}
+		return &UsageError{"--rate", fmt.Sprintf("is %g: %d inputs would take longer than a day; raise it, or lower --records", p.Rate, p.Records)}
 	}
 	return nil
 }
