@@ -92,7 +92,7 @@ func TestInputErrors(t *testing.T) {
 	}{
 		"empty file":  {"", Options{}, "has no lines"},
 		"no file":     {"", Options{Input: "/nowhere/x"}, "no such file"},
-		"a directory": {"", Options{Input: "/"}, "is a directory"},
+		"a directory": {"", Options{Input: "/"}, "a directory; name a file"},
 		"line too long": {
 			"a\n" + strings.Repeat("x", maxLineBytes+1), Options{}, "line 2 is longer than 900000 bytes",
 		},

@@ -118,9 +118,9 @@ func TestLimitKills(t *testing.T) {
 
 func TestMemoryOptions(t *testing.T) {
 	for want, o := range map[string]Options{
-		"--input is not for":            {MemoryLimit: 256 << 20, Input: "x"},
-		"--rate is not for":             {MemoryLimit: 256 << 20, Rate: 1},
-		"--memory-limit is 1 MiB; it m": {MemoryLimit: 1 << 20},
+		"--input is not for":                    {MemoryLimit: 256 << 20, Input: "x"},
+		"--rate is not for":                     {MemoryLimit: 256 << 20, Rate: 1},
+		"--memory-limit is 1048576 bytes; it m": {MemoryLimit: 1 << 20},
 	} {
 		if _, err := o.prepareMemory(); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want an error that starts with %q", err, want)
