@@ -1,7 +1,9 @@
 package consumer
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -94,4 +96,45 @@ func TestOneTopicThatMayNotBeCommitted(t *testing.T) {
 		wantNil(t, m.Check(t.Context()))
 		wantNil(t, m.stop())
 	})
+}
+
+// A context that ends for want of anybody who takes the work ends Run without the drain: what is done is committed, what was started is named. Any other cause
+// waits for it.
+func TestNoDrain(t *testing.T) {
+	for _, c := range []struct {
+		cause  error
+		at, by time.Duration
+	}{
+		{fmt.Errorf("the producer is refused: %w", ErrNoDrain), 0, time.Second},
+		{errors.New("enough"), DefaultDrainTimeout, DefaultDrainTimeout + time.Second},
+	} {
+		inLab(t, 1, func(t *testing.T, l *lab) {
+			l.feed(0, 5)
+			consumer, err := New(l.config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				ended <- consumer.Run(ctx, func(b *Batch) {
+					for i := range b.Messages {
+						if m := &b.Messages[i]; m.Start() && m.Offset < 2 {
+							m.Done(nil)
+						}
+					}
+				})
+			}()
+			l.until("handed out", func() bool { s := consumer.State(); return len(s.Partitions) == 1 && s.Partitions[0].HandedOut == 5 })
+			begun := time.Now()
+			cancel(c.cause)
+			abandoned := wantAs[*AbandonedError](t, <-ended)
+			if took := time.Since(begun); took < c.at || took > c.by {
+				t.Errorf("%v: it took %v", c.cause, took)
+			}
+			if abandoned.Partitions[0].Count != 3 || l.committed(0) != 2 {
+				t.Errorf("%v: %v, committed %d", c.cause, abandoned, l.committed(0))
+			}
+		})
+	}
 }
