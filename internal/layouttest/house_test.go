@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"go/ast"
 	"go/format"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -96,6 +97,37 @@ func TestNothingSkipsSilently(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// A sentence of the threat model has the test that it names.
+func TestTheThreatModelsTestsExist(t *testing.T) {
+	model, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range allFiles(t) {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test {
+				there[fn.Name.Name] = true
+			}
+		}
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllSubmatch(model, -1)
+	for _, m := range named {
+		if name := string(m[1]); !there[name] {
+			t.Errorf("SECURITY.md names %s, which is no test", name)
+		}
+	}
+	if len(named) < 30 {
+		t.Errorf("SECURITY.md names %d tests", len(named))
+	}
+	for line := range strings.Lines(string(model)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if strings.HasPrefix(line, "| ") && !strings.Contains(cells[len(cells)-1], "`Test") && strings.TrimSpace(cells[len(cells)-1]) != "test" {
+			t.Errorf("a sentence without a test: %s", line)
+		}
 	}
 }
 
