@@ -21,7 +21,9 @@ func (c *Consumer) leftOver() string {
 	var left leftover.List
 	for _, p := range c.held() {
 		p.mu.Lock()
-		check := func(what string, n int64) { left.Check(fmt.Sprintf("partition %d: %s", p.assignment.Partition, what), n) }
+		check := func(what string, n int64) {
+			left.Check(fmt.Sprintf("partition %d: %s", p.assignment.Partition, what), n)
+		}
 		check("bytes", p.bytes)
 		check("records", int64(p.records))
 		check("parked records", int64(len(p.parked.recs)))

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ackmark/ackmark/internal/neterr"
@@ -204,10 +205,41 @@ func (l *limitListener) Accept() (net.Conn, error) {
 	}
 }
 
+// limitConn is a connection that counts against the limit.
 type limitConn struct {
 	net.Conn
-	open chan struct{}
-	once sync.Once
+	open      chan struct{}
+	once      sync.Once
+	receivers atomic.Int32 // of its streams
+	busy      atomic.Int32 // of them at a message, not waiting for one
+}
+
+const (
+	// lastWords is how long the end of a connection is kept back at most while its receivers are at what came before it.
+	lastWords     = 50 * time.Millisecond
+	lastWordsLook = time.Millisecond
+)
+
+// Read tells the end of the connection only when its receivers have read what came before it, or after a moment. When a connection ends gRPC drops what they have
+// not read: a Release of a process that died right after it, or that a stopped sidecar finds in its socket, would not be heard before the will.
+func (c *limitConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && n == 0 && !errors.Is(err, net.ErrClosed) {
+		c.hearOut()
+	}
+	return n, err
+}
+
+func (c *limitConn) hearOut() {
+	idle := 0
+	for begun := time.Now(); c.receivers.Load() > 0 && time.Since(begun) < lastWords; {
+		time.Sleep(lastWordsLook)
+		if c.busy.Load() > 0 {
+			idle = 0
+		} else if idle++; idle == 2 { // a receiver that was just woken is not busy yet
+			return
+		}
+	}
 }
 
 func (c *limitConn) Close() error {

@@ -22,6 +22,7 @@ type peerInfo struct {
 	credentials.CommonAuthInfo
 	PID         int32
 	conn        *net.UnixConn
+	line        *limitConn  // or nil
 	process     PeerProcess // or nil
 	UID, GID    uint32
 	inode       uint64 // of its pidfd, where the kernel gives each process its own; 0: not known
@@ -63,6 +64,7 @@ type socketCredentials struct{ server *Server }
 // ServerHandshake finds out who connects. The calls of users that are not allowed are refused before a message of theirs is read, see tap.
 func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	info := peerInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
+	info.line, _ = conn.(*limitConn)
 	uc, ok := unwrap(conn).(*net.UnixConn)
 	if !ok {
 		info.process, _ = unwrap(conn).(PeerProcess)

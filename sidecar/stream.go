@@ -112,12 +112,25 @@ func (d *delivery) send(s *session) error {
 			return endStatus(err)
 		}
 		if err := d.write(&out); err != nil {
+			d.hearOut()
 			return err
 		}
 		if out.last {
 			s.end(errStreamDone)
 			return d.goodbye()
 		}
+	}
+}
+
+// hearOut waits, when nothing can be sent any more, until what the client had sent before is read: the end of its connection tells, see limitConn.Read.
+func (d *delivery) hearOut() {
+	late := time.NewTimer(lastWords)
+	defer late.Stop()
+	select {
+	case <-d.failed:
+	case <-d.replaced:
+	case <-d.stream.Context().Done():
+	case <-late.C:
 	}
 }
 
@@ -151,6 +164,12 @@ func (d *delivery) write(out *outgoing) error {
 // receive is the stream's receiving goroutine.
 func (d *delivery) receive() {
 	defer d.forgetNames()
+	line := peerOf(d.stream.Context()).line
+	if line == nil {
+		line = new(limitConn) // behind TLS
+	}
+	line.receivers.Add(1)
+	defer line.receivers.Add(-1)
 	var m wire.Message
 	if err := d.first(&m); err != nil {
 		d.failed <- err
@@ -161,7 +180,9 @@ func (d *delivery) receive() {
 			d.failed <- d.ended(err)
 			return
 		}
+		line.busy.Add(1)
 		err := d.handle(&m)
+		line.busy.Add(-1)
 		m.Free()
 		if err != nil {
 			d.failed <- endStatus(err)
