@@ -175,7 +175,19 @@ func churn(t *testing.T, r *rand.Rand, p producer.Producer, fault func(r *rand.R
 	} else {
 		heal()
 	}
-	calls.Wait()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		calls.Wait()
+	}()
+	select {
+	case <-over:
+	case <-time.After(time.Minute):
+		t.Errorf("calls hang: %s", producer.LeftOver(p))
+		_ = p.Close() // ends them
+		<-over
+		return
+	}
 	if !closes {
 		_ = p.Release(t.Context(), live)
 	}

@@ -255,3 +255,20 @@ func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 		}
 	}
 }
+
+// A report that was read gives its place back, to its app and to all apps.
+func TestReportsGiveTheirPlacesBack(t *testing.T) {
+	all := newCommons(8, 1)
+	r := newReportRing(4, share{of: all})
+	for i := range 100 {
+		id, ok := r.reserve()
+		if !ok {
+			t.Fatalf("no place for report %d, with none that is not read", i)
+		}
+		r.finish(&sidecarpb.EmitReport{ReportId: id})
+		r.forget(id)
+	}
+	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || all.lent != 0 || len(r.reports) != 0 {
+		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.held, all.lent, len(r.reports))
+	}
+}
