@@ -30,6 +30,10 @@ kafka-test: ## All tests; fails where real Kafka brokers cannot be started (Java
 demo: ## The two failures and their end, in 25 seconds on an embedded broker
 	$(GO) run ./cmd/ackmark demo
 
+.PHONY: recording
+recording: ## The picture of the demo in README: runs it, and writes docs/img/demo.svg (Linux)
+	$(GO) -C tools run ./recording -o ../docs/img/demo.svg -prompt 'ackmark demo' -- $(GO) -C .. run ./cmd/ackmark demo --seed 7
+
 .PHONY: bench
 bench: ## Ratios to the bare franz-go loop, in two minutes (ARGS="--brokers host:9092 --pairs 16")
 	$(GO) run ./cmd/ackmark bench $(ARGS)
