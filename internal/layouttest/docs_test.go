@@ -221,7 +221,7 @@ func TestExamplesInDocsCompile(t *testing.T) {
 		if !slices.Contains(compiled, p.path) {
 			continue
 		}
-		var examples []string
+		before := ""
 		for _, b := range p.blocks {
 			if b.language != "go" {
 				continue
@@ -233,12 +233,14 @@ func TestExamplesInDocsCompile(t *testing.T) {
 			if err := os.WriteFile(name, []byte(example(b.text)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			examples = append(examples, name)
-		}
-		for _, name := range examples {
-			if out, err := tool(t, ".", "go", "vet", name); err != nil {
-				t.Errorf("%s, the example in the line of its name: %v\n%s", p.path, err, out)
+			files := []string{name}
+			if strings.HasSuffix(name, "_test.go") && strings.HasPrefix(b.text, "package main") {
+				files = append(files, before) // the test of the program above it
 			}
+			if out, err := tool(t, ".", "go", append([]string{"vet"}, files...)...); err != nil {
+				t.Errorf("%s:%d: the example does not compile: %v\n%s", p.path, b.line, err, out)
+			}
+			before = name
 		}
 	}
 }
