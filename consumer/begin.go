@@ -6,6 +6,8 @@ import (
 	"maps"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // onOffsets is called with the group's committed offsets of added partitions, negative where there is none, before their first fetch. No
@@ -69,7 +71,7 @@ func (c *Consumer) beginStays(ctx context.Context, cl *kgo.Client, offsets map[s
 	// done input would look up "latest" again, later, and skip what lies between (S11); and autoscalers see no lag of a group without offsets.
 	if err := c.commitStarts(parts); err != nil {
 		parts = c.withdraw(parts, starts, failed, fmt.Errorf("committing where to start: %w", err))
-		if kind(err) == kindFenced {
+		if groupcommit.Judge(err) == groupcommit.Ousted {
 			c.wg.Go(func() { c.joinAgain(cl) }) // the join finds out who we are
 		}
 	}

@@ -11,20 +11,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// errNotOurs: between the snapshot and the request the membership changed, or a stay ended. A fresh snapshot tells what is still ours.
-var errNotOurs = errors.New("the membership changed while a commit was on its way")
-
-// point is what one commit says about one partition.
-type point struct {
-	p        *partition
-	offset   int64
-	epoch    int32
-	metadata string // the done-set
-	finished int64  // inputs done in the stay by then
+// due is what is to be committed: what is said of each partition, and at the same place of whom.
+type due struct {
+	points []groupcommit.Point
+	of     []dueOf
 }
+
+type dueOf struct {
+	p        *partition
+	finished int64 // inputs done in the stay by then
+}
+
+func (d *due) add(pt groupcommit.Point, of dueOf) {
+	d.points, d.of = append(d.points, pt), append(d.of, of)
+}
+
+func (d *due) part(first, end int) due { return due{d.points[first:end:end], d.of[first:end:end]} }
 
 type topicPartition struct {
 	topic     string
@@ -66,7 +71,7 @@ func (c *Consumer) commitSome() error {
 	by := c.membership.Load()
 	err := c.attempt(c.held())
 	c.commitMu.Unlock()
-	if kind(err) == kindFenced {
+	if groupcommit.Judge(err) == groupcommit.Ousted {
 		c.hookMu.Lock()
 		defer c.hookMu.Unlock()
 		// The callbacks may have been faster: then the error is about a membership that is gone already, and the one that followed is sound.
@@ -76,7 +81,7 @@ func (c *Consumer) commitSome() error {
 		}
 		return nil
 	}
-	if kind(err) == kindRetry {
+	if groupcommit.Judge(err) == groupcommit.Again {
 		return err
 	}
 	return nil
@@ -97,7 +102,7 @@ func (c *Consumer) commitAndFence(parts []*partition, why error, end time.Time) 
 		c.commitMu.Lock()
 		err := c.attempt(parts)
 		wait := retry.NextBackOff()
-		if kind(err) != kindRetry || time.Now().Add(wait).After(end) {
+		if groupcommit.Judge(err) != groupcommit.Again || time.Now().Add(wait).After(end) {
 			for _, p := range parts {
 				p.fence(why)
 			}
@@ -137,20 +142,20 @@ func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) error 
 // attempt commits what is due of these partitions, once. commitMu is held: one commit is in flight at a time (S3), and whether
 // a partition is still ours is read under the lock that a revoke takes to end it (S2).
 func (c *Consumer) attempt(parts []*partition) error {
-	points := c.snapshot(parts)
-	if len(points) == 0 {
+	d := c.snapshot(parts)
+	if len(d.points) == 0 {
 		c.troubles.committed(nil)
 		return nil
 	}
 	m := c.membership.Load()
 	if m == nil {
-		return errNotOurs
+		return groupcommit.ErrStale
 	}
-	err := c.sendAll(*m, points)
-	if !errors.Is(err, errNotOurs) {
+	err := c.sendAll(*m, d)
+	if !errors.Is(err, groupcommit.ErrStale) {
 		c.troubles.committed(err)
 	}
-	if err != nil && kind(err) != kindRetry {
+	if err != nil && groupcommit.Judge(err) != groupcommit.Again {
 		c.log.Warn("commit failed", "err", err)
 	}
 	return err
@@ -158,71 +163,59 @@ func (c *Consumer) attempt(parts []*partition) error {
 
 // sendAll sends what is due, in requests that the broker takes. A partition that it refuses does not keep the others waiting; what is wrong with
 // the way or the membership does.
-func (c *Consumer) sendAll(m Membership, points []point) (worst error) {
-	for part := range donemeta.Commits(points, func(pt *point) int {
-		return donemeta.CommitSize(m.Group, pt.p.assignment.Topic, pt.metadata)
-	}) {
-		err := c.sendPart(m, part)
-		if kind(err) > kind(worst) {
-			worst = err
-		}
-		if kind(err) >= kindRetry {
+func (c *Consumer) sendAll(m Membership, d due) (worst error) {
+	for first, end := range groupcommit.Parts(m.Group, d.points) {
+		err := c.sendPart(m, d.part(first, end))
+		worst = groupcommit.Worse(worst, err)
+		if groupcommit.Judge(err) >= groupcommit.Again {
 			break
 		}
 	}
 	return worst
 }
 
-func (c *Consumer) sendPart(m Membership, points []point) error {
-	points, worst := c.sameTopics(points)
-	if len(points) == 0 {
+func (c *Consumer) sendPart(m Membership, d due) error {
+	d, worst := c.sameTopics(d)
+	if len(d.points) == 0 {
 		return worst
 	}
 	send := c.send
 	if c.joining.Load() {
 		send = c.sendInJoin
 	}
-	if err := send(m, points); kind(err) > kind(worst) {
-		worst = err
-	}
-	return worst
+	return groupcommit.Worse(worst, send(m, d))
 }
 
 // snapshot takes the marks that moved, and those with more done above them. A mark is by construction at or below the first input not done (S1).
-func (c *Consumer) snapshot(parts []*partition) []point {
-	var points []point
+func (c *Consumer) snapshot(parts []*partition) (d due) {
 	for _, p := range parts {
 		p.mu.Lock()
-		if pt, due := p.due(); due {
-			points = append(points, pt)
+		if pt, moved := p.due(); moved {
+			d.add(pt, dueOf{p, p.finished})
 		}
 		p.mu.Unlock()
 	}
-	return points
+	return d
 }
 
 // send issues one commit and applies its answers. Its context is never cancelled: cancelling would break the connection, and the
 // broker could apply this commit after the next one.
-func (c *Consumer) send(m Membership, points []point) (result error) {
+func (c *Consumer) send(m Membership, d due) (result error) {
 	offsets := map[string]map[int32]kgo.EpochOffset{}
-	byName := map[topicPartition]*point{}
-	for i := range points {
-		pt := &points[i]
-		a := pt.p.assignment
-		if offsets[a.Topic] == nil {
-			offsets[a.Topic] = map[int32]kgo.EpochOffset{}
+	for i := range d.points {
+		pt := &d.points[i]
+		if offsets[pt.Topic] == nil {
+			offsets[pt.Topic] = map[int32]kgo.EpochOffset{}
 		}
-		offsets[a.Topic][a.Partition] = kgo.EpochOffset{Epoch: pt.epoch, Offset: pt.offset}
-		byName[topicPartition{a.Topic, a.Partition}] = pt
+		offsets[pt.Topic][pt.Partition] = kgo.EpochOffset{Epoch: pt.LeaderEpoch, Offset: pt.Offset}
 	}
-	ctx := kgo.PreCommitFnContext(context.Background(), func(req *kmsg.OffsetCommitRequest) error { return prepare(req, m, byName) })
-	c.client.Load().CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+	ctx := kgo.PreCommitFnContext(context.Background(), func(req *kmsg.OffsetCommitRequest) error { return prepare(req, m, d) })
+	c.client.Load().CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			result = err
 			return
 		}
-		c.commitVersion.Store(int32(resp.Version))
-		result = c.apply(req, resp, byName)
+		result = c.apply(d, resp)
 	})
 	return result
 }
@@ -230,23 +223,31 @@ func (c *Consumer) send(m Membership, points []point) (result error) {
 // prepare looks again, just before the request is written, with the member id and generation already in it. A commit can wait in
 // the client while it joins; without this look, one that was taken before the membership was lost would go out under the next one, and overwrite
 // what another member committed between (S2). It also never lets generation −1 out, which an empty group would take from anyone.
-func prepare(req *kmsg.OffsetCommitRequest, m Membership, byName map[topicPartition]*point) error {
+func prepare(req *kmsg.OffsetCommitRequest, m Membership, d due) error {
 	if req.Generation < 0 || req.MemberID == "" || req.MemberID != m.MemberID || req.Generation < m.Generation {
-		return errNotOurs
+		return groupcommit.ErrStale
 	}
-	for _, pt := range byName {
-		pt.p.mu.Lock()
-		fenced := pt.p.fenced
-		pt.p.mu.Unlock()
+	said := map[topicPartition]*groupcommit.Point{}
+	for i := range d.points {
+		p := d.of[i].p
+		p.mu.Lock()
+		fenced := p.fenced
+		p.mu.Unlock()
 		if fenced {
-			return errNotOurs
+			return groupcommit.ErrStale
 		}
+		said[topicPartition{d.points[i].Topic, d.points[i].Partition}] = &d.points[i]
 	}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		for j := range t.Partitions {
-			if pt := byName[topicPartition{t.Topic, t.Partitions[j].Partition}]; pt != nil {
-				t.Partitions[j].Metadata = &pt.metadata
+			pt := said[topicPartition{t.Topic, t.Partitions[j].Partition}]
+			if pt == nil {
+				continue
+			}
+			t.Partitions[j].Metadata = &pt.Metadata
+			if pt.TopicID != ([16]byte{}) {
+				t.TopicID = pt.TopicID // of the log that was read, whatever the client has heard of since (S11)
 			}
 		}
 	}
@@ -254,48 +255,31 @@ func prepare(req *kmsg.OffsetCommitRequest, m Membership, byName map[topicPartit
 }
 
 // apply takes the answer for each partition and returns the gravest error among them.
-func (c *Consumer) apply(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, byName map[topicPartition]*point) error {
-	names := map[[16]byte]string{}
-	for _, t := range req.Topics {
-		names[t.TopicID] = t.Topic
-	}
-	var worst error
-	for _, t := range resp.Topics {
-		if t.Topic == "" {
-			t.Topic = names[t.TopicID]
-		}
-		for _, rp := range t.Partitions {
-			pt := byName[topicPartition{t.Topic, rp.Partition}]
-			if pt == nil {
-				continue
-			}
-			err := c.answer(pt, kerr.ErrorForCode(rp.ErrorCode))
-			if err != nil && kind(err) > kind(worst) {
-				worst = err
-			}
-		}
+func (c *Consumer) apply(d due, resp *kmsg.OffsetCommitResponse) (worst error) {
+	c.commitVersion.Store(int32(resp.Version))
+	for i, err := range groupcommit.Answers(d.points, resp) {
+		worst = groupcommit.Worse(worst, c.answer(&d.points[i], d.of[i], err))
 	}
 	return worst
 }
 
-func (c *Consumer) answer(pt *point, err error) error {
-	p := pt.p
+func (c *Consumer) answer(pt *groupcommit.Point, of dueOf, err error) error {
+	p := of.p
 	if err == nil {
 		p.mu.Lock()
-		p.committed = max(p.committed, pt.offset)
-		p.handover.set, p.handover.finished = pt.metadata, pt.finished
+		p.committed = max(p.committed, pt.Offset)
+		p.handover.set, p.handover.finished = pt.Metadata, of.finished
 		p.mu.Unlock()
 		return nil
 	}
-	a := p.assignment
-	err = fmt.Errorf("committing %s partition %d at %d: %w", a.Topic, a.Partition, pt.offset, err)
-	switch kind(err) {
-	case kindRecreated:
+	err = fmt.Errorf("committing %s partition %d at %d: %w", pt.Topic, pt.Partition, pt.Offset, err)
+	switch groupcommit.Judge(err) {
+	case groupcommit.Recreated:
 		p.mu.Lock()
 		p.uncommit = true
 		p.mu.Unlock()
-		p.halt(recreated(pt.offset, err))
-	case kindRefused:
+		p.halt(recreated(pt.Offset, err))
+	case groupcommit.Forbidden:
 		c.stop(c.groupError(err))
 	}
 	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
@@ -304,66 +288,10 @@ func (c *Consumer) answer(pt *point, err error) error {
 	return err
 }
 
-// errorKind is what an error of the group coordinator means for a commit, in the order of gravity.
-type errorKind int
-
-const (
-	kindNone errorKind = iota
-	kindRecreated
-	kindOther
-	kindRetry
-	kindFenced
-	kindRefused
-)
-
-func kind(err error) errorKind {
-	is := func(targets ...error) bool {
-		for _, t := range targets {
-			if errors.Is(err, t) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case err == nil:
-		return kindNone
-	case is(kerr.UnknownTopicID, kerr.InconsistentTopicID):
-		return kindRecreated
-	case is(kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.StaleMemberEpoch):
-		return kindFenced
-	case is(kerr.FencedInstanceID, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, // not of a topic: the others go on
-		kerr.InvalidGroupID, kerr.InconsistentGroupProtocol, kerr.GroupMaxSizeReached, kerr.InvalidSessionTimeout, kerr.UnreleasedInstanceID):
-		return kindRefused
-	case is(kgo.ErrClientClosed):
-		return kindOther
-	case is(errNotOurs, kerr.RebalanceInProgress, kerr.OffsetMetadataTooLarge) || kerr.IsRetriable(err): // too large: next time without
-		return kindRetry
-	}
-	if _, broker := errors.AsType[*kerr.Error](err); broker {
-		return kindOther
-	}
-	return kindRetry // the network
-}
-
 // groupError says what to do about a coordinator that refuses the member.
 func (c *Consumer) groupError(err error) *GroupError {
-	remedy := "see the broker's log"
-	for target, text := range map[error]string{
-		kerr.FencedInstanceID:           fmt.Sprintf("another process runs with InstanceID %q: give each process its own", c.cfg.InstanceID),
-		kerr.UnreleasedInstanceID:       fmt.Sprintf("another process runs with InstanceID %q: give each process its own", c.cfg.InstanceID),
-		kerr.GroupAuthorizationFailed:   "grant READ on the group to this principal",
-		kerr.TopicAuthorizationFailed:   "grant READ on the topic to this principal",
-		kerr.ClusterAuthorizationFailed: "grant the cluster right to this principal",
-		kerr.InvalidGroupID:             "use another group name",
-		kerr.InconsistentGroupProtocol:  "other members of the group use another balancer: use another group, or set Options to theirs with AllowEager",
-		kerr.GroupMaxSizeReached:        "raise group.max.size on the brokers, or run fewer members",
-		kerr.InvalidSessionTimeout:      fmt.Sprintf("SessionTimeout %s is outside the brokers' group.min/max.session.timeout.ms", c.cfg.SessionTimeout),
-		kerr.SaslAuthenticationFailed:   "check the credentials in Config.Options",
-	} {
-		if errors.Is(err, target) {
-			remedy = text
-		}
-	}
+	remedy := groupcommit.Remedy(err, groupcommit.Who{
+		InstanceID: c.cfg.InstanceID, SessionTimeout: c.cfg.SessionTimeout, Credentials: "Config.Options",
+	})
 	return &GroupError{Group: c.cfg.Group, Err: err, Remedy: remedy}
 }

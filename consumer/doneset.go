@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // handover is what a stay took over with the committed offset, and what it hands on with its own commits. Under the partition's lock.
@@ -111,16 +112,17 @@ func (p *partition) doneSet(mark int64, epoch int32) string {
 }
 
 // due makes what to commit now, or false: the mark moved, or what is done above it did. Never back (S3). Under mu.
-func (p *partition) due() (point, bool) {
+func (p *partition) due() (groupcommit.Point, bool) {
 	offset, epoch := p.mark()
 	moved := offset > p.committed
 	if p.fenced || p.uncommit || !moved && (offset < p.committed || p.finished == p.handover.finished) {
-		return point{}, false
+		return groupcommit.Point{}, false
 	}
-	pt := point{p: p, offset: offset, epoch: epoch, metadata: p.doneSet(offset, epoch), finished: p.finished}
-	if !moved && pt.metadata == p.handover.set {
+	a := p.assignment
+	pt := groupcommit.Point{Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, Offset: offset, LeaderEpoch: epoch, Metadata: p.doneSet(offset, epoch)}
+	if !moved && pt.Metadata == p.handover.set {
 		p.handover.finished = p.finished
-		return point{}, false
+		return groupcommit.Point{}, false
 	}
 	return pt, true
 }

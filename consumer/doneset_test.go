@@ -437,9 +437,8 @@ func TestDoneSetWhileAJoinWaits(t *testing.T) {
 		r, err := p.add(&kgo.FetchPartition{Records: records(3, 4, 5)}, 0)
 		wantNil(t, err)
 		r.Messages[1].Done(nil)
-		req, _ := inJoinRequest(Membership{Group: group, MemberID: "m", Generation: 1}, c.snapshot([]*partition{p}))
-		got := req.Topics[0].Partitions[0]
-		runs, err := donemeta.Parse(*got.Metadata, donemeta.Binding{TopicID: [16]byte{1}, Base: 3, LeaderEpoch: -1}, nil)
+		got := c.snapshot([]*partition{p}).points[0]
+		runs, err := donemeta.Parse(got.Metadata, donemeta.Binding{TopicID: [16]byte{1}, Base: 3, LeaderEpoch: -1}, nil)
 		if err != nil || !slices.Equal(runs, []donemeta.Run{{First: 4, Last: 4}}) || got.Offset != 3 {
 			t.Errorf("offset %d, %v, %v", got.Offset, runs, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // A topic that is deleted and created again while its inputs are in flight gets no commit of the old one, by id or by name (E3).
@@ -114,10 +115,7 @@ func TestLargeCommitsAreSplit(t *testing.T) {
 			return nil, nil, false
 		})
 		for _, joining := range []bool{false, true} {
-			var points []point
-			for _, p := range m.held() {
-				points = append(points, point{p: p, offset: 1, epoch: -1, metadata: strings.Repeat("x", donemeta.MaxText)})
-			}
+			points := allDue(m.Consumer)
 			requests.Store(0)
 			m.commitMu.Lock()
 			m.joining.Store(joining)
@@ -138,15 +136,23 @@ func TestLargeCommitsAreSplit(t *testing.T) {
 	})
 }
 
+// allDue is a commit of offset 1 for everything held, with the longest metadata.
+func allDue(c *Consumer) (d due) {
+	for _, p := range c.held() {
+		d.add(groupcommit.Point{
+			Topic: p.assignment.Topic, TopicID: p.assignment.TopicID, Partition: p.assignment.Partition, Offset: 1, LeaderEpoch: -1,
+			Metadata: strings.Repeat("x", donemeta.MaxText),
+		}, dueOf{p: p})
+	}
+	return d
+}
+
 // One request that is refused does not keep what the others carry, and one of a lost membership ends it.
 func TestSplitCommitGoesOn(t *testing.T) {
 	inLab(t, 300, func(t *testing.T, l *lab) {
 		m := l.start(l.config(), nil)
 		l.until("all assigned", func() bool { return len(m.State().Partitions) == 300 })
-		var points []point
-		for _, p := range m.held() {
-			points = append(points, point{p: p, offset: 1, epoch: -1, metadata: strings.Repeat("x", donemeta.MaxText)})
-		}
+		points := allDue(m.Consumer)
 		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownServerError, Count: 1})
 		m.commitMu.Lock()
 		err := m.sendAll(*m.membership.Load(), points)
@@ -173,12 +179,13 @@ func TestPrepareRefusesAFencedStay(t *testing.T) {
 	wantNil(t, err)
 	p := newPartition(c, &Assignment{Topic: "t", Epoch: 1}, -1)
 	m := Membership{Group: "g", MemberID: "m", Generation: 3}
-	byName := map[topicPartition]*point{{"t", 0}: {p: p, offset: 5}}
+	var d due
+	d.add(groupcommit.Point{Topic: "t", Offset: 5}, dueOf{p: p})
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.MemberID, req.Generation = "m", 3
-	wantNil(t, prepare(req, m, byName))
+	wantNil(t, prepare(req, m, d))
 	p.fence(ErrRevoked)
-	if err := prepare(req, m, byName); !errors.Is(err, errNotOurs) {
+	if err := prepare(req, m, d); !errors.Is(err, groupcommit.ErrStale) {
 		t.Errorf("a fenced point is committed: %v", err)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // topicInfo is what the metadata says about a topic.
@@ -144,7 +146,7 @@ func (c *Consumer) askKnown(ctx context.Context) error {
 		defer cancel()
 		all, err := kadm.NewClient(cl).FetchOffsets(ctx, c.cfg.Group)
 		switch {
-		case kind(err) == kindRefused:
+		case groupcommit.Judge(err) == groupcommit.Forbidden:
 			return c.groupError(err)
 		case errors.Is(err, kerr.GroupIDNotFound): // it is new
 		case err != nil:

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // slowDeliver is when a deliver that blocks is worth a warning: rebalances and all partitions wait for it.
@@ -124,7 +126,7 @@ func (c *Consumer) fetchFailed(topic string, fp *kgo.FetchPartition, p *partitio
 	c.troubles.fetch(fmt.Errorf("reading %s: %w", place(topic, fp.Partition), err))
 	if p == nil {
 		// The client injects what the coordinator answered when it was asked for a committed offset, and leaves that partition out: see leftOut.
-		if kind(err) == kindRefused {
+		if groupcommit.Judge(err) == groupcommit.Forbidden {
 			c.stop(c.groupError(fmt.Errorf("reading the committed offset of %s: %w", place(topic, fp.Partition), err)))
 			return
 		}
@@ -191,7 +193,7 @@ func recreated(offset int64, err error) *HaltError {
 // groupFailed is called for errors that ended the group session. The client joins again by itself, except that some errors never heal.
 func (c *Consumer) groupFailed(err error) {
 	c.troubles.group(err)
-	if kind(err) == kindRefused || errors.Is(err, kerr.TopicAuthorizationFailed) { // the coordinator refuses the subscription as a whole
+	if groupcommit.Judge(err) == groupcommit.Forbidden || errors.Is(err, kerr.TopicAuthorizationFailed) { // the coordinator refuses the subscription as a whole
 		c.stop(c.groupError(err))
 		return
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // commitWay is what was learned of how the brokers take commits.
@@ -27,37 +29,36 @@ const topicsTimeout = 5 * time.Second
 // is a topic that is created again between that answer and the commit, or of which the answering broker has not heard.
 //
 // A topic that is not there may be about to come: its points wait.
-func (c *Consumer) sameTopics(points []point) ([]point, error) {
+func (c *Consumer) sameTopics(d due) (due, error) {
 	if c.commitVersion.Load() >= commitsByID {
-		return points, nil
+		return d, nil
 	}
-	ids, err := c.topicIDs(points)
+	ids, err := c.topicIDs(d.points)
 	if err != nil {
-		return nil, err
+		return due{}, err
 	}
-	kept := make([]point, 0, len(points))
-	for _, pt := range points {
-		a := pt.p.assignment
-		id, known := ids[a.Topic]
+	var kept due
+	for i, pt := range d.points {
+		id, known := ids[pt.Topic]
 		switch {
-		case a.TopicID == ([16]byte{}) || known && (id == a.TopicID || id == ([16]byte{})):
-			kept = append(kept, pt)
+		case pt.TopicID == ([16]byte{}) || known && (id == pt.TopicID || id == ([16]byte{})):
+			kept.add(pt, d.of[i])
 		case !known:
-			err = fmt.Errorf("committing %s partition %d at %d: %w", a.Topic, a.Partition, pt.offset, kerr.UnknownTopicOrPartition)
+			err = fmt.Errorf("committing %s partition %d at %d: %w", pt.Topic, pt.Partition, pt.Offset, kerr.UnknownTopicOrPartition)
 		default:
-			err = c.answer(&pt, kerr.InconsistentTopicID)
+			err = c.answer(&pt, d.of[i], kerr.InconsistentTopicID)
 		}
 	}
 	return kept, err
 }
 
 // topicIDs asks the brokers what the topics are now.
-func (c *Consumer) topicIDs(points []point) (map[string][16]byte, error) {
+func (c *Consumer) topicIDs(points []groupcommit.Point) (map[string][16]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), topicsTimeout)
 	defer cancel()
 	names := map[string]bool{}
 	for i := range points {
-		names[points[i].p.assignment.Topic] = true
+		names[points[i].Topic] = true
 	}
 	req := kmsg.NewPtrMetadataRequest()
 	for topic := range names {

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 const (
@@ -95,7 +95,8 @@ func (w *will) commitAll(ctx context.Context) error {
 			}
 			made[key] = true
 		}
-		if err := w.retry(ctx, func(ctx context.Context) error { return w.commit(ctx, plan) }); err != nil {
+		points := pointsOf(plan)
+		if err := w.retry(ctx, func(ctx context.Context) error { return w.commit(ctx, points) }); err != nil {
 			return err
 		}
 		for _, b := range plan {
@@ -122,13 +123,7 @@ func (w *will) retry(ctx context.Context, fn func(context.Context) error) error 
 
 // again tells errors that pass from those that stay.
 func again(err error) bool {
-	if errors.Is(err, errMemberGone) {
-		return false
-	}
-	if ke := (*kerr.Error)(nil); errors.As(err, &ke) {
-		return ke.Retriable || errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.OffsetMetadataTooLarge)
-	}
-	return true // the network
+	return !errors.Is(err, errMemberGone) && groupcommit.Judge(err) == groupcommit.Again
 }
 
 // offsets reads what the group has for the partitions of the will. A topic that was deleted, or created again under its name, is left out: its offsets
@@ -169,51 +164,40 @@ func (w *will) offsets(ctx context.Context) (map[partitionKey]committed, error) 
 	return have, nil
 }
 
-// commit sends the plan as the dead member, in requests that the broker takes.
-func (w *will) commit(ctx context.Context, plan []bequest) error {
-	for part := range donemeta.Commits(plan, func(b *bequest) int { return donemeta.CommitSize(w.group, b.topic, b.metadata) }) {
-		if err := w.commitPart(ctx, part); err != nil {
+// pointsOf is a plan as a commit.
+func pointsOf(plan []bequest) []groupcommit.Point {
+	points := make([]groupcommit.Point, len(plan))
+	for i := range plan {
+		b := &plan[i]
+		points[i] = groupcommit.Point{
+			Topic: b.topic, TopicID: b.topicID, Partition: b.partition, Offset: b.mark, LeaderEpoch: -1, Metadata: b.metadata,
+		}
+	}
+	return points
+}
+
+// commit sends what is planned as the dead member, in requests that the broker takes.
+func (w *will) commit(ctx context.Context, points []groupcommit.Point) error {
+	for first, end := range groupcommit.Parts(w.group, points) {
+		if err := w.commitPart(ctx, points[first:end]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *will) commitPart(ctx context.Context, plan []bequest) error {
-	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group, req.MemberID, req.Generation = w.group, w.member, w.generation
-	if w.instance != "" {
-		req.InstanceID = &w.instance
-	}
-	at := make(map[string]int)
-	for i := range plan {
-		b := &plan[i]
-		n, known := at[b.topic]
-		if !known {
-			n = len(req.Topics)
-			at[b.topic] = n
-			t := kmsg.NewOffsetCommitRequestTopic()
-			t.Topic, t.TopicID = b.topic, b.topicID
-			req.Topics = append(req.Topics, t)
-		}
-		p := kmsg.NewOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset, p.Metadata = b.partition, b.mark, &b.metadata
-		req.Topics[n].Partitions = append(req.Topics[n].Partitions, p)
-	}
-	raw, err := w.write(ctx, req)
+func (w *will) commitPart(ctx context.Context, points []groupcommit.Point) error {
+	member := groupcommit.Member{Group: w.group, MemberID: w.member, InstanceID: w.instance, Generation: w.generation}
+	raw, err := w.write(ctx, groupcommit.Request(&member, points))
 	if err != nil {
 		return err
 	}
-	resp := raw.(*kmsg.OffsetCommitResponse)
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			err := kerr.ErrorForCode(p.ErrorCode)
-			if errors.Is(err, kerr.OffsetMetadataTooLarge) {
-				w.forgetDone(plan)
-			}
-			if err := w.answer(err); err != nil {
-				return err
-			}
+	for _, err := range groupcommit.Answers(points, raw.(*kmsg.OffsetCommitResponse)) { //nolint:forcetypeassert // of its request
+		if errors.Is(err, kerr.OffsetMetadataTooLarge) {
+			w.forgetDone(points)
+		}
+		if err := w.answer(err); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -230,24 +214,26 @@ func (w *will) write(ctx context.Context, req kmsg.Request) (kmsg.Response, erro
 
 // answer sorts what the broker says of a partition's commit. What it refuses for one partition alone is found again, or not, at the next reading.
 func (w *will) answer(err error) error {
-	switch {
-	case err == nil, errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil // it passes for who reads the topic; a will does not wait for one that is gone
+	}
+	switch v := groupcommit.Judge(err); {
+	case v == groupcommit.Accepted, v == groupcommit.Recreated:
 		return nil
-	case errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.FencedInstanceID):
+	case v == groupcommit.Ousted, errors.Is(err, kerr.FencedInstanceID):
 		return fmt.Errorf("%w: %w", errMemberGone, err)
-	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		return fmt.Errorf("will of group %q: %w: grant READ on the group to the sidecar's principal", w.group, err)
-	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return fmt.Errorf("will of group %q: %w: grant READ on its input topics to the sidecar's principal", w.group, err)
+	case v == groupcommit.Forbidden, errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("will of group %q: %w: %s", w.group, err,
+			groupcommit.Remedy(err, groupcommit.Who{Principal: "the sidecar's principal", InstanceID: w.instance}))
 	}
 	return err
 }
 
 // forgetDone takes the done-sets out of a will: the brokers take less metadata than Kafka's default. What finished out of order is done again.
-func (w *will) forgetDone(plan []bequest) {
+func (w *will) forgetDone(points []groupcommit.Point) {
 	w.server.log.Warn("the brokers refuse done-sets: set offset.metadata.max.bytes to its default on them", "group", w.group)
-	for i := range plan {
-		plan[i].metadata = ""
+	for i := range points {
+		points[i].Metadata = ""
 	}
 	for i := range w.stays {
 		w.stays[i].done = nil

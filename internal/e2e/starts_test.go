@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/kafkatest"
 )
 
@@ -93,7 +94,7 @@ func (s *scenario) readLatest(handed *atomic.Int64, want int64) int64 {
 	return handed.Load()
 }
 
-// A fact of Kafka that the size of our commits rests on: one of about 1 MB is refused whole, and what donemeta.Commits makes of it is taken (D3).
+// A fact of Kafka that the size of our commits rests on: one of about 1 MB is refused whole, and what groupcommit.Parts makes of it is taken (D3).
 func TestCommitsAreSplitBelowTheLimit(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -134,9 +135,13 @@ func TestCommitsAreSplitBelowTheLimit(t *testing.T) {
 	if err := commit(all); !errors.Is(err, kerr.UnknownServerError) {
 		t.Errorf("all in one: %v", err)
 	}
-	for part := range donemeta.Commits(all, func(*int32) int { return donemeta.CommitSize(s.group, topic, text) }) {
-		if err := commit(part); err != nil {
-			t.Errorf("%d partitions: %v", len(part), err)
+	points := make([]groupcommit.Point, len(all))
+	for i := range points {
+		points[i] = groupcommit.Point{Topic: topic, Metadata: text}
+	}
+	for first, end := range groupcommit.Parts(s.group, points) {
+		if err := commit(all[first:end]); err != nil {
+			t.Errorf("%d partitions: %v", end-first, err)
 		}
 	}
 	have, err := s.kafka.Admin().FetchOffsets(t.Context(), s.group)
