@@ -1,0 +1,128 @@
+package assignment
+
+import (
+	"sync"
+
+	"github.com/ackmark/ackmark/internal/donemeta"
+)
+
+// Commit is what to commit of an assignment.
+type Commit struct {
+	Offset      int64 // the ack mark
+	LeaderEpoch int32 // of the record before it; -1: not known
+	Set         string
+	done        int64
+}
+
+// position is the ack mark with the leader epoch of the record before it.
+func (a *Assignment) position() (offset int64, epoch int32) {
+	offset = a.tracker.Mark()
+	n := 0
+	for n+1 < len(a.epochs) && a.epochs[n+1].offset < offset {
+		n++
+	}
+	a.epochs = a.epochs[n:]
+	if len(a.epochs) > 0 && a.epochs[0].offset < offset {
+		return offset, a.epochs[0].epoch
+	}
+	if offset == a.spec.Start {
+		return offset, a.startEpoch
+	}
+	return offset, -1
+}
+
+// Due is what to commit now, or false: neither the mark moved, nor what is done above it. It never goes
+// back (S3). Without sets only marks are committed.
+func (a *Assignment) Due(sets bool) (Commit, bool) {
+	offset, epoch := a.position()
+	moved := offset > a.committed
+	if !a.state.Commits() || !moved && (offset < a.committed || a.done == a.setAt) {
+		return Commit{}, false
+	}
+	c := Commit{Offset: offset, LeaderEpoch: epoch, done: a.done}
+	if sets {
+		c.Set = a.doneSet(offset, epoch)
+	}
+	if !moved && c.Set == a.set {
+		a.setAt = a.done
+		return Commit{}, false
+	}
+	return c, true
+}
+
+// Committed notes that the group has it.
+func (a *Assignment) Committed(c Commit) {
+	a.committed = max(a.committed, c.Offset)
+	a.set, a.setAt = c.Set, c.done
+}
+
+// scratch is where done-sets are written.
+type scratch struct {
+	runs []donemeta.Run
+	text []byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// doneSet is what a commit of this mark says about the inputs above it.
+func (a *Assignment) doneSet(mark int64, epoch int32) string {
+	a.inherited.Forget(mark)
+	if a.tracker.DoneAbove() == 0 && a.inherited.Len() == 0 || a.spec.TopicID == ([16]byte{}) {
+		return ""
+	}
+	s := scratches.Get().(*scratch) //nolint:forcetypeassert // of its New
+	defer scratches.Put(s)
+	s.runs = a.inherited.Union(a.tracker, mark, s.runs[:0])
+	// All of it fits, since nothing is handed out that does not (see Fits).
+	s.text, _ = donemeta.Append(s.text[:0], donemeta.Binding{TopicID: a.spec.TopicID, Base: mark, LeaderEpoch: epoch}, s.runs)
+	if string(s.text) == a.set {
+		return a.set
+	}
+	return string(s.text)
+}
+
+// Standing is what an assignment leaves when its process is dead: its ack mark, and what is done above
+// it. A follower's mark crosses what was inherited right at it, since the one who read those inputs sent
+// no units of them.
+func (a *Assignment) Standing() (mark int64, done []donemeta.Run) {
+	mark = a.inherited.Mark(a.tracker)
+	return mark, a.inherited.Union(a.tracker, mark, nil)
+}
+
+// Progress is where an assignment is: what somebody must know who is to commit for this process if it
+// dies.
+type Progress struct {
+	// Index is that of the first input that is not done, and Offset the ack mark.
+	Index  uint64
+	Offset int64
+	// Done are the inputs above Index that are done already, in order.
+	Done []DoneRun
+	// Set is the metadata that a commit of Offset would have now.
+	Set string
+}
+
+// DoneRun is Count inputs with the indices Index, Index+1 … and the offsets Offset, Offset+1 …
+type DoneRun struct {
+	Index  uint64
+	Offset int64
+	Count  uint64
+}
+
+// Progress tells where it is now.
+func (a *Assignment) Progress(sets bool) Progress {
+	offset, epoch := a.position()
+	at := Progress{Index: a.MarkIndex(), Offset: offset}
+	if sets {
+		at.Set = a.doneSet(offset, epoch)
+	}
+	index := at.Index
+	for offset, done := range a.tracker.Entries() {
+		if n := len(at.Done); done && n > 0 && at.Done[n-1].Index+at.Done[n-1].Count == index && at.Done[n-1].Offset+int64(at.Done[n-1].Count) == offset {
+			at.Done[n-1].Count++
+		} else if done {
+			at.Done = append(at.Done, DoneRun{Index: index, Offset: offset, Count: 1})
+		}
+		index++
+	}
+	return at
+}
