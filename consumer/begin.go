@@ -85,7 +85,7 @@ func (c *Consumer) withdraw(parts []*partition, starts map[string]map[int32]kgo.
 	for _, p := range parts {
 		a := p.assignment
 		p.mu.Lock()
-		begun := p.committed >= a.Start || p.halted != nil
+		begun := p.core.Counts().Committed >= a.Start || p.halted != nil
 		p.mu.Unlock()
 		if begun {
 			kept = append(kept, p)

@@ -51,7 +51,7 @@ func (c *Consumer) watch(p *partition) {
 	now := c.now()
 	p.mu.Lock()
 	m := p.oldest()
-	if m == nil || p.fenced {
+	if m == nil || p.core.State().Over() {
 		p.stuck.known = false
 		p.mu.Unlock()
 		return
@@ -92,12 +92,12 @@ func (p *partition) warnStalled(m *Message, now int64) {
 	p.stuck.warned = now
 	p.c.log.Warn("nothing is committed beyond an input that is not done", "topic", p.assignment.Topic, "partition", p.assignment.Partition,
 		"offset", m.Offset, "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(m.state())&started != 0,
-		"done_above", p.tracker.DoneAbove())
+		"done_above", p.core.Counts().DoneAbove)
 }
 
 // recover gives the partition a living context again: the input that its context was cancelled for got done after all. p.mu is held.
 func (p *partition) recover(index uint64, n int) {
-	if p.stuck.index >= index && p.stuck.index < index+uint64(n) && !p.draining {
+	if p.stuck.index >= index && p.stuck.index < index+uint64(n) && p.drain.why == nil {
 		p.stuck.cancelled = false
 		p.renewContext()
 	}
@@ -105,7 +105,7 @@ func (p *partition) recover(index uint64, n int) {
 
 // oldest finds the first input that is not done, under mu: nil when there is none.
 func (p *partition) oldest() *Message {
-	_, index, ok := p.tracker.Oldest()
+	_, index, ok := p.core.Oldest()
 	if !ok {
 		return nil
 	}

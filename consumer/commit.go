@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
@@ -21,8 +22,8 @@ type due struct {
 }
 
 type dueOf struct {
-	p        *partition
-	finished int64 // inputs done in the stay by then
+	p  *partition
+	at assignment.Commit
 }
 
 func (d *due) add(pt groupcommit.Point, of dueOf) {
@@ -190,8 +191,15 @@ func (c *Consumer) sendPart(m Membership, d due) error {
 func (c *Consumer) snapshot(parts []*partition) (d due) {
 	for _, p := range parts {
 		p.mu.Lock()
-		if pt, moved := p.due(); moved {
-			d.add(pt, dueOf{p, p.finished})
+		if at, moved := p.core.Due(!c.noDoneSets.Load()); moved {
+			a := p.assignment
+			d.add(groupcommit.Point{
+				Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, Offset: at.Offset, LeaderEpoch: at.LeaderEpoch, Metadata: at.Set,
+			}, dueOf{p, at})
+			if at.Cut > 0 {
+				c.log.Error("a done-set did not fit: a part of what it says is done again after a hand-over; this is a bug in Ackmark",
+					"topic", a.Topic, "partition", a.Partition, "cut", at.Cut)
+			}
 		}
 		p.mu.Unlock()
 	}
@@ -231,7 +239,7 @@ func prepare(req *kmsg.OffsetCommitRequest, m Membership, d due) error {
 	for i := range d.points {
 		p := d.of[i].p
 		p.mu.Lock()
-		fenced := p.fenced
+		fenced := p.core.State().Over()
 		p.mu.Unlock()
 		if fenced {
 			return groupcommit.ErrStale
@@ -267,17 +275,14 @@ func (c *Consumer) answer(pt *groupcommit.Point, of dueOf, err error) error {
 	p := of.p
 	if err == nil {
 		p.mu.Lock()
-		p.committed = max(p.committed, pt.Offset)
-		p.handover.set, p.handover.finished = pt.Metadata, of.finished
+		p.core.Committed(of.at)
 		p.mu.Unlock()
 		return nil
 	}
 	err = fmt.Errorf("committing %s partition %d at %d: %w", pt.Topic, pt.Partition, pt.Offset, err)
 	switch groupcommit.Judge(err) {
 	case groupcommit.Recreated:
-		p.mu.Lock()
-		p.uncommit = true
-		p.mu.Unlock()
+		p.disown()
 		p.halt(recreated(pt.Offset, err))
 	case groupcommit.Forbidden:
 		c.stop(c.groupError(err))

@@ -17,10 +17,10 @@ func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 	p := newPartition(c, a, -1)
 	one := &run{part: p, left: 1, states: make([]uint32, 1), outcome: outcome}
 	one.Batch = Batch{Assignment: a, Messages: []Message{{Record: r, run: one}}}
-	if _, ok := p.tracker.Add(r.Offset, 0); !ok {
+	if _, ok := p.core.Read(r.Offset, 0); !ok {
 		panic("consumer: a new tracker is full")
 	}
-	p.runs, p.fetched = append(p.runs, one), 1
+	p.runs = append(p.runs, one)
 	return &one.Messages[0]
 }
 

@@ -3,20 +3,23 @@ package consumer
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/assignment"
 )
 
-// beginDrain stops Start and counts what runs. The drained channel gets a value when all of that is done.
+// beginDrain stops Start and counts what runs. drain.done gets a value when all of that is done.
 func (p *partition) beginDrain(why error) {
 	p.stopped.Store(true) // before the count: see Message.Start
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.draining || p.fenced {
+	if p.drain.why != nil || p.core.State().Over() {
 		return
 	}
-	p.draining, p.leaving = true, why
+	p.core.Happen(assignment.Drain)
+	p.drain.why = why
 	p.eachRunning(func(m *Message) {
 		atomic.OrUint32(m.state(), awaited)
-		p.waiting++
+		p.drain.waiting++
 	})
 }
 
@@ -38,13 +41,13 @@ func (p *partition) eachRunning(fn func(*Message)) {
 func (p *partition) awaitDrain(deadline <-chan time.Time, late *bool) {
 	for {
 		p.mu.Lock()
-		waiting := p.waiting
+		waiting := p.drain.waiting
 		p.mu.Unlock()
 		if waiting == 0 || *late {
 			return
 		}
 		select {
-		case <-p.drained:
+		case <-p.drain.done:
 		case <-deadline:
 			*late = true
 		}
@@ -69,16 +72,16 @@ func (p *partition) abandoned() (a Abandoned) {
 func (p *partition) fence(why error) {
 	p.stopped.Store(true)
 	p.mu.Lock()
-	p.fenced = true
-	if p.leaving == nil {
-		p.leaving = why
+	p.core.Happen(assignment.Fence)
+	if p.drain.why == nil {
+		p.drain.why = why
 	}
-	p.waiting = 0
+	p.drain.waiting = 0
 	p.runs = nil
 	p.parked = parked{}
 	p.mu.Unlock()
 	select {
-	case p.drained <- struct{}{}: // a drain that still waits must not wait for what cannot count any more
+	case p.drain.done <- struct{}{}: // a drain that still waits must not wait for what cannot count any more
 	default:
 	}
 }
@@ -97,9 +100,9 @@ func (p *partition) unstart(m *Message) {
 
 // arrived counts down what the drain waits for, under mu.
 func (p *partition) arrived() {
-	if p.waiting--; p.waiting == 0 {
+	if p.drain.waiting--; p.drain.waiting == 0 {
 		select {
-		case p.drained <- struct{}{}:
+		case p.drain.done <- struct{}{}:
 		default:
 		}
 	}

@@ -3,6 +3,8 @@ package consumer
 import (
 	"context"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/assignment"
 )
 
 // The memory budget is shared like a switch shares its buffer (Choudhury and Hahne, dynamic queue thresholds): half of it is divided among
@@ -58,7 +60,7 @@ func (c *Consumer) crowded() bool {
 	for i, p := range parts {
 		p.mu.Lock()
 		over := used[i] >= limits[i] || c.window(p) >= 1 || p.waits()
-		worth := !p.paused && !p.fenced && !p.draining && p.halted == nil && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
+		worth := !p.paused && p.core.State().Reads() && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
 		p.mu.Unlock()
 		if over && worth {
 			return true
@@ -127,7 +129,7 @@ func (c *Consumer) pollRoom() float64 {
 	for i, p := range parts {
 		room -= max(0, used[i]-share)
 		p.mu.Lock()
-		reads := !p.paused && !p.fenced && !p.draining && p.halted == nil
+		reads := !p.paused && p.core.State().Reads()
 		p.mu.Unlock()
 		if reads {
 			least = min(least, limits[i]-used[i])
@@ -159,7 +161,7 @@ func (c *Consumer) useNow(p *partition) float64 {
 
 // window is the distance between the mark and the newest input, as a part of MaxRecords. Under the partition's lock.
 func (c *Consumer) window(p *partition) float64 {
-	return float64(p.fetched-int64(p.tracker.MarkIndex())) / float64(c.cfg.MaxRecords)
+	return float64(p.core.Open()) / float64(c.cfg.MaxRecords)
 }
 
 // decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
@@ -172,15 +174,15 @@ func (c *Consumer) decide(p *partition, limit float64) flowChange {
 	defer p.mu.Unlock()
 	used := c.useNow(p)
 	window := c.window(p)
-	switch {
-	case p.fenced || p.draining:
-		return flowKeep
-	case p.halted != nil:
+	switch state := p.core.State(); {
+	case state == assignment.Halted || state == assignment.Foreign:
 		if p.paused {
 			return flowKeep
 		}
 		p.paused = true
 		return flowPause
+	case !state.Reads():
+		return flowKeep
 	case !p.paused && (used >= limit || window >= 1 || p.waits()):
 		if c.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep

@@ -2,12 +2,9 @@ package consumer
 
 import (
 	"context"
-	"math"
 	"sort"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
 // A done-set has a largest size (a broker takes 4,096 characters of metadata), and what it cannot say is repeated by whoever takes the partition
@@ -26,7 +23,7 @@ func (p *partition) readTo() int64 {
 	if n := len(p.parked.recs); n > 0 {
 		return p.parked.recs[n-1].Offset + 1
 	}
-	return p.tracker.Next()
+	return p.core.Next()
 }
 
 // park keeps records back. The copy lets go of those that were handed out. Under mu.
@@ -51,46 +48,21 @@ func (p *partition) unpark(now int64) *run {
 // ready tells that parked records may be handed out. With nothing pending the next one always may: it is the ack mark then, whatever follows. Under mu.
 func (p *partition) ready() bool {
 	n := len(p.parked.recs)
-	if n == 0 || p.fenced || p.draining || p.halted != nil {
+	if n == 0 || !p.core.State().Reads() {
 		return false
 	}
-	if p.tracker.Pending() == 0 {
+	if p.core.Pending() == 0 {
 		return true
 	}
 	if p.c.window(p) >= 1 {
 		return false
 	}
 	before := min(n, unparkAtLeast) - 1
-	return p.fits(p.parked.recs[before].Offset, before)
+	return p.core.Fits(p.parked.recs[before].Offset, before)
 }
 
 // waits tells that records are parked and must stay so: fetching more of them is of no use. Under mu.
 func (p *partition) waits() bool { return len(p.parked.recs) > 0 && !p.ready() }
-
-// describable is an offset below which everything may be handed out at once: a done-set has room for any set of so few offsets. Under mu.
-func (p *partition) describable() int64 {
-	mark := p.tracker.Mark()
-	if p.handover.done.End()-mark > donemeta.MaxSpan || mark > math.MaxInt64-donemeta.MaxSpan {
-		return mark
-	}
-	return mark + donemeta.MaxSpan
-}
-
-// fits tells whether a done-set could still be written if the record at this offset were handed out too, after so many that come before it and are not
-// counted in fetched yet, and then all ended in the worst order. Under mu.
-//
-// The worst order leaves every other one open. Each run of the set has an open input before it, so there are at most half as many runs as there
-// are inputs, the inherited runs among them counted as one each. Those that lie beyond are runs of their own.
-func (p *partition) fits(offset int64, before int) bool {
-	if p.tracker.Pending() == 0 && before == 0 {
-		return true
-	}
-	done := &p.handover.done
-	span := max(offset+1, done.End()) - p.tracker.Mark()
-	inputs := int(p.fetched-int64(p.tracker.MarkIndex())) + before + 1
-	passed := done.Passed()
-	return donemeta.Fits(span, (inputs+passed)/2+done.Len()-passed)
-}
 
 // countBelow is how many records are below the limit.
 func countBelow(recs []*kgo.Record, limit int64) int {

@@ -182,7 +182,7 @@ func TestHaltWithParkedRecords(t *testing.T) {
 func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Record) (p *partition, runs []donemeta.Run) {
 	t.Helper()
 	p = newPartition(c, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
-	p.handover.done = donemeta.Inherit(inherited)
+	p.core.Inherit(inherited, "", -1)
 	r, err := p.add(&kgo.FetchPartition{Records: recs}, 0)
 	wantNil(t, err)
 	for i := range r.Messages {
@@ -190,10 +190,10 @@ func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Rec
 			r.Messages[i].Done(nil)
 		}
 	}
-	runs, err = donemeta.Parse(p.doneSet(0, -1), donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}, nil)
+	runs, err = donemeta.Parse(p.core.Progress(true).Set, donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}, nil)
 	wantNil(t, err)
-	if want := p.handover.done.Union(p.tracker, 0, nil); !slices.Equal(runs, want) {
-		t.Errorf("%d handed out, %d inherited: the set has %d runs of %d", p.fetched, len(inherited), len(runs), len(want))
+	if _, want := p.core.Standing(); !slices.Equal(runs, want) {
+		t.Errorf("%d handed out, %d inherited: the set has %d runs of %d", p.core.Counts().Read, len(inherited), len(runs), len(want))
 	}
 	return p, runs
 }
@@ -210,14 +210,16 @@ func TestAlternatingFitsAtEveryDensity(t *testing.T) {
 			recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * step}
 		}
 		first, runs := stayOf(t, c, nil, recs)
-		if first.fetched < 300 {
-			t.Errorf("step %d: only %d handed out", step, first.fetched)
+		at := first.core.Counts().Read
+		if at < 300 {
+			t.Errorf("step %d: only %d handed out", step, at)
 		}
 		second, _ := stayOf(t, c, runs, recs)
-		if second.fetched < first.fetched/2 {
-			t.Errorf("step %d: %d handed out, but only %d of the %d left to the next stay", step, first.fetched, second.fetched, first.fetched-first.fetched/2)
+		then := second.core.Counts().Read
+		if then < at/2 {
+			t.Errorf("step %d: %d handed out, but only %d of the %d left to the next stay", step, at, then, at-at/2)
 		}
-		t.Logf("step %d: %d handed out, then %d", step, first.fetched, second.fetched)
+		t.Logf("step %d: %d handed out, then %d", step, at, then)
 	}
 }
 
@@ -237,8 +239,8 @@ func TestInheritedFarAboveIsCounted(t *testing.T) {
 			recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * step}
 		}
 		p, _ := stayOf(t, c, far, recs)
-		if p.fetched < 100 || p.readTo() <= p.tracker.Next() {
-			t.Errorf("step %d: %d handed out, %d parked", step, p.fetched, len(p.parked.recs))
+		if n := p.core.Counts().Read; n < 100 || p.readTo() <= p.core.Next() {
+			t.Errorf("step %d: %d handed out, %d parked", step, n, len(p.parked.recs))
 		}
 	}
 }
@@ -362,7 +364,7 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 					hand(r)
 				}
 				if len(p.parked.recs) > 0 && len(open) == 0 && !p.ready() {
-					t.Fatalf("stuck at %d with %d parked", p.tracker.Mark(), len(p.parked.recs))
+					t.Fatalf("stuck at %d with %d parked", p.core.Mark(), len(p.parked.recs))
 				}
 				left := open[:0]
 				for i, m := range open {
@@ -375,9 +377,9 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 				}
 				open = left
 				hand(p.unpark(0))
-				mark, epoch := p.mark()
-				text = p.doneSet(mark, epoch)
-				b.Base, b.LeaderEpoch = mark, epoch
+				now := p.core.Progress(true)
+				mark := now.Offset
+				text, b.Base, b.LeaderEpoch = now.Set, mark, now.LeaderEpoch
 				runs, err := donemeta.Parse(text, b, nil)
 				if err != nil {
 					t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackmark/ackmark/internal/ackmark"
+	"github.com/ackmark/ackmark/internal/assignment"
 )
 
 // recordOverhead is what a record costs beside its bytes: the client's record, the message, the tracker's entry.
@@ -24,18 +24,10 @@ type partition struct {
 	cancel  atomic.Pointer[context.CancelCauseFunc]
 	stopped atomic.Bool // Start says false: draining, fenced or halted
 
-	mu        sync.Mutex
-	tracker   *ackmark.Tracker
-	fenced    bool // nothing changes it any more
-	draining  bool
-	leaving   error // why it leaves, from the moment that it drains
-	waiting   int   // started inputs that the drain waits for
-	drained   chan struct{}
-	halted    *HaltError
-	uncommit  bool  // committing it would be wrong: its log is not the one that was read
-	committed int64 // -1: nothing yet
-	epochs    []epochStart
-	handover  handover
+	mu     sync.Mutex
+	core   *assignment.Assignment
+	drain  drain
+	halted *HaltError
 
 	runs     []*run // handed out and not all done, in fetch order; nil where done out of order
 	bytes    int64
@@ -44,26 +36,22 @@ type partition struct {
 	paused   bool
 	pausedAt int64 // when it was last paused, as the consumer's monotonic nanoseconds; 0: never
 
-	logEnd   int64
-	fetched  int64 // inputs handed out in this stay
-	finished int64 // inputs done in this stay
-	lost     int64 // inputs skipped by Config.OnOutOfRange
-	stuck    stuckState
+	logEnd int64
+	lost   int64 // inputs skipped by Config.OnOutOfRange
+	stuck  stuckState
 }
 
-// epochStart is the leader epoch of the records from offset on: a commit carries the epoch of the record before it, which is how the
-// next holder notices a truncated log (KIP-320).
-type epochStart struct {
-	offset int64
-	epoch  int32
+// drain is the end of an assignment in good order, or a sudden one.
+type drain struct {
+	why     error // from the moment that it begins
+	waiting int   // started inputs that it waits for
+	done    chan struct{}
 }
 
 func newPartition(c *Consumer, a *Assignment, committed int64) *partition {
 	p := &partition{
-		c: c, assignment: a, committed: committed, handover: handover{epoch: -1},
-		tracker: ackmark.New(a.Start, c.cfg.MaxRecords+c.maxPoll),
-		drained: make(chan struct{}, 1),
-		logEnd:  -1,
+		c: c, assignment: a, logEnd: -1, drain: drain{done: make(chan struct{}, 1)},
+		core: assignment.New(assignment.Spec{TopicID: a.TopicID, Start: a.Start, Committed: committed, Limit: c.cfg.MaxRecords + c.maxPoll}),
 	}
 	a.part = p
 	p.renewContext()
@@ -82,11 +70,10 @@ func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
 // member's (the known loss bug of marks made after a revoke).
 func (p *partition) finish(m *Message) {
 	state := m.state()
-	if p.fenced || atomic.LoadUint32(state)&(done|failed) != 0 || !p.tracker.Done(m.index) {
+	if atomic.LoadUint32(state)&(done|failed) != 0 || !p.core.Done(m.index) {
 		return
 	}
 	p.settle(state, done)
-	p.finished++
 	r := m.run
 	r.tell(nil)
 	if r.left--; r.left == 0 {
@@ -97,7 +84,7 @@ func (p *partition) finish(m *Message) {
 
 // finishRun is finish for n inputs of a run, from an index on.
 func (p *partition) finishRun(r *run, index uint64, n int) {
-	if p.fenced {
+	if p.core.State().Over() {
 		return
 	}
 	for n > 0 {
@@ -106,8 +93,7 @@ func (p *partition) finishRun(r *run, index uint64, n int) {
 			index, n = index+1, n-1
 			continue
 		}
-		p.tracker.DoneRange(index, fresh)
-		p.finished += int64(fresh)
+		p.core.DoneRange(index, fresh)
 		r.tell(nil)
 		if r.left -= fresh; r.left == 0 {
 			p.release(r)
@@ -174,11 +160,11 @@ func (p *partition) release(r *run) {
 // fail is Done(err): the input is not done, its partition halts there.
 func (p *partition) fail(m *Message, err error) {
 	p.mu.Lock()
-	if p.fenced || atomic.LoadUint32(m.state())&(done|failed) != 0 {
+	if p.core.State().Over() || atomic.LoadUint32(m.state())&(done|failed) != 0 {
 		p.mu.Unlock()
 		return
 	}
-	noOutcome := isContextErr(err) && (p.leaving != nil || p.c.stopping()) ||
+	noOutcome := isContextErr(err) && (p.drain.why != nil || p.c.stopping()) ||
 		errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
 	p.settle(m.state(), failed)
 	p.mu.Unlock()
@@ -200,10 +186,11 @@ func isContextErr(err error) bool {
 func (p *partition) halt(e *HaltError) {
 	e.Topic, e.Partition = p.assignment.Topic, p.assignment.Partition
 	p.mu.Lock()
-	if p.fenced || p.halted != nil {
+	if p.core.State().Over() || p.halted != nil {
 		p.mu.Unlock()
 		return
 	}
+	p.core.Happen(assignment.Halt)
 	p.halted = e
 	p.parked = parked{}
 	p.stopped.Store(true)
@@ -221,17 +208,17 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	if fp.HighWatermark > 0 {
 		p.logEnd = fp.HighWatermark
 	}
-	if p.fenced || p.draining || p.halted != nil || len(fp.Records) == 0 {
+	if !p.core.State().Reads() || len(fp.Records) == 0 {
 		return nil, nil
 	}
 	recs := fp.Records
-	for p.fetched == 0 && len(p.parked.recs) == 0 && len(recs) > 0 && recs[0].Offset < p.assignment.Start {
+	for !p.core.Begun() && len(p.parked.recs) == 0 && len(recs) > 0 && recs[0].Offset < p.assignment.Start {
 		recs = recs[1:] // a position from before this stay: all of it is done
 	}
 	if len(recs) == 0 {
 		return nil, nil
 	}
-	if recs[0].Offset < p.tracker.Next() {
+	if recs[0].Offset < p.core.Next() {
 		return nil, errMoved
 	}
 	if len(p.parked.recs) == 0 {
@@ -248,32 +235,26 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 	r := &run{part: p, at: now}
 	r.Assignment = p.assignment
-	limit := p.describable()
+	limit := p.core.Describable()
 	r.Messages = make([]Message, 0, countBelow(recs, limit))
-	inherits, last := p.handover.done.Len() > 0, int32(-1)
-	if len(p.epochs) > 0 {
-		last = p.epochs[len(p.epochs)-1].epoch
-	}
+	inherits, last := p.core.Inherits(), p.core.LeaderEpoch()
 	for i, rec := range recs {
-		inherited := inherits && p.handover.done.Contains(rec.Offset)
+		inherited := inherits && p.core.WasDone(rec.Offset)
 		input := !inherited && !rec.Attrs.IsControl()
-		if input && rec.Offset >= limit && !p.fits(rec.Offset, len(r.Messages)) {
+		if input && rec.Offset >= limit && !p.core.Fits(rec.Offset, 0) {
 			p.park(recs[i:])
 			break
 		}
 		if rec.LeaderEpoch != last {
 			last = rec.LeaderEpoch
-			p.epochs = append(p.epochs, epochStart{rec.Offset, last})
+			p.core.EnterEpoch(rec.Offset, last)
 		}
 		if !input {
-			p.tracker.Skip(rec.Offset + 1)
-			if inherited {
-				p.handover.skipped++
-			}
+			p.core.Pass(rec.Offset, inherited)
 			continue
 		}
 		size := recordSize(rec)
-		index, ok := p.tracker.Add(rec.Offset, int(size))
+		index, ok := p.core.Read(rec.Offset, size)
 		if !ok { // hardly ever: balanceFlow pauses the partition before
 			p.park(recs[i:])
 			break
@@ -291,7 +272,6 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 	p.runs = append(p.runs, r)
 	p.bytes += r.bytes
 	p.records += len(r.Messages)
-	p.fetched += int64(len(r.Messages))
 	return r
 }
 
@@ -303,23 +283,6 @@ func recordSize(r *kgo.Record) int64 {
 	return int64(size)
 }
 
-// mark returns what to commit now, under mu: the ack mark with the leader epoch of the record before it.
-func (p *partition) mark() (offset int64, epoch int32) {
-	offset = p.tracker.Mark()
-	n := 0
-	for n+1 < len(p.epochs) && p.epochs[n+1].offset < offset {
-		n++
-	}
-	p.epochs = p.epochs[n:]
-	if len(p.epochs) > 0 && p.epochs[0].offset < offset {
-		return offset, p.epochs[0].epoch
-	}
-	if offset == p.assignment.Start {
-		return offset, p.handover.epoch
-	}
-	return offset, -1
-}
-
 // next is the offset to read next.
 func (p *partition) next() int64 {
 	p.mu.Lock()
@@ -327,11 +290,11 @@ func (p *partition) next() int64 {
 	return p.readTo()
 }
 
-// forbidCommit keeps an ack mark from being committed in a log that is not the one it was counted in.
-func (p *partition) forbidCommit() {
+// disown keeps an ack mark from being committed in a log that is not the one it was counted in.
+func (p *partition) disown() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.uncommit = true
+	p.core.Happen(assignment.Recreate)
 }
 
 // skipped counts inputs that were lost by choice (Config.OnOutOfRange).

@@ -156,7 +156,7 @@ func (c *Consumer) haltFor(p *partition, fp *kgo.FetchPartition) *HaltError {
 		if c.cfg.OnOutOfRange != Halt {
 			return nil // the client goes on where it was configured to; afterReset counts and reports it
 		}
-		p.forbidCommit()
+		p.disown()
 		e.LostFrom, e.LostTo = loss.ResetTo, loss.ConsumedTo
 		e.Remedy = "the log was truncated below what was read: check the topic, then reset the group's offset, or set OnOutOfRange to Earliest or Latest"
 	case errors.Is(err, kerr.OffsetOutOfRange):
@@ -168,7 +168,7 @@ func (c *Consumer) haltFor(p *partition, fp *kgo.FetchPartition) *HaltError {
 		}
 		e.Remedy = "reset the group's offset, or set OnOutOfRange to Earliest or Latest; raise the topic's retention if consumers are this slow"
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
-		p.forbidCommit()
+		p.disown()
 		return recreated(next, err)
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
 		e.Remedy = "grant READ on the topic to this principal and restart the consumer"

@@ -23,16 +23,10 @@ func (a *Assignment) Progress() Progress {
 	p := a.part
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	offset, epoch := p.mark()
-	at := Progress{Index: p.tracker.MarkIndex(), Offset: offset, DoneSet: p.doneSet(offset, epoch)}
-	index := at.Index
-	for offset, done := range p.tracker.Entries() {
-		if n := len(at.Done); done && n > 0 && at.Done[n-1].Index+at.Done[n-1].Count == index && at.Done[n-1].Offset+int64(at.Done[n-1].Count) == offset {
-			at.Done[n-1].Count++
-		} else if done {
-			at.Done = append(at.Done, DoneRun{Index: index, Offset: offset, Count: 1})
-		}
-		index++
+	at := p.core.Progress(!p.c.noDoneSets.Load())
+	done := make([]DoneRun, len(at.Done))
+	for i, r := range at.Done {
+		done[i] = DoneRun(r)
 	}
-	return at
+	return Progress{Index: at.Index, Offset: at.Offset, Done: done, DoneSet: at.Set}
 }

@@ -100,12 +100,12 @@ func (c *Consumer) State() State {
 func (p *partition) state(now int64) PartitionState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a, t := p.assignment, p.tracker
+	a, n := p.assignment, p.core.Counts()
 	s := PartitionState{
 		Topic: a.Topic, Partition: a.Partition, Epoch: a.Epoch, Start: a.Start,
-		LogEnd: p.logEnd, Fetched: t.Next(), HandedOut: p.fetched, Done: p.finished, AckMark: t.Mark(), Committed: p.committed,
-		Pending: t.Pending(), PendingBytes: t.PendingBytes(), DoneAbove: t.DoneAbove(), Lost: p.lost, Paused: p.paused,
-		Inherited: p.handover.skipped, Parked: len(p.parked.recs),
+		LogEnd: p.logEnd, Fetched: p.core.Next(), HandedOut: n.Read, Done: n.Done, AckMark: p.core.Mark(), Committed: n.Committed,
+		Pending: n.Pending, PendingBytes: n.Bytes, DoneAbove: n.DoneAbove, Lost: p.lost, Paused: p.paused,
+		Inherited: n.Inherited, Parked: len(p.parked.recs),
 		Oldest: Oldest{Offset: -1},
 	}
 	if m := p.oldest(); m != nil {

@@ -11,7 +11,10 @@ type Commit struct {
 	Offset      int64 // the ack mark
 	LeaderEpoch int32 // of the record before it; -1: not known
 	Set         string
-	done        int64
+	// Cut is how many runs of what is done above did not fit into Set. It is 0, since nothing is handed
+	// out that does not fit (see Fits): another number is a fault to be reported.
+	Cut  int
+	done int64
 }
 
 // position is the ack mark with the leader epoch of the record before it.
@@ -41,7 +44,7 @@ func (a *Assignment) Due(sets bool) (Commit, bool) {
 	}
 	c := Commit{Offset: offset, LeaderEpoch: epoch, done: a.done}
 	if sets {
-		c.Set = a.doneSet(offset, epoch)
+		c.Set, c.Cut = a.doneSet(offset, epoch)
 	}
 	if !moved && c.Set == a.set {
 		a.setAt = a.done
@@ -65,20 +68,21 @@ type scratch struct {
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // doneSet is what a commit of this mark says about the inputs above it.
-func (a *Assignment) doneSet(mark int64, epoch int32) string {
+func (a *Assignment) doneSet(mark int64, epoch int32) (set string, cut int) {
 	a.inherited.Forget(mark)
 	if a.tracker.DoneAbove() == 0 && a.inherited.Len() == 0 || a.spec.TopicID == ([16]byte{}) {
-		return ""
+		return "", 0
 	}
 	s := scratches.Get().(*scratch) //nolint:forcetypeassert // of its New
 	defer scratches.Put(s)
 	s.runs = a.inherited.Union(a.tracker, mark, s.runs[:0])
-	// All of it fits, since nothing is handed out that does not (see Fits).
-	s.text, _ = donemeta.Append(s.text[:0], donemeta.Binding{TopicID: a.spec.TopicID, Base: mark, LeaderEpoch: epoch}, s.runs)
+	var kept int
+	s.text, kept = donemeta.Append(s.text[:0], donemeta.Binding{TopicID: a.spec.TopicID, Base: mark, LeaderEpoch: epoch}, s.runs)
+	cut = len(s.runs) - kept
 	if string(s.text) == a.set {
-		return a.set
+		return a.set, cut
 	}
-	return string(s.text)
+	return string(s.text), cut
 }
 
 // Standing is what an assignment leaves when its process is dead: its ack mark, and what is done above
@@ -95,6 +99,8 @@ type Progress struct {
 	// Index is that of the first input that is not done, and Offset the ack mark.
 	Index  uint64
 	Offset int64
+	// LeaderEpoch is that of the record before Offset, -1 if it is not known.
+	LeaderEpoch int32
 	// Done are the inputs above Index that are done already, in order.
 	Done []DoneRun
 	// Set is the metadata that a commit of Offset would have now.
@@ -111,9 +117,9 @@ type DoneRun struct {
 // Progress tells where it is now.
 func (a *Assignment) Progress(sets bool) Progress {
 	offset, epoch := a.position()
-	at := Progress{Index: a.MarkIndex(), Offset: offset}
+	at := Progress{Index: a.MarkIndex(), Offset: offset, LeaderEpoch: epoch}
 	if sets {
-		at.Set = a.doneSet(offset, epoch)
+		at.Set, _ = a.doneSet(offset, epoch)
 	}
 	index := at.Index
 	for offset, done := range a.tracker.Entries() {
