@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/ackmark/ackmark/internal/ackmark"
+	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -36,15 +36,15 @@ type epoch struct {
 	topic     string
 	topicID   [16]byte
 	partition int32
-	tracker   *ackmark.Tracker // S4: a fresh one for each epoch
-	base      uint64           // index of the tracker's first entry
-	inherited donemeta.Inherited
-	capacity  uint64 // entries that are taken of the session's share
-	kept      int64  // bytes, the same
-	open      int    // units received and not finished
-	released  bool
-	releases  []*release // that wait for open to be 0
+	core      *assignment.Assignment // S4: a fresh one for each epoch; Draining once it is released
+	capacity  uint64                 // entries that are taken of the session's share
+	kept      int64                  // bytes, the same
+	open      int                    // units received and not finished
+	releases  []*release             // that wait for open to be 0
 }
+
+// released tells that the client gave the partition back: units of it are refused, and no will names it.
+func (e *epoch) released() bool { return !e.core.State().Reads() }
 
 // release is a Release that is not answered yet.
 type release struct {
@@ -96,13 +96,15 @@ func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error
 		return fmt.Errorf("%w: the topic of assignment epoch %d has %d characters, Kafka takes %d", errViolation, p.GetEpoch(), len(p.GetTopic()), maxTopicName)
 	}
 	e := &epoch{
-		id: p.GetEpoch(), of: of, topic: p.GetTopic(), partition: p.GetPartition(), tracker: ackmark.New(p.GetStartOffset(), maxSpan), base: p.GetStartIndex(),
-		kept: int64(epochCost + len(p.GetTopic())),
+		id: p.GetEpoch(), of: of, topic: p.GetTopic(), partition: p.GetPartition(), kept: int64(epochCost + len(p.GetTopic())),
 	}
 	if !s.stock.kept.take(e.kept) {
 		return s.noRoom("a partition")
 	}
 	copy(e.topicID[:], p.GetTopicId())
+	e.core = assignment.New(assignment.Spec{
+		TopicID: e.topicID, Start: p.GetStartOffset(), Committed: -1, Base: p.GetStartIndex(), Limit: maxSpan,
+	})
 	s.inherit(e, p)
 	for _, r := range p.GetDone() {
 		s.enterDone(e, r)
@@ -128,26 +130,26 @@ func (s *session) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	}
 	if cost := int64(len(runs)) * runCost; s.stock.kept.take(cost) {
 		e.kept += cost
-		e.inherited = donemeta.Inherit(slices.Clip(slices.Clone(runs)))
+		e.core.Inherit(slices.Clip(slices.Clone(runs)), p.GetDoneSet(), -1)
 	}
 }
 
 // enterDone enters inputs that were done before this sidecar heard of the stay. They lie above the mark: one that claims to be at it would let the mark, and
 // with it the room above, move on for as long as the run says. What does not fit is left out: the mark may lag, never lie.
 func (s *session) enterDone(e *epoch, r *sidecarpb.DoneRun) {
-	if r.GetIndex() <= e.base || r.GetIndex()-e.base >= maxSpan {
+	first, mark := r.GetIndex(), e.core.MarkIndex()
+	if first <= mark || first-mark >= maxSpan {
 		return
 	}
-	first := r.GetIndex() - e.base
-	n := min(r.GetCount(), maxSpan-first)
+	n := min(r.GetCount(), maxSpan-(first-mark))
 	if n == 0 || !e.reserve(first+n-1, &s.stock.entries) {
 		return
 	}
 	for k := range n {
-		if !e.tracker.Put(first+k, r.GetOffset()+int64(k), 0) {
+		if !e.core.Follow(first+k, r.GetOffset()+int64(k), 0) {
 			return
 		}
-		e.tracker.Done(first + k)
+		e.core.Done(first + k)
 	}
 }
 
@@ -170,7 +172,7 @@ func (s *session) release(d *delivery, r *sidecarpb.Release) error {
 		if len(e.releases) == maxReleases {
 			return fmt.Errorf("%w: assignment epoch %d is named in more than %d Releases without an answer", errViolation, id, maxReleases)
 		}
-		e.released = true
+		e.core.Happen(assignment.Drain)
 		if e.open == 0 {
 			s.forget(e)
 			continue
@@ -195,14 +197,14 @@ func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) 
 	if e == nil || e.id != u.src.Epoch {
 		e = s.epochs[u.src.Epoch]
 	}
-	if e == nil || e.released {
+	if e == nil || e.released() {
 		s.stock.refused++
 		return nil, failure(0, "", -1, wire.CodeUnknownAssignment,
 			fmt.Sprintf("assignment epoch %d is not held by this session: announce it by Assign before its first unit, and send no units after its Release", u.src.Epoch))
 	}
 	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1). One whose first unit failed is in the tracker already.
-	if index := u.src.Index - e.base; u.src.Index >= e.base && e.reserve(index, &s.stock.entries) {
-		e.tracker.Put(index, u.src.Offset, int(u.size))
+	if e.reserve(u.src.Index, &s.stock.entries) {
+		e.core.Follow(u.src.Index, u.src.Offset, int64(u.size))
 	}
 	e.open++
 	return e, nil
@@ -210,7 +212,7 @@ func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) 
 
 // reserve counts the memory that an entry at index may take: a hostile index must not make a large ring for nothing.
 func (e *epoch) reserve(index uint64, entries *share) bool {
-	mark := e.tracker.MarkIndex()
+	mark := e.core.MarkIndex()
 	if index < mark || index-mark >= maxSpan {
 		return false
 	}
@@ -228,11 +230,11 @@ func (e *epoch) reserve(index uint64, entries *share) bool {
 // finished ends a unit of the epoch. mu is held.
 func (s *session) finished(u *unit, acked bool) {
 	e := u.epoch
-	if acked && u.src.Index >= e.base {
-		e.tracker.Done(u.src.Index - e.base)
+	if acked {
+		e.core.Done(u.src.Index)
 	}
 	e.open--
-	if !e.released || e.open > 0 {
+	if !e.released() || e.open > 0 {
 		return
 	}
 	for _, rel := range e.releases {

@@ -89,8 +89,8 @@ func TestCountsOfAPeerAreNotLoopedOver(t *testing.T) {
 		{Index: 5, Offset: math.MinInt64, Count: 1 << 40},
 		{Index: 5, Offset: 5},
 	} {
-		if e := enter(&sidecarpb.AssignedPartition{Epoch: uint64(2*i + 1), Topic: "in", Partition: int32(i), Done: []*sidecarpb.DoneRun{run}}); e.tracker.Mark() != 0 {
-			t.Errorf("%v: the mark is %d, and nothing below the run is known to be done", run, e.tracker.Mark())
+		if e := enter(&sidecarpb.AssignedPartition{Epoch: uint64(2*i + 1), Topic: "in", Partition: int32(i), Done: []*sidecarpb.DoneRun{run}}); e.core.Mark() != 0 {
+			t.Errorf("%v: the mark is %d, and nothing below the run is known to be done", run, e.core.Mark())
 		}
 		// The same again and again costs no more.
 		many := make([]*sidecarpb.DoneRun, 4096)
@@ -100,8 +100,8 @@ func TestCountsOfAPeerAreNotLoopedOver(t *testing.T) {
 		enter(&sidecarpb.AssignedPartition{Epoch: uint64(2*i + 2), Topic: "in", Partition: int32(i), Done: many, StartIndex: math.MaxUint64 - 3})
 	}
 	// What an honest client says is believed.
-	if e := enter(&sidecarpb.AssignedPartition{Epoch: 99, Topic: "in", StartOffset: 50, StartIndex: 7, Done: []*sidecarpb.DoneRun{{Index: 9, Offset: 52, Count: 3}}}); e.tracker.DoneAbove() != 3 {
-		t.Errorf("%d inputs above the mark are done, want 3", e.tracker.DoneAbove())
+	if e := enter(&sidecarpb.AssignedPartition{Epoch: 99, Topic: "in", StartOffset: 50, StartIndex: 7, Done: []*sidecarpb.DoneRun{{Index: 9, Offset: 52, Count: 3}}}); e.core.Counts().DoneAbove != 3 {
+		t.Errorf("%d inputs above the mark are done, want 3", e.core.Counts().DoneAbove)
 	}
 
 	s.next = 1 << 61
@@ -246,7 +246,7 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 			u.epoch = ep
 			other.finished(u, true)
 		}
-		if mark := other.epochs[e+1].tracker.Mark(); mark != 2000 {
+		if mark := other.epochs[e+1].core.Mark(); mark != 2000 {
 			t.Errorf("the mark of a session beside it is %d of 2000", mark)
 		}
 	}

@@ -156,8 +156,8 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 		}
 	}
 	e := s.epochs[1]
-	if e.capacity != 0 || e.tracker.Mark() != 50 {
-		t.Errorf("capacity %d, mark %d", e.capacity, e.tracker.Mark())
+	if e.capacity != 0 || e.core.Mark() != 50 {
+		t.Errorf("capacity %d, mark %d", e.capacity, e.core.Mark())
 	}
 	s.mu.Unlock()
 	// All partitions together are bounded as well.

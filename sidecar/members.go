@@ -67,7 +67,7 @@ func (s *session) enterMember(m membership) error {
 // holds tells whether a consumer has stays that it did not release. mu is held.
 func (s *session) holds(of memberKey) bool {
 	for _, e := range s.epochs {
-		if e.of == of && !e.released {
+		if e.of == of && !e.released() {
 			return true
 		}
 	}

@@ -231,10 +231,10 @@ func TestTestamentsMayBeReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := s.epochs[1]
-	e.tracker.Put(0, 10, 0) // 11 and 12 are inherited, 13 has not arrived
-	e.tracker.Put(2, 14, 0)
-	e.tracker.Done(0)
-	e.tracker.Done(2)
+	e.core.Follow(0, 10, 0) // 11 and 12 are inherited, 13 has not arrived
+	e.core.Follow(2, 14, 0)
+	e.core.Done(0)
+	e.core.Done(2)
 	for range 2 {
 		all := s.testaments()
 		if len(all) != 1 || len(all[0].stays) != 1 || all[0].stays[0].mark != 13 || !slices.Equal(all[0].stays[0].done, []donemeta.Run{{First: 14, Last: 14}}) {

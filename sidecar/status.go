@@ -85,7 +85,7 @@ func (s *session) status() *sidecarpb.SessionStatus {
 		out.HighestSequence = s.next - 1
 	}
 	for _, e := range s.epochs {
-		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.topic, Partition: e.partition, Epoch: e.id, AckMark: e.inherited.Mark(e.tracker), Pending: uint64(e.open)})
+		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.topic, Partition: e.partition, Epoch: e.id, AckMark: e.core.FollowedMark(), Pending: uint64(e.open)})
 	}
 	slices.SortFunc(out.Partitions, func(a, b *sidecarpb.SessionPartition) int { return cmp.Compare(a.GetEpoch(), b.GetEpoch()) })
 	return out

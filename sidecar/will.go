@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -145,7 +144,7 @@ func (s *session) testaments() []testament {
 	defer s.mu.Unlock()
 	all := make(map[memberKey]*testament)
 	for _, e := range s.epochs {
-		if e.released || e.of.group == "" {
+		if e.released() || e.of.group == "" {
 			continue
 		}
 		t := all[e.of]
@@ -153,10 +152,8 @@ func (s *session) testaments() []testament {
 			t = &testament{membership: s.members[e.of]}
 			all[e.of] = t
 		}
-		mark := e.inherited.Mark(e.tracker)
-		t.stays = append(t.stays, stay{
-			epoch: e.id, topic: e.topic, topicID: e.topicID, partition: e.partition, mark: mark, done: e.inherited.Union(e.tracker, mark, []donemeta.Run(nil)),
-		})
+		mark, done := e.core.Standing()
+		t.stays = append(t.stays, stay{epoch: e.id, topic: e.topic, topicID: e.topicID, partition: e.partition, mark: mark, done: done})
 	}
 	for of, m := range s.members {
 		if of.group != "" && all[of] == nil {

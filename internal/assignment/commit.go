@@ -85,11 +85,14 @@ func (a *Assignment) doneSet(mark int64, epoch int32) (set string, cut int) {
 	return string(s.text), cut
 }
 
+// FollowedMark is the ack mark of a follower, see Standing.
+func (a *Assignment) FollowedMark() int64 { return a.inherited.Mark(a.tracker) }
+
 // Standing is what an assignment leaves when its process is dead: its ack mark, and what is done above
 // it. A follower's mark crosses what was inherited right at it, since the one who read those inputs sent
 // no units of them.
 func (a *Assignment) Standing() (mark int64, done []donemeta.Run) {
-	mark = a.inherited.Mark(a.tracker)
+	mark = a.FollowedMark()
 	return mark, a.inherited.Union(a.tracker, mark, nil)
 }
 
