@@ -29,8 +29,8 @@ func (c *Consumer) leftOver() string {
 		check("parked records", int64(len(p.parked.recs)))
 		check("parked bytes", p.parked.bytes)
 		check("runs", int64(len(p.runs)))
-		check("inputs in the tracker", int64(p.tracker.Pending()))
-		check("done above the mark", int64(p.tracker.DoneAbove()))
+		check("inputs in the tracker", int64(p.core.Pending()))
+		check("done above the mark", int64(p.core.Counts().DoneAbove))
 		check("inputs that a drain waits for", int64(p.waiting))
 		if p.paused {
 			check("pauses", 1)
