@@ -31,7 +31,7 @@ func (c *Consumer) leftOver() string {
 		check("runs", int64(len(p.runs)))
 		check("inputs in the tracker", int64(p.core.Pending()))
 		check("done above the mark", int64(p.core.Counts().DoneAbove))
-		check("inputs that a drain waits for", int64(p.waiting))
+		check("inputs that a drain waits for", int64(p.drain.waiting))
 		if p.paused {
 			check("pauses", 1)
 		}
