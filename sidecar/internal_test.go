@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -259,16 +260,16 @@ func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 // A report that was read gives its place back, to its app and to all apps.
 func TestReportsGiveTheirPlacesBack(t *testing.T) {
 	all := newCommons(8, 1)
-	r := newReportRing(4, share{of: all})
+	r := newReportRing(4, true, share{of: all}, new(atomic.Int32))
 	for i := range 100 {
-		id, ok := r.reserve()
+		id, ok := r.reserve(peerInfo{})
 		if !ok {
 			t.Fatalf("no place for report %d, with none that is not read", i)
 		}
 		r.finish(&sidecarpb.EmitReport{ReportId: id})
-		r.forget(id)
+		r.forget(peerInfo{}, id)
 	}
-	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || all.lent != 0 || len(r.reports) != 0 {
-		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.held, all.lent, len(r.reports))
+	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || all.lent != 0 || len(r.kept) != 0 {
+		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.held, all.lent, len(r.kept))
 	}
 }
