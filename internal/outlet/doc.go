@@ -11,7 +11,7 @@
 // by a second client in groups (mend.go), until nothing is left, and the usual client has the partition again.
 //
 // A record that is larger than the topic's max.message.bytes may fit when it is compressed: only Kafka knows. The usual client would refuse it by its
-// size, so its partition is repaired around it: the second client takes larger batches.
+// size, so its partition is repaired around it: the second client takes larger batches. It waits in a queue (wait.go) while records before it have no partition yet.
 //
 // Three facts of the client carry this, pinned by tests: a refusal fails all records of its partition, in order (recBuf.failAllRecords); a record is
 // given its partition, and the hook is called, under the lock that failure takes; a batch is not sent if its first record's context has ended and nothing of

@@ -66,7 +66,7 @@ func TestStressThatFailedOnce(t *testing.T) {
 		times = 2
 	}
 	for seed, why := range map[uint64]string{
-		150567567667: "the client that was at work in a new topic already forgot it",
+		150567567667: "a client forgot a topic that was still there, and Kafka took its next batch for an old one of that size",
 		448099134077: "a topic that was deleted before its first acknowledgement was not awaited",
 		458762275382: "a large record came before those that had no partition yet",
 		906913574026: "records behind another's failure got the error of the topic that was gone",
