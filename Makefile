@@ -41,15 +41,15 @@ bench: ## Ratios to the bare franz-go loop, in two minutes (ARGS="--brokers host
 .PHONY: chaos
 chaos: ## Every fault of the fault table, done to real processes: on an embedded broker and, with Java 17 and Maven, on three real ones (twelve minutes)
 	$(GO) run ./cmd/ackmark chaos --embedded $(ARGS)
-	ACKMARK_CHAOS=all $(GO) test -count=1 -timeout 30m -v ./internal/e2e -run 'TestChaos$$'
+	ACKMARK_CHAOS=all $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestChaos$$'
 
 .PHONY: soak
 soak: ## Random faults on three real brokers for SOAK (30m), more than 3,000,000 inputs; needs Java 17 and Maven
-	ACKMARK_SOAK=$${SOAK:-30m} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 3h -v ./internal/e2e -run 'TestChaos$$'
+	ACKMARK_SOAK=$${SOAK:-30m} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 3h -v ./internal/proof/e2e -run 'TestChaos$$'
 
 .PHONY: seeds
 seeds: ## Random schedules in simulation, SEEDS of them (2000): kills, stops, cuts, rebalances, resets; and as many of refusals
-	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/lab -run '^TestSchedules$$'
+	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/proof/lab -run '^TestSchedules$$'
 	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/outlet -run '^TestStress$$'
 
 .PHONY: microbench
@@ -58,7 +58,7 @@ microbench: ## Go benchmarks ten times, through benchstat (save the output and g
 
 .PHONY: mutants
 mutants: ## Plant the bugs that the proof must catch, one by one: ends with "N of N caught"
-	$(GO) test -count=1 -timeout 10m ./internal/lab/mutants -run TestMutants -v
+	$(GO) test -count=1 -timeout 10m ./internal/proof/mutants -run TestMutants -v
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME each (30s)

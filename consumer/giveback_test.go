@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ackmark/ackmark/internal/verify/leftover"
+	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 )
 
 // leftOver names what the consumer holds of its limits, and is empty when everything was given back.

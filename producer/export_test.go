@@ -4,7 +4,7 @@ import (
 	"net"
 
 	"github.com/ackmark/ackmark/internal/peercred"
-	"github.com/ackmark/ackmark/internal/verify/leftover"
+	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 )
 
 // WithBootClock returns the configuration with another boot-time clock: the real one does not follow a bubble's time.

@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/verify/leftover"
+	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/ackmark/ackmark/sidecar"

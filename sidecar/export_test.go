@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ackmark/ackmark/internal/verify/leftover"
+	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 )
 
 // ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process ends.

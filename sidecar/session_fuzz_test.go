@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/grpc"
 
-	"github.com/ackmark/ackmark/internal/verify/leftover"
+	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"

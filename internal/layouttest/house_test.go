@@ -133,10 +133,10 @@ func TestTheThreatModelsTestsExist(t *testing.T) {
 
 // sleepers are test files outside a synctest bubble that may sleep, each with its reason.
 var sleepers = map[string]string{
-	"internal/lab/mutants/scenarios/deaths_test.go":   "its handlers run in the lab's bubble",
-	"internal/lab/mutants/scenarios/donesets_test.go": "its handlers run in the lab's bubble",
-	"internal/e2e/deaths_test.go":                     "real processes stand still for longer than the grace",
-	"internal/e2e/takeover_test.go":                   "real processes are killed at random moments",
+	"internal/proof/mutants/scenarios/deaths_test.go":   "its handlers run in the lab's bubble",
+	"internal/proof/mutants/scenarios/donesets_test.go": "its handlers run in the lab's bubble",
+	"internal/proof/e2e/deaths_test.go":                 "real processes stand still for longer than the grace",
+	"internal/proof/e2e/takeover_test.go":               "real processes are killed at random moments",
 }
 
 // In a synctest bubble a sleep takes no time; elsewhere it makes a test slow, and wrong on a slow machine. A package whose tests have

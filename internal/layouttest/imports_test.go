@@ -9,29 +9,29 @@ import (
 )
 
 // proof is what only tests, cmd and helpers of tests may import.
-var proof = []string{"internal/lab", "internal/chaos", "internal/verify", "internal/kafkatest", "internal/layouttest"}
+var proof = []string{"internal/proof", "internal/layouttest"}
 
 // core stands for internal/ without proof.
 const core = "internal core"
 
 // imports is the graph: from a directory (and what lies below it, unless that has a line of its own) to what its code may import of this module.
-// Standing beside layout.md: cmd → {sidecar, pipeline, …} → internal; pipeline → {consumer, producer}; never consumer ↔ producer, never
+// In one line: cmd → {sidecar, pipeline, …} → internal; pipeline → {consumer, producer}; never consumer ↔ producer, never
 // pipeline → sidecar, never sidecar → producer.
 var imports = map[string][]string{
-	".":                     {},
-	"consumer":              {"consumer", core},
-	"producer":              {"producer", "sidecar/sidecarpb", core},
-	"pipeline":              {"pipeline", "consumer", "producer", core},
-	"pipeline/pipelinetest": {"pipeline", "consumer", "producer", "sidecar", core, "internal/lab"},
-	"sidecar":               {"sidecar", core},
-	"sidecar/sidecarpb":     {},
-	"internal":              {core, "sidecar/sidecarpb"},
-	"internal/ackmark":      {},
-	"internal/budget":       {},
-	"internal/lab":          {"consumer", "producer", "pipeline", "sidecar", "internal"},
-	"internal/verify":       {"consumer", "producer", "pipeline", "sidecar", "internal"},
-	"internal/kafkatest":    {"internal"},
-	"internal/chaos":        {"consumer", "producer", "pipeline", "sidecar", "internal", "internal/verify", "internal/kafkatest"},
+	".":                        {},
+	"consumer":                 {"consumer", core},
+	"producer":                 {"producer", "sidecar/sidecarpb", core},
+	"pipeline":                 {"pipeline", "consumer", "producer", core},
+	"pipeline/pipelinetest":    {"pipeline", "consumer", "producer", "sidecar", core, "internal/proof/lab"},
+	"sidecar":                  {"sidecar", core},
+	"sidecar/sidecarpb":        {},
+	"internal":                 {core, "sidecar/sidecarpb"},
+	"internal/ackmark":         {},
+	"internal/budget":          {},
+	"internal/proof/lab":       {"consumer", "producer", "pipeline", "sidecar", "internal"},
+	"internal/proof/verify":    {"consumer", "producer", "pipeline", "sidecar", "internal"},
+	"internal/proof/kafkatest": {"internal"},
+	"internal/proof/chaos":     {"consumer", "producer", "pipeline", "sidecar", "internal", "internal/proof/verify", "internal/proof/kafkatest"},
 	// Users cannot import internal packages: an example that does is no example.
 	"examples": {"consumer", "producer", "pipeline", "sidecar"},
 	"cmd":      {"consumer", "producer", "pipeline", "sidecar", "internal", "cmd"},
@@ -175,12 +175,12 @@ func TestTheRulesRefuseWhatTheyShould(t *testing.T) {
 		{"pipeline", "consumer", true},
 		{"sidecar", "producer", false},
 		{"sidecar", "internal/wire", true},
-		{"sidecar", "internal/lab", false},
+		{"sidecar", "internal/proof/lab", false},
 		{"internal/ackmark", "internal/budget", false},
 		{"internal/wire", "producer", false},
 		{"internal/wire", "sidecar/sidecarpb", true},
 		{"internal/wire", "sidecar", false},
-		{"internal/lab", "pipeline", true},
+		{"internal/proof/lab", "pipeline", true},
 		{"examples/uppercase", "internal/wire", false},
 		{"examples/uppercase", "pipeline", true},
 		{"cmd/ackmark/internal/bench", "internal/devbroker", true},

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
-	"github.com/ackmark/ackmark/internal/chaos"
+	"github.com/ackmark/ackmark/internal/proof/chaos"
 )
 
 // NewChaosCommand returns `ackmark chaos`.

@@ -1,0 +1,316 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ackmark/ackmark/internal/devbroker"
+	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/proof/netfault"
+	"github.com/ackmark/ackmark/internal/proof/verify"
+	"github.com/ackmark/ackmark/internal/proof/verify/reader"
+)
+
+// Brokers are brokers of our own that may be broken. *kafkatest.Cluster is one.
+type Brokers interface {
+	Kill(i int)
+	Restart(i int)
+	Pause(i int)
+	Resume(i int)
+	LeaderOf(topic string, partition int32) int
+	GroupCoordinator(group string) int
+}
+
+// Env is where rows run.
+type Env struct {
+	// Addrs of a cluster; empty: an embedded broker.
+	Addrs []string
+	// Options reach it, Kafka are the same as properties, for the children.
+	Options []kgo.Opt
+	Kafka   map[string]string
+	// Brokers, if they may be broken.
+	Brokers Brokers
+	// Executable and ChildArgs start a child that calls RunChild.
+	Executable string
+	ChildArgs  []string
+	// Rate of inputs per second; Seed of what is random.
+	Rate int
+	Seed uint64
+	// Rows to run; empty: all.
+	Rows []int
+	// Progress gets a line for each row.
+	Progress io.Writer
+
+	seed   uint64
+	addrs  []string
+	opts   []kgo.Opt
+	client *kgo.Client
+	admin  *kadm.Client
+	dev    *devbroker.Broker
+}
+
+type randSource = rand.Rand
+
+// RowError is a row that the fault table does not have.
+type RowError struct{ Row int }
+
+// Error implements error.
+func (e *RowError) Error() string {
+	last := slices.MaxFunc(Rows, func(a, b Row) int { return a.Number - b.Number })
+	return fmt.Sprintf("--rows has %d; the fault table has rows 1 to %d", e.Row, last.Number)
+}
+
+// ErrBroken tells that a promise was broken.
+var ErrBroken = errors.New("chaos: a promise was broken, see the table")
+
+// Open connects to the cluster, or starts the embedded broker.
+func (e *Env) Open(ctx context.Context) (err error) {
+	if e.Rate == 0 {
+		e.Rate = 1000
+	}
+	if e.Progress == nil {
+		e.Progress = io.Discard
+	}
+	for _, n := range e.Rows {
+		if !slices.ContainsFunc(Rows, func(r Row) bool { return r.Number == n }) {
+			return &RowError{n}
+		}
+	}
+	e.seed, e.addrs = e.Seed, e.Addrs
+	if len(e.addrs) == 0 {
+		if e.dev, err = devbroker.Start(devbroker.Config{Partitions: partitions, RetentionBytes: -1, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+			return err
+		}
+		e.addrs = e.dev.Addrs()
+	}
+	e.opts = append(slices.Clone(e.Options), kgo.SeedBrokers(e.addrs...), kgo.ClientID("chaos"))
+	if e.client, err = kgo.NewClient(append(slices.Clone(e.opts), kgo.ProducerLinger(0))...); err != nil {
+		e.closeBroker()
+		return err
+	}
+	e.admin = kadm.NewClient(e.client)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := e.admin.BrokerMetadata(ctx); err != nil {
+		e.Close()
+		return fmt.Errorf("chaos: no broker answered at %s within 10s: %w", strings.Join(e.addrs, ","), err)
+	}
+	return nil
+}
+
+func (e *Env) closeBroker() {
+	if e.dev != nil {
+		e.dev.Close()
+	}
+}
+
+// Close undoes Open.
+func (e *Env) Close() {
+	e.client.Close()
+	e.closeBroker()
+}
+
+// sideBySide is how many rows run at the same time, if they do nothing to the brokers: most of a row is waiting.
+const sideBySide = 2
+
+// Run runs the rows and returns what they showed, in the order of the table. The error is ErrBroken, or why it could not go on.
+func (e *Env) Run(ctx context.Context) ([]Result, error) {
+	var rows []*Row
+	for i := range Rows {
+		if len(e.Rows) == 0 || slices.Contains(e.Rows, Rows[i].Number) {
+			rows = append(rows, &Rows[i])
+		}
+	}
+	all := make([]Result, len(rows))
+	var mu sync.Mutex
+	do := func(i int) {
+		r := e.one(ctx, rows[i])
+		mu.Lock()
+		defer mu.Unlock()
+		all[i] = r
+		if ctx.Err() == nil {
+			fmt.Fprintf(e.Progress, "%2d  %-60s %-8s %s\n", r.Row, r.Fault, r.Verdict, r.Why)
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(sideBySide)
+	for i, row := range rows {
+		if row.Broker == "" {
+			group.Go(func() error { do(i); return nil })
+		}
+	}
+	_ = group.Wait()
+	for i, row := range rows {
+		if row.Broker != "" {
+			do(i)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for _, r := range all {
+		if r.Verdict == Broken {
+			return all, ErrBroken
+		}
+	}
+	return all, nil
+}
+
+// one runs a row in a fresh place.
+func (e *Env) one(ctx context.Context, row *Row) (r Result) {
+	begun := time.Now()
+	r = Result{Row: row.Number, Fault: row.Fault}
+	if why := row.missing(e); why != "" {
+		r.Verdict, r.Why = NotHere, why
+		return r
+	}
+	dir, err := os.MkdirTemp("", "ackmark-chaos-")
+	if err != nil {
+		r.Verdict, r.Why = Broken, err.Error()
+		return r
+	}
+	defer func() {
+		if r.Verdict == Kept || ctx.Err() != nil { // nobody asks why an interrupted row broke
+			_ = os.RemoveAll(dir)
+			return
+		}
+		r.Details += "\nlogs of the processes: " + dir
+	}()
+	name := "ackmark-chaos-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	own := *row // a row may change its mind about its apps
+	s := &stage{Env: e, row: &own, dir: dir, name: name, input: name + "-in", output: name + "-out", dead: name + "-dead",
+		brokersProxy: map[string]*netfault.Proxy{}, procs: map[string]*proc.Process{}, specs: map[string]spec{},
+		rng: rand.New(rand.NewPCG(e.seed, uint64(row.Number))), res: r}
+	s.ctx, s.fail = context.WithCancelCause(ctx)
+	defer s.close()
+	if err := s.play(); err != nil {
+		s.res.Why = err.Error()
+	}
+	if s.watch != nil {
+		s.watch.fill(&s.res)
+	}
+	s.res.judge()
+	if s.res.Verdict == Broken {
+		s.res.Details = s.logs()
+	}
+	s.res.Took = time.Since(begun)
+	return s.res
+}
+
+// play is the row from the first process to the counts.
+func (s *stage) play() error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	if err := s.row.Do(s); err != nil {
+		return err
+	}
+	if err := context.Cause(s.ctx); err != nil {
+		return err
+	}
+	inputs, err := s.feed.finish()
+	if err != nil {
+		return fmt.Errorf("the feed: %w", err)
+	}
+	s.res.Inputs = inputs
+	if err := s.caughtUp(inputs); err != nil {
+		return errors.Join(err, s.count(inputs))
+	}
+	for _, name := range slices.Backward(s.names()) { // the sidecar last: "app-…" sorts before it
+		if name != "sidecar" && s.procs[name].Running() {
+			if err := s.terminate(name); err != nil {
+				return err
+			}
+		}
+	}
+	if s.procs["sidecar"].Running() {
+		if err := s.terminate("sidecar"); err != nil {
+			return err
+		}
+	}
+	if s.row.After != nil {
+		if err := s.row.After(s); err != nil {
+			return err
+		}
+	}
+	return s.count(inputs)
+}
+
+// count reads the outputs with a reader of its own.
+func (s *stage) count(inputs uint64) error {
+	dead := map[uint64]bool{}
+	if err := reader.Topic(s.ctx, s.opts, s.dead, func(r *kgo.Record) {
+		if id, err := verify.Parse(r.Value); err == nil {
+			dead[id.Global] = true
+		}
+	}); err != nil {
+		return err
+	}
+	out := verify.NewOutputs(verify.OutputsConfig{Name: "ackmark", Inputs: inputs, Expect: func(id uint64) int {
+		if dead[id] {
+			return 0
+		}
+		return 1
+	}})
+	if err := reader.Topic(s.ctx, s.opts, s.output, func(r *kgo.Record) { out.Add(r.Partition, r.Offset, r.Key, r.Value) }); err != nil {
+		return err
+	}
+	got := out.Result()
+	s.res.Lost, s.res.Duplicated, s.res.Reordered, s.res.Split, s.res.DeadLetter = got.Lost, got.Duplicated, got.Reordered, got.Split, uint64(len(dead))
+	if s.row.KeysMove {
+		s.res.Reordered, s.res.Split = 0, 0
+	}
+	if n := got.Unknown + got.Corrupt; n > 0 {
+		return fmt.Errorf("%d outputs are none of an input: %s", n, got.Details())
+	}
+	s.res.superseded = int(s.vitals("sidecar").Superseded)
+	s.res.Bound, s.res.BoundSays = s.row.bound(&s.res)
+	return nil
+}
+
+// incident notes what is about to be done to a process, and how much it has in hand.
+func (s *stage) incident(what, name string) {
+	s.res.Incidents++
+	inputs, handled := s.tail.counts()
+	_ = inputs
+	var held int64
+	for n := range s.procs {
+		if n != "sidecar" && (n == name || name == "sidecar" || name == "") {
+			held += s.vitals(n).InFlight
+		}
+	}
+	slack := int64(s.rate()) / 4 // the vitals are up to 100 ms old, and a machine is busy
+	s.res.costs = append(s.res.costs, cost{held + slack, s.uncommitted(handled) + slack})
+	if s.watch != nil && name != "" && name != "sidecar" && strings.HasPrefix(what, "SIGKILL") {
+		s.watch.killed(processName(name, s.procs[name].Pid()))
+	}
+}
+
+// uncommitted is how many handled inputs are not committed.
+func (s *stage) uncommitted(handled int) int64 {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	have, err := s.admin.FetchOffsets(ctx, s.name)
+	if err != nil {
+		return int64(s.rate()) // a commit interval
+	}
+	var sum int64
+	for _, o := range have[s.input] {
+		sum += o.At
+	}
+	return max(0, int64(handled)-sum)
+}

@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/proof/kafkatest"
+	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+)
+
+// lateCommit is an app that is killed while its commit is on the network, and a sidecar whose will is stopped at a point of its way.
+type lateCommit struct {
+	*scenario
+	app, sidecar *gate
+	late         *held // the commit of the app
+	stopped      *held // the request of the sidecar, or nil
+	f            *feed
+}
+
+// raceCommit lets a commit of the dead app arrive when its will has come to a request of this kind (after skip others); key -1: when all is over.
+func raceCommit(t *testing.T, key kmsg.Key, skip int) *lateCommit {
+	s := newScenario(t, brokers(t))
+	r := &lateCommit{scenario: s, app: newGate(t), sidecar: newGate(t)}
+	s.gatedSidecar(r.sidecar)
+	slow := map[string]string{envTimes: "2ms", envSession: longSession.String(), envCommit: "300ms"}
+	gated := map[string]string{envProxy: r.app.addr()}
+	for k, v := range slow {
+		gated[k] = v
+	}
+	a := s.app("app-a", roleApp, gated)
+	s.app("app-b", roleApp, slow)
+	r.f = s.feed(500)
+	s.settled(2)
+	s.outputs(s.count() + 300)
+	r.late = r.app.hold(kmsg.OffsetCommit, 0)
+	r.late.await(t, "held", r.late.caught)
+	r.f.more(400) // what is done now is above the commit on the network, and the will's to commit
+	if key >= 0 {
+		r.stopped = r.sidecar.hold(key, skip)
+	}
+	s.kill(a)
+	if r.stopped != nil {
+		r.stopped.await(t, "the will has not come to it", r.stopped.caught)
+	} else {
+		r.executed()
+	}
+
+	return r
+}
+
+// gatedSidecar is a sidecar with a gate between it and the brokers.
+func (s *scenario) gatedSidecar(g *gate) *proc.Process {
+	s.Helper()
+	return s.start(sidecarName, os.Args[0], s.env(map[string]string{roleEnv: roleSidecar, envProxy: g.addr()}))
+}
+
+func (r *lateCommit) executed() {
+	r.Helper()
+	kafkatest.Eventually(r.T, 30*time.Second, "the will", func() error {
+		if w := r.wills(); w.GetExecuted() != 1 || w.GetRunning() != 0 {
+			return fmt.Errorf("%s", w)
+		}
+		return nil
+	})
+}
+
+// arrive delivers the late commit and tells how far the group's offsets went back by it, in all partitions.
+func (r *lateCommit) arrive() (back int64) {
+	r.Helper()
+	before := r.offsets()
+	r.late.deliver(r.T)
+	for p, o := range r.offsets() {
+		back += max(0, before[p]-o)
+	}
+	return back
+}
+
+// offsets are what the group has committed.
+func (r *lateCommit) offsets() map[int32]int64 {
+	r.Helper()
+	all, err := r.kafka.Admin().FetchOffsets(r.Context(), r.group)
+	if err != nil {
+		r.Fatal(err)
+	}
+	m := map[int32]int64{}
+	for p, o := range all.Offsets()[r.input] {
+		m[p] = o.At
+	}
+	return m
+}
+
+// end feeds on, and judges.
+func (r *lateCommit) end() (duplicated uint64) {
+	r.Helper()
+	r.f.more(500)
+	n := r.f.finish()
+	r.caughtUp()
+	r.Logf("wills: %s", r.wills())
+	return r.verify(n).result.Duplicated
+}
+
+// A commit of the dead app that the broker takes after the will's, and before the will has read the offsets back: it is repaired, and nothing is repeated.
+func TestLateCommitRepaired(t *testing.T) {
+	r := raceCommit(t, kmsg.OffsetFetch, 1)
+	back := r.arrive()
+	if back == 0 {
+		t.Fatalf("the broker did not take the commit: nothing was tested (its answer: %x)", r.late.answer)
+	}
+	r.stopped.letGo()
+	r.executed()
+	r.mayRewind = partitions
+	w := r.wills()
+	t.Logf("the late commit took the offsets back by %d inputs; %d partitions were repaired", back, w.GetRepaired())
+	if w.GetRepaired() == 0 {
+		t.Error("no commit was repaired")
+	}
+	if duplicated := r.end(); duplicated > 0 {
+		t.Errorf("%d outputs were done twice", duplicated)
+	}
+}
+
+// The same between the last reading and the leave: it costs a repeat of what the will had added, never a loss.
+func TestLateCommitBeforeLeave(t *testing.T) {
+	r := raceCommit(t, kmsg.LeaveGroup, 0)
+	back := r.arrive()
+	if back == 0 {
+		t.Fatalf("the broker did not take the commit: nothing was tested (its answer: %x)", r.late.answer)
+	}
+	r.stopped.letGo()
+	r.executed()
+	r.mayRewind = partitions
+	duplicated := r.end()
+	t.Logf("the late commit took the offsets back by %d inputs, between the last reading and the leave: %d outputs were done twice", back, duplicated)
+	if duplicated > uint64(back) {
+		t.Errorf("%d outputs were done twice; the will had added %d", duplicated, back)
+	}
+}
+
+// After the leave the broker refuses it.
+func TestLateCommitAfterLeave(t *testing.T) {
+	r := raceCommit(t, -1, 0)
+	if back := r.arrive(); back != 0 {
+		t.Errorf("the broker took a commit of a member that had left: %d inputs back", back)
+	}
+	if duplicated := r.end(); duplicated > 0 {
+		t.Errorf("%d outputs were done twice", duplicated)
+	}
+}
