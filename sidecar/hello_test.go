@@ -84,7 +84,7 @@ func TestHelloIsChecked(t *testing.T) {
 		other.ends(codes.ResourceExhausted, "MaxSessions")
 		stolen := openStream(t, conn)
 		stolen.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", Token: "secret", SessionId: "s"}))
-		stolen.ends(codes.InvalidArgument, "in use")
+		stolen.ends(codes.Aborted, "another process has this session")
 	})
 }
 

@@ -100,7 +100,7 @@ func (s *session) leavesStatic(group, instance string) bool {
 	dead := s.process.dead()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead || s.goodbye || s.stream != nil && !s.closing && !dead {
+	if s.dead || s.goodbye || s.streams() && !s.closing && !dead {
 		return false
 	}
 	for _, m := range s.members {

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"google.golang.org/grpc/codes"
@@ -56,14 +55,14 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	case over:
 		s.wills.fenced.Add(1)
 		return nil, fencedStatus("its process was taken for dead: its will was executed, and its partitions have left it")
-	case old != nil && old.app == a && !old.ownedBy(p):
+	case old != nil && (old.app != a || !old.ownedBy(p)):
 		s.wills.fenced.Add(1)
 		s.apps.refusals.note(s.log, p, a.Name, refusedSession, "another process has this session")
-		if old.givesWayTo(p) {
+		if old.app == a && old.givesWayTo(p) {
 			old.hurry()
 		}
 		return nil, fencedStatus("another process has this session, or died with it: choose a unique id")
-	case old == nil || old.app != a || !old.resumable || !slices.Contains(h.GetFeatures(), featureResume) || old.blank():
+	case old == nil || !old.resumable || !slices.Contains(h.GetFeatures(), featureResume) || old.blank():
 		return nil, nil
 	case h.GetPreviousSidecarId() == "": // another process has this name, or had it
 		s.wills.fenced.Add(1)
@@ -115,11 +114,7 @@ func (s *Server) enterSession(sess *session) error {
 	defer sess.handling.Unlock()
 	s.mu.Lock()
 	old := s.sessions[sess.id]
-	if old != nil && old.app != sess.app {
-		s.mu.Unlock()
-		return fmt.Errorf("%w: session id %q is in use by app %q: choose a unique one", errViolation, sess.id, old.app.Name)
-	}
-	if old != nil && !old.ownedBy(sess.peer) {
+	if old != nil && (old.app != sess.app || !old.ownedBy(sess.peer)) {
 		s.mu.Unlock()
 		return fencedStatus("another process has this session: choose a unique id")
 	}

@@ -212,6 +212,7 @@ type limitConn struct {
 	once      sync.Once
 	receivers atomic.Int32 // of its streams
 	busy      atomic.Int32 // of them at a message, not waiting for one
+	ended     atomic.Bool  // by its peer, which may not be told yet
 }
 
 const (
@@ -225,6 +226,7 @@ const (
 func (c *limitConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && n == 0 && !errors.Is(err, net.ErrClosed) {
+		c.ended.Store(true)
 		c.hearOut()
 	}
 	return n, err

@@ -105,7 +105,7 @@ func (s *session) keeps(m membership) bool {
 		return false
 	}
 	for _, own := range s.members {
-		if own.group == m.group && (own.member == m.member || m.instance != "" && own.instance == m.instance && s.stream != nil) {
+		if own.group == m.group && (own.member == m.member || m.instance != "" && own.instance == m.instance && s.streams()) {
 			return true
 		}
 	}

@@ -121,6 +121,13 @@ func (s *session) endLocked(cause error) {
 	s.process.close()
 }
 
+// streams tells that it has a stream, and a connection that is not known to be over: the end of one is
+// told when what came before it is read (see limitConn.Read), and who asks about the session meanwhile may
+// be its process's successor. mu is held.
+func (s *session) streams() bool {
+	return s.stream != nil && (s.peer.line == nil || !s.peer.line.ended.Load())
+}
+
 func (s *session) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -61,7 +61,7 @@ func buildAll() (err error) {
 	if built.dir, err = os.MkdirTemp("", "ackmark-e2e-bin-*"); err != nil {
 		return err
 	}
-	root, err := filepath.Abs(filepath.Join("..", ".."))
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
 	if err != nil {
 		return err
 	}

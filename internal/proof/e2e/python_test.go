@@ -20,7 +20,7 @@ func TestPythonWorker(t *testing.T) {
 			" and set ACKMARK_PYTHON to its interpreter", python, err, strings.TrimSpace(string(out)))
 	}
 	s := newScenario(t, brokers(t))
-	worker, err := filepath.Abs(filepath.Join("..", "..", "examples", "python-worker", "worker.py"))
+	worker, err := filepath.Abs(filepath.Join("..", "..", "..", "examples", "python-worker", "worker.py"))
 	if err != nil {
 		t.Fatal(err)
 	}
