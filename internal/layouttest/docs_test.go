@@ -191,10 +191,7 @@ func TestDocsNameRealFiles(t *testing.T) {
 // Every fault that code may cite by its number is in docs/faults.md, once.
 func TestEveryFaultIsInTheTable(t *testing.T) {
 	const faults = 33
-	text, err := os.ReadFile(filepath.Join(root, "docs", "faults.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := read(t, "docs/faults.md")
 	for n := 1; n <= faults; n++ {
 		if got := strings.Count(string(text), fmt.Sprintf("\n| %d | ", n)); got != 1 {
 			t.Errorf("docs/faults.md: fault %d stands %d times in its tables, want once", n, got)
@@ -216,33 +213,64 @@ func TestExamplesInDocsCompile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("go vet builds every example: not with -short")
 	}
+	// A module beside this one, as a user's: each example is a package of it.
 	dir := t.TempDir()
+	number := 0
 	for _, p := range pages(t) {
 		if !slices.Contains(compiled, p.path) {
 			continue
 		}
-		before := ""
+		pkg := ""
 		for _, b := range p.blocks {
 			if b.language != "go" {
 				continue
 			}
-			name := filepath.Join(dir, fmt.Sprintf("%s_%d.go", strings.TrimSuffix(path.Base(p.path), ".md"), b.line))
+			name := fmt.Sprintf("%s_%d", strings.TrimSuffix(path.Base(p.path), ".md"), b.line)
+			file := name + ".go"
 			if strings.Contains(b.text, "*testing.T)") {
-				name = strings.TrimSuffix(name, ".go") + "_test.go"
+				file = name + "_test.go"
 			}
-			if err := os.WriteFile(name, []byte(example(b.text)), 0o600); err != nil {
-				t.Fatal(err)
+			if !strings.HasPrefix(b.text, "package main") || !strings.HasSuffix(file, "_test.go") || pkg == "" {
+				pkg = name // else it is the test of the program above it
 			}
-			files := []string{name}
-			if strings.HasSuffix(name, "_test.go") && strings.HasPrefix(b.text, "package main") {
-				files = append(files, before) // the test of the program above it
-			}
-			if out, err := tool(t, ".", "go", append([]string{"vet"}, files...)...); err != nil {
-				t.Errorf("%s:%d: the example does not compile: %v\n%s", p.path, b.line, err, out)
-			}
-			before = name
+			write(t, filepath.Join(dir, pkg, file), example(b.text))
+			number++
 		}
 	}
+	if number < 10 {
+		t.Fatalf("only %d examples found in %q", number, compiled)
+	}
+	here, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := string(read(t, "go.mod"))
+	write(t, filepath.Join(dir, "go.mod"), strings.Replace(ours, "module "+module, "module examples", 1)+
+		fmt.Sprintf("\nrequire %s v0.0.0\nreplace %[1]s => %s\n", module, filepath.ToSlash(here)))
+	write(t, filepath.Join(dir, "go.sum"), string(read(t, "go.sum")))
+	if out, err := tool(t, ".", "go", "-C", dir, "vet", "-mod=mod", "./..."); err != nil {
+		t.Errorf("an example does not compile; its file is named after its page and line: %v\n%s", err, out)
+	}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read reads a file of the repository.
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // example is a block as a file: a package clause and imports in front of declarations that have none.
