@@ -34,6 +34,7 @@ func fencedStatus(why string) error {
 // join begins a session, or goes on with one.
 func (s *Server) join(d *delivery, h *sidecarpb.Hello, a *app) (*session, error) {
 	p := peerOf(d.stream.Context())
+	s.kafka.await(d.stream.Context())
 	d.welcome = s.welcome(h, window{})
 	sess, err := s.resume(d, p, h, a)
 	if sess == nil && err == nil {

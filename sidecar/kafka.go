@@ -32,6 +32,25 @@ type kafkaState struct {
 	last error
 	seen bool
 	id   string // of the cluster; "": not known
+
+	once    sync.Once
+	checked chan struct{} // closed when the first check has ended
+}
+
+// firstCheck bounds how long a session's Welcome waits for the first check of Kafka: a client that comes
+// before it would not hear which cluster the sidecar delivers to, and could not say in its log that there
+// will be no will.
+const firstCheck = time.Second
+
+// await waits until the first check has ended, or for firstCheck.
+func (k *kafkaState) await(ctx context.Context) {
+	late := time.NewTimer(firstCheck)
+	defer late.Stop()
+	select {
+	case <-k.checked:
+	case <-late.C:
+	case <-ctx.Done():
+	}
 }
 
 func (k *kafkaState) clusterID() string {
@@ -54,6 +73,7 @@ func (k *kafkaState) set(err error) (changed bool) {
 	defer k.mu.Unlock()
 	changed = !k.seen || (k.last == nil) != (err == nil)
 	k.last, k.seen = err, true
+	k.once.Do(func() { close(k.checked) })
 	return changed
 }
 

@@ -99,6 +99,7 @@ func New(cfg Config) (*Server, error) {
 		pinned: newMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: newMeter(cfg.emitBytes(), cfg.emitRecords()), common: newCommonStock(&cfg),
 		calls: newCallTable(&cfg), drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
 	}
+	s.kafka.checked = make(chan struct{})
 	s.promise = s.promised
 	s.life, s.stopLife = context.WithCancel(context.Background())
 	s.apps = newApps(&s.cfg, s.common.reports)
