@@ -24,6 +24,9 @@ func ackmark(t *testing.T, args ...string) (output string, code int) {
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Args = append([]string{"ackmark"}, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	if bug, planted := os.LookupEnv("ACKMARK_PLANTED"); planted { // of internal/proof/mutants
+		cmd.Env = append(cmd.Env, "ACKMARK_PLANTED="+bug)
+	}
 	out, err := cmd.CombinedOutput()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		t.Fatal(err)

@@ -267,8 +267,13 @@ func TestTopicThatStaysAway(t *testing.T) {
 			to := out.Topic("t")
 			to.Prepare(context.Background())
 			out.Produce(&outlet.Rec{Record: kgo.Record{Topic: "t", Key: []byte("k")}, To: to, Promise: func(_ *kgo.Record, err error) { fate <- err }})
-			err := <-fate
-			return time.Since(begun), err
+			select {
+			case err := <-fate:
+				return time.Since(begun), err
+			case <-time.After(5 * time.Minute):
+				t.Fatal("a record of a topic that is gone has no fate after 5 minutes")
+				return 0, nil
+			}
 		}
 		if _, err := send(); err != nil {
 			t.Fatal(err)
