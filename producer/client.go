@@ -24,6 +24,7 @@ type client struct {
 	retry   chan struct{}  // capacity 1: try to connect now
 	wake    chan struct{}  // capacity 1: reportLoop has work
 	stopped chan struct{}  // closed when run has returned
+	name    string         // random: tells it from another client with its session's id
 
 	mu        sync.Mutex
 	writable  *sync.Cond
@@ -61,6 +62,7 @@ type client struct {
 func newClient(cfg DialConfig) *client {
 	c := &client{cfg: cfg, retry: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		changed: make(chan struct{}), releases: map[uint64]*release{}, session: session{id: cfg.SessionID}}
+	c.name = randomName(12)
 	c.writable = sync.NewCond(&c.mu)
 	c.done, c.end = context.WithCancel(context.Background())
 	c.fall.mode = cfg.Fallback.Mode

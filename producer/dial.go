@@ -2,9 +2,7 @@ package producer
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,7 +31,8 @@ type DialConfig struct {
 	// nor records. Name the sidecar's user where its runAsUser is another than the app's. Default: the owner of the socket's directory, if nobody else may write
 	// to a directory on the way; to an emptyDir everybody may. A system that does not tell who listens, a Dialer and TCP are not checked so.
 	SidecarUIDs []uint32
-	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random.
+	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random. Of two clients that have one name at the same time the
+	// second goes on under another one, made of it.
 	SessionID string
 	// TLS or TLSFiles is required for tcp targets, with a client certificate.
 	TLS *tls.Config
@@ -109,9 +108,7 @@ func (c DialConfig) withDefaults() DialConfig {
 		c.App = appName(os.Args[0])
 	}
 	if c.SessionID == "" {
-		var id [12]byte
-		_, _ = rand.Read(id[:]) // never fails
-		c.SessionID = hex.EncodeToString(id[:])
+		c.SessionID = randomName(12)
 	}
 	if c.MaxFrameBytes == 0 {
 		c.MaxFrameBytes = 64 << 10

@@ -37,10 +37,15 @@ const maxSessionID = 64
 
 // renewed returns the session's successor. The id must not be one that this or an earlier process had: sidecars remember which ones are over.
 func (s session) renewed(base string) session {
-	var id [4]byte
-	_, _ = rand.Read(id[:]) // never fails
-	suffix := "." + hex.EncodeToString(id[:])
+	suffix := "." + randomName(4)
 	return session{id: base[:min(len(base), maxSessionID-len(suffix))] + suffix}
+}
+
+// randomName is one of so many random bytes.
+func randomName(bytes int) string {
+	name := make([]byte, bytes)
+	_, _ = rand.Read(name) // never fails
+	return hex.EncodeToString(name)
 }
 
 // release is a Release that the sidecar has not answered. Without a stream it waits for one that goes on with the session; its epochs are told
@@ -60,7 +65,8 @@ func (r *release) message() *sidecarpb.DeliveryStreamRequest {
 func (c *client) hello() *sidecarpb.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := &sidecarpb.Hello{Version: protocolVersion, App: c.cfg.App, SessionId: c.session.id, Token: c.cfg.Token, ClientVersion: clientVersion()}
+	h := &sidecarpb.Hello{Version: protocolVersion, App: c.cfg.App, SessionId: c.session.id, Token: c.cfg.Token, ClientVersion: clientVersion(),
+		ClientId: c.name}
 	if c.session.afresh {
 		return h
 	}

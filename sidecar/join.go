@@ -56,13 +56,13 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	case over:
 		s.wills.fenced.Add(1)
 		return nil, fencedStatus("its process was taken for dead: its will was executed, and its partitions have left it")
-	case old != nil && (old.app != a || !old.ownedBy(p)):
+	case old != nil && !old.isOf(a, h.GetClientId(), p):
 		s.wills.fenced.Add(1)
-		s.apps.refusals.note(s.log, p, a.Name, refusedSession, "another process has this session")
-		if old.app == a && old.givesWayTo(p) {
+		s.apps.refusals.note(s.log, p, a.Name, refusedSession, "another process or client has this session")
+		if old.app == a && old.givesWayTo(p) && !old.process.lives() {
 			old.hurry()
 		}
-		return nil, fencedStatus("another process has this session, or died with it: choose a unique id")
+		return nil, fencedStatus("another process has this session, or died with it, or another client of this one: choose a unique id")
 	case old == nil || !old.resumable || !slices.Contains(h.GetFeatures(), featureResume) || old.blank():
 		return nil, nil
 	case h.GetPreviousSidecarId() == "": // another process has this name, or had it
@@ -94,7 +94,7 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 // be overtaken by it (S7). The new session is "handling" until then: a third stream, which replaces it meanwhile, waits for it and with it for the first.
 func (s *Server) open(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*session, error) {
 	sess := newSession(s, h.GetSessionId(), a, slices.Contains(h.GetFeatures(), featureResume))
-	sess.stream, sess.peer = d, p
+	sess.stream, sess.peer, sess.client = d, p, h.GetClientId()
 	if sess.resumable {
 		sess.process = openProcess(p)
 	}
@@ -115,9 +115,9 @@ func (s *Server) enterSession(sess *session) error {
 	defer sess.handling.Unlock()
 	s.mu.Lock()
 	old := s.sessions[sess.id]
-	if old != nil && (old.app != sess.app || !old.ownedBy(sess.peer)) {
+	if old != nil && !old.isOf(sess.app, sess.client, sess.peer) {
 		s.mu.Unlock()
-		return fencedStatus("another process has this session: choose a unique id")
+		return fencedStatus("another process has this session, or another client of this one: choose a unique id")
 	}
 	if old != nil && old.isClosing() {
 		s.mu.Unlock()

@@ -45,6 +45,12 @@ func (s *session) ownedBy(p peerInfo) bool {
 	return sameOwner(s.app.Token != "", s.peer, p, dead)
 }
 
+// isOf tells whether a client may go on with the session, or begin it anew. Two clients of one owner
+// that chose one id are two all the same: the one would take the other's reports for its own.
+func (s *session) isOf(a *app, client string, p peerInfo) bool {
+	return s.app == a && s.client == client && s.ownedBy(p)
+}
+
 // givesWayTo tells whether the peer may end the grace of the session, which broke: it owns it, or
 // the session's process may be a former one of the peer's user. One that is proven to live is not.
 // Where the process is proven dead, or the grace is over, there is none to protect.

@@ -19,6 +19,7 @@ type session struct {
 	server    *Server
 	id        string
 	app       *app
+	client    string          // that it is of, as it calls itself; "": not known
 	resumable bool            // the client knows how to go on with it, and what SESSION_FENCED means
 	over      chan struct{}   // closed when it is closed for good, its will executed
 	ctx       context.Context // ends when the session does, with the reason as its cause

@@ -58,6 +58,7 @@ var (
 		2: {Name: "features", Elements: MaxFeatures, Bytes: MaxSessionID}, 3: {Name: "app", Bytes: MaxAppName}, 4: {Name: "session_id", Bytes: MaxSessionID},
 		6: {Name: "token", Bytes: MaxToken}, 7: {Name: "client_version", Bytes: maxShortText},
 		8: {Name: "unreported", Elements: MaxUnreported, Fields: Fields{}}, 9: {Name: "previous_sidecar_id", Bytes: MaxSessionID},
+		10: {Name: "client_id", Bytes: MaxSessionID},
 	}
 	assign = Fields{
 		1: {Name: "group", Bytes: MaxMemberName}, 2: {Name: "member_id", Bytes: MaxMemberName}, 4: {Name: "instance_id", Bytes: MaxMemberName},

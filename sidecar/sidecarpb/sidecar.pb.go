@@ -781,8 +781,11 @@ type Hello struct {
 	Unreported []*Range `protobuf:"bytes,8,rep,name=unreported,proto3" json:"unreported,omitempty"`
 	// To go on with a session: the sidecar_id of the Welcome that began it. Empty: the session is new to this client. At most 64.
 	PreviousSidecarId string `protobuf:"bytes,9,opt,name=previous_sidecar_id,json=previousSidecarId,proto3" json:"previous_sidecar_id,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Random, chosen once by each client (not: each process), the same in all of its Hellos. Two that chose one session_id are told apart by it: the second is
+	// answered SESSION_FENCED, and neither hears the other's reports. Empty: a session_id must not be chosen twice in a process. At most 64.
+	ClientId      string `protobuf:"bytes,10,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -874,6 +877,13 @@ func (x *Hello) GetUnreported() []*Range {
 func (x *Hello) GetPreviousSidecarId() string {
 	if x != nil {
 		return x.PreviousSidecarId
+	}
+	return ""
+}
+
+func (x *Hello) GetClientId() string {
+	if x != nil {
+		return x.ClientId
 	}
 	return ""
 }
@@ -3303,7 +3313,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\breleased\x18\x04 \x01(\v2\x1c.ackmark.sidecar.v1.ReleasedH\x00R\breleased\x12:\n" +
 	"\bdraining\x18\x05 \x01(\v2\x1c.ackmark.sidecar.v1.DrainingH\x00R\bdraining\x12=\n" +
 	"\tinherited\x18\x06 \x01(\v2\x1d.ackmark.sidecar.v1.InheritedH\x00R\tinheritedB\x06\n" +
-	"\x04kind\"\xb7\x02\n" +
+	"\x04kind\"\xd4\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x10\n" +
@@ -3317,7 +3327,9 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\n" +
 	"unreported\x18\b \x03(\v2\x19.ackmark.sidecar.v1.RangeR\n" +
 	"unreported\x12.\n" +
-	"\x13previous_sidecar_id\x18\t \x01(\tR\x11previousSidecarId\"\xc9\x02\n" +
+	"\x13previous_sidecar_id\x18\t \x01(\tR\x11previousSidecarId\x12\x1b\n" +
+	"\tclient_id\x18\n" +
+	" \x01(\tR\bclientId\"\xc9\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x18\n" +
