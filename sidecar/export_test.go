@@ -141,7 +141,7 @@ func (s *Server) Unaccounted() string {
 		for _, m := range sess.members {
 			kept -= m.size()
 		}
-		if sess.stream != nil {
+		if sess.state.streams() {
 			kept -= sess.stream.names.kept
 		}
 		sess.mu.Unlock()

@@ -100,7 +100,7 @@ func (s *session) leavesStatic(group, instance string) bool {
 	dead := s.process.dead()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead || s.goodbye || s.streams() && !s.closing && !dead {
+	if !s.state.willMayCome() || s.streams() && !dead {
 		return false
 	}
 	for _, m := range s.members {

@@ -119,7 +119,7 @@ func (s *Server) enterSession(sess *session) error {
 		s.mu.Unlock()
 		return fencedStatus("another process has this session, or another client of this one: choose a unique id")
 	}
-	if old != nil && old.isClosing() {
+	if old != nil && old.isClosed() {
 		s.mu.Unlock()
 		return s.refuse(sess.stream.stream.Context(), old, "its process was taken for dead: its will was executed")
 	}
@@ -160,13 +160,14 @@ func (s *session) detach(d *delivery, cause error) (breaks int, outlives bool) {
 		return 0, false // it goes on already
 	}
 	s.stream = nil
-	if s.dead {
+	if s.state.ended() {
 		return 0, false
 	}
 	if !s.resumable || errors.Is(cause, errViolation) || status.Code(cause) == codes.InvalidArgument {
 		s.endLocked(errStreamDone)
 		return 0, false
 	}
+	s.happen(eventBreak)
 	s.breaks++
 	return s.breaks, true
 }

@@ -55,7 +55,7 @@ func (s *session) isOf(a *app, client string, p peerInfo) bool {
 // the session's process may be a former one of the peer's user. One that is proven to live is not.
 // Where the process is proven dead, or the grace is over, there is none to protect.
 func (s *session) givesWayTo(p peerInfo) bool {
-	if s.ownedBy(p) || s.isClosing() || s.process.dead() {
+	if s.ownedBy(p) || s.isClosed() || s.process.dead() {
 		return true
 	}
 	s.mu.Lock()
@@ -107,7 +107,7 @@ func (s *session) keeps(m membership) bool {
 	dead := s.process.dead()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead || s.closing || dead || m.member == "" {
+	if s.state.over() || dead || m.member == "" {
 		return false
 	}
 	for _, own := range s.members {

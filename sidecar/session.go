@@ -36,17 +36,12 @@ type session struct {
 	handling turn
 
 	mu         sync.Mutex
-	stream     *delivery     // nil: broken
+	state      sessionState
+	stream     *delivery     // of a state that streams
 	breaks     int           // streams that broke
 	peer       peerInfo      // of the last stream
 	process    *process      // whose session it is, nil: not known
-	dead       bool          // ended: nothing is entered or reported
-	closing    bool          // nothing more is entered: the process is gone, what was received is finished
-	quiet      chan struct{} // closed when closing and no unit is open
-	leaving    bool          // Goodbye or draining: the stream ends when nothing is open
-	goodbye    bool          // the client ended it
-	hurried    bool          // its process cannot come back
-	willed     bool          // closing, and there is a will
+	quiet      chan struct{} // closed when the session is over and no unit is open
 	next       uint64        // next sequence number; 0: any
 	outUnits   int64         // received and not reported: what of the credit is used
 	outBytes   int64
@@ -111,10 +106,10 @@ func (s *session) end(cause error) {
 
 func (s *session) endLocked(cause error) {
 	s.cancel(cause)
-	if s.dead {
+	if s.state.ended() {
 		return
 	}
-	s.dead = true
+	s.happen(eventEnd)
 	s.app.leave()
 	s.app.meter.sub(s.outBytes, s.outRecords)
 	s.stock.close()
@@ -126,19 +121,19 @@ func (s *session) endLocked(cause error) {
 // told when what came before it is read (see limitConn.Read), and who asks about the session meanwhile may
 // be its process's successor. mu is held.
 func (s *session) streams() bool {
-	return s.stream != nil && (s.peer.line == nil || !s.peer.line.ended.Load())
+	return s.state.streams() && (s.peer.line == nil || !s.peer.line.ended.Load())
 }
 
 func (s *session) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.dead
+	return s.state.ended()
 }
 
-func (s *session) isClosing() bool {
+func (s *session) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.state.closed()
 }
 
 // settle waits, after end, until the receiver has handed over the record that it was at: nothing of this session goes to kgo from then on (S8).
@@ -154,7 +149,7 @@ func (s *session) sayGoodbye(d *delivery) error {
 	if err := s.current(d); err != nil {
 		return err
 	}
-	s.leaving, s.goodbye = true, true
+	s.happen(eventGoodbye)
 	s.signal()
 	return nil
 }
@@ -163,7 +158,7 @@ func (s *session) sayGoodbye(d *delivery) error {
 func (s *session) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaving = true
+	s.happen(eventDrain)
 	s.signal()
 }
 
@@ -174,7 +169,7 @@ func (s *session) admit(d *delivery, f *frame) error {
 	if err := s.current(d); err != nil {
 		return err
 	}
-	if s.leaving {
+	if s.state.leaves() {
 		return errDraining
 	}
 	n := uint64(len(f.units))
@@ -219,9 +214,9 @@ func (s *session) admit(d *delivery, f *frame) error {
 // has said what was received so far. mu is held.
 func (s *session) current(d *delivery) error {
 	switch {
-	case s.dead:
+	case s.state.ended():
 		return context.Cause(s.ctx)
-	case s.closing:
+	case s.state.over():
 		return errFenced
 	case s.stream != d:
 		return errReplaced
@@ -253,7 +248,7 @@ func (s *session) finish(f *frame, i int32) {
 	u := &f.units[i]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead {
+	if s.state.ended() {
 		return
 	}
 	s.open--
@@ -287,7 +282,7 @@ func (s *session) settled() {
 func (s *session) drop(units []unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead {
+	if s.state.ended() {
 		return
 	}
 	for i := range units {

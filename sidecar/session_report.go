@@ -22,7 +22,7 @@ func (s *session) send(m *sidecarpb.DeliveryStreamResponse) {
 // signal wakes the sender, once until it has looked. mu is held.
 func (s *session) signal() {
 	d := s.stream
-	if d == nil || d.woken {
+	if !s.state.streams() || d.woken {
 		return
 	}
 	d.woken = true
@@ -88,7 +88,7 @@ func (s *session) take(d *delivery, out *outgoing) error {
 	if len(s.dirty) == 0 && len(s.failed) == 0 && len(s.again) == 0 && len(s.againFail) == 0 {
 		out.cold, s.cold = s.cold, nil
 		s.stock.answered(out.cold)
-		out.last = s.leaving && s.open == 0
+		out.last = s.state.leaves() && s.open == 0
 	} else {
 		s.signal()
 	}

@@ -101,8 +101,11 @@ const (
 func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint64, how resumption, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead || s.closing {
+	switch {
+	case s.state.over():
 		return 0, overAlready, nil
+	case !s.state.returns(): // the drain began while its Hello was read
+		return 0, unresumed, errDraining
 	}
 	high = max(s.next, 1) - 1
 	m := missed{s: s, high: high}
@@ -114,10 +117,10 @@ func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint
 	}
 	s.again, s.againFail = m.acked, m.failed
 	s.told.heardOf(m.failed, s.failed)
-	s.leaving, s.goodbye = false, false // who comes back has not left
-	if old := s.stream; old != nil {
-		close(old.replaced)
+	if s.state.streams() {
+		close(s.stream.replaced)
 	}
+	s.happen(eventReturn)
 	s.stream, s.peer, s.cold, s.stock.unanswered = d, p, nil, 0
 	for _, e := range s.epochs {
 		e.releases = nil // the client says them again

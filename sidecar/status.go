@@ -72,7 +72,7 @@ func (s *session) status() *sidecarpb.SessionStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := &sidecarpb.SessionStatus{
-		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state(),
+		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state.word(),
 		OutstandingUnits: uint64(s.outUnits), OutstandingBytes: uint64(s.outBytes),
 	}
 	for _, m := range s.memberships() { // nearly always one
@@ -89,17 +89,6 @@ func (s *session) status() *sidecarpb.SessionStatus {
 	}
 	slices.SortFunc(out.Partitions, func(a, b *sidecarpb.SessionPartition) int { return cmp.Compare(a.GetEpoch(), b.GetEpoch()) })
 	return out
-}
-
-// state is what Status calls the session's. mu is held.
-func (s *session) state() string {
-	switch {
-	case s.closing:
-		return "will"
-	case s.stream == nil:
-		return "broken"
-	}
-	return "attached"
 }
 
 func (t *topic) status(out *sidecarpb.StatusResponse) {

@@ -76,47 +76,50 @@ const lookEvery = 5 * time.Millisecond
 
 // outlive waits until the client of a broken session is back, and executes the will of one that does not come.
 func (s *Server) outlive(sess *session, breaks int) {
-	if sess.awaitReturn(breaks) {
+	state := sess.awaitReturn(breaks)
+	if !state.over() || state.ended() {
 		return
 	}
-	left := s.execute(sess)
+	left := s.execute(sess, state == stateWill)
 	s.bury(sess)
 	s.wills.count(left) // last: who sees the count finds the session gone
 }
 
-// awaitReturn tells whether the session goes on without this break's help: its client is back, or it has ended. If not, nothing is entered from now on.
+// awaitReturn waits until a session whose stream broke waits no more, and tells where it stands then.
 // The wait is over at once for a process that is proven dead or has said Goodbye.
-func (s *session) awaitReturn(breaks int) bool {
+func (s *session) awaitReturn(breaks int) sessionState {
 	end := time.Now().Add(s.server.cfg.ReconnectGrace)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
 		dead, over := s.process.dead(), !time.Now().Before(end)
-		s.mu.Lock()
-		switch {
-		case s.dead || s.breaks != breaks || s.stream != nil:
-			s.mu.Unlock()
-			return true
-		case s.goodbye, over && !dead && s.server.draining.Load():
-			// Who has said Goodbye has committed. A client that lives, as far as we know, and finds the sidecar draining goes on with the next one.
-			s.closing = true
-			s.mu.Unlock()
-			return false
-		case dead || s.hurried || over:
-			s.closing, s.willed = true, true
-			s.mu.Unlock()
-			return false
+		if state := s.look(breaks, dead, over); !state.waits() {
+			return state
 		}
-		s.mu.Unlock()
 		<-look.C
 	}
+}
+
+// look tells a session that waits what has become of its client's process and of its grace. To who helps with an earlier break it says that the session went on.
+func (s *session) look(breaks int, dead, over bool) sessionState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.breaks != breaks:
+		return stateAttached
+	case dead:
+		s.happen(eventDeath)
+	case over:
+		s.happen(eventGraceOver)
+	}
+	return s.state
 }
 
 // hurry ends the grace of a broken session: its process cannot come back.
 func (s *session) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hurried = s.stream == nil
+	s.happen(eventHeir)
 }
 
 // finished is closed when no unit of a closing session is open.
@@ -124,7 +127,7 @@ func (s *session) allFinished() (_ <-chan struct{}, open int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	quiet := make(chan struct{})
-	if s.open == 0 || s.dead {
+	if s.open == 0 || s.state.ended() {
 		close(quiet)
 	} else {
 		s.quiet = quiet
@@ -172,16 +175,13 @@ func (s *session) testaments() []testament {
 var errStillOpen = errors.New("units are still on their way to Kafka")
 
 // execute finishes what a session received and, if its process is gone without Goodbye, commits for it and leaves its groups.
-func (s *Server) execute(sess *session) left {
+func (s *Server) execute(sess *session, willed bool) left {
 	begun := time.Now()
 	s.wills.running.Add(1)
 	defer s.wills.running.Add(-1)
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.WillTimeout)
 	defer cancel()
 	quiet, open := sess.allFinished()
-	sess.mu.Lock()
-	willed := sess.willed
-	sess.mu.Unlock()
 	var secured map[memberKey]marks
 	if willed && open > 0 && sess.process.dead() {
 		secured = s.secure(ctx, sess, quiet)
@@ -279,7 +279,7 @@ func (s *Server) lives(sess *session, m membership) bool {
 func (s *session) speaksFor(m membership) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dead || s.closing || m.member == "" {
+	if s.state.over() || m.member == "" {
 		return false
 	}
 	for _, other := range s.members {
