@@ -25,7 +25,7 @@ func (s *session) deliver(f *frame) error {
 		}
 		if u.failure != nil || u.nrecs == 0 {
 			if u.failure != nil {
-				s.server.recordsFailed.Add(uint64(u.records()))
+				s.server.recordsFailed.Add(uint64(f.Cost(i).Records))
 			}
 			s.finish(f, int32(i))
 			f.drop(u.nrecs)

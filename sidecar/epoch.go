@@ -192,7 +192,7 @@ func (s *session) released(rel *release) {
 }
 
 // source finds the epoch of a unit and enters its input, or returns the reason to refuse it. mu is held.
-func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) {
+func (s *session) source(u *unit, size int64, last *epoch) (*epoch, *sidecarpb.UnitFailure) {
 	e := last
 	if e == nil || e.id != u.src.Epoch {
 		e = s.epochs[u.src.Epoch]
@@ -204,7 +204,7 @@ func (s *session) source(u *unit, last *epoch) (*epoch, *sidecarpb.UnitFailure) 
 	}
 	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1). One whose first unit failed is in the tracker already.
 	if e.reserve(u.src.Index, &s.stock.entries) {
-		e.core.Follow(u.src.Index, u.src.Offset, int64(u.size))
+		e.core.Follow(u.src.Index, u.src.Offset, size)
 	}
 	e.open++
 	return e, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc/mem"
 
+	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -22,13 +23,14 @@ import (
 //   - the receiving goroutine until the last record is handed to kgo, and then nobody alone:
 //   - live counts the receiver and each record not ended; the one who brings it to 0 frees the buffer;
 //   - holds counts "live" and "reports not taken"; the one who brings it to 0 puts the frame back into the pool;
-//   - acked, told, dirty, unreported, before and after belong to session.mu.
+//   - the ledger.Message in it belongs to session.mu, once it is admitted.
 //
 // A frame of a session that ended is never recycled: nobody takes its reports. The garbage collector gets it.
 type frame struct {
+	ledger.Message
+
 	session *session
 	buf     mem.Buffer
-	first   uint64
 	units   []unit
 	recs    []outRec
 	headers []kgo.RecordHeader
@@ -37,45 +39,11 @@ type frame struct {
 	holds  atomic.Int32
 	pinned int64
 
-	acked      []uint64 // bitmap by unit: acked and not reported
-	told       []uint64 // bitmap by unit: reported
-	dirty      bool     // in session.dirty
-	unreported int      // units not reported
-
-	before, after *frame // in session.frames
-	expires       uint64 // boot-time clock, nanoseconds; 0: never
-}
-
-// frameList is a session's frames in the order in which they came. The zero value is empty.
-type frameList struct{ first, last *frame }
-
-func (l *frameList) push(f *frame) {
-	f.before, f.after = l.last, nil
-	if l.last == nil {
-		l.first = f
-	} else {
-		l.last.after = f
-	}
-	l.last = f
-}
-
-func (l *frameList) remove(f *frame) {
-	if f.before == nil {
-		l.first = f.after
-	} else {
-		f.before.after = f.after
-	}
-	if f.after == nil {
-		l.last = f.before
-	} else {
-		f.after.before = f.before
-	}
-	f.before, f.after = nil, nil
+	expires uint64 // boot-time clock, nanoseconds; 0: never
 }
 
 type unit struct {
 	epoch   *epoch
-	size    int64 // of the credit in bytes
 	firstR  int32 // its records are recs[firstR : firstR+nrecs]
 	nrecs   int32 // outputs, or 0 if the unit was refused before it became records
 	outputs int32
@@ -84,9 +52,6 @@ type unit struct {
 	source  bool
 	src     wire.Source
 }
-
-// records is what the unit costs of the credit: one at least.
-func (u *unit) records() int64 { return int64(max(u.outputs, 1)) }
 
 // outRec is a record on its way. kgo carries a pointer to its first field, from which its promise finds the rest: no closure per record.
 type outRec struct {
@@ -114,7 +79,7 @@ var frames = sync.Pool{New: func() any { return new(frame) }}
 
 func newFrame(s *session) *frame {
 	f := frames.Get().(*frame)
-	f.session = s
+	f.session, f.Owner = s, f
 	return f
 }
 
@@ -152,7 +117,7 @@ func (f *frame) ended(n int32) {
 // decode fills the frame from the parsed message. An error means that the message cannot be understood; a unit that can be
 // understood and not be produced gets a failure.
 func (f *frame) decode(us *wire.Units, names *topicNames, maxRecords int) error {
-	f.first = us.FirstSequence
+	f.Begin(us.FirstSequence, us.Count)
 	f.grow(us.Count)
 	us.Headers, us.MaxHeaders = f.headers[:0], wire.MaxMessageHeaders
 	now := time.Now()
@@ -166,7 +131,6 @@ func (f *frame) decode(us *wire.Units, names *topicNames, maxRecords int) error 
 		}
 	}
 	f.headers = us.Headers
-	f.unreported = len(f.units)
 	f.live.Store(int32(len(f.recs)) + 1)
 	f.holds.Store(2)
 	return nil
@@ -176,21 +140,13 @@ func (f *frame) grow(units int) {
 	if cap(f.units) < units {
 		f.units = make([]unit, 0, max(units, 64))
 	}
-	words := (units + 63) / 64
-	if cap(f.acked) < words {
-		f.acked, f.told = make([]uint64, words), make([]uint64, words)
-		return
-	}
-	f.acked, f.told = f.acked[:words], f.told[:words]
-	clear(f.acked)
-	clear(f.told)
 }
 
 func (f *frame) decodeUnit(x *wire.Unit, names *topicNames, now time.Time) error {
 	index := len(f.units)
 	f.units = f.units[:index+1]
 	u := &f.units[index]
-	u.epoch, u.failure, u.size, u.firstR, u.outputs = nil, nil, int64(x.Size), int32(len(f.recs)), 0
+	u.epoch, u.failure, u.firstR, u.outputs = nil, nil, int32(len(f.recs)), 0
 	var out wire.Output
 	for {
 		ok, err := x.Next(&out)
@@ -217,6 +173,7 @@ func (f *frame) decodeUnit(x *wire.Unit, names *topicNames, now time.Time) error
 		f.recs = f.recs[:u.firstR] // all of the unit, or nothing
 	}
 	u.nrecs = int32(len(f.recs)) - u.firstR
+	f.Add(ledger.Cost{Bytes: int64(x.Size), Records: int64(max(u.outputs, 1))})
 	return nil
 }
 

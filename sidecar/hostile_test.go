@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"pgregory.net/rapid"
 
+	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -102,31 +103,6 @@ func TestCountsOfAPeerAreNotLoopedOver(t *testing.T) {
 	// What an honest client says is believed.
 	if e := enter(&sidecarpb.AssignedPartition{Epoch: 99, Topic: "in", StartOffset: 50, StartIndex: 7, Done: []*sidecarpb.DoneRun{{Index: 9, Offset: 52, Count: 3}}}); e.core.Counts().DoneAbove != 3 {
 		t.Errorf("%d inputs above the mark are done, want 3", e.core.Counts().DoneAbove)
-	}
-
-	s.next = 1 << 61
-	for seq := uint64(3); seq < 300; seq += 3 {
-		s.told.add(&sidecarpb.UnitFailure{Sequence: seq})
-	}
-	attach := func(list ...*sidecarpb.Range) (how resumption, err error) {
-		within(t, "Hello.unreported", func() { _, how, err = s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: list}) })
-		return how, err
-	}
-	if how, err := attach(&sidecarpb.Range{First: 1, Count: 1 << 60}); how != resumed || err != nil {
-		t.Errorf("a range of 2⁶⁰: %v, %v", how, err)
-	}
-	if n := len(s.againFail); n != 99 {
-		t.Errorf("%d failures are told again, want 99", n)
-	}
-	many := make([]*sidecarpb.Range, s.window.records+1)
-	for i := range many {
-		many[i] = &sidecarpb.Range{First: uint64(2*i + 1), Count: 1}
-	}
-	if _, err := attach(many...); !errors.Is(err, errViolation) {
-		t.Errorf("more ranges than the credit allows: %v", err)
-	}
-	if _, err := attach(many[1:]...); err != nil {
-		t.Errorf("as many ranges as the credit allows: %v", err)
 	}
 }
 
@@ -229,7 +205,7 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 	hog.mu.Lock()
 	for e := range uint64(8) {
 		u := &unit{source: true, src: wire.Source{Epoch: e + 1, Index: maxSpan - 1, Offset: maxSpan}}
-		if _, refused := hog.source(u, nil); refused != nil {
+		if _, refused := hog.source(u, 1, nil); refused != nil {
 			t.Error(refused)
 		}
 	}
@@ -239,7 +215,7 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 	for e := range uint64(8) {
 		for i := range uint64(2000) {
 			u := &unit{source: true, src: wire.Source{Epoch: e + 1, Index: i, Offset: int64(i)}}
-			ep, refused := other.source(u, nil)
+			ep, refused := other.source(u, 1, nil)
 			if refused != nil {
 				t.Fatal(refused)
 			}
@@ -298,16 +274,7 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
 	defer s.end(errStreamDone)
-	f := newFrame(s)
-	f.first = 1
-	f.grow(3)
-	f.units = f.units[:3]
-	for i := range f.units {
-		f.units[i].size, f.units[i].outputs = 100, 2
-	}
-	f.unreported = 3
-	f.live.Store(1)
-	f.holds.Store(2)
+	f := s.testFrame(1, 3, ledger.Cost{Bytes: 100, Records: 2})
 	if err := s.admit(s.stream, f); err != nil {
 		t.Fatal(err)
 	}
@@ -317,11 +284,11 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 		s.finish(f, i)
 	}
 	var out outgoing
-	if err := s.take(s.stream, &out); err != nil || len(out.failed) != 2 {
-		t.Fatal(out.failed, err)
+	if err := s.take(s.stream, &out); err != nil || len(out.Failed) != 2 {
+		t.Fatal(out.Failed, err)
 	}
-	if s.outUnits != 0 || s.outBytes != 0 || s.outRecords != 0 || s.app.meter.used.Load() != 0 {
-		t.Errorf("%d units, %d bytes, %d records are outstanding when all are reported; the app's meter has %v", s.outUnits, s.outBytes, s.outRecords, s.app.meter)
+	if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || s.app.meter.used.Load() != 0 {
+		t.Errorf("%+v is outstanding when all are reported; the app's meter has %v", out, s.app.meter)
 	}
 }
 

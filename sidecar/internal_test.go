@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ackmark/ackmark/internal/boottime"
+	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/wire"
@@ -38,6 +39,22 @@ func (s *Server) testSession(t interface{ Fatal(...any) }) *session {
 	return sess
 }
 
+// testFrame is a message of n units, which nothing but the ledger needs.
+func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
+	f := newFrame(s)
+	f.Begin(first, n)
+	f.grow(n)
+	f.units = f.units[:n]
+	for i := range f.units {
+		u := &f.units[i]
+		u.source, u.failure, u.epoch = false, nil, nil
+		f.Add(each)
+	}
+	f.live.Store(1)
+	f.holds.Store(2)
+	return f
+}
+
 // Units end in any order, as acked or failed, in frames of any size, while the sender takes reports at any time: each is reported exactly once
 // as what it was (S12), and all the credit comes back.
 func TestReportsAreRangesOfWhatHappened(t *testing.T) {
@@ -58,7 +75,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 				if err := s.take(s.stream, &out); err != nil {
 					t.Fatal(err)
 				}
-				for _, r := range out.acked {
+				for _, r := range out.Acked {
 					for seq := r.First; seq < r.First+r.Count; seq++ {
 						if _, twice := got[seq]; twice {
 							t.Fatalf("%d reported twice", seq)
@@ -66,7 +83,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 						got[seq] = true
 					}
 				}
-				for _, f := range out.failed {
+				for _, f := range out.Failed {
 					if _, twice := got[f.GetSequence()]; twice {
 						t.Fatalf("%d reported twice", f.GetSequence())
 					}
@@ -85,7 +102,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 			open[k] = open[len(open)-1]
 			open = open[:len(open)-1]
 			acked := rapid.IntRange(0, 9).Draw(t, "fails") > 0
-			want[p.f.first+uint64(p.i)] = acked
+			want[p.f.First()+uint64(p.i)] = acked
 			if !acked {
 				s.fail(&p.f.units[p.i], failure(0, "t", 1, "X", "failed"))
 			}
@@ -95,17 +112,10 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 			switch rapid.SampledFrom([]string{"frame", "finish", "finish", "finish", "take"}).Draw(t, "step") {
 			case "frame":
 				n := rapid.IntRange(1, 130).Draw(t, "units")
-				f := newFrame(s)
-				f.first = next
-				f.grow(n)
-				f.units = f.units[:n]
+				f := s.testFrame(next, n, ledger.Cost{Bytes: 10, Records: 1})
 				for i := range f.units {
-					f.units[i].size, f.units[i].outputs, f.units[i].source = 10, 1, false
 					open = append(open, place{f, int32(i)})
 				}
-				f.unreported = n
-				f.live.Store(1)
-				f.holds.Store(2)
 				next += uint64(n)
 				if err := s.admit(s.stream, f); err != nil {
 					t.Fatal(err)
@@ -130,8 +140,8 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 				t.Fatalf("%d: acked %v, reported %v", seq, acked, got[seq])
 			}
 		}
-		if s.outUnits != 0 || s.outBytes != 0 || s.outRecords != 0 || s.open != 0 {
-			t.Fatalf("left over: %d units, %d bytes, %d records, %d open", s.outUnits, s.outBytes, s.outRecords, s.open)
+		if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || s.ledger.Open() != 0 {
+			t.Fatalf("left over: %+v, %d open", out, s.ledger.Open())
 		}
 		if b, r := unpacked(s.app.meter.used.Load()); b != 0 || r != 0 {
 			t.Fatalf("the app's share is not given back: %d bytes, %d records", b, r)
@@ -150,7 +160,7 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	s.mu.Lock()
 	for _, index := range []uint64{1 << 63, 1 << 40, maxSpan, 1<<64 - 1} {
 		u := &unit{source: true, src: wire.Source{Epoch: 1, Index: index, Offset: 60}}
-		if e, refused := s.source(u, nil); e == nil || refused != nil {
+		if e, refused := s.source(u, 1, nil); e == nil || refused != nil {
 			t.Errorf("index %d: refused %v", index, refused)
 		} else if u.epoch = e; true {
 			s.finished(u, true)

@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -17,7 +18,6 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := srv.testSession(t)
 		defer s.end(errStreamDone)
-		s.next = 1
 		type place struct {
 			f *frame
 			i int32
@@ -45,12 +45,12 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 					}
 					heard[seq] = true
 				}
-				for _, r := range out.acked {
+				for _, r := range out.Acked {
 					for seq := r.First; seq < r.First+r.Count; seq++ {
 						hear(seq, true)
 					}
 				}
-				for _, f := range out.failed {
+				for _, f := range out.Failed {
 					hear(f.GetSequence(), false)
 				}
 				select {
@@ -64,21 +64,14 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 			switch rapid.SampledFrom([]string{"frame", "finish", "finish", "finish", "take", "lose", "break"}).Draw(t, "step") {
 			case "frame":
 				n := rapid.IntRange(1, 100).Draw(t, "units")
-				f := newFrame(s)
-				f.first = s.next
-				f.grow(n)
-				f.units = f.units[:n]
+				f := s.testFrame(sent+1, n, ledger.Cost{Bytes: 10, Records: 1})
 				for i := range f.units {
-					f.units[i].size, f.units[i].outputs, f.units[i].source, f.units[i].failure, f.units[i].epoch = 10, 1, false, nil, nil
 					open = append(open, place{f, int32(i)})
 				}
-				f.unreported = n
-				f.live.Store(1)
-				f.holds.Store(2)
 				if err := s.admit(s.stream, f); err != nil {
 					t.Fatal(err)
 				}
-				sent = s.next - 1
+				sent = s.ledger.Received()
 			case "finish":
 				if len(open) == 0 {
 					continue
@@ -86,8 +79,8 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 				k := rapid.IntRange(0, len(open)-1).Draw(t, "which")
 				p := open[k]
 				open = slices.Delete(open, k, k+1)
-				acked := rapid.IntRange(0, 9).Draw(t, "fails") > 0 || failures >= maxTold
-				fate[p.f.first+uint64(p.i)] = acked
+				acked := rapid.IntRange(0, 9).Draw(t, "fails") > 0 || failures >= ledger.MaxTold
+				fate[p.f.First()+uint64(p.i)] = acked
 				if !acked {
 					failures++
 					s.fail(&p.f.units[p.i], failure(0, "t", 1, "X", "failed"))
@@ -120,7 +113,7 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 			}
 		}
 		for _, p := range open {
-			fate[p.f.first+uint64(p.i)] = true
+			fate[p.f.First()+uint64(p.i)] = true
 			s.finish(p.f, p.i)
 		}
 		var missing []*sidecarpb.Range
@@ -133,26 +126,10 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 			t.Fatal(how, err)
 		}
 		take(true)
-		if uint64(len(heard)) != sent || s.outUnits != 0 || s.outBytes != 0 || s.outRecords != 0 || s.frames.first != nil {
-			t.Fatalf("%d of %d heard; left over: %d units, %d bytes, %d records", len(heard), sent, s.outUnits, s.outBytes, s.outRecords)
+		if out := s.ledger.Outstanding(); uint64(len(heard)) != sent || out != (ledger.Outstanding{}) {
+			t.Fatalf("%d of %d heard; left over: %+v", len(heard), sent, out)
 		}
 	})
-}
-
-// A failure that is not remembered any more is not told as acked: the session cannot go on.
-func TestForgottenFailuresEndASession(t *testing.T) {
-	srv := idle(t)
-	s := srv.testSession(t)
-	defer s.end(errStreamDone)
-	for seq := range uint64(maxTold + 1) {
-		s.told.add(&sidecarpb.UnitFailure{Sequence: seq + 1})
-	}
-	s.next = 1000
-	for first, want := range map[uint64]resumption{1: unresumed, 2: resumed} {
-		if _, how, err := s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: []*sidecarpb.Range{{First: first, Count: 3}}}); how != want || err != nil {
-			t.Errorf("from %d on: %v %v, want %v", first, how, err, want)
-		}
-	}
 }
 
 func TestPlanWill(t *testing.T) {

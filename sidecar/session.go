@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -35,28 +35,18 @@ type session struct {
 	// no more records of it go to kgo.
 	handling turn
 
-	mu         sync.Mutex
-	state      sessionState
-	stream     *delivery     // of a state that streams
-	breaks     int           // streams that broke
-	peer       peerInfo      // of the last stream
-	process    *process      // whose session it is, nil: not known
-	quiet      chan struct{} // closed when the session is over and no unit is open
-	next       uint64        // next sequence number; 0: any
-	outUnits   int64         // received and not reported: what of the credit is used
-	outBytes   int64
-	outRecords int64
-	open       int       // units received and not finished
-	frames     frameList // with units that are not reported
-	dirty      []*frame  // with acked units that are not reported
-	failed     []failedUnit
-	again      []wire.Range             // acked, reported on a stream that broke, and not heard
-	againFail  []*sidecarpb.UnitFailure // failed, the same
-	told       toldFailures
-	cold       []*sidecarpb.DeliveryStreamResponse
-	epochs     map[uint64]*epoch
-	members    map[memberKey]membership
-	stock      holdings
+	mu      sync.Mutex
+	state   sessionState
+	stream  *delivery     // of a state that streams
+	breaks  int           // streams that broke
+	peer    peerInfo      // of the last stream
+	process *process      // whose session it is, nil: not known
+	quiet   chan struct{} // closed when the session is over and no unit is open
+	ledger  ledger.Ledger // of units
+	cold    []*sidecarpb.DeliveryStreamResponse
+	epochs  map[uint64]*epoch
+	members map[memberKey]membership
+	stock   holdings
 }
 
 // turn is a lock that may be held while its holder waits for Kafka: a channel, because for tests in virtual time who waits for a mutex is at work.
@@ -64,11 +54,6 @@ type turn chan struct{}
 
 func (t turn) Lock()   { t <- struct{}{} }
 func (t turn) Unlock() { <-t }
-
-type failedUnit struct {
-	frame *frame
-	unit  int32
-}
 
 // Causes of a session's end, beside errViolation.
 var (
@@ -81,7 +66,7 @@ var (
 
 func newSession(srv *Server, id string, a *app, resumable bool) *session {
 	s := &session{
-		server: srv, id: id, app: a, resumable: resumable, over: make(chan struct{}), handling: make(turn, 1),
+		server: srv, id: id, app: a, resumable: resumable, over: make(chan struct{}), handling: make(turn, 1), ledger: ledger.New(resumable),
 		epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership), stock: srv.common.holdings(),
 	}
 	a.enter()
@@ -111,9 +96,10 @@ func (s *session) endLocked(cause error) {
 	}
 	s.happen(eventEnd)
 	s.app.leave()
-	s.app.meter.sub(s.outBytes, s.outRecords)
+	left := s.ledger.Close()
+	s.app.meter.sub(left.Bytes, left.Records)
 	s.stock.close()
-	s.epochs, s.dirty, s.failed, s.frames, s.again, s.againFail = nil, nil, nil, frameList{}, nil, nil
+	s.epochs = nil
 	s.process.close()
 }
 
@@ -172,26 +158,11 @@ func (s *session) admit(d *delivery, f *frame) error {
 	if s.state.leaves() {
 		return errDraining
 	}
-	n := uint64(len(f.units))
-	if f.first == 0 || f.first+n < f.first || (s.next != 0 && f.first != s.next) {
-		return fmt.Errorf("%w: units %d to %d, expected %d: sequence numbers start at 1 and have no gaps", errViolation, f.first, f.first+n-1, s.next)
+	late, err := s.ledger.Receive(&f.Message, s.window.credit())
+	if err != nil {
+		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	var bytes, records int64
-	for i := range f.units {
-		bytes += f.units[i].size
-		records += f.units[i].records()
-	}
-	if err := s.checkCredit(int64(n), bytes, records); err != nil {
-		return err
-	}
-	late := s.tooLate()
-	s.next = f.first + n
-	s.outUnits += int64(n)
-	s.outBytes += bytes
-	s.outRecords += records
-	s.open += int(n)
-	s.frames.push(f)
-	s.app.meter.add(bytes, records)
+	s.app.meter.add(f.Total().Bytes, f.Total().Records)
 	var last *epoch
 	for i := range f.units {
 		u := &f.units[i]
@@ -199,7 +170,7 @@ func (s *session) admit(d *delivery, f *frame) error {
 			u.failure = expiredFailure()
 		}
 		if u.source {
-			e, refused := s.source(u, last)
+			e, refused := s.source(u, f.Cost(i).Bytes, last)
 			if u.epoch = e; refused != nil {
 				u.failure = refused
 				continue
@@ -224,16 +195,6 @@ func (s *session) current(d *delivery) error {
 	return nil
 }
 
-func (s *session) checkCredit(units, bytes, records int64) error {
-	alone := units == 1 && s.outUnits == 0
-	limitBytes, limitRecords := s.window.bytes, int64(s.window.records)
-	if alone || (s.outBytes+bytes <= limitBytes && s.outRecords+records <= limitRecords) {
-		return nil
-	}
-	return fmt.Errorf("%w: credit exceeded: %d bytes and %d records outstanding, %d and %d more sent, the credit is %d and %d",
-		errViolation, s.outBytes, s.outRecords, bytes, records, limitBytes, limitRecords)
-}
-
 // fail notes the first failure of a unit's outputs.
 func (s *session) fail(u *unit, f *sidecarpb.UnitFailure) {
 	s.mu.Lock()
@@ -251,17 +212,11 @@ func (s *session) finish(f *frame, i int32) {
 	if s.state.ended() {
 		return
 	}
-	s.open--
 	if u.failure == nil {
-		f.acked[i/64] |= 1 << (i % 64)
-		if !f.dirty {
-			f.dirty = true
-			s.dirty = append(s.dirty, f)
-		}
+		s.ledger.Ack(&f.Message, i)
 		s.server.unitsAcked.Add(1)
 	} else {
-		u.failure.Sequence = f.first + uint64(i)
-		s.failed = append(s.failed, failedUnit{f, i})
+		s.ledger.Fail(&f.Message, i, u.failure)
 	}
 	if u.epoch != nil {
 		s.finished(u, u.failure == nil)
@@ -272,7 +227,7 @@ func (s *session) finish(f *frame, i int32) {
 
 // settled tells the will that nothing is open. mu is held.
 func (s *session) settled() {
-	if s.open == 0 && s.quiet != nil {
+	if s.ledger.Open() == 0 && s.quiet != nil {
 		close(s.quiet)
 		s.quiet = nil
 	}
@@ -285,8 +240,8 @@ func (s *session) drop(units []unit) {
 	if s.state.ended() {
 		return
 	}
+	s.ledger.Drop(len(units))
 	for i := range units {
-		s.open--
 		if units[i].epoch != nil {
 			s.finished(&units[i], false)
 		}

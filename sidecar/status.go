@@ -73,16 +73,14 @@ func (s *session) status() *sidecarpb.SessionStatus {
 	defer s.mu.Unlock()
 	out := &sidecarpb.SessionStatus{
 		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state.word(),
-		OutstandingUnits: uint64(s.outUnits), OutstandingBytes: uint64(s.outBytes),
+		OutstandingUnits: uint64(s.ledger.Outstanding().Units), OutstandingBytes: uint64(s.ledger.Outstanding().Bytes),
+		HighestSequence: s.ledger.Received(),
 	}
 	for _, m := range s.memberships() { // nearly always one
 		out.Group, out.MemberId, out.Generation = m.group, m.member, m.generation
 		if why := s.server.noWill(m); why != nil {
 			out.NoWill = why.Error()
 		}
-	}
-	if s.next > 0 {
-		out.HighestSequence = s.next - 1
 	}
 	for _, e := range s.epochs {
 		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.topic, Partition: e.partition, Epoch: e.id, AckMark: e.core.FollowedMark(), Pending: uint64(e.open)})

@@ -142,10 +142,10 @@ func (d *delivery) goodbye() error {
 }
 
 func (d *delivery) write(out *outgoing) error {
-	if len(out.acked)+len(out.failed) > 0 {
+	if len(out.Acked)+len(out.Failed) > 0 {
 		pool := wire.Pool()
-		buf := pool.Get(32*len(out.acked) + 64)
-		*buf = wire.AppendReports((*buf)[:0], out.acked, out.failed)
+		buf := pool.Get(32*len(out.Acked) + 64)
+		*buf = wire.AppendReports((*buf)[:0], out.Acked, out.Failed)
 		raw := wire.Raw{Buffers: mem.BufferSlice{mem.NewBuffer(buf, pool)}}
 		err := d.stream.SendMsg(&raw)
 		raw.Buffers.Free()

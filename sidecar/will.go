@@ -127,12 +127,12 @@ func (s *session) allFinished() (_ <-chan struct{}, open int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	quiet := make(chan struct{})
-	if s.open == 0 || s.state.ended() {
+	if s.ledger.Open() == 0 || s.state.ended() {
 		close(quiet)
 	} else {
 		s.quiet = quiet
 	}
-	return quiet, s.open
+	return quiet, s.ledger.Open()
 }
 
 // testament is what a membership of the dead process leaves.

@@ -1,5 +1,7 @@
 package sidecar
 
+import "github.com/ackmark/ackmark/internal/ledger"
+
 // window is what a session may have outstanding: its credit. It is granted with Welcome and stays: a credit that shrinks would meet units that
 // were sent under the larger one, and nothing in the protocol tells which.
 //
@@ -9,6 +11,9 @@ type window struct {
 	bytes   int64
 	records int
 }
+
+// credit is the same, in the ledger's words.
+func (w window) credit() ledger.Cost { return ledger.Cost{Bytes: w.bytes, Records: int64(w.records)} }
 
 func (c *Config) floor() window { return window{c.windowBytes(), c.windowRecords()} }
 
