@@ -16,7 +16,7 @@ import (
 // deliver hands the records of an admitted frame to kgo, in order. An error means that the session ends (or drains) and that the rest was dropped.
 func (s *session) deliver(f *frame) error {
 	defer f.ended(1) // the receiver's own
-	defer s.backlog.Store(0)
+	defer s.intake.backlog.Store(0)
 	s.server.gate.enter(f)
 	for i := range f.units {
 		u := &f.units[i]
@@ -56,13 +56,13 @@ func (s *session) produce(r *outRec, left int32) error {
 		return context.Cause(s.ctx)
 	}
 	if !r.topic.ready.Load() {
-		s.backlog.Store(left)
+		s.intake.backlog.Store(left)
 		return s.produceFirst(r)
 	}
 	s.server.produce(r)
-	if q := s.full.Load(); q != nil {
-		s.full.Store(nil)
-		s.backlog.Store(left - 1)
+	if q := s.intake.full.Load(); q != nil {
+		s.intake.full.Store(nil)
+		s.intake.backlog.Store(left - 1)
 		_ = q.wait(s.ctx) // this record is kgo's already; the next one sees the end
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s *session) produceFirst(r *outRec) error {
 		return nil
 	}
 	s.server.produce(r)
-	s.backlog.Add(-1)
+	s.intake.backlog.Add(-1)
 	if first == nil {
 		return nil
 	}

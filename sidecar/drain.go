@@ -112,7 +112,7 @@ func (s *Server) openEmits() int64 {
 func (s *Server) undelivered() error {
 	e := &UndeliveredError{Records: s.outlet.Buffered(), Topics: make(map[string]int64), Kafka: s.kafka.err()}
 	for _, sess := range s.snapshot() {
-		e.Records += int64(sess.backlog.Load())
+		e.Records += int64(sess.intake.backlog.Load())
 	}
 	e.Emits = s.openEmits()
 	e.Records = max(e.Records, e.Emits) // those that wait for their topic are not kgo's yet

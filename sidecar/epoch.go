@@ -52,6 +52,18 @@ type release struct {
 	left int // epochs with open units
 }
 
+// assignments are what a session's process holds, as it told, and what was taken of the shares for that. They know neither streams nor units, and are guarded by
+// session.mu.
+type assignments struct {
+	epochs  map[uint64]*epoch
+	members map[memberKey]membership
+	stock   holdings
+}
+
+func (c *commonStock) assignments() assignments {
+	return assignments{epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership), stock: c.holdings()}
+}
+
 // assign takes over an Assign message. A client that connects again says everything again: what is known stays as it is.
 func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 	m := membershipOf(a)
@@ -76,12 +88,12 @@ func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 	return nil
 }
 
-func (s *session) noRoom(what string) error {
+func (a *assignments) noRoom(what string) error {
 	return fmt.Errorf("%w: no room for %s: what this session has told that costs no credit exceeds its share of MaxBytes; raise the sidecar's MaxBytes (limits.bytes)", errViolation, what)
 }
 
-func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error {
-	if e := s.epochs[p.GetEpoch()]; e != nil {
+func (a *assignments) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error {
+	if e := a.epochs[p.GetEpoch()]; e != nil {
 		if e.of == of && e.topic == p.GetTopic() && e.partition == p.GetPartition() {
 			return nil
 		}
@@ -90,7 +102,7 @@ func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error
 	switch {
 	case p.GetEpoch() == 0:
 		return fmt.Errorf("%w: an assignment epoch is not 0", errViolation)
-	case len(s.epochs) == maxEpochs:
+	case len(a.epochs) == maxEpochs:
 		return fmt.Errorf("%w: more than %d assigned partitions", errViolation, maxEpochs)
 	case len(p.GetTopic()) > maxTopicName:
 		return fmt.Errorf("%w: the topic of assignment epoch %d has %d characters, Kafka takes %d", errViolation, p.GetEpoch(), len(p.GetTopic()), maxTopicName)
@@ -98,18 +110,18 @@ func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error
 	e := &epoch{
 		id: p.GetEpoch(), of: of, topic: p.GetTopic(), partition: p.GetPartition(), kept: int64(epochCost + len(p.GetTopic())),
 	}
-	if !s.stock.kept.take(e.kept) {
-		return s.noRoom("a partition")
+	if !a.stock.kept.take(e.kept) {
+		return a.noRoom("a partition")
 	}
 	copy(e.topicID[:], p.GetTopicId())
 	e.core = assignment.New(assignment.Spec{
 		TopicID: e.topicID, Start: p.GetStartOffset(), Committed: -1, Base: p.GetStartIndex(), Limit: maxSpan,
 	})
-	s.inherit(e, p)
+	a.inherit(e, p)
 	for _, r := range p.GetDone() {
-		s.enterDone(e, r)
+		a.enterDone(e, r)
 	}
-	s.epochs[e.id] = e
+	a.epochs[e.id] = e
 	return nil
 }
 
@@ -117,7 +129,7 @@ func (s *session) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) error
 var parsed = sync.Pool{New: func() any { return new([]donemeta.Run) }}
 
 // inherit keeps the done-set that a stay began from. One that is wrong is none, as is one for which there is no room: a repeat, no loss.
-func (s *session) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
+func (a *assignments) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	if p.GetDoneSet() == "" {
 		return
 	}
@@ -128,7 +140,7 @@ func (s *session) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	if err != nil || len(runs) == 0 {
 		return
 	}
-	if cost := int64(len(runs)) * runCost; s.stock.kept.take(cost) {
+	if cost := int64(len(runs)) * runCost; a.stock.kept.take(cost) {
 		e.kept += cost
 		e.core.Inherit(slices.Clip(slices.Clone(runs)), p.GetDoneSet(), -1)
 	}
@@ -136,13 +148,13 @@ func (s *session) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 
 // enterDone enters inputs that were done before this sidecar heard of the stay. They lie above the mark: one that claims to be at it would let the mark, and
 // with it the room above, move on for as long as the run says. What does not fit is left out: the mark may lag, never lie.
-func (s *session) enterDone(e *epoch, r *sidecarpb.DoneRun) {
+func (a *assignments) enterDone(e *epoch, r *sidecarpb.DoneRun) {
 	first, mark := r.GetIndex(), e.core.MarkIndex()
 	if first <= mark || first-mark >= maxSpan {
 		return
 	}
 	n := min(r.GetCount(), maxSpan-(first-mark))
-	if n == 0 || !e.reserve(first+n-1, &s.stock.entries) {
+	if n == 0 || !e.reserve(first+n-1, &a.stock.entries) {
 		return
 	}
 	for k := range n {
@@ -192,18 +204,18 @@ func (s *session) released(rel *release) {
 }
 
 // source finds the epoch of a unit and enters its input, or returns the reason to refuse it. mu is held.
-func (s *session) source(u *unit, size int64, last *epoch) (*epoch, *sidecarpb.UnitFailure) {
+func (a *assignments) source(u *unit, size int64, last *epoch) (*epoch, *sidecarpb.UnitFailure) {
 	e := last
 	if e == nil || e.id != u.src.Epoch {
-		e = s.epochs[u.src.Epoch]
+		e = a.epochs[u.src.Epoch]
 	}
 	if e == nil || e.released() {
-		s.stock.refused++
+		a.stock.refused++
 		return nil, failure(0, "", -1, wire.CodeUnknownAssignment,
 			fmt.Sprintf("assignment epoch %d is not held by this session: announce it by Assign before its first unit, and send no units after its Release", u.src.Epoch))
 	}
 	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1). One whose first unit failed is in the tracker already.
-	if e.reserve(u.src.Index, &s.stock.entries) {
+	if e.reserve(u.src.Index, &a.stock.entries) {
 		e.core.Follow(u.src.Index, u.src.Offset, size)
 	}
 	e.open++
@@ -245,10 +257,10 @@ func (s *session) finished(u *unit, acked bool) {
 	s.forget(e)
 }
 
-func (s *session) forget(e *epoch) {
-	s.stock.entries.give(int64(e.capacity))
-	s.stock.kept.give(e.kept)
-	delete(s.epochs, e.id)
+func (a *assignments) forget(e *epoch) {
+	a.stock.entries.give(int64(e.capacity))
+	a.stock.kept.give(e.kept)
+	delete(a.epochs, e.id)
 }
 
 // refused returns how many units came for assignments that the session did not hold.

@@ -38,7 +38,7 @@ func enqueue(r *outRec, partition int32) {
 	q := r.topic.queue(partition)
 	r.queue = q
 	if q.add(r.size, 1) && r.frame != nil {
-		r.frame.session.full.Store(q)
+		r.frame.session.intake.full.Store(q)
 	}
 	if !r.topic.ready.Load() {
 		r.topic.known()

@@ -111,8 +111,8 @@ func (s *Server) open(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*ses
 }
 
 func (s *Server) enterSession(sess *session) error {
-	sess.handling.Lock()
-	defer sess.handling.Unlock()
+	sess.intake.handling.Lock()
+	defer sess.intake.handling.Unlock()
 	s.mu.Lock()
 	old := s.sessions[sess.id]
 	if old != nil && !old.isOf(sess.app, sess.client, sess.peer) {

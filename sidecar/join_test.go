@@ -22,7 +22,7 @@ func (s *Server) testJoin(t *testing.T) (*session, <-chan *session) {
 		return sess
 	}
 	first := join()
-	first.handling.Lock() // its receiver is between "not ended" and kgo
+	first.intake.handling.Lock() // its receiver is between "not ended" and kgo
 	next := make(chan *session, 1)
 	go func() { next <- join() }()
 	for { // until the second one is in the table
@@ -59,7 +59,7 @@ func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 		third <- sess
 	}()
 	stillWaits(t, third)
-	first.handling.Unlock()
+	first.intake.handling.Unlock()
 	<-second
 	<-third
 }
@@ -75,7 +75,7 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.handling.Lock()
+	old.intake.handling.Lock()
 	left := make(chan struct{})
 	go func() { s.close(old, errStreamDone); close(left) }()
 	<-old.ctx.Done()
@@ -85,7 +85,7 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 		next <- sess
 	}()
 	stillWaits(t, next)
-	old.handling.Unlock()
+	old.intake.handling.Unlock()
 	<-left
 	if sess := <-next; s.registered() != sess {
 		t.Error("the new session is not in the table")

@@ -65,8 +65,8 @@ func (s *session) enterMember(m membership) error {
 }
 
 // holds tells whether a consumer has stays that it did not release. mu is held.
-func (s *session) holds(of memberKey) bool {
-	for _, e := range s.epochs {
+func (a *assignments) holds(of memberKey) bool {
+	for _, e := range a.epochs {
 		if e.of == of && !e.released() {
 			return true
 		}
@@ -75,11 +75,11 @@ func (s *session) holds(of memberKey) bool {
 }
 
 // memberships in the order of their groups. mu is held.
-func (s *session) memberships() []membership {
-	keys := slices.SortedFunc(maps.Keys(s.members), memberKey.compare)
+func (a *assignments) memberships() []membership {
+	keys := slices.SortedFunc(maps.Keys(a.members), memberKey.compare)
 	all := make([]membership, len(keys))
 	for i, k := range keys {
-		all[i] = s.members[k]
+		all[i] = a.members[k]
 	}
 	return all
 }

@@ -16,24 +16,15 @@ import (
 // Its stream's receiver and sender work on it, for a moment also the receiver of a stream that broke, and kgo's promises end its units. mu is held
 // for a few instructions each time, never across a send, a wait or a call to kgo.
 type session struct {
+	lifetime
+
 	server    *Server
 	id        string
 	app       *app
-	client    string          // that it is of, as it calls itself; "": not known
-	resumable bool            // the client knows how to go on with it, and what SESSION_FENCED means
-	over      chan struct{}   // closed when it is closed for good, its will executed
-	ctx       context.Context // ends when the session does, with the reason as its cause
-	cancel    context.CancelCauseFunc
-
-	window window
-	pinned *meter                // received buffers that records still need
-	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
-	// backlog is the number of records that the receiver has and kgo has not, as of when it last began to wait.
-	backlog atomic.Int32
-
-	// handling is held by the receiver while it works on a message, not while it waits for one. Who holds it after the session ended knows that
-	// no more records of it go to kgo.
-	handling turn
+	client    string // that it is of, as it calls itself; "": not known
+	resumable bool // the client knows how to go on with it, and what SESSION_FENCED means
+	window    window
+	intake    intake
 
 	mu      sync.Mutex
 	state   sessionState
@@ -44,9 +35,30 @@ type session struct {
 	quiet   chan struct{} // closed when the session is over and no unit is open
 	ledger  ledger.Ledger // of units
 	cold    []*sidecarpb.DeliveryStreamResponse
-	epochs  map[uint64]*epoch
-	members map[memberKey]membership
-	stock   holdings
+	assignments
+}
+
+// lifetime is how others hear of a session's end.
+type lifetime struct {
+	ctx    context.Context // ends when the session does, with the reason as its cause
+	cancel context.CancelCauseFunc
+	over   chan struct{} // closed when it is closed for good, its will executed
+}
+
+func newLifetime() lifetime {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return lifetime{ctx, cancel, make(chan struct{})}
+}
+
+// intake is what a session's receiver works with, between its stream and kgo.
+type intake struct {
+	pinned *meter                // received buffers that records still need
+	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
+	// backlog is the number of records that the receiver has and kgo has not, as of when it last began to wait.
+	backlog atomic.Int32
+	// handling is held by the receiver while it works on a message, not while it waits for one. Who holds it after the session ended knows that
+	// no more records of it go to kgo.
+	handling turn
 }
 
 // turn is a lock that may be held while its holder waits for Kafka: a channel, because for tests in virtual time who waits for a mutex is at work.
@@ -66,12 +78,11 @@ var (
 
 func newSession(srv *Server, id string, a *app, resumable bool) *session {
 	s := &session{
-		server: srv, id: id, app: a, resumable: resumable, over: make(chan struct{}), handling: make(turn, 1), ledger: ledger.New(resumable),
-		epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership), stock: srv.common.holdings(),
+		lifetime: newLifetime(), server: srv, id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), assignments: srv.common.assignments(),
 	}
+	s.intake.handling = make(turn, 1)
 	a.enter()
 	s.setWindow(srv.cfg.floor())
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
@@ -79,7 +90,7 @@ func newSession(srv *Server, id string, a *app, resumable bool) *session {
 func (s *session) setWindow(w window) {
 	s.window = w
 	// The whole of a window may be pinned twice: once by what is on its way, once by frames of which one slow record is left.
-	s.pinned = newMeter(2*w.bytes, 2*w.records)
+	s.intake.pinned = newMeter(2*w.bytes, 2*w.records)
 }
 
 // end closes the session: nothing of it is produced or reported any more. What kgo has already, it finishes.
@@ -124,8 +135,8 @@ func (s *session) isClosed() bool {
 
 // settle waits, after end, until the receiver has handed over the record that it was at: nothing of this session goes to kgo from then on (S8).
 func (s *session) settle() {
-	s.handling.Lock()
-	s.handling.Unlock()
+	s.intake.handling.Lock()
+	s.intake.handling.Unlock()
 }
 
 // sayGoodbye is the client's clean end: no will.
@@ -253,14 +264,14 @@ func (s *session) drop(units []unit) {
 func (s *session) pin(f *frame) {
 	f.pinned = int64(f.buf.Len())
 	n := int64(len(f.recs)) + 1
-	s.pinned.add(f.pinned, n)
+	s.intake.pinned.add(f.pinned, n)
 	s.app.pinned.add(f.pinned, n)
 	s.server.pinned.add(f.pinned, n)
 }
 
 func (s *session) unpin(f *frame) {
 	n := int64(len(f.recs)) + 1
-	s.pinned.sub(f.pinned, n)
+	s.intake.pinned.sub(f.pinned, n)
 	s.app.pinned.sub(f.pinned, n)
 	s.server.pinned.sub(f.pinned, n)
 }

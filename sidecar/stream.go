@@ -252,8 +252,8 @@ func (d *delivery) handle(m *wire.Message) error {
 	if d.session == nil {
 		return d.hello(d.cold.GetHello())
 	}
-	d.session.handling.Lock()
-	defer d.session.handling.Unlock()
+	d.session.intake.handling.Lock()
+	defer d.session.intake.handling.Unlock()
 	if d.session.ctx.Err() != nil {
 		return context.Cause(d.session.ctx)
 	}
@@ -312,7 +312,7 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 // room waits until the memory that this session, its app, and all sessions hold is below its limits.
 func (d *delivery) room() error {
 	s := d.session
-	for _, m := range []*meter{s.pinned, s.app.meter, s.app.pinned, d.server.pinned} {
+	for _, m := range []*meter{s.intake.pinned, s.app.meter, s.app.pinned, d.server.pinned} {
 		if err := m.wait(s.ctx); err != nil {
 			return err
 		}
