@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/lastwill"
 	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 )
 
@@ -38,12 +40,12 @@ type WillOutcome struct {
 
 // ExecuteWill executes a will for partitions of a topic, with their ack marks, in the name of a member of group g.
 func (s *Server) ExecuteWill(ctx context.Context, member string, generation int32, proven bool, topic string, topicID [16]byte, marks []int64) (WillOutcome, error) {
-	w := will{server: s, proven: proven, testament: testament{membership: membership{memberKey: memberKey{group: "g"}, member: member, generation: generation}}}
+	w := lastwill.Will{Member: groupcommit.Member{Group: "g", MemberID: member, Generation: generation}, Proven: proven, Log: s.log}
 	for p, mark := range marks {
-		w.stays = append(w.stays, stay{epoch: uint64(p) + 1, topic: topic, topicID: topicID, partition: int32(p), mark: mark})
+		w.Standings = append(w.Standings, lastwill.Standing{Epoch: uint64(p) + 1, Topic: topic, TopicID: topicID, Partition: int32(p), Mark: mark})
 	}
-	err := w.execute(ctx)
-	return WillOutcome{w.committed, w.superseded != nil, w.left}, err
+	did := w.Execute(ctx, s.coordinator())
+	return WillOutcome{did.Partitions, did.Superseded != nil, did.Left}, did.Err
 }
 
 // Calls returns the calls that are open, unread and being read, by kind.

@@ -132,72 +132,8 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 	})
 }
 
-func TestPlanWill(t *testing.T) {
-	id := [16]byte{1}
-	text := func(base int64, epoch int32, runs ...donemeta.Run) string {
-		b, _ := donemeta.Append(nil, donemeta.Binding{TopicID: id, Base: base, LeaderEpoch: epoch}, runs)
-		return string(b)
-	}
-	at := func(epoch uint64, mark int64, done ...donemeta.Run) stay {
-		return stay{epoch: epoch, topic: "t", topicID: id, mark: mark, done: done}
-	}
-	seven := donemeta.Run{First: 7, Last: 7}
-	many := func(n int64) (runs []donemeta.Run) { // more than fits
-		for i := range n {
-			runs = append(runs, donemeta.Run{First: 7 + 2*i, Last: 7 + 2*i})
-		}
-		return runs
-	}
-	for name, c := range map[string]struct {
-		stays []stay
-		have  *committed
-		want  int64 // -1: nothing is committed
-		set   string
-	}{
-		"first commit":              {[]stay{at(1, 5)}, &committed{offset: -1}, 5, ""},
-		"further":                   {[]stay{at(1, 5, seven)}, &committed{offset: 3}, 5, text(5, -1, seven)},
-		"there already":             {[]stay{at(1, 5)}, &committed{offset: 5}, -1, ""},
-		"there with its set":        {[]stay{at(1, 5, seven)}, &committed{offset: 5, leaderEpoch: 4, metadata: text(5, 4, seven)}, -1, ""},
-		"there with a smaller set":  {[]stay{at(1, 5, seven)}, &committed{offset: 5, leaderEpoch: 4, metadata: text(5, 4, donemeta.Run{First: 9, Last: 9})}, 5, text(5, -1, seven, donemeta.Run{First: 9, Last: 9})},
-		"there with a larger set":   {[]stay{at(1, 5, seven)}, &committed{offset: 5, metadata: text(5, 0, donemeta.Run{First: 6, Last: 9})}, -1, ""},
-		"there with foreign text":   {[]stay{at(1, 5, seven)}, &committed{offset: 5, metadata: "x"}, 5, text(5, -1, seven)},
-		"the group is ahead":        {[]stay{at(1, 5, seven)}, &committed{offset: 8}, -1, ""},
-		"ahead of the mark alone":   {[]stay{at(1, 5, seven)}, &committed{offset: 6}, 6, text(6, -1, seven)},
-		"ahead up to what is done":  {[]stay{at(1, 5, seven)}, &committed{offset: 7}, 8, ""},
-		"ahead, with the same set":  {[]stay{at(1, 5, seven)}, &committed{offset: 6, metadata: text(6, 0, seven)}, -1, ""},
-		"further, and it knew more": {[]stay{at(1, 5)}, &committed{offset: 3, metadata: text(3, 0, donemeta.Run{First: 4, Last: 4}, seven)}, 5, text(5, -1, seven)},
-		"a set too large":           {[]stay{at(1, 5, many(20_000)...)}, &committed{offset: 5, metadata: text(5, 0, many(20_000)...)}, -1, ""},
-		"two stays":                 {[]stay{at(9, 5), at(2, 8)}, &committed{offset: 3}, 5, ""},
-		"no such topic any more":    {[]stay{at(1, 5)}, nil, -1, ""},
-	} {
-		have := map[partitionKey]committed{}
-		if c.have != nil {
-			have[partitionKey{"t", 0}] = *c.have
-		}
-		plan := planWill(c.stays, have)
-		switch {
-		case c.want < 0 && len(plan) > 0:
-			t.Errorf("%s: %+v, want nothing", name, plan)
-		case c.want >= 0 && (len(plan) != 1 || plan[0].mark != c.want || plan[0].metadata != c.set):
-			t.Errorf("%s: %+v, want %d with %q", name, plan, c.want, c.set)
-		}
-	}
-}
-
-// Brokers without topic ids have no done-sets: a will must not take what it cannot write for what is missing.
-func TestPlanWillWithoutTopicID(t *testing.T) {
-	have := map[partitionKey]committed{{"t", 0}: {offset: 5}}
-	done := []donemeta.Run{{First: 7, Last: 7}}
-	if plan := planWill([]stay{{epoch: 1, topic: "t", mark: 5, done: done}}, have); len(plan) > 0 {
-		t.Errorf("%+v, want nothing: the offset is there", plan)
-	}
-	if plan := planWill([]stay{{epoch: 1, topic: "t", mark: 6, done: done}}, have); len(plan) != 1 || plan[0].mark != 6 || plan[0].metadata != "" {
-		t.Errorf("%+v, want 6 without a set", plan)
-	}
-}
-
-// What a will reads from a session it may read again: a first commit is made while the last units are on their way. What the stay inherited counts each time.
-func TestTestamentsMayBeReadAgain(t *testing.T) {
+// What a will reads from a session it may read again: a first commit is made while the last units are on their way. What the assignment inherited counts each time.
+func TestLastWillsMayBeReadAgain(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
 	defer s.end(errStreamDone)
@@ -213,8 +149,8 @@ func TestTestamentsMayBeReadAgain(t *testing.T) {
 	e.core.Done(0)
 	e.core.Done(2)
 	for range 2 {
-		all := s.testaments()
-		if len(all) != 1 || len(all[0].stays) != 1 || all[0].stays[0].mark != 13 || !slices.Equal(all[0].stays[0].done, []donemeta.Run{{First: 14, Last: 14}}) {
+		all := s.lastWills()
+		if len(all) != 1 || len(all[0].Standings) != 1 || all[0].Standings[0].Mark != 13 || !slices.Equal(all[0].Standings[0].Done, []donemeta.Run{{First: 14, Last: 14}}) {
 			t.Fatalf("%+v, want 13 with 14 each time", all)
 		}
 	}

@@ -22,7 +22,7 @@ type session struct {
 	id        string
 	app       *app
 	client    string // that it is of, as it calls itself; "": not known
-	resumable bool // the client knows how to go on with it, and what SESSION_FENCED means
+	resumable bool   // the client knows how to go on with it, and what SESSION_FENCED means
 	window    window
 	intake    intake
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/lastwill"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -70,6 +71,9 @@ func (w *willStats) count(l left) {
 	}
 	w.executed.Add(1)
 }
+
+// willSteps is how long the requests of a will may take when its units were late.
+const willSteps = 5 * time.Second
 
 // lookEvery is how often a broken session's process is looked at.
 const lookEvery = 5 * time.Millisecond
@@ -135,40 +139,38 @@ func (s *session) allFinished() (_ <-chan struct{}, open int) {
 	return quiet, s.ledger.Open()
 }
 
-// testament is what a membership of the dead process leaves.
-type testament struct {
+// lastWill is the will of one membership.
+type lastWill struct {
 	membership
-	stays []stay
+	lastwill.Will
 }
 
-// testaments reads what the trackers know. Released stays are not in it: they may have other owners by now.
-func (s *session) testaments() []testament {
+// lastWills reads what the trackers know. Released assignments are not in it: they may have other owners
+// by now.
+func (s *session) lastWills() []lastWill {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make(map[memberKey]*testament)
+	standings := make(map[memberKey][]lastwill.Standing)
 	for _, e := range s.epochs {
-		if e.released() || e.of.group == "" {
+		if e.released() {
 			continue
 		}
-		t := all[e.of]
-		if t == nil {
-			t = &testament{membership: s.members[e.of]}
-			all[e.of] = t
-		}
 		mark, done := e.core.Standing()
-		t.stays = append(t.stays, stay{epoch: e.id, topic: e.topic, topicID: e.topicID, partition: e.partition, mark: mark, done: done})
+		standings[e.of] = append(standings[e.of], lastwill.Standing{
+			Epoch: e.id, Topic: e.topic, TopicID: e.topicID, Partition: e.partition, Mark: mark, Done: done,
+		})
 	}
-	for of, m := range s.members {
-		if of.group != "" && all[of] == nil {
-			all[of] = &testament{membership: m} // it held nothing, and is a member all the same
+	var wills []lastWill
+	for _, m := range s.memberships() { // one that holds nothing is a member all the same
+		if m.group == "" {
+			continue
 		}
+		wills = append(wills, lastWill{m, lastwill.Will{
+			Member:    groupcommit.Member{Group: m.group, MemberID: m.member, InstanceID: m.instance, Generation: m.generation},
+			Standings: standings[m.memberKey], Log: s.server.log,
+		}})
 	}
-	list := make([]testament, 0, len(all))
-	for _, t := range all {
-		list = append(list, *t)
-	}
-	slices.SortFunc(list, func(a, b testament) int { return a.memberKey.compare(b.memberKey) })
-	return list
+	return wills
 }
 
 // errStillOpen: what was received is not finished in time.
@@ -216,29 +218,33 @@ func (s *Server) execute(sess *session, willed bool) left {
 // carryOut executes the wills of all memberships of a session, after their first commits.
 func (s *Server) carryOut(ctx context.Context, sess *session, late error, secured map[memberKey]marks) left {
 	l := left{willed: true, gone: true, err: late}
-	for _, t := range sess.testaments() {
-		if s.lives(sess, t.membership) {
-			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", t.group, "member", t.member)
+	for _, w := range sess.lastWills() {
+		if s.lives(sess, w.membership) {
+			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", w.group, "member", w.member)
 			continue
 		}
-		if err := s.sameCluster(ctx, t.membership); err != nil {
+		if err := s.sameCluster(ctx, w.membership); err != nil {
 			l.refused++
 			l.gone = false
 			l.err = errors.Join(l.err, err)
 			continue
 		}
-		w := will{server: s, testament: t, proven: sess.process.dead(), stay: late != nil, marks: secured[t.memberKey]}
-		err := w.execute(ctx)
-		if w.superseded != nil && len(t.stays) > 0 {
+		w.Proven, w.Remain, w.Secured = sess.process.dead(), late != nil, secured[w.memberKey]
+		did := w.Execute(ctx, s.coordinator())
+		s.wills.repaired.Add(uint64(did.Repaired))
+		if did.Superseded != nil && len(w.Standings) > 0 {
 			l.superseded++
-			err = errors.Join(err, fmt.Errorf("group %q: %w", t.group, w.superseded))
+			l.err = errors.Join(l.err, fmt.Errorf("group %q: %w", w.group, did.Superseded))
 		}
-		l.partitions += w.committed
-		l.gone = l.gone && w.left
-		l.err = errors.Join(l.err, err)
+		l.partitions += did.Partitions
+		l.gone = l.gone && did.Left
+		l.err = errors.Join(l.err, did.Err)
 	}
 	return l
 }
+
+// marks are what was committed of partitions.
+type marks map[lastwill.Partition]int64
 
 // secure commits what is done while the last units are still on their way: the process may have joined a rebalance, and once that is over its
 // generation is, too. It ends with the last unit, but never with a commit on its way (S3). It returns what was committed.
@@ -255,13 +261,16 @@ func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{
 		}
 	})
 	secured := make(map[memberKey]marks)
-	for _, t := range sess.testaments() {
-		if w := (will{server: s, testament: t}); t.member != "" && !s.lives(sess, t.membership) && s.sameCluster(ctx, t.membership) == nil {
-			if err := w.commitAll(ctx); err != nil && ctx.Err() == nil {
-				s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", t.group, "err", err)
-			}
-			secured[t.memberKey] = w.marks
+	for _, w := range sess.lastWills() {
+		if w.member == "" || s.lives(sess, w.membership) || s.sameCluster(ctx, w.membership) != nil {
+			continue
 		}
+		did := w.Secure(ctx, s.coordinator())
+		s.wills.repaired.Add(uint64(did.Repaired))
+		if did.Err != nil && ctx.Err() == nil {
+			s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", w.group, "err", did.Err)
+		}
+		secured[w.memberKey] = did.Committed
 	}
 	return secured
 }
