@@ -154,7 +154,7 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 	b.Run("one by one", func(b *testing.B) {
 		next = 0
-		p := newPartition(c, &Assignment{Topic: topic}, 0)
+		p := newPartition(c.around, &Assignment{Topic: topic}, 0)
 		b.ReportAllocs()
 		begun := cpuTime()
 		for b.Loop() {
@@ -169,7 +169,7 @@ func BenchmarkOverhead(b *testing.B) {
 	})
 	b.Run("DoneAll", func(b *testing.B) {
 		next = 0
-		p := newPartition(c, &Assignment{Topic: topic}, 0)
+		p := newPartition(c.around, &Assignment{Topic: topic}, 0)
 		ms := make([]*Message, size)
 		b.ReportAllocs()
 		begun := cpuTime()

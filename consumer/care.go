@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 )
@@ -22,46 +21,22 @@ type stuckState struct {
 	warned    int64
 }
 
-// careLoop resumes partitions that gave memory back, and looks after inputs that are not done.
-func (c *Consumer) careLoop(ctx context.Context) {
-	every := careEvery
-	if t := c.cfg.HandlerTimeout; t > 0 {
-		every = max(min(every, t/8), time.Millisecond)
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.flowKick:
-			c.balanceFlow()
-		case <-c.fenceKick:
-			c.rejoin()
-		case <-tick.C:
-			for _, p := range c.held() {
-				c.watch(p)
-			}
-		}
-	}
-}
-
-// watch looks at the oldest input of a partition that is not done. A younger one that hangs becomes the oldest in time.
-func (c *Consumer) watch(p *partition) {
-	now := c.now()
+// watch looks at the oldest input of a partition that is not done. A younger one that hangs becomes the oldest in time. Its context is cancelled when the
+// time is over; the error is for one that ignores that.
+func (p *partition) watch(now int64, timeout time.Duration) error {
 	p.mu.Lock()
 	m := p.oldest()
 	if m == nil || p.core.State().Over() {
 		p.stuck.known = false
 		p.mu.Unlock()
-		return
+		return nil
 	}
 	p.warnStalled(m, now)
 	state := atomic.LoadUint32(m.state())
-	if c.cfg.HandlerTimeout <= 0 || state&started == 0 || state&failed != 0 {
+	if timeout <= 0 || state&started == 0 || state&failed != 0 {
 		p.stuck.known = false
 		p.mu.Unlock()
-		return
+		return nil
 	}
 	s := &p.stuck
 	if !s.known || s.index != m.index {
@@ -69,19 +44,20 @@ func (c *Consumer) watch(p *partition) {
 	}
 	running := time.Duration(now - s.since)
 	err := &StuckError{Topic: p.assignment.Topic, Partition: p.assignment.Partition, Offset: m.Offset, Running: time.Duration(now - m.run.at)}
-	cancelNow := running >= c.cfg.HandlerTimeout && !s.cancelled
+	cancelNow := running >= timeout && !s.cancelled
 	if cancelNow {
 		s.cancelled = true
 	}
-	giveUp := s.cancelled && running >= c.cfg.HandlerTimeout+min(c.cfg.HandlerTimeout, stuckGrace)
+	giveUp := s.cancelled && running >= timeout+min(timeout, stuckGrace)
 	p.mu.Unlock()
 	if cancelNow {
-		c.log.Error("handler timeout: its context is cancelled", "topic", err.Topic, "partition", err.Partition, "offset", err.Offset, "running", running)
+		p.around.log.Error("handler timeout: its context is cancelled", "topic", err.Topic, "partition", err.Partition, "offset", err.Offset, "running", running)
 		p.end(err)
 	}
 	if giveUp {
-		c.stop(err)
+		return err
 	}
+	return nil
 }
 
 // warnStalled says now and then that a mark waits, and for which input. p.mu is held.
@@ -90,7 +66,7 @@ func (p *partition) warnStalled(m *Message, now int64) {
 		return
 	}
 	p.stuck.warned = now
-	p.c.log.Warn("nothing is committed beyond an input that is not done", "topic", p.assignment.Topic, "partition", p.assignment.Partition,
+	p.around.log.Warn("nothing is committed beyond an input that is not done", "topic", p.assignment.Topic, "partition", p.assignment.Partition,
 		"offset", m.Offset, "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(m.state())&started != 0,
 		"done_above", p.core.Counts().DoneAbove)
 }

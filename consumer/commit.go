@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -12,8 +14,42 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/lifecycle"
 )
+
+// committer commits what is done, one commit at a time.
+type committer struct {
+	cfg      *Config
+	log      *slog.Logger
+	life     *lifecycle.Life
+	troubles *troubles
+	brokers  *brokers
+	parts    *held
+
+	member    func() *Membership // that commits are made under; nil: none
+	forbidden func(error)        // the coordinator refuses this member for good
+
+	commitMu   gate
+	commitKick chan struct{}
+	doneSince  atomic.Int64
+	joining    atomic.Bool // a join runs, or is about to: commits go out by sendInJoin; set under commitMu
+	released   atomic.Bool // the shutdown let everything go: no commit follows
+	commitWay
+}
+
+func newCommitter(cfg *Config, log *slog.Logger, b *brokers, parts *held) *committer {
+	return &committer{cfg: cfg, log: log, brokers: b, parts: parts, commitMu: newGate(), commitKick: make(chan struct{}, 1)}
+}
+
+// countDone counts for CommitAfter.
+func (c *committer) countDone(n int) {
+	limit := int64(c.cfg.CommitAfter)
+	if now := c.doneSince.Add(int64(n)); now >= limit && now-int64(n) < limit {
+		wake(c.commitKick)
+	}
+}
 
 // due is what is to be committed: what is said of each partition, and at the same place of whom.
 type due struct {
@@ -37,8 +73,8 @@ type topicPartition struct {
 	partition int32
 }
 
-// commitLoop commits by time and by count until ctx ends. A failed commit is tried again sooner, with backoff, always from a fresh snapshot.
-func (c *Consumer) commitLoop(ctx context.Context) {
+// commitLoop commits by time and by count until ctx ends, and tells when the broker says that the membership is over. A failed commit is tried again sooner, with backoff, always from a fresh snapshot.
+func (c *committer) commitLoop(ctx context.Context, ousted func(by *Membership, err error)) {
 	retry := newBackoff(c.cfg.CommitEvery)
 	next := time.NewTimer(c.cfg.CommitEvery)
 	defer next.Stop()
@@ -49,7 +85,7 @@ func (c *Consumer) commitLoop(ctx context.Context) {
 		case <-next.C:
 		case <-c.commitKick:
 		}
-		if c.commitSome() == nil {
+		if c.commitSome(ousted) == nil {
 			retry.Reset()
 			next.Reset(c.cfg.CommitEvery)
 		} else {
@@ -64,22 +100,15 @@ func newBackoff(limit time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMaxInterval(max(limit, 50*time.Millisecond)), backoff.WithMaxElapsedTime(0))
 }
 
-// commitSome commits every mark that moved, and answers what the broker says about the membership.
-// A done-set that changed counts as a move.
-func (c *Consumer) commitSome() error {
+// commitSome commits every mark that moved. A done-set that changed counts as a move. The error is for what is worth another attempt soon.
+func (c *committer) commitSome(ousted func(by *Membership, err error)) error {
 	c.doneSince.Store(0)
 	c.commitMu.Lock()
-	by := c.membership.Load()
-	err := c.attempt(c.held())
+	by := c.member()
+	err := c.attempt(c.parts.all())
 	c.commitMu.Unlock()
 	if groupcommit.Judge(err) == groupcommit.Ousted {
-		c.hookMu.Lock()
-		defer c.hookMu.Unlock()
-		// The callbacks may have been faster: then the error is about a membership that is gone already, and the one that followed is sound.
-		if m := c.membership.Load(); m != nil && by != nil && *m == *by {
-			c.lose(err.Error())
-			c.client.Load().ForceRebalance() // the join finds out who we are; onAssigned takes the partitions up again
-		}
+		ousted(by, err)
 		return nil
 	}
 	if groupcommit.Judge(err) == groupcommit.Again {
@@ -89,7 +118,7 @@ func (c *Consumer) commitSome() error {
 }
 
 // commitStarts commits once, for partitions that were just admitted. Only those without a committed offset have moved.
-func (c *Consumer) commitStarts(parts []*partition) error {
+func (c *committer) commitStarts(parts []*partition) error {
 	c.commitMu.Lock()
 	defer c.commitMu.Unlock()
 	return c.attempt(parts)
@@ -97,7 +126,7 @@ func (c *Consumer) commitStarts(parts []*partition) error {
 
 // commitAndFence is the last commit of stays that end. The fence falls under the lock of the commit: nothing of these stays can be
 // committed after it (S2). It retries what can be retried until end.
-func (c *Consumer) commitAndFence(parts []*partition, why error, end time.Time) error {
+func (c *committer) commitAndFence(parts []*partition, why error, end time.Time) error {
 	retry := newBackoff(time.Second)
 	for {
 		c.commitMu.Lock()
@@ -123,9 +152,9 @@ const finalCommitTimeout = 5 * time.Second
 
 // commitAndFenceUntil is commitAndFence for a shutdown, which no coordinator may hold up: where it does not answer by end, the stays are fenced
 // and closing the client ends the commit. Nothing follows it, so nothing can be applied out of order.
-func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) error {
+func (c *committer) commitAndFenceUntil(parts []*partition, end time.Time) error {
 	answered := make(chan error, 1)
-	c.wg.Go(func() { answered <- c.commitAndFence(parts, ErrShutdown, end) })
+	c.life.Go(func() { answered <- c.commitAndFence(parts, ErrShutdown, end) })
 	late := time.NewTimer(time.Until(end))
 	defer late.Stop()
 	select {
@@ -142,13 +171,13 @@ func (c *Consumer) commitAndFenceUntil(parts []*partition, end time.Time) error 
 
 // attempt commits what is due of these partitions, once. commitMu is held: one commit is in flight at a time (S3), and whether
 // a partition is still ours is read under the lock that a revoke takes to end it (S2).
-func (c *Consumer) attempt(parts []*partition) error {
+func (c *committer) attempt(parts []*partition) error {
 	d := c.snapshot(parts)
 	if len(d.points) == 0 {
 		c.troubles.committed(nil)
 		return nil
 	}
-	m := c.membership.Load()
+	m := c.member()
 	if m == nil {
 		return groupcommit.ErrStale
 	}
@@ -164,7 +193,7 @@ func (c *Consumer) attempt(parts []*partition) error {
 
 // sendAll sends what is due, in requests that the broker takes. A partition that it refuses does not keep the others waiting; what is wrong with
 // the way or the membership does.
-func (c *Consumer) sendAll(m Membership, d due) (worst error) {
+func (c *committer) sendAll(m Membership, d due) (worst error) {
 	for first, end := range groupcommit.Parts(m.Group, d.points) {
 		err := c.sendPart(m, d.part(first, end))
 		worst = groupcommit.Worse(worst, err)
@@ -175,7 +204,7 @@ func (c *Consumer) sendAll(m Membership, d due) (worst error) {
 	return worst
 }
 
-func (c *Consumer) sendPart(m Membership, d due) error {
+func (c *committer) sendPart(m Membership, d due) error {
 	d, worst := c.sameTopics(d)
 	if len(d.points) == 0 {
 		return worst
@@ -188,7 +217,7 @@ func (c *Consumer) sendPart(m Membership, d due) error {
 }
 
 // snapshot takes the marks that moved, and those with more done above them. A mark is by construction at or below the first input not done (S1).
-func (c *Consumer) snapshot(parts []*partition) (d due) {
+func (c *committer) snapshot(parts []*partition) (d due) {
 	for _, p := range parts {
 		p.mu.Lock()
 		if at, moved := p.core.Due(!c.noDoneSets.Load()); moved {
@@ -208,7 +237,7 @@ func (c *Consumer) snapshot(parts []*partition) (d due) {
 
 // send issues one commit and applies its answers. Its context is never cancelled: cancelling would break the connection, and the
 // broker could apply this commit after the next one.
-func (c *Consumer) send(m Membership, d due) (result error) {
+func (c *committer) send(m Membership, d due) (result error) {
 	offsets := map[string]map[int32]kgo.EpochOffset{}
 	for i := range d.points {
 		pt := &d.points[i]
@@ -218,7 +247,7 @@ func (c *Consumer) send(m Membership, d due) (result error) {
 		offsets[pt.Topic][pt.Partition] = kgo.EpochOffset{Epoch: pt.LeaderEpoch, Offset: pt.Offset}
 	}
 	ctx := kgo.PreCommitFnContext(context.Background(), func(req *kmsg.OffsetCommitRequest) error { return prepare(req, m, d) })
-	c.client.Load().CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+	c.brokers.client.Load().CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			result = err
 			return
@@ -263,7 +292,7 @@ func prepare(req *kmsg.OffsetCommitRequest, m Membership, d due) error {
 }
 
 // apply takes the answer for each partition and returns the gravest error among them.
-func (c *Consumer) apply(d due, resp *kmsg.OffsetCommitResponse) (worst error) {
+func (c *committer) apply(d due, resp *kmsg.OffsetCommitResponse) (worst error) {
 	c.commitVersion.Store(int32(resp.Version))
 	for i, err := range groupcommit.Answers(d.points, resp) {
 		worst = groupcommit.Worse(worst, c.answer(&d.points[i], d.of[i], err))
@@ -271,7 +300,7 @@ func (c *Consumer) apply(d due, resp *kmsg.OffsetCommitResponse) (worst error) {
 	return worst
 }
 
-func (c *Consumer) answer(pt *groupcommit.Point, of dueOf, err error) error {
+func (c *committer) answer(pt *groupcommit.Point, of dueOf, err error) error {
 	p := of.p
 	if err == nil {
 		p.mu.Lock()
@@ -285,7 +314,7 @@ func (c *Consumer) answer(pt *groupcommit.Point, of dueOf, err error) error {
 		p.disown()
 		p.halt(recreated(pt.Offset, err))
 	case groupcommit.Forbidden:
-		c.stop(c.groupError(err))
+		c.forbidden(c.cfg.groupError(err))
 	}
 	if errors.Is(err, kerr.OffsetMetadataTooLarge) {
 		c.refuseDoneSets()
@@ -293,10 +322,11 @@ func (c *Consumer) answer(pt *groupcommit.Point, of dueOf, err error) error {
 	return err
 }
 
-// groupError says what to do about a coordinator that refuses the member.
-func (c *Consumer) groupError(err error) *GroupError {
-	remedy := groupcommit.Remedy(err, groupcommit.Who{
-		InstanceID: c.cfg.InstanceID, SessionTimeout: c.cfg.SessionTimeout, Credentials: "Config.Options",
-	})
-	return &GroupError{Group: c.cfg.Group, Err: err, Remedy: remedy}
+// refuseDoneSets stops writing done-sets: the brokers take less metadata than Kafka's default.
+func (c *committer) refuseDoneSets() {
+	if c.noDoneSets.Swap(true) {
+		return
+	}
+	c.log.Error("the brokers refuse done-sets: inputs that finish out of order are done again after a hand-over; "+
+		"set offset.metadata.max.bytes to its default on the brokers", "needed", donemeta.MaxText)
 }

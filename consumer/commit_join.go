@@ -15,12 +15,12 @@ import (
 // REBALANCE_IN_PROGRESS), and is made again from a fresh snapshot when the join is over.
 //
 // The caller holds commitMu, and the generation was read under it (S2, S3).
-func (c *Consumer) sendInJoin(m Membership, d due) error {
+func (c *committer) sendInJoin(m Membership, d due) error {
 	member := groupcommit.Member{Group: m.Group, MemberID: m.MemberID, InstanceID: m.InstanceID, Generation: m.Generation}
 	if !member.Valid() || !named(d.points) {
 		return groupcommit.ErrStale
 	}
-	resp, err := groupcommit.Request(&member, d.points).RequestWith(context.Background(), c.client.Load())
+	resp, err := groupcommit.Request(&member, d.points).RequestWith(context.Background(), c.brokers.client.Load())
 	if err == nil {
 		err = c.apply(d, resp)
 	}
@@ -40,3 +40,17 @@ func named(points []groupcommit.Point) bool {
 	}
 	return true
 }
+
+// holdCommits waits for the commit in flight and takes the next ones past the client until the join that follows is over: the client would block
+// them, with our lock held, and a shutdown or a lost membership meanwhile would have to wait for the other members. See sendInJoin.
+func (c *committer) holdCommits() {
+	if c.released.Load() {
+		return // no commit follows; the last one may hang, and leaving the group must not wait for it
+	}
+	c.commitMu.Lock()
+	c.joining.Store(true)
+	c.commitMu.Unlock()
+}
+
+// joined ends what holdCommits began.
+func (c *committer) joined() { c.joining.Store(false) }

@@ -56,7 +56,7 @@ func TestCommitsWhileAJoinWaitsForADeadMember(t *testing.T) {
 		doomed.kill()
 		successor := l.start(l.config(), nil)
 		l.until("the join waits", func() bool {
-			return l.cluster.GroupInfo(group).State == "PreparingRebalance" && survivor.joining.Load()
+			return l.cluster.GroupInfo(groupName).State == "PreparingRebalance" && survivor.commits.joining.Load()
 		})
 
 		kept := survivor.State().Partitions[0].Partition

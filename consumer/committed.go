@@ -13,17 +13,17 @@ import (
 // readCommitted fills in what the group has. What cannot be learned is in failed, and not in offsets any more. Partitions are asked for by name: an
 // answer about all of the group leaves out what this principal may not see, or what a broker does not know yet, and that would look
 // like a partition without an offset.
-func (c *Consumer) readCommitted(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, into map[topicPartition]found) (
+func (s *survey) readCommitted(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, into map[topicPartition]found) (
 	failed map[topicPartition]error,
 ) {
 	failed = map[topicPartition]error{}
-	topics, err := c.describe(ctx, offsets, true)
+	topics, err := s.describe(ctx, offsets, true)
 	if err != nil {
 		fail(failed, offsets, err)
 		return failed
 	}
 	for topic, ps := range offsets {
-		have, err := c.fetchCommitted(ctx, cl, topic, topics[topic].id, ps)
+		have, err := s.fetchCommitted(ctx, cl, topic, topics[topic].id, ps)
 		if err != nil {
 			fail(failed, map[string]map[int32]kgo.Offset{topic: ps}, fmt.Errorf("reading what the group has committed: %w", err))
 			delete(offsets, topic)
@@ -52,11 +52,11 @@ func (c *Consumer) readCommitted(ctx context.Context, cl *kgo.Client, offsets ma
 }
 
 // fetchCommitted asks for partitions of one topic.
-func (c *Consumer) fetchCommitted(ctx context.Context, cl *kgo.Client, topic string, id [16]byte, ps map[int32]kgo.Offset) (map[int32]found, error) {
+func (s *survey) fetchCommitted(ctx context.Context, cl *kgo.Client, topic string, id [16]byte, ps map[int32]kgo.Offset) (map[int32]found, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.RequireStable = true
 	g, t := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
-	g.Group, t.Topic, t.TopicID = c.cfg.Group, topic, id
+	g.Group, t.Topic, t.TopicID = s.cfg.Group, topic, id
 	for p := range ps {
 		t.Partitions = append(t.Partitions, p)
 	}
@@ -67,7 +67,7 @@ func (c *Consumer) fetchCommitted(ctx context.Context, cl *kgo.Client, topic str
 		return nil, err
 	}
 	if id == ([16]byte{}) && resp.Version >= fetchedByID {
-		return c.fetchCommittedOfAll(ctx, cl, topic)
+		return s.fetchCommittedOfAll(ctx, cl, topic)
 	}
 	have := map[int32]found{}
 	for _, g := range resp.Groups {
@@ -91,8 +91,8 @@ func (c *Consumer) fetchCommitted(ctx context.Context, cl *kgo.Client, topic str
 const fetchedByID = 10
 
 // fetchCommittedOfAll is for brokers that tell no topic ids and are asked by them all the same: such a request names none.
-func (c *Consumer) fetchCommittedOfAll(ctx context.Context, cl *kgo.Client, topic string) (map[int32]found, error) {
-	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), c.cfg.Group, topic)
+func (s *survey) fetchCommittedOfAll(ctx context.Context, cl *kgo.Client, topic string) (map[int32]found, error) {
+	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), s.cfg.Group, topic)
 	have := map[int32]found{}
 	for _, o := range resp[topic] {
 		have[o.Partition] = found{o.At, o.LeaderEpoch, o.Metadata, o.Err}

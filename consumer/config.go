@@ -3,6 +3,8 @@ package consumer
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -194,4 +196,15 @@ func (cfg Config) validate() error {
 		}
 	}
 	return nil
+}
+
+func (cfg *Config) reads(topic string) bool {
+	if cfg.Regex == "" {
+		return slices.Contains(cfg.Topics, topic)
+	}
+	matches := func(expr string) bool {
+		re, err := regexp.Compile(expr)
+		return err == nil && re.MatchString(topic)
+	}
+	return matches(cfg.Regex) && !slices.ContainsFunc(cfg.excluded, matches)
 }

@@ -7,12 +7,15 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
 // Hooks are called at the points of a rebalance, one at a time, from the group's goroutine (at shutdown: from Run's). They must not call
@@ -29,72 +32,30 @@ type Hooks struct {
 
 // Consumer reads one group. It runs once; New makes another.
 //
-// Goroutines, all of which Run waits for: Run's own polls; commitLoop commits by time; careLoop resumes partitions and watches for
-// stuck inputs; waitLoop begins partitions that could not be read at first; one checks the start. The group's callbacks come from the client's goroutine.
+// It is made of parts, each with fields of its own: the reader polls and hands out within the memory budget, the committer commits, the
+// group is this member's place in it, the survey asks where partitions begin, and held is what this member holds. A part does not know the Consumer: what
+// it finds out it returns, or tells by a function that it was given.
+//
+// Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time; careLoop resumes partitions and watches for
+// stuck inputs; the group's begins partitions that could not be read at first; one checks the start. The group's callbacks come from the client's goroutine.
 //
 // Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time), commitMu (one commit in flight), flowMu,
 // partsMu, partition.mu. The client's own locks are never held when ours are taken, except the gate that keeps polls out of callbacks.
 type Consumer struct {
-	cfg       Config
-	log       *slog.Logger
-	maxPoll   int
-	meanSize  int64     // of records, for pollLimit; the poll goroutine's
-	base      time.Time // of the monotonic nanoseconds in run.at
-	dials     dialLog
-	inflation *inflation
-	refused   bool        // the poll loop's: a batch was refused for what is held decompressed
-	connected atomic.Bool // a broker was reached
-
-	phaseMu  sync.Mutex
-	phase    phase
-	cancel   context.CancelCauseFunc
-	finished chan struct{}
-	result   error
-	closing  atomic.Bool
-	runCtx   atomic.Pointer[context.Context]
-
-	client     atomic.Pointer[kgo.Client]
-	identity   identity
-	membership atomic.Pointer[Membership]
-	released   atomic.Bool // the shutdown let everything go
-	joining    atomic.Bool // a join runs, or is about to: commits go out by sendInJoin; set under commitMu
-
-	partsMu sync.RWMutex
-	parts   map[string]map[int32]*partition
-
-	hookMu   gate
-	commitMu gate
-	flowMu   sync.Mutex
-
-	commitKick chan struct{}
-	fenceKick  chan struct{}
-	flowKick   chan struct{}
-	roomKick   chan struct{} // memory was given back while awaiting
-	awaiting   atomic.Bool   // the poll loop waits for memory
-	parking    bool          // records are parked; the poll goroutine's
-	pollEnd    atomic.Pointer[context.CancelFunc]
-	doneSince  atomic.Int64
-	wg         sync.WaitGroup
-
+	cfg      *Config
+	log      *slog.Logger
+	clock    clock
+	life     lifecycle.Life
 	troubles troubles
-	waiting  waiting                     // partitions that are ours and cannot be read yet
-	stock    inventory                   // what was there when this member joined, with Latest
-	owned    map[topicPartition]bool     // what the client holds for us: true once its stay began; under hookMu
-	again    map[topicPartition]lostStay // of partitions that were lost and did not come back yet; under hookMu
-	found    map[topicPartition]found    // what the group has, of the answer that the next stays begin from; under hookMu
-	onHalted func(*HaltError)            // of the iterators; set before Run
-
-	commitWay
-	fencedBy atomic.Pointer[error]
+	brokers  *brokers
+	parts    *held
+	around   *surroundings // of the partitions
+	survey   *survey
+	commits  *committer
+	group    *group
+	reader   *reader
+	onHalted func(*HaltError) // of the iterators
 }
-
-type phase int
-
-const (
-	phaseNew phase = iota
-	phaseRunning
-	phaseEnded
-)
 
 var errClosing = errors.New("consumer: Close was called")
 
@@ -110,24 +71,29 @@ func New(cfg Config) (*Consumer, error) {
 	if err := cfg.adopt(); err != nil {
 		return nil, err
 	}
-	return &Consumer{
-		cfg:        cfg,
-		log:        cfg.Logger.With("group", cfg.Group),
-		maxPoll:    min(max(cfg.MaxRecords/8, 1), 8192),
-		base:       time.Now(),
-		identity:   identity{number: consumers.Add(1)},
-		finished:   make(chan struct{}),
-		parts:      map[string]map[int32]*partition{},
-		owned:      map[topicPartition]bool{},
-		hookMu:     newGate(),
-		commitMu:   newGate(),
-		commitKick: make(chan struct{}, 1),
-		fenceKick:  make(chan struct{}, 1),
-		flowKick:   make(chan struct{}, 1),
-		roomKick:   make(chan struct{}, 1),
-		waiting:    waiting{parts: map[topicPartition]*waiter{}, kick: make(chan struct{}, 1)},
-		again:      map[topicPartition]lostStay{}, found: map[topicPartition]found{},
-	}, nil
+	return assemble(&cfg), nil
+}
+
+// assemble makes the parts and tells them of each other.
+func assemble(cfg *Config) *Consumer {
+	log := cfg.Logger.With("group", cfg.Group)
+	c := &Consumer{cfg: cfg, log: log, clock: clock{time.Now()}, parts: newHeld()}
+	c.brokers = &brokers{cfg: cfg, log: log, troubles: &c.troubles}
+	c.survey = &survey{cfg: cfg, log: log, brokers: c.brokers}
+	c.commits = newCommitter(cfg, log, c.brokers, c.parts)
+	c.around = newSurroundings(cfg, log, &c.commits.noDoneSets)
+	c.group = newGroup(cfg, log, c.brokers, c.parts, c.survey, c.commits)
+	c.reader = newReader(cfg, log, c.clock, c.brokers, c.parts, c.survey)
+
+	c.around.halted, c.around.stopping = c.onHalt, c.life.Stopping
+	c.around.done = c.commits.countDone
+	c.around.ready, c.around.freed = c.reader.wakePoll, c.reader.memoryFreed
+	c.commits.life, c.commits.troubles = &c.life, &c.troubles
+	c.commits.member, c.commits.forbidden = c.group.current.Load, c.stop
+	c.group.life, c.group.troubles, c.group.around = &c.life, &c.troubles, c.around
+	c.reader.troubles, c.reader.stop = &c.troubles, c.stop
+	c.reader.explain, c.reader.restart = c.group.waiting.explain, c.group.restart
+	return c
 }
 
 // Run joins the group and hands batches to deliver, from the poll goroutine, until ctx ends or the consumer stops by itself; then it
@@ -137,56 +103,48 @@ func New(cfg Config) (*Consumer, error) {
 // It returns nil after a clean stop, an *AbandonedError when the drain deadline passed, an *UncommittedError or *LeaveError when the last commit or
 // the leave failed (errors.As finds each), or why it stopped: *StartError, *GroupError, *StuckError. A partition that halts does not stop it: see Config.OnHalt.
 func (c *Consumer) Run(ctx context.Context, deliver func(*Batch)) error {
-	ctx, err := c.begin(ctx)
-	if err != nil {
-		return err
+	return c.runOnce(ctx, deliver, func(*HaltError) {})
+}
+
+// runOnce is Run, which also tells of partitions that halt.
+func (c *Consumer) runOnce(ctx context.Context, deliver func(*Batch), halted func(*HaltError)) error {
+	ctx, err := c.life.Begin(ctx)
+	switch {
+	case errors.Is(err, lifecycle.ErrBegun):
+		return ErrAlreadyRun
+	case err != nil:
+		return ErrClosed
 	}
+	c.onHalted = halted
 	err = c.run(ctx, deliver)
-	c.phaseMu.Lock()
-	c.phase, c.result = phaseEnded, err
-	c.phaseMu.Unlock()
-	close(c.finished)
+	c.life.End(err)
 	return err
 }
 
-func (c *Consumer) begin(ctx context.Context) (context.Context, error) {
-	c.phaseMu.Lock()
-	defer c.phaseMu.Unlock()
-	switch {
-	case c.phase != phaseNew:
-		return nil, ErrAlreadyRun
-	case c.closing.Load():
-		return nil, ErrClosed
-	}
-	c.phase = phaseRunning
-	ctx, c.cancel = context.WithCancelCause(ctx)
-	c.runCtx.Store(&ctx)
-	return ctx, nil
-}
-
 func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
-	err := c.askKnown(ctx)
+	err := c.survey.askKnown(ctx)
 	var cl *kgo.Client
 	if err == nil {
 		cl, err = c.connect()
 	}
 	if err != nil {
-		c.troubles.fatal(err)
-		c.cancel(err)
+		c.stop(err)
 		return err
 	}
 	loops, stopLoops := context.WithCancel(context.Background())
-	c.wg.Go(func() { c.commitLoop(loops) })
-	c.wg.Go(func() { c.careLoop(loops) })
-	c.wg.Go(func() { c.waitLoop(loops) })
-	c.wg.Go(func() { c.checkStart(ctx) })
+	c.life.Go(func() { c.commits.commitLoop(loops, c.group.ousted) })
+	c.life.Go(func() { c.careLoop(loops) })
+	c.life.Go(func() { c.group.waitLoop(loops) })
+	c.life.Go(func() { c.checkStart(ctx) })
 
-	c.poll(ctx, cl, deliver)
+	if err := c.reader.poll(ctx, cl, deliver); err != nil {
+		c.stop(err)
+	}
 	cause := context.Cause(ctx)
 	abandoned := c.shutdown(cl)
 	stopLoops()
-	left := c.leave(cl)
-	c.wg.Wait()
+	left := c.group.leave(cl)
+	c.life.Wait()
 	if isOwnStop(cause) {
 		return errors.Join(cause, abandoned)
 	}
@@ -195,14 +153,14 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 
 // connect makes the client. hookMu is held until it is known: the group's callbacks may begin before NewClient returns, and need it.
 func (c *Consumer) connect() (*kgo.Client, error) {
-	c.hookMu.Lock()
-	cl, err := kgo.NewClient(c.clientOptions()...)
+	c.group.hookMu.Lock()
+	defer c.group.hookMu.Unlock()
+	cl, err := kgo.NewClient(slices.Concat(c.brokers.clientOptions(), c.reader.clientOptions(), c.group.clientOptions())...)
 	if err != nil {
-		c.closing.Store(true) // a callback that waits for hookMu has nothing to do any more
+		c.life.Leave() // a callback that waits for hookMu has nothing to do any more
 	} else {
-		c.client.Store(cl)
+		c.brokers.client.Store(cl)
 	}
-	c.hookMu.Unlock()
 	return cl, err
 }
 
@@ -218,101 +176,119 @@ func isOwnStop(cause error) bool {
 // stop ends Run for a reason of its own.
 func (c *Consumer) stop(err error) {
 	c.troubles.fatal(err)
-	c.cancel(err)
-}
-
-// stopping tells that Run is about to end: from then on Start is false, and the end of a context is no outcome.
-func (c *Consumer) stopping() bool {
-	if c.closing.Load() {
-		return true
-	}
-	ctx := c.runCtx.Load()
-	return ctx != nil && (*ctx).Err() != nil
+	c.life.Stop(err)
 }
 
 // shutdown is the revoke of everything.
 func (c *Consumer) shutdown(cl *kgo.Client) error {
-	c.closing.Store(true)
+	c.life.Leave()
 	cl.AllowRebalance()
-	for _, p := range c.held() {
+	for _, p := range c.parts.all() {
 		p.stopped.Store(true) // at once for all, before waiting for a rebalance step that may run
 	}
-	c.hookMu.Lock()
-	defer c.hookMu.Unlock()
-	defer c.released.Store(true)
-	return c.letGo(c.held(), ErrShutdown)
+	return c.group.shutdown()
 }
-
-// leave leaves the group (a static member stays, for its successor) and closes the client.
-func (c *Consumer) leave(cl *kgo.Client) (left error) {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	if err := cl.LeaveGroupContext(ctx); err != nil {
-		c.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", c.cfg.SessionTimeout)
-		// A join that waits for other members holds the leave up: then the group goes on by the session timeout, and nothing is wrong here.
-		if c.membership.Load() != nil && !errors.Is(err, context.DeadlineExceeded) {
-			left = &LeaveError{Group: c.cfg.Group, Err: err}
-		}
-	}
-	cl.CloseAllowingRebalance()
-	cl.AllowRebalance() // closing polls once more, and a goroutine that leaves the group again waits for that poll's end, for ever if nobody tells it
-	return left
-}
-
-const leaveTimeout = 5 * time.Second
 
 // Close ends Run and waits for it, and returns what Run did. Before Run it makes Run return ErrClosed. It may be called twice, from
 // anywhere but deliver and the hooks.
 func (c *Consumer) Close() error {
-	c.phaseMu.Lock()
-	c.closing.Store(true)
-	phase := c.phase
-	if phase == phaseRunning {
-		c.cancel(errClosing)
-	}
-	c.phaseMu.Unlock()
-	if phase == phaseNew {
-		return nil
-	}
-	<-c.finished
-	return c.result
+	_, result := c.life.Close(errClosing)
+	return result
 }
 
 // Client returns the Kafka client, for requests of your own: nil before Run. Do not poll, commit or close it.
-func (c *Consumer) Client() *kgo.Client { return c.client.Load() }
+func (c *Consumer) Client() *kgo.Client { return c.brokers.client.Load() }
 
-// Halt is m.Done(err): the input's partition halts with it.
-func (c *Consumer) Halt(m *Message, err error) { m.Done(err) }
+// Reads tells whether the topic is one of those that the consumer was told to read: by Topics or Regex, or by ConsumeTopics,
+// ConsumeRegex and ConsumeExcludeTopics in Options. It asks no broker.
+func (c *Consumer) Reads(topic string) bool { return c.cfg.reads(topic) }
 
-func (c *Consumer) now() int64 { return int64(time.Since(c.base)) }
+// Subscription is what the consumer was told to read, Options included: topics by name, or a regular expression.
+func (c *Consumer) Subscription() (topics []string, regex string) {
+	return slices.Clone(c.cfg.Topics), c.cfg.Regex
+}
 
-// held lists the partitions that this member holds now.
-func (c *Consumer) held() []*partition {
-	c.partsMu.RLock()
-	defer c.partsMu.RUnlock()
-	var all []*partition
-	for _, ps := range c.parts {
-		for _, p := range ps {
-			all = append(all, p)
+// Group is the consumer group, which Options may have named.
+func (c *Consumer) Group() string { return c.cfg.Group }
+
+// Resume takes a halted partition up again, without a restart: call it when the cause is gone. What is done is committed, and a new stay begins at
+// the first input that is not, which is handed out again; inputs above it that were done are not. The error is ErrNotHalted, ErrNotRunning or ErrClosed.
+//
+// It waits for the partition's inputs that are still worked on, at most DrainTimeout: do not call it from a handler of that partition.
+func (c *Consumer) Resume(topic string, id int32) error {
+	c.group.hookMu.Lock()
+	defer c.group.hookMu.Unlock()
+	cl := c.brokers.client.Load()
+	switch {
+	case c.life.Closing():
+		return ErrClosed
+	case cl == nil:
+		return ErrNotRunning
+	}
+	p := c.parts.find(topic, id)
+	if p == nil || !p.isHalted() {
+		return fmt.Errorf("%w: %s partition %d", ErrNotHalted, topic, id)
+	}
+	if err := c.group.letGo([]*partition{p}, ErrRevoked); err != nil {
+		c.log.Warn("a halted partition is resumed before its other inputs were done", "err", err)
+	}
+	// The group still assigns it to this member: after the next join it is taken up from what the group has, as every partition that is ours
+	// and has no stay.
+	cl.ForceRebalance()
+	return nil
+}
+
+// careLoop resumes partitions that gave memory back, and looks after inputs that are not done.
+func (c *Consumer) careLoop(ctx context.Context) {
+	every := careEvery
+	if t := c.cfg.HandlerTimeout; t > 0 {
+		every = max(min(every, t/8), time.Millisecond)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.parts.flowKick:
+			c.reader.balanceFlow()
+		case <-c.group.fenceKick:
+			c.group.rejoin()
+		case <-tick.C:
+			for _, p := range c.parts.all() {
+				if err := p.watch(c.clock.now(), c.cfg.HandlerTimeout); err != nil {
+					c.stop(err)
+				}
+			}
 		}
 	}
-	return all
 }
 
-func (c *Consumer) lookup(topic string, partition int32) *partition {
-	c.partsMu.RLock()
-	defer c.partsMu.RUnlock()
-	return c.parts[topic][partition]
-}
-
-func (c *Consumer) wakeFlow() { wake(c.flowKick) }
-
-func (c *Consumer) countDone(n int) {
-	limit := int64(c.cfg.CommitAfter)
-	if now := c.doneSince.Add(int64(n)); now >= limit && now-int64(n) < limit {
-		wake(c.commitKick)
+// Fence ends every stay at once, as if the membership were lost: nothing of them is committed any more, Hooks.Lost is called, and the group is joined
+// again. It is for whoever learns from elsewhere that this process was taken for dead: a sidecar that has executed its will (S8). Fence does not wait; when it
+// returns nothing done from then on counts, and no commit that is not on its way already goes out. why is logged.
+func (c *Consumer) Fence(why error) {
+	if why == nil {
+		why = ErrLost
 	}
+	c.group.fence(why)
 }
+
+// onHalt tells about a halted partition, once.
+func (c *Consumer) onHalt(e *HaltError) {
+	c.log.Error("partition halted", "topic", e.Topic, "partition", e.Partition, "offset", e.Offset, "err", e.Err,
+		"lost_from", e.LostFrom, "lost_to", e.LostTo, "remedy", e.Remedy)
+	c.parts.balance()
+	if c.cfg.OnHalt != nil {
+		c.cfg.OnHalt(e)
+	}
+	c.onHalted(e)
+}
+
+// clock counts monotonic nanoseconds.
+type clock struct{ base time.Time }
+
+func (c clock) now() int64 { return int64(time.Since(c.base)) }
 
 func wake(ch chan struct{}) {
 	select {

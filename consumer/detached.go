@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -12,9 +13,9 @@ func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 	if outcome == nil {
 		outcome = func(error) {}
 	}
-	c := &Consumer{cfg: Config{MaxBytes: 1, MaxRecords: 1}, log: slog.New(slog.DiscardHandler)}
+	around := newSurroundings(&Config{MaxRecords: 1}, slog.New(slog.DiscardHandler), new(atomic.Bool))
 	a := &Assignment{Topic: r.Topic, Partition: r.Partition, LeaderEpoch: -1, Epoch: epochs.Add(1), Start: r.Offset}
-	p := newPartition(c, a, -1)
+	p := newPartition(around, a, -1)
 	one := &run{part: p, left: 1, states: make([]uint32, 1), outcome: outcome}
 	one.Batch = Batch{Assignment: a, Messages: []Message{{Record: r, run: one}}}
 	if _, ok := p.core.Read(r.Offset, 0); !ok {

@@ -16,13 +16,13 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // again. What timed out it tries until the session is over, on another broker each time, so a refusal is shown to it as that.
 //
 // Before the first connection it stays a refusal: whoever gave a wrong address hears so at once.
-func (c *Consumer) patient(dial dialFunc) dialFunc {
+func (b *brokers) patient(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		switch {
 		case err == nil:
-			c.connected.Store(true)
-		case c.connected.Load() && isRefusal(err):
+			b.connected.Store(true)
+		case b.connected.Load() && isRefusal(err):
 			err = &net.OpError{Op: "dial", Net: network, Err: refusal{err}}
 		}
 		return conn, err

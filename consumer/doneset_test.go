@@ -59,7 +59,7 @@ func odd(m *Message) bool { return m.Offset%2 == 1 }
 
 // metadata is what the group has for a partition beside the offset.
 func (l *lab) metadata(partition int32) (text string, offset int64, epoch int32) {
-	g := l.cluster.GroupInfo(group)
+	g := l.cluster.GroupInfo(groupName)
 	if g == nil {
 		return "", -1, -1
 	}
@@ -71,7 +71,7 @@ func (l *lab) metadata(partition int32) (text string, offset int64, epoch int32)
 func (l *lab) setMetadata(partition int32, offset int64, epoch int32, text string) {
 	l.t.Helper()
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group, req.Generation = group, -1
+	req.Group, req.Generation = groupName, -1
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = partition, offset, epoch, &text
 	tp := kmsg.NewOffsetCommitRequestTopic()
@@ -307,7 +307,7 @@ func TestDoneSetsThatAreNotOurs(t *testing.T) {
 				m := l.start(l.config(), s.deliver)
 				l.untilCommitted(0, 100)
 				p := m.State().Partitions[0]
-				if p.Start != start || p.HandedOut != 100-start || p.Inherited != 0 || m.held()[0].assignment.DoneSet != "" {
+				if p.Start != start || p.HandedOut != 100-start || p.Inherited != 0 || m.parts.all()[0].assignment.DoneSet != "" {
 					t.Errorf("started at %d (want %d), handed out %d, inherited %d", p.Start, start, p.HandedOut, p.Inherited)
 				}
 				if text, _, _ := l.metadata(0); text != "" {
@@ -346,11 +346,11 @@ func TestTopicIDsAreFreshForADoneSet(t *testing.T) {
 		m := l.start(l.config(), nil)
 		l.until("held", func() bool { return len(m.State().Partitions) == 1 })
 		asked := map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset()}}
-		before, err := m.describe(t.Context(), asked, false)
+		before, err := m.survey.describe(t.Context(), asked, false)
 		wantNil(t, err)
 		wantNil(t, l.cluster.DeleteTopic(topic))
 		wantNil(t, l.cluster.CreateTopic(topic, 1, nil))
-		after, err := m.describe(t.Context(), asked, true)
+		after, err := m.survey.describe(t.Context(), asked, true)
 		wantNil(t, err)
 		if id := after[topic].id; id == before[topic].id || id != l.cluster.TopicInfo(topic).TopicID {
 			t.Errorf("topic id %x, before %x", id, before[topic].id)
@@ -358,8 +358,8 @@ func TestTopicIDsAreFreshForADoneSet(t *testing.T) {
 		_ = m.stop()
 		tp := topicPartition{topic, 0}
 		for text, want := range map[string]bool{"": false, "by hand": false, "am1.x": true} {
-			m.found[tp] = found{metadata: text}
-			if got := m.inherits(asked); got != want {
+			m.group.found[tp] = found{metadata: text}
+			if got := m.group.inherits(asked); got != want {
 				t.Errorf("%q: %v", text, got)
 			}
 		}
@@ -433,11 +433,11 @@ func TestDoneSetWhileAJoinWaits(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		c, err := New(l.config())
 		wantNil(t, err)
-		p := newPartition(c, &Assignment{Topic: topic, TopicID: [16]byte{1}, Start: 3}, 3)
+		p := newPartition(c.around, &Assignment{Topic: topic, TopicID: [16]byte{1}, Start: 3}, 3)
 		r, err := p.add(&kgo.FetchPartition{Records: records(3, 4, 5)}, 0)
 		wantNil(t, err)
 		r.Messages[1].Done(nil)
-		got := c.snapshot([]*partition{p}).points[0]
+		got := c.commits.snapshot([]*partition{p}).points[0]
 		runs, err := donemeta.Parse(got.Metadata, donemeta.Binding{TopicID: [16]byte{1}, Base: 3, LeaderEpoch: -1}, nil)
 		if err != nil || !slices.Equal(runs, []donemeta.Run{{First: 4, Last: 4}}) || got.Offset != 3 {
 			t.Errorf("offset %d, %v, %v", got.Offset, runs, err)
@@ -526,7 +526,7 @@ func TestFencedMemberThatWasRemoved(t *testing.T) {
 		l.until("both held", func() bool { return len(m.State().Partitions) == 2 })
 		before := m.State().Membership
 		req := kmsg.NewPtrLeaveGroupRequest()
-		req.Group = group
+		req.Group = groupName
 		member := kmsg.NewLeaveGroupRequestMember()
 		member.MemberID = before.MemberID
 		req.Members = append(req.Members, member)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // Causes that the context of an [Assignment] ends with. None of them is an outcome of an input: what was not done is done again elsewhere.
@@ -30,6 +32,8 @@ var (
 	ErrAlreadyRun = errors.New("consumer: Run, Messages or Batches was called before: a Consumer runs once, make a new one with New")
 	// ErrNotRunning: neither Run, Messages nor Batches was called yet.
 	ErrNotRunning = errors.New("consumer: not running: call Run, Messages or Batches")
+	// ErrNotHalted: the partition is not held, or not halted. It may have moved to another member, which begins it anew.
+	ErrNotHalted = errors.New("consumer: the partition is not halted here")
 	// ErrNotJoined: the group was not joined yet.
 	ErrNotJoined = errors.New("consumer: not a member of the group yet")
 )
@@ -174,3 +178,11 @@ func (e *GroupError) Error() string {
 }
 
 func (e *GroupError) Unwrap() error { return e.Err }
+
+// groupError says what to do about a coordinator that refuses the member.
+func (cfg *Config) groupError(err error) *GroupError {
+	remedy := groupcommit.Remedy(err, groupcommit.Who{
+		InstanceID: cfg.InstanceID, SessionTimeout: cfg.SessionTimeout, Credentials: "Config.Options",
+	})
+	return &GroupError{Group: cfg.Group, Err: err, Remedy: remedy}
+}

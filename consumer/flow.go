@@ -33,18 +33,18 @@ const (
 )
 
 // awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held up: no poll is open.
-func (c *Consumer) awaitRoom(ctx context.Context) {
-	if !c.crowded() {
+func (rd *reader) awaitRoom(ctx context.Context) {
+	if !rd.crowded() {
 		return
 	}
 	// Told first, then looked at again: a release between the two would else kick nobody.
-	c.awaiting.Store(true)
-	defer c.awaiting.Store(false)
+	rd.awaiting.Store(true)
+	defer rd.awaiting.Store(false)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	for c.crowded() {
+	for rd.crowded() {
 		select {
-		case <-c.roomKick:
+		case <-rd.roomKick:
 		case <-timer.C:
 			return
 		case <-ctx.Done():
@@ -54,12 +54,12 @@ func (c *Consumer) awaitRoom(ctx context.Context) {
 }
 
 // crowded tells whether a partition is above its limit that is worth waiting for.
-func (c *Consumer) crowded() bool {
-	now, parts := c.now(), c.held()
-	used, limits := c.limits(parts)
+func (rd *reader) crowded() bool {
+	now, parts := rd.clock.now(), rd.parts.all()
+	used, limits := rd.limits(parts)
 	for i, p := range parts {
 		p.mu.Lock()
-		over := used[i] >= limits[i] || c.window(p) >= 1 || p.waits()
+		over := used[i] >= limits[i] || p.window() >= 1 || p.waits()
 		worth := !p.paused && p.core.State().Reads() && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
 		p.mu.Unlock()
 		if over && worth {
@@ -71,25 +71,25 @@ func (c *Consumer) crowded() bool {
 
 // balanceFlow pauses what is above its limit and resumes what fell to half of it. It runs after every poll, and when a paused partition gave
 // memory back.
-func (c *Consumer) balanceFlow() {
-	c.flowMu.Lock()
-	defer c.flowMu.Unlock()
-	parts := c.held()
+func (rd *reader) balanceFlow() {
+	rd.parts.flowMu.Lock()
+	defer rd.parts.flowMu.Unlock()
+	parts := rd.parts.all()
 	if len(parts) == 0 {
 		return
 	}
-	_, limits := c.limits(parts)
+	_, limits := rd.limits(parts)
 	pause, resume := map[string][]int32{}, map[string][]int32{}
 	for i, p := range parts {
 		a := p.assignment
-		switch c.decide(p, limits[i]) {
+		switch rd.decide(p, limits[i]) {
 		case flowPause:
 			pause[a.Topic] = append(pause[a.Topic], a.Partition)
 		case flowResume:
 			resume[a.Topic] = append(resume[a.Topic], a.Partition)
 		}
 	}
-	cl := c.client.Load()
+	cl := rd.brokers.client.Load()
 	if len(pause) > 0 {
 		cl.PauseFetchPartitions(pause)
 	}
@@ -99,12 +99,12 @@ func (c *Consumer) balanceFlow() {
 }
 
 // limits returns what each partition uses, and where it is paused.
-func (c *Consumer) limits(parts []*partition) (used, limits []float64) {
+func (rd *reader) limits(parts []*partition) (used, limits []float64) {
 	share := (1 - sharedPart) / float64(len(parts))
 	used, limits = make([]float64, len(parts)), make([]float64, len(parts))
 	total := 0.0
 	for i, p := range parts {
-		used[i] = c.use(p)
+		used[i] = rd.use(p)
 		total += max(0, used[i]-share)
 	}
 	for i := range parts {
@@ -118,12 +118,12 @@ func (c *Consumer) limits(parts []*partition) (used, limits []float64) {
 // fixed eighth was not enough, since that can happen once for each partition, and a hundred stalled ones would hold twelve times the
 // budget (S9). So the sum of what lies above the shares is held to an eighth more than the half that is meant for it; where that is used up,
 // a poll returns no more than the fullest partition that still reads may take.
-func (c *Consumer) pollRoom() float64 {
-	parts := c.held()
+func (rd *reader) pollRoom() float64 {
+	parts := rd.parts.all()
 	if len(parts) == 0 {
 		return overshoot
 	}
-	used, limits := c.limits(parts)
+	used, limits := rd.limits(parts)
 	share := (1 - sharedPart) / float64(len(parts))
 	room, least := sharedPart+overshoot, overshoot
 	for i, p := range parts {
@@ -147,33 +147,31 @@ const (
 )
 
 // use is the part of the budget that a partition takes: of bytes or records, whichever is more.
-func (c *Consumer) use(p *partition) float64 {
+func (rd *reader) use(p *partition) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return c.useNow(p)
+	return rd.useNow(p)
 }
 
 // useNow is use, under the partition's lock.
-func (c *Consumer) useNow(p *partition) float64 {
+func (rd *reader) useNow(p *partition) float64 {
 	bytes, records := p.bytes+p.parked.bytes, p.records+len(p.parked.recs)
-	return max(float64(bytes)/float64(c.cfg.MaxBytes), float64(records)/float64(c.cfg.MaxRecords))
+	return max(float64(bytes)/float64(rd.cfg.MaxBytes), float64(records)/float64(rd.cfg.MaxRecords))
 }
 
 // window is the distance between the mark and the newest input, as a part of MaxRecords. Under the partition's lock.
-func (c *Consumer) window(p *partition) float64 {
-	return float64(p.core.Open()) / float64(c.cfg.MaxRecords)
-}
+func (p *partition) window() float64 { return float64(p.core.Open()) / float64(p.around.maxRecords) }
 
 // decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
 // let the tracker and the commit distance grow for ever, however little memory the others take. What is parked waits for the same.
 //
 // What the partition uses is read under the lock: by an older number it could be paused after its last input was released, and nothing would be left to
 // resume it.
-func (c *Consumer) decide(p *partition, limit float64) flowChange {
+func (rd *reader) decide(p *partition, limit float64) flowChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	used := c.useNow(p)
-	window := c.window(p)
+	used := rd.useNow(p)
+	window := p.window()
 	switch state := p.core.State(); {
 	case state == assignment.Halted || state == assignment.Foreign:
 		if p.paused {
@@ -184,10 +182,10 @@ func (c *Consumer) decide(p *partition, limit float64) flowChange {
 	case !state.Reads():
 		return flowKeep
 	case !p.paused && (used >= limit || window >= 1 || p.waits()):
-		if c.awaiting.Load() { // the poll loop waits for it, and then decides
+		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
-		p.paused, p.pausedAt = true, max(c.now(), 1)
+		p.paused, p.pausedAt = true, max(rd.clock.now(), 1)
 		return flowPause
 	case p.paused && used <= limit/2 && window <= 0.5 && len(p.parked.recs) == 0:
 		p.paused = false

@@ -119,8 +119,8 @@ func TestPendingStaysWithinTheBound(t *testing.T) {
 					records += p.Pending
 					size += p.PendingBytes
 				}
-				onePoll := int64(m.maxPoll) * int64(limit.size+recordOverhead)
-				if size > limit.bytes+onePoll || records > limit.records+m.maxPoll {
+				onePoll := int64(m.reader.maxPoll) * int64(limit.size+recordOverhead)
+				if size > limit.bytes+onePoll || records > limit.records+m.reader.maxPoll {
 					t.Errorf("%d records of %d bytes pending", records, size)
 				}
 				wantNil(t, m.stop())
@@ -195,7 +195,7 @@ func TestWindowIsBounded(t *testing.T) {
 			return len(s.Partitions) == 1 && s.Partitions[0].Paused
 		})
 		time.Sleep(time.Minute)
-		if s := m.State().Partitions[0]; s.Oldest.Offset != 0 || s.DoneAbove < 900 || s.DoneAbove > 1000+m.maxPoll {
+		if s := m.State().Partitions[0]; s.Oldest.Offset != 0 || s.DoneAbove < 900 || s.DoneAbove > 1000+m.reader.maxPoll {
 			t.Errorf("state: %+v", s)
 		}
 		first.Done(nil)
@@ -242,17 +242,17 @@ func TestNothingPendingIsNotPaused(t *testing.T) {
 		var h holder
 		m := l.start(l.config(), h.deliver)
 		l.until("handed out", func() bool { return len(h.messages()) == 10 })
-		p := m.lookup(topic, 0)
-		_, limits := m.limits([]*partition{p})
+		p := m.parts.find(topic, 0)
+		_, limits := m.reader.limits([]*partition{p})
 		p.mu.Lock()
 		p.records += m.cfg.MaxRecords // above its limit while the round looks at it
 		p.mu.Unlock()
-		used := m.use(p)
+		used := m.reader.use(p)
 		p.mu.Lock()
 		p.records -= m.cfg.MaxRecords
 		p.mu.Unlock()
 		h.letGo() // its last run is released before the decision
-		if got := m.decide(p, limits[0]); used < limits[0] || got != flowKeep {
+		if got := m.reader.decide(p, limits[0]); used < limits[0] || got != flowKeep {
 			t.Errorf("used %.2f of %.2f, decided %v: paused with nothing pending", used, limits[0], got)
 		}
 		l.feed(0, 10)
@@ -267,12 +267,12 @@ func TestRestartOfAPausedStay(t *testing.T) {
 		l.feed(0, 10)
 		m := l.start(l.config(), nil)
 		l.untilCommitted(0, 10)
-		p := m.lookup(topic, 0)
+		p := m.parts.find(topic, 0)
 		p.mu.Lock()
 		p.paused, p.pausedAt = true, 1
 		p.mu.Unlock()
 		m.Client().PauseFetchPartitions(map[string][]int32{topic: {0}})
-		m.restart(p, 10)
+		m.group.restart(p, 10)
 		l.feed(0, 10)
 		l.untilCommitted(0, 20)
 		wantNil(t, m.stop())

@@ -29,7 +29,7 @@ func (l *lab) feedForbidden(n int) {
 func (l *lab) forbiddenCommitted(offset int64) {
 	l.t.Helper()
 	l.until("the topic is read", func() bool {
-		all, err := kadm.NewClient(l.feeder).FetchOffsets(l.t.Context(), group)
+		all, err := kadm.NewClient(l.feeder).FetchOffsets(l.t.Context(), groupName)
 		o, ok := all.Lookup(forbidden, 0)
 		return err == nil && ok && o.At == offset
 	})

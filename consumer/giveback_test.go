@@ -19,7 +19,7 @@ import (
 // leftOver names what the consumer holds of its limits, and is empty when everything was given back.
 func (c *Consumer) leftOver() string {
 	var left leftover.List
-	for _, p := range c.held() {
+	for _, p := range c.parts.all() {
 		p.mu.Lock()
 		check := func(what string, n int64) {
 			left.Check(fmt.Sprintf("partition %d: %s", p.assignment.Partition, what), n)
@@ -37,8 +37,8 @@ func (c *Consumer) leftOver() string {
 		}
 		p.mu.Unlock()
 	}
-	left.Check("partitions that wait", int64(len(c.waiting.all())))
-	left.Check("answers of the group that no stay began from", int64(len(c.found)))
+	left.Check("partitions that wait", int64(len(c.group.waiting.all())))
+	left.Check("answers of the group that no stay began from", int64(len(c.group.found)))
 	return left.String()
 }
 
@@ -123,11 +123,11 @@ func (l *lab) spend(r *rand.Rand) {
 	}
 	members := []*member{start()}
 	faults := []kfake.Fault{
-		{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: group, Err: kerr.UnknownMemberID, Count: 1},
-		{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: group, Err: kerr.IllegalGeneration, Count: 1},
-		{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.UnknownMemberID, Count: 1},
-		{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.CoordinatorLoadInProgress, Count: 3},
-		{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: group, Err: kerr.UnknownServerError, Count: 2},
+		{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: groupName, Err: kerr.UnknownMemberID, Count: 1},
+		{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: groupName, Err: kerr.IllegalGeneration, Count: 1},
+		{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: groupName, Err: kerr.UnknownMemberID, Count: 1},
+		{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: groupName, Err: kerr.CoordinatorLoadInProgress, Count: 3},
+		{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: groupName, Err: kerr.UnknownServerError, Count: 2},
 		{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.NotLeaderForPartition, Count: 2},
 	}
 	for range 20 + r.IntN(40) {
@@ -179,10 +179,10 @@ func (l *lab) spend(r *rand.Rand) {
 		if e := m.stop(); e != nil {
 			t.Errorf("stop: %v", e)
 		}
-		m.partsMu.Lock()
-		if n := len(m.parts[topic]); n != 0 {
+		m.parts.partsMu.Lock()
+		if n := len(m.parts.parts[topic]); n != 0 {
 			t.Errorf("%d partitions after the end", n)
 		}
-		m.partsMu.Unlock()
+		m.parts.partsMu.Unlock()
 	}
 }

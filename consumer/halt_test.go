@@ -163,7 +163,7 @@ func TestCommittedBeyondTheEnd(t *testing.T) {
 	truncate := func(l *lab) {
 		l.feed(0, 100)
 		l.commitUpTo(0, 100)
-		g := l.cluster.GroupInfo(group).Commits[topic][0]
+		g := l.cluster.GroupInfo(groupName).Commits[topic][0]
 		wantNil(l.t, l.cluster.DeleteTopic(topic))
 		wantNil(l.t, l.cluster.CreateTopic(topic, 1, nil))
 		l.feeder.PurgeTopicsFromProducing(topic)
@@ -205,7 +205,7 @@ func TestCommittedBeyondTheEnd(t *testing.T) {
 func (l *lab) setCommitted(partition int32, offset int64) {
 	l.t.Helper()
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group, req.Generation = group, -1
+	req.Group, req.Generation = groupName, -1
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset = partition, offset
 	tp := kmsg.NewOffsetCommitRequestTopic()

@@ -99,13 +99,13 @@ func (i *inflation) emptied() {
 }
 
 // awaitDeflation waits for a moment after a batch was refused.
-func (c *Consumer) awaitDeflation(ctx context.Context, cl *kgo.Client) {
-	if !c.refused {
+func (rd *reader) awaitDeflation(ctx context.Context, cl *kgo.Client) {
+	if !rd.refused {
 		return
 	}
-	c.refused = false
+	rd.refused = false
 	if cl.BufferedFetchRecords() == 0 {
-		c.inflation.emptied()
+		rd.inflation.emptied()
 	}
 	t := time.NewTimer(deflation)
 	defer t.Stop()

@@ -84,9 +84,9 @@ func TestInflatedFetchesAreBounded(t *testing.T) {
 		ready := make(chan struct{})
 		m = l.start(cfg, func(b *Batch) {
 			<-ready
-			m.inflation.mu.Lock()
-			total := m.inflation.total
-			m.inflation.mu.Unlock()
+			m.reader.inflation.mu.Lock()
+			total := m.reader.inflation.total
+			m.reader.inflation.mu.Unlock()
 			mu.Lock()
 			most = max(most, total)
 			mu.Unlock()

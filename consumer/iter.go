@@ -58,12 +58,8 @@ func (c *Consumer) iterate(ctx context.Context, each func(*Batch) (more bool, le
 	ctx, cancel := context.WithCancelCause(ctx)
 	q := &queue{wake: make(chan struct{}, 1)}
 	result := make(chan error, 1)
-	c.phaseMu.Lock()
-	if c.phase == phaseNew {
-		c.onHalted = func(e *HaltError) { q.push(item{err: e}) }
-	}
-	c.phaseMu.Unlock()
-	go func() { result <- c.Run(ctx, func(b *Batch) { q.push(item{batch: b}) }) }()
+	halted := func(e *HaltError) { q.push(item{err: e}) }
+	go func() { result <- c.runOnce(ctx, func(b *Batch) { q.push(item{batch: b}) }, halted) }()
 	ended := false
 	defer func() {
 		cancel(errClosing)

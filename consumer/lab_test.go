@@ -27,7 +27,7 @@ type lab struct {
 }
 
 const (
-	group = "g"
+	groupName = "g"
 	topic = "in"
 )
 
@@ -82,7 +82,7 @@ func (l *lab) feed(partition int32, n int) {
 
 func (l *lab) config() Config {
 	return Config{
-		Brokers: []string{"localhost:9092"}, Group: group, Topics: []string{topic},
+		Brokers: []string{"localhost:9092"}, Group: groupName, Topics: []string{topic},
 		Options: []kgo.Opt{kgo.Dialer(l.net.DialContext), kgo.DisableClientMetrics()},
 		Logger:  slog.New(slog.NewTextHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
@@ -138,7 +138,7 @@ func (m *member) wait() error {
 
 // committed is what the group has for a partition of the topic: -1 for nothing.
 func (l *lab) committed(partition int32) int64 {
-	g := l.cluster.GroupInfo(group)
+	g := l.cluster.GroupInfo(groupName)
 	if g == nil {
 		return -1
 	}

@@ -59,7 +59,7 @@ func TestLastCommitOfARecreatedTopic(t *testing.T) {
 		m := l.start(l.config(), h.deliver)
 		l.until("handed out", func() bool { return len(h.messages()) == 100 })
 		m.cancel() // it drains
-		l.until("draining", func() bool { return m.stopping() })
+		l.until("draining", func() bool { return m.life.Stopping() })
 		wantNil(t, l.cluster.DeleteTopic(topic))
 		wantNil(t, l.cluster.CreateTopic(topic, 1, nil))
 		h.letGo()
@@ -84,13 +84,13 @@ func TestCommitByNameWhileAJoinRuns(t *testing.T) {
 		var h holder
 		m := l.start(cfg, h.deliver)
 		l.until("handed out", func() bool { return len(h.messages()) == 100 })
-		m.commitMu.Lock()
-		m.joining.Store(true)
-		m.commitMu.Unlock()
+		m.commits.commitMu.Lock()
+		m.commits.joining.Store(true)
+		m.commits.commitMu.Unlock()
 		wantNil(t, l.cluster.DeleteTopic(topic))
 		wantNil(t, l.cluster.CreateTopic(topic, 1, nil))
 		DoneAll(h.messages())
-		_ = m.commitSome()
+		_ = m.commits.commitSome(m.group.ousted)
 		if at := l.committed(0); at > 0 {
 			t.Errorf("committed %d in the new topic", at)
 		}
@@ -117,11 +117,11 @@ func TestLargeCommitsAreSplit(t *testing.T) {
 		for _, joining := range []bool{false, true} {
 			points := allDue(m.Consumer)
 			requests.Store(0)
-			m.commitMu.Lock()
-			m.joining.Store(joining)
-			err := m.sendAll(*m.membership.Load(), points)
-			m.joining.Store(false)
-			m.commitMu.Unlock()
+			m.commits.commitMu.Lock()
+			m.commits.joining.Store(joining)
+			err := m.commits.sendAll(*m.group.current.Load(), points)
+			m.commits.joining.Store(false)
+			m.commits.commitMu.Unlock()
 			wantNil(t, err)
 			if n := requests.Load(); n < 2 || largest.Load() > 1_000_000 {
 				t.Errorf("joining %v: %d requests, the largest of %d bytes", joining, n, largest.Load())
@@ -138,7 +138,7 @@ func TestLargeCommitsAreSplit(t *testing.T) {
 
 // allDue is a commit of offset 1 for everything held, with the longest metadata.
 func allDue(c *Consumer) (d due) {
-	for _, p := range c.held() {
+	for _, p := range c.parts.all() {
 		d.add(groupcommit.Point{
 			Topic: p.assignment.Topic, TopicID: p.assignment.TopicID, Partition: p.assignment.Partition, Offset: 1, LeaderEpoch: -1,
 			Metadata: strings.Repeat("x", donemeta.MaxText),
@@ -154,9 +154,9 @@ func TestSplitCommitGoesOn(t *testing.T) {
 		l.until("all assigned", func() bool { return len(m.State().Partitions) == 300 })
 		points := allDue(m.Consumer)
 		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownServerError, Count: 1})
-		m.commitMu.Lock()
-		err := m.sendAll(*m.membership.Load(), points)
-		m.commitMu.Unlock()
+		m.commits.commitMu.Lock()
+		err := m.commits.sendAll(*m.group.current.Load(), points)
+		m.commits.commitMu.Unlock()
 		if !errors.Is(err, kerr.UnknownServerError) {
 			t.Errorf("got %v", err)
 		}
@@ -177,7 +177,7 @@ func TestSplitCommitGoesOn(t *testing.T) {
 func TestPrepareRefusesAFencedStay(t *testing.T) {
 	c, err := New(minimal())
 	wantNil(t, err)
-	p := newPartition(c, &Assignment{Topic: "t", Epoch: 1}, -1)
+	p := newPartition(c.around, &Assignment{Topic: "t", Epoch: 1}, -1)
 	m := Membership{Group: "g", MemberID: "m", Generation: 3}
 	var d due
 	d.add(groupcommit.Point{Topic: "t", Offset: 5}, dueOf{p: p})
@@ -218,7 +218,7 @@ func TestFailedLastCommitIsAnError(t *testing.T) {
 		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.UnknownServerError, Count: -1})
 		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Err: kerr.GroupAuthorizationFailed, Count: -1})
 		err := m.stop()
-		if e := wantAs[*UncommittedError](t, err); !errors.Is(e, kerr.UnknownServerError) || e.Group != group {
+		if e := wantAs[*UncommittedError](t, err); !errors.Is(e, kerr.UnknownServerError) || e.Group != groupName {
 			t.Errorf("got %v", err)
 		}
 		if got := fmt.Sprint(m.Close()); got != fmt.Sprint(err) {

@@ -62,7 +62,7 @@ func TestCloseEndsRun(t *testing.T) {
 		if l.committed(0) != 100 {
 			t.Errorf("committed %d", l.committed(0))
 		}
-		if g := l.cluster.GroupInfo(group); len(g.Members) != 0 {
+		if g := l.cluster.GroupInfo(groupName); len(g.Members) != 0 {
 			t.Error("the group was not left")
 		}
 		if err := m.Check(t.Context()); !errors.Is(err, ErrClosed) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,14 @@ import (
 
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
+
+// survey asks the brokers where partitions begin, and what the group has committed.
+type survey struct {
+	cfg     *Config
+	log     *slog.Logger
+	brokers *brokers
+	stock   inventory // what was there when this member joined, with Latest
+}
 
 // topicInfo is what the metadata says about a topic.
 type topicInfo struct {
@@ -32,7 +41,7 @@ func (t topicInfo) epoch(partition int32) int32 {
 
 // describe looks the assigned topics up in the client's metadata cache. Where it fails, ids stay zero and epochs -1. A done-set must not be
 // compared with the id of a topic that was deleted since: then the brokers are asked, and must answer.
-func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kgo.Offset, fresh bool) (map[string]topicInfo, error) {
+func (s *survey) describe(ctx context.Context, offsets map[string]map[int32]kgo.Offset, fresh bool) (map[string]topicInfo, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for topic := range offsets {
 		t := kmsg.NewMetadataRequestTopic()
@@ -43,7 +52,7 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 	if len(req.Topics) == 0 {
 		return infos, nil
 	}
-	cl := c.client.Load()
+	cl := s.brokers.client.Load()
 	ask := func() (*kmsg.MetadataResponse, error) { return cl.RequestCachedMetadata(ctx, req, 0) }
 	if fresh {
 		ask = func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, cl) }
@@ -53,7 +62,7 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 	case err != nil && fresh:
 		return nil, fmt.Errorf("reading the topics' ids: %w", err)
 	case err != nil:
-		c.log.Warn("reading the topics' ids failed", "err", err)
+		s.log.Warn("reading the topics' ids failed", "err", err)
 		return infos, nil
 	}
 	for _, t := range resp.Topics {
@@ -74,7 +83,7 @@ func (c *Consumer) describe(ctx context.Context, offsets map[string]map[int32]kg
 
 // startOffsets gives every partition an exact offset: the committed one, or where Config.Start points. Those for which that could not be learned
 // are in failed: they wait, the others do not.
-func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, topics map[string]topicInfo) (
+func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, topics map[string]topicInfo) (
 	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
 	starts, failed = map[string]map[int32]kgo.Offset{}, map[topicPartition]error{}
@@ -90,7 +99,7 @@ func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map
 				failed[topicPartition{topic, id}] = err
 				continue
 			}
-			where := c.startOf(topic, id)
+			where := s.startOf(topic, id)
 			if missing[where] == nil {
 				missing[where] = map[string][]int32{}
 			}
@@ -98,7 +107,7 @@ func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map
 		}
 	}
 	for where, names := range missing {
-		for tp, l := range c.list(ctx, cl, where, names) {
+		for tp, l := range s.list(ctx, cl, where, names) {
 			if l.err != nil {
 				failed[tp] = fmt.Errorf("finding where %s partition %d is %s: %w", tp.topic, tp.partition, where, l.err)
 				continue
@@ -111,12 +120,12 @@ func (c *Consumer) startOffsets(ctx context.Context, cl *kgo.Client, offsets map
 
 // startOf is Config.Start, except that Latest is for topics that are new to the group: a partition that was added while this consumer runs
 // (fault 19), or while nobody read, to a topic that the group has committed before, has only new records, and none of them may be skipped (S11).
-func (c *Consumer) startOf(topic string, partition int32) Position {
-	if c.cfg.Start != Latest {
-		return c.cfg.Start
+func (s *survey) startOf(topic string, partition int32) Position {
+	if s.cfg.Start != Latest {
+		return s.cfg.Start
 	}
-	topics := c.stock.topics.Load()
-	if c.stock.known[topic] || topics != nil && int(partition) >= (*topics)[topic] {
+	topics := s.stock.topics.Load()
+	if s.stock.known[topic] || topics != nil && int(partition) >= (*topics)[topic] {
 		return Earliest
 	}
 	return Latest
@@ -130,32 +139,32 @@ type inventory struct {
 
 // askKnown notes which topics the group has committed, with Latest. It must be asked before this member joins: the members of a group that
 // starts anew divide a topic among them, and whoever commits its start first would make the others believe that the group knows the topic.
-func (c *Consumer) askKnown(ctx context.Context) error {
-	if c.cfg.Start != Latest {
+func (s *survey) askKnown(ctx context.Context) error {
+	if s.cfg.Start != Latest {
 		return nil
 	}
 	// Of the group in name, since the options may say more of it, and with no topics it does not join.
-	opts := append(c.baseOptions(), kgo.ConsumerGroup(c.cfg.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics())
+	opts := append(s.brokers.baseOptions(), kgo.ConsumerGroup(s.cfg.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics())
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	return c.awaitStart(ctx, func(ctx context.Context) error {
+	return s.brokers.awaitStart(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 		defer cancel()
-		all, err := kadm.NewClient(cl).FetchOffsets(ctx, c.cfg.Group)
+		all, err := kadm.NewClient(cl).FetchOffsets(ctx, s.cfg.Group)
 		switch {
 		case groupcommit.Judge(err) == groupcommit.Forbidden:
-			return c.groupError(err)
+			return s.cfg.groupError(err)
 		case errors.Is(err, kerr.GroupIDNotFound): // it is new
 		case err != nil:
-			return c.unreachable(err)
+			return s.brokers.unreachable(err)
 		}
-		c.stock.known = map[string]bool{}
+		s.stock.known = map[string]bool{}
 		all.Each(func(o kadm.OffsetResponse) {
 			if o.Err == nil && o.At >= 0 {
-				c.stock.known[o.Topic] = true
+				s.stock.known[o.Topic] = true
 			}
 		})
 		return nil
@@ -163,19 +172,19 @@ func (c *Consumer) askKnown(ctx context.Context) error {
 }
 
 // takeInventory notes, once, how many partitions there are at the first join. hookMu is held.
-func (c *Consumer) takeInventory(ctx context.Context, cl *kgo.Client) {
-	if c.cfg.Start != Latest || c.stock.topics.Load() != nil {
+func (s *survey) takeInventory(ctx context.Context, cl *kgo.Client) {
+	if s.cfg.Start != Latest || s.stock.topics.Load() != nil {
 		return
 	}
 	req := kmsg.NewPtrMetadataRequest() // with a regular expression: of all topics
-	for _, topic := range c.cfg.Topics {
+	for _, topic := range s.cfg.Topics {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(topic)
 		req.Topics = append(req.Topics, t)
 	}
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
-		c.log.Warn("counting the partitions failed; partitions added before the next rebalance begin at their end", "err", err)
+		s.log.Warn("counting the partitions failed; partitions added before the next rebalance begin at their end", "err", err)
 		return
 	}
 	topics := map[string]int{}
@@ -184,7 +193,7 @@ func (c *Consumer) takeInventory(ctx context.Context, cl *kgo.Client) {
 			topics[*t.Topic] = len(t.Partitions)
 		}
 	}
-	c.stock.topics.Store(&topics)
+	s.stock.topics.Store(&topics)
 }
 
 // Timestamps that ask for an end of a log.
@@ -205,15 +214,15 @@ type listed struct {
 // list finds a position. A consumer of committed records finds the last stable offset as the end: what an open transaction wrote before
 // is not visible yet, so it would never be read from an end behind it. By time, the end is asked for first: a record that comes
 // between the two answers must not lie below where nothing was found.
-func (c *Consumer) list(ctx context.Context, cl *kgo.Client, where Position, names map[string][]int32) map[topicPartition]listed {
+func (s *survey) list(ctx context.Context, cl *kgo.Client, where Position, names map[string][]int32) map[topicPartition]listed {
 	switch where {
 	case Earliest:
-		return c.listAt(ctx, cl, atStart, names)
+		return s.listAt(ctx, cl, atStart, names)
 	case Latest:
-		return c.listAt(ctx, cl, atEnd, names)
+		return s.listAt(ctx, cl, atEnd, names)
 	}
-	ends := c.listAt(ctx, cl, atEnd, names)
-	all := c.listAt(ctx, cl, int64(where), names)
+	ends := s.listAt(ctx, cl, atEnd, names)
+	all := s.listAt(ctx, cl, int64(where), names)
 	for tp, l := range all {
 		if l.err == nil && l.offset < 0 {
 			all[tp] = ends[tp]
@@ -222,12 +231,12 @@ func (c *Consumer) list(ctx context.Context, cl *kgo.Client, where Position, nam
 	return all
 }
 
-func (c *Consumer) listAt(ctx context.Context, cl *kgo.Client, timestamp int64, names map[string][]int32) map[topicPartition]listed {
+func (s *survey) listAt(ctx context.Context, cl *kgo.Client, timestamp int64, names map[string][]int32) map[topicPartition]listed {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
-	if c.cfg.ReadCommitted {
+	if s.cfg.ReadCommitted {
 		req.IsolationLevel = 1
 	}
 	all := map[topicPartition]listed{}
@@ -273,13 +282,13 @@ func (c *Consumer) listAt(ctx context.Context, cl *kgo.Client, timestamp int64, 
 var errNoAnswer = errors.New("the broker did not say where it is")
 
 // logStart asks where a partition's log starts now, -1 if that cannot be learned soon: the poll loop waits for it.
-func (c *Consumer) logStart(topic string, partition int32) int64 {
+func (s *survey) logStart(topic string, partition int32) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	starts, err := kadm.NewClient(c.client.Load()).ListStartOffsets(ctx, topic)
+	starts, err := kadm.NewClient(s.brokers.client.Load()).ListStartOffsets(ctx, topic)
 	if o, ok := starts.Lookup(topic, partition); err == nil && ok && o.Err == nil {
 		return o.Offset
 	}
-	c.log.Warn("finding where the log starts failed", "topic", topic, "partition", partition, "err", err)
+	s.log.Warn("finding where the log starts failed", "topic", topic, "partition", partition, "err", err)
 	return -1
 }

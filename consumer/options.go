@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -227,69 +226,6 @@ func (cfg *Config) fetchMaxBytes() int32 {
 
 func (cfg *Config) maxDecompressBytes() int {
 	return int(min(max(cfg.MaxBytes, minDecompressBytes), 1<<30))
-}
-
-// baseOptions are those of a client that only asks: the user's, and how to connect.
-func (c *Consumer) baseOptions() []kgo.Opt {
-	opts := append([]kgo.Opt{kgo.WithLogger(clientLogger{c.log})}, c.cfg.Options...)
-	opts = append(opts, kgo.SeedBrokers(c.cfg.Brokers...), kgo.WithHooks(&c.dials), kgo.WithContext(context.Background()))
-	if c.cfg.dial != nil {
-		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(c.patient(c.cfg.dial))) // it has TLS in it
-	}
-	return opts
-}
-
-// clientOptions: first defaults that the user's options override, then the user's, then what the promises rest on.
-func (c *Consumer) clientOptions() []kgo.Opt {
-	cfg := &c.cfg
-	fetch := cfg.fetchMaxBytes()
-	opts := []kgo.Opt{
-		kgo.WithLogger(clientLogger{c.log}),
-		kgo.FetchMaxWait(DefaultFetchMaxWait),
-		kgo.FetchMaxBytes(fetch),
-		kgo.FetchMaxPartitionBytes(min(1<<20, fetch)),
-		kgo.MaxConcurrentFetches(maxConcurrentFetches),
-		kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes()),
-	}
-	opts = append(opts, cfg.Options...)
-	opts = append(opts,
-		kgo.SeedBrokers(cfg.Brokers...),
-		kgo.ConsumerGroup(cfg.Group),
-		kgo.SessionTimeout(cfg.SessionTimeout),
-		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
-		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
-		kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(),
-		kgo.KeepControlRecords(), // never handed out: they move the tracker, so that marks cross transaction markers
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.ConsumeResetOffset(cfg.resetOffset()),
-		kgo.OnPartitionsAssigned(c.onAssigned),
-		kgo.OnPartitionsRevoked(c.onRevoked),
-		kgo.OnPartitionsLost(c.onLost),
-		kgo.OnOffsetsFetched(c.onFetched),
-		kgo.AdjustFetchOffsetsFn(c.onOffsets),
-		kgo.WithHooks(&c.dials),
-		kgo.WithContext(context.Background()), // the client ends by Close, after the last commit, and by nothing else
-	)
-	if cfg.dial != nil {
-		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(c.patient(cfg.dial))) // it has TLS in it
-	}
-	if cfg.decompressor != nil {
-		c.inflation = newInflation(cfg.MaxBytes/2, cfg.decompressor)
-		opts = append(opts, kgo.WithDecompressor(c.inflation), kgo.WithHooks(c.inflation))
-	}
-	if cfg.Regex != "" {
-		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(cfg.Regex))
-	} else {
-		opts = append(opts, kgo.ConsumeTopics(cfg.Topics...))
-	}
-	if cfg.InstanceID != "" {
-		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
-	}
-	if cfg.ReadCommitted {
-		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	}
-	return opts
 }
 
 func (cfg *Config) resetOffset() kgo.Offset {

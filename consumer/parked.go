@@ -32,7 +32,6 @@ func (p *partition) park(recs []*kgo.Record) {
 	for _, rec := range recs {
 		p.parked.bytes += recordSize(rec)
 	}
-	p.c.parking = true
 }
 
 // unpark hands out what was parked, if enough of it may go now. Under mu.
@@ -54,11 +53,18 @@ func (p *partition) ready() bool {
 	if p.core.Pending() == 0 {
 		return true
 	}
-	if p.c.window(p) >= 1 {
+	if p.window() >= 1 {
 		return false
 	}
 	before := min(n, unparkAtLeast) - 1
 	return p.core.Fits(p.parked.recs[before].Offset, before)
+}
+
+// parks tells that records are parked.
+func (p *partition) parks() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.parked.recs) > 0
 }
 
 // waits tells that records are parked and must stay so: fetching more of them is of no use. Under mu.
@@ -74,48 +80,58 @@ func countBelow(recs []*kgo.Record, limit int64) int {
 
 // pollOnce polls. While records are parked the poll ends as soon as some of them may be handed out: that happens between a poll and AllowRebalance,
 // like with any other record.
-func (c *Consumer) pollOnce(ctx context.Context, cl *kgo.Client) kgo.Fetches {
-	if !c.parking {
-		return cl.PollRecords(ctx, c.pollLimit())
+func (rd *reader) pollOnce(ctx context.Context, cl *kgo.Client) kgo.Fetches {
+	if !rd.parking {
+		return cl.PollRecords(ctx, rd.pollLimit())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Told first, then looked at: a mark that moves between the two would else wake nobody.
-	c.pollEnd.Store(&cancel)
-	defer c.pollEnd.Store(nil)
-	for _, p := range c.held() {
+	rd.pollEnd.Store(&cancel)
+	defer rd.pollEnd.Store(nil)
+	for _, p := range rd.parts.all() {
 		p.mu.Lock()
 		if p.ready() {
 			cancel()
 		}
 		p.mu.Unlock()
 	}
-	return cl.PollRecords(ctx, c.pollLimit())
+	return cl.PollRecords(ctx, rd.pollLimit())
 }
 
 // wakePoll ends the poll that is open, or the wait for memory.
-func (c *Consumer) wakePoll() {
-	if c.awaiting.Load() {
-		wake(c.roomKick)
+func (rd *reader) wakePoll() {
+	if rd.awaiting.Load() {
+		wake(rd.roomKick)
 	}
-	if cancel := c.pollEnd.Load(); cancel != nil {
+	if cancel := rd.pollEnd.Load(); cancel != nil {
 		(*cancel)()
 	}
 }
 
+// memoryFreed tells whoever waits for it.
+func (rd *reader) memoryFreed(paused bool) {
+	if paused {
+		rd.parts.balance()
+	}
+	if rd.awaiting.Load() {
+		wake(rd.roomKick)
+	}
+}
+
 // unparkAll hands out what may go now. A poll is open.
-func (c *Consumer) unparkAll(now int64, deliver func(*Batch)) {
-	if !c.parking {
+func (rd *reader) unparkAll(now int64, deliver func(*Batch)) {
+	if !rd.parking {
 		return
 	}
-	c.parking = false
-	for _, p := range c.held() {
+	rd.parking = false
+	for _, p := range rd.parts.all() {
 		p.mu.Lock()
 		r := p.unpark(now)
-		c.parking = c.parking || len(p.parked.recs) > 0
+		rd.parking = rd.parking || len(p.parked.recs) > 0
 		p.mu.Unlock()
 		if r != nil {
-			c.hand(r, deliver)
+			rd.hand(r, deliver)
 		}
 	}
 }

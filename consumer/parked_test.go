@@ -65,13 +65,13 @@ func TestNoMoreThanADoneSetSays(t *testing.T) {
 		})
 		time.Sleep(10 * time.Minute)
 		p := m.State().Partitions[0]
-		if f.count() != donemeta.MaxSpan || p.HandedOut != donemeta.MaxSpan || p.Parked == 0 || p.Parked > 2*m.maxPoll {
+		if f.count() != donemeta.MaxSpan || p.HandedOut != donemeta.MaxSpan || p.Parked == 0 || p.Parked > 2*m.reader.maxPoll {
 			t.Errorf("handed out %d, parked %d", f.count(), p.Parked)
 		}
 		if text, offset, _ := l.metadata(0); offset != 0 || !donemeta.Ours(text) {
 			t.Errorf("committed %d with %q", offset, text)
 		}
-		if use, want := m.use(m.held()[0]), float64(p.Parked)/float64(m.cfg.MaxRecords); use < want {
+		if use, want := m.reader.use(m.parts.all()[0]), float64(p.Parked)/float64(m.cfg.MaxRecords); use < want {
 			t.Errorf("parked records are not counted: %.3f of the budget, want %.3f", use, want)
 		}
 		begun := time.Now()
@@ -181,7 +181,7 @@ func TestHaltWithParkedRecords(t *testing.T) {
 // stayOf makes a stay of a partition with these records, and every other one of what it hands out done. It returns what the next commit says.
 func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Record) (p *partition, runs []donemeta.Run) {
 	t.Helper()
-	p = newPartition(c, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
+	p = newPartition(c.around, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
 	p.core.Inherit(inherited, "", -1)
 	r, err := p.add(&kgo.FetchPartition{Records: recs}, 0)
 	wantNil(t, err)
@@ -335,7 +335,7 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 		b := donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}
 		text := ""
 		for stay := 0; ; stay++ {
-			p := newPartition(c, &Assignment{Topic: topic, TopicID: b.TopicID, Start: b.Base}, b.Base)
+			p := newPartition(c.around, &Assignment{Topic: topic, TopicID: b.TopicID, Start: b.Base}, b.Base)
 			p.inherit(found{b.Base, b.LeaderEpoch, text, nil})
 			at, _ := slices.BinarySearch(offsets, b.Base)
 			var open []*Message

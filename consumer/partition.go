@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ const recordOverhead = 256
 // partition is one stay of one partition: its assignment epoch. A new stay is a new partition with a fresh tracker (S4), so nothing
 // that still holds a message of an old one can touch the new one.
 type partition struct {
-	c          *Consumer
+	around     *surroundings
 	assignment *Assignment
 
 	ctx     atomic.Pointer[context.Context]
@@ -41,6 +42,32 @@ type partition struct {
 	stuck  stuckState
 }
 
+// surroundings is what the partitions of a consumer have in common, and whom they tell what. The functions must not block; all but halted and stopping are called under
+// a partition's lock.
+type surroundings struct {
+	log        *slog.Logger
+	maxRecords int // between the mark and the newest input
+	limit      int // that are followed
+	noDoneSets *atomic.Bool
+
+	counts   bool        // done is called
+	done     func(n int) // inputs
+	ready    func()      // parked records may be handed out
+	freed    func(paused bool)
+	halted   func(*HaltError)
+	stopping func() bool // the end of a context is no outcome
+}
+
+// maxPoll is the most that a poll returns.
+func (cfg *Config) maxPoll() int { return min(max(cfg.MaxRecords/8, 1), 8192) }
+
+func newSurroundings(cfg *Config, log *slog.Logger, noDoneSets *atomic.Bool) *surroundings {
+	return &surroundings{
+		log: log, maxRecords: cfg.MaxRecords, limit: cfg.MaxRecords + cfg.maxPoll(), noDoneSets: noDoneSets, counts: cfg.CommitAfter > 0,
+		done: func(int) {}, ready: func() {}, freed: func(bool) {}, halted: func(*HaltError) {}, stopping: func() bool { return false },
+	}
+}
+
 // drain is the end of an assignment in good order, or a sudden one.
 type drain struct {
 	why     error // from the moment that it begins
@@ -48,10 +75,10 @@ type drain struct {
 	done    chan struct{}
 }
 
-func newPartition(c *Consumer, a *Assignment, committed int64) *partition {
+func newPartition(around *surroundings, a *Assignment, committed int64) *partition {
 	p := &partition{
-		c: c, assignment: a, logEnd: -1, drain: drain{done: make(chan struct{}, 1)},
-		core: assignment.New(assignment.Spec{TopicID: a.TopicID, Start: a.Start, Committed: committed, Limit: c.cfg.MaxRecords + c.maxPoll}),
+		around: around, assignment: a, logEnd: -1, drain: drain{done: make(chan struct{}, 1)},
+		core: assignment.New(assignment.Spec{TopicID: a.TopicID, Start: a.Start, Committed: committed, Limit: around.limit}),
 	}
 	a.part = p
 	p.renewContext()
@@ -118,11 +145,11 @@ func (p *partition) afterDone(index uint64, n int) {
 	if p.stuck.cancelled {
 		p.recover(index, n)
 	}
-	if p.c.cfg.CommitAfter > 0 {
-		p.c.countDone(n)
+	if p.around.counts {
+		p.around.done(n)
 	}
 	if len(p.parked.recs) > 0 && p.ready() {
-		p.c.wakePoll()
+		p.around.ready()
 	}
 }
 
@@ -149,12 +176,7 @@ func (p *partition) release(r *run) {
 		n++
 	}
 	p.runs = p.runs[n:]
-	if p.paused {
-		p.c.wakeFlow()
-	}
-	if p.c.awaiting.Load() {
-		wake(p.c.roomKick)
-	}
+	p.around.freed(p.paused)
 }
 
 // fail is Done(err): the input is not done, its partition halts there.
@@ -164,7 +186,7 @@ func (p *partition) fail(m *Message, err error) {
 		p.mu.Unlock()
 		return
 	}
-	noOutcome := isContextErr(err) && (p.drain.why != nil || p.c.stopping()) ||
+	noOutcome := isContextErr(err) && (p.drain.why != nil || p.around.stopping()) ||
 		errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
 	p.settle(m.state(), failed)
 	p.mu.Unlock()
@@ -195,7 +217,7 @@ func (p *partition) halt(e *HaltError) {
 	p.parked = parked{}
 	p.stopped.Store(true)
 	p.mu.Unlock()
-	p.c.onHalt(p, e)
+	p.around.halted(e)
 }
 
 // errMoved is what add can refuse.
@@ -302,4 +324,10 @@ func (p *partition) skipped(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost += n
+}
+
+func (p *partition) isHalted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.halted != nil
 }

@@ -23,7 +23,7 @@ func (a *Assignment) Progress() Progress {
 	p := a.part
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.core.Progress(!p.c.noDoneSets.Load())
+	at := p.core.Progress(!p.around.noDoneSets.Load())
 	done := make([]DoneRun, len(at.Done))
 	for i, r := range at.Done {
 		done[i] = DoneRun(r)

@@ -13,7 +13,7 @@ func TestProgress(t *testing.T) {
 		h := &holder{}
 		m := l.start(l.config(), h.deliver)
 		l.until("handed out", func() bool { return len(h.messages()) == 10 })
-		a := m.held()[0].assignment
+		a := m.parts.all()[0].assignment
 		if at := a.Progress(); at.Index != 0 || at.Offset != 0 || len(at.Done) != 0 || at.DoneSet != "" {
 			t.Errorf("at the beginning: %+v", at)
 		}

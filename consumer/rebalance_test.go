@@ -298,7 +298,7 @@ func TestStaticMember(t *testing.T) {
 		m := l.start(cfg, nil)
 		l.untilCommitted(0, 10)
 		wantNil(t, m.stop())
-		if g := l.cluster.GroupInfo(group); len(g.Members) != 1 {
+		if g := l.cluster.GroupInfo(groupName); len(g.Members) != 1 {
 			t.Fatalf("the static member left: %d members", len(g.Members))
 		}
 		l.feed(0, 10)
@@ -336,7 +336,7 @@ func TestStaysBeginWhileTheNextRebalanceDoes(t *testing.T) {
 		l.untilCommitted(0, 5)
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := m.onOffsets(over, map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(5)}}); err != nil {
+		if _, err := m.group.onOffsets(over, map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(5)}}); err != nil {
 			t.Error(err)
 		}
 		if len(told) != 2 || told[1].Start != 5 || told[1].TopicID == [16]byte{} {

@@ -53,12 +53,12 @@ func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 		if took := time.Since(began); took < patience {
 			t.Errorf("paused after %s, without patience", took)
 		}
-		p := m.held()[0]
+		p := m.parts.all()[0]
 		crowded := func(pausedFor time.Duration) bool { // as if it were resumed
 			p.mu.Lock()
-			p.paused, p.pausedAt = false, m.now()-int64(pausedFor)
+			p.paused, p.pausedAt = false, m.clock.now()-int64(pausedFor)
 			p.mu.Unlock()
-			return m.crowded()
+			return m.reader.crowded()
 		}
 		if crowded(impatientFor / 2) {
 			t.Error("worth waiting for again, soon after it was in vain")

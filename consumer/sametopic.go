@@ -29,7 +29,7 @@ const topicsTimeout = 5 * time.Second
 // is a topic that is created again between that answer and the commit, or of which the answering broker has not heard.
 //
 // A topic that is not there may be about to come: its points wait.
-func (c *Consumer) sameTopics(d due) (due, error) {
+func (c *committer) sameTopics(d due) (due, error) {
 	if c.commitVersion.Load() >= commitsByID {
 		return d, nil
 	}
@@ -53,7 +53,7 @@ func (c *Consumer) sameTopics(d due) (due, error) {
 }
 
 // topicIDs asks the brokers what the topics are now.
-func (c *Consumer) topicIDs(points []groupcommit.Point) (map[string][16]byte, error) {
+func (c *committer) topicIDs(points []groupcommit.Point) (map[string][16]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), topicsTimeout)
 	defer cancel()
 	names := map[string]bool{}
@@ -66,7 +66,7 @@ func (c *Consumer) topicIDs(points []groupcommit.Point) (map[string][16]byte, er
 		t.Topic = &topic
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, c.client.Load())
+	resp, err := req.RequestWith(ctx, c.brokers.client.Load())
 	if err != nil {
 		return nil, fmt.Errorf("looking whether the topics are still those that were read: %w", err)
 	}

@@ -3,6 +3,8 @@ package consumer
 import (
 	"slices"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
 // State is a snapshot, made without asking a broker.
@@ -72,17 +74,15 @@ func (s State) Lag() int64 {
 
 // State tells where the consumer stands. It asks no broker and may be called at any time, from anywhere.
 func (c *Consumer) State() State {
-	s := State{Membership: Membership{Group: c.cfg.Group, InstanceID: c.cfg.InstanceID, Consumer: c.identity.number}}
-	c.phaseMu.Lock()
-	s.Running = c.phase == phaseRunning
-	c.phaseMu.Unlock()
-	if m := c.membership.Load(); m != nil {
+	s := State{Membership: Membership{Group: c.cfg.Group, InstanceID: c.cfg.InstanceID, Consumer: c.group.identity.number}}
+	s.Running = c.life.Phase() == lifecycle.Running
+	if m := c.group.current.Load(); m != nil {
 		s.Joined, s.Membership = true, *m
 	}
 	s.Err, s.CommitErr = c.troubles.errors()
-	s.Waiting = c.waiting.errors()
-	now := c.now()
-	for _, p := range c.held() {
+	s.Waiting = c.group.waiting.errors()
+	now := c.clock.now()
+	for _, p := range c.parts.all() {
 		s.Partitions = append(s.Partitions, p.state(now))
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionState) int {

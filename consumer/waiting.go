@@ -154,33 +154,33 @@ func (w *waiting) errors() []*WaitingError {
 }
 
 // setAside makes partitions wait. hookMu is held.
-func (c *Consumer) setAside(cl *kgo.Client, failed map[topicPartition]error) {
+func (g *group) setAside(cl *kgo.Client, failed map[topicPartition]error) {
 	if len(failed) == 0 {
 		return
 	}
 	for tp := range failed {
-		c.owned[tp] = true
+		g.owned[tp] = true
 	}
-	fresh := c.waiting.add(failed)
+	fresh := g.waiting.add(failed)
 	cl.PauseFetchPartitions(byTopic(fresh))
 	for _, tp := range fresh {
-		c.log.Warn("a partition cannot be read yet; the others are", "topic", tp.topic, "partition", tp.partition, "err", failed[tp])
+		g.log.Warn("a partition cannot be read yet; the others are", "topic", tp.topic, "partition", tp.partition, "err", failed[tp])
 	}
 }
 
 // noLonger takes partitions that left out of the wait, and their pauses back: the client keeps a pause beyond the assignment.
-func (c *Consumer) noLonger(cl *kgo.Client, tps []topicPartition) {
-	if dropped := c.waiting.drop(tps); len(dropped) > 0 {
+func (g *group) noLonger(cl *kgo.Client, tps []topicPartition) {
+	if dropped := g.waiting.drop(tps); len(dropped) > 0 {
 		cl.ResumeFetchPartitions(byTopic(dropped))
 	}
 }
 
 // waitLoop looks after partitions that wait.
-func (c *Consumer) waitLoop(ctx context.Context) {
+func (g *group) waitLoop(ctx context.Context) {
 	for {
-		due, pause := c.waiting.due(time.Now())
+		due, pause := g.waiting.due(time.Now())
 		if len(due) > 0 {
-			c.tryBegin(ctx, due)
+			g.tryBegin(ctx, due)
 			continue
 		}
 		timer := time.NewTimer(pause)
@@ -188,7 +188,7 @@ func (c *Consumer) waitLoop(ctx context.Context) {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-c.waiting.kick:
+		case <-g.waiting.kick:
 			timer.Stop()
 		case <-timer.C:
 		}
@@ -196,39 +196,39 @@ func (c *Consumer) waitLoop(ctx context.Context) {
 }
 
 // tryBegin looks whether partitions can be begun, without a lock: a look may take its time. Those that can are begun.
-func (c *Consumer) tryBegin(ctx context.Context, due []topicPartition) {
+func (g *group) tryBegin(ctx context.Context, due []topicPartition) {
 	look, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	cl := c.client.Load()
+	cl := g.brokers.client.Load()
 	offsets := unknown(due)
-	failed := c.readCommitted(look, cl, offsets, nil)
-	topics, err := c.describe(look, offsets, true)
+	failed := g.survey.readCommitted(look, cl, offsets, nil)
+	topics, err := g.survey.describe(look, offsets, true)
 	if err != nil {
 		fail(failed, offsets, err)
 	}
-	_, more := c.startOffsets(look, cl, offsets, topics)
+	_, more := g.survey.startOffsets(look, cl, offsets, topics)
 	for tp, err := range more {
 		failed[tp] = err
 	}
-	c.waiting.again(failed)
+	g.waiting.again(failed)
 	due = slices.DeleteFunc(due, func(tp topicPartition) bool { return failed[tp] != nil })
 	if len(due) > 0 && ctx.Err() == nil {
-		c.beginWaiting(ctx, cl, due)
+		g.beginWaiting(ctx, cl, due)
 	}
 }
 
 // beginWaiting begins the stays of partitions that waited, if they are still ours.
-func (c *Consumer) beginWaiting(ctx context.Context, cl *kgo.Client, due []topicPartition) {
+func (g *group) beginWaiting(ctx context.Context, cl *kgo.Client, due []topicPartition) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	c.hookMu.Lock()
-	defer c.hookMu.Unlock()
-	due = slices.DeleteFunc(due, func(tp topicPartition) bool { return !c.waiting.has(tp) || c.lookup(tp.topic, tp.partition) != nil })
-	if len(due) == 0 || c.closing.Load() || c.membership.Load() == nil {
-		c.waiting.again(failAll(due, ErrNotJoined))
+	g.hookMu.Lock()
+	defer g.hookMu.Unlock()
+	due = slices.DeleteFunc(due, func(tp topicPartition) bool { return !g.waiting.has(tp) || g.parts.find(tp.topic, tp.partition) != nil })
+	if len(due) == 0 || g.life.Closing() || g.current.Load() == nil {
+		g.waiting.again(failAll(due, ErrNotJoined))
 		return
 	}
-	c.reacquire(ctx, cl, unknown(due))
+	g.reacquire(ctx, cl, unknown(due))
 }
 
 // unknown is what to ask the group about.

@@ -231,12 +231,12 @@ func TestLatestWithTheOptionsOfAnExistingClient(t *testing.T) {
 				l.feed(0, 10)
 				cfg := l.config()
 				cfg.Start, cfg.Topics, cfg.Group, cfg.Brokers = Latest, nil, "", nil
-				cfg.Options = append(cfg.Options, kgo.SeedBrokers("localhost:9092"), kgo.ConsumerGroup(group), kgo.InstanceID("i"), kgo.DisableAutoCommit(),
+				cfg.Options = append(cfg.Options, kgo.SeedBrokers("localhost:9092"), kgo.ConsumerGroup(groupName), kgo.InstanceID("i"), kgo.DisableAutoCommit(),
 					kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(20*time.Second), kgo.Balancers(kgo.CooperativeStickyBalancer()))
 				cfg.Options = append(cfg.Options, opts...)
 				m := l.start(cfg, nil)
 				l.untilCommitted(0, 10)
-				if g := l.cluster.GroupInfo(group); len(g.Members) != 1 || m.State().Membership.Generation != 1 {
+				if g := l.cluster.GroupInfo(groupName); len(g.Members) != 1 || m.State().Membership.Generation != 1 {
 					t.Errorf("%d members, generation %d", len(g.Members), m.State().Membership.Generation)
 				}
 				wantNil(t, m.stop())

@@ -1,0 +1,177 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// lostStay is what is known of a stay that ended without its last commit.
+type lostStay struct {
+	topicID [16]byte
+	until   int64 // the first offset that was not read in it
+	why     string
+}
+
+// lose ends all stays without a commit. hookMu is held.
+func (g *group) lose(why string) {
+	parts := g.parts.all()
+	g.current.Store(nil)
+	if len(parts) == 0 {
+		return
+	}
+	for _, p := range parts {
+		p.fence(ErrLost)
+		p.end(ErrLost)
+		a := p.assignment
+		g.again[topicPartition{a.Topic, a.Partition}] = lostStay{a.TopicID, p.next(), why}
+	}
+	g.remove(parts)
+	g.log.Warn("partitions lost: nothing is committed, their inputs are handed out again", "why", why, "partitions", len(parts))
+	if g.cfg.Hooks.Lost != nil {
+		g.cfg.Hooks.Lost(assignments(parts))
+	}
+}
+
+// letGo ends the stay of partitions in good order: no more Start, drain under the deadline, end the handlers' context, hook, commit, fence.
+// It returns an *AbandonedError for what was started and not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu is held.
+func (g *group) letGo(parts []*partition, why error) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	begun := time.Now()
+	for _, p := range parts {
+		p.beginDrain(why)
+	}
+	deadline, late := time.NewTimer(g.cfg.DrainTimeout), false
+	wanted := g.onNoDrain(func() { deadline.Reset(0) })
+	for _, p := range parts {
+		p.awaitDrain(deadline.C, &late)
+	}
+	wanted()
+	deadline.Stop()
+	var abandoned *AbandonedError
+	for _, p := range parts {
+		if a := p.abandoned(); a.Count > 0 {
+			if abandoned == nil {
+				abandoned = &AbandonedError{After: min(g.cfg.DrainTimeout, time.Since(begun))}
+			}
+			abandoned.Partitions = append(abandoned.Partitions, a)
+		}
+		p.end(why)
+	}
+	end := time.Now().Add((g.cfg.RebalanceTimeout - g.cfg.DrainTimeout) / 2)
+	if errors.Is(why, ErrShutdown) {
+		end = time.Now().Add(finalCommitTimeout)
+	}
+	if g.cfg.Hooks.Revoking != nil {
+		ctx, cancel := context.WithDeadline(context.Background(), end)
+		g.cfg.Hooks.Revoking(ctx, assignments(parts))
+		cancel()
+	}
+	var uncommitted error
+	if errors.Is(why, ErrShutdown) {
+		uncommitted = g.commits.commitAndFenceUntil(parts, end)
+	} else {
+		uncommitted = g.commits.commitAndFence(parts, why, end)
+	}
+	g.remove(parts)
+	g.log.Info("partitions released", "why", why, "partitions", len(parts), "took", time.Since(begun).Round(time.Millisecond))
+	var errs []error
+	if abandoned != nil {
+		errs = append(errs, abandoned)
+	}
+	if uncommitted != nil && errors.Is(why, ErrShutdown) {
+		errs = append(errs, &UncommittedError{Group: g.cfg.Group, Err: uncommitted})
+	}
+	return errors.Join(errs...)
+}
+
+// onNoDrain calls fn when Run's context has ended with ErrNoDrain, until stop is called.
+func (g *group) onNoDrain(fn func()) (stop func() bool) {
+	run := g.life.Context()
+	if run == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(run, func() {
+		if errors.Is(context.Cause(run), ErrNoDrain) {
+			fn()
+		}
+	})
+}
+
+// remove forgets ended stays, and takes their pauses back: the client keeps a pause beyond the assignment.
+func (g *group) remove(parts []*partition) {
+	g.parts.flowMu.Lock()
+	defer g.parts.flowMu.Unlock()
+	g.parts.remove(parts)
+	resume := map[string][]int32{}
+	for _, p := range parts {
+		resume[p.assignment.Topic] = append(resume[p.assignment.Topic], p.assignment.Partition)
+	}
+	if cl := g.brokers.client.Load(); cl != nil {
+		cl.ResumeFetchPartitions(resume)
+	}
+}
+
+func assignments(parts []*partition) []*Assignment {
+	as := make([]*Assignment, len(parts))
+	for i, p := range parts {
+		as[i] = p.assignment
+	}
+	slices.SortFunc(as, func(a, b *Assignment) int { return int(int64(a.Epoch) - int64(b.Epoch)) })
+	return as
+}
+
+// shutdown lets go of everything.
+func (g *group) shutdown() error {
+	g.hookMu.Lock()
+	defer g.hookMu.Unlock()
+	defer g.commits.released.Store(true)
+	return g.letGo(g.parts.all(), ErrShutdown)
+}
+
+// leave leaves the group (a static member stays, for its successor) and closes the client.
+func (g *group) leave(cl *kgo.Client) (left error) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := cl.LeaveGroupContext(ctx); err != nil {
+		g.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", g.cfg.SessionTimeout)
+		// A join that waits for other members holds the leave up: then the group goes on by the session timeout, and nothing is wrong here.
+		if g.current.Load() != nil && !errors.Is(err, context.DeadlineExceeded) {
+			left = &LeaveError{Group: g.cfg.Group, Err: err}
+		}
+	}
+	cl.CloseAllowingRebalance()
+	cl.AllowRebalance() // closing polls once more, and a goroutine that leaves the group again waits for that poll's end, for ever if nobody tells it
+	return left
+}
+
+const leaveTimeout = 5 * time.Second
+
+// rejoin is the slow part of fence: it waits for a rebalance step that may run.
+func (g *group) rejoin() {
+	g.hookMu.Lock()
+	defer g.hookMu.Unlock()
+	why := *g.fencedBy.Load()
+	if g.life.Closing() {
+		return
+	}
+	g.lose(why.Error())
+	// The join finds out whether the group still knows this member, and onAssigned takes up what it keeps, from what is committed by then.
+	g.brokers.client.Load().ForceRebalance()
+}
+
+// fence ends every stay at once, as if the membership were lost, and has careLoop do the rest. It does not wait: when it returns nothing done from
+// then on counts, and no commit that is not on its way already goes out.
+func (g *group) fence(why error) {
+	for _, p := range g.parts.all() {
+		p.fence(ErrLost)
+		p.end(ErrLost)
+	}
+	g.fencedBy.Store(&why)
+	wake(g.fenceKick)
+}
