@@ -13,43 +13,58 @@ import (
 	"github.com/ackmark/ackmark/internal/budget"
 )
 
-// Position says where to read a partition from: Earliest, Latest, StartAt(t), and for OnOutOfRange also Halt.
-type Position int64
+// Start is where a partition begins for which the group has no committed offset. The zero Start means Earliest.
+type Start int64
 
-// Positions. The zero Position means the field's default.
+// Starts; see also StartAt.
 const (
-	Earliest Position = 1 + iota
+	Earliest Start = 1 + iota
 	Latest
-	// Halt stops the partition with a *HaltError that names the range lost.
-	Halt
 
-	firstTime Position = 1000
+	firstTime Start = 1000
 )
 
-// Start is where a partition begins for which the group has no committed offset.
-type Start = Position
-
-// OutOfRange is what happens when the next offset is not in the log any more.
-type OutOfRange = Position
-
 // StartAt begins with the first input at or after t, by the broker's timestamp index.
-func StartAt(t time.Time) Start { return max(firstTime, Position(t.UnixMilli())) }
+func StartAt(t time.Time) Start { return max(firstTime, Start(t.UnixMilli())) }
 
-func (p Position) String() string {
-	switch p {
+func (s Start) String() string {
+	switch s {
 	case 0:
 		return "default"
 	case Earliest:
 		return "earliest"
 	case Latest:
 		return "latest"
+	}
+	if s >= firstTime {
+		return time.UnixMilli(int64(s)).UTC().Format(time.RFC3339Nano)
+	}
+	return "Start(" + strconv.FormatInt(int64(s), 10) + ")"
+}
+
+// OutOfRange is what happens when the next offset is not in the log any more. The zero OutOfRange means Halt.
+type OutOfRange uint8
+
+// What OutOfRange can be. All but Halt go on behind inputs that are lost; State counts them.
+const (
+	// Halt stops the partition with a *HaltError that names the range lost.
+	Halt OutOfRange = 1 + iota
+	ResetEarliest
+	ResetLatest
+)
+
+func (o OutOfRange) String() string {
+	switch o {
+	case 0:
+		return "default"
 	case Halt:
 		return "halt"
+	case ResetEarliest:
+		return "reset to earliest"
+	case ResetLatest:
+		return "reset to latest"
 	}
-	if p >= firstTime {
-		return time.UnixMilli(int64(p)).UTC().Format(time.RFC3339Nano)
-	}
-	return "Position(" + strconv.FormatInt(int64(p), 10) + ")"
+	return "OutOfRange(" + strconv.Itoa(int(o)) + ")"
 }
 
 // Defaults of Config.
@@ -89,7 +104,7 @@ type Config struct {
 	// that are new to the group: partitions and topics that are added while this consumer runs, and partitions that were added while nobody
 	// read to a topic that the group has committed, are read from their first offset.
 	Start Start
-	// OnOutOfRange is what happens when the offset to read next is not in the log (retention, truncation): Halt (default), Earliest or Latest.
+	// OnOutOfRange is what happens when the offset to read next is not in the log (retention, truncation): Halt (default), ResetEarliest or ResetLatest.
 	OnOutOfRange OutOfRange
 	// ReadCommitted hides the records of open and aborted transactions.
 	ReadCommitted bool
@@ -176,8 +191,8 @@ func (cfg Config) validate() error {
 		return bad("Regex", strconv.Quote(cfg.Regex), "Topics is set too; set one of them")
 	case cfg.Start != Earliest && cfg.Start != Latest && cfg.Start < firstTime:
 		return bad("Start", cfg.Start, "use Earliest, Latest or StartAt(time)")
-	case cfg.OnOutOfRange != Halt && cfg.OnOutOfRange != Earliest && cfg.OnOutOfRange != Latest:
-		return bad("OnOutOfRange", cfg.OnOutOfRange, "use Halt, Earliest or Latest")
+	case cfg.OnOutOfRange < Halt || cfg.OnOutOfRange > ResetLatest:
+		return bad("OnOutOfRange", cfg.OnOutOfRange, "use Halt, ResetEarliest or ResetLatest")
 	case cfg.CommitEvery < time.Millisecond:
 		return bad("CommitEvery", cfg.CommitEvery, "at least 1ms; leave it 0 for 1s")
 	case cfg.CommitAfter < 0:

@@ -59,7 +59,7 @@ func (rd *reader) haltFor(p *partition, fp *kgo.FetchPartition) *HaltError {
 		}
 		p.disown()
 		e.LostFrom, e.LostTo = loss.ResetTo, loss.ConsumedTo
-		e.Remedy = "the log was truncated below what was read: check the topic, then reset the group's offset, or set OnOutOfRange to Earliest or Latest"
+		e.Remedy = "the log was truncated below what was read: check the topic, then reset the group's offset, or set OnOutOfRange to ResetEarliest or ResetLatest"
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		if rd.cfg.OnOutOfRange != Halt {
 			return nil
@@ -67,7 +67,7 @@ func (rd *reader) haltFor(p *partition, fp *kgo.FetchPartition) *HaltError {
 		if fp.LogStartOffset > next {
 			e.LostFrom, e.LostTo = next, fp.LogStartOffset
 		}
-		e.Remedy = "reset the group's offset, or set OnOutOfRange to Earliest or Latest; raise the topic's retention if consumers are this slow"
+		e.Remedy = "reset the group's offset, or set OnOutOfRange to ResetEarliest or ResetLatest; raise the topic's retention if consumers are this slow"
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
 		p.disown()
 		return recreated(next, err)

@@ -129,7 +129,7 @@ func TestOutOfRangeHalts(t *testing.T) {
 }
 
 func TestOutOfRangeByChoice(t *testing.T) {
-	for _, policy := range []OutOfRange{Earliest, Latest} {
+	for _, policy := range []OutOfRange{ResetEarliest, ResetLatest} {
 		t.Run(policy.String(), func(t *testing.T) {
 			inLab(t, 1, func(t *testing.T, l *lab) {
 				l.feed(0, 10)
@@ -145,7 +145,7 @@ func TestOutOfRangeByChoice(t *testing.T) {
 				l.feed(0, 10)
 				l.untilCommitted(0, 110)
 				first := int64(50)
-				if policy == Latest {
+				if policy == ResetLatest {
 					first = 100
 				}
 				p := m.State().Partitions[0]
@@ -190,7 +190,7 @@ func TestCommittedBeyondTheEnd(t *testing.T) {
 			truncate(l)
 			var s seen
 			cfg := l.config()
-			cfg.OnOutOfRange = Earliest
+			cfg.OnOutOfRange = ResetEarliest
 			m := l.start(cfg, s.deliver)
 			l.untilCommitted(0, 10)
 			if len(s.done[0]) != 10 {

@@ -28,7 +28,7 @@ type lab struct {
 
 const (
 	groupName = "g"
-	topic = "in"
+	topic     = "in"
 )
 
 func inLab(t *testing.T, partitions int32, fn func(*testing.T, *lab), opts ...kfake.Opt) {

@@ -87,7 +87,7 @@ func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[s
 	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
 	starts, failed = map[string]map[int32]kgo.Offset{}, map[topicPartition]error{}
-	missing := map[Position]map[string][]int32{}
+	missing := map[Start]map[string][]int32{}
 	for topic, ps := range offsets {
 		starts[topic] = map[int32]kgo.Offset{}
 		for id, o := range ps {
@@ -120,7 +120,7 @@ func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[s
 
 // startOf is Config.Start, except that Latest is for topics that are new to the group: a partition that was added while this consumer runs
 // (fault 19), or while nobody read, to a topic that the group has committed before, has only new records, and none of them may be skipped (S11).
-func (s *survey) startOf(topic string, partition int32) Position {
+func (s *survey) startOf(topic string, partition int32) Start {
 	if s.cfg.Start != Latest {
 		return s.cfg.Start
 	}
@@ -214,7 +214,7 @@ type listed struct {
 // list finds a position. A consumer of committed records finds the last stable offset as the end: what an open transaction wrote before
 // is not visible yet, so it would never be read from an end behind it. By time, the end is asked for first: a record that comes
 // between the two answers must not lie below where nothing was found.
-func (s *survey) list(ctx context.Context, cl *kgo.Client, where Position, names map[string][]int32) map[topicPartition]listed {
+func (s *survey) list(ctx context.Context, cl *kgo.Client, where Start, names map[string][]int32) map[topicPartition]listed {
 	switch where {
 	case Earliest:
 		return s.listAt(ctx, cl, atStart, names)

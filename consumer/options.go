@@ -230,9 +230,9 @@ func (cfg *Config) maxDecompressBytes() int {
 
 func (cfg *Config) resetOffset() kgo.Offset {
 	switch cfg.OnOutOfRange {
-	case Earliest:
+	case ResetEarliest:
 		return kgo.NewOffset().AtStart()
-	case Latest:
+	case ResetLatest:
 		return kgo.NewOffset().AtEnd()
 	}
 	return kgo.NoResetOffset()

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -134,9 +135,9 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{"Topics", func(c *Config) { c.Topics = nil }},
 		{"Regex", func(c *Config) { c.Regex = "x" }},
 		{"Regex", func(c *Config) { c.Regex, c.Topics = "(", nil }},
-		{"Start", func(c *Config) { c.Start = Halt }},
+		{"Start", func(c *Config) { c.Start = Start(Halt) + 100 }},
 		{"Start", func(c *Config) { c.Start = -1 }},
-		{"OnOutOfRange", func(c *Config) { c.OnOutOfRange = StartAt(time.Now()) }},
+		{"OnOutOfRange", func(c *Config) { c.OnOutOfRange = ResetLatest + 1 }},
 		{"CommitEvery", func(c *Config) { c.CommitEvery = -time.Second }},
 		{"CommitAfter", func(c *Config) { c.CommitAfter = -1 }},
 		{"MaxBytes", func(c *Config) { c.MaxBytes = -1 }},
@@ -227,4 +228,15 @@ func TestEagerGroup(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A value of one field is none of the other, so Start: Halt does not compile.
+func TestStartAndOutOfRangeAreTypesApart(t *testing.T) {
+	start, policy := reflect.TypeFor[Start](), reflect.TypeFor[OutOfRange]()
+	for _, value := range []any{Halt, ResetEarliest, ResetLatest, Earliest, Latest, StartAt(time.Now())} {
+		of := reflect.TypeOf(value)
+		if of.AssignableTo(start) == of.AssignableTo(policy) {
+			t.Errorf("%v of %s fits both fields, or none", value, of)
+		}
+	}
 }

@@ -14,7 +14,7 @@ func TestWhatIsHandedOutIsNotParked(t *testing.T) {
 	for i := range recs {
 		recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * 20_000, Value: []byte("value")}
 	}
-	p := newPartition(c, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
+	p := newPartition(c.around, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
 	r, err := p.add(&kgo.FetchPartition{Records: recs}, 0)
 	wantNil(t, err)
 	if len(p.parked.recs) == 0 || p.parked.bytes == 0 {

@@ -110,7 +110,7 @@ func runApp(ctx context.Context, role string) error {
 		cfg.Producer = producer.Direct(producer.DirectConfig{Brokers: brokers})
 	}
 	if role == roleEarliest {
-		cfg.Consumer.OnOutOfRange = consumer.Earliest
+		cfg.Consumer.OnOutOfRange = consumer.ResetEarliest
 	}
 	return pipeline.Run(ctx, cfg)
 }

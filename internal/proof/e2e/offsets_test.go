@@ -123,7 +123,7 @@ func TestOutOfRangeHalts(t *testing.T) {
 	}
 }
 
-// With OnOutOfRange: Earliest it goes on behind the lost range.
+// With OnOutOfRange: ResetEarliest it goes on behind the lost range.
 func TestOutOfRangeEarliest(t *testing.T) {
 	t.Parallel()
 	s := trimmed(t)

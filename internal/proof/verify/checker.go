@@ -266,7 +266,7 @@ func (c *Checker) HandedOut(p Partition, offset int64, value []byte) {
 	}
 }
 
-// Excuse tells that the inputs of a range were given up by explicit choice, reported and counted: truncated with OutOfRange Earliest, for
+// Excuse tells that the inputs of a range were given up by explicit choice, reported and counted: truncated with ResetEarliest, for
 // example. They need no outputs any more (S11).
 func (c *Checker) Excuse(p Partition, from, to int64, reason string) {
 	c.mu.Lock()

@@ -82,7 +82,7 @@ func truncated() scenario {
 			l.Checker.Excuse(at, from[p.Partition], to[p.Partition], "the operator gives them up")
 		}
 		_ = b.Stop()
-		policy = consumer.Earliest
+		policy = consumer.ResetEarliest
 		l.StartApp("c")
 	}}
 }
