@@ -294,7 +294,7 @@ func prepare(req *kmsg.OffsetCommitRequest, m Membership, d due) error {
 // apply takes the answer for each partition and returns the gravest error among them.
 func (c *committer) apply(d due, resp *kmsg.OffsetCommitResponse) (worst error) {
 	c.commitVersion.Store(int32(resp.Version))
-	for i, err := range groupcommit.Answers(d.points, resp) {
+	for i, err := range c.certain(d.points, groupcommit.Answers(d.points, resp)) {
 		worst = groupcommit.Worse(worst, c.answer(&d.points[i], d.of[i], err))
 	}
 	return worst

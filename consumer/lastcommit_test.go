@@ -226,3 +226,21 @@ func TestFailedLastCommitIsAnError(t *testing.T) {
 		}
 	})
 }
+
+// A coordinator that has not heard of a topic yet answers UNKNOWN_TOPIC_ID, as for one that is gone: while the brokers know the topic under this id, that
+// passes, and halts nothing.
+func TestCoordinatorThatLagsBehindANewTopic(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: topic, Err: kerr.UnknownTopicID, Count: 4})
+		l.feed(0, 10)
+		var h holder
+		m := l.start(l.config(), h.deliver)
+		l.until("handed out", func() bool { return len(h.messages()) == 10 })
+		DoneAll(h.messages())
+		l.untilCommitted(0, 10)
+		if s := m.State(); len(s.Partitions) != 1 || s.Partitions[0].Halted != nil {
+			t.Errorf("%+v", s.Partitions)
+		}
+		wantNil(t, m.stop())
+	})
+}

@@ -2,7 +2,10 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +53,30 @@ func (c *committer) sameTopics(d due) (due, error) {
 		}
 	}
 	return kept, err
+}
+
+// certain asks the brokers what the topic is now before a coordinator's UNKNOWN_TOPIC_ID counts: so answers, too, a broker that has not heard of a new topic
+// yet, or has just started. That passes, and the commit is made again; so is that of a topic which nobody knows, see sameTopics.
+func (c *Consumer) certain(points []groupcommit.Point, answers iter.Seq2[int, error]) iter.Seq2[int, error] {
+	ask := sync.OnceValues(func() (map[string][16]byte, error) { return c.topicIDs(points) })
+	return func(yield func(int, error) bool) {
+		for i, err := range answers {
+			if errors.Is(err, kerr.UnknownTopicID) {
+				pt := &points[i]
+				ids, failed := ask()
+				id, known := ids[pt.Topic]
+				switch {
+				case failed != nil:
+					err = failed
+				case !known || id == pt.TopicID:
+					err = kerr.UnknownTopicOrPartition
+				}
+			}
+			if !yield(i, err) {
+				return
+			}
+		}
+	}
 }
 
 // topicIDs asks the brokers what the topics are now.
