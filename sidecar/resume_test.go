@@ -3,6 +3,7 @@ package sidecar
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -164,5 +165,26 @@ func TestTombs(t *testing.T) {
 	}
 	if len(x.ids) != maxTombs || len(x.order) != maxTombs {
 		t.Errorf("%d and %d are kept, want %d", len(x.ids), len(x.order), maxTombs)
+	}
+}
+
+// A grace that was to end, because somebody took the process for gone, and did not: its client was back first. The next break has its own grace.
+func TestWhoCameBackHasAGraceAgain(t *testing.T) {
+	s := idle(t).testSession(t)
+	defer s.end(errStreamDone)
+	s.detach(s.stream, nil)
+	s.hurry()
+	if _, how, err := s.attach(newDelivery(s.server, nil), peerInfo{}, &sidecarpb.Hello{}); how != resumed || err != nil {
+		t.Fatal(how, err)
+	}
+	breaks, _ := s.detach(s.stream, nil)
+	over := make(chan bool, 1)
+	go func() { over <- s.awaitReturn(breaks) }()
+	select {
+	case <-over:
+		t.Error("the grace of the second break was over at once")
+	case <-time.After(20 * lookEvery):
+		s.end(errStreamDone)
+		<-over
 	}
 }
