@@ -153,14 +153,14 @@ func (s *Server) Unaccounted() string {
 	return left.String()
 }
 
-// MaxTombs is how many ids of sessions that are over are remembered.
-const MaxTombs = maxTombs
+// MaxClosedIDs is how many ids of closed sessions are remembered.
+const MaxClosedIDs = maxClosedIDs
 
-// Bury remembers so many ids, and returns a function that tells how many are known, and keeps them alive.
-func Bury(n int, id func(int) string) (known func() int) {
-	t := new(tombs)
+// RememberClosed remembers so many ids, and returns a function that tells how many are known, and keeps them alive.
+func RememberClosed(n int, id func(int) string) (known func() int) {
+	c := new(closedIDs)
 	for i := range n {
-		t.add(id(i))
+		c.add(id(i))
 	}
-	return func() int { return len(t.ids) }
+	return func() int { return len(c.ids) }
 }

@@ -50,7 +50,7 @@ func (s *Server) join(d *delivery, h *sidecarpb.Hello, a *app) (*session, error)
 // resume goes on with a session that is here, or tells that it is over, or returns nil: a session begins.
 func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*session, error) {
 	s.mu.Lock()
-	old, over := s.sessions[h.GetSessionId()], s.tombs.holds(h.GetSessionId())
+	old, over := s.sessions[h.GetSessionId()], s.closed.holds(h.GetSessionId())
 	s.mu.Unlock()
 	switch {
 	case over:

@@ -268,7 +268,7 @@ func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 
 // What S9 states beside: a connection takes at most 128 KiB (gRPC's buffers), and is one of MaxConnections; an id of a session that is over about 150 bytes, and is
 // one of 65,536.
-func TestMemoryOfConnectionsAndTombstones(t *testing.T) {
+func TestMemoryOfConnectionsAndClosedIDs(t *testing.T) {
 	t.Run("connections", func(t *testing.T) {
 		const perConnection = 128 << 10
 		kafka := cluster(t)
@@ -292,12 +292,12 @@ func TestMemoryOfConnectionsAndTombstones(t *testing.T) {
 			t.Errorf("100 connections take %d KiB each, at most %d are allowed; %d of 20 more were refused", grown/100>>10, perConnection>>10, lost)
 		}
 	})
-	t.Run("tombstones", func(t *testing.T) {
+	t.Run("ids of closed sessions", func(t *testing.T) {
 		base := liveHeap()
-		n := sidecar.Bury(2*sidecar.MaxTombs, func(i int) string { return fmt.Sprintf("%064d", i) })
+		n := sidecar.RememberClosed(2*sidecar.MaxClosedIDs, func(i int) string { return fmt.Sprintf("%064d", i) })
 		grown := liveHeap() - base
 		t.Logf("%d ids take %.1f MiB", n(), float64(grown)/mib)
-		if n() != sidecar.MaxTombs || grown > 12*mib {
+		if n() != sidecar.MaxClosedIDs || grown > 12*mib {
 			t.Errorf("%d ids are remembered, and take %.1f MiB", n(), float64(grown)/mib)
 		}
 	})

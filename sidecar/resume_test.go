@@ -157,14 +157,14 @@ func TestLastWillsMayBeReadAgain(t *testing.T) {
 	}
 }
 
-func TestTombs(t *testing.T) {
-	var x tombs
-	for i := range maxTombs + 2 {
+func TestClosedIDs(t *testing.T) {
+	var x closedIDs
+	for i := range maxClosedIDs + 2 {
 		x.add(string(rune('a')) + string(rune(i+0x10000)))
 		x.add("same")
 	}
-	if len(x.ids) != maxTombs || len(x.order) != maxTombs {
-		t.Errorf("%d and %d are kept, want %d", len(x.ids), len(x.order), maxTombs)
+	if len(x.ids) != maxClosedIDs || len(x.order) != maxClosedIDs {
+		t.Errorf("%d and %d are kept, want %d", len(x.ids), len(x.order), maxClosedIDs)
 	}
 }
 

@@ -61,7 +61,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
-	tombs    tombs
+	closed   closedIDs
 	lent     window        // what living sessions have beyond their floors
 	idle     chan struct{} // closed when the last session leaves; nil: nobody waits
 	state    runState

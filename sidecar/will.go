@@ -302,7 +302,7 @@ func (s *session) speaksFor(m membership) bool {
 // bury closes a session for good: a later Hello with its id is refused.
 func (s *Server) bury(sess *session) {
 	s.mu.Lock()
-	s.tombs.add(sess.id)
+	s.closed.add(sess.id)
 	s.mu.Unlock()
 	s.close(sess, errFenced)
 	close(sess.over)
@@ -325,36 +325,4 @@ func (s *Server) refuse(ctx context.Context, sess *session, why string) error {
 	}
 	s.wills.fenced.Add(1)
 	return fencedStatus(why)
-}
-
-// tombs remembers the ids of sessions that are over. The zero value is empty. Its owner's lock guards it.
-type tombs struct {
-	ids   map[string]struct{}
-	order []string // a ring, once it is full
-	next  int
-}
-
-// maxTombs is more sessions than a pod loses in a day; each takes about 150 bytes.
-const maxTombs = 64 << 10
-
-func (t *tombs) add(id string) {
-	if t.ids == nil {
-		t.ids = make(map[string]struct{})
-	}
-	if _, known := t.ids[id]; known {
-		return
-	}
-	if len(t.order) < maxTombs {
-		t.order = append(t.order, id)
-	} else {
-		delete(t.ids, t.order[t.next])
-		t.order[t.next] = id
-		t.next = (t.next + 1) % maxTombs
-	}
-	t.ids[id] = struct{}{}
-}
-
-func (t *tombs) holds(id string) bool {
-	_, ok := t.ids[id]
-	return ok
 }
