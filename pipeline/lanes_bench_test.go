@@ -94,8 +94,7 @@ func lanesOnce(b *testing.B, order Order, n int) (time.Duration, uint64) {
 	}()
 	<-fetched
 
-	p := &Pipeline{cfg: Config{Producer: &instant{s, int64(n)}, Order: order, Logger: log, Handler: benchHandler()}.withDefaults(), log: log,
-		finished: make(chan struct{})}
+	p := &Pipeline{cfg: Config{Producer: &instant{s, int64(n)}, Order: order, Logger: log, Handler: benchHandler()}.withDefaults(), log: log}
 	p.build(s)
 	if err := p.Run(context.Background()); err != nil {
 		b.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/lifecycle"
 	"github.com/ackmark/ackmark/producer"
 )
 
@@ -65,22 +66,10 @@ type Pipeline struct {
 	warned       throttle
 	side         sync.WaitGroup
 
+	life     lifecycle.Life
 	mu       sync.Mutex
-	phase    phase
-	stop     context.CancelCauseFunc
 	stopping error // why it stops by itself: the first reason
-	result   error
-	finished chan struct{}
 }
-
-type phase uint8
-
-const (
-	phaseNew phase = iota
-	phaseRunning
-	phaseEnded
-	phaseClosed // before it ran
-)
 
 var errCloseCalled = errors.New("pipeline: Close was called")
 
@@ -108,7 +97,7 @@ func New(cfg Config) (*Pipeline, error) {
 			return nil, &ConfigError{Field: "Producer", Value: "invalid", Remedy: err.Error(), Err: err}
 		}
 	}
-	p := &Pipeline{cfg: cfg, finished: make(chan struct{})}
+	p := &Pipeline{cfg: cfg}
 	p.gate = outputGate{loops: cfg.Loops, sink: cfg.Producer == nil}
 	if p.gate.sink {
 		p.cfg.Producer = sink{}
@@ -156,33 +145,17 @@ func (p *Pipeline) build(s source) {
 // joined with what was abandoned. A halted partition does not stop it, unless StopOnHalt is set: see State and Check. The
 // *consumer.HaltErrors of partitions that stand still when it ends are joined, too.
 func (p *Pipeline) Run(ctx context.Context) error {
-	ctx, cancel, err := p.begin(ctx)
-	if err != nil {
-		return err
+	ctx, err := p.life.Begin(ctx)
+	switch {
+	case errors.Is(err, lifecycle.ErrBegun):
+		return ErrAlreadyRun
+	case err != nil:
+		return ErrClosed
 	}
-	defer cancel(nil)
-	err = p.work(ctx)
-	p.mu.Lock()
-	p.phase, p.result = phaseEnded, err
-	p.mu.Unlock()
-	close(p.finished)
-	return err
-}
-
-func (p *Pipeline) begin(ctx context.Context) (context.Context, context.CancelCauseFunc, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch p.phase {
-	case phaseClosed:
-		return nil, nil, ErrClosed
-	case phaseRunning, phaseEnded:
-		return nil, nil, ErrAlreadyRun
-	}
-	p.phase = phaseRunning
-	ctx, cancel := context.WithCancelCause(ctx)
-	p.stop = cancel
 	p.halts.begin(ctx)
-	return ctx, cancel, nil
+	err = p.work(ctx)
+	p.life.End(err)
+	return err
 }
 
 func (p *Pipeline) work(ctx context.Context) error {
@@ -310,20 +283,18 @@ func (p *Pipeline) leaveProducer() {
 // Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return ErrClosed and closes the producer. It may
 // be called twice, but not from a handler or hook.
 func (p *Pipeline) Close() error {
-	p.mu.Lock()
-	switch p.phase {
-	case phaseNew:
-		p.phase = phaseClosed
-		p.mu.Unlock()
+	first, result := p.life.Close(errCloseCalled)
+	if first {
 		return errors.Join(p.source.Close(), p.closeProducer())
-	case phaseClosed:
-		p.mu.Unlock()
-		return nil
 	}
-	p.stop(errCloseCalled)
-	p.mu.Unlock()
-	<-p.finished
-	return p.result
+	return result
+}
+
+// whyStopping is why it stops by itself, if it does.
+func (p *Pipeline) whyStopping() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopping
 }
 
 // stopBy stops the pipeline for a reason of its own. The first one counts.
@@ -337,15 +308,12 @@ func (p *Pipeline) stopBy(err error) {
 	if _, nothing := errors.AsType[*DeliveryError](err); nothing { // a drain would wait for outputs that nobody takes
 		err = fmt.Errorf("%w: %w", consumer.ErrNoDrain, err)
 	}
-	p.stop(err)
+	p.life.Stop(err)
 }
 
 // refused is told that the producer will never deliver anything. It may be when the pipeline has ended, and left its producer to another one.
 func (p *Pipeline) refused(err *producer.Error) {
-	p.mu.Lock()
-	running := p.phase == phaseRunning
-	p.mu.Unlock()
-	if running {
+	if p.life.Phase() == lifecycle.Running {
 		p.stopBy(&DeliveryError{Err: err})
 	}
 }

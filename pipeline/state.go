@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
 // counts are the pipeline's counters. None is touched more often than once per flight in normal operation.
@@ -59,9 +60,7 @@ func (p *Pipeline) State() State {
 			s.Halted++
 		}
 	}
-	p.mu.Lock()
-	s.Running, s.Stopping = p.phase == phaseRunning, p.stopping
-	p.mu.Unlock()
+	s.Running, s.Stopping = p.life.Phase() == lifecycle.Running, p.whyStopping()
 	for _, l := range p.lanes {
 		l.mu.Lock()
 		s.Queued += l.backlog.queued
@@ -84,15 +83,13 @@ func (p *Pipeline) State() State {
 // Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a broker and the producer, for at most 5
 // s each: made for a readiness probe.
 func (p *Pipeline) Check(ctx context.Context) error {
-	p.mu.Lock()
-	phase, stopping := p.phase, p.stopping
-	p.mu.Unlock()
-	switch {
-	case stopping != nil:
-		return stopping
-	case phase == phaseNew:
+	if err := p.whyStopping(); err != nil {
+		return err
+	}
+	switch phase := p.life.Phase(); {
+	case phase == lifecycle.New && !p.life.Closing():
 		return ErrNotRunning
-	case phase != phaseRunning:
+	case phase != lifecycle.Running:
 		return ErrClosed
 	}
 	errs := []error{p.allHalted(), p.source.Check(ctx)}
