@@ -44,7 +44,7 @@ func (b *brokers) clientOptions() []kgo.Opt {
 	fetch := cfg.fetchMaxBytes()
 	opts := []kgo.Opt{
 		kgo.WithLogger(clientLogger{b.log}),
-		kgo.FetchMaxWait(DefaultFetchMaxWait),
+		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetch),
 		kgo.FetchMaxPartitionBytes(min(1<<20, fetch)),
 		kgo.MaxConcurrentFetches(maxConcurrentFetches),

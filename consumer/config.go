@@ -77,8 +77,8 @@ const (
 	DefaultMaxRecords        = 100_000
 	DefaultHandlerTimeout    = 5 * time.Minute
 	DefaultStartTimeout      = time.Minute
-	// DefaultFetchMaxWait is how long a broker holds an empty fetch. It also bounds how long a resumed partition waits behind one.
-	DefaultFetchMaxWait = 500 * time.Millisecond
+	// fetchMaxWait is how long a broker holds an empty fetch. It also bounds how long a resumed partition waits behind one.
+	fetchMaxWait = 500 * time.Millisecond
 )
 
 // Config of a consumer. Zero fields mean the documented defaults.

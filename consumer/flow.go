@@ -159,9 +159,6 @@ func (rd *reader) useNow(p *partition) float64 {
 	return max(float64(bytes)/float64(rd.cfg.MaxBytes), float64(records)/float64(rd.cfg.MaxRecords))
 }
 
-// window is the distance between the mark and the newest input, as a part of MaxRecords. Under the partition's lock.
-func (p *partition) window() float64 { return float64(p.core.Open()) / float64(p.around.maxRecords) }
-
 // decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
 // let the tracker and the commit distance grow for ever, however little memory the others take. What is parked waits for the same.
 //
