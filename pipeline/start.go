@@ -55,7 +55,7 @@ func (p *Pipeline) stopIfRefused(err error) bool {
 // isRefusal looks at every error that was joined, since one topic may be missing and another one forbidden.
 func isRefusal(err error) bool {
 	if e, ok := err.(*producer.Error); ok { //nolint:errorlint // the chain is walked here
-		return producerErrors[e.Code] || e.Code == wire.CodeTopicNotAllowed
+		return wire.CodeOf(e.Code).Blame == wire.OfProducer || e.Code == wire.CodeTopicNotAllowed
 	}
 	switch err := err.(type) { //nolint:errorlint // the chain is walked here
 	case interface{ Unwrap() []error }:

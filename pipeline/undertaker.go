@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer"
@@ -83,51 +81,16 @@ const (
 	fateGone                  // its partition has left this process: the failure says nothing about the input
 )
 
-// Errors that one record is the cause of: its neighbours are unharmed.
-var recordErrors = map[string]bool{
-	kerr.MessageTooLarge.Message:             true,
-	kerr.RecordListTooLarge.Message:          true,
-	kerr.InvalidRecord.Message:               true,
-	kerr.InvalidTimestamp.Message:            true,
-	kerr.CorruptMessage.Message:              true,
-	kerr.UnknownTopicOrPartition.Message:     true,
-	kerr.UnknownTopicID.Message:              true,
-	kerr.InvalidTopicException.Message:       true,
-	kerr.UnsupportedForMessageFormat.Message: true,
-	producer.CodeInvalidRecord:               true,
-	wire.CodeUnitTooLarge:                    true,
-}
-
-// Errors of the process's rights or of its session: the same for every record. A restart, after the cause was corrected, goes on where it
-// stopped.
-var processErrors = map[string]bool{
-	kerr.TopicAuthorizationFailed.Message:           true,
-	kerr.ClusterAuthorizationFailed.Message:         true,
-	kerr.GroupAuthorizationFailed.Message:           true,
-	kerr.TransactionalIDAuthorizationFailed.Message: true,
-	kerr.SaslAuthenticationFailed.Message:           true,
-	wire.CodeTopicNotAllowed:                        true,
-	wire.CodeUnauthorized:                           true,
-	producer.CodeInvalidConfig:                      true,
-	producer.CodeVersionMismatch:                    true,
-}
-
-// Of them, those that the producer ended with: it takes nothing any more.
-var producerErrors = map[string]bool{
-	wire.CodeUnauthorized:        true,
-	producer.CodeInvalidConfig:   true,
-	producer.CodeVersionMismatch: true,
-}
-
 func fateOf(err *producer.Error) fate {
+	blame := wire.CodeOf(err.Code).Blame
 	switch {
 	case err.Code == producer.CodeClosed || errors.Is(err, producer.ErrClosed):
 		return fateClosed
 	case err.Code == producer.CodeSessionFenced, err.Code == producer.CodeReleased: // the second: delivered between the fence and consumer.Fence
 		return fateGone
-	case processErrors[err.Code]:
+	case blame == wire.OfProcess, blame == wire.OfProducer: // a restart, after the cause was corrected, goes on where it stopped
 		return fateStop
-	case recordErrors[err.Code]: // before Retryable: an unknown topic may appear one day, but nothing waits for that
+	case blame == wire.OfRecord: // before Retryable: an unknown topic may appear one day, but nothing waits for that
 		return fateReject
 	case err.Retryable:
 		return fateRedeliver
@@ -147,7 +110,7 @@ func (u *undertaker) decide(f failure) {
 	case kind == fateClosed:
 		p.producerClosed()
 		f.m.Done(consumer.ErrShutdown)
-	case kind == fateStop && producerErrors[f.err.Code]:
+	case kind == fateStop && wire.CodeOf(f.err.Code).Blame == wire.OfProducer:
 		p.stopBy(&DeliveryError{Err: f.err})
 		f.m.Done(consumer.ErrShutdown)
 	case kind == fateStop:

@@ -120,7 +120,7 @@ func (c *client) checkSome(ctx context.Context, s *stream, topics []string) erro
 	var errs []error
 	for _, t := range resp.GetTopics() {
 		if code := t.GetError(); code != "" {
-			errs = append(errs, &Error{Code: code, Topic: t.GetTopic(), Partition: -1, Message: cmp.Or(t.GetMessage(), remedies[code])})
+			errs = append(errs, &Error{Code: code, Topic: t.GetTopic(), Partition: -1, Message: cmp.Or(t.GetMessage(), wire.CodeOf(code).Remedy)})
 		}
 	}
 	return errors.Join(errs...)

@@ -28,14 +28,6 @@ const (
 	writeBuffer = 128 << 10
 )
 
-// Codes of a sidecar's refusal in [Error.Code].
-const (
-	// CodeVersionMismatch: the sidecar speaks another major version of the protocol.
-	CodeVersionMismatch = "VERSION_MISMATCH"
-	// CodeUnauthorized: the sidecar does not accept the app or its token.
-	CodeUnauthorized = wire.CodeUnauthorized
-)
-
 // connect makes one attempt: connection, stream, Hello, Welcome. Every attempt has a connection of its own: gRPC's reconnecting
 // would come on top of ours, with another backoff, and hide why it fails.
 func (c *client) connect() (*stream, error) {

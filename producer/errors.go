@@ -4,6 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ackmark/ackmark/internal/wire"
+)
+
+// Codes of Ackmark's own in [Error.Code], beside Kafka's error names. docs/errors.md says what to do
+// about each.
+const (
+	// CodeInvalidRecord: a field of the record is missing or out of range; nothing was taken.
+	CodeInvalidRecord = wire.CodeInvalidRecord
+	// CodeUnitTooLarge: a unit has more than [MaxUnitOutputs] outputs or [MaxUnitHeaders] headers. That
+	// unit fails alone; others go on.
+	CodeUnitTooLarge = wire.CodeUnitTooLarge
+	// CodeFull: the producer, or its sidecar, is full and refuses instead of waiting.
+	CodeFull = wire.CodeFull
+	// CodeClosed: the producer was closed before the record was delivered.
+	CodeClosed = wire.CodeClosed
+	// CodeReleased: the unit's assignment epoch was released, its partition belongs to somebody else.
+	CodeReleased = wire.CodeReleased
+	// CodeUnknownAssignment: the unit's assignment epoch was never announced by Assign.
+	CodeUnknownAssignment = wire.CodeUnknownAssignment
+	// CodeSessionFenced: the sidecar took this process for dead and closed its session; the partitions
+	// of its inputs have left it. Retryable for what has no input.
+	CodeSessionFenced = wire.CodeSessionFenced
+	// CodeTopicNotAllowed: the sidecar's list of apps does not let this one write to the topic.
+	CodeTopicNotAllowed = wire.CodeTopicNotAllowed
+	// CodeTooManyTopics: more topics were named than a sidecar remembers.
+	CodeTooManyTopics = wire.CodeTooManyTopics
+	// CodeDraining: the sidecar is about to stop.
+	CodeDraining = wire.CodeDraining
+	// CodeExpired: a unit came too late to the sidecar, and had not been begun.
+	CodeExpired = wire.CodeExpired
+	// CodeDelivery: a failure for which Kafka has no name.
+	CodeDelivery = wire.CodeDelivery
+	// CodeUnauthorized: the sidecar does not accept the app, its token, its user or its group.
+	CodeUnauthorized = wire.CodeUnauthorized
+	// CodeVersionMismatch: the sidecar speaks another major version of the protocol.
+	CodeVersionMismatch = wire.CodeVersionMismatch
+	// CodeInvalidConfig: the producer's configuration is invalid; it can never deliver.
+	CodeInvalidConfig = wire.CodeInvalidConfig
 )
 
 var (
@@ -15,8 +54,7 @@ var (
 
 // Error is the fate of a unit or record that was not delivered.
 type Error struct {
-	// Code is Kafka's error name (MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION …) or one of Ackmark's (INVALID_RECORD_FIELD, TOPIC_NOT_ALLOWED,
-	// CLOSED, FULL, SESSION_FENCED, UNKNOWN_ASSIGNMENT …), for metrics and branching.
+	// Code is Kafka's error name (MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION …) or one of Ackmark's ([CodeFull] …), for metrics and branching.
 	Code string
 	// Message says what happened and what to do.
 	Message string

@@ -320,10 +320,10 @@ const pinnedFactor = 3
 
 func wireError(f *sidecarpb.UnitFailure) *Error {
 	e := f.GetError()
-	out := &Error{Code: e.GetCode(), Message: e.GetMessage(), Retryable: e.GetRetryable(), Topic: f.GetTopic(), Partition: f.GetPartition(),
+	out := &Error{Code: wire.CurrentCode(e.GetCode()), Message: e.GetMessage(), Retryable: e.GetRetryable(), Topic: f.GetTopic(), Partition: f.GetPartition(),
 		Output: int(f.GetOutput())}
-	if out.Code == wire.CodeFull || out.Code == wire.CodeFullBefore {
-		out.Code, out.Err = CodeFull, ErrFull
+	if out.Code == CodeFull {
+		out.Err = ErrFull
 	}
 	return out
 }

@@ -7,28 +7,6 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// Codes of Ackmark's own in [Error.Code], beside Kafka's error names.
-const (
-	// CodeInvalidRecord: a field of the record is missing or out of range; nothing was taken.
-	CodeInvalidRecord = "INVALID_RECORD_FIELD"
-	// CodeClosed: the producer was closed before the record was delivered.
-	CodeClosed = "CLOSED"
-	// CodeFull: the producer is full and refuses instead of waiting.
-	CodeFull = "FULL"
-	// CodeReleased: the unit's assignment epoch was released, its partition belongs to somebody else.
-	CodeReleased = "RELEASED"
-	// CodeSessionFenced: the sidecar took this process for dead and closed its session; the partitions of its inputs have left it. Retryable for
-	// what has no input.
-	CodeSessionFenced = "SESSION_FENCED"
-	// CodeUnknownAssignment: the unit's assignment epoch was never announced by Assign.
-	CodeUnknownAssignment = "UNKNOWN_ASSIGNMENT"
-	// CodeUnitTooLarge: a unit has more than [MaxUnitOutputs] outputs or [MaxUnitHeaders] headers. That
-	// unit fails alone; others go on.
-	CodeUnitTooLarge = wire.CodeUnitTooLarge
-	// CodeInvalidConfig: the producer's configuration is invalid; it can never deliver.
-	CodeInvalidConfig = "INVALID_CONFIG"
-)
-
 // Limits of one unit, the same by every way: what is larger fails with [CodeUnitTooLarge]. A sidecar
 // has a limit in bytes besides, its maximum message size (4 MiB by default): MESSAGE_TOO_LARGE.
 const (
@@ -108,7 +86,7 @@ func errClosed() *Error {
 }
 
 func errFull(what string) *Error {
-	return &Error{Code: CodeFull, Partition: -1, Retryable: true, Err: ErrFull,
+	return &Error{Code: CodeFull, Partition: -1, Retryable: wire.CodeOf(CodeFull).Retryable, Err: ErrFull,
 		Message: what + ": try again when records were acknowledged, raise the limits, or use OnFull: Block"}
 }
 

@@ -132,5 +132,5 @@ func (s *Server) mayOpen(a *app) bool {
 
 // tooManyTopics refuses a topic because the app has named so many. It may stay so: topics are remembered for the sidecar's life.
 func tooManyTopics(a *app) *sidecarpb.Error {
-	return &sidecarpb.Error{Code: wire.CodeTooManyTopics, Message: "app \"" + a.Name + "\" has named too many output topics: a sidecar remembers each for its life; restart it if most were mistakes"}
+	return wire.Errorf(wire.CodeTooManyTopics, "app %q has named too many output topics, a sidecar remembers each for its life: %s", a.Name, wire.CodeOf(wire.CodeTooManyTopics).Remedy)
 }

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"crypto/subtle"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -87,5 +86,5 @@ func (a *app) refuse(topic string) *sidecarpb.Error {
 	if a.Topics == nil || matches(a.Topics, topic) {
 		return nil
 	}
-	return &sidecarpb.Error{Code: wire.CodeTopicNotAllowed, Message: fmt.Sprintf("app %q may not write to topic %q: add it to the app's topics in the sidecar's config", a.Name, topic)}
+	return wire.Errorf(wire.CodeTopicNotAllowed, "app %q may not write to topic %q: %s", a.Name, topic, wire.CodeOf(wire.CodeTopicNotAllowed).Remedy)
 }

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -58,13 +57,15 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 // newEmit checks everything that can be known without Kafka.
 func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error) {
 	if s.draining.Load() {
-		return nil, &sidecarpb.Error{Code: wire.CodeDraining, Message: "the sidecar is about to stop: try again when it is back", Retryable: true, RetryAfterMs: time.Second.Milliseconds()}
+		refused := wire.Errorf(wire.CodeDraining, "the sidecar is about to stop: try again when it is back")
+		refused.RetryAfterMs = time.Second.Milliseconds()
+		return nil, refused
 	}
 	if rec.GetTopic() == "" {
-		return nil, &sidecarpb.Error{Code: wire.CodeInvalidRecord, Message: "topic is required"}
+		return nil, wire.Errorf(wire.CodeInvalidRecord, "topic is required")
 	}
 	if rec.Partition != nil && rec.GetPartition() < 0 {
-		return nil, &sidecarpb.Error{Code: wire.CodeInvalidRecord, Message: fmt.Sprintf("partition %d: a partition is 0 or more, or absent", rec.GetPartition())}
+		return nil, wire.Errorf(wire.CodeInvalidRecord, "partition %d: a partition is 0 or more, or absent", rec.GetPartition())
 	}
 	if ms := rec.GetTimestampMs(); ms < wire.MinTimeMs || ms > wire.MaxTimeMs {
 		return nil, badTime(ms)

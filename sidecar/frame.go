@@ -206,19 +206,16 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNa
 }
 
 func badTime(ms int64) *sidecarpb.Error {
-	return &sidecarpb.Error{Code: wire.CodeInvalidRecord,
-		Message: fmt.Sprintf("timestamp_ms %d is not within the years 1677 to 2262: correct it, or leave it out", ms)}
+	return wire.Errorf(wire.CodeInvalidRecord, "timestamp_ms %d is not within the years 1677 to 2262: correct it, or leave it out", ms)
 }
 
 func failure(output int32, topic string, partition int32, code, message string) *sidecarpb.UnitFailure {
-	return &sidecarpb.UnitFailure{Output: uint32(output), Topic: topic, Partition: partition, Error: &sidecarpb.Error{Code: code, Message: message}}
+	return &sidecarpb.UnitFailure{Output: uint32(output), Topic: topic, Partition: partition, Error: wire.Errorf(code, "%s", message)}
 }
 
 // expiredFailure is that of a unit that was not begun before its time ran out: the client may have sent it another way by now.
 func expiredFailure() *sidecarpb.UnitFailure {
-	f := failure(0, "", -1, wire.CodeExpired, "expires_at had passed when the sidecar came to it")
-	f.Error.Retryable = true
-	return f
+	return failure(0, "", -1, wire.CodeExpired, "expires_at had passed when the sidecar came to it")
 }
 
 // errViolation is a client that does not keep the protocol.

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,7 +18,9 @@ const fullRing = time.Second
 
 func full(format string, after time.Duration, args ...any) *sidecarpb.Error {
 	after = min(max(after, minRetryAfter), maxRetryAfter)
-	return &sidecarpb.Error{Code: wire.CodeFull, Message: fmt.Sprintf(format, args...) + ": wait and try again", Retryable: true, RetryAfterMs: after.Milliseconds()}
+	e := wire.Errorf(wire.CodeFull, format+": wait and try again", args...)
+	e.RetryAfterMs = after.Milliseconds()
+	return e
 }
 
 func fullStatus(format string, after time.Duration, args ...any) error {

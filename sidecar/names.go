@@ -104,4 +104,4 @@ func (d *delivery) named(name string, kept *share) streamTopic {
 }
 
 // tooManyNames is said of names for whose own refusal there is no room.
-var tooManyNames = &sidecarpb.Error{Code: wire.CodeTooManyTopics, Message: "this stream has named too many topics that it may not write to, or that do not exist: correct their names"}
+var tooManyNames = wire.Errorf(wire.CodeTooManyTopics, "this stream has named too many topics that it may not write to, or that do not exist: correct their names")

@@ -123,7 +123,7 @@ func (a *app) refuseGroup(group string) error {
 	if a.Groups == nil || matches(a.Groups, group) {
 		return nil
 	}
-	return status.Errorf(codes.PermissionDenied, "%s: app %q may not speak for group %.255q: add it to the app's groups in the sidecar's config", wire.CodeGroupNotAllowed, a.Name, group)
+	return status.Errorf(codes.PermissionDenied, "%s: app %q may not speak for group %.255q: %s", wire.CodeGroupNotAllowed, a.Name, group, wire.CodeOf(wire.CodeGroupNotAllowed).Remedy)
 }
 
 // matches tells whether a name is in a list of names and of prefixes with '*' at their end.

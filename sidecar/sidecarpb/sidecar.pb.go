@@ -303,7 +303,9 @@ func (x *EmitRequest) GetToken() string {
 // Error is the reason why a record was not delivered.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kafka's error name (MESSAGE_TOO_LARGE …) or the sidecar's own (FULL, TOPIC_NOT_ALLOWED, TOO_MANY_TOPICS, DRAINING, INVALID_RECORD_FIELD, EXPIRED …).
+	// Kafka's error name (MESSAGE_TOO_LARGE …) or one of the sidecar's own: FULL, DRAINING, EXPIRED, INVALID_RECORD_FIELD, UNIT_TOO_LARGE, TOPIC_NOT_ALLOWED,
+	// TOO_MANY_TOPICS, UNKNOWN_ASSIGNMENT, DELIVERY_FAILED. The message of a status that ends a call may begin with one: SESSION_FENCED, MEMBER_HELD,
+	// GROUP_NOT_ALLOWED, APP_NOT_ALLOWED. What each means and what to do stands in docs/errors.md.
 	// Sidecars up to 0.1 said RESOURCE_EXHAUSTED for FULL.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// What happened and what to do.
