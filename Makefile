@@ -88,5 +88,5 @@ proto-lint: ## Lint the .proto files (npx)
 	$(BUF) lint $(PROTO)
 
 .PHONY: proto-breaking
-proto-breaking: ## Compare the wire contract with AGAINST (main) for breaking changes (npx)
-	$(BUF) breaking $(PROTO) --against '.git#branch=$(or $(AGAINST),main),subdir=$(PROTO)'
+proto-breaking: ## Compare the wire contract with every version since the last release, or with AGAINST
+	$(GO) -C tools run ./protobreaking $(if $(AGAINST),-against $(AGAINST)) ../$(PROTO)
