@@ -20,7 +20,7 @@ var (
 	ErrShutdown = errors.New("consumer: shutting down")
 )
 
-// ErrNoDrain, in the cause that the context of [Consumer.Run] is cancelled with, ends Run without waiting for the inputs that were started: nothing can be done
+// ErrNoDrain in the cause that the context of [Consumer.Run] is cancelled with ends Run without waiting for the inputs that were started: nothing can be done
 // any more, as when the producer is refused for good. What is done is committed, the group is left.
 var ErrNoDrain = errors.New("consumer: nothing that was started can be done any more")
 

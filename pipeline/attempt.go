@@ -40,7 +40,6 @@ type rejection struct {
 
 // trial is what a lane knows of the input that it works on.
 type trial struct {
-	left   bool   // it is given back: no middleware can make an outcome of it
 	calls  int    // of the handler
 	passed string // topic of the last output that was let through
 

@@ -21,7 +21,7 @@ func TestAllHalted(t *testing.T) {
 		cfg := quiet(pipeline.Config{Handler: pipeline.HandlerFunc(reject)})
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 3))
 		h.FeedTo(0, pipelinetest.Record("k", "a"))
-		h.WaitHalted()
+		_ = h.WaitHalted()
 		if err := h.Pipeline().Check(t.Context()); !errors.Is(err, errBroken) || errors.Is(err, pipeline.ErrAllHalted) {
 			t.Errorf("with one of three: %v", err)
 		}
@@ -181,7 +181,7 @@ func TestResume(t *testing.T) {
 		})
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1))
 		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "b"), pipelinetest.Record("k", "c"))
-		h.WaitHalted()
+		_ = h.WaitHalted()
 		if err := h.Pipeline().Resume("in", 7); !errors.Is(err, consumer.ErrNotHalted) {
 			t.Errorf("of another partition: %v", err)
 		}

@@ -58,7 +58,7 @@ func (h *halts) err(said error) error {
 	})
 	var errs []error
 	for _, e := range h.list {
-		if e != said {
+		if !errors.Is(said, e) {
 			errs = append(errs, e)
 		}
 	}

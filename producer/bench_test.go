@@ -60,7 +60,7 @@ func serveNull(b *testing.B) *bufconn.Listener {
 			}
 			for {
 				if err := s.RecvMsg(&m); err != nil {
-					return nil
+					return nil //nolint:nilerr // the client has ended the stream
 				}
 				var cold sidecarpb.DeliveryStreamRequest
 				body, hot, err := m.Request(&cold)
@@ -86,7 +86,7 @@ func serveNull(b *testing.B) *bufconn.Listener {
 		}}}}
 	server := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec{}), grpc.MaxRecvMsgSize(16<<20))
 	server.RegisterService(&desc, null{})
-	go server.Serve(lis)
+	go func() { _ = server.Serve(lis) }()
 	b.Cleanup(server.Stop)
 	return lis
 }

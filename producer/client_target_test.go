@@ -118,7 +118,7 @@ func TestClientConfigErrors(t *testing.T) {
 			p := c.cfg.New()
 			err := p.Check(t.Context())
 			mustSay(t, err, c.want...)
-			if e, ok := err.(*producer.Error); !ok || e.Code != producer.CodeInvalidConfig {
+			if e, ok := errors.AsType[*producer.Error](err); !ok || e.Code != producer.CodeInvalidConfig {
 				t.Errorf("Check returned %#v, want %s", err, producer.CodeInvalidConfig)
 			}
 			if _, emitted := p.Emit(t.Context(), record1("k", "v")); emitted == nil {

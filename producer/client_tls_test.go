@@ -53,7 +53,7 @@ func TestClientMutualTLS(t *testing.T) {
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool,
 		ClientAuth: tls.RequireAndVerifyClientCert})))
 	sidecarpb.RegisterSidecarServer(server, newScript(t))
-	go server.Serve(lis)
+	go func() { _ = server.Serve(lis) }()
 	defer server.Stop()
 	target := "tcp://" + lis.Addr().String()
 

@@ -20,15 +20,6 @@ func (d *deque[T]) push(v T) {
 	*d.at(d.n - 1) = v
 }
 
-func (d *deque[T]) pop() (v T) {
-	var zero T
-	p := d.at(0)
-	v, *p = *p, zero
-	d.head = (d.head + 1) & (len(d.ring) - 1)
-	d.n--
-	return v
-}
-
 // truncate keeps the first n elements.
 func (d *deque[T]) truncate(n int) {
 	var zero T

@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sort"
 	"strings"
@@ -217,7 +218,5 @@ func TestDirectKafkaErrors(t *testing.T) {
 }
 
 func asError(err error, target **producer.Error) bool {
-	e, ok := err.(*producer.Error)
-	*target = e
-	return ok
+	return errors.As(err, target)
 }

@@ -16,7 +16,7 @@ import (
 var kafkaErrors = sync.OnceValue(func() map[string]*kerr.Error {
 	all := map[string]*kerr.Error{}
 	for code := int16(1); code < 1000; code++ {
-		if ke, ok := kerr.ErrorForCode(code).(*kerr.Error); ok && ke.Code == code {
+		if ke, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(code)); ok && ke.Code == code {
 			all[ke.Message] = ke
 		}
 	}

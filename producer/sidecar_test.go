@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -155,7 +156,7 @@ func (x *script) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 func (s *session) receive() error {
 	for {
 		m, err := s.stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

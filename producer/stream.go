@@ -220,7 +220,7 @@ func (s *stream) sendNames(head *wire.UnitsHeader) {
 
 // send blocks while the stream is not writable. io.EOF means that the stream is broken: why, the reader learns.
 func (s *stream) send(m any) {
-	if err := s.rpc.SendMsg(m); err != nil && err != io.EOF {
+	if err := s.rpc.SendMsg(m); err != nil && !errors.Is(err, io.EOF) {
 		s.fail(fmt.Errorf("sending: %w", err))
 	}
 }
@@ -237,7 +237,7 @@ func (s *stream) read() {
 			if st, ok := status.FromError(err); ok && st.Code() == codes.PermissionDenied {
 				s.fail(s.c.cfg.unauthorized(err, st.Message()))
 			}
-			if s.saidGoodbye() && err == io.EOF {
+			if s.saidGoodbye() && errors.Is(err, io.EOF) {
 				s.fail(errDeparted)
 			}
 			s.fail(fmt.Errorf("the stream broke: %w", err))

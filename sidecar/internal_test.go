@@ -68,7 +68,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 		var open []place
 		want := make(map[uint64]bool) // acked?
 		got := make(map[uint64]bool)
-		next := uint64(rapid.Uint64Range(1, 1<<40).Draw(t, "first"))
+		next := rapid.Uint64Range(1, 1<<40).Draw(t, "first")
 		var out outgoing
 		take := func() {
 			for {

@@ -49,7 +49,7 @@ func TestLoop(t *testing.T) {
 		if a, b := in.Committable("t", 0), in.Committable("t", 1); a != 5 || b != 2 {
 			t.Errorf("committable %d and %d, want 5 and 2", a, b)
 		}
-		if got := in.Outcomes(); len(got) != 8 || got[2].Record.Offset != 1 || got[5].Err != poison || len(in.Open()) != 0 {
+		if got := in.Outcomes(); len(got) != 8 || got[2].Record.Offset != 1 || !errors.Is(got[5].Err, poison) || len(in.Open()) != 0 {
 			t.Errorf("outcomes: %v, open %v", got, in.Open())
 		}
 		if in.Committable("other", 0) != -1 {
@@ -69,11 +69,19 @@ func loop(messages iter.Seq2[*consumer.Message, error], save func(*kgo.Record) e
 	return halts
 }
 
+func wantNoHalt(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("a loop that fails nothing was told: %v", err)
+	}
+}
+
 // Outcomes may come from other goroutines, later, in any order; the loop ends when all have come.
 func TestLater(t *testing.T) {
 	in := consumertest.New(records(6)...)
 	var wg sync.WaitGroup
-	for m := range in.Messages(t.Context()) {
+	for m, err := range in.Messages(t.Context()) {
+		wantNoHalt(t, err)
 		wg.Go(func() { m.Done(nil); m.Done(errors.New("the first call wins")) })
 	}
 	if len(in.Open()) != 0 || len(in.Outcomes()) != 6 || in.Committable("t", 1) != 3 {
@@ -88,7 +96,8 @@ func TestForgotten(t *testing.T) {
 	defer cancel()
 	in := consumertest.New(records(4)...)
 	n := 0
-	for m := range in.Messages(ctx) {
+	for m, err := range in.Messages(ctx) {
+		wantNoHalt(t, err)
 		if n++; n == 2 {
 			continue
 		}

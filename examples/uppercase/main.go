@@ -60,7 +60,7 @@ func configure(getenv func(string) string) (pipeline.Config, error) {
 		return pipeline.Config{}, fmt.Errorf("CONCURRENCY is %q: give a number of messages, 1 or more", getenv("CONCURRENCY"))
 	}
 	brokers := strings.Split(env["KAFKA_BROKERS"], ",")
-	out := producer.Producer(producer.Dial(env["SIDECAR"]))
+	out := producer.Dial(env["SIDECAR"])
 	if env["SIDECAR"] == "direct" {
 		out = producer.Direct(producer.DirectConfig{Brokers: brokers})
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestWorkEndsWithThePartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cfg.Producer.Close() })
-	if _, err := cfg.Handler.Handle(ctx, &consumer.Message{Record: &kgo.Record{}}); err != consumer.ErrRevoked {
+	if _, err := cfg.Handler.Handle(ctx, &consumer.Message{Record: &kgo.Record{}}); !errors.Is(err, consumer.ErrRevoked) {
 		t.Fatalf("error %v", err)
 	}
 }

@@ -62,7 +62,7 @@ func (r Rules) check(raw []byte, now time.Time, rp *kmsg.ProduceResponseTopicPar
 	}
 	batch := kmsg.NewRecordBatch()
 	if batch.ReadFrom(raw) != nil {
-		return nil // kfake says what is wrong with it
+		return nil //nolint:nilerr // kfake says what is wrong with it
 	}
 	if !r.Compacted && !time.UnixMilli(batch.MaxTimestamp).After(now.Add(r.After)) {
 		return nil // no record is later

@@ -33,7 +33,7 @@ func (v Verdict) String() string {
 	return [...]string{"accepted", "recreated", "refused", "again", "ousted", "forbidden"}[v]
 }
 
-// ErrStale: between the snapshot and the request the membership changed, or an assignment ended. A fresh
+// ErrStale says that between the snapshot and the request the membership changed, or an assignment ended. A fresh
 // snapshot tells what is still there to commit.
 var ErrStale = errors.New("the membership changed while a commit was on its way")
 

@@ -155,15 +155,15 @@ var testName = regexp.MustCompile(`\bTest[A-Z]\w*`)
 
 // A page that says which test proves it names one that exists.
 func TestDocsNameRealTests(t *testing.T) {
-	real := map[string]bool{}
+	there := map[string]bool{}
 	for _, f := range allFiles(t) {
 		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(f.source, -1) {
-			real[string(m[1])] = true
+			there[string(m[1])] = true
 		}
 	}
 	for _, p := range pages(t) {
 		for _, at := range testName.FindAllStringIndex(p.prose, -1) {
-			if name := p.prose[at[0]:at[1]]; !real[name] {
+			if name := p.prose[at[0]:at[1]]; !there[name] {
 				t.Errorf("%s: no test is named %s", p.at(at[0]), name)
 			}
 		}

@@ -274,7 +274,7 @@ func (s *stressed) run() {
 	}
 	handed := make(chan struct{})
 	go func() { streams.Wait(); close(handed) }()
-	for events := 0; events < 30; events++ {
+	for range 30 {
 		time.Sleep(time.Duration(s.rand.IntN(3000)) * time.Microsecond)
 		s.event()
 	}

@@ -20,7 +20,7 @@ const (
 	smallest     = 512       // kgo takes no less
 )
 
-// ErrNoLimit: the broker did not name max.message.bytes.
+// ErrNoLimit says that the broker did not name max.message.bytes.
 var ErrNoLimit = errors.New("the broker did not name it")
 
 // Topic is an output topic.

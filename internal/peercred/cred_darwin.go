@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Known: this system tells who is at the other end of a unix socket.
+// Known says that this system tells who is at the other end of a unix socket.
 const Known = true
 
 // Of is who is at the other end.

@@ -82,13 +82,13 @@ func TestTailKnowsWhatIsMissing(t *testing.T) {
 }
 
 func TestFlat(t *testing.T) {
-	make := func(growth int64) (r Result) {
+	growing := func(growth int64) (r Result) {
 		for i := range int64(300) {
 			r.samples = append(r.samples, sample{at: time.Minute + time.Duration(i)*time.Second, resident: (100 + i*growth) << 20, goroutines: 50})
 		}
 		return r
 	}
-	leak := make(0)
+	leak := growing(0)
 	for i := range leak.samples {
 		leak.samples[i].goroutines += i
 	}
@@ -96,7 +96,7 @@ func TestFlat(t *testing.T) {
 		t.Errorf("a goroutine more a second: %s", report)
 	}
 	for growth, want := range map[int64]bool{0: true, 1: false} {
-		r := make(growth)
+		r := growing(growth)
 		if report, flat := r.Flat(); flat != want {
 			t.Errorf("%d MiB a second: %s", growth, report)
 		}

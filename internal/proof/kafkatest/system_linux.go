@@ -11,7 +11,7 @@ import (
 func dataRoot() string {
 	const shm, enough = "/dev/shm", 4 << 30
 	var fs unix.Statfs_t
-	if unix.Statfs(shm, &fs) != nil || int64(fs.Bavail)*int64(fs.Bsize) < enough || unix.Access(shm, unix.W_OK) != nil {
+	if unix.Statfs(shm, &fs) != nil || int64(fs.Bavail)*int64(fs.Bsize) < enough || unix.Access(shm, unix.W_OK) != nil { //nolint:unconvert // int32 on 32 bits
 		return ""
 	}
 	return shm

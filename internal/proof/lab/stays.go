@@ -129,22 +129,6 @@ func (l *Lab) Incidents() Incidents {
 	return l.stays.count
 }
 
-// reconnected is told before anything is sent again to a sidecar. What was taken over meanwhile, without this app knowing, is sent again whatever
-// the new holder has committed by now.
-func (s *stays) reconnected(a *App) {
-	for _, ps := range a.State().Consumer.Partitions {
-		p := verify.Partition{Topic: ps.Topic, Partition: ps.Partition}
-		s.mu.Lock()
-		stale := s.lost[orphan{a, ps.Epoch}]
-		s.mu.Unlock()
-		if stale {
-			a.l.Checker.IncidentFrom(a.Name+" connects again and holds what was taken over", p, ps.AckMark)
-			continue
-		}
-		a.l.Checker.Incident(a.Name+" connects to a sidecar again", p)
-	}
-}
-
 // CommitsAreLost tells that commits do not get through from now on although the links are good, a fault of the broker for example: whatever
 // is not committed may repeat once more. Call it again at the end of that time.
 func (l *Lab) CommitsAreLost() {

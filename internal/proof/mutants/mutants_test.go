@@ -141,7 +141,7 @@ func foundBy(b *bug, output string) []string {
 	running := ""
 	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
-		name := ""
+		var name string
 		if test, ok := strings.CutPrefix(line, "=== RUN "); ok {
 			running = strings.TrimSpace(test)
 		}

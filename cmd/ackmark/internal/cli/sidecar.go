@@ -52,7 +52,7 @@ func runSidecar(cmd *cobra.Command, flags *sidecarFlags) error {
 		return codedError{err, ExitUndelivered}
 	}
 	if socket, ok := errors.AsType[*sidecar.SocketError](err); ok {
-		return inWords{asWritten(e, socket.Error()), err}
+		return wordedError{asWritten(e, socket.Error()), err}
 	}
 	return err
 }
@@ -115,7 +115,7 @@ func asWritten(e *settings.Effective, text string) string {
 
 // refuse adds to what is wrong with the settings what the sidecar says.
 func refuse(e *settings.Effective, err error) {
-	switch x := err.(type) { // not errors.As: each of several counts
+	switch x := err.(type) { //nolint:errorlint // not errors.As: each of several counts
 	case nil:
 	case interface{ Unwrap() []error }:
 		for _, one := range x.Unwrap() {
@@ -139,14 +139,14 @@ func refuse(e *settings.Effective, err error) {
 	}
 }
 
-// inWords is an error with another text.
-type inWords struct {
+// wordedError is an error with another text.
+type wordedError struct {
 	text string
 	error
 }
 
-func (e inWords) Error() string { return e.text }
-func (e inWords) Unwrap() error { return e.error }
+func (e wordedError) Error() string { return e.text }
+func (e wordedError) Unwrap() error { return e.error }
 
 // sidecarConfig is the configuration of the sidecar. TLS files that cannot be read are refused in e.
 func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {

@@ -56,8 +56,4 @@ func (e *FieldError) Error() string {
 	return b.String()
 }
 
-func fieldError(field, problem string) *FieldError {
-	return &FieldError{Field: field, Problem: problem}
-}
-
 func quote(s string) string { return strconv.Quote(s) }

@@ -154,7 +154,7 @@ func (e *Effective) checkKeys(k *koanf.Koanf, path string) {
 		name := dotted(key)
 		inside := slices.IndexFunc(known, func(n string) bool { return strings.HasPrefix(n, name+".") })
 		above := slices.IndexFunc(known, func(n string) bool { return strings.HasPrefix(name, n+".") })
-		problem := ""
+		var problem string
 		switch {
 		case slices.Contains(known, name) || strings.HasPrefix(key, kafkaPrefix):
 			continue
@@ -314,7 +314,7 @@ func (e *Effective) validate() {
 func (e *Effective) validateKafka() {
 	client, wrong := ParseKafka(e.Kafka, func(name string) FieldError { return e.written(kafkaPrefix + name) })
 	for _, err := range wrong {
-		if f, ok := err.(*FieldError); !ok || !e.saidAlready(f.Field) {
+		if f, ok := errors.AsType[*FieldError](err); !ok || !e.saidAlready(f.Field) {
 			e.wrong = append(e.wrong, err)
 		}
 	}
@@ -332,7 +332,7 @@ func (e *Effective) validateKafka() {
 // saidAlready tells whether an error about this name, as it was written, is there.
 func (e *Effective) saidAlready(field string) bool {
 	return slices.ContainsFunc(e.wrong, func(err error) bool {
-		f, ok := err.(*FieldError)
+		f, ok := errors.AsType[*FieldError](err)
 		return ok && f.Field == field
 	})
 }

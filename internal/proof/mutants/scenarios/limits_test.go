@@ -31,7 +31,7 @@ var limits = []scenario{
 			l.Sleep(100 * time.Millisecond)
 			held := 0
 			for _, p := range a.State().Consumer.Partitions {
-				held += int(p.Pending)
+				held += p.Pending
 			}
 			l.Checker.MemorySample("inputs that an app holds", int64(held), fewRecords+fewRecords/8+lab.DefaultPartitions)
 		}
