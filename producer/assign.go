@@ -3,8 +3,9 @@ package producer
 import (
 	"time"
 
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // Progress is where a stay is: what a sidecar must know that did not see its beginning, to commit for this process if it dies.

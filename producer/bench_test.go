@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/wire"
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // counter is a Reporter that counts.

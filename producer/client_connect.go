@@ -9,14 +9,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/neterr"
-	"github.com/ackmark/ackmark/internal/wire"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/internal/neterr"
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 const (

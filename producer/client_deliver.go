@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // waiter is a call that waits for space. Calls are served in the order in which they came.

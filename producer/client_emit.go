@@ -7,9 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // sidecarEmit is the Reporter of one emitted record.

@@ -7,10 +7,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // A session that the sidecar has closed is over: what was on its way fails once, nothing of it is sent again, its epochs are released, and a new session

@@ -11,11 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // A refusal that no retry can change is remembered: nothing hangs, the error says which versions met.

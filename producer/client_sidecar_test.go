@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/ackmark/ackmark/sidecar"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // startSidecar runs a real sidecar on a unix socket, until the test ends or stop is called.

@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // selfSigned makes a certificate that is its own authority.

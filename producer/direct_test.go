@@ -9,13 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
+
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 // broker is an embedded broker with the suite's topics.

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/goleak"
+
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

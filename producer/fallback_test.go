@@ -12,13 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/producer/producertest"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // The client that goes to Kafka itself is a producer like the others.

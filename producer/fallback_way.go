@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/ackmark/ackmark/internal/wire"
 	"google.golang.org/grpc/mem"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // way is the direct way to Kafka: it takes frames from the window like a stream does, in order, and produces them with a client of the process's own.

@@ -15,14 +15,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/grpc/test/bufconn"
+
 	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // failing are units that fail, each for another reason, and one that does not.

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // kafkaErrors is Kafka's errors by name. kerr has them by number, densely, from 1.

@@ -9,9 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // book is a stay as its owner knows it: an input is done when its report was told, which may take a while.

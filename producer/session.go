@@ -9,12 +9,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ackmark/ackmark/internal/clusterid"
-	"github.com/ackmark/ackmark/internal/wire"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/ackmark/ackmark/internal/clusterid"
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // featureResume is the ability to go on with a session on a new stream.

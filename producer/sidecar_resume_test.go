@@ -3,10 +3,11 @@ package producer_test
 import (
 	"slices"
 
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // life is a session of the script that outlives its streams, as the wire contract has it: what was received is finished, and each number that the client

@@ -9,14 +9,15 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ackmark/ackmark/producer"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // script is a sidecar whose behaviour the test decides. It speaks through the generated code, not through internal/wire, and keeps a log

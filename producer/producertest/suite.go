@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackmark/ackmark/producer"
 	"go.uber.org/goleak"
+
+	"github.com/ackmark/ackmark/producer"
 )
 
 // The topics that the suite writes to. Both must exist with at least [Partitions] partitions, empty at the start of each test.
