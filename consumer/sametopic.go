@@ -57,7 +57,7 @@ func (c *committer) sameTopics(d due) (due, error) {
 
 // certain asks the brokers what the topic is now before a coordinator's UNKNOWN_TOPIC_ID counts: so answers, too, a broker that has not heard of a new topic
 // yet, or has just started. That passes, and the commit is made again; so is that of a topic which nobody knows, see sameTopics.
-func (c *Consumer) certain(points []groupcommit.Point, answers iter.Seq2[int, error]) iter.Seq2[int, error] {
+func (c *committer) certain(points []groupcommit.Point, answers iter.Seq2[int, error]) iter.Seq2[int, error] {
 	ask := sync.OnceValues(func() (map[string][16]byte, error) { return c.topicIDs(points) })
 	return func(yield func(int, error) bool) {
 		for i, err := range answers {

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -168,23 +167,14 @@ func TestClosedIDs(t *testing.T) {
 	}
 }
 
-// A grace that was to end, because somebody took the process for gone, and did not: its client was back first. The next break has its own grace.
-func TestWhoCameBackHasAGraceAgain(t *testing.T) {
+// A grace that was to end, because somebody took the process for gone, is over: who comes back then is told
+// that it is fenced, at once, and takes no grace of a later break with it.
+func TestWhoIsHurriedIsFenced(t *testing.T) {
 	s := idle(t).testSession(t)
 	defer s.end(errStreamDone)
 	s.detach(s.stream, nil)
 	s.hurry()
-	if _, how, err := s.attach(newDelivery(s.server, nil), peerInfo{}, &sidecarpb.Hello{}); how != resumed || err != nil {
+	if _, how, err := s.attach(newDelivery(s.server, nil), peerInfo{}, &sidecarpb.Hello{}); how != overAlready || err != nil {
 		t.Fatal(how, err)
-	}
-	breaks, _ := s.detach(s.stream, nil)
-	over := make(chan bool, 1)
-	go func() { over <- s.awaitReturn(breaks) }()
-	select {
-	case <-over:
-		t.Error("the grace of the second break was over at once")
-	case <-time.After(20 * lookEvery):
-		s.end(errStreamDone)
-		<-over
 	}
 }
