@@ -22,19 +22,29 @@ import (
 func main() {
 	var allow patterns
 	flag.Var(&allow, "allow", "regular expression of a reason for which a test may skip; may be given again")
+	var later patterns
+	flag.Var(&later, "later", "as -allow, of a skip that another run must make good; may be given again")
+	laterTo := flag.String("later-to", "", "file to write the packages with such skips to, one a line")
 	failed := flag.String("failed", "", "file to write the failed packages and tests to, one a line")
 	flag.Parse()
-	r := report{allow: allow, out: os.Stdout, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
+	r := report{allow: allow, later: later, out: os.Stdout, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
 	err := r.read(os.Stdin)
-	if *failed != "" {
-		if werr := os.WriteFile(*failed, []byte(strings.Join(r.failed, "\n")+"\n"), 0o644); werr != nil {
-			err = errors.Join(err, werr)
-		}
-	}
+	err = errors.Join(err, writeLines(*failed, r.failed), writeLines(*laterTo, r.postponed))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(1)
 	}
+}
+
+func writeLines(name string, lines []string) error {
+	if name == "" {
+		return nil
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString(line + "\n")
+	}
+	return os.WriteFile(name, []byte(text.String()), 0o644)
 }
 
 // patterns is a flag that may be given again.
@@ -50,6 +60,10 @@ func (p *patterns) Set(text string) error {
 	return err
 }
 
+func (p patterns) match(text string) bool {
+	return slices.ContainsFunc(p, func(re *regexp.Regexp) bool { return re.MatchString(text) })
+}
+
 // event is a line of test2json.
 type event struct {
 	Action, Package, ImportPath, Test, Output string
@@ -59,14 +73,16 @@ type id struct{ pkg, test string }
 
 // report follows a run. What a test printed is kept until its end: of one that passes nobody wants it.
 type report struct {
-	allow    patterns
-	out      io.Writer
-	tests    map[id]*strings.Builder
-	packages map[string]*strings.Builder // what belongs to no test
-	passed   int
-	failed   []string
-	allowed  int
-	refused  []string
+	allow     patterns
+	later     patterns
+	out       io.Writer
+	tests     map[id]*strings.Builder
+	packages  map[string]*strings.Builder // what belongs to no test
+	passed    int
+	failed    []string
+	allowed   int
+	postponed []string // packages
+	refused   []string
 }
 
 func (r *report) read(in io.Reader) error {
@@ -118,7 +134,14 @@ func (r *report) test(e *event) {
 
 func (r *report) skip(e *event, text string) {
 	reason := strings.Join(strings.Fields(strings.ReplaceAll(text, "--- SKIP: "+e.Test, "")), " ")
-	if slices.ContainsFunc(r.allow, func(re *regexp.Regexp) bool { return re.MatchString(reason) }) {
+	switch {
+	case r.later.match(reason):
+		if !slices.Contains(r.postponed, e.Package) {
+			r.postponed = append(r.postponed, e.Package)
+		}
+		r.allowed++
+		return
+	case r.allow.match(reason):
 		r.allowed++
 		return
 	}

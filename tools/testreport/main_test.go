@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,26 +21,31 @@ func TestVerdicts(t *testing.T) {
 	for name, c := range map[string]struct {
 		in      string
 		allow   patterns
+		later   patterns
 		err     string // "": none
 		printed string
 	}{
-		"passes":            {pass + okLine, nil, "", "ok  \tp\t0.1s\n"},
-		"skip refused":      {pass + skip, nil, "skipped for reasons", "p TestB: b_test.go:1: no Java here"},
-		"skip allowed":      {pass + skip, patterns{java}, "", "1 skipped as allowed"},
-		"a test fails":      {pass + failed, nil, "p TestC", "got 2"},
-		"a test panics":     {pass + panics, nil, "failed: p", "TestD did not end:\npanic: dead"},
-		"it does not build": {build, nil, "p (build)", "undefined: x"},
-		"nothing ran":       {okLine, nil, "no test ran", "0 tests passed"},
-		"not JSON":          {"go: cannot find main module\n", nil, "no test ran", "cannot find main module"},
+		"passes":            {pass + okLine, nil, nil, "", "ok  \tp\t0.1s\n"},
+		"skip refused":      {pass + skip, nil, nil, "skipped for reasons", "p TestB: b_test.go:1: no Java here"},
+		"skip allowed":      {pass + skip, patterns{java}, nil, "", "1 skipped as allowed"},
+		"skip for later":    {pass + skip + skip, nil, patterns{java}, "", "2 skipped as allowed"},
+		"a test fails":      {pass + failed, nil, nil, "p TestC", "got 2"},
+		"a test panics":     {pass + panics, nil, nil, "failed: p", "TestD did not end:\npanic: dead"},
+		"it does not build": {build, nil, nil, "p (build)", "undefined: x"},
+		"nothing ran":       {okLine, nil, nil, "no test ran", "0 tests passed"},
+		"not JSON":          {"go: cannot find main module\n", nil, nil, "no test ran", "cannot find main module"},
 	} {
 		var out strings.Builder
-		r := report{allow: c.allow, out: &out, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
+		r := report{allow: c.allow, later: c.later, out: &out, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
 		err := r.read(strings.NewReader(c.in))
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: error %v, want %q", name, err, c.err)
 		}
 		if !strings.Contains(out.String(), c.printed) {
 			t.Errorf("%s: printed %q", name, out.String())
+		}
+		if want := c.later != nil; want != slices.Equal(r.postponed, []string{"p"}) {
+			t.Errorf("%s: packages for later: %q", name, r.postponed)
 		}
 	}
 }
