@@ -24,8 +24,8 @@ const (
 	DefaultMaxRecords      = 256 << 10
 	DefaultMaxSessions     = 64
 	DefaultMaxConnections  = 256
-	DefaultMaxRecordBytes  = 1_000_012 // Kafka's max.message.bytes less its overhead, as every Kafka client has it
 	DefaultMaxMessageBytes = 4 << 20
+	DefaultMaxRecordBytes  = DefaultMaxMessageBytes - messageOverhead // what Kafka takes of it, compressed, Kafka decides
 	DefaultReportRing      = 4096
 	DefaultDrainTimeout    = 20 * time.Second
 	DefaultReconnectGrace  = time.Second
@@ -79,7 +79,8 @@ type Config struct {
 	// AppBytes and AppRecords bound what all sessions and emits of one app may have outstanding. Defaults: three quarters of MaxBytes and of MaxRecords.
 	AppBytes   int64
 	AppRecords int
-	// MaxRecordBytes is the largest record, and the largest batch, where the topic does not say less. Default 1000012.
+	// MaxRecordBytes is the largest record, before compression: Kafka decides about what is left after it. Batches grow to
+	// 1000012 bytes of it, or to what the topic says. Default: MaxMessageBytes less 64 KiB.
 	MaxRecordBytes int
 	// MaxMessageBytes is the largest gRPC message that is accepted; larger ones end their call before they are read. Default 4 MiB.
 	MaxMessageBytes int
@@ -141,8 +142,11 @@ func (c Config) WithDefaults() Config {
 	def(&c.PartitionRecords, max(c.MaxRecords/4, 1))
 	def(&c.AppBytes, max(c.MaxBytes/4*3, 1))
 	def(&c.AppRecords, max(c.MaxRecords/4*3, 1))
-	def(&c.MaxRecordBytes, DefaultMaxRecordBytes)
 	def(&c.MaxMessageBytes, DefaultMaxMessageBytes)
+	if room := c.MaxMessageBytes - messageOverhead; room >= smallestRecord {
+		def(&c.MaxRecordBytes, min(room, 64<<20))
+	}
+	def(&c.MaxRecordBytes, DefaultMaxRecordBytes) // an error names MaxMessageBytes
 	def(&c.ReportRing, DefaultReportRing)
 	def(&c.DrainTimeout, DefaultDrainTimeout)
 	def(&c.ReconnectGrace, DefaultReconnectGrace)
@@ -153,6 +157,12 @@ func (c Config) WithDefaults() Config {
 	}
 	return c
 }
+
+const (
+	smallestRecord = 512
+	// largestBatch is Kafka's max.message.bytes less its overhead, as every Kafka client has it.
+	largestBatch = 1_000_012
+)
 
 func def[T comparable](field *T, value T) {
 	var zero T
@@ -197,7 +207,7 @@ func (c *Config) validate() error {
 		{c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default"},
 		{c.AppBytes < 1, "AppBytes", c.AppBytes, "at least 1; 0 means the default"},
 		{c.AppRecords < 1, "AppRecords", c.AppRecords, "at least 1; 0 means the default"},
-		{c.MaxRecordBytes < 512 || c.MaxRecordBytes > 64<<20, "MaxRecordBytes", c.MaxRecordBytes, "use 512 to 64 MiB"},
+		{c.MaxRecordBytes < smallestRecord || c.MaxRecordBytes > 64<<20, "MaxRecordBytes", c.MaxRecordBytes, "use 512 to 64 MiB"},
 		{c.MaxMessageBytes < c.MaxRecordBytes+messageOverhead || c.MaxMessageBytes > 256<<20, "MaxMessageBytes", c.MaxMessageBytes,
 			fmt.Sprintf("at least MaxRecordBytes + 64 KiB (%d), at most 256 MiB", c.MaxRecordBytes+messageOverhead)},
 		{c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2"},

@@ -76,7 +76,7 @@ func (s *Server) clientOptions() (all, usual []kgo.Opt) {
 	)
 	return all, []kgo.Opt{
 		kgo.ProducerLinger(s.cfg.linger()),
-		kgo.ProducerBatchMaxBytes(int32(s.cfg.MaxRecordBytes)), // and the topic's own limit
+		kgo.ProducerBatchMaxBytes(int32(min(s.cfg.MaxRecordBytes, largestBatch))), // and the topic's own limit
 		kgo.WithHooks(queueing{}),
 	}
 }

@@ -126,7 +126,7 @@ var fields = []Field{
 	automatic("limits/app_records", "records that one app may have outstanding", "three quarters of limits.records", func(s *Sidecar) *int64 { return &s.Limits.AppRecords }),
 	automatic("limits/partition_bytes", "bytes that may wait for one output partition", "a quarter of limits.bytes", func(s *Sidecar) *int64 { return &s.Limits.PartitionBytes }),
 	automatic("limits/partition_records", "records that may wait for one output partition", "a quarter of limits.records", func(s *Sidecar) *int64 { return &s.Limits.PartitionRecords }),
-	limit("limits/record_bytes", "largest record, and largest batch, where the topic does not say less", sidecar.DefaultMaxRecordBytes, func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
+	limit("limits/record_bytes", "largest record, before compression: Kafka decides about what is left after it", sidecar.DefaultMaxRecordBytes, func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
 	limit("limits/message_bytes", "largest gRPC message", sidecar.DefaultMaxMessageBytes, func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
 	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", sidecar.DefaultReportRing, func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
 	pemFile("tls/certificate", "PEM certificate of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Certificate }),

@@ -319,10 +319,14 @@ func (e *Effective) validateKafka() {
 		}
 	}
 	e.Client = *client
+	_, given := e.from["limits/record_bytes"]
 	if client.RecordBytes == 0 {
+		if _, lowered := e.from["limits/message_bytes"]; lowered && !given { // the default follows it
+			e.Limits.RecordBytes = max(512, e.Limits.MessageBytes-64<<10)
+		}
 		return
 	}
-	if _, given := e.from["limits/record_bytes"]; given && e.Limits.RecordBytes != client.RecordBytes {
+	if given && e.Limits.RecordBytes != client.RecordBytes {
 		e.fail("limits/record_bytes", "and the Kafka property message.max.bytes (max.request.size) are the same and differ; set one of them")
 		return
 	}

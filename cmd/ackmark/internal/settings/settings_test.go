@@ -49,7 +49,7 @@ kafka:
 	want := settings.Sidecar{
 		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second, ReconnectGrace: time.Second, WillTimeout: 30 * time.Second,
 		Limits: settings.Limits{
-			Bytes: 64 << 20, Records: 262144, Sessions: 64, Connections: 256, RecordBytes: 1_000_012, MessageBytes: 4 << 20, ReportRing: 4096,
+			Bytes: 64 << 20, Records: 262144, Sessions: 64, Connections: 256, RecordBytes: 4<<20 - 64<<10, MessageBytes: 4 << 20, ReportRing: 4096,
 		}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
 		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
 		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
