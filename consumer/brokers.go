@@ -157,7 +157,7 @@ func (b *brokers) awaitStart(ctx context.Context, try func(context.Context) erro
 		group, refused := errors.AsType[*GroupError](err)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the caller sees that its context has ended
 		case refused:
 			return group
 		case fatalAtStart(err):

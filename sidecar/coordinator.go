@@ -46,9 +46,9 @@ func (c coordinator) Offsets(ctx context.Context, group string, partitions []las
 		return have, err
 	}
 	for _, p := range partitions {
-		o, any := all.Lookup(p.Topic, p.Index)
+		o, known := all.Lookup(p.Topic, p.Index)
 		switch {
-		case !any:
+		case !known:
 		case o.Err != nil:
 			return have, o.Err
 		default:

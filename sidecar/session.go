@@ -136,7 +136,7 @@ func (s *session) isClosed() bool {
 // settle waits, after end, until the receiver has handed over the record that it was at: nothing of this session goes to kgo from then on (S8).
 func (s *session) settle() {
 	s.intake.handling.Lock()
-	s.intake.handling.Unlock()
+	s.intake.handling.Unlock() //nolint:staticcheck // to have held it is all: the receiver is through
 }
 
 // sayGoodbye is the client's clean end: no will.

@@ -38,8 +38,8 @@ func Plan(standings []Standing, have Offsets) []groupcommit.Point {
 		if t, told := have.Topics[s.Topic]; told && (t.Gone || s.TopicID != ([16]byte{}) && t.ID != s.TopicID) {
 			continue
 		}
-		c, any := have.Committed[key]
-		if !any {
+		c, known := have.Committed[key]
+		if !known {
 			c = Committed{Offset: -1, LeaderEpoch: -1}
 		}
 		if pt, more := s.over(c); more {

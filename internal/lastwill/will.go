@@ -148,7 +148,7 @@ func (e *execution) partitions() []Partition {
 func (e *execution) noteRepair(pt *groupcommit.Point, have Offsets, made map[Partition]bool) {
 	key := Partition{pt.Topic, pt.Partition}
 	found := int64(-1)
-	if c, any := have.Committed[key]; any {
+	if c, known := have.Committed[key]; known {
 		found = c.Offset
 	}
 	if mark, before := e.result.Committed[key]; made[key] || before && found < mark {

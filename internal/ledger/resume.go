@@ -82,14 +82,14 @@ type missed struct {
 // find needs ranges that increase. Those above high were never received.
 func (m *missed) find(list []*sidecarpb.Range, most int) error {
 	if len(list) > most {
-		return fmt.Errorf("Hello.unreported has %d ranges, more than the credit of %d records: so many cannot be outstanding", len(list), most)
+		return fmt.Errorf("the field Hello.unreported has %d ranges, more than the credit of %d records: so many cannot be outstanding", len(list), most)
 	}
 	m.failures = m.ledger.told.sorted()
 	x, end := m.ledger.first, uint64(0)
 	for _, r := range list {
 		first, count := r.GetFirst(), r.GetCount()
 		if first <= end || count == 0 || first+count < first {
-			return fmt.Errorf("Hello.unreported has %d sequences from %d on, behind %d: ranges increase, do not overlap and are not empty", count, first, end)
+			return fmt.Errorf("the field Hello.unreported has %d sequences from %d on, behind %d: ranges increase, do not overlap and are not empty", count, first, end)
 		}
 		end = first + count - 1
 		for seq := first; seq <= min(end, m.high); {

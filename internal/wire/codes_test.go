@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -26,7 +27,7 @@ func read(t *testing.T, name string) string {
 // kafka finds Kafka's error of a name.
 func kafka(name string) *kerr.Error {
 	for n := int16(1); n < 1000; n++ {
-		if ke, ok := kerr.ErrorForCode(n).(*kerr.Error); ok && ke.Code == n && ke.Message == name {
+		if ke, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(n)); ok && ke.Code == n && ke.Message == name {
 			return ke
 		}
 	}
