@@ -38,7 +38,9 @@ func raceCommit(t *testing.T, key kmsg.Key, skip int) *lateCommit {
 	s.outputs(s.count() + 300)
 	r.late = r.app.hold(kmsg.OffsetCommit, 0)
 	r.late.await(t, "held", r.late.caught)
+	done := s.count()
 	r.f.more(400) // what is done now is above the commit on the network, and the will's to commit
+	s.outputs(done + 300)
 	if key >= 0 {
 		r.stopped = r.sidecar.hold(key, skip)
 	}
