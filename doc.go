@@ -1,17 +1,20 @@
-// Package ackmark is a framework for consume-transform-produce services on Apache Kafka. It has no code of its own: this page is the
-// promise and a tour of the packages.
+// Package ackmark is a framework for consume-transform-produce services on Apache Kafka. It has no
+// code of its own: this page is the promise and a tour of the packages.
 //
 // # The promise
 //
-// An input's offset is committed only when every output made from it is durable in Kafka: acknowledged with acks=all. Nothing is
-// committed by a timer that does not know what was processed, so a process that is killed loses nothing. What is repeated after a crash
-// is bounded: the inputs that were in flight, and those acknowledged since the last commit (one second by default). Outputs of one key
-// are never reordered. Nothing is skipped silently: an input that cannot be processed goes to a dead-letter topic, acknowledged like any
-// output, or halts its partition with an error that names it.
+// An input's offset is committed only when every output made from it is durable in Kafka:
+// acknowledged with acks=all. Nothing is committed by a timer that does not know what was
+// processed, so a process that is killed loses nothing. What is repeated after a crash is bounded:
+// the inputs that were in flight, and those acknowledged since the last commit (one second by
+// default). Outputs of one key are never reordered. Nothing is skipped silently: an input that
+// cannot be processed goes to a dead-letter topic, acknowledged like any output, or halts its
+// partition with an error that names it.
 //
 // # The tour
 //
-// A whole service, with the producer sidecar of its pod ("ackmark sidecar", one Kafka producer for all the processes of a pod):
+// A whole service, with the producer sidecar of its pod ("ackmark sidecar", one Kafka producer for
+// all the processes of a pod):
 //
 //	func main() {
 //		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -28,17 +31,23 @@
 //		}
 //	}
 //
-// Without a sidecar, one line changes: Producer: producer.Direct(producer.DirectConfig{Brokers: brokers}).
+// Without a sidecar, one line changes: Producer: producer.Direct(producer.DirectConfig{Brokers:
+// brokers}).
 //
 // The packages:
 //
-//   - [github.com/ackmark/ackmark/pipeline] joins reading and writing: handlers, order, retries, dead letters, shutdown; pipelinetest tests them
+//   - [github.com/ackmark/ackmark/pipeline] joins reading and writing: handlers, order, retries,
+//     dead letters, shutdown; pipelinetest tests them
 //     against an embedded broker.
-//   - [github.com/ackmark/ackmark/consumer] reads a group and commits ack marks. Alone it replaces an auto-commit loop.
-//   - [github.com/ackmark/ackmark/producer] delivers outputs and learns their fate: through the sidecar, directly, or into a fake.
-//   - [github.com/ackmark/ackmark/sidecar] is the server, which can be embedded; its wire contract is in sidecarpb.
+//   - [github.com/ackmark/ackmark/consumer] reads a group and commits ack marks. Alone it replaces
+//     an auto-commit loop.
+//   - [github.com/ackmark/ackmark/producer] delivers outputs and learns their fate: through the
+//     sidecar, directly, or into a fake.
+//   - [github.com/ackmark/ackmark/sidecar] is the server, which can be embedded; its wire contract
+//     is in sidecarpb.
 //
-// The words used everywhere: an input is a record consumed, an output a record that a handler made from it, a unit one input with all its
-// outputs. An input is done when all its outputs are acknowledged. The ack mark of a partition is the first offset that is not done: it
-// is what gets committed.
+// The words used everywhere: an input is a record consumed, an output a record that a handler made
+// from it, a unit one input with all its outputs. An input is done when all its outputs are
+// acknowledged. The ack mark of a partition is the first offset that is not done: it is what gets
+// committed.
 package ackmark

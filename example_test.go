@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// A pipeline that ends when it has written what the example waits for. In a service, ctx ends with SIGTERM.
+// A pipeline that ends when it has written what the example waits for. In a service, ctx ends with
+// SIGTERM.
 func Example() {
 	brokers, stop := embeddedBroker("orders", "orders.upper")
 	defer stop()
@@ -40,7 +41,8 @@ func Example() {
 	// Output: [COFFEE TEA]
 }
 
-// What cannot be processed goes to the dead-letter topic, byte for byte, and is done when that is acknowledged.
+// What cannot be processed goes to the dead-letter topic, byte for byte, and is done when that is
+// acknowledged.
 func Example_deadLetter() {
 	brokers, stop := embeddedBroker("orders", "totals", "orders.dead")
 	defer stop()
@@ -76,7 +78,8 @@ func Example_deadLetter() {
 	// [not json]
 }
 
-// The consumer alone replaces an auto-commit loop: an offset is committed when everything below it is Done.
+// The consumer alone replaces an auto-commit loop: an offset is committed when everything below it
+// is Done.
 func Example_consumer() {
 	brokers, stop := embeddedBroker("orders")
 	defer stop()

@@ -13,16 +13,17 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// onOffsets is called with the group's committed offsets of added partitions, negative where there is none, before their first fetch. No
-// other callback runs meanwhile, and the partitions cannot be revoked until it returns.
+// onOffsets is called with the group's committed offsets of added partitions, negative where there
+// is none, before their first fetch. No other callback runs meanwhile, and the partitions cannot be
+// revoked until it returns.
 func (g *group) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()
 	if g.life.Closing() {
 		return offsets, nil // nothing is polled any more
 	}
-	// The client's context ends with the next rebalance, and the client begins to read nevertheless: a stay that was not announced then
-	// would be refused everything it delivers.
+	// The client's context ends with the next rebalance, and the client begins to read
+	// nevertheless: a stay that was not announced then would be refused everything it delivers.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.RebalanceTimeout/2)
 	defer cancel()
 	defer context.AfterFunc(g.life.Context(), cancel)() // a shutdown waits for this callback
@@ -40,7 +41,8 @@ func (g *group) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.
 	return starts, nil
 }
 
-// found is what the group has committed for a partition. All of it comes from one answer: the done-set of another offset would be a wrong one.
+// found is what the group has committed for a partition. All of it comes from one answer: the
+// done-set of another offset would be a wrong one.
 type found struct {
 	offset   int64
 	epoch    int32
@@ -48,7 +50,8 @@ type found struct {
 	err      error // offset means nothing
 }
 
-// onFetched is called with the answer that holds the group's committed offsets, just before onOffsets gets the offsets alone.
+// onFetched is called with the answer that holds the group's committed offsets, just before
+// onOffsets gets the offsets alone.
 func (g *group) onFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()
@@ -76,8 +79,9 @@ func (g *group) inherits(offsets map[string]map[int32]kgo.Offset) bool {
 	return false
 }
 
-// leftOut lists partitions that were added and whose committed offset the client could not learn: it drops them from the assignment, and would
-// never read them as long as this member lives. hookMu is held.
+// leftOut lists partitions that were added and whose committed offset the client could not learn:
+// it drops them from the assignment, and would never read them as long as this member lives. hookMu
+// is held.
 func (g *group) leftOut(offsets map[string]map[int32]kgo.Offset) map[topicPartition]error {
 	failed := map[topicPartition]error{}
 	for tp, begun := range g.owned {
@@ -92,7 +96,8 @@ func (g *group) leftOut(offsets map[string]map[int32]kgo.Offset) map[topicPartit
 	return failed
 }
 
-// beginStays finds where to start, makes the assignment epochs and announces them. What cannot begin now is in failed. hookMu is held.
+// beginStays finds where to start, makes the assignment epochs and announces them. What cannot
+// begin now is in failed. hookMu is held.
 func (g *group) beginStays(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (
 	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
@@ -106,8 +111,9 @@ func (g *group) beginStays(ctx context.Context, cl *kgo.Client, offsets map[stri
 	g.identity.learn(ctx, cl)
 	g.refreshMembership(cl)
 	parts := g.admit(starts, offsets, topics)
-	// The start of a partition that the group had nothing for is committed before anything is read from it. Otherwise a crash before the first
-	// done input would look up "latest" again, later, and skip what lies between (S11); and autoscalers see no lag of a group without offsets.
+	// The start of a partition that the group had nothing for is committed before anything is read
+	// from it. Otherwise a crash before the first done input would look up "latest" again, later,
+	// and skip what lies between (S11); and autoscalers see no lag of a group without offsets.
 	if err := g.commits.commitStarts(parts); err != nil {
 		parts = g.withdraw(parts, starts, failed, fmt.Errorf("committing where to start: %w", err))
 		if groupcommit.Judge(err) == groupcommit.Ousted {
@@ -177,8 +183,8 @@ func (g *group) announce(ctx context.Context, parts []*partition) {
 	g.parts.balance()
 }
 
-// reacquire begins a new stay of partitions that the client holds, from what the group has committed by now. Either no poll runs
-// meanwhile, or the client has them paused. hookMu is held.
+// reacquire begins a new stay of partitions that the client holds, from what the group has
+// committed by now. Either no poll runs meanwhile, or the client has them paused. hookMu is held.
 func (g *group) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.RebalanceTimeout/2)
 	defer cancel()
@@ -199,8 +205,9 @@ func (g *group) reacquire(ctx context.Context, cl *kgo.Client, offsets map[strin
 	g.noLonger(cl, begun)
 }
 
-// restart replaces a stay by one that starts at another offset, under the same membership. It returns nil when the stay ended meanwhile.
-// It may wait for hookMu: whoever holds that while a poll is being worked off does not wait for the poll.
+// restart replaces a stay by one that starts at another offset, under the same membership. It
+// returns nil when the stay ended meanwhile. It may wait for hookMu: whoever holds that while a
+// poll is being worked off does not wait for the poll.
 func (g *group) restart(p *partition, start int64) *partition {
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()

@@ -39,8 +39,8 @@ func benchCluster(b *testing.B) []string {
 	return c.ListenAddrs()
 }
 
-// BenchmarkRead is the whole way of reading, against the bare loop with AutoCommitMarks. Pair the results of one run; see docs/benchmarks.md
-// for the whole job.
+// BenchmarkRead is the whole way of reading, against the bare loop with AutoCommitMarks. Pair the
+// results of one run; see docs/benchmarks.md for the whole job.
 func BenchmarkRead(b *testing.B) {
 	addrs := benchCluster(b)
 	n := 0

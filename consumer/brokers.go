@@ -38,7 +38,8 @@ func (b *brokers) baseOptions() []kgo.Opt {
 	return opts
 }
 
-// clientOptions: first defaults that the user's options override, then the user's, then what the promises rest on.
+// clientOptions: first defaults that the user's options override, then the user's, then what the
+// promises rest on.
 func (b *brokers) clientOptions() []kgo.Opt {
 	cfg := b.cfg
 	fetch := cfg.fetchMaxBytes()
@@ -146,8 +147,9 @@ func (b *brokers) unreachable(err error) error {
 // sayAgain is when a start that still waits for the same reason is worth another line.
 const sayAgain = 10 * time.Second
 
-// awaitStart tries until all is well: it warns while the brokers do not answer or a topic does not exist, and gives up after StartTimeout. Refused
-// credentials and missing rights end it at once. The end of ctx is not an error.
+// awaitStart tries until all is well: it warns while the brokers do not answer or a topic does not
+// exist, and gives up after StartTimeout. Refused credentials and missing rights end it at once.
+// The end of ctx is not an error.
 func (b *brokers) awaitStart(ctx context.Context, try func(context.Context) error) error {
 	begun, wait := time.Now(), newBackoff(10*time.Second)
 	var said string
@@ -192,7 +194,8 @@ func fatalAtStart(err error) bool {
 	return false
 }
 
-// dialLog remembers the brokers that could not be connected to, and why. It is a hook of the client.
+// dialLog remembers the brokers that could not be connected to, and why. It is a hook of the
+// client.
 type dialLog struct {
 	mu     sync.Mutex
 	failed map[string]error

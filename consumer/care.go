@@ -21,8 +21,9 @@ type stuckState struct {
 	warned    int64
 }
 
-// watch looks at the oldest input of a partition that is not done. A younger one that hangs becomes the oldest in time. Its context is cancelled when the
-// time is over; the error is for one that ignores that.
+// watch looks at the oldest input of a partition that is not done. A younger one that hangs becomes
+// the oldest in time. Its context is cancelled when the time is over; the error is for one that
+// ignores that.
 func (p *partition) watch(now int64, timeout time.Duration) error {
 	p.mu.Lock()
 	m := p.oldest()
@@ -71,7 +72,8 @@ func (p *partition) warnStalled(m *Message, now int64) {
 		"done_above", p.core.Counts().DoneAbove)
 }
 
-// recover gives the partition a living context again: the input that its context was cancelled for got done after all. p.mu is held.
+// recover gives the partition a living context again: the input that its context was cancelled for
+// got done after all. p.mu is held.
 func (p *partition) recover(index uint64, n int) {
 	if p.stuck.index >= index && p.stuck.index < index+uint64(n) && p.drain.why == nil {
 		p.stuck.cancelled = false

@@ -15,7 +15,8 @@ const (
 	stalledCheck = 5 * time.Minute
 )
 
-// Check tells whether the consumer works now: nil, or what is wrong and what to do. It asks one broker, for at most 5 s.
+// Check tells whether the consumer works now: nil, or what is wrong and what to do. It asks one
+// broker, for at most 5 s.
 func (c *Consumer) Check(ctx context.Context) error {
 	phase := c.life.Phase()
 	stopped, commitErr := c.troubles.errors()

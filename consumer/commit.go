@@ -73,7 +73,9 @@ type topicPartition struct {
 	partition int32
 }
 
-// commitLoop commits by time and by count until ctx ends, and tells when the broker says that the membership is over. A failed commit is tried again sooner, with backoff, always from a fresh snapshot.
+// commitLoop commits by time and by count until ctx ends, and tells when the broker says that the
+// membership is over. A failed commit is tried again sooner, with backoff, always from a fresh
+// snapshot.
 func (c *committer) commitLoop(ctx context.Context, ousted func(by *Membership, err error)) {
 	retry := newBackoff(c.cfg.CommitEvery)
 	next := time.NewTimer(c.cfg.CommitEvery)
@@ -100,7 +102,8 @@ func newBackoff(limit time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMaxInterval(max(limit, 50*time.Millisecond)), backoff.WithMaxElapsedTime(0))
 }
 
-// commitSome commits every mark that moved. A done-set that changed counts as a move. The error is for what is worth another attempt soon.
+// commitSome commits every mark that moved. A done-set that changed counts as a move. The error is
+// for what is worth another attempt soon.
 func (c *committer) commitSome(ousted func(by *Membership, err error)) error {
 	c.doneSince.Store(0)
 	c.commitMu.Lock()
@@ -117,15 +120,17 @@ func (c *committer) commitSome(ousted func(by *Membership, err error)) error {
 	return nil
 }
 
-// commitStarts commits once, for partitions that were just admitted. Only those without a committed offset have moved.
+// commitStarts commits once, for partitions that were just admitted. Only those without a committed
+// offset have moved.
 func (c *committer) commitStarts(parts []*partition) error {
 	c.commitMu.Lock()
 	defer c.commitMu.Unlock()
 	return c.attempt(parts)
 }
 
-// commitAndFence is the last commit of stays that end. The fence falls under the lock of the commit: nothing of these stays can be
-// committed after it (S2). It retries what can be retried until end.
+// commitAndFence is the last commit of stays that end. The fence falls under the lock of the
+// commit: nothing of these stays can be committed after it (S2). It retries what can be retried
+// until end.
 func (c *committer) commitAndFence(parts []*partition, why error, end time.Time) error {
 	retry := newBackoff(time.Second)
 	for {
@@ -150,8 +155,9 @@ func (c *committer) commitAndFence(parts []*partition, why error, end time.Time)
 // finalCommitTimeout is how long a shutdown waits for the last commit to be answered.
 const finalCommitTimeout = 5 * time.Second
 
-// commitAndFenceUntil is commitAndFence for a shutdown, which no coordinator may hold up: where it does not answer by end, the stays are fenced
-// and closing the client ends the commit. Nothing follows it, so nothing can be applied out of order.
+// commitAndFenceUntil is commitAndFence for a shutdown, which no coordinator may hold up: where it
+// does not answer by end, the stays are fenced and closing the client ends the commit. Nothing
+// follows it, so nothing can be applied out of order.
 func (c *committer) commitAndFenceUntil(parts []*partition, end time.Time) error {
 	answered := make(chan error, 1)
 	c.life.Go(func() { answered <- c.commitAndFence(parts, ErrShutdown, end) })
@@ -169,8 +175,9 @@ func (c *committer) commitAndFenceUntil(parts []*partition, end time.Time) error
 	}
 }
 
-// attempt commits what is due of these partitions, once. commitMu is held: one commit is in flight at a time (S3), and whether
-// a partition is still ours is read under the lock that a revoke takes to end it (S2).
+// attempt commits what is due of these partitions, once. commitMu is held: one commit is in flight
+// at a time (S3), and whether a partition is still ours is read under the lock that a revoke takes
+// to end it (S2).
 func (c *committer) attempt(parts []*partition) error {
 	d := c.snapshot(parts)
 	if len(d.points) == 0 {
@@ -191,8 +198,8 @@ func (c *committer) attempt(parts []*partition) error {
 	return err
 }
 
-// sendAll sends what is due, in requests that the broker takes. A partition that it refuses does not keep the others waiting; what is wrong with
-// the way or the membership does.
+// sendAll sends what is due, in requests that the broker takes. A partition that it refuses does
+// not keep the others waiting; what is wrong with the way or the membership does.
 func (c *committer) sendAll(m Membership, d due) (worst error) {
 	for first, end := range groupcommit.Parts(m.Group, d.points) {
 		err := c.sendPart(m, d.part(first, end))
@@ -216,7 +223,8 @@ func (c *committer) sendPart(m Membership, d due) error {
 	return groupcommit.Worse(worst, send(m, d))
 }
 
-// snapshot takes the marks that moved, and those with more done above them. A mark is by construction at or below the first input not done (S1).
+// snapshot takes the marks that moved, and those with more done above them. A mark is by
+// construction at or below the first input not done (S1).
 func (c *committer) snapshot(parts []*partition) (d due) {
 	for _, p := range parts {
 		p.mu.Lock()
@@ -235,8 +243,8 @@ func (c *committer) snapshot(parts []*partition) (d due) {
 	return d
 }
 
-// send issues one commit and applies its answers. Its context is never cancelled: cancelling would break the connection, and the
-// broker could apply this commit after the next one.
+// send issues one commit and applies its answers. Its context is never cancelled: cancelling would
+// break the connection, and the broker could apply this commit after the next one.
 func (c *committer) send(m Membership, d due) (result error) {
 	offsets := map[string]map[int32]kgo.EpochOffset{}
 	for i := range d.points {
@@ -257,9 +265,11 @@ func (c *committer) send(m Membership, d due) (result error) {
 	return result
 }
 
-// prepare looks again, just before the request is written, with the member id and generation already in it. A commit can wait in
-// the client while it joins; without this look, one that was taken before the membership was lost would go out under the next one, and overwrite
-// what another member committed between (S2). It also never lets generation −1 out, which an empty group would take from anyone.
+// prepare looks again, just before the request is written, with the member id and generation
+// already in it. A commit can wait in the client while it joins; without this look, one that was
+// taken before the membership was lost would go out under the next one, and overwrite what another
+// member committed between (S2). It also never lets generation −1 out, which an empty group would
+// take from anyone.
 func prepare(req *kmsg.OffsetCommitRequest, m Membership, d due) error {
 	if req.Generation < 0 || req.MemberID == "" || req.MemberID != m.MemberID || req.Generation < m.Generation {
 		return groupcommit.ErrStale

@@ -6,13 +6,14 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// sendInJoin commits while a join runs, which takes as long as the slowest member needs to join: after a
-// crash, as long as the dead member's session. The client would hold the commit back until then, and
-// everything done meanwhile would be repeated after another crash or a shutdown. The broker takes commits
-// of the old generation while it waits for joins (PreparingRebalance), and what we hold stays ours until
-// we have joined and let go of it. So the request goes out as it is, under the generation that the
-// partitions are held in: one that comes too late is refused by the broker (ILLEGAL_GENERATION,
-// REBALANCE_IN_PROGRESS), and is made again from a fresh snapshot when the join is over.
+// sendInJoin commits while a join runs, which takes as long as the slowest member needs to join:
+// after a crash, as long as the dead member's session. The client would hold the commit back until
+// then, and everything done meanwhile would be repeated after another crash or a shutdown. The
+// broker takes commits of the old generation while it waits for joins (PreparingRebalance), and
+// what we hold stays ours until we have joined and let go of it. So the request goes out as it is,
+// under the generation that the partitions are held in: one that comes too late is refused by the
+// broker (ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS), and is made again from a fresh snapshot when
+// the join is over.
 //
 // The caller holds commitMu, and the generation was read under it (S2, S3).
 func (c *committer) sendInJoin(m Membership, d due) error {
@@ -41,8 +42,9 @@ func named(points []groupcommit.Point) bool {
 	return true
 }
 
-// holdCommits waits for the commit in flight and takes the next ones past the client until the join that follows is over: the client would block
-// them, with our lock held, and a shutdown or a lost membership meanwhile would have to wait for the other members. See sendInJoin.
+// holdCommits waits for the commit in flight and takes the next ones past the client until the join
+// that follows is over: the client would block them, with our lock held, and a shutdown or a lost
+// membership meanwhile would have to wait for the other members. See sendInJoin.
 func (c *committer) holdCommits() {
 	if c.released.Load() {
 		return // no commit follows; the last one may hang, and leaving the group must not wait for it

@@ -10,9 +10,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// readCommitted fills in what the group has. What cannot be learned is in failed, and not in offsets any more. Partitions are asked for by name: an
-// answer about all of the group leaves out what this principal may not see, or what a broker does not know yet, and that would look
-// like a partition without an offset.
+// readCommitted fills in what the group has. What cannot be learned is in failed, and not in
+// offsets any more. Partitions are asked for by name: an answer about all of the group leaves out
+// what this principal may not see, or what a broker does not know yet, and that would look like a
+// partition without an offset.
 func (s *survey) readCommitted(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, into map[topicPartition]found) (
 	failed map[topicPartition]error,
 ) {
@@ -90,7 +91,8 @@ func (s *survey) fetchCommitted(ctx context.Context, cl *kgo.Client, topic strin
 // fetchedByID is the first version of OffsetFetch that names topics by id alone.
 const fetchedByID = 10
 
-// fetchCommittedOfAll is for brokers that tell no topic ids and are asked by them all the same: such a request names none.
+// fetchCommittedOfAll is for brokers that tell no topic ids and are asked by them all the same:
+// such a request names none.
 func (s *survey) fetchCommittedOfAll(ctx context.Context, cl *kgo.Client, topic string) (map[int32]found, error) {
 	resp, err := kadm.NewClient(cl).FetchOffsetsForTopics(kadm.RequireStable(ctx), s.cfg.Group, topic)
 	have := map[int32]found{}

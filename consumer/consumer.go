@@ -1,7 +1,9 @@
-// Package consumer reads a Kafka group's partitions and commits an offset only when every input below it is done.
+// Package consumer reads a Kafka group's partitions and commits an offset only when every input
+// below it is done.
 //
-// A pipeline, or a loop over [Consumer.Messages], gets inputs in fetch order and calls Done on each, in any order, from any goroutine.
-// What is committed is the ack mark of each partition: the first offset that is not done.
+// A pipeline, or a loop over [Consumer.Messages], gets inputs in fetch order and calls Done on
+// each, in any order, from any goroutine. What is committed is the ack mark of each partition: the
+// first offset that is not done.
 package consumer
 
 import (
@@ -18,29 +20,36 @@ import (
 	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
-// Hooks are called at the points of a rebalance, one at a time, from the group's goroutine (at shutdown: from Run's). They must not call
-// Close, and should return well within the RebalanceTimeout.
+// Hooks are called at the points of a rebalance, one at a time, from the group's goroutine (at
+// shutdown: from Run's). They must not call Close, and should return well within the
+// RebalanceTimeout.
 type Hooks struct {
-	// Assigned is called after every completed rebalance, before the first input of the added partitions is handed out. added may be empty.
+	// Assigned is called after every completed rebalance, before the first input of the added
+	// partitions is handed out. added may be empty.
 	Assigned func(ctx context.Context, m Membership, added []*Assignment)
-	// Revoking is called when partitions leave, after what ran was drained (or the drain deadline passed) and before the last commit.
-	// ctx ends at the revoke deadline.
+	// Revoking is called when partitions leave, after what ran was drained (or the drain deadline
+	// passed) and before the last commit. ctx ends at the revoke deadline.
 	Revoking func(ctx context.Context, leaving []*Assignment)
-	// Lost is called when partitions were lost: another member may hold them already, nothing is committed.
+	// Lost is called when partitions were lost: another member may hold them already, nothing is
+	// committed.
 	Lost func(lost []*Assignment)
 }
 
 // Consumer reads one group. It runs once; New makes another.
 //
-// It is made of parts, each with fields of its own: the reader polls and hands out within the memory budget, the committer commits, the
-// group is this member's place in it, the survey asks where partitions begin, and held is what this member holds. A part does not know the Consumer: what
-// it finds out it returns, or tells by a function that it was given.
+// It is made of parts, each with fields of its own: the reader polls and hands out within the
+// memory budget, the committer commits, the group is this member's place in it, the survey asks
+// where partitions begin, and held is what this member holds. A part does not know the Consumer:
+// what it finds out it returns, or tells by a function that it was given.
 //
-// Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time; careLoop resumes partitions and watches for
-// stuck inputs; the group's begins partitions that could not be read at first; one checks the start. The group's callbacks come from the client's goroutine.
+// Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time;
+// careLoop resumes partitions and watches for stuck inputs; the group's begins partitions that
+// could not be read at first; one checks the start. The group's callbacks come from the client's
+// goroutine.
 //
-// Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time), commitMu (one commit in flight), flowMu,
-// partsMu, partition.mu. The client's own locks are never held when ours are taken, except the gate that keeps polls out of callbacks.
+// Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time),
+// commitMu (one commit in flight), flowMu, partsMu, partition.mu. The client's own locks are never
+// held when ours are taken, except the gate that keeps polls out of callbacks.
 type Consumer struct {
 	cfg      *Config
 	log      *slog.Logger
@@ -96,12 +105,15 @@ func assemble(cfg *Config) *Consumer {
 	return c
 }
 
-// Run joins the group and hands batches to deliver, from the poll goroutine, until ctx ends or the consumer stops by itself; then it
-// drains, commits, leaves the group and returns. deliver must not block for long: memory is bounded by the budget, not by it, and
-// rebalances wait for it (a slow one is logged).
+// Run joins the group and hands batches to deliver, from the poll goroutine, until ctx ends or the
+// consumer stops by itself; then it drains, commits, leaves the group and returns. deliver must not
+// block for long: memory is bounded by the budget, not by it, and rebalances wait for it (a slow
+// one is logged).
 //
-// It returns nil after a clean stop, an *AbandonedError when the drain deadline passed, an *UncommittedError or *LeaveError when the last commit or
-// the leave failed (errors.As finds each), or why it stopped: *StartError, *GroupError, *StuckError. A partition that halts does not stop it: see Config.OnHalt.
+// It returns nil after a clean stop, an *AbandonedError when the drain deadline passed, an
+// *UncommittedError or *LeaveError when the last commit or the leave failed (errors.As finds each),
+// or why it stopped: *StartError, *GroupError, *StuckError. A partition that halts does not stop
+// it: see Config.OnHalt.
 func (c *Consumer) Run(ctx context.Context, deliver func(*Batch)) error {
 	return c.runOnce(ctx, deliver, func(*HaltError) {})
 }
@@ -151,7 +163,8 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 	return errors.Join(abandoned, left)
 }
 
-// connect makes the client. hookMu is held until it is known: the group's callbacks may begin before NewClient returns, and need it.
+// connect makes the client. hookMu is held until it is known: the group's callbacks may begin
+// before NewClient returns, and need it.
 func (c *Consumer) connect() (*kgo.Client, error) {
 	c.group.hookMu.Lock()
 	defer c.group.hookMu.Unlock()
@@ -164,7 +177,8 @@ func (c *Consumer) connect() (*kgo.Client, error) {
 	return cl, err
 }
 
-// isOwnStop tells a reason of the consumer itself from the end of the caller's context and from Close.
+// isOwnStop tells a reason of the consumer itself from the end of the caller's context and from
+// Close.
 func isOwnStop(cause error) bool {
 	switch cause.(type) { //nolint:errorlint // our own causes are set unwrapped; the caller's may wrap anything
 	case *StartError, *GroupError, *StuckError:
@@ -189,21 +203,23 @@ func (c *Consumer) shutdown(cl *kgo.Client) error {
 	return c.group.shutdown()
 }
 
-// Close ends Run and waits for it, and returns what Run did. Before Run it makes Run return ErrClosed. It may be called twice, from
-// anywhere but deliver and the hooks.
+// Close ends Run and waits for it, and returns what Run did. Before Run it makes Run return
+// ErrClosed. It may be called twice, from anywhere but deliver and the hooks.
 func (c *Consumer) Close() error {
 	_, result := c.life.Close(errClosing)
 	return result
 }
 
-// Client returns the Kafka client, for requests of your own: nil before Run. Do not poll, commit or close it.
+// Client returns the Kafka client, for requests of your own: nil before Run. Do not poll, commit or
+// close it.
 func (c *Consumer) Client() *kgo.Client { return c.brokers.client.Load() }
 
-// Reads tells whether the topic is one of those that the consumer was told to read: by Topics or Regex, or by ConsumeTopics,
-// ConsumeRegex and ConsumeExcludeTopics in Options. It asks no broker.
+// Reads tells whether the topic is one of those that the consumer was told to read: by Topics or
+// Regex, or by ConsumeTopics, ConsumeRegex and ConsumeExcludeTopics in Options. It asks no broker.
 func (c *Consumer) Reads(topic string) bool { return c.cfg.reads(topic) }
 
-// Subscription is what the consumer was told to read, Options included: topics by name, or a regular expression.
+// Subscription is what the consumer was told to read, Options included: topics by name, or a
+// regular expression.
 func (c *Consumer) Subscription() (topics []string, regex string) {
 	return slices.Clone(c.cfg.Topics), c.cfg.Regex
 }
@@ -211,10 +227,13 @@ func (c *Consumer) Subscription() (topics []string, regex string) {
 // Group is the consumer group, which Options may have named.
 func (c *Consumer) Group() string { return c.cfg.Group }
 
-// Resume takes a halted partition up again, without a restart: call it when the cause is gone. What is done is committed, and a new stay begins at
-// the first input that is not, which is handed out again; inputs above it that were done are not. The error is ErrNotHalted, ErrNotRunning or ErrClosed.
+// Resume takes a halted partition up again, without a restart: call it when the cause is gone. What
+// is done is committed, and a new stay begins at the first input that is not, which is handed out
+// again; inputs above it that were done are not. The error is ErrNotHalted, ErrNotRunning or
+// ErrClosed.
 //
-// It waits for the partition's inputs that are still worked on, at most DrainTimeout: do not call it from a handler of that partition.
+// It waits for the partition's inputs that are still worked on, at most DrainTimeout: do not call
+// it from a handler of that partition.
 func (c *Consumer) Resume(topic string, id int32) error {
 	c.group.hookMu.Lock()
 	defer c.group.hookMu.Unlock()
@@ -232,8 +251,8 @@ func (c *Consumer) Resume(topic string, id int32) error {
 	if err := c.group.letGo([]*partition{p}, ErrRevoked); err != nil {
 		c.log.Warn("a halted partition is resumed before its other inputs were done", "err", err)
 	}
-	// The group still assigns it to this member: after the next join it is taken up from what the group has, as every partition that is ours
-	// and has no stay.
+	// The group still assigns it to this member: after the next join it is taken up from what the
+	// group has, as every partition that is ours and has no stay.
 	cl.ForceRebalance()
 	return nil
 }
@@ -264,9 +283,11 @@ func (c *Consumer) careLoop(ctx context.Context) {
 	}
 }
 
-// Fence ends every stay at once, as if the membership were lost: nothing of them is committed any more, Hooks.Lost is called, and the group is joined
-// again. It is for whoever learns from elsewhere that this process was taken for dead: a sidecar that has executed its will (S8). Fence does not wait; when it
-// returns nothing done from then on counts, and no commit that is not on its way already goes out. why is logged.
+// Fence ends every stay at once, as if the membership were lost: nothing of them is committed any
+// more, Hooks.Lost is called, and the group is joined again. It is for whoever learns from
+// elsewhere that this process was taken for dead: a sidecar that has executed its will (S8). Fence
+// does not wait; when it returns nothing done from then on counts, and no commit that is not on its
+// way already goes out. why is logged.
 func (c *Consumer) Fence(why error) {
 	if why == nil {
 		why = ErrLost
@@ -297,8 +318,9 @@ func wake(ch chan struct{}) {
 	}
 }
 
-// gate is a lock that may be held across waits for the network. A goroutine that waits for it counts as blocked in a synctest bubble,
-// which one that waits for a sync.Mutex does not: virtual time would stand still.
+// gate is a lock that may be held across waits for the network. A goroutine that waits for it
+// counts as blocked in a synctest bubble, which one that waits for a sync.Mutex does not: virtual
+// time would stand still.
 type gate chan struct{}
 
 func newGate() gate { return make(gate, 1) }

@@ -7,8 +7,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// NewMessage makes an input that belongs to no group, for tests of code that takes a *Message. outcome, which may be nil, is called once, with what
-// the first Done was given; it must not call the message's methods. Package consumertest makes whole loops testable.
+// NewMessage makes an input that belongs to no group, for tests of code that takes a *Message.
+// outcome, which may be nil, is called once, with what the first Done was given; it must not call
+// the message's methods. Package consumertest makes whole loops testable.
 func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 	if outcome == nil {
 		outcome = func(error) {}
@@ -25,7 +26,8 @@ func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 	return &one.Messages[0]
 }
 
-// mine is the message's run. One that was made by hand has none, and would be a nil dereference somewhere below.
+// mine is the message's run. One that was made by hand has none, and would be a nil dereference
+// somewhere below.
 func (m *Message) mine() *run {
 	if m.run == nil {
 		panic("consumer: this Message was handed out by no Consumer; in tests make it with consumer.NewMessage")

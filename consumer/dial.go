@@ -11,9 +11,11 @@ import (
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// patient makes the client try again where a broker that it reached before refuses a connection. kgo gives a heartbeat up, and with it the membership, when
-// the brokers that it asks for the group's coordinator refuse twice in a row, as they do while a broker restarts; all that is not committed is then done
-// again. What timed out it tries until the session is over, on another broker each time, so a refusal is shown to it as that.
+// patient makes the client try again where a broker that it reached before refuses a connection.
+// kgo gives a heartbeat up, and with it the membership, when the brokers that it asks for the
+// group's coordinator refuse twice in a row, as they do while a broker restarts; all that is not
+// committed is then done again. What timed out it tries until the session is over, on another
+// broker each time, so a refusal is shown to it as that.
 //
 // Before the first connection it stays a refusal: whoever gave a wrong address hears so at once.
 func (b *brokers) patient(dial dialFunc) dialFunc {

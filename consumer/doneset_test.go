@@ -18,7 +18,8 @@ import (
 	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
-// some ends inputs as a test chooses, and keeps the others. It counts how often each offset was handed out and done, by all members.
+// some ends inputs as a test chooses, and keeps the others. It counts how often each offset was
+// handed out and done, by all members.
 type some struct {
 	mu     sync.Mutex
 	choose func(*Message) bool
@@ -96,7 +97,8 @@ func (l *lab) leaveOdd() {
 	}
 }
 
-// What is done out of order when a member goes is not done again: not at a shutdown, not at a crash after the last commit.
+// What is done out of order when a member goes is not done again: not at a shutdown, not at a crash
+// after the last commit.
 func TestDoneOutOfOrderIsNotRepeated(t *testing.T) {
 	for _, end := range []string{"shutdown", "crash"} {
 		t.Run(end, func(t *testing.T) {
@@ -229,7 +231,8 @@ func TestDoneSetIsHandedOnAndOn(t *testing.T) {
 	})
 }
 
-// What is committed again only for the set carries the leader epoch of the stay before: the set is bound to it, and a truncation is found by it.
+// What is committed again only for the set carries the leader epoch of the stay before: the set is
+// bound to it, and a truncation is found by it.
 func TestTheLeaderEpochStays(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		for range 3 {
@@ -266,7 +269,8 @@ func (l *lab) leaveUpTo(offset int64) {
 	_ = m.stop()
 }
 
-// Whatever does not belong to this very commit is no done-set: everything from the committed offset on is handed out (faults 18 and 31).
+// Whatever does not belong to this very commit is no done-set: everything from the committed offset
+// on is handed out (faults 18 and 31).
 func TestDoneSetsThatAreNotOurs(t *testing.T) {
 	for name, tamper := range map[string]func(l *lab, text string, offset int64, epoch int32) (start int64){
 		"an operator's reset": func(l *lab, _ string, _ int64, _ int32) int64 {
@@ -339,7 +343,8 @@ func TestDoneSetsThatAreNotOurs(t *testing.T) {
 	})
 }
 
-// What the client remembers of a topic may be the deleted one. Before a done-set is applied the brokers are asked.
+// What the client remembers of a topic may be the deleted one. Before a done-set is applied the
+// brokers are asked.
 func TestTopicIDsAreFreshForADoneSet(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.leaveOdd()
@@ -366,7 +371,8 @@ func TestTopicIDsAreFreshForADoneSet(t *testing.T) {
 	})
 }
 
-// Brokers with a smaller limit than Kafka's default refuse the commit: it is made without a set, and somebody is told.
+// Brokers with a smaller limit than Kafka's default refuse the commit: it is made without a set,
+// and somebody is told.
 func TestBrokersThatTakeNoDoneSet(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
@@ -453,7 +459,8 @@ func records(offsets ...int64) []*kgo.Record {
 	return recs
 }
 
-// Fence ends all at once: nothing done from then on is committed, and the partitions are taken up again from what the group has.
+// Fence ends all at once: nothing done from then on is committed, and the partitions are taken up
+// again from what the group has.
 func TestFence(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -496,7 +503,8 @@ func TestFence(t *testing.T) {
 	})
 }
 
-// What the client never gave up is taken up with the done-set, too: its offset and its set come from one answer again.
+// What the client never gave up is taken up with the done-set, too: its offset and its set come
+// from one answer again.
 func TestFencedStayTakesTheDoneSetUp(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)

@@ -10,18 +10,21 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// Causes that the context of an [Assignment] ends with. None of them is an outcome of an input: what was not done is done again elsewhere.
+// Causes that the context of an [Assignment] ends with. None of them is an outcome of an input:
+// what was not done is done again elsewhere.
 var (
 	// ErrRevoked: the group gave the partition to another member.
 	ErrRevoked = errors.New("consumer: partition revoked")
-	// ErrLost: the membership was lost (session timeout, fencing); another member may hold the partition already.
+	// ErrLost: the membership was lost (session timeout, fencing); another member may hold the
+	// partition already.
 	ErrLost = errors.New("consumer: partition lost")
 	// ErrShutdown: the consumer stops.
 	ErrShutdown = errors.New("consumer: shutting down")
 )
 
-// ErrNoDrain in the cause that the context of [Consumer.Run] is cancelled with ends Run without waiting for the inputs that were started: nothing can be done
-// any more, as when the producer is refused for good. What is done is committed, the group is left.
+// ErrNoDrain in the cause that the context of [Consumer.Run] is cancelled with ends Run without
+// waiting for the inputs that were started: nothing can be done any more, as when the producer is
+// refused for good. What is done is committed, the group is left.
 var ErrNoDrain = errors.New("consumer: nothing that was started can be done any more")
 
 // States that a call can find the consumer in.
@@ -32,19 +35,22 @@ var (
 	ErrAlreadyRun = errors.New("consumer: Run, Messages or Batches was called before: a Consumer runs once, make a new one with New")
 	// ErrNotRunning: neither Run, Messages nor Batches was called yet.
 	ErrNotRunning = errors.New("consumer: not running: call Run, Messages or Batches")
-	// ErrNotHalted: the partition is not held, or not halted. It may have moved to another member, which begins it anew.
+	// ErrNotHalted: the partition is not held, or not halted. It may have moved to another member,
+	// which begins it anew.
 	ErrNotHalted = errors.New("consumer: the partition is not halted here")
 	// ErrNotJoined: the group was not joined yet.
 	ErrNotJoined = errors.New("consumer: not a member of the group yet")
 )
 
-// HaltError tells why a partition stands still. Its inputs from Offset on are not done and are never skipped; other partitions go on.
+// HaltError tells why a partition stands still. Its inputs from Offset on are not done and are
+// never skipped; other partitions go on.
 type HaltError struct {
 	Topic     string
 	Partition int32
 	// Offset is the input that could not be done, or the first one that cannot be read.
 	Offset int64
-	// LostFrom and LostTo name the offsets [LostFrom, LostTo) that the broker does not have any more; both -1 when nothing was lost.
+	// LostFrom and LostTo name the offsets [LostFrom, LostTo) that the broker does not have any
+	// more; both -1 when nothing was lost.
 	LostFrom, LostTo int64
 	// Err is the reason: an error given to Done, or Kafka's.
 	Err error
@@ -66,8 +72,8 @@ func (e *HaltError) Error() string {
 
 func (e *HaltError) Unwrap() error { return e.Err }
 
-// StuckError stops the consumer: an input's handler ran longer than HandlerTimeout and ignored that its context was cancelled. It is also
-// the cause that context ended with.
+// StuckError stops the consumer: an input's handler ran longer than HandlerTimeout and ignored that
+// its context was cancelled. It is also the cause that context ended with.
 type StuckError struct {
 	Topic     string
 	Partition int32
@@ -89,8 +95,9 @@ type Abandoned struct {
 	First int64
 }
 
-// AbandonedError is returned by Run and Close when the drain deadline passed, or nothing could be done any more ([ErrNoDrain]): these inputs were started and not done. They are not
-// committed, and handed out again by the next member that holds their partition.
+// AbandonedError is returned by Run and Close when the drain deadline passed, or nothing could be
+// done any more ([ErrNoDrain]): these inputs were started and not done. They are not committed, and
+// handed out again by the next member that holds their partition.
 type AbandonedError struct {
 	Partitions []Abandoned
 	After      time.Duration
@@ -108,7 +115,8 @@ func (e *AbandonedError) Error() string {
 		total, e.After, strings.Join(parts, ", "))
 }
 
-// UncommittedError is returned by Run and Close when the last commit failed: what was done since the one before is handed out again.
+// UncommittedError is returned by Run and Close when the last commit failed: what was done since
+// the one before is handed out again.
 type UncommittedError struct {
 	Group string
 	Err   error
@@ -120,8 +128,8 @@ func (e *UncommittedError) Error() string {
 
 func (e *UncommittedError) Unwrap() error { return e.Err }
 
-// LeaveError is returned by Run and Close when the group refused the leave: the partitions wait for the session timeout. A leave that is not answered
-// in time, as while others join, is logged only.
+// LeaveError is returned by Run and Close when the group refused the leave: the partitions wait for
+// the session timeout. A leave that is not answered in time, as while others join, is logged only.
 type LeaveError struct {
 	Group string
 	Err   error
@@ -154,7 +162,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("consumer: Config.%s is %s: %s", e.Field, e.Value, e.Remedy)
 }
 
-// StartError is returned by Run when the consumer could not begin within StartTimeout: it says what was tried.
+// StartError is returned by Run when the consumer could not begin within StartTimeout: it says what
+// was tried.
 type StartError struct {
 	After time.Duration
 	Err   error

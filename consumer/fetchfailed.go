@@ -26,7 +26,8 @@ func (rd *reader) fetchFailed(topic string, fp *kgo.FetchPartition, p *partition
 	}
 	rd.troubles.fetch(fmt.Errorf("reading %s: %w", place(topic, fp.Partition), err))
 	if p == nil {
-		// The client injects what the coordinator answered when it was asked for a committed offset, and leaves that partition out: see leftOut.
+		// The client injects what the coordinator answered when it was asked for a committed
+		// offset, and leaves that partition out: see leftOut.
 		if groupcommit.Judge(err) == groupcommit.Forbidden {
 			rd.stop(rd.cfg.groupError(fmt.Errorf("reading the committed offset of %s: %w", place(topic, fp.Partition), err)))
 			return
@@ -91,7 +92,8 @@ func recreated(offset int64, err error) *HaltError {
 	}
 }
 
-// groupFailed is called for errors that ended the group session. The client joins again by itself, except that some errors never heal.
+// groupFailed is called for errors that ended the group session. The client joins again by itself,
+// except that some errors never heal.
 func (rd *reader) groupFailed(err error) {
 	rd.troubles.group(err)
 	if groupcommit.Judge(err) == groupcommit.Forbidden || errors.Is(err, kerr.TopicAuthorizationFailed) { // the coordinator refuses the subscription as a whole
@@ -101,8 +103,9 @@ func (rd *reader) groupFailed(err error) {
 	rd.log.Warn("the group session ended; it is joined again", "err", err)
 }
 
-// afterReset notices that the client moved the position, as OnOutOfRange lets it: it reports the range that was skipped, and where the
-// position went back it ends the stay and begins another one, because no mark of the old one means anything in the new log.
+// afterReset notices that the client moved the position, as OnOutOfRange lets it: it reports the
+// range that was skipped, and where the position went back it ends the stay and begins another one,
+// because no mark of the old one means anything in the new log.
 func (rd *reader) afterReset(p *partition, fp *kgo.FetchPartition) *partition {
 	if len(fp.Records) == 0 {
 		return p

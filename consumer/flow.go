@@ -7,32 +7,39 @@ import (
 	"github.com/ackmark/ackmark/internal/assignment"
 )
 
-// The memory budget is shared like a switch shares its buffer (Choudhury and Hahne, dynamic queue thresholds): half of it is divided among
-// the partitions held and never taken from them; of the other half a partition may use three quarters of what the others left.
-// So a stalled partition cannot starve the rest, and a single busy one gets most of the budget. In parts of the whole, which is 1:
+// The memory budget is shared like a switch shares its buffer (Choudhury and Hahne, dynamic queue
+// thresholds): half of it is divided among the partitions held and never taken from them; of the
+// other half a partition may use three quarters of what the others left. So a stalled partition
+// cannot starve the rest, and a single busy one gets most of the budget. In parts of the whole,
+// which is 1:
 //
 //	share = 1/2 ÷ partitions;  extra = the sum of what others use beyond their share
 //	a partition is paused at    share + 3/4 × (1/2 − extra)
 //	and resumed at half of that.
 //
-// One that is not paused uses less than its limit, so the sum of all stays below 1 between polls; an eighth can come on top, see pollRoom.
+// One that is not paused uses less than its limit, so the sum of all stays below 1 between polls;
+// an eighth can come on top, see pollRoom.
 const (
 	sharedPart = 0.5
 	greed      = 0.75
 	overshoot  = 0.125
 )
 
-// patience is how long the poll loop waits for memory before it pauses what is above its limit. A pause costs what the client has buffered of the
-// partition, which is fetched again, and its end costs up to FetchMaxWait: a fetch for the others may be under way, and a broker that has
-// nothing new holds it. When outputs take a little longer than fetches, which is a pipeline at full speed, it never comes to that.
+// patience is how long the poll loop waits for memory before it pauses what is above its limit. A
+// pause costs what the client has buffered of the partition, which is fetched again, and its end
+// costs up to FetchMaxWait: a fetch for the others may be under way, and a broker that has nothing
+// new holds it. When outputs take a little longer than fetches, which is a pipeline at full speed,
+// it never comes to that.
 //
-// The others wait too, so it is only for partitions that were not paused lately: one that is slow for good costs them a hundredth of their time.
+// The others wait too, so it is only for partitions that were not paused lately: one that is slow
+// for good costs them a hundredth of their time.
 const (
 	patience     = 100 * time.Millisecond
 	impatientFor = 100 * patience
 )
 
-// awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held up: no poll is open.
+// awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held
+// up: no poll is open.
 func (rd *reader) awaitRoom(ctx context.Context) {
 	if !rd.crowded() {
 		return
@@ -69,8 +76,8 @@ func (rd *reader) crowded() bool {
 	return false
 }
 
-// balanceFlow pauses what is above its limit and resumes what fell to half of it. It runs after every poll, and when a paused partition gave
-// memory back.
+// balanceFlow pauses what is above its limit and resumes what fell to half of it. It runs after
+// every poll, and when a paused partition gave memory back.
 func (rd *reader) balanceFlow() {
 	rd.parts.flowMu.Lock()
 	defer rd.parts.flowMu.Unlock()
@@ -114,10 +121,12 @@ func (rd *reader) limits(parts []*partition) (used, limits []float64) {
 	return used, limits
 }
 
-// pollRoom is the part of the whole that the next poll may return. All of it may belong to one partition, and lift that one above its limit: a
-// fixed eighth was not enough, since that can happen once for each partition, and a hundred stalled ones would hold twelve times the
-// budget (S9). So the sum of what lies above the shares is held to an eighth more than the half that is meant for it; where that is used up,
-// a poll returns no more than the fullest partition that still reads may take.
+// pollRoom is the part of the whole that the next poll may return. All of it may belong to one
+// partition, and lift that one above its limit: a fixed eighth was not enough, since that can
+// happen once for each partition, and a hundred stalled ones would hold twelve times the budget
+// (S9). So the sum of what lies above the shares is held to an eighth more than the half that is
+// meant for it; where that is used up, a poll returns no more than the fullest partition that still
+// reads may take.
 func (rd *reader) pollRoom() float64 {
 	parts := rd.parts.all()
 	if len(parts) == 0 {
@@ -159,11 +168,12 @@ func (rd *reader) useNow(p *partition) float64 {
 	return max(float64(bytes)/float64(rd.cfg.MaxBytes), float64(records)/float64(rd.cfg.MaxRecords))
 }
 
-// decide also holds the window between the mark and the newest input to MaxRecords: one input that is never done may not
-// let the tracker and the commit distance grow for ever, however little memory the others take. What is parked waits for the same.
+// decide also holds the window between the mark and the newest input to MaxRecords: one input that
+// is never done may not let the tracker and the commit distance grow for ever, however little
+// memory the others take. What is parked waits for the same.
 //
-// What the partition uses is read under the lock: by an older number it could be paused after its last input was released, and nothing would be left to
-// resume it.
+// What the partition uses is read under the lock: by an older number it could be paused after its
+// last input was released, and nothing would be left to resume it.
 func (rd *reader) decide(p *partition, limit float64) flowChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()

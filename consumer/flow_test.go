@@ -27,7 +27,8 @@ func (l *lab) feedBytes(partition int32, n, size int) {
 	}
 }
 
-// One partition's handler stalls with a huge backlog: the others read on, and memory stays within the bound (S9).
+// One partition's handler stalls with a huge backlog: the others read on, and memory stays within
+// the bound (S9).
 func TestStalledPartitionDoesNotStarveOthers(t *testing.T) {
 	inLab(t, 4, func(t *testing.T, l *lab) {
 		const backlog = 20_000
@@ -129,7 +130,8 @@ func TestPendingStaysWithinTheBound(t *testing.T) {
 	}
 }
 
-// With many partitions, too: each of them may be lifted above its limit by a poll, but not by an eighth of the budget each.
+// With many partitions, too: each of them may be lifted above its limit by a poll, but not by an
+// eighth of the budget each.
 func TestBudgetHoldsWithManyPartitions(t *testing.T) {
 	const partitions = 24
 	inLab(t, partitions, func(t *testing.T, l *lab) {
@@ -169,7 +171,8 @@ func TestOversizeRecordPasses(t *testing.T) {
 	})
 }
 
-// One input is never done while everything behind it is: the window closes at MaxRecords, visibly, and opens again.
+// One input is never done while everything behind it is: the window closes at MaxRecords, visibly,
+// and opens again.
 func TestWindowIsBounded(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 5000)
@@ -235,7 +238,8 @@ func TestHeapStaysWithinTheBound(t *testing.T) {
 	})
 }
 
-// What a partition uses is read where its pause is decided: one that has nothing left is not paused by what it used before (D4).
+// What a partition uses is read where its pause is decided: one that has nothing left is not paused
+// by what it used before (D4).
 func TestNothingPendingIsNotPaused(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -261,7 +265,8 @@ func TestNothingPendingIsNotPaused(t *testing.T) {
 	})
 }
 
-// A stay that is begun again where the old one was paused is read: the client's pause ends with the stay that it was for.
+// A stay that is begun again where the old one was paused is read: the client's pause ends with the
+// stay that it was for.
 func TestRestartOfAPausedStay(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

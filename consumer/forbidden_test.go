@@ -35,8 +35,9 @@ func (l *lab) forbiddenCommitted(offset int64) {
 	})
 }
 
-// The coordinator does not tell this principal what is committed for one topic: the topic waits, named by State and Check with what to do, the others are
-// read, and it is read when the right is granted. It is one join for all of that.
+// The coordinator does not tell this principal what is committed for one topic: the topic waits,
+// named by State and Check with what to do, the others are read, and it is read when the right is
+// granted. It is one join for all of that.
 func TestOneForbiddenTopicWaits(t *testing.T) {
 	for _, id := range []string{"by topic id", "by name"} {
 		t.Run(id, func(t *testing.T) {
@@ -71,7 +72,8 @@ func TestOneForbiddenTopicWaits(t *testing.T) {
 	}
 }
 
-// The coordinator takes no commits of one topic: the others' are taken, Check says so, and when the right is granted that topic's are, too.
+// The coordinator takes no commits of one topic: the others' are taken, Check says so, and when the
+// right is granted that topic's are, too.
 func TestOneTopicThatMayNotBeCommitted(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		wantNil(t, l.cluster.CreateTopic(forbidden, 1, nil))
@@ -98,8 +100,8 @@ func TestOneTopicThatMayNotBeCommitted(t *testing.T) {
 	})
 }
 
-// A context that ends for want of anybody who takes the work ends Run without the drain: what is done is committed, what was started is named. Any other cause
-// waits for it.
+// A context that ends for want of anybody who takes the work ends Run without the drain: what is
+// done is committed, what was started is named. Any other cause waits for it.
 func TestNoDrain(t *testing.T) {
 	for _, c := range []struct {
 		cause  error

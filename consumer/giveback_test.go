@@ -16,7 +16,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 )
 
-// leftOver names what the consumer holds of its limits, and is empty when everything was given back.
+// leftOver names what the consumer holds of its limits, and is empty when everything was given
+// back.
 func (c *Consumer) leftOver() string {
 	var left leftover.List
 	for _, p := range c.parts.all() {
@@ -87,8 +88,8 @@ func (h *hoard) flood() {
 
 var errHandler = errors.New("the handler's")
 
-// Whatever becomes of inputs and stays (refusals, halts, resumes, lost memberships, rebalances, parked inputs, leaders that move), the budget is whole when
-// all is done.
+// Whatever becomes of inputs and stays (refusals, halts, resumes, lost memberships, rebalances,
+// parked inputs, leaders that move), the budget is whole when all is done.
 func TestTheBudgetIsGivenBack(t *testing.T) {
 	n := 60
 	if testing.Short() {

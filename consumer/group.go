@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
-// group is this member's place in the group: who it is, what it holds there, and what waits. The client's group goroutine calls it at every rebalance.
+// group is this member's place in the group: who it is, what it holds there, and what waits. The
+// client's group goroutine calls it at every rebalance.
 type group struct {
 	cfg      *Config
 	log      *slog.Logger
@@ -45,9 +46,11 @@ func newGroup(cfg *Config, log *slog.Logger, b *brokers, parts *held, s *survey,
 	}
 }
 
-// onAssigned runs after every join, before the offsets of added partitions are known. They become assignments in onOffsets.
+// onAssigned runs after every join, before the offsets of added partitions are known. They become
+// assignments in onOffsets.
 func (g *group) onAssigned(ctx context.Context, cl *kgo.Client, added map[string][]int32) {
-	// Before the lock: a shutdown holds it while it waits, with its last commit, for this very join to be over.
+	// Before the lock: a shutdown holds it while it waits, with its last commit, for this very join
+	// to be over.
 	if g.life.Closing() && !g.replaced(cl) && g.current.Load() != nil {
 		g.refreshMembership(cl)
 		g.commits.joined()
@@ -75,17 +78,19 @@ func (g *group) onAssigned(ctx context.Context, cl *kgo.Client, added map[string
 	}
 }
 
-// replaced tells that the client got another member id while partitions were held: the coordinator forgot the old member between a heartbeat
-// and a join, and the client went on silently. Others may have held, advanced and committed those partitions meanwhile, so what we
-// hold of them is lost, although the client believes that it kept them (S2).
+// replaced tells that the client got another member id while partitions were held: the coordinator
+// forgot the old member between a heartbeat and a join, and the client went on silently. Others may
+// have held, advanced and committed those partitions meanwhile, so what we hold of them is lost,
+// although the client believes that it kept them (S2).
 func (g *group) replaced(cl *kgo.Client) bool {
 	m := g.current.Load()
 	id, _ := cl.GroupMetadata()
 	return m != nil && m.MemberID != id && len(g.parts.all()) > 0
 }
 
-// stranded lists partitions that the group assigns to us, that the client reads on where it stood, and whose stay we ended because the
-// membership was doubtful. The client reads no committed offset for what it never gave up, so nobody else would take them up (S10).
+// stranded lists partitions that the group assigns to us, that the client reads on where it stood,
+// and whose stay we ended because the membership was doubtful. The client reads no committed offset
+// for what it never gave up, so nobody else would take them up (S10).
 func (g *group) stranded() []topicPartition {
 	var all []topicPartition
 	for tp, begun := range g.owned {
@@ -100,7 +105,8 @@ func (g *group) stranded() []topicPartition {
 func (g *group) ousted(by *Membership, err error) {
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()
-	// The callbacks may have been faster: then the error is about a membership that is gone already, and the one that followed is sound.
+	// The callbacks may have been faster: then the error is about a membership that is gone
+	// already, and the one that followed is sound.
 	if m := g.current.Load(); m != nil && by != nil && *m == *by {
 		g.lose(err.Error())
 		g.brokers.client.Load().ForceRebalance() // the join finds out who we are; onAssigned takes the partitions up again
@@ -123,7 +129,8 @@ func (g *group) refreshMembership(cl *kgo.Client) {
 	g.troubles.joined()
 }
 
-// callAssigned tells who follows the assignments. That the client's next rebalance has begun must not keep it from them.
+// callAssigned tells who follows the assignments. That the client's next rebalance has begun must
+// not keep it from them.
 func (g *group) callAssigned(ctx context.Context, added []*Assignment) {
 	ctx = context.WithoutCancel(ctx)
 	if g.cfg.Hooks.Assigned != nil {
@@ -131,8 +138,8 @@ func (g *group) callAssigned(ctx context.Context, added []*Assignment) {
 	}
 }
 
-// onRevoked runs when partitions leave in good order: the member is still in the group and may commit. It also runs, with nothing, before
-// every join.
+// onRevoked runs when partitions leave in good order: the member is still in the group and may
+// commit. It also runs, with nothing, before every join.
 func (g *group) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string][]int32) {
 	g.commits.joined() // no callback runs during a join
 	defer g.commits.holdCommits()
@@ -159,7 +166,8 @@ func (g *group) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string]
 	}
 }
 
-// onLost runs when the membership is gone. Everything held is fenced first, before any lock that a drain may hold.
+// onLost runs when the membership is gone. Everything held is fenced first, before any lock that a
+// drain may hold.
 func (g *group) onLost(_ context.Context, cl *kgo.Client, _ map[string][]int32) {
 	for _, p := range g.parts.all() {
 		p.fence(ErrLost)

@@ -158,7 +158,8 @@ func TestOutOfRangeByChoice(t *testing.T) {
 	}
 }
 
-// The committed offset lies beyond the end of the log: it was truncated, or the topic recreated, while nobody read.
+// The committed offset lies beyond the end of the log: it was truncated, or the topic recreated,
+// while nobody read.
 func TestCommittedBeyondTheEnd(t *testing.T) {
 	truncate := func(l *lab) {
 		l.feed(0, 100)

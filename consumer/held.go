@@ -4,7 +4,8 @@ import (
 	"sync"
 )
 
-// held is what this member holds: one partition for each that the group assigned to it and that was begun.
+// held is what this member holds: one partition for each that the group assigned to it and that was
+// begun.
 type held struct {
 	partsMu sync.RWMutex
 	parts   map[string]map[int32]*partition

@@ -18,7 +18,8 @@ type identity struct {
 // consumers numbers the consumers of this process.
 var consumers atomic.Uint64
 
-// learn takes the cluster's id from the metadata that the client has. A client stays with its cluster.
+// learn takes the cluster's id from the metadata that the client has. A client stays with its
+// cluster.
 func (i *identity) learn(ctx context.Context, cl *kgo.Client) {
 	if i.cluster.Load() != nil {
 		return

@@ -10,15 +10,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// errInflated is what the client hears instead of a batch while it holds enough. What it decompressed of the partition before stays; what this batch has is
-// fetched again when there is room.
+// errInflated is what the client hears instead of a batch while it holds enough. What it
+// decompressed of the partition before stays; what this batch has is fetched again when there is
+// room.
 var errInflated = errors.New("consumer: the client's own buffer is full: the batch is fetched again")
 
-// inflation bounds what the client holds decompressed and has not handed out (S9). A fetch is bounded by its compressed size alone, and a response of 2 MiB
-// can be 2 GiB of records.
+// inflation bounds what the client holds decompressed and has not handed out (S9). A fetch is
+// bounded by its compressed size alone, and a response of 2 MiB can be 2 GiB of records.
 //
-// The client has one response of each broker at a time: it asks for the next when all of the last one is handed out. So what a broker's batches
-// inflated to since its last response came is an upper bound of what is held of it.
+// The client has one response of each broker at a time: it asks for the next when all of the last
+// one is handed out. So what a broker's batches inflated to since its last response came is an
+// upper bound of what is held of it.
 type inflation struct {
 	limit int64
 	next  kgo.Decompressor
@@ -38,7 +40,8 @@ type inflated struct {
 const (
 	// settled is how long after its last batch a response is surely read to its end.
 	settled = 200 * time.Millisecond
-	// deflation is how long a poll waits after a batch was refused. The client fetches it again at once, so nothing else keeps it from spinning.
+	// deflation is how long a poll waits after a batch was refused. The client fetches it again at
+	// once, so nothing else keeps it from spinning.
 	deflation = 20 * time.Millisecond
 )
 
@@ -84,8 +87,9 @@ func (i *inflation) OnBrokerRead(meta kgo.BrokerMetadata, key int16, _ int, _, _
 	}
 }
 
-// emptied is told that the client holds nothing that it could hand out: what brokers sent that no new response comes from, because their partitions
-// are paused or they are gone, is handed out, too.
+// emptied is told that the client holds nothing that it could hand out: what brokers sent that no
+// new response comes from, because their partitions are paused or they are gone, is handed out,
+// too.
 func (i *inflation) emptied() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

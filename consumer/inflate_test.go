@@ -58,8 +58,9 @@ func TestInflation(t *testing.T) {
 	}
 }
 
-// Records that compress a thousandfold: a response of some KiB would be hundreds of MiB. Not more than half of the budget and a batch of each broker is decompressed
-// beside the budget, and everything is read.
+// Records that compress a thousandfold: a response of some KiB would be hundreds of MiB. Not more
+// than half of the budget and a batch of each broker is decompressed beside the budget, and
+// everything is read.
 func TestInflatedFetchesAreBounded(t *testing.T) {
 	const partitions, each, large = 6, 60, 1 << 20
 	inLab(t, partitions, func(t *testing.T, l *lab) {

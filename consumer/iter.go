@@ -6,11 +6,12 @@ import (
 	"sync"
 )
 
-// Messages runs the consumer and yields its inputs one by one, started (see [Message.Start]). Call Done on each, now or later, from any goroutine.
+// Messages runs the consumer and yields its inputs one by one, started (see [Message.Start]). Call
+// Done on each, now or later, from any goroutine.
 //
-// An error is yielded once for each partition that halts (a *HaltError: the others go on, if the loop does), and at the end if the
-// consumer stopped for any other reason than ctx or Close. Leaving the loop stops the consumer; the input that the
-// loop was left with is not waited for.
+// An error is yielded once for each partition that halts (a *HaltError: the others go on, if the
+// loop does), and at the end if the consumer stopped for any other reason than ctx or Close.
+// Leaving the loop stops the consumer; the input that the loop was left with is not waited for.
 func (c *Consumer) Messages(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		c.iterate(ctx, func(b *Batch) (bool, []*Message) {
@@ -28,8 +29,9 @@ func (c *Consumer) Messages(ctx context.Context) iter.Seq2[*Message, error] {
 	}
 }
 
-// Batches runs the consumer and yields its inputs in batches, started. Otherwise it is like [Consumer.Messages]. A batch is a run of inputs of
-// one partition in fetch order; those that were not started (the partition left in between) are not in it.
+// Batches runs the consumer and yields its inputs in batches, started. Otherwise it is like
+// [Consumer.Messages]. A batch is a run of inputs of one partition in fetch order; those that were
+// not started (the partition left in between) are not in it.
 func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		c.iterate(ctx, func(b *Batch) (bool, []*Message) {
@@ -53,7 +55,8 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// iterate runs the consumer beside the caller's loop. The poll loop only queues: what waits there is bounded by the memory budget.
+// iterate runs the consumer beside the caller's loop. The poll loop only queues: what waits there
+// is bounded by the memory budget.
 func (c *Consumer) iterate(ctx context.Context, each func(*Batch) (more bool, left []*Message), fail func(error) bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	q := &queue{wake: make(chan struct{}, 1)}

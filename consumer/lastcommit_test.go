@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// A topic that is deleted and created again while its inputs are in flight gets no commit of the old one, by id or by name (E3).
+// A topic that is deleted and created again while its inputs are in flight gets no commit of the
+// old one, by id or by name (E3).
 func TestCommitByNameOfARecreatedTopic(t *testing.T) {
 	for _, delay := range []time.Duration{0, 100 * time.Millisecond, time.Second, 3 * time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
@@ -74,7 +75,8 @@ func TestLastCommitOfARecreatedTopic(t *testing.T) {
 	}, kfake.MaxVersions(kversion.V3_9_0()))
 }
 
-// While a join runs a commit goes past the client, which would notice that the topic is another one: ours is looked at, too (E3).
+// While a join runs a commit goes past the client, which would notice that the topic is another
+// one: ours is looked at, too (E3).
 func TestCommitByNameWhileAJoinRuns(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
@@ -147,7 +149,8 @@ func allDue(c *Consumer) (d due) {
 	return d
 }
 
-// One request that is refused does not keep what the others carry, and one of a lost membership ends it.
+// One request that is refused does not keep what the others carry, and one of a lost membership
+// ends it.
 func TestSplitCommitGoesOn(t *testing.T) {
 	inLab(t, 300, func(t *testing.T, l *lab) {
 		m := l.start(l.config(), nil)
@@ -173,7 +176,8 @@ func TestSplitCommitGoesOn(t *testing.T) {
 	})
 }
 
-// The fence is looked at again when a commit is about to be written: the stay may have ended while the commit waited (S2).
+// The fence is looked at again when a commit is about to be written: the stay may have ended while
+// the commit waited (S2).
 func TestPrepareRefusesAFencedStay(t *testing.T) {
 	c, err := New(minimal())
 	wantNil(t, err)
@@ -207,7 +211,8 @@ func TestDrainDeadlineIsOneForAll(t *testing.T) {
 	})
 }
 
-// A last commit that fails is an error of Run and of Close, and so is a group that could not be left (E4).
+// A last commit that fails is an error of Run and of Close, and so is a group that could not be
+// left (E4).
 func TestFailedLastCommitIsAnError(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -227,8 +232,8 @@ func TestFailedLastCommitIsAnError(t *testing.T) {
 	})
 }
 
-// A coordinator that has not heard of a topic yet answers UNKNOWN_TOPIC_ID, as for one that is gone: while the brokers know the topic under this id, that
-// passes, and halts nothing.
+// A coordinator that has not heard of a topic yet answers UNKNOWN_TOPIC_ID, as for one that is
+// gone: while the brokers know the topic under this id, that passes, and halts nothing.
 func TestCoordinatorThatLagsBehindANewTopic(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: topic, Err: kerr.UnknownTopicID, Count: 4})

@@ -36,8 +36,9 @@ func (g *group) lose(why string) {
 	}
 }
 
-// letGo ends the stay of partitions in good order: no more Start, drain under the deadline, end the handlers' context, hook, commit, fence.
-// It returns an *AbandonedError for what was started and not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu is held.
+// letGo ends the stay of partitions in good order: no more Start, drain under the deadline, end the
+// handlers' context, hook, commit, fence. It returns an *AbandonedError for what was started and
+// not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu is held.
 func (g *group) letGo(parts []*partition, why error) error {
 	if len(parts) == 0 {
 		return nil
@@ -103,7 +104,8 @@ func (g *group) onNoDrain(fn func()) (stop func() bool) {
 	})
 }
 
-// remove forgets ended stays, and takes their pauses back: the client keeps a pause beyond the assignment.
+// remove forgets ended stays, and takes their pauses back: the client keeps a pause beyond the
+// assignment.
 func (g *group) remove(parts []*partition) {
 	g.parts.flowMu.Lock()
 	defer g.parts.flowMu.Unlock()
@@ -140,7 +142,8 @@ func (g *group) leave(cl *kgo.Client) (left error) {
 	defer cancel()
 	if err := cl.LeaveGroupContext(ctx); err != nil {
 		g.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", g.cfg.SessionTimeout)
-		// A join that waits for other members holds the leave up: then the group goes on by the session timeout, and nothing is wrong here.
+		// A join that waits for other members holds the leave up: then the group goes on by the
+		// session timeout, and nothing is wrong here.
 		if g.current.Load() != nil && !errors.Is(err, context.DeadlineExceeded) {
 			left = &LeaveError{Group: g.cfg.Group, Err: err}
 		}
@@ -161,12 +164,14 @@ func (g *group) rejoin() {
 		return
 	}
 	g.lose(why.Error())
-	// The join finds out whether the group still knows this member, and onAssigned takes up what it keeps, from what is committed by then.
+	// The join finds out whether the group still knows this member, and onAssigned takes up what it
+	// keeps, from what is committed by then.
 	g.brokers.client.Load().ForceRebalance()
 }
 
-// fence ends every stay at once, as if the membership were lost, and has careLoop do the rest. It does not wait: when it returns nothing done from
-// then on counts, and no commit that is not on its way already goes out.
+// fence ends every stay at once, as if the membership were lost, and has careLoop do the rest. It
+// does not wait: when it returns nothing done from then on counts, and no commit that is not on its
+// way already goes out.
 func (g *group) fence(why error) {
 	for _, p := range g.parts.all() {
 		p.fence(ErrLost)

@@ -82,7 +82,8 @@ func TestRunUnderAnEndedContext(t *testing.T) {
 	})
 }
 
-// Shutdown waits for what runs; Start is false from its first moment; what it does not get is named.
+// Shutdown waits for what runs; Start is false from its first moment; what it does not get is
+// named.
 func TestShutdownAbandons(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -199,7 +200,8 @@ func TestLeavingTheLoop(t *testing.T) {
 	})
 }
 
-// The end of the caller's context ends the loop without an error, also when the handler returns that as its own.
+// The end of the caller's context ends the loop without an error, also when the handler returns
+// that as its own.
 func TestContextEndsTheLoop(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 5)
@@ -299,7 +301,8 @@ func TestWrongCredentials(t *testing.T) {
 	}, kfake.EnableSASL(), kfake.Superuser("PLAIN", "u", "right"))
 }
 
-// All brokers answer nothing for minutes: nothing is lost, the member comes back, Check says what is wrong meanwhile (fault 9).
+// All brokers answer nothing for minutes: nothing is lost, the member comes back, Check says what
+// is wrong meanwhile (fault 9).
 func TestOutage(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

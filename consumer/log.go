@@ -12,7 +12,8 @@ const expected = "received an OffsetCommitResponse after our group session has e
 
 // clientLogger passes the client's log on, one level lower: what it calls info is detail here.
 //
-// One of its warnings is expected: the start of a partition is committed before the client books the partition as read.
+// One of its warnings is expected: the start of a partition is committed before the client books
+// the partition as read.
 type clientLogger struct{ log *slog.Logger }
 
 func (l clientLogger) Level() kgo.LogLevel {

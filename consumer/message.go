@@ -17,17 +17,20 @@ type Assignment struct {
 	Epoch uint64
 	// Start is the offset that this stay starts from.
 	Start int64
-	// DoneSet is the metadata that was committed with Start, if it is a done-set of this very commit and topic: which inputs above Start were done
-	// before this stay and are not handed out in it. "" for none.
+	// DoneSet is the metadata that was committed with Start, if it is a done-set of this very
+	// commit and topic: which inputs above Start were done before this stay and are not handed out
+	// in it. "" for none.
 	DoneSet string
-	// Again is why inputs below AgainUntil may be handed out again: this process had them before, in a stay that ended without its last commit. "" for no such stay.
+	// Again is why inputs below AgainUntil may be handed out again: this process had them before,
+	// in a stay that ended without its last commit. "" for no such stay.
 	Again      string
 	AgainUntil int64
 
 	part *partition
 }
 
-// Context is what handlers of this partition run under. It ends with cause [ErrRevoked], [ErrLost], [ErrShutdown] or a [*StuckError].
+// Context is what handlers of this partition run under. It ends with cause [ErrRevoked], [ErrLost],
+// [ErrShutdown] or a [*StuckError].
 func (a *Assignment) Context() context.Context { return *a.part.ctx.Load() }
 
 // Membership is the group membership that assignments are held under.
@@ -38,11 +41,13 @@ type Membership struct {
 	InstanceID string
 	// ClusterID is that of the Kafka cluster that the group is in, "" if the brokers told none.
 	ClusterID string
-	// Consumer tells the consumers of this process apart: several may be members of one group. Never 0.
+	// Consumer tells the consumers of this process apart: several may be members of one group.
+	// Never 0.
 	Consumer uint64
 }
 
-// Message is one input. The first [Message.Done] wins; it may come from any goroutine. A copy stands for the same input.
+// Message is one input. The first [Message.Done] wins; it may come from any goroutine. A copy
+// stands for the same input.
 type Message struct {
 	*kgo.Record
 
@@ -64,12 +69,14 @@ type Batch struct {
 	Messages []Message
 }
 
-// run is a batch with its share of the memory budget, which comes free when all of its inputs are done: that is when its memory does.
+// run is a batch with its share of the memory budget, which comes free when all of its inputs are
+// done: that is when its memory does.
 type run struct {
 	Batch
 	part  *partition
 	first uint64 // index of Messages[0]; the others follow without gaps
-	// states of Messages, see started …; atomic. They are not in Message, so that a message can be copied at any time.
+	// states of Messages, see started …; atomic. They are not in Message, so that a message can be
+	// copied at any time.
 	states []uint32
 	left   int // inputs that are not done; under the partition's lock
 	bytes  int64
@@ -89,8 +96,9 @@ func (m *Message) Context() context.Context { return m.mine().Assignment.Context
 
 func (m *Message) state() *uint32 { return &m.run.states[m.index-m.run.first] }
 
-// Start tells that a handler takes the input now. False: its partition was revoked, lost or halted meanwhile, and the input must be dropped.
-// Inputs that were not started are not waited for when the partition is revoked. [Consumer.Messages] and [Consumer.Batches] call it themselves.
+// Start tells that a handler takes the input now. False: its partition was revoked, lost or halted
+// meanwhile, and the input must be dropped. Inputs that were not started are not waited for when
+// the partition is revoked. [Consumer.Messages] and [Consumer.Batches] call it themselves.
 func (m *Message) Start() bool {
 	p := m.mine().part
 	state := m.state()
@@ -100,8 +108,9 @@ func (m *Message) Start() bool {
 	if !atomic.CompareAndSwapUint32(state, 0, started) {
 		return atomic.LoadUint32(state)&(done|failed) == 0
 	}
-	// The drain sets stopped and then counts the started ones. Whoever started before that store is seen here or by the count, or by both:
-	// without the second look, a start between the first look and the count would run on after the commit.
+	// The drain sets stopped and then counts the started ones. Whoever started before that store is
+	// seen here or by the count, or by both: without the second look, a start between the first
+	// look and the count would run on after the commit.
 	if p.stopped.Load() {
 		p.unstart(m)
 		return false
@@ -109,11 +118,13 @@ func (m *Message) Start() bool {
 	return true
 }
 
-// Done ends the input. With nil it is done: all that was made from it is durable, its offset may be committed. With an error it is not:
-// its partition halts, nothing after it is committed, and the error is shown by State and Check and yielded once by the iterators.
-// The first call wins; further calls, and calls after the partition was revoked, change nothing.
+// Done ends the input. With nil it is done: all that was made from it is durable, its offset may be
+// committed. With an error it is not: its partition halts, nothing after it is committed, and the
+// error is shown by State and Check and yielded once by the iterators. The first call wins; further
+// calls, and calls after the partition was revoked, change nothing.
 //
-// An error that only says that the context ended, given while the consumer stops or the partition leaves, is no outcome and halts nothing.
+// An error that only says that the context ended, given while the consumer stops or the partition
+// leaves, is no outcome and halts nothing.
 func (m *Message) Done(err error) {
 	p := m.mine().part
 	if err != nil {
@@ -125,7 +136,8 @@ func (m *Message) Done(err error) {
 	p.mu.Unlock()
 }
 
-// DoneAll is Done(nil) for many inputs, of any partitions: runs of the same partition cost one lock.
+// DoneAll is Done(nil) for many inputs, of any partitions: runs of the same partition cost one
+// lock.
 func DoneAll(ms []*Message) {
 	for i := 0; i < len(ms); {
 		p := ms[i].mine().part

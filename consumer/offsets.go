@@ -39,8 +39,9 @@ func (t topicInfo) epoch(partition int32) int32 {
 	return -1
 }
 
-// describe looks the assigned topics up in the client's metadata cache. Where it fails, ids stay zero and epochs -1. A done-set must not be
-// compared with the id of a topic that was deleted since: then the brokers are asked, and must answer.
+// describe looks the assigned topics up in the client's metadata cache. Where it fails, ids stay
+// zero and epochs -1. A done-set must not be compared with the id of a topic that was deleted
+// since: then the brokers are asked, and must answer.
 func (s *survey) describe(ctx context.Context, offsets map[string]map[int32]kgo.Offset, fresh bool) (map[string]topicInfo, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for topic := range offsets {
@@ -81,8 +82,8 @@ func (s *survey) describe(ctx context.Context, offsets map[string]map[int32]kgo.
 	return infos, nil
 }
 
-// startOffsets gives every partition an exact offset: the committed one, or where Config.Start points. Those for which that could not be learned
-// are in failed: they wait, the others do not.
+// startOffsets gives every partition an exact offset: the committed one, or where Config.Start
+// points. Those for which that could not be learned are in failed: they wait, the others do not.
 func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, topics map[string]topicInfo) (
 	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
@@ -118,8 +119,9 @@ func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[s
 	return starts, failed
 }
 
-// startOf is Config.Start, except that Latest is for topics that are new to the group: a partition that was added while this consumer runs
-// (fault 19), or while nobody read, to a topic that the group has committed before, has only new records, and none of them may be skipped (S11).
+// startOf is Config.Start, except that Latest is for topics that are new to the group: a partition
+// that was added while this consumer runs (fault 19), or while nobody read, to a topic that the
+// group has committed before, has only new records, and none of them may be skipped (S11).
 func (s *survey) startOf(topic string, partition int32) Start {
 	if s.cfg.Start != Latest {
 		return s.cfg.Start
@@ -131,19 +133,22 @@ func (s *survey) startOf(topic string, partition int32) Start {
 	return Latest
 }
 
-// inventory is what Latest needs to know: whatever came later than it is new, and is read from its first offset.
+// inventory is what Latest needs to know: whatever came later than it is new, and is read from its
+// first offset.
 type inventory struct {
 	known  map[string]bool                // topics that the group had committed before this member joined; set before it does
 	topics atomic.Pointer[map[string]int] // partitions of each topic at the first join; nil before
 }
 
-// askKnown notes which topics the group has committed, with Latest. It must be asked before this member joins: the members of a group that
-// starts anew divide a topic among them, and whoever commits its start first would make the others believe that the group knows the topic.
+// askKnown notes which topics the group has committed, with Latest. It must be asked before this
+// member joins: the members of a group that starts anew divide a topic among them, and whoever
+// commits its start first would make the others believe that the group knows the topic.
 func (s *survey) askKnown(ctx context.Context) error {
 	if s.cfg.Start != Latest {
 		return nil
 	}
-	// Of the group in name, since the options may say more of it, and with no topics it does not join.
+	// Of the group in name, since the options may say more of it, and with no topics it does not
+	// join.
 	opts := append(s.brokers.baseOptions(), kgo.ConsumerGroup(s.cfg.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics())
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -211,9 +216,10 @@ type listed struct {
 	err    error
 }
 
-// list finds a position. A consumer of committed records finds the last stable offset as the end: what an open transaction wrote before
-// is not visible yet, so it would never be read from an end behind it. By time, the end is asked for first: a record that comes
-// between the two answers must not lie below where nothing was found.
+// list finds a position. A consumer of committed records finds the last stable offset as the end:
+// what an open transaction wrote before is not visible yet, so it would never be read from an end
+// behind it. By time, the end is asked for first: a record that comes between the two answers must
+// not lie below where nothing was found.
 func (s *survey) list(ctx context.Context, cl *kgo.Client, where Start, names map[string][]int32) map[topicPartition]listed {
 	switch where {
 	case Earliest:
@@ -281,7 +287,8 @@ func (s *survey) listAt(ctx context.Context, cl *kgo.Client, timestamp int64, na
 
 var errNoAnswer = errors.New("the broker did not say where it is")
 
-// logStart asks where a partition's log starts now, -1 if that cannot be learned soon: the poll loop waits for it.
+// logStart asks where a partition's log starts now, -1 if that cannot be learned soon: the poll
+// loop waits for it.
 func (s *survey) logStart(topic string, partition int32) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

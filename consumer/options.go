@@ -36,7 +36,8 @@ func (cfg *Config) adopt() error {
 		return err
 	}
 	cfg.excluded, _ = probe.OptValue(kgo.ConsumeExcludeTopics).([]string)
-	// Once more, now that the budget is known: an own decompressor must bound what a batch inflates to itself, the client's does.
+	// Once more, now that the budget is known: an own decompressor must bound what a batch inflates
+	// to itself, the client's does.
 	bounded, err := newProbe(append([]kgo.Opt{kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes())}, cfg.Options...))
 	if err != nil {
 		return fmt.Errorf("consumer: Config.Options: %w", err)
@@ -69,7 +70,8 @@ func optionError(refused []kgoopt.Refusal) error {
 	return errors.Join(errs...)
 }
 
-// refuseValues is the second net, for options whose name could not be seen, and for those that only their value tells good from bad.
+// refuseValues is the second net, for options whose name could not be seen, and for those that only
+// their value tells good from bad.
 func refuseValues(cl *kgo.Client, allowEager bool) error {
 	plain, err := newProbe(nil)
 	if err != nil {
@@ -91,7 +93,8 @@ func refuseValues(cl *kgo.Client, allowEager bool) error {
 	return nil
 }
 
-// merge takes brokers, group, topics and timeouts from the options where Config leaves them open, and refuses contradictions.
+// merge takes brokers, group, topics and timeouts from the options where Config leaves them open,
+// and refuses contradictions.
 func (cfg *Config) merge(probe *kgo.Client) error {
 	contradiction := func(field string, value any, option string) error {
 		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: "Config.Options has another kgo." + option + "; give it once"}
@@ -146,7 +149,8 @@ func (cfg *Config) mergeTopics(probe *kgo.Client, contradiction func(string, any
 	return nil
 }
 
-// optTopics reads the topics of ConsumeTopics: sorted names since franz-go v1.22.3, the keys of a map before.
+// optTopics reads the topics of ConsumeTopics: sorted names since franz-go v1.22.3, the keys of a
+// map before.
 func optTopics(cl *kgo.Client) []string {
 	if topics, ok := cl.OptValue(kgo.ConsumeTopics).([]string); ok {
 		return slices.Sorted(slices.Values(topics))

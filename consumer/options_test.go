@@ -101,7 +101,8 @@ func TestOptionsAreRefusedByValue(t *testing.T) {
 	}
 }
 
-// The options of an existing client stand in for Brokers, Group, Topics, InstanceID and the timeouts.
+// The options of an existing client stand in for Brokers, Group, Topics, InstanceID and the
+// timeouts.
 func TestOptionsOfAnExistingClient(t *testing.T) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers("a:1", "b:2"), kgo.ConsumerGroup("grp"), kgo.ConsumeTopics("y", "x"), kgo.InstanceID("i"),

@@ -7,18 +7,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A done-set has a largest size (a broker takes 4,096 characters of metadata), and what it cannot say is repeated by whoever takes the partition
-// over. So nothing is handed out that it could not describe, in whatever order the inputs end: records beyond that are parked, in order, counted
-// in the budget, until the ack mark moves. Fetching is paused meanwhile, so a poll's worth of them is the most.
+// A done-set has a largest size (a broker takes 4,096 characters of metadata), and what it cannot
+// say is repeated by whoever takes the partition over. So nothing is handed out that it could not
+// describe, in whatever order the inputs end: records beyond that are parked, in order, counted in
+// the budget, until the ack mark moves. Fetching is paused meanwhile, so a poll's worth of them is
+// the most.
 type parked struct {
 	recs  []*kgo.Record
 	bytes int64
 }
 
-// unparkAtLeast is how many parked records must fit before any of them is handed out: one for each step of the mark would be a poll for each record.
+// unparkAtLeast is how many parked records must fit before any of them is handed out: one for each
+// step of the mark would be a poll for each record.
 const unparkAtLeast = 1024
 
-// readTo is the offset to read next: behind what is parked, or else behind what was handed out. Under mu.
+// readTo is the offset to read next: behind what is parked, or else behind what was handed out.
+// Under mu.
 func (p *partition) readTo() int64 {
 	if n := len(p.parked.recs); n > 0 {
 		return p.parked.recs[n-1].Offset + 1
@@ -44,7 +48,8 @@ func (p *partition) unpark(now int64) *run {
 	return p.handOut(recs, now)
 }
 
-// ready tells that parked records may be handed out. With nothing pending the next one always may: it is the ack mark then, whatever follows. Under mu.
+// ready tells that parked records may be handed out. With nothing pending the next one always may:
+// it is the ack mark then, whatever follows. Under mu.
 func (p *partition) ready() bool {
 	n := len(p.parked.recs)
 	if n == 0 || !p.core.State().Reads() {
@@ -67,10 +72,12 @@ func (p *partition) parks() bool {
 	return len(p.parked.recs) > 0
 }
 
-// window is the distance between the mark and the newest input, as a part of MaxRecords. Under the partition's lock.
+// window is the distance between the mark and the newest input, as a part of MaxRecords. Under the
+// partition's lock.
 func (p *partition) window() float64 { return float64(p.core.Open()) / float64(p.around.maxRecords) }
 
-// waits tells that records are parked and must stay so: fetching more of them is of no use. Under mu.
+// waits tells that records are parked and must stay so: fetching more of them is of no use. Under
+// mu.
 func (p *partition) waits() bool { return len(p.parked.recs) > 0 && !p.ready() }
 
 // countBelow is how many records are below the limit.
@@ -81,8 +88,8 @@ func countBelow(recs []*kgo.Record, limit int64) int {
 	return sort.Search(len(recs), func(i int) bool { return recs[i].Offset >= limit })
 }
 
-// pollOnce polls. While records are parked the poll ends as soon as some of them may be handed out: that happens between a poll and AllowRebalance,
-// like with any other record.
+// pollOnce polls. While records are parked the poll ends as soon as some of them may be handed out:
+// that happens between a poll and AllowRebalance, like with any other record.
 func (rd *reader) pollOnce(ctx context.Context, cl *kgo.Client) kgo.Fetches {
 	if !rd.parking {
 		return cl.PollRecords(ctx, rd.pollLimit())

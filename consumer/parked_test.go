@@ -50,7 +50,8 @@ func (l *lab) feedMany(n int) {
 	}
 }
 
-// Nothing is handed out that a done-set could not describe; it goes on as soon as the mark moves, although nothing else is fetched.
+// Nothing is handed out that a done-set could not describe; it goes on as soon as the mark moves,
+// although nothing else is fetched.
 func TestNoMoreThanADoneSetSays(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		const all = 60_000
@@ -107,7 +108,8 @@ func TestTheLargestDoneSetIsHandedOver(t *testing.T) {
 	})
 }
 
-// The mark moves while the records behind it are being parked, before the next poll: nothing else would wake that.
+// The mark moves while the records behind it are being parked, before the next poll: nothing else
+// would wake that.
 func TestTheMarkMovesWhileParking(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		const last = 100
@@ -178,7 +180,8 @@ func TestHaltWithParkedRecords(t *testing.T) {
 	})
 }
 
-// stayOf makes a stay of a partition with these records, and every other one of what it hands out done. It returns what the next commit says.
+// stayOf makes a stay of a partition with these records, and every other one of what it hands out
+// done. It returns what the next commit says.
 func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Record) (p *partition, runs []donemeta.Run) {
 	t.Helper()
 	p = newPartition(c.around, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
@@ -198,7 +201,8 @@ func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Rec
 	return p, runs
 }
 
-// The worst order at every density; and the next stay takes up all of it at once, not one after the other.
+// The worst order at every density; and the next stay takes up all of it at once, not one after the
+// other.
 func TestAlternatingFitsAtEveryDensity(t *testing.T) {
 	cfg := minimal()
 	cfg.MaxRecords = 1 << 17
@@ -245,7 +249,8 @@ func TestInheritedFarAboveIsCounted(t *testing.T) {
 	}
 }
 
-// Revoked, lost and stopped while records are parked: they were never handed out, and nobody waits for them.
+// Revoked, lost and stopped while records are parked: they were never handed out, and nobody waits
+// for them.
 func TestLeavingWithParkedRecords(t *testing.T) {
 	for name, leave := range map[string]func(m *member) error{
 		"shutdown": func(m *member) error { return m.stop() },
@@ -315,8 +320,8 @@ func TestRevokeWithParkedRecords(t *testing.T) {
 	})
 }
 
-// Whatever the offsets are, and in whatever order inputs end, over any number of stays: the set is written whole, nothing is stuck, everything is
-// handed out once.
+// Whatever the offsets are, and in whatever order inputs end, over any number of stays: the set is
+// written whole, nothing is stuck, everything is handed out once.
 func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 	cfg := minimal()
 	cfg.MaxRecords = 1 << 17

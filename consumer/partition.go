@@ -12,11 +12,12 @@ import (
 	"github.com/ackmark/ackmark/internal/assignment"
 )
 
-// recordOverhead is what a record costs beside its bytes: the client's record, the message, the tracker's entry.
+// recordOverhead is what a record costs beside its bytes: the client's record, the message, the
+// tracker's entry.
 const recordOverhead = 256
 
-// partition is one stay of one partition: its assignment epoch. A new stay is a new partition with a fresh tracker (S4), so nothing
-// that still holds a message of an old one can touch the new one.
+// partition is one stay of one partition: its assignment epoch. A new stay is a new partition with
+// a fresh tracker (S4), so nothing that still holds a message of an old one can touch the new one.
 type partition struct {
 	around     *surroundings
 	assignment *Assignment
@@ -42,8 +43,8 @@ type partition struct {
 	stuck  stuckState
 }
 
-// surroundings is what the partitions of a consumer have in common, and whom they tell what. The functions must not block; all but halted and stopping are called under
-// a partition's lock.
+// surroundings is what the partitions of a consumer have in common, and whom they tell what. The
+// functions must not block; all but halted and stopping are called under a partition's lock.
 type surroundings struct {
 	log        *slog.Logger
 	maxRecords int // between the mark and the newest input
@@ -93,8 +94,8 @@ func (p *partition) renewContext() {
 
 func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
 
-// finish is Done(nil), under mu. After the stay ended it changes nothing: a mark that moved then could be committed over another
-// member's (the known loss bug of marks made after a revoke).
+// finish is Done(nil), under mu. After the stay ended it changes nothing: a mark that moved then
+// could be committed over another member's (the known loss bug of marks made after a revoke).
 func (p *partition) finish(m *Message) {
 	state := m.state()
 	if atomic.LoadUint32(state)&(done|failed) != 0 || !p.core.Done(m.index) {
@@ -223,7 +224,8 @@ func (p *partition) halt(e *HaltError) {
 // errMoved is what add can refuse.
 var errMoved = errors.New("the fetch position went back below what was read already")
 
-// add enters fetched records and makes the batch to hand out: nil when there is nothing in them to hand out now.
+// add enters fetched records and makes the batch to hand out: nil when there is nothing in them to
+// hand out now.
 func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -253,7 +255,8 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	return p.unpark(now), nil
 }
 
-// handOut makes a run of records, as many as a done-set could still describe and the tracker holds, and parks the rest. nil: nothing of it is for a handler. Under mu.
+// handOut makes a run of records, as many as a done-set could still describe and the tracker holds,
+// and parks the rest. nil: nothing of it is for a handler. Under mu.
 func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 	r := &run{part: p, at: now}
 	r.Assignment = p.assignment

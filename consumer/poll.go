@@ -10,7 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// reader polls, and hands out within the memory budget. Its fields are the poll goroutine's, except those that are atomic.
+// reader polls, and hands out within the memory budget. Its fields are the poll goroutine's, except
+// those that are atomic.
 type reader struct {
 	cfg      *Config
 	log      *slog.Logger
@@ -49,12 +50,14 @@ func (rd *reader) clientOptions() []kgo.Opt {
 	return []kgo.Opt{kgo.WithDecompressor(rd.inflation), kgo.WithHooks(rd.inflation)}
 }
 
-// slowDeliver is when a deliver that blocks is worth a warning: rebalances and all partitions wait for it.
+// slowDeliver is when a deliver that blocks is worth a warning: rebalances and all partitions wait
+// for it.
 const slowDeliver = time.Second
 
-// poll hands out what the client fetched, until ctx ends. The error is that the client was closed. Between a poll and AllowRebalance no callback runs, so the partitions that the
-// records belong to are the ones held when they were fetched: without that, records of a stay that ended could be entered
-// in the next one, which started elsewhere. Nothing waits in between.
+// poll hands out what the client fetched, until ctx ends. The error is that the client was closed.
+// Between a poll and AllowRebalance no callback runs, so the partitions that the records belong to
+// are the ones held when they were fetched: without that, records of a stay that ended could be
+// entered in the next one, which started elsewhere. Nothing waits in between.
 func (rd *reader) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)) error {
 	for ctx.Err() == nil {
 		fetches := rd.pollOnce(ctx, cl)
@@ -72,7 +75,8 @@ func (rd *reader) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)
 	return nil
 }
 
-// pollLimit keeps what polls can add above the budget to about an eighth of it, by the size of records seen lately.
+// pollLimit keeps what polls can add above the budget to about an eighth of it, by the size of
+// records seen lately.
 func (rd *reader) pollLimit() int {
 	room := rd.pollRoom()
 	records := min(max(int(room*float64(rd.cfg.MaxRecords)), 1), rd.maxPoll)

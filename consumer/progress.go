@@ -1,6 +1,7 @@
 package consumer
 
-// Progress is where a stay is: what somebody must know who is to commit for this process if it dies.
+// Progress is where a stay is: what somebody must know who is to commit for this process if it
+// dies.
 type Progress struct {
 	// Index is that of the first input that is not done, and Offset the ack mark.
 	Index  uint64

@@ -6,7 +6,8 @@ import (
 	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
-// What somebody else needs to go on for this process: where the mark is, as offset and as index, and what is done above it.
+// What somebody else needs to go on for this process: where the mark is, as offset and as index,
+// and what is done above it.
 func TestProgress(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

@@ -174,7 +174,8 @@ func TestRevokeDoesNotWaitForWhatWasNotStarted(t *testing.T) {
 	})
 }
 
-// The coordinator forgets the member: everything is fenced, nothing is committed, and the member joins again.
+// The coordinator forgets the member: everything is fenced, nothing is committed, and the member
+// joins again.
 func TestLost(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -210,7 +211,8 @@ func TestLost(t *testing.T) {
 	})
 }
 
-// A commit that is refused because the generation is gone fences everything and joins again: no partition is stranded (S10).
+// A commit that is refused because the generation is gone fences everything and joins again: no
+// partition is stranded (S10).
 func TestFencedCommitJoinsAgain(t *testing.T) {
 	for _, fault := range []*kerr.Error{kerr.IllegalGeneration, kerr.UnknownMemberID} {
 		t.Run(fault.Message, func(t *testing.T) {
@@ -229,7 +231,8 @@ func TestFencedCommitJoinsAgain(t *testing.T) {
 	}
 }
 
-// Commits that the coordinator answers with "moved", "loading" or "rebalancing", and produce-side timeouts of its log, are retried, never dropped (fault 8).
+// Commits that the coordinator answers with "moved", "loading" or "rebalancing", and produce-side
+// timeouts of its log, are retried, never dropped (fault 8).
 func TestCommitIsRetried(t *testing.T) {
 	for _, fault := range []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorLoadInProgress, kerr.RebalanceInProgress, kerr.RequestTimedOut} {
 		t.Run(fault.Message, func(t *testing.T) {
@@ -264,7 +267,8 @@ func TestCoordinatorMoves(t *testing.T) {
 	})
 }
 
-// The client got a new member id between a heartbeat and a join without telling: what was held is lost.
+// The client got a new member id between a heartbeat and a join without telling: what was held is
+// lost.
 func TestReplacedMember(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		lost := make(chan []*Assignment, 10)
@@ -319,8 +323,8 @@ func TestStaticMember(t *testing.T) {
 	})
 }
 
-// The next rebalance may begin while the stays of the last one do: the client reads nevertheless, so they must be announced, with everything that
-// is known of them.
+// The next rebalance may begin while the stays of the last one do: the client reads nevertheless,
+// so they must be announced, with everything that is known of them.
 func TestStaysBeginWhileTheNextRebalanceDoes(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		cfg := l.config()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A halted partition is taken up again when its cause is gone: from the input that failed, without those above it that were done, and without
-// a restart.
+// A halted partition is taken up again when its cause is gone: from the input that failed, without
+// those above it that were done, and without a restart.
 func TestResume(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

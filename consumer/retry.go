@@ -16,13 +16,15 @@ const (
 	retryJitter  = 0.2
 )
 
-// Retry calls fn until it returns nil, and waits between: 100 ms at first, twice as long each time, at most 10 s, each ± 20 %. It is for loops over
-// [Consumer.Messages], where an error that passes (a database that is away for a moment) must not halt a partition:
+// Retry calls fn until it returns nil, and waits between: 100 ms at first, twice as long each time,
+// at most 10 s, each ± 20 %. It is for loops over [Consumer.Messages], where an error that passes
+// (a database that is away for a moment) must not halt a partition:
 //
 //	m.Done(m.Retry(func(ctx context.Context) error { return save(ctx, m.Record) }))
 //
-// It gives up with fn's error when that is marked by [Permanent], and with the reason when the input's context ends: its partition leaves or the consumer
-// stops, which for Done is no outcome, or HandlerTimeout is over, which halts the partition. fn is given that context. The caller waits
+// It gives up with fn's error when that is marked by [Permanent], and with the reason when the
+// input's context ends: its partition leaves or the consumer stops, which for Done is no outcome,
+// or HandlerTimeout is over, which halts the partition. fn is given that context. The caller waits
 // meanwhile, and so do the inputs behind, unless it runs in a goroutine of its own.
 func (m *Message) Retry(fn func(ctx context.Context) error) error {
 	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(retryInitial), backoff.WithMaxInterval(retryMax), backoff.WithMultiplier(2),

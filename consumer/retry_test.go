@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The waits are the pipeline's; the end of the stay is no outcome, and the end of HandlerTimeout is one.
+// The waits are the pipeline's; the end of the stay is no outcome, and the end of HandlerTimeout is
+// one.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("down")
@@ -64,7 +65,8 @@ func TestRetryInALoop(t *testing.T) {
 	})
 }
 
-// A message made for a test behaves as one that was handed out, and one made by hand says what to do (J12).
+// A message made for a test behaves as one that was handed out, and one made by hand says what to
+// do (J12).
 func TestNewMessage(t *testing.T) {
 	var got []error
 	m := NewMessage(&kgo.Record{Topic: "t", Partition: 3, Offset: 7}, func(err error) { got = append(got, err) })

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Outputs take a little longer than fetches, one partition has nothing new: the poll loop waits for memory. Pausing would wait for the fetch that
-// the broker holds for the idle partition, FetchMaxWait each time.
+// Outputs take a little longer than fetches, one partition has nothing new: the poll loop waits for
+// memory. Pausing would wait for the fetch that the broker holds for the idle partition,
+// FetchMaxWait each time.
 func TestFullSpeedDoesNotPause(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		const inputs = 10_000
@@ -37,7 +38,8 @@ func TestFullSpeedDoesNotPause(t *testing.T) {
 	})
 }
 
-// A partition that is slow for good is waited for once, then paused at once for a while: the others are not made to wait again and again.
+// A partition that is slow for good is waited for once, then paused at once for a while: the others
+// are not made to wait again and again.
 func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 5000)

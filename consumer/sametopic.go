@@ -27,9 +27,11 @@ const commitsByID = 10
 // topicsTimeout bounds the look at the topics' ids: a commit waits for it.
 const topicsTimeout = 5 * time.Second
 
-// sameTopics keeps the points whose topic is the one that was read, where a broker would take a commit by name: a topic that was deleted and created again
-// would get the offset of another log, and what is below it would never be read (S11). The brokers are asked right before each such commit. What remains
-// is a topic that is created again between that answer and the commit, or of which the answering broker has not heard.
+// sameTopics keeps the points whose topic is the one that was read, where a broker would take a
+// commit by name: a topic that was deleted and created again would get the offset of another log,
+// and what is below it would never be read (S11). The brokers are asked right before each such
+// commit. What remains is a topic that is created again between that answer and the commit, or of
+// which the answering broker has not heard.
 //
 // A topic that is not there may be about to come: its points wait.
 func (c *committer) sameTopics(d due) (due, error) {
@@ -55,8 +57,9 @@ func (c *committer) sameTopics(d due) (due, error) {
 	return kept, err
 }
 
-// certain asks the brokers what the topic is now before a coordinator's UNKNOWN_TOPIC_ID counts: so answers, too, a broker that has not heard of a new topic
-// yet, or has just started. That passes, and the commit is made again; so is that of a topic which nobody knows, see sameTopics.
+// certain asks the brokers what the topic is now before a coordinator's UNKNOWN_TOPIC_ID counts: so
+// answers, too, a broker that has not heard of a new topic yet, or has just started. That passes,
+// and the commit is made again; so is that of a topic which nobody knows, see sameTopics.
 func (c *committer) certain(points []groupcommit.Point, answers iter.Seq2[int, error]) iter.Seq2[int, error] {
 	ask := sync.OnceValues(func() (map[string][16]byte, error) { return c.topicIDs(points) })
 	return func(yield func(int, error) bool) {

@@ -30,7 +30,8 @@ func TestStart(t *testing.T) {
 				cfg := l.config()
 				cfg.Start = c.start(between)
 				m := l.start(cfg, func(*Batch) {})
-				// The start is committed although nothing is done: a crash now must not look "latest" up again.
+				// The start is committed although nothing is done: a crash now must not look
+				// "latest" up again.
 				l.untilCommitted(0, c.want)
 				if s := m.State().Partitions[0]; s.Start != c.want || s.AckMark != c.want {
 					t.Errorf("state: %+v", s)
@@ -49,7 +50,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// Partitions that are added while the consumer runs are read from their first offset, with Latest too (fault 19).
+// Partitions that are added while the consumer runs are read from their first offset, with Latest
+// too (fault 19).
 func TestPartitionsAdded(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

@@ -11,12 +11,14 @@ import (
 type State struct {
 	// Running tells that Run has begun and not returned.
 	Running bool
-	// Joined tells that the group was joined, with this Membership. Before that only its Group, InstanceID and Consumer are known.
+	// Joined tells that the group was joined, with this Membership. Before that only its Group,
+	// InstanceID and Consumer are known.
 	Joined     bool
 	Membership Membership
 	// Partitions held, by topic and number.
 	Partitions []PartitionState
-	// Waiting are the partitions that the group assigned to this member and that cannot be read yet, by topic and number.
+	// Waiting are the partitions that the group assigned to this member and that cannot be read
+	// yet, by topic and number.
 	Waiting []*WaitingError
 	// Err is why the consumer stopped by itself, if it did.
 	Err error
@@ -24,7 +26,8 @@ type State struct {
 	CommitErr error
 }
 
-// PartitionState is where one partition stands in its present stay. Offsets are -1 where they are not known.
+// PartitionState is where one partition stands in its present stay. Offsets are -1 where they are
+// not known.
 type PartitionState struct {
 	Topic     string
 	Partition int32
@@ -55,7 +58,8 @@ type Oldest struct {
 	Age    time.Duration
 }
 
-// Lag is how many offsets lie between the ack mark and the end of the log: -1 before the first fetch.
+// Lag is how many offsets lie between the ack mark and the end of the log: -1 before the first
+// fetch.
 func (s PartitionState) Lag() int64 {
 	if s.LogEnd < 0 {
 		return -1
@@ -72,7 +76,8 @@ func (s State) Lag() int64 {
 	return lag
 }
 
-// State tells where the consumer stands. It asks no broker and may be called at any time, from anywhere.
+// State tells where the consumer stands. It asks no broker and may be called at any time, from
+// anywhere.
 func (c *Consumer) State() State {
 	s := State{Membership: Membership{Group: c.cfg.Group, InstanceID: c.cfg.InstanceID, Consumer: c.group.identity.number}}
 	s.Running = c.life.Phase() == lifecycle.Running

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// judge checks every commit that the broker gets: never beyond the first input not done (S1), never back within a member's
-// generation (S3), never without one.
+// judge checks every commit that the broker gets: never beyond the first input not done (S1), never
+// back within a member's generation (S3), never without one.
 type judge struct {
 	mu      sync.Mutex
 	t       *testing.T
@@ -60,7 +60,8 @@ func (j *judge) look(r kmsg.Request) bool {
 	return false
 }
 
-// Members join and leave every half second for two minutes, handlers finish late and in any order (fault 20).
+// Members join and leave every half second for two minutes, handlers finish late and in any order
+// (fault 20).
 func TestRebalanceStorm(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -14,9 +14,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A partition that the group assigned to us and that cannot be begun (it has no leader, the coordinator does not say where the group stands in it)
-// waits, alone: the client holds it paused at offset 0, nobody has a stay of it, and it is looked at again, with backoff, until it can be begun. To fail
-// the whole assignment instead would make the client join again, end all other stays, and meet the same partition again.
+// A partition that the group assigned to us and that cannot be begun (it has no leader, the
+// coordinator does not say where the group stands in it) waits, alone: the client holds it paused
+// at offset 0, nobody has a stay of it, and it is looked at again, with backoff, until it can be
+// begun. To fail the whole assignment instead would make the client join again, end all other
+// stays, and meet the same partition again.
 type waiting struct {
 	mu    sync.Mutex
 	parts map[topicPartition]*waiter
@@ -35,10 +37,12 @@ const (
 	lookTimeout  = 5 * time.Second
 )
 
-// errNoOffset: the client left the partition out of its answer, after the coordinator had refused to say what is committed.
+// errNoOffset: the client left the partition out of its answer, after the coordinator had refused
+// to say what is committed.
 var errNoOffset = errors.New("the coordinator did not say what the group has committed")
 
-// WaitingError tells why a partition that the group assigned to this member is not read yet. The others are.
+// WaitingError tells why a partition that the group assigned to this member is not read yet. The
+// others are.
 type WaitingError struct {
 	Topic     string
 	Partition int32
@@ -168,7 +172,8 @@ func (g *group) setAside(cl *kgo.Client, failed map[topicPartition]error) {
 	}
 }
 
-// noLonger takes partitions that left out of the wait, and their pauses back: the client keeps a pause beyond the assignment.
+// noLonger takes partitions that left out of the wait, and their pauses back: the client keeps a
+// pause beyond the assignment.
 func (g *group) noLonger(cl *kgo.Client, tps []topicPartition) {
 	if dropped := g.waiting.drop(tps); len(dropped) > 0 {
 		cl.ResumeFetchPartitions(byTopic(dropped))
@@ -195,7 +200,8 @@ func (g *group) waitLoop(ctx context.Context) {
 	}
 }
 
-// tryBegin looks whether partitions can be begun, without a lock: a look may take its time. Those that can are begun.
+// tryBegin looks whether partitions can be begun, without a lock: a look may take its time. Those
+// that can are begun.
 func (g *group) tryBegin(ctx context.Context, due []topicPartition) {
 	look, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()

@@ -23,7 +23,8 @@ func (l *lab) leaderless(topic string, partition int32) *kfake.FaultHandle {
 	})
 }
 
-// A partition without a leader waits alone: the others are read, Check and State name it, and it joins when it has a leader (D1).
+// A partition without a leader waits alone: the others are read, Check and State name it, and it
+// joins when it has a leader (D1).
 func TestLeaderlessAtTheStart(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -57,7 +58,8 @@ func TestLeaderlessAtTheStart(t *testing.T) {
 	})
 }
 
-// A leaderless partition of a topic that a regular expression adds costs the running stays nothing (D1).
+// A leaderless partition of a topic that a regular expression adds costs the running stays nothing
+// (D1).
 func TestLeaderlessAdded(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -83,7 +85,8 @@ func TestLeaderlessAdded(t *testing.T) {
 	})
 }
 
-// A partition that waits and leaves is not ours any more, and one that comes back is read: its pause at the client went with it.
+// A partition that waits and leaves is not ours any more, and one that comes back is read: its
+// pause at the client went with it.
 func TestWaitingPartitionMoves(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		fault := l.leaderless(topic, 1)
@@ -109,7 +112,8 @@ func TestWaitingPartitionMoves(t *testing.T) {
 	})
 }
 
-// The coordinator refuses to say what is committed for one partition: it alone waits, and is read when the error heals (D2).
+// The coordinator refuses to say what is committed for one partition: it alone waits, and is read
+// when the error heals (D2).
 func TestOffsetFetchErrorOfOnePartition(t *testing.T) {
 	for _, e := range []*kerr.Error{kerr.UnknownTopicID, kerr.UnknownServerError, kerr.UnknownTopicOrPartition} {
 		t.Run(e.Message, func(t *testing.T) {
@@ -135,7 +139,8 @@ func TestOffsetFetchErrorOfOnePartition(t *testing.T) {
 	}
 }
 
-// Latest with committed records only begins at the last stable offset: what an open transaction wrote becomes visible later (E1).
+// Latest with committed records only begins at the last stable offset: what an open transaction
+// wrote becomes visible later (E1).
 func TestLatestOfCommittedRecords(t *testing.T) {
 	for name, start := range map[string]Start{"latest": Latest, "in the future": StartAt(time.Now().Add(1000 * time.Hour))} {
 		t.Run(name, func(t *testing.T) {
@@ -168,7 +173,8 @@ func TestLatestOfCommittedRecords(t *testing.T) {
 	}
 }
 
-// A record that is written after a start by time found nothing is not skipped, wherever the end is by then.
+// A record that is written after a start by time found nothing is not skipped, wherever the end is
+// by then.
 func TestStartAtWhileRecordsArrive(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -199,7 +205,8 @@ func TestStartAtWhileRecordsArrive(t *testing.T) {
 	})
 }
 
-// Latest is for topics that are new to the group: what was added to a known one while nobody read is read from its start (E2).
+// Latest is for topics that are new to the group: what was added to a known one while nobody read
+// is read from its start (E2).
 func TestLatestOfAKnownTopic(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -220,7 +227,8 @@ func TestLatestOfAKnownTopic(t *testing.T) {
 	})
 }
 
-// The client that asks what the group knows takes all options of an existing one, and does not join.
+// The client that asks what the group knows takes all options of an existing one, and does not
+// join.
 func TestLatestWithTheOptionsOfAnExistingClient(t *testing.T) {
 	for name, opts := range map[string][]kgo.Opt{
 		"names": {kgo.ConsumeTopics(topic)},
@@ -245,7 +253,8 @@ func TestLatestWithTheOptionsOfAnExistingClient(t *testing.T) {
 	}
 }
 
-// The members of a new group divide a topic: what the first one commits does not make the others read it from the start.
+// The members of a new group divide a topic: what the first one commits does not make the others
+// read it from the start.
 func TestLatestOfANewGroupOfMany(t *testing.T) {
 	inLab(t, 6, func(t *testing.T, l *lab) {
 		for p := range int32(6) {

@@ -94,8 +94,9 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 	return l.conclude(m, err)
 }
 
-// conclude finds the outcome of an input without outputs. What a handler returned after its partition left counts for nothing, not even
-// success: a handler that sees its context end and returns nil would otherwise be taken for a filter.
+// conclude finds the outcome of an input without outputs. What a handler returned after its
+// partition left counts for nothing, not even success: a handler that sees its context end and
+// returns nil would otherwise be taken for a filter.
 func (l *lane) conclude(m *consumer.Message, err error) outcome {
 	if l.left || l.work.parent.Err() != nil {
 		return outcome{kind: givenBack}
@@ -134,7 +135,8 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// attempts calls the handler until it succeeds or its input is given up. It is what AroundInput wraps.
+// attempts calls the handler until it succeeds or its input is given up. It is what AroundInput
+// wraps.
 func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
 	book, came := &l.tried.book, &l.tried.asCame
 	if l.input != nil {
@@ -198,7 +200,8 @@ func (l *lane) pause(ctx context.Context, m *consumer.Message, d time.Duration) 
 	return true
 }
 
-// drainPoll is how soon a waiting retry notices that its partition is to leave. The stay's context cannot tell: it ends after the drain.
+// drainPoll is how soon a waiting retry notices that its partition is to leave. The stay's context
+// cannot tell: it ends after the drain.
 const drainPoll = 100 * time.Millisecond
 
 func waitWanted(ctx context.Context, m *consumer.Message, d time.Duration) bool {

@@ -10,8 +10,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// A backlog against a naive one, a list of inputs: each comes out once, those of a stay in order, batches are full while there is
-// enough, and nothing of a stay that is over comes out.
+// A backlog against a naive one, a list of inputs: each comes out once, those of a stay in order,
+// batches are full while there is enough, and nothing of a stay that is over comes out.
 func TestBacklogModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

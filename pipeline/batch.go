@@ -38,7 +38,8 @@ func (l *lane) processBatches(c *chunk) bool {
 	return l.begin(l.batch[0].m) && l.workBatch()
 }
 
-// workBatch calls the handler until each input of l.batch has an outcome, and puts them away. False: the lane was abandoned.
+// workBatch calls the handler until each input of l.batch has an outcome, and puts them away.
+// False: the lane was abandoned.
 func (l *lane) workBatch() bool {
 	l.left = false
 	ok := l.batchAttempts()
@@ -77,7 +78,8 @@ func (l *lane) batchAttempts() bool {
 	return l.retryAlone(pending)
 }
 
-// retryAlone is for inputs one of which makes the handler panic or hang: each on its own, so that its neighbours pass.
+// retryAlone is for inputs one of which makes the handler panic or hang: each on its own, so that
+// its neighbours pass.
 func (l *lane) retryAlone(pending []*batchInput) bool {
 	for i := range pending {
 		if pending[i].outcome.kind == undecided && !l.retryBatch(pending[i:i+1], true) {
@@ -87,7 +89,8 @@ func (l *lane) retryAlone(pending []*batchInput) bool {
 	return true
 }
 
-// retryBatch tries the inputs again, together, until each has an outcome. atOnce: the first time without a pause.
+// retryBatch tries the inputs again, together, until each has an outcome. atOnce: the first time
+// without a pause.
 func (l *lane) retryBatch(pending []*batchInput, atOnce bool) bool {
 	var waits backoff.BackOff
 	for len(pending) > 0 {
@@ -118,7 +121,8 @@ func (l *lane) retryBatch(pending []*batchInput, atOnce bool) bool {
 	return true
 }
 
-// pauseOf is the pause before the next round: one step of the backoff for all of them, or what one asked for if that is longer.
+// pauseOf is the pause before the next round: one step of the backoff for all of them, or what one
+// asked for if that is longer.
 func pauseOf(pending []*batchInput, waits backoff.BackOff) (after time.Duration) {
 	plain := false
 	for _, in := range pending {
@@ -141,7 +145,8 @@ func stillUndecided(list []*batchInput) []*batchInput {
 	return rest
 }
 
-// tryBatch is one call of the handler for the inputs. False: there were several, and the call itself failed.
+// tryBatch is one call of the handler for the inputs. False: there were several, and the call
+// itself failed.
 func (l *lane) tryBatch(list []*batchInput) bool {
 	msgs := make([]*consumer.Message, len(list))
 	for i, in := range list {
@@ -210,8 +215,9 @@ func (l *lane) judge(in *batchInput, r Result) {
 	}
 }
 
-// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that has none, unless all have one, and
-// gives back what is behind one that will not be done here: it may be of the same key, and must not overtake it (S7).
+// putBatch puts away what has an outcome. In an ordered pipeline it stops at the first input that
+// has none, unless all have one, and gives back what is behind one that will not be done here: it
+// may be of the same key, and must not overtake it (S7).
 func (l *lane) putBatch(all bool) {
 	ordered := l.p.cfg.Order != Unordered
 	blocked := false

@@ -23,7 +23,8 @@ func records(n int) (list []*kgo.Record) {
 	return list
 }
 
-// A round of a batch is one step of the backoff, however many inputs failed in it; and the log says why.
+// A round of a batch is one step of the backoff, however many inputs failed in it; and the log says
+// why.
 func TestBatchBackoff(t *testing.T) {
 	for _, n := range []int{1, 3, 8} {
 		synctest.Test(t, func(t *testing.T) {
@@ -58,7 +59,8 @@ func TestBatchBackoff(t *testing.T) {
 	}
 }
 
-// MaxAttempts counts the calls that an input was in, also those that failed as a whole. Each is tried alone once, whatever it counts.
+// MaxAttempts counts the calls that an input was in, also those that failed as a whole. Each is
+// tried alone once, whatever it counts.
 func TestBatchAttemptsWithPanics(t *testing.T) {
 	for _, test := range []struct{ most, errors, calls int }{
 		{5, 0, 5}, // the call of all, four alone
@@ -99,7 +101,8 @@ func TestBatchAttemptsWithPanics(t *testing.T) {
 	}
 }
 
-// A handler that always panics with several, after it once returned errors for them, must come to an end.
+// A handler that always panics with several, after it once returned errors for them, must come to
+// an end.
 func TestBatchPanicsAfterErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := true
@@ -165,7 +168,8 @@ func (s *sizes) HandleBatch(_ context.Context, in []*consumer.Message) []pipelin
 	return make([]pipeline.Result, len(in))
 }
 
-// Batches are full while inputs wait, in every order, also with slow handlers and when the inputs of several partitions wait in turns.
+// Batches are full while inputs wait, in every order, also with slow handlers and when the inputs
+// of several partitions wait in turns.
 func TestBatchesAreFull(t *testing.T) {
 	for _, order := range []pipeline.Order{pipeline.Unordered, pipeline.PerKey, pipeline.PerPartition} {
 		t.Run(order.String(), func(t *testing.T) {

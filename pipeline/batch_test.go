@@ -179,7 +179,8 @@ func TestBatchTimeoutTriesEachAlone(t *testing.T) {
 	})
 }
 
-// TestBatchNothingOvertakes: successes behind an input that halts its partition, or stops the pipeline, are given back.
+// TestBatchNothingOvertakes: successes behind an input that halts its partition, or stops the
+// pipeline, are given back.
 func TestBatchNothingOvertakes(t *testing.T) {
 	for name, verdict := range map[string]error{"rejected": pipeline.Reject(errBroken), "fatal": pipeline.Fatal(errBroken)} {
 		t.Run(name, func(t *testing.T) {

@@ -14,9 +14,10 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// The benchmarks read benchRecords inputs of 100 bytes from an embedded broker over loopback and write as many outputs; compare
-// BenchmarkPipelineDirect with BenchmarkBareLoop: the franz-go loop that marks after acknowledgement. cmd/ackmark bench is the honest
-// comparison, with each side in processes of its own; this one is for profiles.
+// The benchmarks read benchRecords inputs of 100 bytes from an embedded broker over loopback and
+// write as many outputs; compare BenchmarkPipelineDirect with BenchmarkBareLoop: the franz-go loop
+// that marks after acknowledgement. cmd/ackmark bench is the honest comparison, with each side in
+// processes of its own; this one is for profiles.
 const benchRecords = 400_000
 
 func benchBroker(b *testing.B) *kfake.Cluster {
@@ -42,7 +43,8 @@ func benchBroker(b *testing.B) *kfake.Cluster {
 
 func BenchmarkPipelineDirect(b *testing.B) { benchDirect(b, false) }
 
-// BenchmarkPipelineDirectSourceHeaders is what SourceHeaders costs, beside BenchmarkPipelineDirect: five headers on each output.
+// BenchmarkPipelineDirectSourceHeaders is what SourceHeaders costs, beside BenchmarkPipelineDirect:
+// five headers on each output.
 func BenchmarkPipelineDirectSourceHeaders(b *testing.B) { benchDirect(b, true) }
 
 func benchDirect(b *testing.B, source bool) {
@@ -106,7 +108,8 @@ func BenchmarkBareLoop(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
 }
 
-// BenchmarkPipelineNull is the pipeline and the consumer without any producing: a producer that acknowledges at once.
+// BenchmarkPipelineNull is the pipeline and the consumer without any producing: a producer that
+// acknowledges at once.
 func BenchmarkPipelineNull(b *testing.B) {
 	broker := benchBroker(b)
 	run := 0

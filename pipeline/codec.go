@@ -8,14 +8,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Codec turns values into bytes and back. Values are a record's value as Kafka has it; nil is a tombstone. An error of Decode says that
-// the bytes are wrong: its input is rejected, no retry cures it. Codecs are used from many lanes at once.
+// Codec turns values into bytes and back. Values are a record's value as Kafka has it; nil is a
+// tombstone. An error of Decode says that the bytes are wrong: its input is rejected, no retry
+// cures it. Codecs are used from many lanes at once.
 type Codec[T any] interface {
 	Encode(v T) ([]byte, error)
 	Decode(b []byte) (T, error)
 }
 
-// ErrTombstone is the error of a codec that has no value for a nil record value. Wrap it with [Nullable] to handle tombstones.
+// ErrTombstone is the error of a codec that has no value for a nil record value. Wrap it with
+// [Nullable] to handle tombstones.
 var ErrTombstone = errors.New("the value is null (a tombstone): use pipeline.Nullable(codec) to handle those")
 
 // JSON is the codec of encoding/json. Data after the value is an error.
@@ -32,7 +34,8 @@ func (jsonCodec[T]) Decode(b []byte) (v T, err error) {
 	return v, json.Unmarshal(b, &v)
 }
 
-// Protobuf is the binary protobuf codec of a generated message: Protobuf[orderpb.Order]() is a Codec[*orderpb.Order].
+// Protobuf is the binary protobuf codec of a generated message: Protobuf[orderpb.Order]() is a
+// Codec[*orderpb.Order].
 func Protobuf[T any, P interface {
 	*T
 	proto.Message
@@ -109,7 +112,8 @@ func (c nullableCodec[T]) Decode(b []byte) (*T, error) {
 	return &v, nil
 }
 
-// CodecError is why a typed handler rejected its input: the bytes do not decode, or a value that the function returned does not encode.
+// CodecError is why a typed handler rejected its input: the bytes do not decode, or a value that
+// the function returned does not encode.
 type CodecError struct {
 	Input Input
 	// Decoding tells the input's value from an output's.

@@ -16,8 +16,8 @@ import (
 type Order uint8
 
 const (
-	// PerKey keeps the order of each key; inputs without a key have none. Inputs of one key in different topics or partitions share a
-	// lane, too.
+	// PerKey keeps the order of each key; inputs without a key have none. Inputs of one key in
+	// different topics or partitions share a lane, too.
 	PerKey Order = iota
 	// PerPartition keeps the order of each partition.
 	PerPartition
@@ -48,8 +48,8 @@ const (
 	maxMaxBatch    = 100_000
 )
 
-// Backoff is the wait between the attempts of one input: Initial, then Multiplier times longer each time, at most Max, each shortened or
-// lengthened by up to the share Jitter.
+// Backoff is the wait between the attempts of one input: Initial, then Multiplier times longer each
+// time, at most Max, each shortened or lengthened by up to the share Jitter.
 type Backoff struct {
 	// Initial is the wait after the first failure. Default 100 ms.
 	Initial time.Duration
@@ -69,63 +69,77 @@ func (b Backoff) start() backoff.BackOff {
 
 // DeadLetter says where rejected inputs go.
 type DeadLetter struct {
-	// Topic is the dead-letter topic. It must exist (the log and Check say so from the start on if it does not), the sidecar must let this app write to it (or
-	// the pipeline stops at its start), and it must not be one that the pipeline reads, by name or by Consumer.Regex. Empty: a rejected input halts its partition.
+	// Topic is the dead-letter topic. It must exist (the log and Check say so from the start on if
+	// it does not), the sidecar must let this app write to it (or the pipeline stops at its start),
+	// and it must not be one that the pipeline reads, by name or by Consumer.Regex. Empty: a
+	// rejected input halts its partition.
 	Topic string
 }
 
 // Config of a pipeline. Zero fields mean the documented defaults.
 type Config struct {
-	// Consumer says what to read. Its Hooks and OnHalt are yours: the pipeline chains its own.
-	// Its HandlerTimeout is not used: the pipeline's own watches handlers only, not the delivery of their outputs.
+	// Consumer says what to read. Its Hooks and OnHalt are yours: the pipeline chains its own. Its
+	// HandlerTimeout is not used: the pipeline's own watches handlers only, not the delivery of
+	// their outputs.
 	Consumer consumer.Config
-	// Producer delivers the outputs. The pipeline owns it from a successful New on (from the call on in Run) and closes it when it
-	// ends, unless KeepProducer is set. Nil: a sink, whose handler returns no outputs, ever; the first one stops the pipeline. A
-	// dead-letter topic needs a Producer.
+	// Producer delivers the outputs. The pipeline owns it from a successful New on (from the call
+	// on in Run) and closes it when it ends, unless KeepProducer is set. Nil: a sink, whose handler
+	// returns no outputs, ever; the first one stops the pipeline. A dead-letter topic needs a
+	// Producer.
 	Producer producer.Producer
-	// KeepProducer leaves the producer open when the pipeline ends: for a producer that several pipelines share.
+	// KeepProducer leaves the producer open when the pipeline ends: for a producer that several
+	// pipelines share.
 	KeepProducer bool
 
-	// Outputs names the topics that the handler writes to, as far as they are known beforehand. They are looked at from the start on, as the dead-letter topic
-	// is: one that does not exist is named by the log and by Check, one that the sidecar does not let this app write to stops the pipeline. Outputs to other
-	// topics are none the less written.
+	// Outputs names the topics that the handler writes to, as far as they are known beforehand.
+	// They are looked at from the start on, as the dead-letter topic is: one that does not exist is
+	// named by the log and by Check, one that the sidecar does not let this app write to stops the
+	// pipeline. Outputs to other topics are none the less written.
 	Outputs []string
 
 	// Handler or BatchHandler makes the outputs. Exactly one of them.
 	Handler      Handler
 	BatchHandler BatchHandler
-	// MaxBatch is how many inputs a BatchHandler gets at most. Default 100. It gets that many of a partition while so many wait.
+	// MaxBatch is how many inputs a BatchHandler gets at most. Default 100. It gets that many of a
+	// partition while so many wait.
 	MaxBatch int
-	// BatchWait is how long an input may wait in its lane for its batch to fill. Default 0: a BatchHandler gets what is there. What
-	// waits counts in the consumer's budget, so a batch that the budget has no room for waits for the whole time.
+	// BatchWait is how long an input may wait in its lane for its batch to fill. Default 0: a
+	// BatchHandler gets what is there. What waits counts in the consumer's budget, so a batch that
+	// the budget has no room for waits for the whole time.
 	BatchWait time.Duration
 	// Order is PerKey (default), PerPartition or Unordered.
 	Order Order
-	// Concurrency is the number of lanes, which is how many handlers run at once. Default GOMAXPROCS; more for handlers that wait (for a
-	// database, a network).
+	// Concurrency is the number of lanes, which is how many handlers run at once. Default
+	// GOMAXPROCS; more for handlers that wait (for a database, a network).
 	Concurrency int
 
-	// SourceHeaders adds to each output (and dead letter) which input it was made from: see [HeaderSource]. `ackmark audit` proves with it that nothing
-	// was lost or repeated. The outputs' Headers are written then: a handler must not return records that it shares. About 65 bytes and the group's
-	// name a record before compression.
+	// SourceHeaders adds to each output (and dead letter) which input it was made from: see
+	// [HeaderSource]. `ackmark audit` proves with it that nothing was lost or repeated. The
+	// outputs' Headers are written then: a handler must not return records that it shares. About 65
+	// bytes and the group's name a record before compression.
 	SourceHeaders bool
 
-	// MaxAttempts is how often an input is tried in all when its handler returns plain errors. Default 5.
+	// MaxAttempts is how often an input is tried in all when its handler returns plain errors.
+	// Default 5.
 	MaxAttempts int
 	// Backoff is the wait between those attempts.
 	Backoff Backoff
 	// DeadLetter is where rejected inputs go.
 	DeadLetter DeadLetter
-	// StopOnHalt stops the pipeline when a partition halts, and Run returns why: for services that somebody starts again, and looks at.
-	// Default: the other partitions go on. See State, Check and Resume.
+	// StopOnHalt stops the pipeline when a partition halts, and Run returns why: for services that
+	// somebody starts again, and looks at. Default: the other partitions go on. See State, Check
+	// and Resume.
 	StopOnHalt bool
-	// Loops says what becomes of an output into a topic that the pipeline reads. Default LoopsByName.
+	// Loops says what becomes of an output into a topic that the pipeline reads. Default
+	// LoopsByName.
 	Loops Loops
-	// HandlerTimeout bounds one attempt: then the handler's context ends with ErrHandlerTimeout, and whatever it returns counts as a
-	// plain error. It is noticed up to a tenth of it (at most a second) late. Default 5 min; negative: off.
+	// HandlerTimeout bounds one attempt: then the handler's context ends with ErrHandlerTimeout,
+	// and whatever it returns counts as a plain error. It is noticed up to a tenth of it (at most a
+	// second) late. Default 5 min; negative: off.
 	HandlerTimeout time.Duration
-	// HandlerGrace is how long a handler may go on after its context ended by HandlerTimeout, or by the end of the shutdown's drain. Then
-	// the pipeline stops with a *StuckError and leaves the goroutine behind. Default 5 s.
+	// HandlerGrace is how long a handler may go on after its context ended by HandlerTimeout, or by
+	// the end of the shutdown's drain. Then the pipeline stops with a *StuckError and leaves the
+	// goroutine behind. Default 5 s.
 	HandlerGrace time.Duration
 
 	// Middleware wraps the handler.

@@ -15,13 +15,15 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Headers of a dead letter, after the input's own headers. All values are valid UTF-8. Where an input was a dead letter itself (it
-// was sent back to its topic, and failed again), they replace those that it had: HeaderCount tells how often it was rejected, and
-// HeaderFirstTopic to HeaderFirstTime what the first rejection said. So a letter does not grow with its rounds.
+// Headers of a dead letter, after the input's own headers. All values are valid UTF-8. Where an
+// input was a dead letter itself (it was sent back to its topic, and failed again), they replace
+// those that it had: HeaderCount tells how often it was rejected, and HeaderFirstTopic to
+// HeaderFirstTime what the first rejection said. So a letter does not grow with its rounds.
 //
-// A letter that is refused as too large is written again with less: first with a short error text and no stack, then with
-// HeaderTopic to HeaderOffset, HeaderError, HeaderCode and HeaderCount only, then without the input's headers, and at last with
-// nothing but key and value, which the topic takes if it takes what the input's topic took.
+// A letter that is refused as too large is written again with less: first with a short error text
+// and no stack, then with HeaderTopic to HeaderOffset, HeaderError, HeaderCode and HeaderCount
+// only, then without the input's headers, and at last with nothing but key and value, which the
+// topic takes if it takes what the input's topic took.
 const (
 	HeaderTopic     = "ackmark.dlq.topic"     // the input's topic
 	HeaderPartition = "ackmark.dlq.partition" // its partition
@@ -54,7 +56,8 @@ const (
 	letterTimeFmt  = "2006-01-02T15:04:05.000Z07:00"
 )
 
-// letterSize is how much of it a dead letter carries. Each step is smaller than the one before; the last is the input itself.
+// letterSize is how much of it a dead letter carries. Each step is smaller than the one before; the
+// last is the input itself.
 type letterSize uint8
 
 const (
@@ -75,7 +78,8 @@ func tooLarge(err *producer.Error) bool {
 	return false
 }
 
-// deadLetter makes the letter of an input: its key, value and headers byte for byte, and what happened.
+// deadLetter makes the letter of an input: its key, value and headers byte for byte, and what
+// happened.
 func (p *Pipeline) deadLetter(m *consumer.Message, r *rejection) producer.Record {
 	letter := producer.Record{Topic: p.cfg.DeadLetter.Topic, Key: m.Key, Value: m.Value}
 	if r.size >= letterSource {
@@ -123,7 +127,8 @@ func (p *Pipeline) deadLetter(m *consumer.Message, r *rejection) producer.Record
 	return letter
 }
 
-// history is what an input's headers tell of its earlier rejections. They come from a topic: nothing about them is certain.
+// history is what an input's headers tell of its earlier rejections. They come from a topic:
+// nothing about them is certain.
 type history struct {
 	count int64 // 0: it was never rejected
 	first occasion
@@ -182,7 +187,8 @@ func historyOf(headers []producer.Header) (h history) {
 	return h
 }
 
-// appendOwn appends the input's own headers: not those of earlier letters, which would add up from round to round.
+// appendOwn appends the input's own headers: not those of earlier letters, which would add up from
+// round to round.
 func (h history) appendOwn(to, from []producer.Header) []producer.Header {
 	if h.count == 0 {
 		return append(to, from...)
@@ -208,7 +214,8 @@ func ofLetter(source []byte) bool {
 	return len(fields) >= 4 && string(fields[3]) == SourceDeadLetter
 }
 
-// text makes valid UTF-8 of at most n bytes: errors carry whatever the input had, and a header that is read as text must be one.
+// text makes valid UTF-8 of at most n bytes: errors carry whatever the input had, and a header that
+// is read as text must be one.
 func text(s string, n int) string {
 	if len(s) > 4*n {
 		s = s[:4*n]

@@ -23,8 +23,8 @@ import (
 
 var errDraining = &producer.Error{Code: "DRAINING", Message: "the sidecar is about to stop", Retryable: true, Partition: -1}
 
-// outages refuses a unit now and then, and with it, as a producer with sequence numbers does, everything of its key until the unit comes
-// again.
+// outages refuses a unit now and then, and with it, as a producer with sequence numbers does,
+// everything of its key until the unit comes again.
 type outages struct {
 	mu       sync.Mutex
 	rng      *rand.Rand
@@ -156,8 +156,8 @@ func TestFullProducerThatRefuses(t *testing.T) {
 	})
 }
 
-// TestProducerThatTakesNothing: the lanes stand, memory is bounded by the consumer's budget, and the shutdown ends in time and says what
-// is left.
+// TestProducerThatTakesNothing: the lanes stand, memory is bounded by the consumer's budget, and
+// the shutdown ends in time and says what is left.
 func TestProducerThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{MaxRecords: 10, Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
@@ -182,7 +182,8 @@ func TestProducerThatTakesNothing(t *testing.T) {
 	})
 }
 
-// TestRevokeWithUnitsInFlight: the drain waits for the acknowledgement of what was handed over, and what comes later changes nothing.
+// TestRevokeWithUnitsInFlight: the drain waits for the acknowledgement of what was handed over, and
+// what comes later changes nothing.
 func TestRevokeWithUnitsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})

@@ -8,8 +8,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// chunk is what one batch has for one lane: inputs of one stay of one partition, in fetch order. A batch costs each lane one queue
-// operation, whatever the number of its inputs.
+// chunk is what one batch has for one lane: inputs of one stay of one partition, in fetch order. A
+// batch costs each lane one queue operation, whatever the number of its inputs.
 type chunk struct {
 	assignment *consumer.Assignment
 	msgs       []*consumer.Message
@@ -46,14 +46,16 @@ func newDispatcher(order Order, lanes []*lane, shared *sharedQueue) *dispatcher 
 	return &dispatcher{order: order, lanes: lanes, shared: shared, seed: maphash.MakeSeed(), filling: make([]*chunk, len(lanes))}
 }
 
-// deliver is what the consumer calls with each batch. It never blocks: the consumer's budget bounds what waits in the lanes.
+// deliver is what the consumer calls with each batch. It never blocks: the consumer's budget bounds
+// what waits in the lanes.
 func (d *dispatcher) deliver(b *consumer.Batch) {
 	switch {
 	case len(b.Messages) == 0:
 	case d.order == Unordered:
 		d.shared.push(wholeChunk(b))
 	case d.order == PerPartition || len(d.lanes) == 1:
-		// Epochs count up, so the partitions of one assignment spread evenly; within its stay a partition keeps its lane.
+		// Epochs count up, so the partitions of one assignment spread evenly; within its stay a
+		// partition keeps its lane.
 		d.lanes[b.Epoch%uint64(len(d.lanes))].push(wholeChunk(b))
 	default:
 		d.split(b)
@@ -95,8 +97,8 @@ func (d *dispatcher) split(b *consumer.Batch) {
 	d.touched = d.touched[:0]
 }
 
-// sharedQueue is the one queue of an unordered pipeline: a lane takes what it can work on soon, so that no input waits behind a
-// slow handler while another lane is free.
+// sharedQueue is the one queue of an unordered pipeline: a lane takes what it can work on soon, so
+// that no input waits behind a slow handler while another lane is free.
 type sharedQueue struct {
 	mu      sync.Mutex
 	wake    sync.Cond
@@ -139,7 +141,8 @@ func (q *sharedQueue) forget(over []*consumer.Assignment) int {
 	return q.backlog.forget(over)
 }
 
-// tryTake moves up to want inputs of one stay into c, fewer when there are not enough for all lanes. False: there is nothing now.
+// tryTake moves up to want inputs of one stay into c, fewer when there are not enough for all
+// lanes. False: there is nothing now.
 func (q *sharedQueue) tryTake(c *chunk, want int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -170,8 +173,8 @@ func (q *sharedQueue) take(c *chunk, want int) bool {
 	return true
 }
 
-// takeBatch moves a batch into c, when there is one that is full or has waited for long enough; wait: it waits for that. False: there
-// is none, or the queue was closed and is empty.
+// takeBatch moves a batch into c, when there is one that is full or has waited for long enough;
+// wait: it waits for that. False: there is none, or the queue was closed and is empty.
 func (q *sharedQueue) takeBatch(c *chunk, size int, wait bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,12 +7,14 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Output is an output of a handler made by [FanOut]: a value with its codec and topic. Make it with a [Port].
+// Output is an output of a handler made by [FanOut]: a value with its codec and topic. Make it with
+// a [Port].
 type Output interface {
 	encode(m *consumer.Message) (producer.Record, error)
 }
 
-// Port is where a handler's outputs of one type go: a codec and a topic. It is used from many lanes at once.
+// Port is where a handler's outputs of one type go: a codec and a topic. It is used from many lanes
+// at once.
 type Port[T any] struct {
 	codec Codec[T]
 	topic string
@@ -43,7 +45,8 @@ func (o ported[T]) encode(m *consumer.Message) (producer.Record, error) {
 //		return []pipeline.Output{totals.Value(sum(in.Value)), alerts.Value(&alertpb.Alert{Id: in.Value.ID})}, nil
 //	})
 //
-// A nil Output is no output. All outputs of an input are acknowledged before it is done, whichever topics they go to.
+// A nil Output is no output. All outputs of an input are acknowledged before it is done, whichever
+// topics they go to.
 func FanOut[I any](in Codec[I], fn func(ctx context.Context, in Msg[I]) ([]Output, error)) Handler {
 	return HandlerFunc(func(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
 		value, err := in.Decode(m.Value)

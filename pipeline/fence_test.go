@@ -41,8 +41,10 @@ func (f *fencing) last() (producer.Membership, []producer.Assignment) {
 	return f.memberships[len(f.memberships)-1], f.announced
 }
 
-// A fenced session takes its partitions along, whichever error its units fail with before the consumer knows: that is no outcome, so nothing is halted, buried
-// or tried again under the old stay. The inputs are read again in the next one, also by a static member, whose heartbeats go on as if nothing were.
+// A fenced session takes its partitions along, whichever error its units fail with before the
+// consumer knows: that is no outcome, so nothing is halted, buried or tried again under the old
+// stay. The inputs are read again in the next one, also by a static member, whose heartbeats go on
+// as if nothing were.
 func TestFenced(t *testing.T) {
 	for _, code := range []string{producer.CodeSessionFenced, producer.CodeReleased} {
 		for _, letters := range []string{"", "dlq"} {
@@ -87,7 +89,8 @@ func written(list []producer.Record) (all string) {
 	return all
 }
 
-// A stay that begins in the midst of what is done says so: with the metadata that it began from, and with its progress, which must not forget it either.
+// A stay that begins in the midst of what is done says so: with the metadata that it began from,
+// and with its progress, which must not forget it either.
 func TestDoneSetReachesTheProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})}
@@ -125,7 +128,8 @@ func TestDoneSetReachesTheProducer(t *testing.T) {
 	})
 }
 
-// Every rebalance changes the generation, which whoever commits for this process must know: also one that adds nothing.
+// Every rebalance changes the generation, which whoever commits for this process must know: also
+// one that adds nothing.
 func TestEveryRebalanceIsAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{})}
@@ -153,8 +157,8 @@ func TestEveryRebalanceIsAnnounced(t *testing.T) {
 	})
 }
 
-// Who was away from the sidecar for so long that it was taken for dead finds what it had finished committed, also what a former sidecar wrote, and goes on
-// behind it: every output is written once.
+// Who was away from the sidecar for so long that it was taken for dead finds what it had finished
+// committed, also what a former sidecar wrote, and goes on behind it: every output is written once.
 func TestWillOfAnotherSidecarsStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pod{t: t}

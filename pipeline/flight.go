@@ -14,10 +14,11 @@ import (
 // flightSize is how many units one Deliver call takes at most.
 const flightSize = 256
 
-// flight is the units of one Deliver call, of one stay of one partition, and the inputs that they were made from. It is their Reporter.
+// flight is the units of one Deliver call, of one stay of one partition, and the inputs that they
+// were made from. It is their Reporter.
 //
-// It is pooled. It goes back when all its units are reported AND Deliver has returned: reports may come before Deliver returns, which
-// may still look at the slice of units then.
+// It is pooled. It goes back when all its units are reported AND Deliver has returned: reports may
+// come before Deliver returns, which may still look at the slice of units then.
 type flight struct {
 	p          *Pipeline
 	lane       *lane // nil: made by the undertaker
@@ -114,7 +115,8 @@ func (f *flight) release(n int) {
 	flights.Put(f)
 }
 
-// Acked implements producer.Reporter: these inputs are done (S1: this, and the dead letter's acknowledgement, are the only ways there).
+// Acked implements producer.Reporter: these inputs are done (S1: this, and the dead letter's
+// acknowledgement, are the only ways there).
 func (f *flight) Acked(first, n int) {
 	p := f.p
 	consumer.DoneAll(f.msgs[first : first+n])
@@ -129,8 +131,8 @@ func (f *flight) Acked(first, n int) {
 	f.release(n)
 }
 
-// Failed implements producer.Reporter. It must not block: what may succeed later goes back to its lane, which keeps the order; about the
-// rest the undertaker's goroutine decides.
+// Failed implements producer.Reporter. It must not block: what may succeed later goes back to its
+// lane, which keeps the order; about the rest the undertaker's goroutine decides.
 func (f *flight) Failed(unit int, err *producer.Error) {
 	what := failure{
 		assignment: f.assignment, m: f.msgs[unit], outputs: f.units[unit].Outputs, letter: f.letters[unit], err: err, tries: f.tries,
@@ -144,7 +146,8 @@ func (f *flight) Failed(unit int, err *producer.Error) {
 	f.release(1)
 }
 
-// deliver hands the flight over. It blocks while the producer is full, until the stay of the partition ends.
+// deliver hands the flight over. It blocks while the producer is full, until the stay of the
+// partition ends.
 func (f *flight) deliver() {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		f.open.Store(int32(len(f.units)) + 1)
@@ -182,7 +185,8 @@ func (f *flight) refused(err error, e *producer.Error) {
 	}
 }
 
-// giveUp ends the inputs of a flight that nobody takes without an outcome: a drain must not wait for them.
+// giveUp ends the inputs of a flight that nobody takes without an outcome: a drain must not wait
+// for them.
 func (f *flight) giveUp() {
 	for _, m := range f.msgs {
 		m.Done(consumer.ErrShutdown)

@@ -115,7 +115,8 @@ func TestSink(t *testing.T) {
 	})
 }
 
-// What failed is delivered again in fetch order, whatever the order in which the failures were reported.
+// What failed is delivered again in fetch order, whatever the order in which the failures were
+// reported.
 func TestRedeliveryIsSorted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
@@ -135,7 +136,8 @@ func TestRedeliveryIsSorted(t *testing.T) {
 	})
 }
 
-// What waits behind a handler that hangs is dropped with the stay that it was fetched in: the consumer counts it no more.
+// What waits behind a handler that hangs is dropped with the stay that it was fetched in: the
+// consumer counts it no more.
 func TestQueuesOfLostStaysAreDropped(t *testing.T) {
 	for _, order := range []pipeline.Order{pipeline.PerKey, pipeline.PerPartition, pipeline.Unordered} {
 		t.Run(order.String(), func(t *testing.T) {
@@ -168,7 +170,8 @@ func TestQueuesOfLostStaysAreDropped(t *testing.T) {
 	}
 }
 
-// A halted partition goes on when its cause is gone: each input once, and Run's error has nothing left to say.
+// A halted partition goes on when its cause is gone: each input once, and Run's error has nothing
+// left to say.
 func TestResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mended atomic.Bool

@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// ErrAllHalted is in the error of Check when every partition held stands still: the process lives, and reads nothing.
+// ErrAllHalted is in the error of Check when every partition held stands still: the process lives,
+// and reads nothing.
 var ErrAllHalted = errors.New("pipeline: all partitions held have halted: nothing is read any more")
 
 // halts are the partitions that stand still, for the end of Run: the consumer knows no more then.
@@ -80,10 +81,11 @@ func (p *Pipeline) allHalted() error {
 	return nil
 }
 
-// Resume takes a halted partition up again, without a restart: call it when the cause is gone (the topic made, the limit raised, the
-// handler's table filled). It is read on from its first input that is not done; those above it that are done are not handed out again.
-// The error is consumer.ErrNotHalted, consumer.ErrNotRunning or consumer.ErrClosed. Do not call it from a handler: it waits for what the
-// partition's handlers work on, at most Consumer.DrainTimeout.
+// Resume takes a halted partition up again, without a restart: call it when the cause is gone (the
+// topic made, the limit raised, the handler's table filled). It is read on from its first input
+// that is not done; those above it that are done are not handed out again. The error is
+// consumer.ErrNotHalted, consumer.ErrNotRunning or consumer.ErrClosed. Do not call it from a
+// handler: it waits for what the partition's handlers work on, at most Consumer.DrainTimeout.
 func (p *Pipeline) Resume(topic string, partition int32) error {
 	return p.source.Resume(topic, partition)
 }

@@ -103,7 +103,8 @@ func (p *Pipeline) release(ctx context.Context, leaving []*consumer.Assignment) 
 	}
 }
 
-// lost releases in the background: nothing is committed, so nothing has to wait, and a rejoin must not.
+// lost releases in the background: nothing is committed, so nothing has to wait, and a rejoin must
+// not.
 func (p *Pipeline) lost(lost []*consumer.Assignment) {
 	epochs := epochsOf(lost)
 	p.side.Go(func() {

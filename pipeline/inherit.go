@@ -10,8 +10,10 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// inherit lets a static member join only when the sidecar commits nothing any more for the process that was that member before: once the new one has joined, the
-// broker refuses that commit, and all of it would be done again. The partitions wait for us for SessionTimeout; a quarter of it is left for the join.
+// inherit lets a static member join only when the sidecar commits nothing any more for the process
+// that was that member before: once the new one has joined, the broker refuses that commit, and all
+// of it would be done again. The partitions wait for us for SessionTimeout; a quarter of it is left
+// for the join.
 func (p *Pipeline) inherit(ctx context.Context) {
 	heir, ok := p.cfg.Producer.(producer.Heir)
 	m := p.source.State().Membership

@@ -10,12 +10,14 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// fastHandler is the time above which a handler is slow: holding finished units back while one runs would be felt.
+// fastHandler is the time above which a handler is slow: holding finished units back while one runs
+// would be felt.
 const fastHandler = 200 * time.Microsecond
 
-// lane runs handlers one after the other: one goroutine, one queue. What it has finished collects in a flight, which is delivered when it
-// is full, when there is nothing more to do, when the inputs of another stay begin, when handlers turn out to be slow, and by the pacer
-// when a handler takes long.
+// lane runs handlers one after the other: one goroutine, one queue. What it has finished collects
+// in a flight, which is delivered when it is full, when there is nothing more to do, when the
+// inputs of another stay begin, when handlers turn out to be slow, and by the pacer when a handler
+// takes long.
 //
 // The fields up to mu belong to the lane's goroutine.
 type lane struct {
@@ -50,8 +52,9 @@ type lane struct {
 	calls     uint64                  // handler calls begun, so that the watchdog tells one from the next
 	abandoned bool                    // the pipeline went on without it: it must not touch anything any more
 
-	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose handler runs. Whoever holds it takes the
-	// oldest flight, so flights keep their order. Taken before mu. A channel, since a test in virtual time cannot wait for a mutex.
+	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose
+	// handler runs. Whoever holds it takes the oldest flight, so flights keep their order. Taken
+	// before mu. A channel, since a test in virtual time cannot wait for a mutex.
 	delivering chan struct{}
 }
 
@@ -96,8 +99,8 @@ func (l *lane) run() {
 	normal = true
 }
 
-// lost ends the input whose handler took the goroutine along. Nothing else would, and the lane with all its keys would stand still for
-// ever.
+// lost ends the input whose handler took the goroutine along. Nothing else would, and the lane with
+// all its keys would stand still for ever.
 func (l *lane) lost() {
 	l.mu.Lock()
 	m := l.running
@@ -108,7 +111,8 @@ func (l *lane) lost() {
 	}
 }
 
-// next returns the chunk to process, or nil when the lane is closed. What is finished is delivered before it waits.
+// next returns the chunk to process, or nil when the lane is closed. What is finished is delivered
+// before it waits.
 func (l *lane) next() *chunk {
 	switch {
 	case l.p.cfg.BatchHandler != nil && l.p.shared != nil:
@@ -133,7 +137,8 @@ func (l *lane) next() *chunk {
 	return l.chunk
 }
 
-// rest waits, under mu, for something to do, after what is finished was delivered. False: the lane is closed.
+// rest waits, under mu, for something to do, after what is finished was delivered. False: the lane
+// is closed.
 func (l *lane) rest(until time.Time) bool {
 	if l.flight != nil {
 		l.mu.Unlock()
@@ -151,7 +156,8 @@ func (l *lane) rest(until time.Time) bool {
 	return true
 }
 
-// nextBatch returns the inputs of a batch: as many of one partition as are there, or as come within BatchWait.
+// nextBatch returns the inputs of a batch: as many of one partition as are there, or as come within
+// BatchWait.
 func (l *lane) nextBatch() *chunk {
 	clear(l.grab.msgs)
 	l.mu.Lock()
@@ -192,7 +198,8 @@ func (l *lane) forget(over []*consumer.Assignment) int {
 	return l.backlog.forget(over)
 }
 
-// nextShared takes little while handlers are slow, since what it took waits behind its own handler, and more while they are fast.
+// nextShared takes little while handlers are slow, since what it took waits behind its own handler,
+// and more while they are fast.
 func (l *lane) nextShared() *chunk {
 	l.want = min(2*l.want, flightSize)
 	if l.slow.Load() {
@@ -228,12 +235,14 @@ func (l *lane) process(c *chunk) bool {
 				if !l.end() {
 					return false
 				}
-				// Put away before the next one is started: where this one halts its partition, what is behind it must not overtake it (S7).
+				// Put away before the next one is started: where this one halts its partition, what
+				// is behind it must not overtake it (S7).
 				l.putAway(m, r)
 				m = c.start(l)
 				break
 			}
-			// The next input is started before this one is put away, so that one lock does for both.
+			// The next input is started before this one is put away, so that one lock does for
+			// both.
 			following := c.start(l)
 			again, ok := l.settle(m, r, following)
 			if !ok {
@@ -261,7 +270,8 @@ func (c *chunk) start(l *lane) *consumer.Message {
 	return nil
 }
 
-// enter prepares for the inputs of a stay. A flight holds units of one stay only: it is delivered under that stay's context.
+// enter prepares for the inputs of a stay. A flight holds units of one stay only: it is delivered
+// under that stay's context.
 func (l *lane) enter(a *consumer.Assignment) {
 	l.mu.Lock()
 	other := l.flight != nil && l.flight.assignment != a
@@ -272,7 +282,8 @@ func (l *lane) enter(a *consumer.Assignment) {
 	l.work = l.works.of(a)
 }
 
-// begin enters the call of m's handler. What the last one finished is delivered first if handlers are slow.
+// begin enters the call of m's handler. What the last one finished is delivered first if handlers
+// are slow.
 func (l *lane) begin(m *consumer.Message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -310,7 +321,8 @@ func (l *lane) end() bool {
 	return !l.abandoned
 }
 
-// settle puts a finished input away and, when nothing stands against it, begins the following one: again tells that it did.
+// settle puts a finished input away and, when nothing stands against it, begins the following one:
+// again tells that it did.
 func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Message) (again, ok bool) {
 	l.mu.Lock()
 	if l.abandoned {

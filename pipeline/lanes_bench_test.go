@@ -16,8 +16,9 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// BenchmarkLanes measures this package alone: batches are fetched before the clock starts, the producer acknowledges at once. It reports
-// CPU time and allocations per record, with the handler's (none) and the consumer's Start and Done in it.
+// BenchmarkLanes measures this package alone: batches are fetched before the clock starts, the
+// producer acknowledges at once. It reports CPU time and allocations per record, with the handler's
+// (none) and the consumer's Start and Done in it.
 func BenchmarkLanes(b *testing.B) {
 	for _, order := range []Order{PerKey, PerPartition, Unordered} {
 		b.Run(order.String(), func(b *testing.B) {

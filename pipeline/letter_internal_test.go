@@ -38,7 +38,8 @@ func headerBytes(headers []producer.Header) (n int) {
 	return n
 }
 
-// A letter that is sent back to its topic, and fails again and again, carries its first and its last failure, and a count: no more each round.
+// A letter that is sent back to its topic, and fails again and again, carries its first and its
+// last failure, and a count: no more each round.
 func TestLettersDoNotGrowWithTheirRounds(t *testing.T) {
 	own := []producer.Header{{Key: "trace", Value: []byte("t")}, {Key: HeaderSource, Value: []byte("before/0/1/0/id")}}
 	in := &kgo.Record{Topic: "in", Value: []byte("poison"), Headers: own, Timestamp: time.UnixMilli(1)}
@@ -129,7 +130,8 @@ func TestLetterTextIsUTF8(t *testing.T) {
 	}
 }
 
-// An input is what it was, whatever was done to it; and what was made of it stays as it is, too: outputs point there.
+// An input is what it was, whatever was done to it; and what was made of it stays as it is, too:
+// outputs point there.
 func TestOriginal(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -26,7 +26,8 @@ func reject(context.Context, *consumer.Message) ([]producer.Record, error) {
 	return nil, pipeline.Reject(errBroken)
 }
 
-// A dead-letter topic that the pipeline reads, by whatever way it was told to, would feed it its own letters.
+// A dead-letter topic that the pipeline reads, by whatever way it was told to, would feed it its
+// own letters.
 func TestDeadLettersMustNotComeBack(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*consumer.Config)
@@ -73,7 +74,8 @@ func (l *logged) count(text string) int {
 	return strings.Count(l.buf.String(), text)
 }
 
-// An output into an input topic comes back. Where the topic's name was written, that is allowed, with a word; where only a regex matches it, it is not.
+// An output into an input topic comes back. Where the topic's name was written, that is allowed,
+// with a word; where only a regex matches it, it is not.
 func TestLoops(t *testing.T) {
 	for name, test := range map[string]struct {
 		regex  string
@@ -177,7 +179,8 @@ func TestTheLetterFits(t *testing.T) {
 	}
 }
 
-// Every attempt, and the letter, see the input as it came, also when the output was refused long after the handler was done.
+// Every attempt, and the letter, see the input as it came, also when the output was refused long
+// after the handler was done.
 func TestHandlersMayChangeTheirInput(t *testing.T) {
 	spoil := func(in *consumer.Message) {
 		for i := range in.Value {
@@ -249,7 +252,8 @@ func TestHandlersMayChangeTheirInput(t *testing.T) {
 	}
 }
 
-// AroundInput may hand on what it made of the input: each attempt below it sees that, the letter what came.
+// AroundInput may hand on what it made of the input: each attempt below it sees that, the letter
+// what came.
 func TestMiddlewareDecrypts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}, MaxAttempts: 3})

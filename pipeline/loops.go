@@ -8,13 +8,14 @@ import (
 	"sync/atomic"
 )
 
-// Loops says what becomes of an output into a topic that the pipeline reads itself. Its record comes back as an input; where each input
-// has such an output, that goes on for ever.
+// Loops says what becomes of an output into a topic that the pipeline reads itself. Its record
+// comes back as an input; where each input has such an output, that goes on for ever.
 type Loops uint8
 
 const (
-	// LoopsByName takes an output whose topic is one of Consumer.Topics, and warns at the first one; where only Consumer.Regex matches
-	// the topic, which nobody wrote there, the pipeline stops with a *LoopError.
+	// LoopsByName takes an output whose topic is one of Consumer.Topics, and warns at the first
+	// one; where only Consumer.Regex matches the topic, which nobody wrote there, the pipeline
+	// stops with a *LoopError.
 	LoopsByName Loops = iota
 	// LoopsAllowed takes them all without a word.
 	LoopsAllowed
@@ -34,7 +35,8 @@ func (l Loops) String() string {
 	return fmt.Sprintf("Loops(%d)", uint8(l))
 }
 
-// LoopError stops the pipeline, in a *FatalError: an output's topic is one that the pipeline reads. The output was not written.
+// LoopError stops the pipeline, in a *FatalError: an output's topic is one that the pipeline reads.
+// The output was not written.
 type LoopError struct {
 	Topic string
 	// Regex is Consumer.Regex where that matches the topic.
@@ -66,7 +68,8 @@ type outputGate struct {
 // maxKnownTopics bounds what is remembered of handlers that write to ever new topics.
 const maxKnownTopics = 10_000
 
-// enter returns why no output may go to the topic. A lane asks when the topic is another one than that of its last output.
+// enter returns why no output may go to the topic. A lane asks when the topic is another one than
+// that of its last output.
 func (g *outputGate) enter(topic string) error {
 	if _, ok := g.seen.Load(topic); ok {
 		return nil

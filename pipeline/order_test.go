@@ -43,7 +43,8 @@ func randomHandler(seed uint64, out string) handle {
 	}
 }
 
-// TestOrderPerKey checks S7 under concurrency, retries and random rebalances. A failing seed is printed; set it in seeds to replay.
+// TestOrderPerKey checks S7 under concurrency, retries and random rebalances. A failing seed is
+// printed; set it in seeds to replay.
 func TestOrderPerKey(t *testing.T) {
 	seeds := []uint64{1, 2, rand.Uint64(), rand.Uint64()}
 	for _, seed := range seeds {
@@ -100,8 +101,8 @@ func randomBatches(one handle) pipeline.BatchHandlerFunc {
 	}
 }
 
-// TestUnorderedKeepsEveryLaneBusy: with blocking handlers Concurrency of them run at once, although all inputs are of one key and
-// partition.
+// TestUnorderedKeepsEveryLaneBusy: with blocking handlers Concurrency of them run at once, although
+// all inputs are of one key and partition.
 func TestUnorderedKeepsEveryLaneBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes, n = 16, 200
@@ -160,8 +161,8 @@ func strings2records(values []string) []*kgo.Record {
 	return in
 }
 
-// TestFinishedUnitsDoNotWaitForASlowHandler: 10 fast inputs and a slow one in the same lane: the fast ones are delivered while the slow
-// one runs.
+// TestFinishedUnitsDoNotWaitForASlowHandler: 10 fast inputs and a slow one in the same lane: the
+// fast ones are delivered while the slow one runs.
 func TestFinishedUnitsDoNotWaitForASlowHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -11,15 +11,15 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// original is an input as it came. A handler may change what it is given, field by field or in place
-// (decrypting into in.Value is enough); the next attempt, and a dead letter that is written long
-// after, must not carry that.
+// original is an input as it came. A handler may change what it is given, field by field or in
+// place (decrypting into in.Value is enough); the next attempt, and a dead letter that is written
+// long after, must not carry that.
 //
 // The bytes are copied into the lane's copybook and compared afterwards: no allocation for an input
-// that was left alone. One that was changed gets memory of its own then, since outputs may point into
-// what the handler made of it. It holds places in the book instead of slices, and lengths instead of
-// what the record points to: every pointer written here costs each input while the garbage collector
-// runs.
+// that was left alone. One that was changed gets memory of its own then, since outputs may point
+// into what the handler made of it. It holds places in the book instead of slices, and lengths
+// instead of what the record points to: every pointer written here costs each input while the
+// garbage collector runs.
 type original struct {
 	rec        *kgo.Record
 	topic      string
@@ -92,8 +92,8 @@ func lengthOf[T any](s []T) int32 {
 	return int32(len(s)) //nolint:gosec // a record that Kafka can hold
 }
 
-// restore makes the input what it was. Only what differs is written: the consumer reads the record's
-// coordinates meanwhile.
+// restore makes the input what it was. Only what differs is written: the consumer reads the
+// record's coordinates meanwhile.
 func (c *copybook) restore(o *original, m *consumer.Message) {
 	if m.Record != o.rec {
 		m.Record = o.rec

@@ -9,7 +9,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// ErrHandlerTimeout is the cause that a handler's context ends with after [Config.HandlerTimeout], and is in the error of that attempt.
+// ErrHandlerTimeout is the cause that a handler's context ends with after [Config.HandlerTimeout],
+// and is in the error of that attempt.
 var ErrHandlerTimeout = errors.New("pipeline: the handler ran longer than HandlerTimeout")
 
 type rejectError struct{ err error }
@@ -17,7 +18,8 @@ type rejectError struct{ err error }
 func (e *rejectError) Error() string { return e.err.Error() }
 func (e *rejectError) Unwrap() error { return e.err }
 
-// Reject marks an error that no retry cures: the input goes to the dead-letter topic at once, or halts its partition where there is none.
+// Reject marks an error that no retry cures: the input goes to the dead-letter topic at once, or
+// halts its partition where there is none.
 func Reject(err error) error { return &rejectError{orUnknown(err)} }
 
 type fatalError struct{ err error }
@@ -25,8 +27,9 @@ type fatalError struct{ err error }
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// Fatal marks an error that concerns the whole service (a missing table, a bug): the pipeline drains, commits what is done, leaves the
-// group, and Run returns a [FatalError]. The input stays uncommitted.
+// Fatal marks an error that concerns the whole service (a missing table, a bug): the pipeline
+// drains, commits what is done, leaves the group, and Run returns a [FatalError]. The input stays
+// uncommitted.
 func Fatal(err error) error { return &fatalError{orUnknown(err)} }
 
 type retryError struct {
@@ -37,8 +40,9 @@ type retryError struct {
 func (e *retryError) Error() string { return e.err.Error() }
 func (e *retryError) Unwrap() error { return e.err }
 
-// Retry asks for another attempt after the given time (a server's Retry-After, a lock that somebody holds). It does not count towards
-// MaxAttempts: the handler decides when it has had enough, with [Reject]. The lane waits meanwhile.
+// Retry asks for another attempt after the given time (a server's Retry-After, a lock that somebody
+// holds). It does not count towards MaxAttempts: the handler decides when it has had enough, with
+// [Reject]. The lane waits meanwhile.
 func Retry(err error, after time.Duration) error {
 	return &retryError{orUnknown(err), max(after, 0)}
 }
@@ -91,7 +95,8 @@ func (in Input) String() string {
 	return fmt.Sprintf("topic %s partition %d offset %d key %q", in.Topic, in.Partition, in.Offset, key)
 }
 
-// FatalError stops the pipeline. Err is what the handler gave to [Fatal], or an error of delivery that concerns every input.
+// FatalError stops the pipeline. Err is what the handler gave to [Fatal], or an error of delivery
+// that concerns every input.
 type FatalError struct {
 	Input Input
 	Err   error
@@ -102,8 +107,8 @@ func (e *FatalError) Error() string {
 }
 func (e *FatalError) Unwrap() error { return e.Err }
 
-// StuckError stops the pipeline: a handler ran longer than HandlerTimeout and ignored for HandlerGrace that its context was cancelled.
-// Its goroutine is left behind: end the process.
+// StuckError stops the pipeline: a handler ran longer than HandlerTimeout and ignored for
+// HandlerGrace that its context was cancelled. Its goroutine is left behind: end the process.
 type StuckError struct {
 	Input Input
 	// Running is how long the handler has run.
@@ -126,7 +131,8 @@ func (e *ResultCountError) Error() string {
 		"it must return exactly one for each, at the same index", e.Inputs, e.First, e.Results)
 }
 
-// RejectedError is why a partition halted at a rejected input: there is no dead-letter topic, or the dead letter could not be written.
+// RejectedError is why a partition halted at a rejected input: there is no dead-letter topic, or
+// the dead letter could not be written.
 type RejectedError struct {
 	Input    Input
 	Attempts int

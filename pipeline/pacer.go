@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// paceEvery bounds how long a finished unit waits in a lane while the next handler runs: at most two ticks.
+// paceEvery bounds how long a finished unit waits in a lane while the next handler runs: at most
+// two ticks.
 const paceEvery = 2 * time.Millisecond
 
-// pacer delivers for lanes whose handlers take long. Lanes cannot do it themselves: they run handlers, and asking the clock before each
-// would cost as much as all the rest. It sleeps until a lane begins a handler while it holds something finished.
+// pacer delivers for lanes whose handlers take long. Lanes cannot do it themselves: they run
+// handlers, and asking the clock before each would cost as much as all the rest. It sleeps until a
+// lane begins a handler while it holds something finished.
 type pacer struct {
 	p      *Pipeline
 	asleep atomic.Bool
@@ -38,8 +40,9 @@ func (c *pacer) poke() {
 func (c *pacer) run(ctx context.Context) {
 	c.seen = make([]paceMark, len(c.p.lanes))
 	for {
-		// Asleep first, then a last look: a lane that began to hold something before the look is seen by it, and one that begins
-		// after it sees asleep and pokes. The other way round it could fall between the two, and its units wait for a hanging handler.
+		// Asleep first, then a last look: a lane that began to hold something before the look is
+		// seen by it, and one that begins after it sees asleep and pokes. The other way round it
+		// could fall between the two, and its units wait for a hanging handler.
 		c.asleep.Store(true)
 		if c.look() {
 			c.wakeUp()
@@ -103,7 +106,8 @@ func (c *pacer) look() bool {
 	return held
 }
 
-// flush has a goroutine of its own, since it may block while the producer is full; one per lane at a time.
+// flush has a goroutine of its own, since it may block while the producer is full; one per lane at
+// a time.
 func (c *pacer) flush(l *lane) {
 	if l.paced.CompareAndSwap(false, true) {
 		c.p.side.Go(func() {

@@ -31,7 +31,8 @@ func as(user, password string) []kgo.Opt {
 	return []kgo.Opt{kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism())}
 }
 
-// Each right that is missing ends Run with an error that names it, and nothing is committed: with the broker's own ACLs, through both producers.
+// Each right that is missing ends Run with an error that names it, and nothing is committed: with
+// the broker's own ACLs, through both producers.
 func TestMissingRights(t *testing.T) {
 	read, group := right(kmsg.ACLResourceTypeTopic, "in", kmsg.ACLOperationRead), right(kmsg.ACLResourceTypeGroup, "g", kmsg.ACLOperationRead)
 	write := right(kmsg.ACLResourceTypeTopic, "out", kmsg.ACLOperationWrite)

@@ -23,8 +23,8 @@ var (
 	ErrNotRunning = errors.New("pipeline: not running: call Run")
 )
 
-// DeliveryError stops the pipeline: the producer takes nothing any more, or will not take what it is for. Handlers that run are not waited for: nobody would
-// take what they make.
+// DeliveryError stops the pipeline: the producer takes nothing any more, or will not take what it
+// is for. Handlers that run are not waited for: nobody would take what they make.
 type DeliveryError struct{ Err error }
 
 func (e *DeliveryError) Error() string {
@@ -43,12 +43,13 @@ type source interface {
 
 // Pipeline reads inputs, runs the handler and delivers the outputs. It runs once.
 type Pipeline struct {
-	// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer, watchdog and undertaker; and short ones
-	// in side. Only a handler that ignores its context past HandlerGrace is left behind, with its lane, and Run says so with a
-	// StuckError.
+	// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer,
+	// watchdog and undertaker; and short ones in side. Only a handler that ignores its context past
+	// HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
 	//
-	// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu, undertaker.mu, halts.mu, mu. No lock is
-	// held while a handler runs; only delivering is while the producer is called.
+	// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu,
+	// undertaker.mu, halts.mu, mu. No lock is held while a handler runs; only delivering is while
+	// the producer is called.
 
 	cfg          Config
 	log          *slog.Logger
@@ -73,7 +74,8 @@ type Pipeline struct {
 
 var errCloseCalled = errors.New("pipeline: Close was called")
 
-// Run makes a pipeline and runs it until ctx ends. It owns cfg.Producer (unless KeepProducer) even when cfg is invalid. See [Pipeline.Run].
+// Run makes a pipeline and runs it until ctx ends. It owns cfg.Producer (unless KeepProducer) even
+// when cfg is invalid. See [Pipeline.Run].
 func Run(ctx context.Context, cfg Config) error {
 	p, err := New(cfg)
 	if err != nil {
@@ -85,8 +87,9 @@ func Run(ctx context.Context, cfg Config) error {
 	return p.Run(ctx)
 }
 
-// New checks the configuration; it does not connect. Errors are *ConfigError and those of consumer.New. From a successful New on the
-// pipeline owns cfg.Producer (unless KeepProducer): call Run or Close.
+// New checks the configuration; it does not connect. Errors are *ConfigError and those of
+// consumer.New. From a successful New on the pipeline owns cfg.Producer (unless KeepProducer): call
+// Run or Close.
 func New(cfg Config) (*Pipeline, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -115,8 +118,9 @@ func New(cfg Config) (*Pipeline, error) {
 	p.gate.named, p.gate.regex = c.Subscription()
 	p.build(c)
 	if f, ok := cfg.Producer.(producer.Fencer); ok {
-		// Somebody has committed for this process, because it was taken for dead, and has left the group for it: every partition is lost (S8). Units may
-		// fail a moment before this is called: see fateGone.
+		// Somebody has committed for this process, because it was taken for dead, and has left the
+		// group for it: every partition is lost (S8). Units may fail a moment before this is
+		// called: see fateGone.
 		f.OnFenced(func(err *producer.Error) { c.Fence(err) })
 	}
 	return p, nil
@@ -138,12 +142,15 @@ func (p *Pipeline) build(s source) {
 	p.warned.base = time.Now()
 }
 
-// Run joins the group and works until ctx ends. Then it stops polling, lets the inputs that were started finish (at most
-// Consumer.DrainTimeout), commits, leaves the group, closes the producer and returns: nil after a clean end; a *consumer.AbandonedError
-// naming what was started and not done. It stops by itself, in the same way (for a *DeliveryError without the wait), for a *FatalError, a *StuckError, a *ResultCountError (in a
-// FatalError), a *DeliveryError, and the consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned,
-// joined with what was abandoned. A halted partition does not stop it, unless StopOnHalt is set: see State and Check. The
-// *consumer.HaltErrors of partitions that stand still when it ends are joined, too.
+// Run joins the group and works until ctx ends. Then it stops polling, lets the inputs that were
+// started finish (at most Consumer.DrainTimeout), commits, leaves the group, closes the producer
+// and returns: nil after a clean end; a *consumer.AbandonedError naming what was started and not
+// done. It stops by itself, in the same way (for a *DeliveryError without the wait), for a
+// *FatalError, a *StuckError, a *ResultCountError (in a FatalError), a *DeliveryError, and the
+// consumer's own reasons (*consumer.StartError, *consumer.GroupError); that error is returned,
+// joined with what was abandoned. A halted partition does not stop it, unless StopOnHalt is set:
+// see State and Check. The *consumer.HaltErrors of partitions that stand still when it ends are
+// joined, too.
 func (p *Pipeline) Run(ctx context.Context) error {
 	ctx, err := p.life.Begin(ctx)
 	switch {
@@ -191,7 +198,8 @@ func (p *Pipeline) work(ctx context.Context) error {
 	return errors.Join(p.stopping, err, stuck, closed, p.halts.err(p.stopping))
 }
 
-// hurry has the producer send at once, instead of waiting for its linger, what the drain of a shutdown waits for.
+// hurry has the producer send at once, instead of waiting for its linger, what the drain of a
+// shutdown waits for.
 func (p *Pipeline) hurry(ctx, helping context.Context) {
 	select {
 	case <-ctx.Done():
@@ -211,7 +219,8 @@ func (p *Pipeline) hurry(ctx, helping context.Context) {
 	}
 }
 
-// endLanes waits for the lanes. The consumer has returned: every stay has ended, so what is queued is dropped, and handlers have been told.
+// endLanes waits for the lanes. The consumer has returned: every stay has ended, so what is queued
+// is dropped, and handlers have been told.
 func (p *Pipeline) endLanes() error {
 	for _, l := range p.lanes {
 		l.close()
@@ -265,7 +274,8 @@ func (p *Pipeline) closeProducer() error {
 	return p.cfg.Producer.Close()
 }
 
-// leaveProducer tells a producer that lives on that this pipeline's membership is over: nobody has to commit for it any more.
+// leaveProducer tells a producer that lives on that this pipeline's membership is over: nobody has
+// to commit for it any more.
 func (p *Pipeline) leaveProducer() {
 	s := p.source.State()
 	if !s.Joined {
@@ -280,8 +290,8 @@ func (p *Pipeline) leaveProducer() {
 	}
 }
 
-// Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return ErrClosed and closes the producer. It may
-// be called twice, but not from a handler or hook.
+// Close ends Run and waits for it; it returns what Run returned. Before Run it makes Run return
+// ErrClosed and closes the producer. It may be called twice, but not from a handler or hook.
 func (p *Pipeline) Close() error {
 	first, result := p.life.Close(errCloseCalled)
 	if first {
@@ -311,7 +321,8 @@ func (p *Pipeline) stopBy(err error) {
 	p.life.Stop(err)
 }
 
-// refused is told that the producer will never deliver anything. It may be when the pipeline has ended, and left its producer to another one.
+// refused is told that the producer will never deliver anything. It may be when the pipeline has
+// ended, and left its producer to another one.
 func (p *Pipeline) refused(err *producer.Error) {
 	if p.life.Phase() == lifecycle.Running {
 		p.stopBy(&DeliveryError{Err: err})

@@ -20,9 +20,10 @@ func (l *lane) flush() {
 	}
 }
 
-// takeBack is called by Reporters: the unit failed, and may succeed later without any change (a sidecar that stops, a request that timed
-// out). It must be delivered again before anything else of its lane, or a later input of its key would overtake it (S7). The pacer sees
-// to it, since the lane may be idle or in a handler.
+// takeBack is called by Reporters: the unit failed, and may succeed later without any change (a
+// sidecar that stops, a request that timed out). It must be delivered again before anything else of
+// its lane, or a later input of its key would overtake it (S7). The pacer sees to it, since the
+// lane may be idle or in a handler.
 func (l *lane) takeBack(f failure) {
 	l.mu.Lock()
 	l.again = append(l.again, f)
@@ -30,8 +31,9 @@ func (l *lane) takeBack(f failure) {
 	l.p.pacer.poke()
 }
 
-// redeliver sends what failed again, in fetch order, after a pause. There is no last try: the input is neither done nor bad, and halting
-// its partition would strand it after the fault has healed (S10). delivering is held: what the lane finishes meanwhile waits behind.
+// redeliver sends what failed again, in fetch order, after a pause. There is no last try: the input
+// is neither done nor bad, and halting its partition would strand it after the fault has healed
+// (S10). delivering is held: what the lane finishes meanwhile waits behind.
 func (l *lane) redeliver() {
 	l.mu.Lock()
 	list := l.again
@@ -61,7 +63,8 @@ func (l *lane) redeliver() {
 	}
 }
 
-// maxRedeliveryPause keeps a lane responsive: a sidecar or broker that is back should not be waited for much longer.
+// maxRedeliveryPause keeps a lane responsive: a sidecar or broker that is back should not be waited
+// for much longer.
 const maxRedeliveryPause = 2 * time.Second
 
 func (p *Pipeline) redeliveryPause(tries int) time.Duration {

@@ -16,7 +16,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar"
 )
 
-// refused checks that the pipeline has ended by itself because its producer was refused, and says why.
+// refused checks that the pipeline has ended by itself because its producer was refused, and says
+// why.
 func refused(t *testing.T, h *pipelinetest.Harness, code string, says []string) {
 	t.Helper()
 	err := h.WaitEnded()
@@ -34,7 +35,8 @@ func refused(t *testing.T, h *pipelinetest.Harness, code string, says []string) 
 	}
 }
 
-// What the sidecar's lists refuse ends the app at its start, without an input, by an error that says what to change. It does not keep its partitions.
+// What the sidecar's lists refuse ends the app at its start, without an input, by an error that
+// says what to change. It does not keep its partitions.
 func TestRefusedAtTheStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		app     sidecar.App
@@ -76,7 +78,8 @@ func make20(name string) (list []string) {
 	return list
 }
 
-// A sidecar that comes back with other lists ends an app that runs. It does not wait for handlers: nobody would take what they make.
+// A sidecar that comes back with other lists ends an app that runs. It does not wait for handlers:
+// nobody would take what they make.
 func TestRefusedWhileAHandlerRuns(t *testing.T) {
 	for _, batch := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// blocking handles inputs with the value "slow" until release is closed, or its context ends when honest.
+// blocking handles inputs with the value "slow" until release is closed, or its context ends when
+// honest.
 type blocking struct {
 	started chan string
 	release chan struct{}
@@ -90,7 +91,8 @@ func TestShutdownAbandonsAfterTheDrainDeadline(t *testing.T) {
 	})
 }
 
-// TestShutdownIsNoTimeForRetries: an input that waits for its next attempt, or fails during the drain, is given back at once.
+// TestShutdownIsNoTimeForRetries: an input that waits for its next attempt, or fails during the
+// drain, is given back at once.
 func TestShutdownIsNoTimeForRetries(t *testing.T) {
 	app, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -180,7 +182,8 @@ func TestRevokeWhileAHandlerRuns(t *testing.T) {
 	}
 }
 
-// TestRevokeDoesNotWaitForAnAttemptFarAway: what waits in backoff is given back when its partition leaves.
+// TestRevokeDoesNotWaitForAnAttemptFarAway: what waits in backoff is given back when its partition
+// leaves.
 func TestRevokeDoesNotWaitForBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := quiet(pipeline.Config{Concurrency: 8})

@@ -62,7 +62,8 @@ func (p *pod) start(opts []kgo.Opt, apps ...sidecar.App) {
 	}
 }
 
-// TestThroughASidecar: retries, rebalances and restarts of the sidecar under load lose nothing and keep the order of each key.
+// TestThroughASidecar: retries, rebalances and restarts of the sidecar under load lose nothing and
+// keep the order of each key.
 func TestThroughASidecar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keys, each = 10, 60
@@ -104,7 +105,8 @@ func TestThroughASidecar(t *testing.T) {
 	})
 }
 
-// A dead-letter topic that is not there is named through a sidecar, too; one that the direct producer may create is not missing.
+// A dead-letter topic that is not there is named through a sidecar, too; one that the direct
+// producer may create is not missing.
 func TestMissingDeadLetterTopicByEveryWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pod{t: t}
@@ -143,7 +145,8 @@ func TestMissingDeadLetterTopicByEveryWay(t *testing.T) {
 	})
 }
 
-// inOrder checks that each key's values 0, 1, 2 … all came, and that their first occurrences are in order (S7).
+// inOrder checks that each key's values 0, 1, 2 … all came, and that their first occurrences are in
+// order (S7).
 func inOrder(outputs []*kgo.Record, keys, each int) error {
 	next := map[string]int{}
 	for _, r := range outputs {

@@ -8,22 +8,26 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// HeaderSource is the header that [Config.SourceHeaders] adds to every output and dead letter, behind its own: which input it was made from. `ackmark audit`
-// reads it. Its value is text,
+// HeaderSource is the header that [Config.SourceHeaders] adds to every output and dead letter,
+// behind its own: which input it was made from. `ackmark audit` reads it. Its value is text,
 //
 //	topic/partition/offset/output/outputs/topic-id/group
 //
-// where output is which of the input's outputs it is, 0, 1, 2 …, or [SourceDeadLetter] for a dead letter, and outputs is how many there are (1 for a
-// dead letter), so that a missing one is noticed. The topic id is as Kafka writes it (base64url, 22 characters), and empty with brokers too old
-// to have one. The group is the consumer group that made it, all that is left of the text, slashes too: several groups may write into one topic.
+// where output is which of the input's outputs it is, 0, 1, 2 …, or [SourceDeadLetter] for a dead
+// letter, and outputs is how many there are (1 for a dead letter), so that a missing one is
+// noticed. The topic id is as Kafka writes it (base64url, 22 characters), and empty with brokers
+// too old to have one. The group is the consumer group that made it, all that is left of the text,
+// slashes too: several groups may write into one topic.
 //
-// The first version of this header was topic/partition/offset/output, with or without /topic-id; what is behind its fourth slash is nothing or 22
-// characters, where the second version has a number of at most ten. `ackmark audit` reads both, and says what the first one cannot prove.
+// The first version of this header was topic/partition/offset/output, with or without /topic-id;
+// what is behind its fourth slash is nothing or 22 characters, where the second version has a
+// number of at most ten. `ackmark audit` reads both, and says what the first one cannot prove.
 //
 // Where an input had the header already (a pipeline behind a pipeline), the last one is the newest.
 //
-// HeaderIncident is added beside it where this process knows why an output may repeat: it had the input before, in a stay that was lost. Its value is why that was
-// lost; the audit groups repeats by it.
+// HeaderIncident is added beside it where this process knows why an output may repeat: it had the
+// input before, in a stay that was lost. Its value is why that was lost; the audit groups repeats
+// by it.
 const (
 	HeaderSource     = "ackmark-source"
 	HeaderIncident   = "ackmark-incident"
@@ -32,7 +36,8 @@ const (
 	maxIncident = 120 // bytes of a reason
 )
 
-// sourceText is what the headers of one stay's outputs have in common: the text before the offset, and that behind the output's number.
+// sourceText is what the headers of one stay's outputs have in common: the text before the offset,
+// and that behind the output's number.
 type sourceText struct {
 	begin, end string
 	incident   []byte // of inputs below again; nil: none
@@ -52,8 +57,9 @@ func sourceOf(a *consumer.Assignment, group string) (s sourceText) {
 	return s
 }
 
-// stamper writes source headers. Its memory is only ever appended to, so that outputs may refer to it for as long as they like, also when it is used for
-// others meanwhile: two allocations for many outputs.
+// stamper writes source headers. Its memory is only ever appended to, so that outputs may refer to
+// it for as long as they like, also when it is used for others meanwhile: two allocations for many
+// outputs.
 type stamper struct {
 	headers []producer.Header
 	text    []byte

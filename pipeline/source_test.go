@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Every output says which input it was made from, behind its own headers; so does a dead letter; a unit that is delivered again says it once.
+// Every output says which input it was made from, behind its own headers; so does a dead letter; a
+// unit that is delivered again says it once.
 func TestSourceHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -79,7 +80,8 @@ func TestSourceHeaders(t *testing.T) {
 	})
 }
 
-// Headers and their texts are written into shared memory: none may change when others follow, in whatever flight.
+// Headers and their texts are written into shared memory: none may change when others follow, in
+// whatever flight.
 func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2000

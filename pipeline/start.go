@@ -13,10 +13,11 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// checkStart asks the producer, as soon as the pipeline runs, for what else the first output or the first rejected input would find out. A producer that is
-// refused, and a topic that the sidecar will never let this app write to, stop the pipeline: both are said by lists that are read at a start. A topic that
-// does not exist, or that this principal may not write to, may be created or granted while the pipeline runs: the log names it until then, and what is healthy
-// goes on.
+// checkStart asks the producer, as soon as the pipeline runs, for what else the first output or the
+// first rejected input would find out. A producer that is refused, and a topic that the sidecar
+// will never let this app write to, stop the pipeline: both are said by lists that are read at a
+// start. A topic that does not exist, or that this principal may not write to, may be created or
+// granted while the pipeline runs: the log names it until then, and what is healthy goes on.
 func (p *Pipeline) checkStart(ctx context.Context) {
 	if p.gate.sink {
 		return
@@ -52,7 +53,8 @@ func (p *Pipeline) stopIfRefused(err error) bool {
 	return true
 }
 
-// isRefusal looks at every error that was joined, since one topic may be missing and another one forbidden.
+// isRefusal looks at every error that was joined, since one topic may be missing and another one
+// forbidden.
 func isRefusal(err error) bool {
 	if e, ok := err.(*producer.Error); ok { //nolint:errorlint // the chain is walked here
 		return wire.CodeOf(e.Code).Blame == wire.OfProducer || e.Code == wire.CodeTopicNotAllowed
@@ -66,7 +68,8 @@ func isRefusal(err error) bool {
 	return err == kerr.SaslAuthenticationFailed //nolint:errorlint // the chain is walked here
 }
 
-// checkTopics asks whether the topics that are named beforehand can be written to. Nil also when nobody can tell.
+// checkTopics asks whether the topics that are named beforehand can be written to. Nil also when
+// nobody can tell.
 func (p *Pipeline) checkTopics(ctx context.Context) error {
 	c, ok := p.cfg.Producer.(producer.TopicChecker)
 	if !ok {

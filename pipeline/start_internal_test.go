@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// What no waiting changes is found wherever it stands in a joined error; what may change while the pipeline runs is none.
+// What no waiting changes is found wherever it stands in a joined error; what may change while the
+// pipeline runs is none.
 func TestIsRefusal(t *testing.T) {
 	forbidden := &producer.Error{Code: wire.CodeTopicNotAllowed}
 	missing := &producer.Error{Code: kerr.UnknownTopicOrPartition.Message}

@@ -10,7 +10,8 @@ import (
 	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
-// counts are the pipeline's counters. None is touched more often than once per flight in normal operation.
+// counts are the pipeline's counters. None is touched more often than once per flight in normal
+// operation.
 type counts struct {
 	acked       atomic.Int64
 	deadLetters atomic.Int64
@@ -31,7 +32,8 @@ type State struct {
 	// Consumer is the membership, and where each partition stands.
 	Consumer consumer.State
 
-	// Halted is how many of the partitions held stand still: all of them when it is the number of Consumer.Partitions.
+	// Halted is how many of the partitions held stand still: all of them when it is the number of
+	// Consumer.Partitions.
 	Halted int
 
 	// Lanes is their number, Busy how many of them run a handler now.
@@ -39,11 +41,12 @@ type State struct {
 	// Queued inputs wait in the lanes; Finished ones wait in them for delivery.
 	Queued, Finished int
 
-	// Counts since the start. Done: inputs whose outputs or dead letter were acknowledged, filtered ones included. DeadLetters: of them,
-	// those that went to the dead-letter topic. Retries: repeated handler calls. Rejected: inputs that were rejected, to the dead-letter
-	// topic or by a halt. Timeouts: handlers that ran longer than HandlerTimeout. Dropped: inputs that left with their partition before
-	// they had an outcome. Undelivered: units that the producer could not deliver. Redelivered: rounds of
-	// units that it could not deliver then, and was given again.
+	// Counts since the start. Done: inputs whose outputs or dead letter were acknowledged, filtered
+	// ones included. DeadLetters: of them, those that went to the dead-letter topic. Retries:
+	// repeated handler calls. Rejected: inputs that were rejected, to the dead-letter topic or by a
+	// halt. Timeouts: handlers that ran longer than HandlerTimeout. Dropped: inputs that left with
+	// their partition before they had an outcome. Undelivered: units that the producer could not
+	// deliver. Redelivered: rounds of units that it could not deliver then, and was given again.
 	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered, Redelivered int64
 }
 
@@ -80,8 +83,8 @@ func (p *Pipeline) State() State {
 	return s
 }
 
-// Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a broker and the producer, for at most 5
-// s each: made for a readiness probe.
+// Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a
+// broker and the producer, for at most 5 s each: made for a readiness probe.
 func (p *Pipeline) Check(ctx context.Context) error {
 	if err := p.whyStopping(); err != nil {
 		return err
@@ -104,7 +107,8 @@ func (p *Pipeline) Check(ctx context.Context) error {
 
 const checkTimeout = 5 * time.Second
 
-// throttle lets one log line through per second and counts the others: a poisoned topic must not fill the disk.
+// throttle lets one log line through per second and counts the others: a poisoned topic must not
+// fill the disk.
 type throttle struct {
 	base       time.Time
 	next       atomic.Int64 // nanoseconds since base

@@ -9,8 +9,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Msg is an input with its value decoded. Topic, Partition, Offset, Key, Headers and Timestamp are those of the record; its raw value is
-// m.Record.Value.
+// Msg is an input with its value decoded. Topic, Partition, Offset, Key, Headers and Timestamp are
+// those of the record; its raw value is m.Record.Value.
 type Msg[T any] struct {
 	*consumer.Message
 	Value T
@@ -30,8 +30,9 @@ type Out[T any] struct {
 	Partition *int32
 }
 
-// Transform makes a Handler of a typed function: it decodes the input's value, calls fn and encodes what fn returns, for the topic. A
-// value that does not decode or encode rejects the input with a [CodecError]. Errors of fn are those of a Handler.
+// Transform makes a Handler of a typed function: it decodes the input's value, calls fn and encodes
+// what fn returns, for the topic. A value that does not decode or encode rejects the input with a
+// [CodecError]. Errors of fn are those of a Handler.
 //
 //	pipeline.Transform(pipeline.JSON[Order](), pipeline.JSON[Total](), "totals",
 //		func(ctx context.Context, in pipeline.Msg[Order]) ([]pipeline.Out[Total], error) {

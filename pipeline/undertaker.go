@@ -21,8 +21,9 @@ type failure struct {
 	attempts   int // handler calls that made the outputs
 }
 
-// undertaker decides what becomes of inputs whose outputs could not be written. It is a goroutine, because a Reporter must not block and
-// a dead letter may have to wait for room in the producer. Its queue is bounded by what is in flight.
+// undertaker decides what becomes of inputs whose outputs could not be written. It is a goroutine,
+// because a Reporter must not block and a dead letter may have to wait for room in the producer.
+// Its queue is bounded by what is in flight.
 type undertaker struct {
 	p      *Pipeline
 	mu     sync.Mutex
@@ -144,7 +145,8 @@ func (u *undertaker) bury(f failure, r *rejection) {
 	one.deliver()
 }
 
-// shrink writes a dead letter again that was too large. What came with the input is dropped last: its bytes fitted once.
+// shrink writes a dead letter again that was too large. What came with the input is dropped last:
+// its bytes fitted once.
 func (u *undertaker) shrink(f failure) {
 	r := *f.letter
 	r.size++
@@ -152,8 +154,9 @@ func (u *undertaker) shrink(f failure) {
 	u.bury(f, &r)
 }
 
-// redeliver sends a dead letter of the undertaker's own again after a pause, for ever: the error says that it may succeed. It has a
-// goroutine of its own, since others behind it must not wait; dead letters have no order.
+// redeliver sends a dead letter of the undertaker's own again after a pause, for ever: the error
+// says that it may succeed. It has a goroutine of its own, since others behind it must not wait;
+// dead letters have no order.
 func (u *undertaker) redeliver(f failure) {
 	f.tries++
 	u.p.side.Go(func() {

@@ -7,8 +7,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// watchdog notices handlers that take longer than HandlerTimeout. It looks at the lanes now and then, instead of having them ask the
-// clock for each input.
+// watchdog notices handlers that take longer than HandlerTimeout. It looks at the lanes now and
+// then, instead of having them ask the clock for each input.
 type watchdog struct {
 	p     *Pipeline
 	every time.Duration
@@ -66,7 +66,8 @@ func (w *watchdog) look(l *lane, s *watchMark, now time.Time) {
 	}
 }
 
-// abandon leaves the lane's goroutine to its handler, under mu: the pipeline stops, its other lanes drain.
+// abandon leaves the lane's goroutine to its handler, under mu: the pipeline stops, its other lanes
+// drain.
 func (l *lane) abandon(running time.Duration) {
 	m := l.running
 	l.abandoned, l.running = true, nil

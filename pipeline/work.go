@@ -7,8 +7,9 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// work is what handlers of one lane run under for one stay of a partition: a context that ends with the stay, and that the watchdog can
-// end alone. It is kept from chunk to chunk: a context per input would cost more than the pipeline.
+// work is what handlers of one lane run under for one stay of a partition: a context that ends with
+// the stay, and that the watchdog can end alone. It is kept from chunk to chunk: a context per
+// input would cost more than the pipeline.
 type work struct {
 	assignment *consumer.Assignment
 	parent     context.Context // of the stay
@@ -22,13 +23,15 @@ func newWork(a *consumer.Assignment) *work {
 	return &work{a, parent, ctx, cancel}
 }
 
-// workCache holds the works of the stays that a lane met lately. It belongs to the lane's goroutine.
+// workCache holds the works of the stays that a lane met lately. It belongs to the lane's
+// goroutine.
 type workCache struct {
 	last *work
 	all  []*work
 }
 
-// maxWorks bounds the cache. A lane of a process with more partitions than that makes a context now and then.
+// maxWorks bounds the cache. A lane of a process with more partitions than that makes a context now
+// and then.
 const maxWorks = 32
 
 func (c *workCache) of(a *consumer.Assignment) *work {

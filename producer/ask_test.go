@@ -15,8 +15,8 @@ import (
 	"github.com/ackmark/ackmark/producer/producertest"
 )
 
-// New topics are asked about at the same time, and no longer than the caller waits or the producer is open: with brokers that are not there a call for ten of
-// them takes as long as one for one.
+// New topics are asked about at the same time, and no longer than the caller waits or the producer
+// is open: with brokers that are not there a call for ten of them takes as long as one for one.
 func TestNewTopicsAreAskedAboutTogether(t *testing.T) {
 	var units []producer.Unit
 	for i := range 10 {

@@ -8,7 +8,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Progress is where a stay is: what a sidecar must know that did not see its beginning, to commit for this process if it dies.
+// Progress is where a stay is: what a sidecar must know that did not see its beginning, to commit
+// for this process if it dies.
 type Progress struct {
 	// Index is that of the first input that is not done, and Offset the ack mark.
 	Index  uint64
@@ -26,14 +27,17 @@ type DoneRun struct {
 	Count  uint64
 }
 
-// maxDoneRuns bounds what a stay may add to an Assign message; the mark stays below what is left out.
+// maxDoneRuns bounds what a stay may add to an Assign message; the mark stays below what is left
+// out.
 const maxDoneRuns = 4096
 
 // maxAssignBytes is below what any gRPC peer takes if it is not told otherwise (4 MiB).
 const maxAssignBytes = 1 << 20
 
-// assignMessages announces stays that the sidecar has not heard of, as they are now: in one message, or in as many as it takes to keep each below limit
-// (0: the sidecar names none). Assign adds to what is known, and a message that is too large would break this stream and every one after it.
+// assignMessages announces stays that the sidecar has not heard of, as they are now: in one
+// message, or in as many as it takes to keep each below limit (0: the sidecar names none). Assign
+// adds to what is known, and a message that is too large would break this stream and every one
+// after it.
 func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.DeliveryStreamRequest {
 	if limit == 0 || limit > maxAssignBytes {
 		limit = maxAssignBytes
@@ -67,7 +71,8 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 	return list
 }
 
-// fieldHead is what a message costs where it stands in another one, at most: its tag and its length.
+// fieldHead is what a message costs where it stands in another one, at most: its tag and its
+// length.
 const fieldHead = 8
 
 func assigned(p Assignment) *sidecarpb.AssignedPartition {
@@ -86,8 +91,9 @@ func assigned(p Assignment) *sidecarpb.AssignedPartition {
 // tellTimeout bounds the wait for Reporters, which must not block.
 const tellTimeout = time.Second
 
-// awaitTold waits until the Reporters know everything that was reported so far. A stay's progress is asked for after that: an input that was reported and
-// is not done yet would be in neither, and a sidecar that is told so would wait for it for ever.
+// awaitTold waits until the Reporters know everything that was reported so far. A stay's progress
+// is asked for after that: an input that was reported and is not done yet would be in neither, and
+// a sidecar that is told so would wait for it for ever.
 func (c *client) awaitTold() {
 	end := time.NewTimer(tellTimeout)
 	defer end.Stop()

@@ -92,7 +92,8 @@ func serveNull(b *testing.B) *bufconn.Listener {
 	return lis
 }
 
-// BenchmarkClient is Deliver, encode, send and report per record; the server's share (gRPC's reading and writing) is in it.
+// BenchmarkClient is Deliver, encode, send and report per record; the server's share (gRPC's
+// reading and writing) is in it.
 func BenchmarkClient(b *testing.B) {
 	lis := serveNull(b)
 	cfg := producer.DialConfig{Target: "null", Dialer: lis.DialContext}
@@ -119,7 +120,8 @@ func BenchmarkClient(b *testing.B) {
 	})
 }
 
-// BenchmarkDirect and BenchmarkKgo are the same work through Direct and by hand; their difference is what Direct costs.
+// BenchmarkDirect and BenchmarkKgo are the same work through Direct and by hand; their difference
+// is what Direct costs.
 func BenchmarkDirect(b *testing.B) {
 	broker := newBroker(b)
 	p := producer.Direct(producer.DirectConfig{Brokers: broker.ListenAddrs(), MaxBufferedRecords: 50_000, Options: []kgo.Opt{kgo.DisableClientMetrics()}})

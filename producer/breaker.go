@@ -2,10 +2,12 @@ package producer
 
 import "time"
 
-// breaker tells from the coming and going of streams whether the sidecar counts as unavailable. It is pure: no lock, clock or goroutine.
+// breaker tells from the coming and going of streams whether the sidecar counts as unavailable. It
+// is pure: no lock, clock or goroutine.
 //
-// gobreaker counts requests that fail. Here are none: one stream lives for days, units wait while there is none, and what counts is for how long. A breaker
-// of ours is these three functions; which records may take the other way, the harder question, no breaker answers.
+// gobreaker counts requests that fail. Here are none: one stream lives for days, units wait while
+// there is none, and what counts is for how long. A breaker of ours is these three functions; which
+// records may take the other way, the harder question, no breaker answers.
 type breaker struct {
 	down time.Time // since when there is no stream worth the name; zero: there is one
 	up   time.Time // since when there is a stream; zero: there is none
@@ -14,8 +16,8 @@ type breaker struct {
 // connected notes that a stream began.
 func (b *breaker) connected(now time.Time) { b.up = now }
 
-// lost notes that there is no stream. One that broke soon after it began has not ended the outage: a sidecar that takes streams and drops
-// them is as unavailable as one that takes none.
+// lost notes that there is no stream. One that broke soon after it began has not ended the outage:
+// a sidecar that takes streams and drops them is as unavailable as one that takes none.
 func (b *breaker) lost(now time.Time, soon time.Duration) {
 	if b.down.IsZero() || !b.up.IsZero() && now.Sub(b.up) >= soon {
 		b.down = now

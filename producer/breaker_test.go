@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// The breaker opens when there was no stream worth the name for so long, and closes with a stream that lasts.
+// The breaker opens when there was no stream worth the name for so long, and closes with a stream
+// that lasts.
 func TestBreaker(t *testing.T) {
 	const after, soon = 5 * time.Second, 2 * time.Second
 	type event struct {

@@ -17,18 +17,20 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Validator is implemented by producers that can tell without a connection whether their configuration can work: those of [Dial] and
-// [Direct].
+// Validator is implemented by producers that can tell without a connection whether their
+// configuration can work: those of [Dial] and [Direct].
 type Validator interface {
 	// Validate returns the *Error with CodeInvalidConfig that every call would return, or nil.
 	Validate() error
 }
 
-// TopicChecker is implemented by producers that can ask whether topics are there to be written to: those of [Dial] and [Direct].
+// TopicChecker is implemented by producers that can ask whether topics are there to be written to:
+// those of [Dial] and [Direct].
 type TopicChecker interface {
-	// CheckTopics returns nil when all of them can be written to, as far as is known, an error that joins an [*Error] for each one that cannot (Kafka's code, or
-	// TOPIC_NOT_ALLOWED where the sidecar's list of apps leaves it out), or one that wraps [errors.ErrUnsupported] when nobody can tell (a sidecar of an older
-	// version).
+	// CheckTopics returns nil when all of them can be written to, as far as is known, an error that
+	// joins an [*Error] for each one that cannot (Kafka's code, or TOPIC_NOT_ALLOWED where the
+	// sidecar's list of apps leaves it out), or one that wraps [errors.ErrUnsupported] when nobody
+	// can tell (a sidecar of an older version).
 	CheckTopics(ctx context.Context, topics ...string) error
 }
 
@@ -51,7 +53,8 @@ func (d *direct) Validate() error {
 	return nil
 }
 
-// CheckTopics implements TopicChecker. A topic that the broker would create for the first record is none that is missing.
+// CheckTopics implements TopicChecker. A topic that the broker would create for the first record is
+// none that is missing.
 func (d *direct) CheckTopics(ctx context.Context, topics ...string) error {
 	out, err := d.start()
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 
 // client is the producer over a sidecar.
 //
-// Goroutines, all started by start and awaited by Close: run connects, and keeps connecting for ever (client_run.go); while a stream lives, its
-// writer, reader and watchdog (stream.go); reportLoop alone calls Reporters, so that a slow one stops neither the stream nor a Deliver.
+// Goroutines, all started by start and awaited by Close: run connects, and keeps connecting for
+// ever (client_run.go); while a stream lives, its writer, reader and watchdog (stream.go);
+// reportLoop alone calls Reporters, so that a slow one stops neither the stream nor a Deliver.
 //
-// mu guards everything below it. It is held while units are encoded and while reports are booked, never while something is sent, received
-// or reported. The writer waits on writable.
+// mu guards everything below it. It is held while units are encoded and while reports are booked,
+// never while something is sent, received or reported. The writer waits on writable.
 type client struct {
 	cfg     DialConfig
 	done    context.Context // ends when Close gives up on what is left; its cause is ErrClosed
@@ -95,13 +96,15 @@ func (c *client) announce() {
 	c.changed = make(chan struct{})
 }
 
-// control queues a message for the writer, before any unit that is not sent yet. The caller holds mu and knows that there is a stream.
+// control queues a message for the writer, before any unit that is not sent yet. The caller holds
+// mu and knows that there is a stream.
 func (c *client) control(m *sidecarpb.DeliveryStreamRequest) {
 	c.stream.controls = append(c.stream.controls, m)
 	c.writable.Broadcast()
 }
 
-// Assign implements Producer. Without a stream it is only remembered: every new stream begins with what is held then.
+// Assign implements Producer. Without a stream it is only remembered: every new stream begins with
+// what is held then.
 func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,9 +124,10 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	return nil
 }
 
-// Release implements Producer. Units of these epochs that were not sent are dropped at once; for those that were, the sidecar is asked, if need be on
-// the stream that goes on with the session. From its return on nothing of these epochs is sent: they are not live any more, and only live ones
-// get from a broken stream to the next.
+// Release implements Producer. Units of these epochs that were not sent are dropped at once; for
+// those that were, the sidecar is asked, if need be on the stream that goes on with the session.
+// From its return on nothing of these epochs is sent: they are not live any more, and only live
+// ones get from a broken stream to the next.
 func (c *client) Release(ctx context.Context, list []uint64) error {
 	c.mu.Lock()
 	gone := c.epochs.release(list)
@@ -153,8 +157,8 @@ func (c *client) Release(ctx context.Context, list []uint64) error {
 	return c.told(ctx)
 }
 
-// askRelease sends Release, now or on the next stream of the session, and returns what is closed at its answer, or when the session is lost.
-// The caller holds mu.
+// askRelease sends Release, now or on the next stream of the session, and returns what is closed at
+// its answer, or when the session is lost. The caller holds mu.
 func (c *client) askRelease(epochs []uint64) chan struct{} {
 	c.releaseID++
 	r := &release{c.releaseID, epochs, make(chan struct{})}
@@ -165,7 +169,8 @@ func (c *client) askRelease(epochs []uint64) chan struct{} {
 	return r.answered
 }
 
-// told waits until the Reporters were told everything that is known by now: what a revoke commits next must include it.
+// told waits until the Reporters were told everything that is known by now: what a revoke commits
+// next must include it.
 func (c *client) told(ctx context.Context) error {
 	c.mu.Lock()
 	if c.tally.pending == 0 { // nothing on its way to a Reporter; reportLoop may be gone
@@ -248,7 +253,8 @@ func (c *client) Close() error {
 	return nil
 }
 
-// goodbye ends the session cleanly, if there is a stream: no unit is sent any more, the sidecar finishes what it has and ends the stream.
+// goodbye ends the session cleanly, if there is a stream: no unit is sent any more, the sidecar
+// finishes what it has and ends the stream.
 func (c *client) goodbye() {
 	c.mu.Lock()
 	s := c.stream

@@ -29,8 +29,9 @@ const (
 	writeBuffer = 128 << 10
 )
 
-// connect makes one attempt: connection, stream, Hello, Welcome. Every attempt has a connection of its own: gRPC's reconnecting
-// would come on top of ours, with another backoff, and hide why it fails.
+// connect makes one attempt: connection, stream, Hello, Welcome. Every attempt has a connection of
+// its own: gRPC's reconnecting would come on top of ours, with another backoff, and hide why it
+// fails.
 func (c *client) connect() (*stream, error) {
 	d := &dialLog{cfg: c.cfg}
 	conn, err := grpc.NewClient("passthrough:///"+d.authority(), d.options()...)
@@ -169,7 +170,8 @@ func (d *dialLog) explain(err, cause error) error {
 	return fmt.Errorf("producer: the sidecar at %s did not welcome this client: %w", d.cfg.Target, err)
 }
 
-// unauthorized is a refusal that no retry changes, at Hello or later: an app may not speak for a group.
+// unauthorized is a refusal that no retry changes, at Hello or later: an app may not speak for a
+// group.
 func (c DialConfig) unauthorized(err error, said string) *Error {
 	return &Error{Code: CodeUnauthorized, Partition: -1, Err: err,
 		Message: fmt.Sprintf("the sidecar at %s does not accept app %q: %s; correct DialConfig.App and Token, or the sidecar's list of apps",

@@ -19,8 +19,9 @@ import (
 
 var errCut = errors.New("cut by the test")
 
-// A stream that is cut at any point loses nothing, reports every unit exactly once and never reorders first occurrences of a key, whatever the
-// sidecar had written, reported or forgotten by then. SEED=n replays one schedule.
+// A stream that is cut at any point loses nothing, reports every unit exactly once and never
+// reorders first occurrences of a key, whatever the sidecar had written, reported or forgotten by
+// then. SEED=n replays one schedule.
 func TestClientCuts(t *testing.T) {
 	if s := os.Getenv("SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)

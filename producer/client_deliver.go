@@ -33,13 +33,15 @@ func (c *client) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 	return nil
 }
 
-// What the encoding adds, for weighing a call before it is encoded; the books are kept with true sizes.
+// What the encoding adds, for weighing a call before it is encoded; the books are kept with true
+// sizes.
 const (
 	unitOverhead   = 24
 	outputOverhead = 16
 )
 
-// admit waits until a call of this weight may be taken. It is called with mu held, gives it up while it waits, and returns with it held.
+// admit waits until a call of this weight may be taken. It is called with mu held, gives it up
+// while it waits, and returns with it held.
 func (c *client) admit(ctx context.Context, want cost) error {
 	if err := c.ready(); err != nil {
 		return err
@@ -102,7 +104,8 @@ func (c *client) withdraw(w *waiter) {
 	c.grant()
 }
 
-// grant has the first waiter look whether there is space; when there will be none any more, all of them. The caller holds mu.
+// grant has the first waiter look whether there is space; when there will be none any more, all of
+// them. The caller holds mu.
 func (c *client) grant() {
 	n := min(1, c.waiters.len())
 	if c.closed || c.fatal != nil {
@@ -204,7 +207,8 @@ func (c *client) tooLarge(size int) *Error {
 			size, limit)}
 }
 
-// topicTable numbers topic names. The numbers stay for the client's life, so encoded units can go to another stream; each stream is told the names again.
+// topicTable numbers topic names. The numbers stay for the client's life, so encoded units can go
+// to another stream; each stream is told the names again.
 type topicTable struct {
 	names []string
 	byID  map[string]uint32
@@ -215,7 +219,8 @@ type topicTable struct {
 // maxTopics is the protocol's limit of topic names per stream.
 const maxTopics = 1 << 16
 
-// maxTopicName is Kafka's limit. A longer name must not reach the sidecar: it could be larger than a message.
+// maxTopicName is Kafka's limit. A longer name must not reach the sidecar: it could be larger than
+// a message.
 const maxTopicName = 249
 
 func (t *topicTable) index(name string) (uint32, *Error) {

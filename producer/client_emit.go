@@ -19,7 +19,8 @@ type sidecarEmit struct {
 	fn    func(Ack, error)
 }
 
-// Acked implements Reporter. The sidecar's reports are ranges of units: they do not say where a record is.
+// Acked implements Reporter. The sidecar's reports are ranges of units: they do not say where a
+// record is.
 func (e *sidecarEmit) Acked(int, int) { e.fn(Ack{Topic: e.topic, Partition: -1, Offset: -1}, nil) }
 
 // Failed implements Reporter.
@@ -50,7 +51,8 @@ func (c *client) Emit(ctx context.Context, rec Record) (Ack, error) {
 	}
 }
 
-// emit delivers a unit of one output without a source. The unit is encoded before Deliver returns, so it may live on the stack.
+// emit delivers a unit of one output without a source. The unit is encoded before Deliver returns,
+// so it may live on the stack.
 func (c *client) emit(ctx context.Context, rec Record, fn func(Ack, error)) error {
 	outputs := [1]Record{rec}
 	units := [1]Unit{{Outputs: outputs[:]}}
@@ -85,7 +87,8 @@ func (c *client) Check(ctx context.Context) error {
 	return nil
 }
 
-// connected returns the stream, or the direct way, or why there is neither: of an attempt that ended after the call came.
+// connected returns the stream, or the direct way, or why there is neither: of an attempt that
+// ended after the call came.
 func (c *client) connected(ctx context.Context) (*stream, *way, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -69,7 +69,8 @@ func mustBeAcked(t *testing.T, r *producertest.Recorder) {
 	}
 }
 
-// A report that cannot be true breaks the stream; nothing is taken from it, everything is sent again and reported once (S12).
+// A report that cannot be true breaks the stream; nothing is taken from it, everything is sent
+// again and reported once (S12).
 func TestClientLies(t *testing.T) {
 	ranges := func(list ...*sidecarpb.Range) *sidecarpb.DeliveryReports {
 		return &sidecarpb.DeliveryReports{Acked: list}
@@ -116,7 +117,8 @@ func TestClientLies(t *testing.T) {
 	}
 }
 
-// Reports of an old stream are not taken for the new stream's sequence numbers, and what was reported is not sent again.
+// Reports of an old stream are not taken for the new stream's sequence numbers, and what was
+// reported is not sent again.
 func TestClientResendsOnlyWhatIsOpen(t *testing.T) {
 	bubble(t, func(x *script) {
 		x.units = func(s *session, u *sidecarpb.Units) error {
@@ -242,7 +244,8 @@ func TestClientReleaseDropsTheUnsent(t *testing.T) {
 	})
 }
 
-// A sidecar that is about to stop gets nothing more; when it has reported what it had, its successor gets the rest.
+// A sidecar that is about to stop gets nothing more; when it has reported what it had, its
+// successor gets the rest.
 func TestClientDraining(t *testing.T) {
 	bubble(t, func(x *script) {
 		x.units = func(s *session, u *sidecarpb.Units) error {

@@ -14,8 +14,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// A session that the sidecar has closed is over: what was on its way fails once, nothing of it is sent again, its epochs are released, and a new session
-// under another name begins. The owner of the partitions hears of it once.
+// A session that the sidecar has closed is over: what was on its way fails once, nothing of it is
+// sent again, its epochs are released, and a new session under another name begins. The owner of
+// the partitions hears of it once.
 func TestClientFenced(t *testing.T) {
 	for name, fence := range map[string]func(*script){
 		"at Hello": func(x *script) { x.fence() },

@@ -11,8 +11,9 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// A unit of nearly the largest message that the sidecar takes is delivered or refused, and those behind it are delivered: what travels beside it, topic names,
-// must not make the message too large, because the stream would break at the same unit for ever.
+// A unit of nearly the largest message that the sidecar takes is delivered or refused, and those
+// behind it are delivered: what travels beside it, topic names, must not make the message too
+// large, because the stream would break at the same unit for ever.
 func TestClientUnitsAtTheMessageLimit(t *testing.T) {
 	b := newBroker(t, "t")
 	socket := filepath.Join(t.TempDir(), "s", "sidecar.sock")

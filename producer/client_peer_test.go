@@ -19,7 +19,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// A refusal that no retry can change is remembered: nothing hangs, the error says which versions met.
+// A refusal that no retry can change is remembered: nothing hangs, the error says which versions
+// met.
 func TestClientRefusedForGood(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -118,7 +119,8 @@ func (f *frozen) Close() error {
 	return f.Conn.Close()
 }
 
-// A peer that hangs without breaking the connection is noticed within ten seconds, and what it had is sent to its successor.
+// A peer that hangs without breaking the connection is noticed within ten seconds, and what it had
+// is sent to its successor.
 func TestClientStuckPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newScript(t)
@@ -154,7 +156,8 @@ func TestClientStuckPeer(t *testing.T) {
 	})
 }
 
-// Without a sidecar, units wait and contexts are respected; everything arrives when there is one. The reasons are in Check.
+// Without a sidecar, units wait and contexts are respected; everything arrives when there is one.
+// The reasons are in Check.
 func TestClientWaitsForTheSidecar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newScript(t)
@@ -180,7 +183,8 @@ func TestClientWaitsForTheSidecar(t *testing.T) {
 	})
 }
 
-// The largest message is the sidecar's decision: larger units fail, also those that were taken before it was known, and the others go on.
+// The largest message is the sidecar's decision: larger units fail, also those that were taken
+// before it was known, and the others go on.
 func TestClientUnitLargerThanAMessage(t *testing.T) {
 	bubble(t, func(x *script) {
 		x.hello = func(*sidecarpb.Hello) (*sidecarpb.Welcome, error) {
@@ -205,7 +209,8 @@ func TestClientUnitLargerThanAMessage(t *testing.T) {
 	})
 }
 
-// A credit that shrinks to almost nothing and grows again is kept at every moment; the script counts.
+// A credit that shrinks to almost nothing and grows again is kept at every moment; the script
+// counts.
 func TestClientCreditShrinks(t *testing.T) {
 	bubble(t, func(x *script) {
 		x.credit = &sidecarpb.Credit{Bytes: 2000, Records: 20}

@@ -15,7 +15,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// An app that may not speak for its group is told so for good, without an input: it does not connect again and again.
+// An app that may not speak for its group is told so for good, without an input: it does not
+// connect again and again.
 func TestARefusedGroupEndsTheClient(t *testing.T) {
 	b := newBroker(t, "t")
 	sc := sidecartest.Start(t, b.ListenAddrs(), func(c *sidecar.Config) { c.Apps = []sidecar.App{{Name: "app", Groups: []string{"mine"}}} })
@@ -68,7 +69,8 @@ func wantRefusals(t *testing.T, sc *sidecartest.Sidecar, want map[string]uint64)
 	}
 }
 
-// CheckTopics tells the app what the sidecar's list leaves out, in one error with what is missing, and does not count as a refusal; an output does.
+// CheckTopics tells the app what the sidecar's list leaves out, in one error with what is missing,
+// and does not count as a refusal; an output does.
 func TestForbiddenTopicsAreNamed(t *testing.T) {
 	b := newBroker(t, "t", "secret")
 	sc := sidecartest.Start(t, b.ListenAddrs(), func(c *sidecar.Config) {

@@ -57,8 +57,9 @@ func issue(t *testing.T, f producer.TLSFiles) (tls.Certificate, *x509.CertPool) 
 	return pair, pool
 }
 
-// Renewed files are in force from the next connection on, on both sides: the sidecar trusts the new certificate only, and shows the new one only. Files that
-// cannot be read leave the ones before in force, and the log says so once.
+// Renewed files are in force from the next connection on, on both sides: the sidecar trusts the new
+// certificate only, and shows the new one only. Files that cannot be read leave the ones before in
+// force, and the log says so once.
 func TestClientRenewedTLSFiles(t *testing.T) {
 	dir := t.TempDir()
 	files := producer.TLSFiles{Certificate: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k"), CA: filepath.Join(dir, "ca")}

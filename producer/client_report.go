@@ -1,7 +1,7 @@
 package producer
 
-// addFate queues what a Reporter must be told, joined with the fate before if it continues it. The caller holds mu and, when it
-// is done, calls afterReports or notify.
+// addFate queues what a Reporter must be told, joined with the fate before if it continues it. The
+// caller holds mu and, when it is done, calls afterReports or notify.
 func (c *client) addFate(f fate) {
 	if n := len(c.fates); n > 0 && f.err == nil {
 		last := &c.fates[n-1]
@@ -68,7 +68,8 @@ func (f *fate) tell() {
 	}
 }
 
-// settle takes what was reported off the books, after the reports: Flush promises that they were made.
+// settle takes what was reported off the books, after the reports: Flush promises that they were
+// made.
 func (c *client) settle(list []fate) {
 	if len(list) == 0 {
 		return

@@ -51,7 +51,8 @@ func (x *script) resumedOnce(t *testing.T) {
 	}
 }
 
-// livingCuts cuts streams between two living ends, at any point: what was received is finished, now or across the cut.
+// livingCuts cuts streams between two living ends, at any point: what was received is finished, now
+// or across the cut.
 type livingCuts struct{ cutter }
 
 func (c *livingCuts) units(s *session, u *sidecarpb.Units) error {
@@ -84,8 +85,9 @@ func (c *livingCuts) units(s *session, u *sidecarpb.Units) error {
 	return nil
 }
 
-// Streams cut between two living ends, at any point, cost nothing: no output is lost, none is there twice, none is out of order, every unit is reported
-// once, also what was finished while the stream was cut (S7, S12).
+// Streams cut between two living ends, at any point, cost nothing: no output is lost, none is there
+// twice, none is out of order, every unit is reported once, also what was finished while the stream
+// was cut (S7, S12).
 func TestClientResumes(t *testing.T) {
 	n := uint64(30)
 	if testing.Short() {
@@ -141,7 +143,8 @@ func TestClientResumes(t *testing.T) {
 	}
 }
 
-// A Release that meets a broken stream waits for the stream that goes on, which is told of it again, and drops at once what was not sent.
+// A Release that meets a broken stream waits for the stream that goes on, which is told of it
+// again, and drops at once what was not sent.
 func TestClientReleaseWaitsForTheResumedStream(t *testing.T) {
 	resuming(t, func(x *script) {
 		x.credit = &sidecarpb.Credit{Bytes: 1 << 20, Records: 2}
@@ -213,7 +216,8 @@ func TestClientReleaseWaitsForTheResumedStream(t *testing.T) {
 	})
 }
 
-// The context of a Release ends its wait for a stream that does not come back, and the next stream is told of it all the same.
+// The context of a Release ends its wait for a stream that does not come back, and the next stream
+// is told of it all the same.
 func TestClientReleaseContextEndsWithoutAStream(t *testing.T) {
 	resuming(t, func(x *script) {
 		x.units = func(*session, *sidecarpb.Units) error { return nil }
@@ -237,7 +241,8 @@ func TestClientReleaseContextEndsWithoutAStream(t *testing.T) {
 	})
 }
 
-// What Welcome says of the session and cannot be true is not believed: everything is sent again in a new session, nothing is lost (S12).
+// What Welcome says of the session and cannot be true is not believed: everything is sent again in
+// a new session, nothing is lost (S12).
 func TestClientResumeLies(t *testing.T) {
 	for name, lie := range map[string]func(*sidecarpb.Welcome){
 		"more than was sent":    func(w *sidecarpb.Welcome) { w.HighestSequence = 1000 },
@@ -300,7 +305,8 @@ func TestClientResumeLies(t *testing.T) {
 	}
 }
 
-// Another sidecar gets everything that is not reported, in order; nothing is asked of it about the old one's session.
+// Another sidecar gets everything that is not reported, in order; nothing is asked of it about the
+// old one's session.
 func TestClientNewSidecarIsAnotherSession(t *testing.T) {
 	resuming(t, func(x *script) {
 		x.units = func(s *session, u *sidecarpb.Units) error {

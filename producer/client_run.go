@@ -12,7 +12,8 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// The waits between attempts to connect: jittered, so that the processes of a pod do not all come at the same moment.
+// The waits between attempts to connect: jittered, so that the processes of a pod do not all come
+// at the same moment.
 const (
 	firstBackoff = 50 * time.Millisecond
 	// A session outlives its stream by a second: with this several attempts fall into it.
@@ -103,7 +104,8 @@ func (c *client) ended(err error) bool {
 	return c.leaving || c.done.Err() != nil
 }
 
-// isGone tells that nobody listens at the sidecar's address: its process has ended, and its sessions with it.
+// isGone tells that nobody listens at the sidecar's address: its process has ended, and its
+// sessions with it.
 func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || neterr.Refused(err)
 }

@@ -53,7 +53,8 @@ func startSidecar(t *testing.T, b *broker, socket string) (stop func()) {
 	}
 }
 
-// noClientGoroutines demands that nothing of the client and its connection runs; what the sidecar beside it does is its own matter.
+// noClientGoroutines demands that nothing of the client and its connection runs; what the sidecar
+// beside it does is its own matter.
 func noClientGoroutines(t *testing.T) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
@@ -90,7 +91,8 @@ func TestSidecarConformance(t *testing.T) {
 	})
 }
 
-// The sidecar is restarted again and again under load: nothing is lost, every unit is reported once, first occurrences keep their order.
+// The sidecar is restarted again and again under load: nothing is lost, every unit is reported
+// once, first occurrences keep their order.
 func TestSidecarRestarts(t *testing.T) {
 	b := newBroker(t)
 	socket := filepath.Join(t.TempDir(), "s", "sidecar.sock")

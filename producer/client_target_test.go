@@ -29,7 +29,8 @@ func mustSay(t *testing.T, err error, words ...string) {
 	}
 }
 
-// A wrong or stale socket path gives an error that names the target and what to do, at once, and the client goes on trying.
+// A wrong or stale socket path gives an error that names the target and what to do, at once, and
+// the client goes on trying.
 func TestClientSocketErrors(t *testing.T) {
 	dir := t.TempDir()
 	stale := filepath.Join(dir, "stale.sock")

@@ -21,30 +21,38 @@ import (
 
 // DialConfig configures the sidecar client. Zero fields mean the defaults named.
 type DialConfig struct {
-	// Target is the sidecar's address: unix:///path/to/sidecar.sock, or tcp://host:port with TLS. Required.
+	// Target is the sidecar's address: unix:///path/to/sidecar.sock, or tcp://host:port with TLS.
+	// Required.
 	Target string
 	// App is the app's name, as in the sidecar's allow-list. Default: the name of the executable.
 	App string
 	// Token proves that this is the app, if the sidecar wants one.
 	Token string
-	// SidecarUIDs are the users that the sidecar at a unix socket may run as, beside root and this process's own. Nothing is sent to another one: neither Token
-	// nor records. Name the sidecar's user where its runAsUser is another than the app's. Default: the owner of the socket's directory, if nobody else may write
-	// to a directory on the way; to an emptyDir everybody may. A system that does not tell who listens, a Dialer and TCP are not checked so.
+	// SidecarUIDs are the users that the sidecar at a unix socket may run as, beside root and this
+	// process's own. Nothing is sent to another one: neither Token nor records. Name the sidecar's
+	// user where its runAsUser is another than the app's. Default: the owner of the socket's
+	// directory, if nobody else may write to a directory on the way; to an emptyDir everybody may.
+	// A system that does not tell who listens, a Dialer and TCP are not checked so.
 	SidecarUIDs []uint32
-	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random. Of two clients that have one name at the same time the
-	// second goes on under another one, made of it.
+	// SessionID names this process among those of the pod: 1 to 64 characters. Default: random. Of
+	// two clients that have one name at the same time the second goes on under another one, made of
+	// it.
 	SessionID string
 	// TLS or TLSFiles is required for tcp targets, with a client certificate.
 	TLS *tls.Config
-	// TLSFiles name the files of TLS instead. They are read again for each connection: what was renewed is in force from the next one on. While they cannot be
-	// read, what they said before stays in force, and the log says so.
+	// TLSFiles name the files of TLS instead. They are read again for each connection: what was
+	// renewed is in force from the next one on. While they cannot be read, what they said before
+	// stays in force, and the log says so.
 	TLSFiles TLSFiles
-	// MaxFrameBytes closes a frame of units. Default 64 KiB, which is also the most that has an effect.
+	// MaxFrameBytes closes a frame of units. Default 64 KiB, which is also the most that has an
+	// effect.
 	MaxFrameBytes int
-	// MaxBufferedBytes bounds the encoded units that are accepted and not reported, whatever credit the sidecar gives.
-	// Default: [budget.DefaultBytes], at most 64 MiB. One call to Deliver that is larger passes alone.
+	// MaxBufferedBytes bounds the encoded units that are accepted and not reported, whatever credit
+	// the sidecar gives. Default: [budget.DefaultBytes], at most 64 MiB. One call to Deliver that
+	// is larger passes alone.
 	MaxBufferedBytes int64
-	// MaxBufferedRecords bounds the records that are accepted and not reported; a unit without outputs counts as one. Default 100,000.
+	// MaxBufferedRecords bounds the records that are accepted and not reported; a unit without
+	// outputs counts as one. Default 100,000.
 	MaxBufferedRecords int
 	// OnFull chooses what a full producer does. Default [Block].
 	OnFull OnFull
@@ -52,7 +60,8 @@ type DialConfig struct {
 	CloseTimeout time.Duration
 	// Logger is the log. Default slog.Default().
 	Logger *slog.Logger
-	// Fallback configures the direct way to Kafka while the sidecar is not available. Default: none.
+	// Fallback configures the direct way to Kafka while the sidecar is not available. Default:
+	// none.
 	Fallback FallbackConfig
 	// Dialer replaces the connection to Target, for tests: Target is then only a name.
 	Dialer func(ctx context.Context) (net.Conn, error)
@@ -62,7 +71,8 @@ type DialConfig struct {
 	renewed *tlsfiles.Renewed
 }
 
-// TLSFiles are PEM files. Certificate and Key are this app's, CA the authorities that the sidecar's certificate may come from; all three are required.
+// TLSFiles are PEM files. Certificate and Key are this app's, CA the authorities that the sidecar's
+// certificate may come from; all three are required.
 type TLSFiles struct{ Certificate, Key, CA string }
 
 func (f TLSFiles) read() (*tls.Config, error) {
@@ -85,11 +95,13 @@ func (c DialConfig) encryption() *tls.Config {
 	return c.TLS
 }
 
-// Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It connects on first use; while
-// the sidecar cannot be reached it keeps trying, and what is delivered waits. [Producer.Check] tells what is wrong.
+// Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It
+// connects on first use; while the sidecar cannot be reached it keeps trying, and what is delivered
+// waits. [Producer.Check] tells what is wrong.
 func Dial(target string) Producer { return DialConfig{Target: target}.New() }
 
-// New returns a client of the sidecar; see [Dial]. An invalid configuration is returned by every call and by Check.
+// New returns a client of the sidecar; see [Dial]. An invalid configuration is returned by every
+// call and by Check.
 func (c DialConfig) New() Producer {
 	c = c.withDefaults()
 	err := c.validate()

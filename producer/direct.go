@@ -16,12 +16,15 @@ import (
 
 // DirectConfig configures [Direct]. Zero fields mean the defaults named.
 type DirectConfig struct {
-	// Brokers are the addresses to start from, host:port. Required unless Options has kgo.SeedBrokers.
+	// Brokers are the addresses to start from, host:port. Required unless Options has
+	// kgo.SeedBrokers.
 	Brokers []string
-	// Options are your own: TLS, SASL, linger, compression … Those that would break a promise are refused by name.
+	// Options are your own: TLS, SASL, linger, compression … Those that would break a promise are
+	// refused by name.
 	Options []kgo.Opt
-	// MaxBufferedBytes bounds keys, values and headers that are accepted and not reported. Default [budget.DefaultBytes]: a quarter of the memory limit,
-	// at most 256 MiB. One call to Deliver that is larger passes alone.
+	// MaxBufferedBytes bounds keys, values and headers that are accepted and not reported. Default [budget.DefaultBytes]:
+	// a quarter of the memory limit, at most 256 MiB. One call to Deliver that is larger passes
+	// alone.
 	MaxBufferedBytes int64
 	// MaxBufferedRecords bounds the records that are accepted and not reported. Default 100,000.
 	MaxBufferedRecords int
@@ -61,8 +64,9 @@ func (c DirectConfig) validate() error {
 	return c.OnFull.validate("DirectConfig.OnFull")
 }
 
-// Direct returns a producer of the process's own: one idempotent Kafka client, acks=all, the partition chosen from the key by murmur2 as
-// the Java client and the sidecar do. It connects on first use; an invalid configuration is returned by every call and by Check.
+// Direct returns a producer of the process's own: one idempotent Kafka client, acks=all, the
+// partition chosen from the key by murmur2 as the Java client and the sidecar do. It connects on
+// first use; an invalid configuration is returned by every call and by Check.
 func Direct(cfg DirectConfig) Producer {
 	cfg = cfg.withDefaults()
 	d := &direct{cfg: cfg, wake: make(chan struct{}, 1), left: make(chan struct{})}
@@ -81,9 +85,11 @@ func invalidConfig(err error) *Error {
 
 // direct is the producer over an own kgo client.
 //
-// Goroutines: callers produce; the outlet's promises (two at a time at most) count units down in finish; reportLoop, started with the
-// outlet and awaited by Close, is the only one that calls Reporters. So the clients' goroutines never wait for a Reporter, and the reports of all
-// partitions of a call are coalesced, which in the promise they could not be: neighbours of a call go to different partitions.
+// Goroutines: callers produce; the outlet's promises (two at a time at most) count units down in
+// finish; reportLoop, started with the outlet and awaited by Close, is the only one that calls
+// Reporters. So the clients' goroutines never wait for a Reporter, and the reports of all
+// partitions of a call are coalesced, which in the promise they could not be: neighbours of a call
+// go to different partitions.
 type direct struct {
 	cfg     DirectConfig
 	budget  *budget.Budget
@@ -158,7 +164,8 @@ func (d *direct) acquire(ctx context.Context, c cost) error {
 	return err
 }
 
-// enter admits a call of n units; false: closed. Close waits for leave, so that nothing is handed to a closed client.
+// enter admits a call of n units; false: closed. Close waits for leave, so that nothing is handed
+// to a closed client.
 func (d *direct) enter(n int) (*batch, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -189,7 +196,8 @@ func (d *direct) settle(b *batch, t settled) {
 	d.mu.Unlock()
 }
 
-// Assign implements Producer. Kafka does not need to know; it is kept to tell released epochs from live ones.
+// Assign implements Producer. Kafka does not need to know; it is kept to tell released epochs from
+// live ones.
 func (d *direct) Assign(_ context.Context, m Membership, added []Assignment) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -200,7 +208,8 @@ func (d *direct) Assign(_ context.Context, m Membership, added []Assignment) err
 	return nil
 }
 
-// Release implements Producer. A record that was handed to kgo cannot be taken back, so everything on its way is awaited.
+// Release implements Producer. A record that was handed to kgo cannot be taken back, so everything
+// on its way is awaited.
 func (d *direct) Release(ctx context.Context, list []uint64) error {
 	d.mu.Lock()
 	gone := d.epochs.release(list)
@@ -223,7 +232,8 @@ func (d *direct) Flush(ctx context.Context) error {
 	defer wg.Wait()
 	unlinger, stop := context.WithCancel(ctx)
 	defer stop()
-	// kgo's own Flush also waits for what others produce meanwhile: it only ends the linger here, the tally says when we are done.
+	// kgo's own Flush also waits for what others produce meanwhile: it only ends the linger here,
+	// the tally says when we are done.
 	wg.Go(func() { _ = d.outlet.Load().Flush(unlinger) })
 	return waitAll(ctx, open)
 }

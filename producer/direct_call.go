@@ -13,9 +13,10 @@ import (
 
 // call is one Deliver: what is needed to turn promises into coalesced reports.
 //
-// The header itself is not pooled (one allocation per call): a promise that set its bit still looks at dirty while reportLoop may have
-// reported the last unit already, so a reused header would be pushed for somebody else's units. states and slots are pooled: no promise
-// touches them after it set its bit.
+// The header itself is not pooled (one allocation per call): a promise that set its bit still looks
+// at dirty while reportLoop may have reported the last unit already, so a reused header would be
+// pushed for somebody else's units. states and slots are pooled: no promise touches them after it
+// set its bit.
 type call struct {
 	d      *direct
 	r      Reporter
@@ -43,7 +44,8 @@ type unitFailure struct {
 	err  *Error
 }
 
-// slot is one record on its way. Its promise is a method value made once per slot, so that producing allocates nothing.
+// slot is one record on its way. Its promise is a method value made once per slot, so that
+// producing allocates nothing.
 type slot struct {
 	rec    outlet.Rec // the first field: from its address the outlet finds the record
 	call   *call
@@ -82,8 +84,8 @@ func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 	return nil
 }
 
-// produce hands all outputs to the outlet. It does not block, but for the first records of topics: their limits are asked for, all at the same time, until
-// the context ends.
+// produce hands all outputs to the outlet. It does not block, but for the first records of topics:
+// their limits are asked for, all at the same time, until the context ends.
 func (c *call) produce(ctx context.Context, out *outlet.Outlet, units []Unit) {
 	refused := c.prepare(units)
 	now := time.Now() // one clock read per call, not per record
@@ -108,7 +110,8 @@ func (c *call) produce(ctx context.Context, out *outlet.Outlet, units []Unit) {
 				}
 			}
 			s.fill(&outs[j], topic, now)
-			// From here on the unit may be reported, and its memory be the caller's again: nothing of it is read below.
+			// From here on the unit may be reported, and its memory be the caller's again: nothing
+			// of it is read below.
 			out.Produce(&s.rec)
 		}
 	}
@@ -126,7 +129,8 @@ func askAll(out *outlet.Outlet, units []Unit, first int, refused map[int]*Error)
 	}
 }
 
-// awaitAsked waits until what a topic was asked for is known, or is waited for no more: then its records are handed over all the same.
+// awaitAsked waits until what a topic was asked for is known, or is waited for no more: then its
+// records are handed over all the same.
 func (d *direct) awaitAsked(ctx context.Context, topic *outlet.Topic) {
 	if topic.Asked() {
 		return
@@ -137,8 +141,9 @@ func (d *direct) awaitAsked(ctx context.Context, topic *outlet.Topic) {
 	topic.Prepare(ctx)
 }
 
-// prepare sets the countdowns and ends the units that have nothing to produce: those without outputs and those of released epochs.
-// It runs before the first Produce, while c is Deliver's alone: the last bit set gives c away.
+// prepare sets the countdowns and ends the units that have nothing to produce: those without
+// outputs and those of released epochs. It runs before the first Produce, while c is Deliver's
+// alone: the last bit set gives c away.
 func (c *call) prepare(units []Unit) (refused map[int]*Error) {
 	refused = c.d.refusedUnits(units)
 	refused = refuseUnfit(units, refused)
@@ -164,7 +169,8 @@ func (c *call) prepare(units []Unit) (refused map[int]*Error) {
 	return refused
 }
 
-// refusedUnits finds the units of released epochs. Units of one epoch come in runs: one look-up per run.
+// refusedUnits finds the units of released epochs. Units of one epoch come in runs: one look-up per
+// run.
 func (d *direct) refusedUnits(units []Unit) (refused map[int]*Error) {
 	last, gone := uint64(0), false
 	d.mu.Lock()
@@ -227,7 +233,8 @@ func (s *slot) finish(_ *kgo.Record, err error) {
 	if atomic.AddInt32(&(*c.states)[unit].pending, -1) > 0 {
 		return
 	}
-	// All outputs have a fate. A failure is reported only now, too: until here the unit's memory is read.
+	// All outputs have a fate. A failure is reported only now, too: until here the unit's memory is
+	// read.
 	if c.failing.Load() && c.failedUnit(unit) {
 		return
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// emission is one emitted record on its way. Its promise calls the user back itself: there is nothing to coalesce.
+// emission is one emitted record on its way. Its promise calls the user back itself: there is
+// nothing to coalesce.
 type emission struct {
 	slot
 	d     *direct

@@ -45,7 +45,8 @@ func refused(list []kgoopt.Refusal) error {
 	return errors.Join(errs...)
 }
 
-// maxDirectRecord is the largest record that is tried, before compression. Kafka alone knows what it takes.
+// maxDirectRecord is the largest record that is tried, before compression. Kafka alone knows what
+// it takes.
 const maxDirectRecord = 64 << 20
 
 func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
@@ -78,7 +79,8 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 	return out, nil
 }
 
-// isDefaultSeed tells that nobody named a broker: kgo would try 127.0.0.1:9092, and a forgotten setting would look like a broker that is down.
+// isDefaultSeed tells that nobody named a broker: kgo would try 127.0.0.1:9092, and a forgotten
+// setting would look like a broker that is down.
 func isDefaultSeed(cl *kgo.Client) bool {
 	seeds, _ := cl.OptValue(kgo.SeedBrokers).([]string)
 	return len(seeds) == 0 || len(seeds) == 1 && seeds[0] == "127.0.0.1"

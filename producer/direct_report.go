@@ -2,8 +2,9 @@ package producer
 
 import "math/bits"
 
-// push tells reportLoop that the call has something to report. It must come after the bit or failure was set: the other way round, reportLoop could
-// clear dirty and find nothing between the two, and the unit would never be reported (S12).
+// push tells reportLoop that the call has something to report. It must come after the bit or
+// failure was set: the other way round, reportLoop could clear dirty and find nothing between the
+// two, and the unit would never be reported (S12).
 func (c *call) push() {
 	if c.dirty.Load() || !c.dirty.CompareAndSwap(false, true) {
 		return
@@ -53,8 +54,8 @@ func (d *direct) finished() bool {
 	return d.closed && d.active == 0 && d.tally.pending == 0
 }
 
-// report tells the Reporter what came since the last time, in as few ranges as possible. The books are closed after the
-// reports: Flush promises that they were made.
+// report tells the Reporter what came since the last time, in as few ranges as possible. The books
+// are closed after the reports: Flush promises that they were made.
 func (c *call) report() {
 	c.dirty.Store(false)
 	c.d.dirtyMu.Lock()

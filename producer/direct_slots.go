@@ -2,7 +2,8 @@ package producer
 
 import "sync"
 
-// slabSize is how many slots a slab of a large call has. Calls of one or few records take small slabs, or a record would hold 20 KiB.
+// slabSize is how many slots a slab of a large call has. Calls of one or few records take small
+// slabs, or a record would hold 20 KiB.
 const slabSize = 64
 
 type slab []slot

@@ -25,7 +25,8 @@ type broker struct {
 	stall *kfake.FaultHandle
 }
 
-// brokerBackground are the broker's goroutines for a connection: they end when they notice that it was closed.
+// brokerBackground are the broker's goroutines for a connection: they end when they notice that it
+// was closed.
 var brokerBackground = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).read"),
 	goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).write"),

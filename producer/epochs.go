@@ -2,15 +2,17 @@ package producer
 
 import "slices"
 
-// epochs knows which assignment epochs are live. Epochs only increase, so one number remembers all that were ever announced: what is not above it
-// and not live was released. It has no lock of its own: its owner's lock guards it.
+// epochs knows which assignment epochs are live. Epochs only increase, so one number remembers all
+// that were ever announced: what is not above it and not live was released. It has no lock of its
+// own: its owner's lock guards it.
 type epochs struct {
 	live    map[uint64]held
 	members map[memberKey]Membership // the latest membership of each consumer
 	highest uint64                   // the largest epoch ever announced
 }
 
-// memberKey names one consumer's place in a group. Two of a process may be members of one group, and a consumer gets another member id now and then.
+// memberKey names one consumer's place in a group. Two of a process may be members of one group,
+// and a consumer gets another member id now and then.
 type memberKey struct {
 	group    string
 	consumer uint64
@@ -22,7 +24,8 @@ type held struct {
 	of memberKey
 }
 
-// assign takes a membership and the assignments added, and returns those of them that are new: an epoch is announced once.
+// assign takes a membership and the assignments added, and returns those of them that are new: an
+// epoch is announced once.
 func (e *epochs) assign(m Membership, added []Assignment) (fresh []Assignment) {
 	if e.live == nil {
 		e.live, e.members = map[uint64]held{}, map[memberKey]Membership{}
@@ -54,7 +57,8 @@ func (e *epochs) release(list []uint64) []uint64 {
 	return gone
 }
 
-// releasedAlready tells whether the epoch was announced and released. Zero, a unit without an input, never is.
+// releasedAlready tells whether the epoch was announced and released. Zero, a unit without an
+// input, never is.
 func (e *epochs) releasedAlready(epoch uint64) bool {
 	if epoch == 0 || epoch > e.highest {
 		return false
@@ -78,7 +82,8 @@ func (e *epochs) holds(epoch uint64) bool {
 	return ok
 }
 
-// each calls fn once per consumer with its latest membership and its live assignments in the order of their epochs.
+// each calls fn once per consumer with its latest membership and its live assignments in the order
+// of their epochs.
 func (e *epochs) each(fn func(Membership, []Assignment)) {
 	lists := make(map[memberKey][]Assignment, len(e.members))
 	for _, h := range e.live {

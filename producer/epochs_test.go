@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Two consumers of one process may be members of one group: their memberships are kept apart, and each goes with its consumer.
+// Two consumers of one process may be members of one group: their memberships are kept apart, and
+// each goes with its consumer.
 func TestMembershipsOfOneGroup(t *testing.T) {
 	var e epochs
 	of := func(consumer uint64, member string) Membership {

@@ -8,24 +8,25 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// Codes of Ackmark's own in [Error.Code], beside Kafka's error names. docs/errors.md says what to do
-// about each.
+// Codes of Ackmark's own in [Error.Code], beside Kafka's error names. docs/errors.md says what to
+// do about each.
 const (
 	// CodeInvalidRecord: a field of the record is missing or out of range; nothing was taken.
 	CodeInvalidRecord = wire.CodeInvalidRecord
-	// CodeUnitTooLarge: a unit has more than [MaxUnitOutputs] outputs or [MaxUnitHeaders] headers. That
-	// unit fails alone; others go on.
+	// CodeUnitTooLarge: a unit has more than [MaxUnitOutputs] outputs or [MaxUnitHeaders] headers.
+	// That unit fails alone; others go on.
 	CodeUnitTooLarge = wire.CodeUnitTooLarge
 	// CodeFull: the producer, or its sidecar, is full and refuses instead of waiting.
 	CodeFull = wire.CodeFull
 	// CodeClosed: the producer was closed before the record was delivered.
 	CodeClosed = wire.CodeClosed
-	// CodeReleased: the unit's assignment epoch was released, its partition belongs to somebody else.
+	// CodeReleased: the unit's assignment epoch was released, its partition belongs to somebody
+	// else.
 	CodeReleased = wire.CodeReleased
 	// CodeUnknownAssignment: the unit's assignment epoch was never announced by Assign.
 	CodeUnknownAssignment = wire.CodeUnknownAssignment
-	// CodeSessionFenced: the sidecar took this process for dead and closed its session; the partitions
-	// of its inputs have left it. Retryable for what has no input.
+	// CodeSessionFenced: the sidecar took this process for dead and closed its session; the
+	// partitions of its inputs have left it. Retryable for what has no input.
 	CodeSessionFenced = wire.CodeSessionFenced
 	// CodeTopicNotAllowed: the sidecar's list of apps does not let this one write to the topic.
 	CodeTopicNotAllowed = wire.CodeTopicNotAllowed
@@ -54,7 +55,8 @@ var (
 
 // Error is the fate of a unit or record that was not delivered.
 type Error struct {
-	// Code is Kafka's error name (MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION …) or one of Ackmark's ([CodeFull] …), for metrics and branching.
+	// Code is Kafka's error name (MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION …) or one of
+	// Ackmark's ([CodeFull] …), for metrics and branching.
 	Code string
 	// Message says what happened and what to do.
 	Message string
@@ -65,7 +67,8 @@ type Error struct {
 	Partition int32
 	// Output is the index of the output in its unit.
 	Output int
-	// Err is the cause, if there is one. Where it is nil and Code is Kafka's, errors.Is(err, kerr.MessageTooLarge) works all the same.
+	// Err is the cause, if there is one. Where it is nil and Code is Kafka's, errors.Is(err,
+	// kerr.MessageTooLarge) works all the same.
 	Err error
 }
 
@@ -87,8 +90,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the cause: Err, or Kafka's error of the name in Code. The sidecar's reports carry names, so that errors.Is tells the same
-// whichever form delivers.
+// Unwrap returns the cause: Err, or Kafka's error of the name in Code. The sidecar's reports carry
+// names, so that errors.Is tells the same whichever form delivers.
 func (e *Error) Unwrap() error {
 	if e.Err == nil {
 		if ke := kafkaErrors()[e.Code]; ke != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Whether records go through the sidecar of the pod or through a client of the process's own is one line.
+// Whether records go through the sidecar of the pod or through a client of the process's own is one
+// line.
 func Example() {
 	var p producer.Producer
 	if target := os.Getenv("SIDECAR"); target != "direct" {
@@ -25,7 +26,8 @@ func Example() {
 	// Output: true
 }
 
-// A test decides the fate of every unit: here the second one fails, and the third is held until the test lets it go.
+// A test decides the fate of every unit: here the second one fails, and the third is held until the
+// test lets it go.
 func ExampleNewFake() {
 	f := producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
 		switch d.ID {

@@ -13,8 +13,8 @@ import (
 
 // FakeConfig configures [NewFake]. Zero fields mean the defaults named.
 type FakeConfig struct {
-	// Fate decides about each unit as it is taken, in the order of delivery. Default: every unit is acknowledged.
-	// It may be changed by [Fake.SetFate].
+	// Fate decides about each unit as it is taken, in the order of delivery. Default: every unit is
+	// acknowledged. It may be changed by [Fake.SetFate].
 	Fate func(Delivered) Fate
 	// MaxRecords and MaxBytes bound what is taken and not reported. Default: not limited.
 	MaxRecords int
@@ -37,18 +37,21 @@ func FateAck() Fate { return Fate{} }
 // FateFail fails the unit; none of its outputs are in Kafka.
 func FateFail(err *Error) Fate { return Fate{err: err} }
 
-// FateHold keeps the unit until the test decides about it with [Fake.Ack], [Fake.Fail] or [Fake.AckAll], in any order.
+// FateHold keeps the unit until the test decides about it with [Fake.Ack], [Fake.Fail] or
+// [Fake.AckAll], in any order.
 func FateHold() Fate { return Fate{hold: true} }
 
 // Delivered is a unit that the fake took. Its outputs are copies.
 type Delivered struct {
-	// ID counts the units of a fake from 0 in the order in which they were taken. Emitted records are units without a source.
+	// ID counts the units of a fake from 0 in the order in which they were taken. Emitted records
+	// are units without a source.
 	ID int
 	Unit
 }
 
-// Fake is a [Producer] for tests of handlers and pipelines: it keeps what it is given, and the test decides the fate of each unit.
-// Reports come from one goroutine of its own, in the order of the decisions; it ends with Close.
+// Fake is a [Producer] for tests of handlers and pipelines: it keeps what it is given, and the test
+// decides the fate of each unit. Reports come from one goroutine of its own, in the order of the
+// decisions; it ends with Close.
 type Fake struct {
 	cfg     FakeConfig
 	budget  *budget.Budget
@@ -220,7 +223,8 @@ func (f *Fake) report(list []fakeReport) {
 	}
 }
 
-// follows tells whether b is the next unit of a's call, acked like it. Units of one call share a batch and have consecutive ids.
+// follows tells whether b is the next unit of a's call, acked like it. Units of one call share a
+// batch and have consecutive ids.
 func follows(a, b fakeReport) bool {
 	return b.err == nil && b.u.batch == a.u.batch && b.u.id == a.u.id+1 && b.u.index == a.u.index+1
 }
@@ -234,7 +238,8 @@ func (f *Fake) settle(list []fakeReport) {
 	}
 }
 
-// mustBeUnchanged catches a caller that changes a unit which the producer still owns. A real producer would send the changed bytes.
+// mustBeUnchanged catches a caller that changes a unit which the producer still owns. A real
+// producer would send the changed bytes.
 func (f *Fake) mustBeUnchanged(u *fakeUnit) {
 	f.mu.Lock()
 	want := f.taken[u.id].Outputs

@@ -102,7 +102,8 @@ func (f *Fake) WaitUnits(ctx context.Context, n int) error {
 	}
 }
 
-// Ack acknowledges held units, in the order given. An id that is not held panics: the test is wrong.
+// Ack acknowledges held units, in the order given. An id that is not held panics: the test is
+// wrong.
 func (f *Fake) Ack(ids ...int) { f.end(ids, nil) }
 
 // Fail fails held units, in the order given.
@@ -136,8 +137,8 @@ func (f *Fake) SetDown(err error) {
 	f.down = err
 }
 
-// Assigned returns the live assignments of a group in the order of their epochs, and its latest membership: one of them, if several consumers of the process
-// are in the group.
+// Assigned returns the live assignments of a group in the order of their epochs, and its latest
+// membership: one of them, if several consumers of the process are in the group.
 func (f *Fake) Assigned(group string) (m Membership, live []Assignment) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +162,8 @@ func (f *Fake) Assign(_ context.Context, m Membership, added []Assignment) error
 	return nil
 }
 
-// Release implements Producer: it waits until the units of these epochs, held ones too, have their fate.
+// Release implements Producer: it waits until the units of these epochs, held ones too, have their
+// fate.
 func (f *Fake) Release(ctx context.Context, list []uint64) error {
 	f.mu.Lock()
 	gone := f.epochs.release(list)

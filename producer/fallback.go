@@ -33,23 +33,28 @@ func (m FallbackMode) String() string {
 	return fmt.Sprintf("FallbackMode(%d)", int(m))
 }
 
-// FallbackConfig configures the direct way to Kafka beside the sidecar. Zero fields mean the defaults named.
+// FallbackConfig configures the direct way to Kafka beside the sidecar. Zero fields mean the
+// defaults named.
 //
-// One process never goes both ways at once. It goes direct when everything that it sent to the sidecar is reported, or has expired (the sidecar does
-// not begin with it any more), or nobody listens at the sidecar's address; and back when everything that it produced itself is reported. Order per
-// key is kept: both ways choose the partition alike, and what is not reported goes first, in order. When the sidecar died, or does not
-// answer, what it had begun and not reported is written again.
+// One process never goes both ways at once. It goes direct when everything that it sent to the
+// sidecar is reported, or has expired (the sidecar does not begin with it any more), or nobody
+// listens at the sidecar's address; and back when everything that it produced itself is reported.
+// Order per key is kept: both ways choose the partition alike, and what is not reported goes first,
+// in order. When the sidecar died, or does not answer, what it had begun and not reported is
+// written again.
 type FallbackConfig struct {
 	// Mode is the mode to start with. [Switcher] changes it.
 	Mode FallbackMode
-	// Direct configures the Kafka client, which is created only when it is needed. Its limits, OnFull and Logger are DialConfig's.
+	// Direct configures the Kafka client, which is created only when it is needed. Its limits,
+	// OnFull and Logger are DialConfig's.
 	Direct DirectConfig
 	// After is how long the sidecar must have been unavailable. Default 5 s.
 	After time.Duration
 	// Return is how long the sidecar must have been healthy before the way back. Default 10 s.
 	Return time.Duration
-	// UnitTTL is how long a unit may be on its way to the sidecar until the sidecar begins with it. It is what a switch waits when the sidecar does not
-	// answer. Units are sent with it while Mode is not Off; what was sent before has none, and waits for the sidecar. Default 5 s.
+	// UnitTTL is how long a unit may be on its way to the sidecar until the sidecar begins with it.
+	// It is what a switch waits when the sidecar does not answer. Units are sent with it while Mode
+	// is not Off; what was sent before has none, and waits for the sidecar. Default 5 s.
 	UnitTTL time.Duration
 }
 
@@ -63,13 +68,15 @@ type FallbackStats struct {
 	Switches uint64
 	// Time is how long units went directly, of Running since the first use.
 	Time, Running time.Duration
-	// Records were reported by the direct way, SidecarRecords by the sidecar; a unit without outputs counts as one.
+	// Records were reported by the direct way, SidecarRecords by the sidecar; a unit without
+	// outputs counts as one.
 	Records, SidecarRecords uint64
 }
 
 // Switcher is implemented by the sidecar client: it switches the fallback at run time.
 type Switcher interface {
-	// SetFallback changes the mode and returns at once; the switch follows when it is safe. Modes other than [Off] need FallbackConfig.Direct.
+	// SetFallback changes the mode and returns at once; the switch follows when it is safe. Modes
+	// other than [Off] need FallbackConfig.Direct.
 	SetFallback(FallbackMode) error
 	// FallbackStats tells how much went which way.
 	FallbackStats() FallbackStats
@@ -182,7 +189,8 @@ func (c *client) FallbackStats() FallbackStats {
 	return s
 }
 
-// expiresAt returns when units that are sent now expire, on the boot-time clock; 0: never. The caller holds mu.
+// expiresAt returns when units that are sent now expire, on the boot-time clock; 0: never. The
+// caller holds mu.
 func (c *client) expiresAt(f *frame) uint64 {
 	if c.fall.mode != Off {
 		if now := c.cfg.boot(); now != 0 {
@@ -194,7 +202,8 @@ func (c *client) expiresAt(f *frame) uint64 {
 	return 0
 }
 
-// heldBack tells whether the sidecar may still begin with something that was sent, and if so why. It is called without a stream, mu held.
+// heldBack tells whether the sidecar may still begin with something that was sent, and if so why.
+// It is called without a stream, mu held.
 func (c *client) heldBack() (why string, held bool) {
 	if c.session.gone {
 		return "", false

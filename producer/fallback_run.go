@@ -39,7 +39,8 @@ func (c *client) goDirect() (reason string, yes bool) {
 	return reason, true
 }
 
-// detour goes the direct way until the sidecar is to be used again, or Close gives up. There is no stream before and after it.
+// detour goes the direct way until the sidecar is to be used again, or Close gives up. There is no
+// stream before and after it.
 func (c *client) detour(reason string) {
 	d, err := c.directWay()
 	if err != nil {
@@ -68,7 +69,8 @@ func (c *client) detour(reason string) {
 	c.finish(reason)
 }
 
-// begin makes the way the one that units go. The session with the sidecar is left behind: whatever happens to it, nothing of ours is in it any more.
+// begin makes the way the one that units go. The session with the sidecar is left behind: whatever
+// happens to it, nothing of ours is in it any more.
 func (c *client) begin(w *way, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +138,8 @@ func (c *client) awaitReturn(w *way) string {
 // probeTimeout bounds a look at the sidecar's health.
 const probeTimeout = 2 * time.Second
 
-// probe asks the sidecar whether it is ready, without a session: one that is begun and broken again would be taken for a death.
+// probe asks the sidecar whether it is ready, without a session: one that is begun and broken again
+// would be taken for a death.
 func (c *client) probe() error {
 	d := &dialLog{cfg: c.cfg}
 	conn, err := grpc.NewClient("passthrough:///"+d.authority(), d.options()...)
@@ -158,8 +161,9 @@ func (c *client) probe() error {
 	return nil
 }
 
-// depart ends the session in order, for the direct way: what was sent is finished and reported first, nothing more is sent. A sidecar that does not
-// manage in time is left when what it has is expired. The caller holds mu.
+// depart ends the session in order, for the direct way: what was sent is finished and reported
+// first, nothing more is sent. A sidecar that does not manage in time is left when what it has is
+// expired. The caller holds mu.
 func (s *stream) depart() {
 	if s.departing {
 		return

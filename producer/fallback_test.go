@@ -61,7 +61,8 @@ func inTwoWays(t *testing.T, fallback producer.FallbackConfig, run func(t *testi
 		sink := x.client(t)
 		defer sink.Close()
 		x.sink = func(r producer.Record) {
-			// The sidecar's partitioner is the same; its queue is left out: what it has begun is written.
+			// The sidecar's partitioner is the same; its queue is left out: what it has begun is
+			// written.
 			if err := sink.ProduceSync(context.Background(), &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}).FirstErr(); err != nil {
 				t.Errorf("the script's produce: %v", err)
 			}
@@ -90,7 +91,8 @@ func (x *twoWays) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// unlessExpired is a sidecar that writes at once what has not expired. After what has, it takes nothing more on a stream: the next could overtake it.
+// unlessExpired is a sidecar that writes at once what has not expired. After what has, it takes
+// nothing more on a stream: the next could overtake it.
 func (x *twoWays) unlessExpired(s *session, u *sidecarpb.Units) error {
 	if s.expired = s.expired || u.GetExpiresAtNs() != 0 && bootClock() > u.GetExpiresAtNs(); !s.expired {
 		s.writeAndAck(u)
@@ -140,8 +142,8 @@ func (x *twoWays) mustBeOnce(t *testing.T, want map[string]int) {
 	}
 }
 
-// gate is the network between client and sidecar. Closed, nothing passes, and nothing is lost: what was written arrives when it opens, as it does at a process
-// that was stopped and goes on.
+// gate is the network between client and sidecar. Closed, nothing passes, and nothing is lost: what
+// was written arrives when it opens, as it does at a process that was stopped and goes on.
 type gate struct {
 	mu     sync.Mutex
 	closed chan struct{} // nil: open
@@ -356,7 +358,8 @@ func TestFallbackRolling(t *testing.T) {
 	})
 }
 
-// The sidecar gets nothing before everything that was produced directly is reported, or it could overtake it.
+// The sidecar gets nothing before everything that was produced directly is reported, or it could
+// overtake it.
 func TestFallbackReturnsWhenNothingIsOpen(t *testing.T) {
 	inTwoWays(t, producer.FallbackConfig{Mode: producer.Forced}, func(t *testing.T, x *twoWays, p producer.Producer) {
 		if err := p.Assign(t.Context(), producer.Membership{Group: "g"}, []producer.Assignment{{Epoch: 1}}); err != nil {
@@ -391,8 +394,9 @@ func TestFallbackReturnsWhenNothingIsOpen(t *testing.T) {
 	})
 }
 
-// A sidecar that is stopped and goes on: units go directly when those that it may have got are expired, it writes nothing of them late, and they
-// come back to it when it has been healthy for long enough. Nothing is lost or repeated, whichever wakes first.
+// A sidecar that is stopped and goes on: units go directly when those that it may have got are
+// expired, it writes nothing of them late, and they come back to it when it has been healthy for
+// long enough. Nothing is lost or repeated, whichever wakes first.
 func TestFallbackStoppedSidecar(t *testing.T) {
 	for name, c := range map[string]struct {
 		stopped, ttl time.Duration
@@ -479,7 +483,8 @@ func TestFallbackDeadSidecar(t *testing.T) {
 	})
 }
 
-// What was sent while fallback was off never expires, so it keeps the client from the other way until the sidecar has reported it or is gone.
+// What was sent while fallback was off never expires, so it keeps the client from the other way
+// until the sidecar has reported it or is gone.
 func TestFallbackWaitsForWhatNeverExpires(t *testing.T) {
 	inTwoWays(t, producer.FallbackConfig{}, func(t *testing.T, x *twoWays, p producer.Producer) {
 		var late []func()
@@ -509,7 +514,8 @@ func TestFallbackWaitsForWhatNeverExpires(t *testing.T) {
 	})
 }
 
-// Units that come too late to the sidecar are sent again, in order, on a stream that goes on with the session; the user sees nothing of it.
+// Units that come too late to the sidecar are sent again, in order, on a stream that goes on with
+// the session; the user sees nothing of it.
 func TestFallbackResendsWhatExpired(t *testing.T) {
 	inTwoWays(t, producer.FallbackConfig{Mode: producer.OnUnavailable}, func(t *testing.T, x *twoWays, p producer.Producer) {
 		x.script.mu.Lock()

@@ -10,8 +10,9 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// way is the direct way to Kafka: it takes frames from the window like a stream does, in order, and produces them with a client of the process's own.
-// The client's mu guards what stands below the line.
+// way is the direct way to Kafka: it takes frames from the window like a stream does, in order, and
+// produces them with a client of the process's own. The client's mu guards what stands below the
+// line.
 type way struct {
 	c      *client
 	direct *direct
@@ -34,7 +35,8 @@ func (w *way) feed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for !w.stopped {
-		// A frame's buffer is kgo's until its last unit is reported; without the bound, one slow record in each would hold many times the limit (S9).
+		// A frame's buffer is kgo's until its last unit is reported; without the bound, one slow
+		// record in each would hold many times the limit (S9).
 		if w.held <= pinnedFactor*max(c.limit.bytes, 1<<20) {
 			if f := c.win.send(cost{noLimit, noLimit}, 0); f != nil {
 				w.produce(f)

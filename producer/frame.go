@@ -10,11 +10,14 @@ import (
 )
 
 const (
-	// frameUnits and frameBytes close a frame. Larger ones do not get faster, smaller ones cost a gRPC message each.
+	// frameUnits and frameBytes close a frame. Larger ones do not get faster, smaller ones cost a
+	// gRPC message each.
 	frameUnits = 256
-	// frameSlack is the room beyond MaxFrameBytes, so that the last unit of a frame rarely makes its buffer grow.
+	// frameSlack is the room beyond MaxFrameBytes, so that the last unit of a frame rarely makes
+	// its buffer grow.
 	frameSlack = 16 << 10
-	// keepBuffer is the largest buffer that goes back to the pool; a huge unit must not stay in memory for ever.
+	// keepBuffer is the largest buffer that goes back to the pool; a huge unit must not stay in
+	// memory for ever.
 	keepBuffer = 512 << 10
 )
 
@@ -68,8 +71,9 @@ func (s slotInfo) cost() cost {
 	return cost{int64(s.bytes), int(s.records &^ (reportedBit | returnedBit))}
 }
 
-// frame is a run of encoded units that are sent in one message. Open: data grows. Sealed: buf holds the bytes, one reference is the window's, and
-// each send adds gRPC's own. Shrunk: rest holds the units that were not reported then.
+// frame is a run of encoded units that are sent in one message. Open: data grows. Sealed: buf holds
+// the bytes, one reference is the window's, and each send adds gRPC's own. Shrunk: rest holds the
+// units that were not reported then.
 type frame struct {
 	first  uint64
 	slots  []slotInfo
@@ -110,7 +114,8 @@ func (f *frame) full() bool {
 	return f.sealed || len(f.slots) >= frameUnits || len(f.data) >= min(f.pool.limit, wire.MaxFrameBytes)
 }
 
-// seal ends the frame. A frame with little in it gets a buffer of its size: thousands of frames of one unit may be on their way.
+// seal ends the frame. A frame with little in it gets a buffer of its size: thousands of frames of
+// one unit may be on their way.
 func (f *frame) seal() {
 	if f.sealed {
 		return
@@ -176,7 +181,8 @@ func (f *frame) each(fn func(k int, data []byte)) {
 	}
 }
 
-// split keeps the first n units and returns a frame with the rest. Only for sealed frames that were never sent: gRPC must not hold the buffer.
+// split keeps the first n units and returns a frame with the rest. Only for sealed frames that were
+// never sent: gRPC must not hold the buffer.
 func (f *frame) split(n int) *frame {
 	rest := &frame{first: f.first + uint64(n), pool: f.pool, sealed: true, slots: append([]slotInfo(nil), f.slots[n:]...)}
 	rest.left, rest.cost = len(rest.slots), f.cost
@@ -220,7 +226,8 @@ func (f *frame) free() {
 	}
 }
 
-// forget gives everything back if nothing of the frame is left, and tells whether that is so. An open frame without units stays.
+// forget gives everything back if nothing of the frame is left, and tells whether that is so. An
+// open frame without units stays.
 func (f *frame) forget() bool {
 	if f.left > 0 || !f.sealed {
 		return false

@@ -41,8 +41,8 @@ func failing() []producer.Unit {
 	}
 }
 
-// Whatever becomes of a unit, it gives back what it took: a producer with room for one call takes the
-// next one when the one before is reported.
+// Whatever becomes of a unit, it gives back what it took: a producer with room for one call takes
+// the next one when the one before is reported.
 func TestEveryUnitGivesItsRoomBack(t *testing.T) {
 	b := newBroker(t)
 	seed := rand.Uint64()
@@ -81,8 +81,9 @@ func TestEveryUnitGivesItsRoomBack(t *testing.T) {
 	}
 }
 
-// churn does at random what a program may do with a producer, while Kafka stands still, streams break and sidecars come and go: it fills it, gives up, lets
-// assignments go, and closes. fault makes one of the ways to Kafka fail, or heals it.
+// churn does at random what a program may do with a producer, while Kafka stands still, streams
+// break and sidecars come and go: it fills it, gives up, lets assignments go, and closes. fault
+// makes one of the ways to Kafka fail, or heals it.
 func churn(t *testing.T, r *rand.Rand, p producer.Producer, fault func(r *rand.Rand), heal func()) {
 	t.Helper()
 	var calls sync.WaitGroup
@@ -251,7 +252,8 @@ func TestDirectGivesEverythingBack(t *testing.T) {
 	})
 }
 
-// The same for the client of a sidecar, whose streams break and which is restarted, with a fallback to Kafka in every second run.
+// The same for the client of a sidecar, whose streams break and which is restarted, with a fallback
+// to Kafka in every second run.
 func TestClientGivesEverythingBack(t *testing.T) {
 	seeded(t, func(t *testing.T, r *rand.Rand, b *broker, kafka *kfake.VirtualNetwork) {
 		options := append(slices.Clone(quick), kgo.Dialer(kafka.DialContext))

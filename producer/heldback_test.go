@@ -2,8 +2,8 @@ package producer
 
 import "testing"
 
-// One unit that the sidecar may still begin with holds the direct way back: both ways would write it,
-// and what follows could overtake it (S7).
+// One unit that the sidecar may still begin with holds the direct way back: both ways would write
+// it, and what follows could overtake it (S7).
 func TestOneOpenUnitHoldsTheWayBack(t *testing.T) {
 	const sent, expiry = 1, 100
 	for name, c := range map[string]struct {

@@ -7,16 +7,19 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// featureInherit is the ability to wait, before a static member joins its group, for the will of its former process.
+// featureInherit is the ability to wait, before a static member joins its group, for the will of
+// its former process.
 const featureInherit = "inherit"
 
 // Heir is implemented by producers that somebody else may commit for: the sidecar client.
 type Heir interface {
-	// Inherit waits until nobody commits any more for the former process of a static member: call it before the member joins its group. As soon as it
-	// has joined, the broker refuses what is committed in the name of the former process, and all that is done again.
+	// Inherit waits until nobody commits any more for the former process of a static member: call
+	// it before the member joins its group. As soon as it has joined, the broker refuses what is
+	// committed in the name of the former process, and all that is done again.
 	//
-	// It returns nil at once where there is nothing to wait for: no sidecar runs, or it knows of no such process, or is an older one. The error is that
-	// of a closed producer, or the context's cause; then the member may join all the same, and repeat.
+	// It returns nil at once where there is nothing to wait for: no sidecar runs, or it knows of no
+	// such process, or is an older one. The error is that of a closed producer, or the context's
+	// cause; then the member may join all the same, and repeat.
 	Inherit(ctx context.Context, group, instanceID string) error
 }
 
@@ -69,7 +72,8 @@ func (c *client) Inherit(ctx context.Context, group, instanceID string) error {
 	for {
 		c.mu.Lock()
 		changed := c.changed
-		// Where nobody listens there is no sidecar, and its wills have ended with it. Who goes directly does not wait for it either.
+		// Where nobody listens there is no sidecar, and its wills have ended with it. Who goes
+		// directly does not wait for it either.
 		nobody := c.stream == nil && (c.session.gone || c.fall.way != nil || c.fatal != nil)
 		c.mu.Unlock()
 		if nobody {
@@ -87,7 +91,8 @@ func (c *client) Inherit(ctx context.Context, group, instanceID string) error {
 	}
 }
 
-// tellHeir sends the question, or answers it for a sidecar that would not understand. The caller holds mu.
+// tellHeir sends the question, or answers it for a sidecar that would not understand. The caller
+// holds mu.
 func (c *client) tellHeir(s *stream, in *inheritance, id uint64) {
 	if !slices.Contains(s.welcome.GetFeatures(), featureInherit) {
 		c.heritage.answered(id)

@@ -34,7 +34,8 @@ func kafkaError(err error, topic string, partition int32) *Error {
 	e := &Error{Topic: topic, Partition: partition, Err: err}
 	var ke *kerr.Error
 	if errors.Is(err, kerr.UnknownTopicOrPartition) && !validTopic(topic) {
-		// A broker may say so of a name that no topic can have; the sidecar looks at the name first.
+		// A broker may say so of a name that no topic can have; the sidecar looks at the name
+		// first.
 		err, e.Err = kerr.InvalidTopicException, kerr.InvalidTopicException
 	}
 	switch {

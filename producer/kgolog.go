@@ -7,7 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// kgoLog gives kgo's log to slog. kgo's info level tells about every connection and metadata update: it is our debug level.
+// kgoLog gives kgo's log to slog. kgo's info level tells about every connection and metadata
+// update: it is our debug level.
 type kgoLog struct{ log *slog.Logger }
 
 func (l kgoLog) Level() kgo.LogLevel {

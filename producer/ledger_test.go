@@ -77,7 +77,8 @@ func (p *pair) send() bool {
 	return true
 }
 
-// receive takes the next message off the stream. A client that keeps to its window never exceeds the credit.
+// receive takes the next message off the stream. A client that keeps to its window never exceeds
+// the credit.
 func (p *pair) receive() bool {
 	if len(p.wire) == 0 {
 		return false
@@ -161,9 +162,9 @@ func (p *pair) anew() {
 	p.win.rebuild(0, 1, nil)
 }
 
-// The client's window and the sidecar's ledger agree about each unit, whatever is sent, ends, is reported,
-// and is lost with a stream, or with the sidecar: each unit is told exactly once, as what it was, and all
-// the credit comes back on both sides (S12).
+// The client's window and the sidecar's ledger agree about each unit, whatever is sent, ends, is
+// reported, and is lost with a stream, or with the sidecar: each unit is told exactly once, as what
+// it was, and all the credit comes back on both sides (S12).
 func TestWindowAndLedgerAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPair(t)

@@ -15,7 +15,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// book is a stay as its owner knows it: an input is done when its report was told, which may take a while.
+// book is a stay as its owner knows it: an input is done when its report was told, which may take a
+// while.
 type book struct {
 	slow time.Duration
 	mu   sync.Mutex
@@ -35,7 +36,8 @@ func (b *book) Acked(first, n int) {
 // Failed implements producer.Reporter.
 func (b *book) Failed(int, *producer.Error) {}
 
-// progress is that of a stay that began at offset 100, with a done-set that says nothing but where it was asked.
+// progress is that of a stay that began at offset 100, with a done-set that says nothing but where
+// it was asked.
 func (b *book) progress() producer.Progress {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,8 +63,9 @@ func partitionsOf(s *session) (list []*sidecarpb.AssignedPartition) {
 	return list
 }
 
-// A sidecar that did not see a stay's beginning is told where the stay is: each input is either in that or is sent, never in neither, however slow the
-// owner books what was reported on the stream before.
+// A sidecar that did not see a stay's beginning is told where the stay is: each input is either in
+// that or is sent, never in neither, however slow the owner books what was reported on the stream
+// before.
 func TestClientProgressOfAStay(t *testing.T) {
 	for name, slow := range map[string]time.Duration{"prompt": 0, "slow to book": 200 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +161,8 @@ func TestFallbackProgress(t *testing.T) {
 	})
 }
 
-// However many partitions there are and however much is done in them, no message is larger than the sidecar takes.
+// However many partitions there are and however much is done in them, no message is larger than the
+// sidecar takes.
 func TestClientAssignInPieces(t *testing.T) {
 	const limit = 80 << 10
 	bubble(t, func(x *script) {

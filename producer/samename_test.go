@@ -11,8 +11,8 @@ import (
 	"github.com/ackmark/ackmark/producer/producertest"
 )
 
-// Two pipelines of a process may name their producers alike, as "this process among those of the pod"
-// suggests: neither loses its session, or hears the other's reports.
+// Two pipelines of a process may name their producers alike, as "this process among those of the
+// pod" suggests: neither loses its session, or hears the other's reports.
 func TestTwoProducersOfOneName(t *testing.T) {
 	b := newBroker(t)
 	socket := filepath.Join(t.TempDir(), "s", "sidecar.sock")

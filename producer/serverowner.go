@@ -31,7 +31,8 @@ func (e *strangerError) Error() string {
 	return text + " (" + e.why + ")"
 }
 
-// admit tells why who serves the socket must not hear a token or a record. What this system does not tell is not checked.
+// admit tells why who serves the socket must not hear a token or a record. What this system does
+// not tell is not checked.
 func (c DialConfig) admit(conn net.Conn, path string) error {
 	uc, ok := conn.(*net.UnixConn)
 	if !ok || !peercred.Known {
@@ -81,10 +82,10 @@ func lookAt(path string) (place, error) {
 // maxLinks is how many symbolic links Linux follows.
 const maxLinks = 40
 
-// notInOwnDirectory tells why it is not proven that the user owns the socket's directory, or is empty. A
-// directory proves something if nobody else could have made it or put it there: each one on the way
-// belongs to root, to this process's user or to that one, and nobody else may write to it. The sticky
-// bit does not help: it keeps what is there, not the name of what is not there yet.
+// notInOwnDirectory tells why it is not proven that the user owns the socket's directory, or is
+// empty. A directory proves something if nobody else could have made it or put it there: each one
+// on the way belongs to root, to this process's user or to that one, and nobody else may write to
+// it. The sticky bit does not help: it keeps what is there, not the name of what is not there yet.
 func notInOwnDirectory(path string, uid, own uint32, look func(string) (place, error)) string {
 	if strings.HasPrefix(path, "@") {
 		return "an abstract socket is in no directory"

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The owner of the socket's directory is trusted where nobody else could have made that directory, or put it there.
+// The owner of the socket's directory is trusted where nobody else could have made that directory,
+// or put it there.
 func TestWhoOwnsTheSocketsDirectory(t *testing.T) {
 	const own, other, third = 1000, 2000, 3000
 	for name, x := range map[string]struct {

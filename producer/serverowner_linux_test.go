@@ -16,7 +16,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// listenAs listens as another user: Linux keeps the user for each thread, and remembers who began to listen.
+// listenAs listens as another user: Linux keeps the user for each thread, and remembers who began
+// to listen.
 func listenAs(t *testing.T, uid uintptr, path string) net.Listener {
 	t.Helper()
 	runtime.LockOSThread()
@@ -36,7 +37,8 @@ func listenAs(t *testing.T, uid uintptr, path string) net.Listener {
 	return lis
 }
 
-// The system's own word: another user in its own directory is trusted below root's directories, and not below one that everybody may write to.
+// The system's own word: another user in its own directory is trusted below root's directories, and
+// not below one that everybody may write to.
 func TestAnotherUserListens(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root listens as another user")

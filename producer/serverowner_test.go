@@ -13,8 +13,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Who listens at the socket and is another user hears nothing, neither the token nor a record; the client says who it is and what to do. A user that is
-// named is the sidecar.
+// Who listens at the socket and is another user hears nothing, neither the token nor a record; the
+// client says who it is and what to do. A user that is named is the sidecar.
 func TestTheServersOwnerIsChecked(t *testing.T) {
 	if !peercred.Known {
 		t.Skip("this system does not tell who listens")

@@ -36,7 +36,8 @@ type session struct {
 // maxSessionID is the protocol's limit.
 const maxSessionID = 64
 
-// renewed returns the session's successor. The id must not be one that this or an earlier process had: sidecars remember which ones are over.
+// renewed returns the session's successor. The id must not be one that this or an earlier process
+// had: sidecars remember which ones are over.
 func (s session) renewed(base string) session {
 	suffix := "." + randomName(4)
 	return session{id: base[:min(len(base), maxSessionID-len(suffix))] + suffix}
@@ -49,8 +50,8 @@ func randomName(bytes int) string {
 	return hex.EncodeToString(name)
 }
 
-// release is a Release that the sidecar has not answered. Without a stream it waits for one that goes on with the session; its epochs are told
-// there again, because a will must not commit them.
+// release is a Release that the sidecar has not answered. Without a stream it waits for one that
+// goes on with the session; its epochs are told there again, because a will must not commit them.
 type release struct {
 	id       uint64
 	epochs   []uint64
@@ -88,7 +89,8 @@ func (c *client) hello() *sidecarpb.Hello {
 	return h
 }
 
-// welcomed begins a session, or goes on with it. The caller holds mu. An error means that what Welcome says of the session cannot be true (S12).
+// welcomed begins a session, or goes on with it. The caller holds mu. An error means that what
+// Welcome says of the session cannot be true (S12).
 func (c *client) welcomed(s *stream) error {
 	w := s.welcome
 	if w.GetResumed() {
@@ -123,7 +125,8 @@ func (c *client) welcomed(s *stream) error {
 	return nil
 }
 
-// warnOfCluster says, once a stream, that the sidecar cannot commit for this process. The caller holds mu.
+// warnOfCluster says, once a stream, that the sidecar cannot commit for this process. The caller
+// holds mu.
 func (c *client) warnOfCluster(m Membership) {
 	if c.session.warned || !clusterid.Differ(m.ClusterID, c.session.cluster) {
 		return
@@ -151,7 +154,8 @@ func (c *client) mayResume(w *sidecarpb.Welcome) error {
 	return c.win.received(w.GetHighestSequence())
 }
 
-// lost is called when the session cannot go on: what the sidecar had of released epochs will never be reported. The caller holds mu.
+// lost is called when the session cannot go on: what the sidecar had of released epochs will never
+// be reported. The caller holds mu.
 func (c *client) lost() {
 	c.session.resumes = false
 	c.letGo()
@@ -167,8 +171,8 @@ func (c *client) letGo() {
 	c.afterReports()
 }
 
-// fencedError is the sidecar's word that it has closed the session for good: it took this process for dead, has committed what it had finished and
-// left the group for it.
+// fencedError is the sidecar's word that it has closed the session for good: it took this process
+// for dead, has committed what it had finished and left the group for it.
 type fencedError struct{ said string }
 
 // Error implements error.
@@ -198,8 +202,9 @@ func (c *client) OnFenced(fn func(*Error)) {
 	c.onFenced = append(c.onFenced, fn)
 }
 
-// fenced ends a session that the sidecar has closed. What it had is not taken to another one: the partitions may have new owners already. An id that was never
-// welcomed was a former process's, or was left behind for the direct way: then nothing of ours was in it.
+// fenced ends a session that the sidecar has closed. What it had is not taken to another one: the
+// partitions may have new owners already. An id that was never welcomed was a former process's, or
+// was left behind for the direct way: then nothing of ours was in it.
 func (c *client) fenced(why *fencedError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

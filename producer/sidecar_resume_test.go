@@ -10,8 +10,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// life is a session of the script that outlives its streams, as the wire contract has it: what was received is finished, and each number that the client
-// misses a report of is reported once on the stream that goes on. The script's mu guards it.
+// life is a session of the script that outlives its streams, as the wire contract has it: what was
+// received is finished, and each number that the client misses a report of is reported once on the
+// stream that goes on. The script's mu guards it.
 type life struct {
 	next    uint64
 	load    map[uint64]load
@@ -142,7 +143,8 @@ func (s *session) lose(u *sidecarpb.Units) {
 	s.life.next = u.GetFirstSequence()
 }
 
-// owes remembers fates, and returns the stream that must be told, with what it must be told. The caller holds mu.
+// owes remembers fates, and returns the stream that must be told, with what it must be told. The
+// caller holds mu.
 func (l *life) owes(r *sidecarpb.DeliveryReports) (*session, *sidecarpb.DeliveryReports) {
 	s := l.current
 	out := new(sidecarpb.DeliveryReports)

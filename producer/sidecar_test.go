@@ -20,16 +20,19 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// script is a sidecar whose behaviour the test decides. It speaks through the generated code, not through internal/wire, and keeps a log
-// in place of Kafka. Zero fields: a new session for every Hello, ample credit, units written and acknowledged as they come.
+// script is a sidecar whose behaviour the test decides. It speaks through the generated code, not
+// through internal/wire, and keeps a log in place of Kafka. Zero fields: a new session for every
+// Hello, ample credit, units written and acknowledged as they come.
 type script struct {
 	sidecarpb.UnimplementedSidecarServer
 
 	hello  func(*sidecarpb.Hello) (*sidecarpb.Welcome, error)
 	credit *sidecarpb.Credit
-	// units is called for every Units message after the books were checked; nil: write and acknowledge.
+	// units is called for every Units message after the books were checked; nil: write and
+	// acknowledge.
 	units func(*session, *sidecarpb.Units) error
-	// control is called for every other message after Hello; nil: Release is answered, Goodbye ends the stream.
+	// control is called for every other message after Hello; nil: Release is answered, Goodbye ends
+	// the stream.
 	control func(*session, *sidecarpb.DeliveryStreamRequest) error
 	// lives is not nil for a sidecar whose sessions outlive their streams (sidecar_resume_test.go).
 	lives map[string]*life
@@ -181,7 +184,8 @@ func (s *session) receive() error {
 	}
 }
 
-// check holds what every client must hold: consecutive numbers, names before indices, assignments before units.
+// check holds what every client must hold: consecutive numbers, names before indices, assignments
+// before units.
 func (s *session) check(u *sidecarpb.Units) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// A stream on which nothing came for quietAfter is asked for a sign of life, which must come within answerWithin: a dead peer is noticed within
-	// ten seconds. gRPC's own keepalive cannot: it does not ping more often than every 10 s, and a server may punish it for pinging at all.
+	// A stream on which nothing came for quietAfter is asked for a sign of life, which must come
+	// within answerWithin: a dead peer is noticed within ten seconds. gRPC's own keepalive cannot:
+	// it does not ping more often than every 10 s, and a server may punish it for pinging at all.
 	quietAfter   = 3 * time.Second
 	answerWithin = 4 * time.Second
 )
@@ -57,8 +58,9 @@ func (s *stream) saidGoodbye() bool {
 
 var errDrained = errors.New("the sidecar is stopping and has reported everything it had")
 
-// serve runs the stream until it ends and returns why. It begins with what every new stream must know: memberships and live epochs, then every unit
-// that the sidecar does not have, in order, before any new one (S7).
+// serve runs the stream until it ends and returns why. It begins with what every new stream must
+// know: memberships and live epochs, then every unit that the sidecar does not have, in order,
+// before any new one (S7).
 func (c *client) serve(s *stream) error {
 	if err := c.attach(s); err != nil {
 		s.fail(err)
@@ -151,8 +153,9 @@ func (s *stream) write() {
 	}
 }
 
-// sendControls sends the queued control messages; false: Goodbye was the last one. The lock is given up meanwhile. The stream is not closed
-// upwards after Goodbye: the sidecar ends it when it has reported everything.
+// sendControls sends the queued control messages; false: Goodbye was the last one. The lock is
+// given up meanwhile. The stream is not closed upwards after Goodbye: the sidecar ends it when it
+// has reported everything.
 func (s *stream) sendControls() bool {
 	list := s.controls
 	s.controls = nil
@@ -167,8 +170,8 @@ func (s *stream) sendControls() bool {
 	return true
 }
 
-// sendFrame sends one frame. The lock is given up meanwhile, so the frame may be reported and freed by its last report: the
-// reference taken here keeps its bytes.
+// sendFrame sends one frame. The lock is given up meanwhile, so the frame may be reported and freed
+// by its last report: the reference taken here keeps its bytes.
 func (s *stream) sendFrame(f *frame) {
 	buf := f.buf
 	buf.Ref()
@@ -186,12 +189,14 @@ func (s *stream) sendFrame(f *frame) {
 	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(start), buf}})
 }
 
-// namesBytes closes a message of nothing but topic names; the smallest limit of messages that a sidecar can have is above 64 KiB.
+// namesBytes closes a message of nothing but topic names; the smallest limit of messages that a
+// sidecar can have is above 64 KiB.
 const namesBytes = 32 << 10
 
-// name puts the names that the stream has not heard into the header of units that leave so much room in their message. Names that do not fit go before, in
-// messages of their own: the sidecar would break the stream over a message that is too large, and over the same one on the next stream, for ever.
-// It is called without the lock.
+// name puts the names that the stream has not heard into the header of units that leave so much
+// room in their message. Names that do not fit go before, in messages of their own: the sidecar
+// would break the stream over a message that is too large, and over the same one on the next
+// stream, for ever. It is called without the lock.
 func (s *stream) name(names []string, head wire.UnitsHeader, room int) wire.UnitsHeader {
 	const around = 12 // tags, lengths and index of a name
 	size := 0
@@ -219,7 +224,8 @@ func (s *stream) sendNames(head *wire.UnitsHeader) {
 	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(wire.AppendUnitsHeader(nil, head, 0))}})
 }
 
-// send blocks while the stream is not writable. io.EOF means that the stream is broken: why, the reader learns.
+// send blocks while the stream is not writable. io.EOF means that the stream is broken: why, the
+// reader learns.
 func (s *stream) send(m any) {
 	if err := s.rpc.SendMsg(m); err != nil && !errors.Is(err, io.EOF) {
 		s.fail(fmt.Errorf("sending: %w", err))
@@ -259,7 +265,8 @@ func (s *stream) read() {
 	}
 }
 
-// report books the reports of one message. A report that cannot be true breaks the stream (S12): what is not reported by then is sent again.
+// report books the reports of one message. A report that cannot be true breaks the stream (S12):
+// what is not reported by then is sent again.
 func (s *stream) report(body []byte) error {
 	c := s.c
 	c.mu.Lock()
@@ -299,14 +306,15 @@ func (s *stream) report(body []byte) error {
 	return err
 }
 
-// notBegun tells that the sidecar did not take a unit for a reason that is not the unit's. Whoever delivered it must not
-// have to send it again: what was delivered after it would be before it (S7).
+// notBegun tells that the sidecar did not take a unit for a reason that is not the unit's. Whoever
+// delivered it must not have to send it again: what was delivered after it would be before it (S7).
 func notBegun(code string) bool { return code == wire.CodeExpired || code == wire.CodeDraining }
 
 var errExpired = errors.New("units came too late to the sidecar: what came back is sent again")
 
-// takeBack takes units that came too late to the sidecar for another try, when all that was sent after them is back, too. A sidecar whose sessions
-// outlive a stream takes nothing more on this one, or what it got a moment later could overtake them.
+// takeBack takes units that came too late to the sidecar for another try, when all that was sent
+// after them is back, too. A sidecar whose sessions outlive a stream takes nothing more on this
+// one, or what it got a moment later could overtake them.
 func (s *stream) takeBack() error {
 	if s.expired && s.c.session.resumes {
 		return errExpired
@@ -315,8 +323,9 @@ func (s *stream) takeBack() error {
 	return nil
 }
 
-// pinnedFactor is how many times the limit frames may hold before what is left of them is copied out. Afterwards frames hold at most twice
-// the limit, so that copying happens once per limit's worth of traffic at most.
+// pinnedFactor is how many times the limit frames may hold before what is left of them is copied
+// out. Afterwards frames hold at most twice the limit, so that copying happens once per limit's
+// worth of traffic at most.
 const pinnedFactor = 3
 
 func wireError(f *sidecarpb.UnitFailure) *Error {

@@ -1,7 +1,8 @@
 package producer
 
-// tally counts what was accepted and not reported, so that Flush can wait for exactly what was accepted before it, however much is
-// accepted meanwhile. One counter for everything was not enough: under steady load it never reaches zero.
+// tally counts what was accepted and not reported, so that Flush can wait for exactly what was
+// accepted before it, however much is accepted meanwhile. One counter for everything was not
+// enough: under steady load it never reaches zero.
 //
 // It has no lock of its own: its owner's lock guards it.
 type tally struct {

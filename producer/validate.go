@@ -7,14 +7,16 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// Limits of one unit, the same by every way: what is larger fails with [CodeUnitTooLarge]. A sidecar
-// has a limit in bytes besides, its maximum message size (4 MiB by default): MESSAGE_TOO_LARGE.
+// Limits of one unit, the same by every way: what is larger fails with [CodeUnitTooLarge]. A
+// sidecar has a limit in bytes besides, its maximum message size (4 MiB by default):
+// MESSAGE_TOO_LARGE.
 const (
 	MaxUnitOutputs = wire.MaxUnitOutputs
 	MaxUnitHeaders = wire.MaxUnitHeaders // of all its outputs together
 )
 
-// unfitUnit names the error of a unit that no way takes: it fails alone. Nil: it is within the limits.
+// unfitUnit names the error of a unit that no way takes: it fails alone. Nil: it is within the
+// limits.
 func unfitUnit(outs []Record) *Error {
 	if len(outs) > MaxUnitOutputs {
 		return &Error{Code: CodeUnitTooLarge, Topic: outs[0].Topic, Partition: -1,

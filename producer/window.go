@@ -7,21 +7,25 @@ import (
 	"sort"
 )
 
-// window holds every unit that the sidecar client has taken and not reported, in order: encoded, in frames, under the sequence numbers of the
-// current stream. It is pure: no lock, clock or goroutine; the client's lock guards it.
+// window holds every unit that the sidecar client has taken and not reported, in order: encoded, in
+// frames, under the sequence numbers of the current stream. It is pure: no lock, clock or
+// goroutine; the client's lock guards it.
 //
 //	                         unsent                 next
 //	    sent, some reported    |  taken, not sent   |
 //	[ frame ][ frame ]  [ fr. ][ frame ][ open fr. ]
 //
-// Invariants: frames and entries are in the order of their sequence numbers and cover every unit that is not reported; unsent is the beginning
-// of a frame; numbers in one session are consecutive. A session that is new to the sidecar starts again at 1 with what is not reported (rebuild),
-// so a number of an old session cannot be taken for one of the new (S12); one that is resumed keeps its numbers, and only what the sidecar did
-// not receive gets new ones (window_resume.go). A list of number segments per session would have spared the copying, at the price of a mapping
-// on every report.
+// Invariants: frames and entries are in the order of their sequence numbers and cover every unit
+// that is not reported; unsent is the beginning of a frame; numbers in one session are consecutive.
+// A session that is new to the sidecar starts again at 1 with what is not reported (rebuild), so a
+// number of an old session cannot be taken for one of the new (S12); one that is resumed keeps its
+// numbers, and only what the sidecar did not receive gets new ones (window_resume.go). A list of
+// number segments per session would have spared the copying, at the price of a mapping on every
+// report.
 //
-// What is reported leaves, also from the middle: one ring over all numbers was not enough, because one unit that Kafka does not take for an hour
-// would keep an hour's worth of numbers in memory (S9).
+// What is reported leaves, also from the middle: one ring over all numbers was not enough, because
+// one unit that Kafka does not take for an hour would keep an hour's worth of numbers in memory
+// (S9).
 type window struct {
 	entries     []entry
 	frames      []*frame
@@ -104,8 +108,9 @@ func (w *window) cover(call callRef, index int) {
 	w.entries = append(w.entries, entry{first: w.next, n: 1, left: 1, index: index, call: call})
 }
 
-// send takes the next units that may be sent under the credit: a frame, or the first part of one. What is larger than the whole
-// credit goes alone. limit bounds the bytes of a message; 0: none. Nil: nothing may be sent now.
+// send takes the next units that may be sent under the credit: a frame, or the first part of one.
+// What is larger than the whole credit goes alone. limit bounds the bytes of a message; 0: none.
+// Nil: nothing may be sent now.
 func (w *window) send(credit cost, limit int) *frame {
 	if w.unsent == w.next || w.back != 0 {
 		return nil
@@ -154,8 +159,9 @@ func (w *window) entryOf(seq uint64) int {
 	return sort.Search(len(w.entries), func(i int) bool { return w.entries[i].first+uint64(w.entries[i].n) > seq })
 }
 
-// check demands that these sequence numbers were sent in this session and not reported. Anything else is not the truth about our units:
-// the stream must be broken before one of them is touched (S12).
+// check demands that these sequence numbers were sent in this session and not reported. Anything
+// else is not the truth about our units: the stream must be broken before one of them is touched
+// (S12).
 func (w *window) check(first, n uint64) error {
 	switch {
 	case n == 0:
@@ -223,7 +229,8 @@ func (w *window) markOne(f *frame, s *slotInfo, seq uint64) {
 	}
 }
 
-// sweep forgets what is reported, when it is the majority of a list: a constant number of steps per unit.
+// sweep forgets what is reported, when it is the majority of a list: a constant number of steps per
+// unit.
 func (w *window) sweep() {
 	if w.deadEntries > 16 && 2*w.deadEntries > len(w.entries) {
 		w.entries = slices.DeleteFunc(w.entries, func(e entry) bool { return e.left == 0 })
@@ -235,8 +242,8 @@ func (w *window) sweep() {
 	}
 }
 
-// failWhere fails the units from seq on that bad names an error for. The others keep their sequence numbers, so it leaves holes: only when
-// the session is over.
+// failWhere fails the units from seq on that bad names an error for. The others keep their sequence
+// numbers, so it leaves holes: only when the session is over.
 func (w *window) failWhere(from uint64, bad func(slotInfo) *Error) {
 	for i := w.frameOf(from); i < len(w.frames); i++ {
 		f := w.frames[i]
@@ -254,8 +261,9 @@ func (w *window) failWhere(from uint64, bad func(slotInfo) *Error) {
 	}
 }
 
-// rebuild gives the units that are not reported, from the sequence number from on, new consecutive numbers beginning with first, as unsent,
-// in their order (S7). Units that bad names an error for fail instead. What lies below from, a beginning of a frame, stays as it is.
+// rebuild gives the units that are not reported, from the sequence number from on, new consecutive
+// numbers beginning with first, as unsent, in their order (S7). Units that bad names an error for
+// fail instead. What lies below from, a beginning of a frame, stays as it is.
 func (w *window) rebuild(from, first uint64, bad func(slotInfo) *Error) {
 	if bad != nil {
 		w.failWhere(from, bad)
@@ -314,8 +322,8 @@ func entriesBelow(list []entry, from uint64, moved []*frame) (below []entry) {
 	return below
 }
 
-// shrink copies what is left of sent frames that are mostly reported, and gives their buffers back: or a few units that Kafka does not take
-// would keep many times their size in memory (S9).
+// shrink copies what is left of sent frames that are mostly reported, and gives their buffers back:
+// or a few units that Kafka does not take would keep many times their size in memory (S9).
 func (w *window) shrink() {
 	for _, f := range w.frames {
 		if f.rest == nil && f.end() <= w.unsent && f.left > 0 && 2*f.unreported().bytes < int64(f.held) {

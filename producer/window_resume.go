@@ -6,7 +6,8 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// unreported returns what Hello tells of a session that goes on: the numbers that were sent and neither reported nor given back.
+// unreported returns what Hello tells of a session that goes on: the numbers that were sent and
+// neither reported nor given back.
 func (w *window) unreported() (list []wire.Range) {
 	for _, f := range w.frames {
 		if f.first >= w.unsent {
@@ -34,8 +35,9 @@ func (w *window) lastReport() uint64 {
 	return w.unsent - 1
 }
 
-// received demands that the sidecar can have received the numbers up to high, and no more: a number that was sent, not below one that it reported, and the
-// last one of a message, because messages arrive whole.
+// received demands that the sidecar can have received the numbers up to high, and no more: a number
+// that was sent, not below one that it reported, and the last one of a message, because messages
+// arrive whole.
 func (w *window) received(high uint64) error {
 	switch {
 	case high >= w.unsent:
@@ -49,8 +51,9 @@ func (w *window) received(high uint64) error {
 	return nil
 }
 
-// resume goes on with a session of which the sidecar received the numbers up to high, that passed received. What lies above is sent again under the same
-// numbers, or fails where bad names an error; the rest counts as sent, and its reports will come.
+// resume goes on with a session of which the sidecar received the numbers up to high, that passed
+// received. What lies above is sent again under the same numbers, or fails where bad names an
+// error; the rest counts as sent, and its reports will come.
 func (w *window) resume(high uint64, bad func(slotInfo) *Error) {
 	w.rebuild(high+1, high+1, bad)
 	if w.back != 0 && w.allBack() {
@@ -58,8 +61,9 @@ func (w *window) resume(high uint64, bad func(slotInfo) *Error) {
 	}
 }
 
-// giveBack notes a unit that passed check and that the sidecar reported as not begun. From then on nothing is sent: what was sent after the unit
-// must be given back or reported first, or it would overtake the unit (S7).
+// giveBack notes a unit that passed check and that the sidecar reported as not begun. From then on
+// nothing is sent: what was sent after the unit must be given back or reported first, or it would
+// overtake the unit (S7).
 func (w *window) giveBack(seq uint64) {
 	w.seen = max(w.seen, seq)
 	f := w.frames[w.frameOf(seq)]

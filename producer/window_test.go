@@ -29,7 +29,8 @@ type modelUnit struct {
 	returned bool // by the sidecar, to be sent again
 }
 
-// renumber keeps what is not reported, with new numbers for what is not below from, and forgets the others above it.
+// renumber keeps what is not reported, with new numbers for what is not below from, and forgets the
+// others above it.
 func (m *model) renumber(from, first uint64) {
 	var keep []*modelUnit
 	m.seen = min(m.seen, first-1)
@@ -87,8 +88,8 @@ func (m *model) sum(only func(*modelUnit) bool) (c cost) {
 	return c
 }
 
-// The window agrees with the model after every operation, whatever their order: units taken, frames sent under a credit, reports in any order,
-// epochs released, streams broken.
+// The window agrees with the model after every operation, whatever their order: units taken, frames
+// sent under a credit, reports in any order, epochs released, streams broken.
 func TestWindowAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var fates []fate

@@ -7,7 +7,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// A sidecar that is full says FULL; one of the release before said RESOURCE_EXHAUSTED. Both are the same to a caller.
+// A sidecar that is full says FULL; one of the release before said RESOURCE_EXHAUSTED. Both are the
+// same to a caller.
 func TestAFullSidecarIsErrFull(t *testing.T) {
 	for _, code := range []string{"FULL", "RESOURCE_EXHAUSTED"} {
 		err := wireError(&sidecarpb.UnitFailure{Error: &sidecarpb.Error{Code: code, Message: "m", Retryable: true}})

@@ -7,7 +7,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// appLimits is what one app may have of what all share, beside what is outstanding (app.meter): never all of it.
+// appLimits is what one app may have of what all share, beside what is outstanding (app.meter):
+// never all of it.
 type appLimits struct {
 	pinned *meter       // received buffers that its records still need, of living and dead sessions
 	emits  *meter       // of what all emits may have outstanding
@@ -40,7 +41,8 @@ func (a *app) idle() bool {
 	return used == 0 && a.users.Load() == 0 && a.meter.used.Load() == 0 && a.pinned.used.Load() == 0
 }
 
-// forgetIdle makes room for another app where there is no allow-list: names that somebody once used must not keep others out for ever. mu is held.
+// forgetIdle makes room for another app where there is no allow-list: names that somebody once used
+// must not keep others out for ever. mu is held.
 func (as *apps) forgetIdle() bool {
 	for name, a := range as.byName {
 		if a.idle() {
@@ -114,7 +116,8 @@ func (a *app) readReports() (done func(), err error) {
 	return func() { a.reads.Add(-1) }, nil
 }
 
-// mayOpen tells whether the app may open another session: it leaves one for each other app of the allow-list that has none. mu is held.
+// mayOpen tells whether the app may open another session: it leaves one for each other app of the
+// allow-list that has none. mu is held.
 func (s *Server) mayOpen(a *app) bool {
 	free, open := s.cfg.MaxSessions-len(s.sessions), make(map[*app]int)
 	for _, sess := range s.sessions {
@@ -130,7 +133,8 @@ func (s *Server) mayOpen(a *app) bool {
 	return free > 0
 }
 
-// tooManyTopics refuses a topic because the app has named so many. It may stay so: topics are remembered for the sidecar's life.
+// tooManyTopics refuses a topic because the app has named so many. It may stay so: topics are
+// remembered for the sidecar's life.
 func tooManyTopics(a *app) *sidecarpb.Error {
 	return wire.Errorf(wire.CodeTooManyTopics, "app %q has named too many output topics, a sidecar remembers each for its life: %s", a.Name, wire.CodeOf(wire.CodeTooManyTopics).Remedy)
 }

@@ -16,9 +16,10 @@ import (
 
 const benchFrame = 256
 
-// BenchmarkStream is one session that sends frames of 256 units of one 116-byte record, prepared in advance, through gRPC, sidecar and producer to a
-// broker that throws them away. One operation is one record. Allocations are those of the whole process, the broker's included:
-// -memprofile tells whose they are.
+// BenchmarkStream is one session that sends frames of 256 units of one 116-byte record, prepared in
+// advance, through gRPC, sidecar and producer to a broker that throws them away. One operation is
+// one record. Allocations are those of the whole process, the broker's included: -memprofile tells
+// whose they are.
 func BenchmarkStream(b *testing.B) {
 	kafka := cluster(b, kfake.BlackholeProduce())
 	sc := sidecartest.Start(b, kafka.ListenAddrs(), func(c *sidecar.Config) { c.MaxSessions = 8; c.Linger = 0 })

@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// bubble runs a test with a broker, a sidecar and connections between them in memory, in virtual time: when nobody can go on, time jumps.
+// bubble runs a test with a broker, a sidecar and connections between them in memory, in virtual
+// time: when nobody can go on, time jumps.
 type bubble struct {
 	kafka *kfake.Cluster
 	sc    *sidecartest.Sidecar

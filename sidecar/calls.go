@@ -15,8 +15,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Nothing of a message is counted before it is read, and each may be as large as MaxMessageBytes; so the calls of each kind are few, those whose message
-// is not read are fewer, and those whose message is being read fewer still (S9). This holds for everybody, before it is known who speaks.
+// Nothing of a message is counted before it is read, and each may be as large as MaxMessageBytes;
+// so the calls of each kind are few, those whose message is not read are fewer, and those whose
+// message is being read fewer still (S9). This holds for everybody, before it is known who speaks.
 
 // callKind sorts the methods by what their calls are bounded together with.
 type callKind int
@@ -47,7 +48,8 @@ func kindOf(method string) callKind {
 const (
 	// maxEmitCalls bounds unary emits that are open at the same time: most of them wait for Kafka.
 	maxEmitCalls = 1024
-	// maxRefusing is how many calls beyond the limit may be open at the same time to be told so in their response.
+	// maxRefusing is how many calls beyond the limit may be open at the same time to be told so in
+	// their response.
 	maxRefusing = 1024
 	// readTimeout is how long the one message of a call may take to arrive once it is open.
 	readTimeout  = 5 * time.Second
@@ -105,7 +107,8 @@ func placeOf(ctx context.Context) place {
 	return p
 }
 
-// enter takes a place until the context ends. Whoever is refused took nothing: nobody ends the context of a call that is refused here.
+// enter takes a place until the context ends. Whoever is refused took nothing: nobody ends the
+// context of a call that is refused here.
 func (c *calls) enter(ctx context.Context) (context.Context, error) {
 	open, unread := c.open.Add(1), c.unread.Add(1)
 	p := place{kind: c}
@@ -125,7 +128,8 @@ func (c *calls) enter(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, placeKey{}, p), nil
 }
 
-// reader waits until the call may read its message. Free gives the reader back, and the place of an unread call.
+// reader waits until the call may read its message. Free gives the reader back, and the place of an
+// unread call.
 func (c *calls) reader(ctx context.Context) (free func(), err error) {
 	late := time.NewTimer(readTimeout)
 	defer late.Stop()
@@ -144,18 +148,21 @@ func (c *calls) reader(ctx context.Context) (free func(), err error) {
 	}, nil
 }
 
-// maxUnreadEmits is how many emits may wait for a reader: together they hold at most MaxBytes, but for the least that work needs.
+// maxUnreadEmits is how many emits may wait for a reader: together they hold at most MaxBytes, but
+// for the least that work needs.
 func (c *Config) maxUnreadEmits() int32 {
 	return int32(min(max(c.MaxBytes/streamWindow, 64), maxEmitCalls))
 }
 
-// emitReaders is how many emits are read at the same time: together they hold at most an eighth of MaxBytes, but for the least that work needs.
+// emitReaders is how many emits are read at the same time: together they hold at most an eighth of
+// MaxBytes, but for the least that work needs.
 func (c *Config) emitReaders() int {
 	return int(max(smallReaders, c.MaxBytes/8/int64(c.MaxMessageBytes)))
 }
 
-// bounded is a service whose calls read their one message by readOne: gRPC calls a unary handler when it has read the message, which is too late to bound
-// what that takes, and keeps what it does not know of it. Clients cannot tell the difference.
+// bounded is a service whose calls read their one message by readOne: gRPC calls a unary handler
+// when it has read the message, which is too late to bound what that takes, and keeps what it does
+// not know of it. Clients cannot tell the difference.
 func (s *Server) bounded(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 	out := *desc
 	out.Methods, out.Streams = nil, nil

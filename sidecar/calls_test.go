@@ -20,8 +20,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// A burst of emits without deadlines, of which most are refused, takes nothing for good (C3): as many may wait afterwards as before. Whoever is refused is told in
-// the response, in the one shape of "full" (C9).
+// A burst of emits without deadlines, of which most are refused, takes nothing for good (C3): as
+// many may wait afterwards as before. Whoever is refused is told in the response, in the one shape
+// of "full" (C9).
 func TestABurstOfEmitsTakesNothingForGood(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) { c.MaxBytes = 64 << 20 }, func(t *testing.T, b *bubble) {
 		api := sidecarpb.NewSidecarClient(b.conn)
@@ -77,7 +78,8 @@ func TestABurstOfEmitsTakesNothingForGood(t *testing.T) {
 	})
 }
 
-// Calls of every kind whose message stops in its middle are few, do not last, and give their places back; what is honest gets through beside them (F2).
+// Calls of every kind whose message stops in its middle are few, do not last, and give their places
+// back; what is honest gets through beside them (F2).
 func TestUnfinishedCallsOfEveryKind(t *testing.T) {
 	for _, method := range []string{sidecarpb.Sidecar_Emit_FullMethodName, sidecarpb.Sidecar_Reports_FullMethodName, sidecarpb.Sidecar_Status_FullMethodName,
 		sidecarpb.Sidecar_DeliveryStream_FullMethodName, healthpb.Health_Check_FullMethodName, healthpb.Health_Watch_FullMethodName} {
@@ -114,7 +116,8 @@ func TestUnfinishedCallsOfEveryKind(t *testing.T) {
 	}
 }
 
-// A call that has no response to say it in ends with a status that has the same Error as its detail (C9).
+// A call that has no response to say it in ends with a status that has the same Error as its detail
+// (C9).
 func TestAFullSidecarHasOneShape(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) { small(c); c.MaxSessions = 4 }, func(t *testing.T, b *bubble) {
 		for _, id := range []string{"1", "2", "3", "4"} {

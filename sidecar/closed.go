@@ -1,7 +1,7 @@
 package sidecar
 
-// closedIDs remembers the ids of sessions that are closed for good. The zero value is empty. Its owner's
-// lock guards it.
+// closedIDs remembers the ids of sessions that are closed for good. The zero value is empty. Its
+// owner's lock guards it.
 type closedIDs struct {
 	ids   map[string]struct{}
 	order []string // a ring, once it is full

@@ -37,63 +37,84 @@ const (
 type Config struct {
 	// Brokers are host:port addresses of some brokers of the cluster. Required.
 	Brokers []string
-	// Options are your own kgo options: TLS, SASL, compression, hooks. Those that would break a promise are refused by name.
+	// Options are your own kgo options: TLS, SASL, compression, hooks. Those that would break a
+	// promise are refused by name.
 	Options []kgo.Opt
-	// Partitioner chooses partitions for records that do not name theirs. Default: from the key by murmur2 as the Java client does, and without a key
-	// one partition for each batch. Another one moves keys to other partitions: set it only if every producer of the topic uses the same.
+	// Partitioner chooses partitions for records that do not name theirs. Default: from the key by
+	// murmur2 as the Java client does, and without a key one partition for each batch. Another one
+	// moves keys to other partitions: set it only if every producer of the topic uses the same.
 	Partitioner kgo.Partitioner
-	// Linger is how long records wait for others to share their batch. Default 5 ms; negative: not at all.
+	// Linger is how long records wait for others to share their batch. Default 5 ms; negative: not
+	// at all.
 	Linger time.Duration
 
-	// Listen is unix:///path, or tcp://host:port with TLS. Default unix:///run/ackmark/sidecar.sock.
+	// Listen is unix:///path, or tcp://host:port with TLS. Default
+	// unix:///run/ackmark/sidecar.sock.
 	Listen string
-	// Listener, if set, is served instead of Listen, as it is: who may connect to it is its owner's business.
+	// Listener, if set, is served instead of Listen, as it is: who may connect to it is its owner's
+	// business.
 	Listener net.Listener
-	// SocketMode is who may connect: 0700 (this user) or 0770 (the group of the socket's directory too, also as a supplementary group). A directory that the
-	// sidecar makes has mode 0700 or 0750: nobody else can replace the socket. Default 0700.
+	// SocketMode is who may connect: 0700 (this user) or 0770 (the group of the socket's directory
+	// too, also as a supplementary group). A directory that the sidecar makes has mode 0700 or
+	// 0750: nobody else can replace the socket. Default 0700.
 	SocketMode fs.FileMode
 	// AllowUIDs and AllowGIDs may connect to the unix socket, beside this process's own user.
 	AllowUIDs, AllowGIDs []uint32
 	// TLS is required for tcp://, with RequireAndVerifyClientCert.
 	TLS *tls.Config
-	// Apps is the allow-list of apps. Empty: any app may write to any topic that the sidecar's Kafka principal may write to.
+	// Apps is the allow-list of apps. Empty: any app may write to any topic that the sidecar's
+	// Kafka principal may write to.
 	Apps []App
 
-	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding: received, and not reported. An eighth is for emits,
-	// the rest is for windows: half in MaxSessions equal floors, half for those who come first, up to an eighth each. Defaults: a quarter of the memory limit (8 to 256 MiB), and 262144 records.
+	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding:
+	// received, and not reported. An eighth is for emits, the rest is for windows: half in
+	// MaxSessions equal floors, half for those who come first, up to an eighth each. Defaults: a
+	// quarter of the memory limit (8 to 256 MiB), and 262144 records.
 	//
-	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what costs no credit: stays, done-sets, names; one more while
-	// as many unary emits come in as may), about 1 KiB for each of MaxRecords, and twice MaxMessageBytes for each message that is arriving: one for each
-	// session, and about 20 for calls that nobody is known to make yet (more for emits, if an eighth of MaxBytes has room for them).
-	// Beside that it takes at most 128 KiB for each of MaxConnections, and 12 MiB for the ids of sessions that are over (the last 65,536).
+	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what
+	// costs no credit: stays, done-sets, names; one more while as many unary emits come in as may),
+	// about 1 KiB for each of MaxRecords, and twice MaxMessageBytes for each message that is
+	// arriving: one for each session, and about 20 for calls that nobody is known to make yet (more
+	// for emits, if an eighth of MaxBytes has room for them). Beside that it takes at most 128 KiB
+	// for each of MaxConnections, and 12 MiB for the ids of sessions that are over (the last
+	// 65,536).
 	MaxBytes   int64
 	MaxRecords int
 	// MaxSessions is how many sessions may be open at the same time. Default 64.
 	MaxSessions int
-	// MaxConnections is how many connections are served at the same time; more are closed at once. Default 256.
+	// MaxConnections is how many connections are served at the same time; more are closed at once.
+	// Default 256.
 	MaxConnections int
-	// PartitionBytes and PartitionRecords bound what waits for one output partition. A session that writes to a full one waits, the others go on; an emit to
-	// it is refused. Defaults: a quarter of MaxBytes and of MaxRecords.
+	// PartitionBytes and PartitionRecords bound what waits for one output partition. A session that
+	// writes to a full one waits, the others go on; an emit to it is refused. Defaults: a quarter
+	// of MaxBytes and of MaxRecords.
 	PartitionBytes   int64
 	PartitionRecords int
-	// AppBytes and AppRecords bound what all sessions and emits of one app may have outstanding. Defaults: three quarters of MaxBytes and of MaxRecords.
+	// AppBytes and AppRecords bound what all sessions and emits of one app may have outstanding.
+	// Defaults: three quarters of MaxBytes and of MaxRecords.
 	AppBytes   int64
 	AppRecords int
-	// MaxRecordBytes is the largest record, before compression: Kafka decides about what is left after it. Batches grow to
-	// 1000012 bytes of it, or to what the topic says. Default: MaxMessageBytes less 64 KiB.
+	// MaxRecordBytes is the largest record, before compression: Kafka decides about what is left
+	// after it. Batches grow to 1000012 bytes of it, or to what the topic says. Default:
+	// MaxMessageBytes less 64 KiB.
 	MaxRecordBytes int
-	// MaxMessageBytes is the largest gRPC message that is accepted; larger ones end their call before they are read. Default 4 MiB.
+	// MaxMessageBytes is the largest gRPC message that is accepted; larger ones end their call
+	// before they are read. Default 4 MiB.
 	MaxMessageBytes int
-	// ReportRing is how many reports of queued emits are kept for each app until it has seen them. Default 4096.
+	// ReportRing is how many reports of queued emits are kept for each app until it has seen them.
+	// Default 4096.
 	ReportRing int
 
-	// DrainTimeout is how long Run tries to deliver what it has, once its context ended. Default 20 s. Keep it below what is left
-	// of the pod's grace period when the apps have ended.
+	// DrainTimeout is how long Run tries to deliver what it has, once its context ended. Default 20
+	// s. Keep it below what is left of the pod's grace period when the apps have ended.
 	DrainTimeout time.Duration
-	// ReconnectGrace is how long a session waits for its client when its stream broke, before its will is executed: what was received is finished,
-	// ack marks and done-sets are committed as that member, and the groups are left for it. A process that is proven dead is not waited for. Default 1 s.
+	// ReconnectGrace is how long a session waits for its client when its stream broke, before its
+	// will is executed: what was received is finished, ack marks and done-sets are committed as
+	// that member, and the groups are left for it. A process that is proven dead is not waited for.
+	// Default 1 s.
 	ReconnectGrace time.Duration
-	// WillTimeout is how long a will may take. Keep it below the consumers' SessionTimeout, after which nothing can be committed any more. Default 30 s.
+	// WillTimeout is how long a will may take. Keep it below the consumers' SessionTimeout, after
+	// which nothing can be committed any more. Default 30 s.
 	WillTimeout time.Duration
 	// Version is shown in Welcome and Status. Default "devel".
 	Version string
@@ -105,10 +126,12 @@ type Config struct {
 type App struct {
 	// Name is what the app calls itself in Hello and Emit. Required.
 	Name string
-	// Topics that it may write to; a '*' at the end matches any rest. Nil: all. An empty list is refused.
+	// Topics that it may write to; a '*' at the end matches any rest. Nil: all. An empty list is
+	// refused.
 	Topics []string
-	// Groups that it may speak for: whose members it may name in Assign, so that a will commits for them; a '*' at the end matches any rest. Nil: all,
-	// which trusts the app not to name another one's members. An empty list is refused.
+	// Groups that it may speak for: whose members it may name in Assign, so that a will commits for
+	// them; a '*' at the end matches any rest. Nil: all, which trusts the app not to name another
+	// one's members. An empty list is refused.
 	Groups []string
 	// Token, if not empty, has to be presented by the app.
 	Token string

@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// deliver hands the records of an admitted frame to kgo, in order. An error means that the session ends (or drains) and that the rest was dropped.
+// deliver hands the records of an admitted frame to kgo, in order. An error means that the session
+// ends (or drains) and that the rest was dropped.
 func (s *session) deliver(f *frame) error {
 	defer f.ended(1) // the receiver's own
 	defer s.intake.backlog.Store(0)
@@ -50,7 +51,8 @@ func (f *frame) drop(n int32) {
 	}
 }
 
-// produce hands one record, of so many left in its frame, to kgo, and then waits if its queue is full. The error is the session's end, and means that the record was not handed over.
+// produce hands one record, of so many left in its frame, to kgo, and then waits if its queue is
+// full. The error is the session's end, and means that the record was not handed over.
 func (s *session) produce(r *outRec, left int32) error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
@@ -94,12 +96,14 @@ func (s *session) produceFirst(r *outRec) error {
 	}
 }
 
-// produce never passes a context that can end: cancelling a record whose batch was sent could fail it although Kafka has it.
+// produce never passes a context that can end: cancelling a record whose batch was sent could fail
+// it although Kafka has it.
 func (s *Server) produce(r *outRec) {
 	s.outlet.Produce(&r.Rec)
 }
 
-// resend tells why a record that its batch brought back must not be sent again: its session is over, or its time. Who sent it may send it another way.
+// resend tells why a record that its batch brought back must not be sent again: its session is
+// over, or its time. Who sent it may send it another way.
 func (s *Server) resend(r *outlet.Rec) error {
 	f := recordOf(&r.Record).frame
 	switch {
@@ -113,7 +117,8 @@ func (s *Server) resend(r *outlet.Rec) error {
 	return nil
 }
 
-// promised is the promise for every record. It is called in order for each partition, and must not block.
+// promised is the promise for every record. It is called in order for each partition, and must not
+// block.
 func (s *Server) promised(kr *kgo.Record, err error) {
 	r := recordOf(kr)
 	if q := r.queue; q != nil {
@@ -154,7 +159,8 @@ func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
 	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.name, Partition: partition, Error: recordError(r, err)}
 }
 
-// recordError names what happened. kgo has no Kafka error for a partition that does not exist: it never asked Kafka.
+// recordError names what happened. kgo has no Kafka error for a partition that does not exist: it
+// never asked Kafka.
 func recordError(r *outRec, err error) *sidecarpb.Error {
 	if r.Explicit && strings.Contains(err.Error(), "invalid record partitioning choice") {
 		err = kerr.UnknownTopicOrPartition

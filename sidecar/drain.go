@@ -13,14 +13,16 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// UndeliveredError tells what was left when the drain deadline passed. The inputs of these records are not committed: their units were never
-// reported, so the apps send them again. Queued emits among them are lost to their callers' knowledge, but were never reported as delivered.
+// UndeliveredError tells what was left when the drain deadline passed. The inputs of these records
+// are not committed: their units were never reported, so the apps send them again. Queued emits
+// among them are lost to their callers' knowledge, but were never reported as delivered.
 type UndeliveredError struct {
 	// Records that Kafka has not acknowledged; some of them may be in Kafka.
 	Records int64
 	// Queued emits among them.
 	Emits int64
-	// Topics of the records that wait for Kafka, with their number; those that wait for room in the sidecar are not among them.
+	// Topics of the records that wait for Kafka, with their number; those that wait for room in the
+	// sidecar are not among them.
 	Topics map[string]int64
 	// Kafka is why Kafka could not be reached, if that is known.
 	Kafka error
@@ -154,7 +156,8 @@ func (s *Server) signalIdle() {
 	}
 }
 
-// stopGracefully lets answers that are on their way get out; a health watch or a stuck reader must not keep the sidecar.
+// stopGracefully lets answers that are on their way get out; a health watch or a stuck reader must
+// not keep the sidecar.
 func (s *Server) stopGracefully(g *grpc.Server) {
 	stopped := make(chan struct{})
 	go func() {

@@ -24,7 +24,8 @@ type emit struct {
 	err    *sidecarpb.Error
 }
 
-// Emit delivers one record. Everything about the record is answered in the response; a gRPC status means that the call itself is wrong.
+// Emit delivers one record. Everything about the record is answered in the response; a gRPC status
+// means that the call itself is wrong.
 func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecarpb.EmitResponse, error) {
 	queued := req.GetWait() == sidecarpb.Wait_WAIT_QUEUED
 	switch {
@@ -126,7 +127,8 @@ func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Emi
 	}
 }
 
-// likelyQueue is the queue that the record will go to, if that can be known before kgo partitions it.
+// likelyQueue is the queue that the record will go to, if that can be known before kgo partitions
+// it.
 func (r *outRec) likelyQueue() *queue {
 	n := r.To.Partitions()
 	partition := r.Partition

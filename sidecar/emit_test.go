@@ -60,7 +60,8 @@ func TestQueuedEmitsAreReportedFromACursor(t *testing.T) {
 		if e := b.queue(t, 1).GetError(); e.GetCode() != wire.CodeFull || !e.GetRetryable() || e.GetRetryAfterMs() <= 0 {
 			t.Fatalf("ninth: %v", e)
 		}
-		// Reports come in order: the first one is not known, so nothing comes, whatever else is known.
+		// Reports come in order: the first one is not known, so nothing comes, whatever else is
+		// known.
 		first := b.reports(t, 0)
 		got := make(chan *sidecarpb.ReportsResponse, 1)
 		go func() {
@@ -183,7 +184,8 @@ func TestAnImpatientEmitIsNotTakenBack(t *testing.T) {
 	})
 }
 
-// The first record of a topic is being asked for; its caller gives up. Those that waited for it must not wait for ever.
+// The first record of a topic is being asked for; its caller gives up. Those that waited for it
+// must not wait for ever.
 func TestAnImpatientFirstEmitBlocksNobody(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var answers atomic.Bool
@@ -217,7 +219,8 @@ func TestAnImpatientFirstEmitBlocksNobody(t *testing.T) {
 	})
 }
 
-// Calls whose message does not come hold few readers, and not for long: whoever has something to send gets through (S9).
+// Calls whose message does not come hold few readers, and not for long: whoever has something to
+// send gets through (S9).
 func TestEmitsThatSendNothingHoldNobodyUp(t *testing.T) {
 	inBubble(t, small, func(t *testing.T, b *bubble) {
 		began := time.Now()
@@ -252,7 +255,8 @@ func TestEmitsThatSendNothingHoldNobodyUp(t *testing.T) {
 	})
 }
 
-// A queued emit that waits for its topic is with the sidecar already: a drain that does not get it out says so.
+// A queued emit that waits for its topic is with the sidecar already: a drain that does not get it
+// out says so.
 func TestADrainCountsEmitsThatWaitForTheirTopic(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) { c.DrainTimeout = 3 * time.Second }, func(t *testing.T, b *bubble) {
 		b.kafka.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {

@@ -14,18 +14,21 @@ import (
 
 const (
 	maxEpochs = 16 << 10 // per session
-	// epochCost and memberCost are what a stay and a membership take beside their names, about; runCost is a run of an inherited done-set.
+	// epochCost and memberCost are what a stay and a membership take beside their names, about;
+	// runCost is a run of an inherited done-set.
 	epochCost  = 640
 	memberCost = 256
 	runCost    = 16
-	// maxUnanswered is how many Releases of a session may wait for their answer, or for somebody to read it, and maxReleases how many of them may name one epoch.
+	// maxUnanswered is how many Releases of a session may wait for their answer, or for somebody to
+	// read it, and maxReleases how many of them may name one epoch.
 	maxUnanswered = 256
 	maxReleases   = 4
 	// maxSpan is how far above the ack mark of its partition an input may be and still be followed.
 	maxSpan = 1 << 20
 	// maxGroups is how many memberships a session may have.
 	maxGroups = 64
-	// trackedPerRecord is the number of tracker entries in the whole process for each of Config.MaxRecords; one takes about 17 bytes.
+	// trackedPerRecord is the number of tracker entries in the whole process for each of
+	// Config.MaxRecords; one takes about 17 bytes.
 	trackedPerRecord = 16
 )
 
@@ -43,7 +46,8 @@ type epoch struct {
 	releases  []*release             // that wait for open to be 0
 }
 
-// released tells that the client gave the partition back: units of it are refused, and no will names it.
+// released tells that the client gave the partition back: units of it are refused, and no will
+// names it.
 func (e *epoch) released() bool { return !e.core.State().Reads() }
 
 // release is a Release that is not answered yet.
@@ -52,8 +56,8 @@ type release struct {
 	left int // epochs with open units
 }
 
-// assignments are what a session's process holds, as it told, and what was taken of the shares for that. They know neither streams nor units, and are guarded by
-// session.mu.
+// assignments are what a session's process holds, as it told, and what was taken of the shares for
+// that. They know neither streams nor units, and are guarded by session.mu.
 type assignments struct {
 	epochs  map[uint64]*epoch
 	members map[memberKey]membership
@@ -64,7 +68,8 @@ func (c *commonStock) assignments() assignments {
 	return assignments{epochs: make(map[uint64]*epoch), members: make(map[memberKey]membership), stock: c.holdings()}
 }
 
-// assign takes over an Assign message. A client that connects again says everything again: what is known stays as it is.
+// assign takes over an Assign message. A client that connects again says everything again: what is
+// known stays as it is.
 func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
 	m := membershipOf(a)
 	s.server.apps.assigning.Lock()
@@ -125,10 +130,12 @@ func (a *assignments) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) e
 	return nil
 }
 
-// parsed are buffers to read done-sets into: one of 4 KiB of text may take 200 KiB, and most will not be kept.
+// parsed are buffers to read done-sets into: one of 4 KiB of text may take 200 KiB, and most will
+// not be kept.
 var parsed = sync.Pool{New: func() any { return new([]donemeta.Run) }}
 
-// inherit keeps the done-set that a stay began from. One that is wrong is none, as is one for which there is no room: a repeat, no loss.
+// inherit keeps the done-set that a stay began from. One that is wrong is none, as is one for which
+// there is no room: a repeat, no loss.
 func (a *assignments) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	if p.GetDoneSet() == "" {
 		return
@@ -146,8 +153,9 @@ func (a *assignments) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	}
 }
 
-// enterDone enters inputs that were done before this sidecar heard of the stay. They lie above the mark: one that claims to be at it would let the mark, and
-// with it the room above, move on for as long as the run says. What does not fit is left out: the mark may lag, never lie.
+// enterDone enters inputs that were done before this sidecar heard of the stay. They lie above the
+// mark: one that claims to be at it would let the mark, and with it the room above, move on for as
+// long as the run says. What does not fit is left out: the mark may lag, never lie.
 func (a *assignments) enterDone(e *epoch, r *sidecarpb.DoneRun) {
 	first, mark := r.GetIndex(), e.core.MarkIndex()
 	if first <= mark || first-mark >= maxSpan {
@@ -165,7 +173,8 @@ func (a *assignments) enterDone(e *epoch, r *sidecarpb.DoneRun) {
 	}
 }
 
-// release answers at once, or when the last unit of these epochs is finished. Units of them that come later are refused.
+// release answers at once, or when the last unit of these epochs is finished. Units of them that
+// come later are refused.
 func (s *session) release(d *delivery, r *sidecarpb.Release) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,12 +207,14 @@ func (s *session) release(d *delivery, r *sidecarpb.Release) error {
 	return nil
 }
 
-// released is called with mu held. The reports of the released units are taken before it is sent (see take).
+// released is called with mu held. The reports of the released units are taken before it is sent
+// (see take).
 func (s *session) released(rel *release) {
 	s.queue(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Released{Released: &sidecarpb.Released{RequestId: rel.id}}})
 }
 
-// source finds the epoch of a unit and enters its input, or returns the reason to refuse it. mu is held.
+// source finds the epoch of a unit and enters its input, or returns the reason to refuse it. mu is
+// held.
 func (a *assignments) source(u *unit, size int64, last *epoch) (*epoch, *sidecarpb.UnitFailure) {
 	e := last
 	if e == nil || e.id != u.src.Epoch {
@@ -214,7 +225,8 @@ func (a *assignments) source(u *unit, size int64, last *epoch) (*epoch, *sidecar
 		return nil, failure(0, "", -1, wire.CodeUnknownAssignment,
 			fmt.Sprintf("assignment epoch %d is not held by this session: announce it by Assign before its first unit, and send no units after its Release", u.src.Epoch))
 	}
-	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1). One whose first unit failed is in the tracker already.
+	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1).
+	// One whose first unit failed is in the tracker already.
 	if e.reserve(u.src.Index, &a.stock.entries) {
 		e.core.Follow(u.src.Index, u.src.Offset, size)
 	}
@@ -222,7 +234,8 @@ func (a *assignments) source(u *unit, size int64, last *epoch) (*epoch, *sidecar
 	return e, nil
 }
 
-// reserve counts the memory that an entry at index may take: a hostile index must not make a large ring for nothing.
+// reserve counts the memory that an entry at index may take: a hostile index must not make a large
+// ring for nothing.
 func (e *epoch) reserve(index uint64, entries *share) bool {
 	mark := e.core.MarkIndex()
 	if index < mark || index-mark >= maxSpan {

@@ -9,7 +9,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
 )
 
-// ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process ends.
+// ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process
+// ends.
 const ProvesDeaths = provesDeaths
 
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
@@ -38,7 +39,8 @@ type WillOutcome struct {
 	Superseded, Left bool
 }
 
-// ExecuteWill executes a will for partitions of a topic, with their ack marks, in the name of a member of group g.
+// ExecuteWill executes a will for partitions of a topic, with their ack marks, in the name of a
+// member of group g.
 func (s *Server) ExecuteWill(ctx context.Context, member string, generation int32, proven bool, topic string, topicID [16]byte, marks []int64) (WillOutcome, error) {
 	w := lastwill.Will{Member: groupcommit.Member{Group: "g", MemberID: member, Generation: generation}, Proven: proven, Log: s.log}
 	for p, mark := range marks {
@@ -130,7 +132,8 @@ func (r *reportRing) finished() (n int64) {
 	return n
 }
 
-// Unaccounted names what living sessions hold of their shares that nothing of theirs explains. Nobody may be at work on them.
+// Unaccounted names what living sessions hold of their shares that nothing of theirs explains.
+// Nobody may be at work on them.
 func (s *Server) Unaccounted() string {
 	var left leftover.List
 	for _, sess := range s.snapshot() {
@@ -156,7 +159,8 @@ func (s *Server) Unaccounted() string {
 // MaxClosedIDs is how many ids of closed sessions are remembered.
 const MaxClosedIDs = maxClosedIDs
 
-// RememberClosed remembers so many ids, and returns a function that tells how many are known, and keeps them alive.
+// RememberClosed remembers so many ids, and returns a function that tells how many are known, and
+// keeps them alive.
 func RememberClosed(n int, id func(int) string) (known func() int) {
 	c := new(closedIDs)
 	for i := range n {

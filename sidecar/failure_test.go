@@ -31,7 +31,8 @@ func out(topic string, value []byte) kgo.Record {
 	return kgo.Record{Topic: topic, Partition: -1, Value: value}
 }
 
-// One bad output fails its unit and no other; each failure names Kafka's error, the output and the topic.
+// One bad output fails its unit and no other; each failure names Kafka's error, the output and the
+// topic.
 func TestBadUnitsFailAlone(t *testing.T) {
 	kafka := cluster(t)
 	if err := kafka.CreateTopic("small", 1, map[string]string{"max.message.bytes": "2000"}); err != nil {
@@ -82,7 +83,8 @@ func TestBadUnitsFailAlone(t *testing.T) {
 			t.Errorf("unit %d: %v, want %+v", seq, f, w)
 		}
 	}
-	// A missing topic is believed to be missing for a moment, so that one misspelt name does not stop its session; and it is found once it is there.
+	// A missing topic is believed to be missing for a moment, so that one misspelt name does not
+	// stop its session; and it is found once it is there.
 	if err := kafka.CreateTopic("missing", 1, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +100,8 @@ func TestBadUnitsFailAlone(t *testing.T) {
 	}
 }
 
-// The broker appends and then says that it did not (spec rows 14, 15): retried under the same sequence, nothing twice.
+// The broker appends and then says that it did not (spec rows 14, 15): retried under the same
+// sequence, nothing twice.
 func TestLostProduceRepliesDuplicateNothing(t *testing.T) {
 	kafka := cluster(t)
 	for _, e := range []*kerr.Error{kerr.NotEnoughReplicasAfterAppend, kerr.RequestTimedOut} {
@@ -168,7 +171,8 @@ func TestExpiredUnitsAreNotSent(t *testing.T) {
 	}
 }
 
-// The client of a broken stream comes back under the same id, and sends what was not reported again. The older stream ends.
+// The client of a broken stream comes back under the same id, and sends what was not reported
+// again. The older stream ends.
 func TestANewerStreamTakesOver(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)

@@ -17,15 +17,19 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// frame is one received Units message: its buffer, and slabs for its units and records, whose keys and values alias the buffer.
+// frame is one received Units message: its buffer, and slabs for its units and records, whose keys
+// and values alias the buffer.
 //
 // Who owns it when:
 //   - the receiving goroutine until the last record is handed to kgo, and then nobody alone:
-//   - live counts the receiver and each record not ended; the one who brings it to 0 frees the buffer;
-//   - holds counts "live" and "reports not taken"; the one who brings it to 0 puts the frame back into the pool;
+//   - live counts the receiver and each record not ended; the one who brings it to 0 frees the
+//     buffer;
+//   - holds counts "live" and "reports not taken"; the one who brings it to 0 puts the frame back
+//     into the pool;
 //   - the ledger.Message in it belongs to session.mu, once it is admitted.
 //
-// A frame of a session that ended is never recycled: nobody takes its reports. The garbage collector gets it.
+// A frame of a session that ended is never recycled: nobody takes its reports. The garbage
+// collector gets it.
 type frame struct {
 	ledger.Message
 
@@ -53,7 +57,8 @@ type unit struct {
 	src     wire.Source
 }
 
-// outRec is a record on its way. kgo carries a pointer to its first field, from which its promise finds the rest: no closure per record.
+// outRec is a record on its way. kgo carries a pointer to its first field, from which its promise
+// finds the rest: no closure per record.
 type outRec struct {
 	outlet.Rec
 	frame  *frame // nil for an emit
@@ -65,7 +70,8 @@ type outRec struct {
 	output int32
 }
 
-// recordOf is right for every record of the sidecar's client, because all of them are outRecs and nobody else has the client.
+// recordOf is right for every record of the sidecar's client, because all of them are outRecs and
+// nobody else has the client.
 func recordOf(r *kgo.Record) *outRec { return (*outRec)(unsafe.Pointer(r)) }
 
 const (
@@ -114,8 +120,8 @@ func (f *frame) ended(n int32) {
 	f.hold(1)
 }
 
-// decode fills the frame from the parsed message. An error means that the message cannot be understood; a unit that can be
-// understood and not be produced gets a failure.
+// decode fills the frame from the parsed message. An error means that the message cannot be
+// understood; a unit that can be understood and not be produced gets a failure.
 func (f *frame) decode(us *wire.Units, names *topicNames, maxRecords int) error {
 	f.Begin(us.FirstSequence, us.Count)
 	f.grow(us.Count)
@@ -213,7 +219,8 @@ func failure(output int32, topic string, partition int32, code, message string) 
 	return &sidecarpb.UnitFailure{Output: uint32(output), Topic: topic, Partition: partition, Error: wire.Errorf(code, "%s", message)}
 }
 
-// expiredFailure is that of a unit that was not begun before its time ran out: the client may have sent it another way by now.
+// expiredFailure is that of a unit that was not begun before its time ran out: the client may have
+// sent it another way by now.
 func expiredFailure() *sidecarpb.UnitFailure {
 	return failure(0, "", -1, wire.CodeExpired, "expires_at had passed when the sidecar came to it")
 }

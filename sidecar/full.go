@@ -10,8 +10,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// A sidecar that is full says so in one shape: an Error with code FULL, retryable, with the time to wait. Emit answers it in its response. A call that has
-// no response to put it in ends with RESOURCE_EXHAUSTED and the same Error as the status's detail.
+// A sidecar that is full says so in one shape: an Error with code FULL, retryable, with the time to
+// wait. Emit answers it in its response. A call that has no response to put it in ends with
+// RESOURCE_EXHAUSTED and the same Error as the status's detail.
 
 // fullRing is the time to wait for what depends on the client: that it reads its reports.
 const fullRing = time.Second

@@ -14,7 +14,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// as runs TestStranger under another user, from a copy of the test binary that everybody may execute.
+// as runs TestStranger under another user, from a copy of the test binary that everybody may
+// execute.
 func as(t *testing.T, dir string, cred *syscall.Credential, sc *sidecartest.Sidecar) string {
 	t.Helper()
 	path := filepath.Join(dir, "app")
@@ -46,7 +47,8 @@ func as(t *testing.T, dir string, cred *syscall.Credential, sc *sidecartest.Side
 	return string(out)
 }
 
-// With mode 0770 the group of the directory may connect, also who has it as a supplementary group (fsGroup); others may not, and read why.
+// With mode 0770 the group of the directory may connect, also who has it as a supplementary group
+// (fsGroup); others may not, and read why.
 func TestTheGroupMayConnect(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has processes of other users")
@@ -98,7 +100,8 @@ func TestTheGroupMayConnect(t *testing.T) {
 	}
 }
 
-// The directory that the sidecar makes stays of its volume's group, with mode 0770 and with 0700, and is not bent by it.
+// The directory that the sidecar makes stays of its volume's group, with mode 0770 and with 0700,
+// and is not bent by it.
 func TestTheMadeDirectoryKeepsSetgid(t *testing.T) {
 	kafka := cluster(t)
 	for _, mode := range []os.FileMode{0o700, 0o770} {

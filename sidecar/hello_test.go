@@ -17,7 +17,8 @@ func helloMsg(h *sidecarpb.Hello) *sidecarpb.DeliveryStreamRequest {
 	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Hello{Hello: h}}
 }
 
-// refused sends messages on a new stream and expects it to end with this status, whose text contains all parts.
+// refused sends messages on a new stream and expects it to end with this status, whose text
+// contains all parts.
 func (c *client) ends(code codes.Code, parts ...string) {
 	c.t.Helper()
 	c.isRefused(func() bool { return false }, code, parts...)

@@ -28,7 +28,8 @@ var (
 // queueing follows records of the usual client; those that are sent again are counted already.
 type queueing struct{}
 
-// OnProduceRecordPartitioned counts the record in its partition's queue. kgo holds that partition's lock, so the promise, which subtracts, comes later.
+// OnProduceRecordPartitioned counts the record in its partition's queue. kgo holds that partition's
+// lock, so the promise, which subtracts, comes later.
 func (queueing) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	enqueue(recordOf(kr), kr.Partition)
 }

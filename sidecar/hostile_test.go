@@ -20,7 +20,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// What a peer sends without spending credit is kept for its stream's life, so its size is bounded (S9): names, assigned topics, headers of emits.
+// What a peer sends without spending credit is kept for its stream's life, so its size is bounded
+// (S9): names, assigned topics, headers of emits.
 func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
@@ -188,7 +189,8 @@ func TestShares(t *testing.T) {
 	})
 }
 
-// F5: four units with a far index took every tracker entry, and other apps' wills committed nothing.
+// F5: four units with a far index took every tracker entry, and other apps' wills committed
+// nothing.
 func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 	srv := idle(t)
 	hog, other := srv.testSession(t), srv.testSession(t)
@@ -235,7 +237,8 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 	}
 }
 
-// A full meter says how long it will take to drain, in bytes and in records, whichever takes longer (C9).
+// A full meter says how long it will take to drain, in bytes and in records, whichever takes longer
+// (C9).
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, x := range map[string]struct {
@@ -269,7 +272,8 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// Credit comes back for units that failed, too: those that may be tried again are sent again, and would find none (I5).
+// Credit comes back for units that failed, too: those that may be tried again are sent again, and
+// would find none (I5).
 func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
@@ -292,7 +296,8 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 	}
 }
 
-// A cursor that no report of this sidecar had is from another life: nothing is dropped for it (I12).
+// A cursor that no report of this sidecar had is from another life: nothing is dropped for it
+// (I12).
 func TestAForeignCursorDropsNothing(t *testing.T) {
 	me := peerInfo{}
 	r := newReportRing(8, false, share{of: newCommons(64, 1)}, new(atomic.Int32))
@@ -324,7 +329,8 @@ func TestAForeignCursorDropsNothing(t *testing.T) {
 	}
 }
 
-// Names that apps once used do not keep another one out for ever, where there is no allow-list (F5).
+// Names that apps once used do not keep another one out for ever, where there is no allow-list
+// (F5).
 func TestIdleAppsMakeRoom(t *testing.T) {
 	srv := idle(t)
 	keep, err := srv.apps.get("keep", "")

@@ -8,14 +8,17 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// featureInherit is the ability to wait, before a static member joins its group, for the will of its former process.
+// featureInherit is the ability to wait, before a static member joins its group, for the will of
+// its former process.
 const featureInherit = "inherit"
 
-// inheritEvery is how often it is looked whether a former process's will is still to come. Sessions may come back, end or be replaced meanwhile.
+// inheritEvery is how often it is looked whether a former process's will is still to come. Sessions
+// may come back, end or be replaced meanwhile.
 const inheritEvery = 10 * time.Millisecond
 
-// answerHeir answers when no will of a former process of that static member is left. As soon as the new process has joined, the broker gives the member another id
-// and refuses everything that comes under the old one (FENCED_INSTANCE_ID): the will would have nothing to commit any more.
+// answerHeir answers when no will of a former process of that static member is left. As soon as the
+// new process has joined, the broker gives the member another id and refuses everything that comes
+// under the old one (FENCED_INSTANCE_ID): the will would have nothing to commit any more.
 func (s *session) answerHeir(d *delivery, in *sidecarpb.Inherit) error {
 	if n := d.heirs.Add(1); n > maxGroups {
 		return fmt.Errorf("%w: more than %d unanswered Inherit messages", errViolation, maxGroups)
@@ -56,8 +59,8 @@ func (s *session) awaitWills(group, instance string) bool {
 }
 
 // mayInherit tells why the session may not end the grace of those that hold the static member: its
-// app may not speak for the group, or one of them is a stranger's. That one keeps its grace, and who
-// asks again after it is answered.
+// app may not speak for the group, or one of them is a stranger's. That one keeps its grace, and
+// who asks again after it is answered.
 func (s *session) mayInherit(group, instance string) error {
 	s.mu.Lock()
 	p := s.peer
@@ -95,7 +98,8 @@ func (s *Server) predecessor(heir *session, group, instance string) bool {
 	return len(old) > 0
 }
 
-// leavesStatic tells whether the session has a membership of that static member, and a process that is dead, or taken for dead. One that lives commits itself.
+// leavesStatic tells whether the session has a membership of that static member, and a process that
+// is dead, or taken for dead. One that lives commits itself.
 func (s *session) leavesStatic(group, instance string) bool {
 	dead := s.process.dead()
 	s.mu.Lock()
@@ -111,7 +115,8 @@ func (s *session) leavesStatic(group, instance string) bool {
 	return false
 }
 
-// answer queues a message for a stream, if the session still goes on with it. Otherwise its client asks again.
+// answer queues a message for a stream, if the session still goes on with it. Otherwise its client
+// asks again.
 func (s *session) answer(d *delivery, m *sidecarpb.DeliveryStreamResponse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,8 @@ func (m *mortal) inherit(id uint64, group, instance string) {
 	m.send(inherit(id, group, instance))
 }
 
-// listen reads what the sidecar says, until the stream ends. The function that it returns tells whether a question is answered by now.
+// listen reads what the sidecar says, until the stream ends. The function that it returns tells
+// whether a question is answered by now.
 func (m *mortal) listen() (heard func(id uint64) bool) {
 	answers := make(chan uint64, 2000)
 	go func() {
@@ -37,7 +38,8 @@ func (m *mortal) listen() (heard func(id uint64) bool) {
 	}
 }
 
-// A static member's next process hears that it may join when the will of its former one is executed: not earlier, and without the rest of the grace.
+// A static member's next process hears that it may join when the will of its former one is
+// executed: not earlier, and without the rest of the grace.
 func TestHeirWaitsForTheWill(t *testing.T) {
 	inDeath(t, func(c *sidecar.Config) { c.ReconnectGrace = time.Hour }, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "i")

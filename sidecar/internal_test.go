@@ -55,8 +55,8 @@ func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
 	return f
 }
 
-// Units end in any order, as acked or failed, in frames of any size, while the sender takes reports at any time: each is reported exactly once
-// as what it was (S12), and all the credit comes back.
+// Units end in any order, as acked or failed, in frames of any size, while the sender takes reports
+// at any time: each is reported exactly once as what it was (S12), and all the credit comes back.
 func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 	srv := idle(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -150,7 +150,8 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 	})
 }
 
-// A client can claim any index and offset: the mark does not lie, and no memory is taken for a claim.
+// A client can claim any index and offset: the mark does not lie, and no memory is taken for a
+// claim.
 func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
@@ -251,8 +252,9 @@ func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	}
 }
 
-// A record that its batch brought back is too late when its own time is over, and when that of another unit of its session was: the client may be sending
-// that one another way by now, and nothing may overtake it (S7).
+// A record that its batch brought back is too late when its own time is over, and when that of
+// another unit of its session was: the client may be sending that one another way by now, and
+// nothing may overtake it (S7).
 func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)

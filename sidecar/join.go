@@ -47,7 +47,8 @@ func (s *Server) join(d *delivery, h *sidecarpb.Hello, a *app) (*session, error)
 	return sess, nil
 }
 
-// resume goes on with a session that is here, or tells that it is over, or returns nil: a session begins.
+// resume goes on with a session that is here, or tells that it is over, or returns nil: a session
+// begins.
 func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*session, error) {
 	s.mu.Lock()
 	old, over := s.sessions[h.GetSessionId()], s.closed.holds(h.GetSessionId())
@@ -90,8 +91,10 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	return old, nil
 }
 
-// open begins a session. One of the same id is ended first, and has handed its last record to kgo before open returns, so that what is sent again cannot
-// be overtaken by it (S7). The new session is "handling" until then: a third stream, which replaces it meanwhile, waits for it and with it for the first.
+// open begins a session. One of the same id is ended first, and has handed its last record to kgo
+// before open returns, so that what is sent again cannot be overtaken by it (S7). The new session
+// is "handling" until then: a third stream, which replaces it meanwhile, waits for it and with it
+// for the first.
 func (s *Server) open(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*session, error) {
 	sess := newSession(s, h.GetSessionId(), a, slices.Contains(h.GetFeatures(), featureResume))
 	sess.stream, sess.peer, sess.client = d, p, h.GetClientId()
@@ -141,7 +144,8 @@ func (s *Server) enterSession(sess *session) error {
 	return nil
 }
 
-// detach is called when a stream of a session has ended: the session goes with it, or waits for another one.
+// detach is called when a stream of a session has ended: the session goes with it, or waits for
+// another one.
 func (s *Server) detach(d *delivery, sess *session, cause error) {
 	if n, broken := sess.detach(d, cause); broken {
 		s.outliving.Go(func() { s.outlive(sess, n) })
@@ -172,8 +176,9 @@ func (s *session) detach(d *delivery, cause error) (breaks int, outlives bool) {
 	return s.breaks, true
 }
 
-// close ends a session and forgets it, if it was not replaced. It is forgotten only when it has handed its last record to kgo: the stream that comes
-// next finds either it, and waits in enterSession, or nothing that could still produce (S7, S8).
+// close ends a session and forgets it, if it was not replaced. It is forgotten only when it has
+// handed its last record to kgo: the stream that comes next finds either it, and waits in
+// enterSession, or nothing that could still produce (S7, S8).
 func (s *Server) close(sess *session, cause error) {
 	sess.end(errStreamDone)
 	sess.settle()

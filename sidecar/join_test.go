@@ -48,7 +48,8 @@ func stillWaits(t *testing.T, next <-chan *session) {
 	}
 }
 
-// Three streams of one session within a moment: the third replaces the second, which has not produced anything, but must not forget the first.
+// Three streams of one session within a moment: the third replaces the second, which has not
+// produced anything, but must not forget the first.
 func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 	s := idle(t)
 	first, second := s.testJoin(t)
@@ -64,7 +65,8 @@ func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 	<-third
 }
 
-// A stream that broke is forgotten only when its receiver is done: the next stream finds either the session or nothing that could still produce.
+// A stream that broke is forgotten only when its receiver is done: the next stream finds either the
+// session or nothing that could still produce.
 func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 	s := idle(t)
 	a, err := s.apps.get("app", "")
@@ -92,7 +94,8 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 	}
 }
 
-// A Hello that arrives in the moment in which its stream was given up must not leave a session behind.
+// A Hello that arrives in the moment in which its stream was given up must not leave a session
+// behind.
 func TestHelloAfterTheStreamWasGivenUp(t *testing.T) {
 	s := idle(t)
 	d := newDelivery(s, helloStream{})

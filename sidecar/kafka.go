@@ -37,9 +37,9 @@ type kafkaState struct {
 	checked chan struct{} // closed when the first check has ended
 }
 
-// firstCheck bounds how long a session's Welcome waits for the first check of Kafka: a client that comes
-// before it would not hear which cluster the sidecar delivers to, and could not say in its log that there
-// will be no will.
+// firstCheck bounds how long a session's Welcome waits for the first check of Kafka: a client that
+// comes before it would not hear which cluster the sidecar delivers to, and could not say in its
+// log that there will be no will.
 const firstCheck = time.Second
 
 // await waits until the first check has ended, or for firstCheck.
@@ -118,14 +118,16 @@ func (s *Server) Check(ctx context.Context) error {
 		}
 		answers = append(answers, err)
 	}
-	// The seeds may be gone after a move of the cluster, and the brokers that they told us of be well.
+	// The seeds may be gone after a move of the cluster, and the brokers that they told us of be
+	// well.
 	if err := s.ask(ctx, s.client.Request); err == nil {
 		return nil
 	}
 	return s.unreachable(answers)
 }
 
-// unreachable names what each configured broker said when it was last connected to. kgo's seeds do not tell their addresses.
+// unreachable names what each configured broker said when it was last connected to. kgo's seeds do
+// not tell their addresses.
 func (s *Server) unreachable(answers []error) error {
 	e := &UnreachableError{Brokers: s.cfg.Brokers}
 	for i, addr := range s.cfg.Brokers {
@@ -186,7 +188,8 @@ func (s *Server) logKafka(err error) {
 	s.log.Info("Kafka is reachable", "brokers", s.cfg.Brokers)
 }
 
-// setHealth: liveness never depends on Kafka (a restart would not help, and all pods would restart at once); while draining only it stays.
+// setHealth: liveness never depends on Kafka (a restart would not help, and all pods would restart
+// at once); while draining only it stays.
 func (s *Server) setHealth(ready bool) {
 	draining := s.draining.Load()
 	s.health.SetServingStatus("", serving(!draining))

@@ -10,7 +10,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// stopping is a listener whose connections read nothing while the sidecar is stopped; what its clients write waits, as in a socket.
+// stopping is a listener whose connections read nothing while the sidecar is stopped; what its
+// clients write waits, as in a socket.
 type stopping struct {
 	net.Listener
 	goesOn chan struct{} // closed while it runs
@@ -35,8 +36,9 @@ func (c stoppingConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A sidecar that was stopped finds in one moment what a process said and that it is dead. All that it said is heard before its will is executed: it may have let
-// go of what it held, and others may have it by now (S2).
+// A sidecar that was stopped finds in one moment what a process said and that it is dead. All that
+// it said is heard before its will is executed: it may have let go of what it held, and others may
+// have it by now (S2).
 func TestLastWordsAreHeard(t *testing.T) {
 	for range 3 {
 		var lis *stopping

@@ -9,8 +9,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// BenchmarkLatency is the way of one record, alone and without linger: through the sidecar and back as a report, and from a producer of
-// one's own. The difference is what the sidecar adds (G6).
+// BenchmarkLatency is the way of one record, alone and without linger: through the sidecar and back
+// as a report, and from a producer of one's own. The difference is what the sidecar adds (G6).
 func BenchmarkLatency(b *testing.B) {
 	b.Run("sidecar", func(b *testing.B) {
 		kafka := cluster(b)

@@ -21,7 +21,8 @@ func small(c *sidecar.Config) {
 	c.PartitionRecords = 50
 }
 
-// stick makes one partition of "out" refuse records until the handle is removed; the producer retries for ever.
+// stick makes one partition of "out" refuse records until the handle is removed; the producer
+// retries for ever.
 func (b *bubble) stick(partition int32) *kfake.FaultHandle {
 	return b.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Partitions: []int32{partition}, Err: kerr.NotEnoughReplicas, Count: -1})
 }
@@ -43,8 +44,8 @@ func (b *bubble) status(t *testing.T) *sidecarpb.StatusResponse {
 	return st
 }
 
-// A partition that does not take records stops the session that writes to it, at the partition's limit. Other sessions go on, and emits to it are refused with
-// the time to wait.
+// A partition that does not take records stops the session that writes to it, at the partition's
+// limit. Other sessions go on, and emits to it are refused with the time to wait.
 func TestASlowPartitionStopsOnlyItsWriters(t *testing.T) {
 	inBubble(t, small, func(t *testing.T, b *bubble) {
 		stuck := b.stick(0)
@@ -81,7 +82,8 @@ func TestASlowPartitionStopsOnlyItsWriters(t *testing.T) {
 	})
 }
 
-// Frames of which all but one small record are done would stay in memory whole, while their credit comes back: the pinned buffers are bounded too.
+// Frames of which all but one small record are done would stay in memory whole, while their credit
+// comes back: the pinned buffers are bounded too.
 func TestStragglersCannotPinMemory(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) { small(c); c.PartitionRecords = 4000 }, func(t *testing.T, b *bubble) {
 		window, _ := b.sc.Window()
@@ -127,7 +129,8 @@ func TestStragglersCannotPinMemory(t *testing.T) {
 	})
 }
 
-// A client that reconnects again and again into a stuck partition leaves its dead sessions' records behind: together they are bounded.
+// A client that reconnects again and again into a stuck partition leaves its dead sessions' records
+// behind: together they are bounded.
 func TestDeadSessionsAreBounded(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) { small(c); c.PartitionRecords = 100_000; c.PartitionBytes = 1 << 30 }, func(t *testing.T, b *bubble) {
 		stuck := b.stick(0)
@@ -149,7 +152,8 @@ func TestDeadSessionsAreBounded(t *testing.T) {
 	})
 }
 
-// Reports that nobody reads are kept, cost the reader its credit, and nobody else anything (S12, spec row 25).
+// Reports that nobody reads are kept, cost the reader its credit, and nobody else anything (S12,
+// spec row 25).
 func TestAStuckReaderLosesOnlyItsOwnCredit(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) {
 		small(c)

@@ -60,8 +60,9 @@ func (e *SocketError) Error() string {
 // Unwrap returns the cause.
 func (e *SocketError) Unwrap() error { return e.Err }
 
-// listenUnix opens a socket in a directory that nobody else can enter. A lock beside the socket decides between two sidecars that start at
-// the same moment: both could find the same stale socket, and the second one remove what the first has just made.
+// listenUnix opens a socket in a directory that nobody else can enter. A lock beside the socket
+// decides between two sidecars that start at the same moment: both could find the same stale
+// socket, and the second one remove what the first has just made.
 func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := prepareDir(filepath.Dir(path), path, mode); err != nil {
 		return nil, err
@@ -78,7 +79,8 @@ func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	return &unixListener{Listener: lis, lock: lock}, nil
 }
 
-// prepareDir makes the directory, or checks the one that is there. It never changes one that it did not make: it may be /tmp.
+// prepareDir makes the directory, or checks the one that is there. It never changes one that it did
+// not make: it may be /tmp.
 func prepareDir(dir, path string, mode fs.FileMode) error {
 	own := mode &^ 0o020 // the group may enter; who could write there could replace the socket
 	info, err := os.Stat(dir)
@@ -127,7 +129,8 @@ func lockSocket(path string) (*os.File, error) {
 	return lock, nil
 }
 
-// replaceSocket listens, after removing a socket that a dead process left: one on which nobody answers.
+// replaceSocket listens, after removing a socket that a dead process left: one on which nobody
+// answers.
 func replaceSocket(path string, mode fs.FileMode) (net.Listener, error) {
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -182,7 +185,8 @@ func (l *unixListener) Close() error {
 	return err
 }
 
-// limitListener closes connections above the limit at once: a client that is let wait would not know why.
+// limitListener closes connections above the limit at once: a client that is let wait would not
+// know why.
 type limitListener struct {
 	net.Listener
 	server *Server
@@ -216,13 +220,16 @@ type limitConn struct {
 }
 
 const (
-	// lastWords is how long the end of a connection is kept back at most while its receivers are at what came before it.
+	// lastWords is how long the end of a connection is kept back at most while its receivers are at
+	// what came before it.
 	lastWords     = 50 * time.Millisecond
 	lastWordsLook = time.Millisecond
 )
 
-// Read tells the end of the connection only when its receivers have read what came before it, or after a moment. When a connection ends gRPC drops what they have
-// not read: a Release of a process that died right after it, or that a stopped sidecar finds in its socket, would not be heard before the will.
+// Read tells the end of the connection only when its receivers have read what came before it, or
+// after a moment. When a connection ends gRPC drops what they have not read: a Release of a process
+// that died right after it, or that a stopped sidecar finds in its socket, would not be heard
+// before the will.
 func (c *limitConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && n == 0 && !errors.Is(err, net.ErrClosed) {

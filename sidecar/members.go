@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// memberKey names one consumer of the process in a group. Several may be members of one group, and each gets another member id now and then.
+// memberKey names one consumer of the process in a group. Several may be members of one group, and
+// each gets another member id now and then.
 type memberKey struct {
 	group    string
 	consumer uint64
@@ -84,7 +85,8 @@ func (a *assignments) memberships() []membership {
 	return all
 }
 
-// otherClusterError is the reason why nobody can commit for a process: its group is not in the sidecar's cluster.
+// otherClusterError is the reason why nobody can commit for a process: its group is not in the
+// sidecar's cluster.
 type otherClusterError struct{ group, theirs, ours string }
 
 // Error implements error.
@@ -93,7 +95,8 @@ func (e *otherClusterError) Error() string {
 		e.group, e.theirs, e.ours)
 }
 
-// sameCluster asks once more before a will acts on a membership: an Assign may have come before the brokers were reached.
+// sameCluster asks once more before a will acts on a membership: an Assign may have come before the
+// brokers were reached.
 func (s *Server) sameCluster(ctx context.Context, m membership) error {
 	if m.cluster != "" && s.kafka.clusterID() == "" {
 		_ = s.Check(ctx)
@@ -101,7 +104,8 @@ func (s *Server) sameCluster(ctx context.Context, m membership) error {
 	return s.noWill(m)
 }
 
-// noWill tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it knows.
+// noWill tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it
+// knows.
 func (s *Server) noWill(m membership) error {
 	if ours := s.kafka.clusterID(); clusterid.Differ(m.cluster, ours) {
 		return &otherClusterError{m.group, m.cluster, ours}

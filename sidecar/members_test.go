@@ -53,7 +53,8 @@ func (b *bubble) offsets() [2]int64 {
 	return have
 }
 
-// Two consumers of a process that are members of one group have a will each: both commit what they held, under their own names, and both leave.
+// Two consumers of a process that are members of one group have a will each: both commit what they
+// held, under their own names, and both leave.
 func TestWillsOfTwoMembersOfOneGroup(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m, _, _ := twins(t, b)
@@ -68,7 +69,8 @@ func TestWillsOfTwoMembersOfOneGroup(t *testing.T) {
 	})
 }
 
-// A consumer that gets another member id is the same consumer; one that has left is nobody's to leave for, and its place is free.
+// A consumer that gets another member id is the same consumer; one that has left is nobody's to
+// leave for, and its place is free.
 func TestMembershipsFollowTheirConsumers(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m, one, two := twins(t, b)

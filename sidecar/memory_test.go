@@ -27,7 +27,8 @@ type heapWatch struct {
 	stop, done chan struct{}
 }
 
-// liveHeap collects twice: what was allocated while the first collection marked counts as alive in it, and on a loaded machine that is a lot.
+// liveHeap collects twice: what was allocated while the first collection marked counts as alive in
+// it, and on a loaded machine that is a lot.
 func liveHeap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -36,7 +37,8 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// watchHeap looks now and then. While it looks the peers write nothing, so that what it finds is held, and is not on its way to be collected.
+// watchHeap looks now and then. While it looks the peers write nothing, so that what it finds is
+// held, and is not on its way to be collected.
 func watchHeap(peers ...*rawPeer) *heapWatch {
 	w := &heapWatch{peers: peers, base: liveHeap(), stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
@@ -86,8 +88,10 @@ func marshalled(t testing.TB, m proto.Message) []byte {
 	return b
 }
 
-// Every hostile shape, against a sidecar with MaxBytes of 1 MiB and 4 sessions: what the heap grows by while it lasts. The bounds are what S9 states: what is
-// arriving (MaxMessageBytes for each session and each reader), MaxBytes a few times, and 1 KiB for each record. Before, some took hundreds of MiB.
+// Every hostile shape, against a sidecar with MaxBytes of 1 MiB and 4 sessions: what the heap grows
+// by while it lasts. The bounds are what S9 states: what is arriving (MaxMessageBytes for each
+// session and each reader), MaxBytes a few times, and 1 KiB for each record. Before, some took
+// hundreds of MiB.
 func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 	const (
 		whole    = 4*mib - 4096
@@ -266,8 +270,8 @@ func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 	}
 }
 
-// What S9 states beside: a connection takes at most 128 KiB (gRPC's buffers), and is one of MaxConnections; an id of a session that is over about 150 bytes, and is
-// one of 65,536.
+// What S9 states beside: a connection takes at most 128 KiB (gRPC's buffers), and is one of
+// MaxConnections; an id of a session that is over about 150 bytes, and is one of 65,536.
 func TestMemoryOfConnectionsAndClosedIDs(t *testing.T) {
 	t.Run("connections", func(t *testing.T) {
 		const perConnection = 128 << 10

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// meter counts bytes and records that are held, against limits that it reports and does not enforce: its users wait, refuse, or go on.
-// The hot calls are one atomic addition each.
+// meter counts bytes and records that are held, against limits that it reports and does not
+// enforce: its users wait, refuse, or go on. The hot calls are one atomic addition each.
 type meter struct {
-	// used packs both quantities, so that one addition counts a record: records above, bytes in the lower 40 bits (1 TiB).
+	// used packs both quantities, so that one addition counts a record: records above, bytes in the
+	// lower 40 bits (1 TiB).
 	used       atomic.Int64
 	maxBytes   int64
 	maxRecords int64
@@ -45,7 +46,8 @@ func (m *meter) add(bytes, records int64) (over bool) {
 	return m.isOver(m.used.Add(packed(bytes, records)))
 }
 
-// tryAdd counts if that keeps the limit, or if nothing else is held: one that is larger than the whole passes alone.
+// tryAdd counts if that keeps the limit, or if nothing else is held: one that is larger than the
+// whole passes alone.
 func (m *meter) tryAdd(bytes, records int64) bool {
 	for {
 		old := m.used.Load()
@@ -62,7 +64,8 @@ func (m *meter) tryAdd(bytes, records int64) bool {
 func (m *meter) sub(bytes, records int64) {
 	left := m.used.Add(-packed(bytes, records))
 	m.released.Add(packed(bytes, records))
-	// A waiter counts itself before it looks at used a last time; here it is the other way round. So one of the two sees the other.
+	// A waiter counts itself before it looks at used a last time; here it is the other way round.
+	// So one of the two sees the other.
 	if m.waiters.Load() > 0 && m.isLow(left) {
 		m.wake()
 	}
@@ -84,13 +87,15 @@ func (m *meter) isOver(v int64) bool {
 	return b >= m.maxBytes || r >= m.maxRecords
 }
 
-// isLow is a quarter below the limit: without that distance a waiter would be woken for every single record.
+// isLow is a quarter below the limit: without that distance a waiter would be woken for every
+// single record.
 func (m *meter) isLow(v int64) bool {
 	b, r := unpacked(v)
 	return b <= m.maxBytes/4*3 && r <= m.maxRecords/4*3
 }
 
-// wait returns when the meter is not over its limit, or with the context's cause. Who had to wait goes on only at the low mark.
+// wait returns when the meter is not over its limit, or with the context's cause. Who had to wait
+// goes on only at the low mark.
 func (m *meter) wait(ctx context.Context) error {
 	if !m.over() {
 		return nil
@@ -161,7 +166,8 @@ func until(over int64, rate float64) time.Duration {
 	return time.Duration(min(float64(over)/rate, maxRetryAfter.Seconds()) * float64(time.Second))
 }
 
-// retryAfter estimates, from how fast the meter drains, when it will be at the low mark in bytes and in records.
+// retryAfter estimates, from how fast the meter drains, when it will be at the low mark in bytes
+// and in records.
 func (m *meter) retryAfter() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// topicNames are the topics that one stream has named, by index. They come in pages: one high index must not take the memory of all below it. The zero value
-// is empty. The receiver owns it.
+// topicNames are the topics that one stream has named, by index. They come in pages: one high index
+// must not take the memory of all below it. The zero value is empty. The receiver owns it.
 type topicNames struct {
 	pages [][]streamTopic
 	kept  int64 // bytes that are taken of the session's share
@@ -24,7 +24,8 @@ type streamTopic struct {
 const (
 	namePage = 256
 	pageCost = namePage*40 + 64
-	// nameCost is what a name that is no topic's takes beside its text, twice: in the name and in the refusal.
+	// nameCost is what a name that is no topic's takes beside its text, twice: in the name and in
+	// the refusal.
 	nameCost = 256
 )
 

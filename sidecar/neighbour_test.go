@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// Each call that speaks for an app wants its token, and so does the first message of a stream; Status speaks for nobody.
+// Each call that speaks for an app wants its token, and so does the first message of a stream;
+// Status speaks for nobody.
 func TestEveryCallForAnAppWantsItsToken(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) { c.Apps = []sidecar.App{{Name: "app", Token: "secret"}} })
@@ -57,7 +58,8 @@ func begin(t *testing.T, conn *grpc.ClientConn, h *sidecarpb.Hello) (*client, er
 	return c, c.until(func() bool { return c.welcome != nil })
 }
 
-// Over TCP an app is its certificate: another one of the same authority goes on with nothing of it and reads none of its reports, unless both have the app's token.
+// Over TCP an app is its certificate: another one of the same authority goes on with nothing of it
+// and reads none of its reports, unless both have the app's token.
 func TestCertificatesTellAppsApart(t *testing.T) {
 	kafka := cluster(t)
 	ca, server, one := certificates(t)
@@ -114,7 +116,8 @@ func TestCertificatesTellAppsApart(t *testing.T) {
 	}
 }
 
-// Of who connects to a Listener of the owner's own nothing is known: by a session's id each goes on with it.
+// Of who connects to a Listener of the owner's own nothing is known: by a session's id each goes on
+// with it.
 func TestAnOwnListenerTellsNobodyApart(t *testing.T) {
 	kafka := cluster(t)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,7 +137,8 @@ func TestAnOwnListenerTellsNobodyApart(t *testing.T) {
 	}
 }
 
-// A stay is its session's: another session of the same app, and of the same process, neither sends inputs of it nor releases it.
+// A stay is its session's: another session of the same app, and of the same process, neither sends
+// inputs of it nor releases it.
 func TestStaysBelongToTheirSession(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)

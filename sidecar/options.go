@@ -22,7 +22,8 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("sidecar: Config.Options: kgo.%s: %s; %s", e.Option, e.Reason, e.Remedy)
 }
 
-// checkOptions refuses by name. Options are opaque functions: only a client made from them tells what they say.
+// checkOptions refuses by name. Options are opaque functions: only a client made from them tells
+// what they say.
 func checkOptions(opts []kgo.Opt) error {
 	if len(opts) == 0 {
 		return nil
@@ -64,7 +65,8 @@ func optionError(refused []kgoopt.Refusal) error {
 	return errors.Join(errs...)
 }
 
-// clientOptions are the user's options, and then those that hold the promises; usual are those of the client that most records go through.
+// clientOptions are the user's options, and then those that hold the promises; usual are those of
+// the client that most records go through.
 func (s *Server) clientOptions() (all, usual []kgo.Opt) {
 	defaults := []kgo.Opt{kgo.ClientID("ackmark-sidecar"), kgo.MetadataMinAge(400 * time.Millisecond)}
 	all = append(append(defaults, s.cfg.Options...),

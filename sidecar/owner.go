@@ -17,8 +17,10 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// sameOwner tells whether who has begun a session, or speaks for a member, and who is there now are one: by the app's token, which was compared already, by
-// the client's certificate, or as one process. Of connections of a [Config.Listener] nothing is known: who may connect there is its owner's business.
+// sameOwner tells whether who has begun a session, or speaks for a member, and who is there now are
+// one: by the app's token, which was compared already, by the client's certificate, or as one
+// process. Of connections of a [Config.Listener] nothing is known: who may connect there is its
+// owner's business.
 func sameOwner(token bool, was, is peerInfo, wasDead bool) bool {
 	switch {
 	case token:
@@ -45,8 +47,8 @@ func (s *session) ownedBy(p peerInfo) bool {
 	return sameOwner(s.app.Token != "", s.peer, p, dead)
 }
 
-// isOf tells whether a client may go on with the session, or begin it anew. Two clients of one owner
-// that chose one id are two all the same: the one would take the other's reports for its own.
+// isOf tells whether a client may go on with the session, or begin it anew. Two clients of one
+// owner that chose one id are two all the same: the one would take the other's reports for its own.
 func (s *session) isOf(a *app, client string, p peerInfo) bool {
 	return s.app == a && s.client == client && s.ownedBy(p)
 }
@@ -64,13 +66,14 @@ func (s *session) givesWayTo(p peerInfo) bool {
 	return formerOf(s.process, was, p)
 }
 
-// formerOf tells whether a process may be a former one of a peer's: of the same user, and not proven
-// to live.
+// formerOf tells whether a process may be a former one of a peer's: of the same user, and not
+// proven to live.
 func formerOf(old *process, was, is peerInfo) bool {
 	return !old.lives() && was.UID == is.UID && was.certificate == is.certificate
 }
 
-// mayAssign tells why the session may not speak for a member. The caller holds Server.assigning, so that two sessions cannot both find it free.
+// mayAssign tells why the session may not speak for a member. The caller holds Server.assigning, so
+// that two sessions cannot both find it free.
 func (s *session) mayAssign(m membership) error {
 	s.mu.Lock()
 	p := s.peer
@@ -95,14 +98,16 @@ func (s *session) mayJoin(p peerInfo, group string) error {
 	return why
 }
 
-// memberHeld refuses, for now, to speak for a member that another process's session has, and notes it.
+// memberHeld refuses, for now, to speak for a member that another process's session has, and notes
+// it.
 func (s *session) memberHeld(p peerInfo, group, member string) error {
 	s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedMember, "another living session speaks for "+member+" of group "+group)
 	return status.Errorf(codes.Unavailable, "%s: another living session speaks for this member of group %.255q: a member is one process; stop the other one, "+
 		"give this one another member or instance id, or give both the app's token", wire.CodeMemberHeld, group)
 }
 
-// keeps tells whether a living session speaks for the member, or, while it has its stream, for the static instance: one that broke may be a former process.
+// keeps tells whether a living session speaks for the member, or, while it has its stream, for the
+// static instance: one that broke may be a former process.
 func (s *session) keeps(m membership) bool {
 	dead := s.process.dead()
 	s.mu.Lock()
@@ -136,7 +141,8 @@ func matches(list []string, name string) bool {
 	return false
 }
 
-// certificateOf is what stays of a client's certificate when it is renewed: who issued it, and to whom.
+// certificateOf is what stays of a client's certificate when it is renewed: who issued it, and to
+// whom.
 func certificateOf(info credentials.TLSInfo) string {
 	if len(info.State.PeerCertificates) == 0 {
 		return ""
@@ -152,7 +158,8 @@ func certificateIdentity(c *x509.Certificate) string {
 
 var aliasSeed = maphash.MakeSeed()
 
-// alias is what Status calls a session: one who asks over a connection must not learn an id by which a session is gone on with.
+// alias is what Status calls a session: one who asks over a connection must not learn an id by
+// which a session is gone on with.
 func alias(id string) string { return fmt.Sprintf("%016x", maphash.String(aliasSeed, id)) }
 
 // overWire tells whether a call came from a peer, not from this process through Server's methods.

@@ -44,7 +44,8 @@ func TestSameOwner(t *testing.T) {
 	}
 }
 
-// Each refusal is counted; the log has one line for a kind and user in ten seconds, and no more kinds than are kept.
+// Each refusal is counted; the log has one line for a kind and user in ten seconds, and no more
+// kinds than are kept.
 func TestRefusalsAreCountedAndPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text strings.Builder

@@ -23,7 +23,8 @@ func groupAssign(group, member string, start int64) *sidecarpb.DeliveryStreamReq
 		Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: start}}}}}
 }
 
-// An app that may speak for one group cannot make a will for a member of another one, whatever start_offset it claims.
+// An app that may speak for one group cannot make a will for a member of another one, whatever
+// start_offset it claims.
 func TestAnAppSpeaksForItsOwnGroups(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) {
@@ -58,7 +59,8 @@ func TestEmptyAllowListsAreRefused(t *testing.T) {
 
 const strangerEnv = "ACKMARK_TEST_STRANGER"
 
-// TestStranger is another process that knows everything of a living session. It is no test of its own.
+// TestStranger is another process that knows everything of a living session. It is no test of its
+// own.
 func TestStranger(t *testing.T) {
 	said := strings.Split(os.Getenv(strangerEnv), ",")
 	if len(said) != 3 {
@@ -116,7 +118,8 @@ func stranger(t *testing.T, what string, sc *sidecartest.Sidecar, id string) str
 	return string(out)
 }
 
-// Another process of the same user neither goes on with a living session, nor ends it, nor speaks for its member. The session's own process does.
+// Another process of the same user neither goes on with a living session, nor ends it, nor speaks
+// for its member. The session's own process does.
 func TestAnotherProcessIsRefused(t *testing.T) {
 	if !sidecar.ProvesDeaths {
 		t.Skip("this system does not tell processes apart")
@@ -174,7 +177,8 @@ func firstReport(t *testing.T, conn *grpc.ClientConn, token string) (id uint64) 
 	return 0
 }
 
-// The reports of an app without a token are read by the process that emitted, not by another one that calls itself the same.
+// The reports of an app without a token are read by the process that emitted, not by another one
+// that calls itself the same.
 func TestAStrangerReadsNoReports(t *testing.T) {
 	if !sidecar.ProvesDeaths {
 		t.Skip("this system does not tell processes apart")
@@ -199,7 +203,8 @@ func inherit(id uint64, group, instance string) *sidecarpb.DeliveryStreamRequest
 		Inherit: &sidecarpb.Inherit{RequestId: id, Group: group, InstanceId: instance}}}
 }
 
-// A process that lost its stream and lives keeps its grace: no other process of its app ends it by inheriting its static member. It may do so itself.
+// A process that lost its stream and lives keeps its grace: no other process of its app ends it by
+// inheriting its static member. It may do so itself.
 func TestAStrangerDoesNotInherit(t *testing.T) {
 	if !sidecar.ProvesDeaths {
 		t.Skip("this system does not tell processes apart")
@@ -270,7 +275,8 @@ func TestAnAppInheritsInItsOwnGroups(t *testing.T) {
 	c.isRefused(func() bool { return c.heir[1] }, codes.PermissionDenied, "GROUP_NOT_ALLOWED", `"app"`, `"other"`, "groups")
 }
 
-// Who asks over a connection does not learn by which id a session is gone on with; who has the Server does.
+// Who asks over a connection does not learn by which id a session is gone on with; who has the
+// Server does.
 func TestStatusHidesSessionIDs(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)

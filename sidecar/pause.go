@@ -15,21 +15,23 @@ import (
 	"github.com/ackmark/ackmark/internal/outlet"
 )
 
-// ErrPaused ends a sidecar that stood still (SIGSTOP, a frozen container, a suspended machine) for longer than units that it had begun with may be on
-// their way. Their client has produced them itself by now: sent late they would be there twice, and out of order (S7, fault 5). Another sidecar
-// takes its place, to which every client says what it is missing.
+// ErrPaused ends a sidecar that stood still (SIGSTOP, a frozen container, a suspended machine) for
+// longer than units that it had begun with may be on their way. Their client has produced them
+// itself by now: sent late they would be there twice, and out of order (S7, fault 5). Another
+// sidecar takes its place, to which every client says what it is missing.
 var ErrPaused = errors.New("sidecar: it stood still until units that it had begun with expired, and their client may have produced them another way: " +
 	"nothing of them is sent any more; start another sidecar (a supervisor does)")
 
 const (
-	// aliveEvery is how often a sidecar notes that it runs, and pausedAfter how long a silence of that is a pause. Nobody may rely on units that
-	// expire sooner.
+	// aliveEvery is how often a sidecar notes that it runs, and pausedAfter how long a silence of
+	// that is a pause. Nobody may rely on units that expire sooner.
 	aliveEvery  = 100 * time.Millisecond
 	pausedAfter = time.Second
 )
 
-// gate stands between the Kafka client and its connections. What kgo has in its buffers cannot be taken back, so a process that was paused looks,
-// before its first byte, whether anything in them may have expired meanwhile.
+// gate stands between the Kafka client and its connections. What kgo has in its buffers cannot be
+// taken back, so a process that was paused looks, before its first byte, whether anything in them
+// may have expired meanwhile.
 type gate struct {
 	server *Server
 	alive  atomic.Uint64 // boot-time clock
@@ -45,7 +47,8 @@ func newGate(s *Server) *gate {
 	return g
 }
 
-// enter and leave tell which frames are on their way. Only those that expire are of interest: no client can produce the others itself.
+// enter and leave tell which frames are on their way. Only those that expire are of interest: no
+// client can produce the others itself.
 func (g *gate) enter(f *frame) {
 	if f.expires == 0 {
 		return
@@ -64,7 +67,8 @@ func (g *gate) leave(f *frame) {
 	delete(g.expire, f)
 }
 
-// beat notes that the process runs, until the context ends. It looks as well: the beat may be the first to run after a pause.
+// beat notes that the process runs, until the context ends. It looks as well: the beat may be the
+// first to run after a pause.
 func (g *gate) beat(ctx context.Context) {
 	tick := time.NewTicker(aliveEvery)
 	defer tick.Stop()

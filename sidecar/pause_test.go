@@ -10,8 +10,8 @@ import (
 	"github.com/ackmark/ackmark/internal/boottime"
 )
 
-// A process that stood still until units that it had begun with expired sends no byte any more; one that stood still without such units goes on, and so does one that
-// was only slow (fault 5).
+// A process that stood still until units that it had begun with expired sends no byte any more; one
+// that stood still without such units goes on, and so does one that was only slow (fault 5).
 func TestPausedSidecarSendsNothingLate(t *testing.T) {
 	now := uint64(time.Hour)
 	defer boottime.Replace(func() uint64 { return now })()

@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
-// peerInfo is who is at the other end of a unix socket, as the kernel says. It is zero for other connections.
+// peerInfo is who is at the other end of a unix socket, as the kernel says. It is zero for other
+// connections.
 type peerInfo struct {
 	credentials.CommonAuthInfo
 	PID         int32
@@ -30,8 +31,9 @@ type peerInfo struct {
 	certificate string // whose TLS certificate it has, "" without one
 }
 
-// PeerProcess is implemented by connections of a [Config.Listener] that know whether the process at their other end is dead for certain. Its will is
-// executed at once then, not after the grace. Unix sockets need none: the kernel tells.
+// PeerProcess is implemented by connections of a [Config.Listener] that know whether the process at
+// their other end is dead for certain. Its will is executed at once then, not after the grace. Unix
+// sockets need none: the kernel tells.
 type PeerProcess interface {
 	PeerDead() bool
 }
@@ -61,7 +63,8 @@ func (s *Server) credentials() credentials.TransportCredentials {
 
 type socketCredentials struct{ server *Server }
 
-// ServerHandshake finds out who connects. The calls of users that are not allowed are refused before a message of theirs is read, see tap.
+// ServerHandshake finds out who connects. The calls of users that are not allowed are refused
+// before a message of theirs is read, see tap.
 func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	info := peerInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
 	info.line, _ = conn.(*limitConn)
@@ -83,7 +86,8 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 	proc.close()
 	if c.server.cfg.Listener == nil && !c.server.allowed(cred) {
 		c.server.apps.refusals.note(c.server.log, info, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
-		// It is told why by every call, and then cut off: a connection that only breaks says nothing.
+		// It is told why by every call, and then cut off: a connection that only breaks says
+		// nothing.
 		info.refused = fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, cred.UID, cred.GID)
 		time.AfterFunc(refusedConn, func() { _ = conn.Close() })
 	}
@@ -94,7 +98,8 @@ func (s *Server) allowed(cred peercred.Cred) bool {
 	return int(cred.UID) == os.Geteuid() || slices.Contains(s.cfg.AllowUIDs, cred.UID) || s.allowedGroup(cred)
 }
 
-// allowedGroup tells whether one of the peer's groups is in AllowGIDs or, with mode 0770, is that of the socket's directory.
+// allowedGroup tells whether one of the peer's groups is in AllowGIDs or, with mode 0770, is that
+// of the socket's directory.
 func (s *Server) allowedGroup(cred peercred.Cred) bool {
 	gids := s.cfg.AllowGIDs
 	if s.isUnix() && s.cfg.SocketMode == 0o770 {

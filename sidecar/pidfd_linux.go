@@ -20,7 +20,8 @@ func openPidfd(p peerInfo) int {
 		}
 	})
 	if fd < 0 && p.PID > 0 {
-		// The pid may be another process's by now. Then its death is seen late or never, and the grace decides, as without a pid.
+		// The pid may be another process's by now. Then its death is seen late or never, and the
+		// grace decides, as without a pid.
 		if n, err := unix.PidfdOpen(int(p.PID), 0); err == nil {
 			fd = n
 		}
@@ -38,7 +39,8 @@ func pidfdDead(fd int) bool {
 	return err == nil && n == 1 && fds[0].Revents&unix.POLLIN != 0
 }
 
-// pidfdInode is the process's own number, on kernels (6.9) that give it one: it is never used again.
+// pidfdInode is the process's own number, on kernels (6.9) that give it one: it is never used
+// again.
 func pidfdInode(fd int) uint64 {
 	const pidfs = 0x50494446
 	var fs unix.Statfs_t

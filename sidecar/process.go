@@ -2,8 +2,9 @@ package sidecar
 
 import "sync"
 
-// process tells whether the process at the other end of a unix socket is dead. It is a pidfd: unlike a pid it is never another process's. Nil is a process
-// of which nothing is known: one behind TCP, in another pid namespace on an old kernel, or on a system without pidfds.
+// process tells whether the process at the other end of a unix socket is dead. It is a pidfd:
+// unlike a pid it is never another process's. Nil is a process of which nothing is known: one
+// behind TCP, in another pid namespace on an old kernel, or on a system without pidfds.
 type process struct {
 	told PeerProcess // not nil: who knows instead of a pidfd
 	mu   sync.Mutex

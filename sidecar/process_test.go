@@ -32,7 +32,8 @@ func TestChildProcess(t *testing.T) {
 	select {}
 }
 
-// A process that is killed is not waited for: its death is proven by its pid, not by the grace. One that only closes its connection is.
+// A process that is killed is not waited for: its death is proven by its pid, not by the grace. One
+// that only closes its connection is.
 func TestProvenDeath(t *testing.T) {
 	if !sidecar.ProvesDeaths {
 		t.Skip("this system has no pidfds: no death is proven")

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// rawPeer speaks HTTP/2 by hand: it stops in the middle of messages, reads nothing, and sends the same few buffers again and again, so that what a test's heap
-// grows by is the sidecar's.
+// rawPeer speaks HTTP/2 by hand: it stops in the middle of messages, reads nothing, and sends the
+// same few buffers again and again, so that what a test's heap grows by is the sidecar's.
 type rawPeer struct {
 	t      testing.TB
 	conn   net.Conn
@@ -140,7 +140,8 @@ func (p *rawPeer) call(method string, extra ...hpack.HeaderField) uint32 {
 	return id
 }
 
-// patience is how long a peer waits for a window: one that gets none has sent all that the sidecar takes.
+// patience is how long a peer waits for a window: one that gets none has sent all that the sidecar
+// takes.
 const patience = time.Second
 
 var errEnded = errors.New("the stream or the connection is over")

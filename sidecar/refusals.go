@@ -37,7 +37,8 @@ type refusalKey struct {
 	uid uint32
 }
 
-// refusals counts who was refused, and logs it now and then: what a peer does again and again must not fill the log. The zero value is empty.
+// refusals counts who was refused, and logs it now and then: what a peer does again and again must
+// not fill the log. The zero value is empty.
 type refusals struct {
 	mu     sync.Mutex
 	counts map[refusal]uint64

@@ -13,8 +13,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// reportRing keeps the reports of an app's queued emits until who emitted has seen them. A report has its place from the moment its record is
-// accepted, so there is no moment at which one could be dropped (S12): a full ring refuses new records instead.
+// reportRing keeps the reports of an app's queued emits until who emitted has seen them. A report
+// has its place from the moment its record is accepted, so there is no moment at which one could be
+// dropped (S12): a full ring refuses new records instead.
 type reportRing struct {
 	size  int
 	token bool // the app's token makes all its processes one
@@ -34,7 +35,8 @@ type report struct {
 	said *sidecarpb.EmitReport // nil: not finished
 }
 
-// shelf has the reports of who emitted: a process, or all that have the same credentials. It is there while it has one.
+// shelf has the reports of who emitted: a process, or all that have the same credentials. It is
+// there while it has one.
 type shelf struct {
 	owner   peerInfo
 	process *process // nil: not known
@@ -46,7 +48,8 @@ const (
 	maxPidfds  = 1024 // of all shelves
 )
 
-// newReportRing numbers reports from the time on: after a restart ids go on above the old ones, so that an old cursor does not swallow new reports.
+// newReportRing numbers reports from the time on: after a restart ids go on above the old ones, so
+// that an old cursor does not swallow new reports.
 func newReportRing(size int, token bool, places share, pidfds *atomic.Int32) reportRing {
 	return reportRing{size: size, token: token, places: places, next: uint64(time.Now().UnixMilli()) << 20, pidfds: pidfds}
 }
@@ -129,8 +132,8 @@ func (r *reportRing) drop(sh *shelf) {
 	r.shelves = slices.DeleteFunc(r.shelves, func(x *shelf) bool { return x == sh })
 }
 
-// inherit gives who asks the reports of former processes of its user. They come in their place: a cursor that
-// is none of them says nothing of them. mu is held.
+// inherit gives who asks the reports of former processes of its user. They come in their place: a
+// cursor that is none of them says nothing of them. mu is held.
 func (r *reportRing) inherit(p peerInfo) {
 	for _, old := range slices.Clone(r.shelves) {
 		if old.ownedBy(r.token, p) || !formerOf(old.process, old.owner, p) {
@@ -166,8 +169,9 @@ func (r *reportRing) wake() {
 	}
 }
 
-// forget drops the reports of who asks up to the one of that id, and returns the cursor to go on from. An id that is none of them was forgotten already, or is
-// from another life: it says nothing. others tells that reports are kept, and all are another's.
+// forget drops the reports of who asks up to the one of that id, and returns the cursor to go on
+// from. An id that is none of them was forgotten already, or is from another life: it says nothing.
+// others tells that reports are kept, and all are another's.
 func (r *reportRing) forget(p peerInfo, id uint64) (cursor uint64, others bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,8 +193,8 @@ func (r *reportRing) forget(p peerInfo, id uint64) (cursor uint64, others bool) 
 	return r.next, len(r.kept) > 0
 }
 
-// read returns finished reports of who asks from the cursor on, in order and without gaps, or a channel to wait on. In order, because a cursor
-// speaks of all reports below it.
+// read returns finished reports of who asks from the cursor on, in order and without gaps, or a
+// channel to wait on. In order, because a cursor speaks of all reports below it.
 func (r *reportRing) read(p peerInfo, cursor uint64, limit int) (batch []*sidecarpb.EmitReport, wait <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -225,7 +229,8 @@ func (r *reportRing) status() (used int, oldest, newest uint64) {
 
 const reportBatch = 256
 
-// Reports streams the fate of queued emits. It ends with OK when half of the ring was sent and waits for a cursor: call it again with the last id seen.
+// Reports streams the fate of queued emits. It ends with OK when half of the ring was sent and
+// waits for a cursor: call it again with the last id seen.
 func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStreamingServer[sidecarpb.ReportsResponse]) error {
 	if req.GetApp() == "" {
 		return status.Error(codes.InvalidArgument, "app is required: reports are kept for each app")
@@ -245,7 +250,8 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 	if others {
 		s.apps.refusals.note(s.log, p, a.Name, refusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")
 	}
-	// At once: a client whose records died with another sidecar would wait for their reports for ever.
+	// At once: a client whose records died with another sidecar would wait for their reports for
+	// ever.
 	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.id}); err != nil {
 		return err
 	}

@@ -47,7 +47,8 @@ func idsOf(batch []*sidecarpb.EmitReport) (ids []uint64) {
 	return ids
 }
 
-// Without a token the reports of a process are its own, as a session is; a cursor of another one drops none of them.
+// Without a token the reports of a process are its own, as a session is; a cursor of another one
+// drops none of them.
 func TestReportsBelongToWhoEmitted(t *testing.T) {
 	conn := new(net.UnixConn)
 	me, twin := peerInfo{conn: conn, UID: 1, PID: 7, inode: 70}, peerInfo{conn: conn, UID: 1, PID: 7, inode: 70}
@@ -90,7 +91,8 @@ func TestReportsBelongToWhoEmitted(t *testing.T) {
 	}
 }
 
-// A process's next one of the same user has the reports that nobody saw, and a cursor of its own does not drop them unseen.
+// A process's next one of the same user has the reports that nobody saw, and a cursor of its own
+// does not drop them unseen.
 func TestReportsOfAFormerProcess(t *testing.T) {
 	conn := new(net.UnixConn)
 	old := peerInfo{conn: conn, UID: 1, PID: 7, inode: 70}

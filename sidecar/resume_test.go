@@ -11,8 +11,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Streams break at any point and lose any of the reports that were on them: on the streams that follow, each unit is reported exactly once to a client that says
-// what it has not heard, as what it was (S12).
+// Streams break at any point and lose any of the reports that were on them: on the streams that
+// follow, each unit is reported exactly once to a client that says what it has not heard, as what
+// it was (S12).
 func TestResumedSessionsReportOnce(t *testing.T) {
 	srv := idle(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -132,7 +133,8 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 	})
 }
 
-// What a will reads from a session it may read again: a first commit is made while the last units are on their way. What the assignment inherited counts each time.
+// What a will reads from a session it may read again: a first commit is made while the last units
+// are on their way. What the assignment inherited counts each time.
 func TestLastWillsMayBeReadAgain(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
@@ -167,8 +169,8 @@ func TestClosedIDs(t *testing.T) {
 	}
 }
 
-// A grace that was to end, because somebody took the process for gone, is over: who comes back then is told
-// that it is fenced, at once, and takes no grace of a later break with it.
+// A grace that was to end, because somebody took the process for gone, is over: who comes back then
+// is told that it is fenced, at once, and takes no grace of a later break with it.
 func TestWhoIsHurriedIsFenced(t *testing.T) {
 	s := idle(t).testSession(t)
 	defer s.end(errStreamDone)

@@ -13,9 +13,10 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// Two clients of one process that chose one session id: the second neither takes the session from the
-// first, whatever that has said, nor goes on with it and hears that units of its own were acknowledged
-// which are the first one's. The first goes on, also after a Welcome that it did not hear.
+// Two clients of one process that chose one session id: the second neither takes the session from
+// the first, whatever that has said, nor goes on with it and hears that units of its own were
+// acknowledged which are the first one's. The first goes on, also after a Welcome that it did not
+// hear.
 func TestClientsOfOneNameAreTwo(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)

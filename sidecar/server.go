@@ -84,8 +84,9 @@ var (
 	ErrRunTwice = errors.New("sidecar: Run was called before: make another sidecar with New")
 )
 
-// New validates the config. It does not connect: see Check and Run. All that is wrong is said at once: each a *ConfigError or an
-// *OptionError, which name the field or option, joined if they are several.
+// New validates the config. It does not connect: see Check and Run. All that is wrong is said at
+// once: each a *ConfigError or an *OptionError, which name the field or option, joined if they are
+// several.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.WithDefaults()
 	if err := errors.Join(cfg.validate(), checkOptions(cfg.Options)); err != nil {
@@ -120,8 +121,9 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Run serves until the context ends, then drains: clients are told, nothing new is taken, and what was accepted is delivered and reported, for at most
-// DrainTimeout. It returns nil after a clean drain, *UndeliveredError if records were left, or why it could not serve.
+// Run serves until the context ends, then drains: clients are told, nothing new is taken, and what
+// was accepted is delivered and reported, for at most DrainTimeout. It returns nil after a clean
+// drain, *UndeliveredError if records were left, or why it could not serve.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -191,7 +193,8 @@ func (s *Server) halt(cause error) {
 	}
 }
 
-// Close ends Run as the end of its context does, and waits for it; without Run it releases the Kafka client. A second Close does nothing.
+// Close ends Run as the end of its context does, and waits for it; without Run it releases the
+// Kafka client. A second Close does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	was := s.state

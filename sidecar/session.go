@@ -11,10 +11,12 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// session is one app process. It outlives its stream: another one may go on with it (see attach), and if none comes its will is executed.
+// session is one app process. It outlives its stream: another one may go on with it (see attach),
+// and if none comes its will is executed.
 //
-// Its stream's receiver and sender work on it, for a moment also the receiver of a stream that broke, and kgo's promises end its units. mu is held
-// for a few instructions each time, never across a send, a wait or a call to kgo.
+// Its stream's receiver and sender work on it, for a moment also the receiver of a stream that
+// broke, and kgo's promises end its units. mu is held for a few instructions each time, never
+// across a send, a wait or a call to kgo.
 type session struct {
 	lifetime
 
@@ -54,14 +56,16 @@ func newLifetime() lifetime {
 type intake struct {
 	pinned *meter                // received buffers that records still need
 	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
-	// backlog is the number of records that the receiver has and kgo has not, as of when it last began to wait.
+	// backlog is the number of records that the receiver has and kgo has not, as of when it last
+	// began to wait.
 	backlog atomic.Int32
-	// handling is held by the receiver while it works on a message, not while it waits for one. Who holds it after the session ended knows that
-	// no more records of it go to kgo.
+	// handling is held by the receiver while it works on a message, not while it waits for one. Who
+	// holds it after the session ended knows that no more records of it go to kgo.
 	handling turn
 }
 
-// turn is a lock that may be held while its holder waits for Kafka: a channel, because for tests in virtual time who waits for a mutex is at work.
+// turn is a lock that may be held while its holder waits for Kafka: a channel, because for tests in
+// virtual time who waits for a mutex is at work.
 type turn chan struct{}
 
 func (t turn) Lock()   { t <- struct{}{} }
@@ -89,11 +93,13 @@ func newSession(srv *Server, id string, a *app, resumable bool) *session {
 // setWindow sets the credit, before the session is used.
 func (s *session) setWindow(w window) {
 	s.window = w
-	// The whole of a window may be pinned twice: once by what is on its way, once by frames of which one slow record is left.
+	// The whole of a window may be pinned twice: once by what is on its way, once by frames of
+	// which one slow record is left.
 	s.intake.pinned = newMeter(2*w.bytes, 2*w.records)
 }
 
-// end closes the session: nothing of it is produced or reported any more. What kgo has already, it finishes.
+// end closes the session: nothing of it is produced or reported any more. What kgo has already, it
+// finishes.
 func (s *session) end(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,9 +120,9 @@ func (s *session) endLocked(cause error) {
 	s.process.close()
 }
 
-// streams tells that it has a stream, and a connection that is not known to be over: the end of one is
-// told when what came before it is read (see limitConn.Read), and who asks about the session meanwhile may
-// be its process's successor. mu is held.
+// streams tells that it has a stream, and a connection that is not known to be over: the end of one
+// is told when what came before it is read (see limitConn.Read), and who asks about the session
+// meanwhile may be its process's successor. mu is held.
 func (s *session) streams() bool {
 	return s.state.streams() && (s.peer.line == nil || !s.peer.line.ended.Load())
 }
@@ -133,7 +139,8 @@ func (s *session) isClosed() bool {
 	return s.state.closed()
 }
 
-// settle waits, after end, until the receiver has handed over the record that it was at: nothing of this session goes to kgo from then on (S8).
+// settle waits, after end, until the receiver has handed over the record that it was at: nothing of
+// this session goes to kgo from then on (S8).
 func (s *session) settle() {
 	s.intake.handling.Lock()
 	s.intake.handling.Unlock() //nolint:staticcheck // to have held it is all: the receiver is through
@@ -159,7 +166,8 @@ func (s *session) leave() {
 	s.signal()
 }
 
-// admit checks a decoded frame against the session and enters it: from here on every unit of it is reported, or the session has ended.
+// admit checks a decoded frame against the session and enters it: from here on every unit of it is
+// reported, or the session has ended.
 func (s *session) admit(d *delivery, f *frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,8 +200,8 @@ func (s *session) admit(d *delivery, f *frame) error {
 	return nil
 }
 
-// current tells why what came on this stream must not be entered: the session is over, or goes on with another stream, to which Welcome
-// has said what was received so far. mu is held.
+// current tells why what came on this stream must not be entered: the session is over, or goes on
+// with another stream, to which Welcome has said what was received so far. mu is held.
 func (s *session) current(d *delivery) error {
 	switch {
 	case s.state.ended():
@@ -215,7 +223,8 @@ func (s *session) fail(u *unit, f *sidecarpb.UnitFailure) {
 	}
 }
 
-// finish ends a unit: all its outputs ended. The receiver calls it for units that need no Kafka, kgo's promises for the others.
+// finish ends a unit: all its outputs ended. The receiver calls it for units that need no Kafka,
+// kgo's promises for the others.
 func (s *session) finish(f *frame, i int32) {
 	u := &f.units[i]
 	s.mu.Lock()
@@ -244,7 +253,8 @@ func (s *session) settled() {
 	}
 }
 
-// drop takes back units that were admitted and are not produced: the stream is ending, the client sends them again.
+// drop takes back units that were admitted and are not produced: the stream is ending, the client
+// sends them again.
 func (s *session) drop(units []unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,8 +23,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// script is bytes that are read as what peers do to a sidecar, one step after the other: streams that open, break, resume and lie, units, Releases, emits, reports, partitions
-// that stand still, garbage, and time that passes.
+// script is bytes that are read as what peers do to a sidecar, one step after the other: streams
+// that open, break, resume and lie, units, Releases, emits, reports, partitions that stand still,
+// garbage, and time that passes.
 type script struct {
 	t     *testing.T
 	b     *bubble
@@ -343,7 +344,8 @@ func (s *script) step() {
 	}
 }
 
-// playScript plays it to its end, lets everything end that can, and expects that everything that was taken is given back.
+// playScript plays it to its end, lets everything end that can, and expects that everything that
+// was taken is given back.
 func playScript(t *testing.T, data []byte) {
 	inBubble(t, func(c *sidecar.Config) {
 		small(c)
@@ -400,7 +402,8 @@ func FuzzSessions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { playScript(t, data[:min(len(data), 2000)]) })
 }
 
-// TestWhatIsTakenIsGivenBack plays random scripts: refusals, cancels, expiries, breaks, resumes, deaths and drains in any order. ACKMARK_SEED plays one again.
+// TestWhatIsTakenIsGivenBack plays random scripts: refusals, cancels, expiries, breaks, resumes,
+// deaths and drains in any order. ACKMARK_SEED plays one again.
 func TestWhatIsTakenIsGivenBack(t *testing.T) {
 	for _, seed := range leftover.Seeds(300) {
 		r := rand.New(rand.NewPCG(seed, 1))

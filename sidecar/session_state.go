@@ -14,7 +14,8 @@ const (
 	stateBroken
 	// stateBrokenDraining: the same in a sidecar that drains, to which nobody comes back.
 	stateBrokenDraining
-	// stateFinishing: it has no stream any more, and what it received is finished. There is no will.
+	// stateFinishing: it has no stream any more, and what it received is finished. There is no
+	// will.
 	stateFinishing
 	// stateWill: its process is gone. What it received is finished, and its will executed.
 	stateWill
@@ -62,10 +63,10 @@ func (e sessionEvent) String() string {
 	}[e]
 }
 
-// sessionTransitions is the whole of it. What is not named leaves the state as it is. While there is a
-// stream, the end of the process is not acted upon: what came before it is read first, and then the
-// stream breaks. Who has said Goodbye has committed, so there is no will. A client that is not known to
-// be dead, and finds the sidecar draining, goes on with the next one.
+// sessionTransitions is the whole of it. What is not named leaves the state as it is. While there
+// is a stream, the end of the process is not acted upon: what came before it is read first, and
+// then the stream breaks. Who has said Goodbye has committed, so there is no will. A client that is
+// not known to be dead, and finds the sidecar draining, goes on with the next one.
 var sessionTransitions = [sessionStates]map[sessionEvent]sessionState{
 	stateAttached: {eventBreak: stateBroken, eventGoodbye: stateGoodbye, eventDrain: stateDraining, eventEnd: stateEnded},
 	stateDraining: {eventBreak: stateBrokenDraining, eventGoodbye: stateGoodbye, eventEnd: stateEnded},

@@ -91,8 +91,8 @@ func btoi(b bool) int {
 	return 0
 }
 
-// A session that an heir's question ended does not go on, and one of a sidecar that drains by now neither:
-// it would not leave, and the drain would wait for it until its deadline.
+// A session that an heir's question ended does not go on, and one of a sidecar that drains by now
+// neither: it would not leave, and the drain would wait for it until its deadline.
 func TestWhoMayNotReturnIsRefused(t *testing.T) {
 	srv := idle(t)
 	for name, x := range map[string]struct {

@@ -7,9 +7,10 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// commons is something that many take from, and that one must not take from the others (tracker entries, memory that no credit covers, reports). Half of
-// it is divided into equal floors that nobody else can take. Of the other half each takes what it needs, but never more than what is left of it then:
-// who wants all gets half of that half, and whoever comes later still finds some.
+// commons is something that many take from, and that one must not take from the others (tracker
+// entries, memory that no credit covers, reports). Half of it is divided into equal floors that
+// nobody else can take. Of the other half each takes what it needs, but never more than what is
+// left of it then: who wants all gets half of that half, and whoever comes later still finds some.
 type commons struct {
 	floor, extra int64
 

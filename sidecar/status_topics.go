@@ -14,8 +14,9 @@ import (
 
 const checkTopicTimeout = 3 * time.Second
 
-// checkTopics tells which topics the app that asks may not write to, and asks a broker which of the others are there. A topic without an answer is left out:
-// nothing is known of it. A question is no attempt: what it finds forbidden is not counted as a refusal.
+// checkTopics tells which topics the app that asks may not write to, and asks a broker which of the
+// others are there. A topic without an answer is left out: nothing is known of it. A question is no
+// attempt: what it finds forbidden is not counted as a refusal.
 func (s *Server) checkTopics(ctx context.Context, status *sidecarpb.StatusRequest) ([]*sidecarpb.TopicCheck, error) {
 	names := status.GetCheckTopics()
 	if len(names) == 0 {

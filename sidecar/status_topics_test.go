@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
-// What an app's list allows is told to who has its token; one that has not is refused and counted. Kafka is not asked about a topic that is forbidden.
+// What an app's list allows is told to who has its token; one that has not is refused and counted.
+// Kafka is not asked about a topic that is forbidden.
 func TestTopicsAreCheckedForTheApp(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), func(c *sidecar.Config) {

@@ -31,7 +31,8 @@ var validSession = regexp.MustCompile(`^[\x21-\x7e]{1,64}$`)
 
 type serverStream = grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]
 
-// delivery is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends with the stream.
+// delivery is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends
+// with the stream.
 type delivery struct {
 	server   *Server
 	stream   serverStream
@@ -62,7 +63,8 @@ func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 		return status.Error(codes.Unavailable, "DRAINING: the sidecar is about to stop: connect again when it is back")
 	}
 	d := newDelivery(s, stream)
-	// receive cannot be waited for here: it sits in RecvMsg until this handler has returned. Run waits for it.
+	// receive cannot be waited for here: it sits in RecvMsg until this handler has returned. Run
+	// waits for it.
 	s.receivers.Go(d.receive)
 	hello := time.NewTimer(helloTimeout)
 	defer hello.Stop()
@@ -80,8 +82,9 @@ func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 	}
 }
 
-// discard leaves a session that was joined at the same moment as the stream failed. The nil that it puts in tells a receiver that comes to join
-// only afterwards: nobody else would leave its session, which would count against MaxSessions for ever and hold every drain up.
+// discard leaves a session that was joined at the same moment as the stream failed. The nil that it
+// puts in tells a receiver that comes to join only afterwards: nobody else would leave its session,
+// which would count against MaxSessions for ever and hold every drain up.
 func (d *delivery) discard() {
 	select {
 	case sess := <-d.joined:
@@ -122,7 +125,8 @@ func (d *delivery) send(s *session) error {
 	}
 }
 
-// hearOut waits, when nothing can be sent any more, until what the client had sent before is read: the end of its connection tells, see limitConn.Read.
+// hearOut waits, when nothing can be sent any more, until what the client had sent before is read:
+// the end of its connection tells, see limitConn.Read.
 func (d *delivery) hearOut() {
 	late := time.NewTimer(lastWords)
 	defer late.Stop()
@@ -191,7 +195,8 @@ func (d *delivery) receive() {
 	}
 }
 
-// first reads and handles Hello: as one of few at a time, because nobody is known yet who could be held to a credit.
+// first reads and handles Hello: as one of few at a time, because nobody is known yet who could be
+// held to a credit.
 func (d *delivery) first(m *wire.Message) error {
 	free, err := d.server.calls.of(deliveryCall).reader(d.stream.Context())
 	if err != nil {
@@ -272,7 +277,8 @@ func (d *delivery) handle(m *wire.Message) error {
 	case *sidecarpb.DeliveryStreamRequest_Hello:
 		return fmt.Errorf("%w: a second Hello", errViolation)
 	default:
-		// A kind that a later 1.x client knows: it asked for the feature in Hello, and was told that we do not have it.
+		// A kind that a later 1.x client knows: it asked for the feature in Hello, and was told
+		// that we do not have it.
 	}
 	return nil
 }
@@ -309,7 +315,8 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 	return s.deliver(f)
 }
 
-// room waits until the memory that this session, its app, and all sessions hold is below its limits.
+// room waits until the memory that this session, its app, and all sessions hold is below its
+// limits.
 func (d *delivery) room() error {
 	s := d.session
 	for _, m := range []*meter{s.intake.pinned, s.app.meter, s.app.pinned, d.server.pinned} {

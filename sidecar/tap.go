@@ -13,11 +13,12 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// fullCalls is the time to wait when too many calls are open: most end when their record is acknowledged.
+// fullCalls is the time to wait when too many calls are open: most end when their record is
+// acknowledged.
 const fullCalls = 50 * time.Millisecond
 
-// readOne reads the one message of a call when one of the readers of its kind is free, within the bounds of the contract. Who is slow to send it gives the
-// reader back.
+// readOne reads the one message of a call when one of the readers of its kind is free, within the
+// bounds of the contract. Who is slow to send it gives the reader back.
 func readOne(stream grpc.ServerStream, into any) error {
 	p := placeOf(stream.Context())
 	if p.kind == nil { // no call of a client: everything that comes over a connection passes tap
@@ -47,7 +48,8 @@ func readOne(stream grpc.ServerStream, into any) error {
 	return nil
 }
 
-// serviceDesc is the service, bounded; an Emit that finds it full is told so in its response, before its message is read.
+// serviceDesc is the service, bounded; an Emit that finds it full is told so in its response,
+// before its message is read.
 func (s *Server) serviceDesc() *grpc.ServiceDesc {
 	desc := s.bounded(&sidecarpb.Sidecar_ServiceDesc)
 	for i, st := range desc.Streams {

@@ -20,8 +20,8 @@ const (
 	maxTopics       = 16 << 10
 	describeTimeout = 5 * time.Second
 	describeAgain   = 250 * time.Millisecond
-	// negativeFor is how long the answer "there is no such topic" is believed: every record for a misspelt name would otherwise stop its
-	// session for the second that asking takes.
+	// negativeFor is how long the answer "there is no such topic" is believed: every record for a
+	// misspelt name would otherwise stop its session for the second that asking takes.
 	negativeFor = 3 * time.Second
 )
 
@@ -118,9 +118,10 @@ func (t *topic) newQueue(partition int32) *queue {
 	return qs[partition]
 }
 
-// prepare makes sure that records for this topic may be handed to kgo. While the topic is new, one record goes first and the others wait for
-// its fate: records of a topic that does not exist would pile up in kgo outside all queues. It returns that record's channel to the one
-// who is to send it, nil to everyone else, or why the topic does not take records.
+// prepare makes sure that records for this topic may be handed to kgo. While the topic is new, one
+// record goes first and the others wait for its fate: records of a topic that does not exist would
+// pile up in kgo outside all queues. It returns that record's channel to the one who is to send it,
+// nil to everyone else, or why the topic does not take records.
 func (t *topic) prepare(ctx context.Context) (first <-chan struct{}, err error) {
 	for !t.ready.Load() {
 		wait, mine, err := t.probe()
@@ -128,7 +129,8 @@ func (t *topic) prepare(ctx context.Context) (first <-chan struct{}, err error) 
 			return nil, err
 		}
 		if mine {
-			// Forget an earlier failure: kgo would ask for the metadata of a misspelt name for ever.
+			// Forget an earlier failure: kgo would ask for the metadata of a misspelt name for
+			// ever.
 			t.server.client.PurgeTopicsFromProducing(t.name)
 			t.askLimit(ctx)
 			t.out.Count(ctx)
@@ -173,8 +175,8 @@ func (t *topic) probed(err error) {
 	}
 }
 
-// askLimit asks for the topic's max.message.bytes, until Kafka has answered: without Kafka nothing can be produced either. If the answer
-// is that it may not be known, the default stands.
+// askLimit asks for the topic's max.message.bytes, until Kafka has answered: without Kafka nothing
+// can be produced either. If the answer is that it may not be known, the default stands.
 func (t *topic) askLimit(ctx context.Context) {
 	for ctx.Err() == nil {
 		limit, err := t.askLimitOnce(ctx)

@@ -78,7 +78,8 @@ const willSteps = 5 * time.Second
 // lookEvery is how often a broken session's process is looked at.
 const lookEvery = 5 * time.Millisecond
 
-// outlive waits until the client of a broken session is back, and executes the will of one that does not come.
+// outlive waits until the client of a broken session is back, and executes the will of one that
+// does not come.
 func (s *Server) outlive(sess *session, breaks int) {
 	state := sess.awaitReturn(breaks)
 	if !state.over() || state.ended() {
@@ -89,8 +90,8 @@ func (s *Server) outlive(sess *session, breaks int) {
 	s.wills.count(left) // last: who sees the count finds the session gone
 }
 
-// awaitReturn waits until a session whose stream broke waits no more, and tells where it stands then.
-// The wait is over at once for a process that is proven dead or has said Goodbye.
+// awaitReturn waits until a session whose stream broke waits no more, and tells where it stands
+// then. The wait is over at once for a process that is proven dead or has said Goodbye.
 func (s *session) awaitReturn(breaks int) sessionState {
 	end := time.Now().Add(s.server.cfg.ReconnectGrace)
 	look := time.NewTicker(lookEvery)
@@ -104,7 +105,8 @@ func (s *session) awaitReturn(breaks int) sessionState {
 	}
 }
 
-// look tells a session that waits what has become of its client's process and of its grace. To who helps with an earlier break it says that the session went on.
+// look tells a session that waits what has become of its client's process and of its grace. To who
+// helps with an earlier break it says that the session went on.
 func (s *session) look(breaks int, dead, over bool) sessionState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,8 +147,8 @@ type lastWill struct {
 	lastwill.Will
 }
 
-// lastWills reads what the trackers know. Released assignments are not in it: they may have other owners
-// by now.
+// lastWills reads what the trackers know. Released assignments are not in it: they may have other
+// owners by now.
 func (s *session) lastWills() []lastWill {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +178,8 @@ func (s *session) lastWills() []lastWill {
 // errStillOpen: what was received is not finished in time.
 var errStillOpen = errors.New("units are still on their way to Kafka")
 
-// execute finishes what a session received and, if its process is gone without Goodbye, commits for it and leaves its groups.
+// execute finishes what a session received and, if its process is gone without Goodbye, commits for
+// it and leaves its groups.
 func (s *Server) execute(sess *session, willed bool) left {
 	begun := time.Now()
 	s.wills.running.Add(1)
@@ -199,8 +202,9 @@ func (s *Server) execute(sess *session, willed bool) left {
 		return left{}
 	}
 	if late != nil && s.life.Err() == nil {
-		// What is done is committed. The group is not left: its next owner would do again what may still be written. The session timeout of the dead
-		// member gives those units some more time, and after that a repeat is the smaller evil.
+		// What is done is committed. The group is not left: its next owner would do again what may
+		// still be written. The session timeout of the dead member gives those units some more
+		// time, and after that a repeat is the smaller evil.
 		ctx, cancel = context.WithTimeout(s.life, willSteps)
 		defer cancel()
 	}
@@ -246,8 +250,9 @@ func (s *Server) carryOut(ctx context.Context, sess *session, late error, secure
 // marks are what was committed of partitions.
 type marks map[lastwill.Partition]int64
 
-// secure commits what is done while the last units are still on their way: the process may have joined a rebalance, and once that is over its
-// generation is, too. It ends with the last unit, but never with a commit on its way (S3). It returns what was committed.
+// secure commits what is done while the last units are still on their way: the process may have
+// joined a rebalance, and once that is over its generation is, too. It ends with the last unit, but
+// never with a commit on its way (S3). It returns what was committed.
 func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{}) map[memberKey]marks {
 	ctx, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -275,7 +280,8 @@ func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{
 	return secured
 }
 
-// lives tells whether another session, which is not over, speaks for the same member: then its process is not dead, and commits itself.
+// lives tells whether another session, which is not over, speaks for the same member: then its
+// process is not dead, and commits itself.
 func (s *Server) lives(sess *session, m membership) bool {
 	for _, other := range s.snapshot() {
 		if other != sess && other.speaksFor(m) {
@@ -308,8 +314,9 @@ func (s *Server) bury(sess *session) {
 	close(sess.over)
 }
 
-// fencePatience is how long a client waits to hear that its session is over: until the will is executed, if that is soon. Whoever hears it joins its group
-// again, under the same member id, and the will would leave the group for the new membership.
+// fencePatience is how long a client waits to hear that its session is over: until the will is
+// executed, if that is soon. Whoever hears it joins its group again, under the same member id, and
+// the will would leave the group for the new membership.
 const fencePatience = 3 * time.Second
 
 // refuse ends a Hello for a session whose process was taken for dead.

@@ -180,8 +180,8 @@ func inDeath(t *testing.T, change func(*sidecar.Config), f func(t *testing.T, b 
 	})
 }
 
-// The will: what was received is finished, then the ack mark and what is done above it are committed as the dead member, then its group is left, then the
-// session is closed for good.
+// The will: what was received is finished, then the ack mark and what is done above it are
+// committed as the dead member, then its group is left, then the session is closed for good.
 func TestWill(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")
@@ -219,7 +219,8 @@ func TestWill(t *testing.T) {
 	})
 }
 
-// The will of a static member commits and does not leave; a released epoch is not in a will; Goodbye leaves none.
+// The will of a static member commits and does not leave; a released epoch is not in a will;
+// Goodbye leaves none.
 func TestWhatIsNotInAWill(t *testing.T) {
 	for name, c := range map[string]struct {
 		instance string
@@ -250,7 +251,8 @@ func TestWhatIsNotInAWill(t *testing.T) {
 	}
 }
 
-// A commit of the dead process that the broker takes after the will's is repaired before the group is left; one that is further is left alone.
+// A commit of the dead process that the broker takes after the will's is repaired before the group
+// is left; one that is further is left alone.
 func TestWillReadsBack(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")
@@ -345,8 +347,8 @@ func TestWillMeetsTheBroker(t *testing.T) {
 	}
 }
 
-// A client that comes back within the grace goes on: nothing is committed for it, what it did not hear is reported once, and what was finished meanwhile
-// arrives (S12).
+// A client that comes back within the grace goes on: nothing is committed for it, what it did not
+// hear is reported once, and what was finished meanwhile arrives (S12).
 func TestSessionGoesOn(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")
@@ -397,7 +399,8 @@ func TestSessionGoesOn(t *testing.T) {
 	})
 }
 
-// A session does not go on where what the client says does not fit: it begins anew, or the client is told what it did wrong.
+// A session does not go on where what the client says does not fit: it begins anew, or the client
+// is told what it did wrong.
 func TestSessionDoesNotGoOn(t *testing.T) {
 	for name, c := range map[string]struct {
 		hello  *sidecarpb.Hello
@@ -441,7 +444,8 @@ func TestSessionDoesNotGoOn(t *testing.T) {
 	}
 }
 
-// What was received whole is finished after its stream broke, however slow Kafka is; what was not is not.
+// What was received whole is finished after its stream broke, however slow Kafka is; what was not
+// is not.
 func TestReceivedUnitsAreFinished(t *testing.T) {
 	inDeath(t, func(c *sidecar.Config) { c.MaxRecords, c.MaxSessions = 4096, 4 }, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")
@@ -469,7 +473,8 @@ func TestReceivedUnitsAreFinished(t *testing.T) {
 	})
 }
 
-// A second process under the same id, and a first one that is dead: the second is told at once, and need not wait for the grace.
+// A second process under the same id, and a first one that is dead: the second is told at once, and
+// need not wait for the grace.
 func TestRestartUnderTheSameID(t *testing.T) {
 	inDeath(t, func(c *sidecar.Config) { c.ReconnectGrace = time.Minute }, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")
@@ -526,8 +531,9 @@ func TestDrainWaitsForAWill(t *testing.T) {
 	})
 }
 
-// Who comes back while the will is executed hears that its session is over when the group has been left, not before: it would join again under the same
-// member id, and the will would leave the group for that.
+// Who comes back while the will is executed hears that its session is over when the group has been
+// left, not before: it would join again under the same member id, and the will would leave the
+// group for that.
 func TestComingBackDuringAWill(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")
@@ -547,7 +553,8 @@ func TestComingBackDuringAWill(t *testing.T) {
 	})
 }
 
-// A process that goes on with another session is alive: nobody commits for it, and nobody leaves its group.
+// A process that goes on with another session is alive: nobody commits for it, and nobody leaves
+// its group.
 func TestNoWillForTheLiving(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")

@@ -78,12 +78,14 @@ func (h *hand) share(given map[*hand][]int32) {
 	}
 }
 
-// An app that dies amid a rebalance has joined a generation that its sidecar does not know. Its will finds that generation, and commits what no other member
-// has been given. It does so only for the dead, and does not wait for a leader that is dead itself.
+// An app that dies amid a rebalance has joined a generation that its sidecar does not know. Its
+// will finds that generation, and commits what no other member has been given. It does so only for
+// the dead, and does not wait for a leader that is dead itself.
 func TestWillInALaterGeneration(t *testing.T) {
 	const none = int64(-1)
 	type group struct{ dead, other, third *hand }
-	// In the generation that the sidecar knows, the dead member leads the group alone. Then both join the next one.
+	// In the generation that the sidecar knows, the dead member leads the group alone. Then both
+	// join the next one.
 	again := func(g group) {
 		if g.other.id == "" {
 			g.other.join()

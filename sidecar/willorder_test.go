@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// A commit that was sent is awaited, also when the will's time is over (S3): given up, it could reach the broker after a later one. What comes after it, is not
-// begun.
+// A commit that was sent is awaited, also when the will's time is over (S3): given up, it could
+// reach the broker after a later one. What comes after it, is not begun.
 func TestWillAwaitsItsCommit(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		h := b.hand(t)

@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// A will of 300 partitions with the largest done-sets goes out in requests that the broker takes, and lands completely (D3).
+// A will of 300 partitions with the largest done-sets goes out in requests that the broker takes,
+// and lands completely (D3).
 func TestLargeWillIsSplit(t *testing.T) {
 	const partitions, inputs = 300, 4
 	inBubble(t, func(c *sidecar.Config) { c.MaxBytes = 256 << 20 }, func(t *testing.T, b *bubble) {

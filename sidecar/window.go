@@ -2,11 +2,13 @@ package sidecar
 
 import "github.com/ackmark/ackmark/internal/ledger"
 
-// window is what a session may have outstanding: its credit. It is granted with Welcome and stays: a credit that shrinks would meet units that
-// were sent under the larger one, and nothing in the protocol tells which.
+// window is what a session may have outstanding: its credit. It is granted with Welcome and stays:
+// a credit that shrinks would meet units that were sent under the larger one, and nothing in the
+// protocol tells which.
 //
-// Half of what sessions may have is divided into MaxSessions floors that nobody can take. Of the other half a session gets an eighth of the whole,
-// but at most half of what is left: a pod with a few apps runs each at full speed, and one with MaxSessions apps still bounds their sum (S9).
+// Half of what sessions may have is divided into MaxSessions floors that nobody can take. Of the
+// other half a session gets an eighth of the whole, but at most half of what is left: a pod with a
+// few apps runs each at full speed, and one with MaxSessions apps still bounds their sum (S9).
 type window struct {
 	bytes   int64
 	records int

@@ -7,7 +7,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Whatever comes and goes, windows never sum up to more than sessions may have, and each has its floor (S9).
+// Whatever comes and goes, windows never sum up to more than sessions may have, and each has its
+// floor (S9).
 func TestWindowsStayWithinTheBudget(t *testing.T) {
 	for _, cfg := range []Config{
 		{MaxBytes: 64 << 20, MaxRecords: 256 << 10, MaxSessions: 64},
@@ -47,7 +48,8 @@ func TestWindowsStayWithinTheBudget(t *testing.T) {
 	}
 }
 
-// With the default budget an app that is alone has enough for full speed: less than this, and every linger ends in a wait (G2).
+// With the default budget an app that is alone has enough for full speed: less than this, and every
+// linger ends in a wait (G2).
 func TestAnAppAloneIsNotBoundByItsWindow(t *testing.T) {
 	s := &Server{cfg: Config{MaxBytes: 64 << 20}.WithDefaults()}
 	if w := s.grant(); w.bytes < 4<<20 || w.records < 16_000 {
@@ -55,7 +57,8 @@ func TestAnAppAloneIsNotBoundByItsWindow(t *testing.T) {
 	}
 }
 
-// The session that a stream joins has the window that was granted, also when it replaces another, and leaving gives it back.
+// The session that a stream joins has the window that was granted, also when it replaces another,
+// and leaving gives it back.
 func TestJoiningGrantsAWindow(t *testing.T) {
 	s := idle(t)
 	a, err := s.apps.get("app", "")

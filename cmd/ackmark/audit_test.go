@@ -18,7 +18,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// uppercase is the script command `uppercase GROUP IN OUT N`: write N inputs, and let a pipeline with source headers process all that are in the topic.
+// uppercase is the script command `uppercase GROUP IN OUT N`: write N inputs, and let a pipeline
+// with source headers process all that are in the topic.
 func uppercase(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: uppercase group in out n")
@@ -58,7 +59,8 @@ func uppercase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ctx.Err())
 }
 
-// rewind is the script command `rewind GROUP`: the group has committed 0 for all partitions of the topic in.
+// rewind is the script command `rewind GROUP`: the group has committed 0 for all partitions of the
+// topic in.
 func rewind(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: rewind group")

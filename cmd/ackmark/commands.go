@@ -6,7 +6,8 @@ import (
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/cli"
 )
 
-// commands are all subcommands. A new one changes the help: go test ./cmd/ackmark -run TestScripts -update.
+// commands are all subcommands. A new one changes the help: go test ./cmd/ackmark -run TestScripts
+// -update.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		cli.NewDemoCommand(),

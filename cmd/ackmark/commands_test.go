@@ -18,7 +18,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// startBroker is the script command `broker [topic…]`: an embedded broker until the script ends, its addresses in $BROKERS.
+// startBroker is the script command `broker [topic…]`: an embedded broker until the script ends,
+// its addresses in $BROKERS.
 func startBroker(ts *testscript.TestScript, neg bool, topics []string) {
 	if neg {
 		ts.Fatalf("broker cannot be negated")
@@ -37,7 +38,8 @@ func startBroker(ts *testscript.TestScript, neg bool, topics []string) {
 // stopBroker is the script command `stopbroker`.
 func stopBroker(ts *testscript.TestScript, _ bool, _ []string) { processesOf(ts).broker.Close() }
 
-// eventually is the script command `eventually [-stdout TEXT] ackmark ARG…`: run it until it succeeds (negated: fails), at most for 20 s.
+// eventually is the script command `eventually [-stdout TEXT] ackmark ARG…`: run it until it
+// succeeds (negated: fails), at most for 20 s.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	want := ""
 	if len(args) > 2 && args[0] == "-stdout" {
@@ -70,7 +72,8 @@ func runHere(ts *testscript.TestScript, args []string) (string, error) {
 	return string(out), err
 }
 
-// checkJSON is the script command `json FILE PATH OP VALUE`, with OP one of == >= <= and PATH as in ackmark.lost.
+// checkJSON is the script command `json FILE PATH OP VALUE`, with OP one of == >= <= and PATH as in
+// ackmark.lost.
 func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 4 {
 		ts.Fatalf("usage: json file path op value")
@@ -93,7 +96,8 @@ func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// emit is the script command `emit [-acked] SOCKET TOPIC VALUE`: queue one record and do not wait for its delivery, or do.
+// emit is the script command `emit [-acked] SOCKET TOPIC VALUE`: queue one record and do not wait
+// for its delivery, or do.
 func emit(ts *testscript.TestScript, neg bool, args []string) {
 	wait := sidecarpb.Wait_WAIT_QUEUED
 	if len(args) == 4 && args[0] == "-acked" {

@@ -55,7 +55,8 @@ func exitCodes(t *testing.T, command string) []int {
 	return codes
 }
 
-// Each exit code that a help names is returned, here or in the script named; each code that is returned is named.
+// Each exit code that a help names is returned, here or in the script named; each code that is
+// returned is named.
 func TestExitCodes(t *testing.T) {
 	const nobody = "--listen=unix:///nowhere/s.sock"
 	type run struct {

@@ -10,7 +10,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected texts in testdata/*.txtar")
 
-// TestMain lets the scripts run this binary as `ackmark`, in processes of its own; the demo's children are such processes too.
+// TestMain lets the scripts run this binary as `ackmark`, in processes of its own; the demo's
+// children are such processes too.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"ackmark": main})
 }

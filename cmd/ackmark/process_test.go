@@ -16,7 +16,8 @@ import (
 	"github.com/ackmark/ackmark/internal/devbroker"
 )
 
-// processes are the background processes of one script. They die with it, also when it fails: an orphan would hold its pipes open and hang the tests.
+// processes are the background processes of one script. They die with it, also when it fails: an
+// orphan would hold its pipes open and hang the tests.
 type processes struct {
 	byName map[string]*background
 	broker *devbroker.Broker
@@ -78,7 +79,8 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// silent is the script command `silent SOCKET`: there, and at $SILENT by TCP, somebody listens who never answers.
+// silent is the script command `silent SOCKET`: there, and at $SILENT by TCP, somebody listens who
+// never answers.
 func silent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: silent socket")
@@ -104,7 +106,8 @@ func silent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("SILENT", listen("tcp", "127.0.0.1:0").String())
 }
 
-// accepted is the script command `accepted`: somebody has connected to a silent listener since it was last asked.
+// accepted is the script command `accepted`: somebody has connected to a silent listener since it
+// was last asked.
 func accepted(ts *testscript.TestScript, _ bool, _ []string) {
 	select {
 	case <-processesOf(ts).connected:
@@ -113,7 +116,8 @@ func accepted(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-// logs is the script command `logs NAME TEXT`: the process writes this to its standard error within 20 s.
+// logs is the script command `logs NAME TEXT`: the process writes this to its standard error within
+// 20 s.
 func logs(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: logs name text")
@@ -139,7 +143,8 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(processesOf(ts).named(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 
-// exits is the script command `exits NAME CODE [TEXT]`: it ends within 20 s, with this code and this text on its standard error.
+// exits is the script command `exits NAME CODE [TEXT]`: it ends within 20 s, with this code and
+// this text on its standard error.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: exits name code [text]")

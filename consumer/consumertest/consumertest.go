@@ -1,5 +1,5 @@
-// Package consumertest tests loops over consumer.Messages without a broker: it hands out inputs as a consumer would, and notes what becomes of
-// each, in order.
+// Package consumertest tests loops over consumer.Messages without a broker: it hands out inputs as
+// a consumer would, and notes what becomes of each, in order.
 //
 //	inputs := consumertest.New(&kgo.Record{Topic: "orders", Offset: 7, Value: order})
 //	run(inputs.Messages(t.Context())) // the loop under test
@@ -39,13 +39,15 @@ type Outcome struct {
 	Err    error
 }
 
-// New makes inputs of records, which are handed out in this order. Their Topic, Partition and Offset are the caller's: offsets of a partition must rise.
+// New makes inputs of records, which are handed out in this order. Their Topic, Partition and
+// Offset are the caller's: offsets of a partition must rise.
 func New(records ...*kgo.Record) *Inputs {
 	return &Inputs{records: records, halted: map[partition]*consumer.HaltError{}, changed: make(chan struct{}, 1)}
 }
 
-// Messages is like consumer.Consumer.Messages: an input that fails halts its partition, whose *consumer.HaltError is yielded once and whose later inputs are
-// not handed out. It ends when everything handed out has its outcome, when the loop is left, or with ctx. It is called once.
+// Messages is like consumer.Consumer.Messages: an input that fails halts its partition, whose
+// *consumer.HaltError is yielded once and whose later inputs are not handed out. It ends when
+// everything handed out has its outcome, when the loop is left, or with ctx. It is called once.
 func (in *Inputs) Messages(ctx context.Context) iter.Seq2[*consumer.Message, error] {
 	return func(yield func(*consumer.Message, error) bool) {
 		for ctx.Err() == nil {
@@ -114,7 +116,8 @@ func (in *Inputs) Outcomes() []Outcome {
 	return slices.Clone(in.outcomes)
 }
 
-// Open lists what was handed out and has no outcome, in the order in which it was handed out: after the loop ended, what it forgot.
+// Open lists what was handed out and has no outcome, in the order in which it was handed out: after
+// the loop ended, what it forgot.
 func (in *Inputs) Open() []*kgo.Record {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -127,7 +130,8 @@ func (in *Inputs) Open() []*kgo.Record {
 	return open
 }
 
-// Committable is the offset that a consumer would commit now: below it all is done. -1: nothing of that partition was handed out.
+// Committable is the offset that a consumer would commit now: below it all is done. -1: nothing of
+// that partition was handed out.
 func (in *Inputs) Committable(topic string, id int32) int64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -22,7 +22,8 @@ func records(n int) (all []*kgo.Record) {
 	return all
 }
 
-// A loop as README has it: what passes is tried again, what does not halts its partition, and only that.
+// A loop as README has it: what passes is tried again, what does not halts its partition, and only
+// that.
 func TestLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := consumertest.New(records(10)...)

@@ -1,5 +1,5 @@
-// Command embed runs a pipeline inside a service that has other things to do: an HTTP server with a readiness probe. Everything starts
-// and stops together through an errgroup.
+// Command embed runs a pipeline inside a service that has other things to do: an HTTP server with a
+// readiness probe. Everything starts and stops together through an errgroup.
 //
 //	KAFKA_BROKERS=localhost:9092 go run ./examples/embed    # reads "orders", writes "orders.checked", dead letters to "orders.dead"
 //	curl -i localhost:8080/readyz                           # 200, or 503 with all that is wrong
@@ -77,7 +77,8 @@ func serve(ctx context.Context, lis net.Listener, cfg pipeline.Config) error {
 	return g.Wait()
 }
 
-// check passes orders on. An order that can never be right is rejected: it goes to the dead-letter topic without retries.
+// check passes orders on. An order that can never be right is rejected: it goes to the dead-letter
+// topic without retries.
 func check(_ context.Context, in pipeline.Msg[order]) ([]pipeline.Out[order], error) {
 	if in.Value.ID == "" || in.Value.Cents < 0 {
 		return nil, pipeline.Reject(fmt.Errorf("order %q of %d cents", in.Value.ID, in.Value.Cents))

@@ -1,5 +1,5 @@
-// Command hello is the smallest program: it reads the topic "names" and writes a greeting for each name to "greetings". An input is
-// committed when Kafka has its greeting.
+// Command hello is the smallest program: it reads the topic "names" and writes a greeting for each
+// name to "greetings". An input is committed when Kafka has its greeting.
 //
 //	go run ./examples/hello                       # brokers at localhost:9092, a producer of its own
 //	go run ./examples/hello kafka:9092            # other brokers

@@ -8,7 +8,8 @@ import (
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 )
 
-// A test of a whole pipeline: the embedded broker speaks Kafka's protocol, and in the bubble waiting costs no time.
+// A test of a whole pipeline: the embedded broker speaks Kafka's protocol, and in the bubble
+// waiting costs no time.
 func TestGreet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := pipelinetest.New(t, pipeline.Config{Handler: pipeline.HandlerFunc(greet)}, pipelinetest.Topic("greetings", 1))

@@ -1,4 +1,5 @@
-// Command uppercase reads INPUT, writes each value in upper case under the same key to OUTPUT, and commits an input only when Kafka has its output.
+// Command uppercase reads INPUT, writes each value in upper case under the same key to OUTPUT, and
+// commits an input only when Kafka has its output.
 package main
 
 import (
@@ -38,7 +39,8 @@ func main() {
 		fmt.Fprintf(os.Stderr, "uppercase: %v\n\n%s", err, usage)
 		os.Exit(2)
 	}
-	// Run ends when ctx does: it stops reading, finishes and delivers what is being worked on, commits, and leaves the group.
+	// Run ends when ctx does: it stops reading, finishes and delivers what is being worked on,
+	// commits, and leaves the group.
 	if err := pipeline.Run(ctx, cfg); err != nil {
 		log.Fatal("uppercase: ", err)
 	}
@@ -75,7 +77,8 @@ func configure(getenv func(string) string) (pipeline.Config, error) {
 func uppercase(topic string, work time.Duration) pipeline.HandlerFunc {
 	return func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
 		if work > 0 {
-			// The context does not end with SIGTERM but when the input must be given up: its partition has gone, or the drain took too long.
+			// The context does not end with SIGTERM but when the input must be given up: its
+			// partition has gone, or the drain took too long.
 			select {
 			case <-time.After(work):
 			case <-ctx.Done():

@@ -7,7 +7,8 @@ import (
 
 const window = 4096
 
-// BenchmarkInOrder is a partition whose inputs end in the order they came, a window behind. Goal: ≤ 20 ns a record.
+// BenchmarkInOrder is a partition whose inputs end in the order they came, a window behind. Goal: ≤
+// 20 ns a record.
 func BenchmarkInOrder(b *testing.B) {
 	b.ReportAllocs()
 	t := New(0, window)
@@ -20,7 +21,8 @@ func BenchmarkInOrder(b *testing.B) {
 	}
 }
 
-// BenchmarkRandomWindow is a partition with 4,096 inputs in flight that end in random order. Goal: ≤ 30 ns a record.
+// BenchmarkRandomWindow is a partition with 4,096 inputs in flight that end in random order. Goal:
+// ≤ 30 ns a record.
 func BenchmarkRandomWindow(b *testing.B) {
 	b.ReportAllocs()
 	t := New(0, 4*window)

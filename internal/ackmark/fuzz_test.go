@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// FuzzOffsetGaps feeds a sequence of gaps, however wide, and ends the inputs in an order that the same bytes choose. Whatever they are: the
-// mark is never above an input that is not done, and reaches the end when all are.
+// FuzzOffsetGaps feeds a sequence of gaps, however wide, and ends the inputs in an order that the
+// same bytes choose. Whatever they are: the mark is never above an input that is not done, and
+// reaches the end when all are.
 func FuzzOffsetGaps(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 2, 3, 255})
 	f.Add([]byte{200, 0, 0, 0, 0, 0, 0, 0, 9, 1, 1, 255, 255, 255, 255, 0, 0, 0, 3})

@@ -7,7 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is the tracker as one would write it without thinking of speed: a list of everything that ever was.
+// model is the tracker as one would write it without thinking of speed: a list of everything that
+// ever was.
 type model struct {
 	start, next, high int64 // high: the highest mark seen
 	limit             int
@@ -83,7 +84,8 @@ func (m *model) end(i int) bool {
 	return true
 }
 
-// gap draws offset gaps as topics have them: mostly none, some small, a few as wide as compaction makes them.
+// gap draws offset gaps as topics have them: mostly none, some small, a few as wide as compaction
+// makes them.
 func gap(t *rapid.T) int64 {
 	return rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 3), rapid.Int64Range(0, 1<<40)).Draw(t, "gap")
 }
@@ -145,7 +147,8 @@ func TestAgainstTheModel(t *testing.T) {
 	})
 }
 
-// TestOutOfOrderAgainstTheModel lets entries arrive as a receiver of many lanes sees them: an order of fetching exists, Put follows another.
+// TestOutOfOrderAgainstTheModel lets entries arrive as a receiver of many lanes sees them: an order
+// of fetching exists, Put follows another.
 func TestOutOfOrderAgainstTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 200).Draw(t, "limit")

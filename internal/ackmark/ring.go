@@ -2,7 +2,8 @@ package ackmark
 
 import "math/bits"
 
-// wordBits is the number of entries that one word of a bitmap covers. The ring is a multiple of it, so a word's entries are neighbours there.
+// wordBits is the number of entries that one word of a bitmap covers. The ring is a multiple of it,
+// so a word's entries are neighbours there.
 const wordBits = 64
 
 // ones returns a word with the n lowest bits set, n ≤ 64.
@@ -24,8 +25,9 @@ func (t *Tracker) arrived(index uint64) bool {
 	return (t.open[w]|t.done[w])&bit != 0
 }
 
-// grow makes room for span entries from the base on. Entries are moved one by one: in a full ring the first and the last of them can share
-// a word of the bitmaps, and in the larger one they must not. Doubling makes this a constant price for each Add.
+// grow makes room for span entries from the base on. Entries are moved one by one: in a full ring
+// the first and the last of them can share a word of the bitmaps, and in the larger one they must
+// not. Doubling makes this a constant price for each Add.
 func (t *Tracker) grow(span uint64) {
 	old := *t
 	size := max(wordBits, uint64(1)<<bits.Len64(span-1))
@@ -49,8 +51,8 @@ func (t *Tracker) seekEnd(bitmap []uint64, from uint64) uint64 {
 	return t.scan(bitmap, from, ^uint64(0))
 }
 
-// scan walks the words of a bitmap, each flipped by invert. A word of a full ring may end with bits of the other end of the window:
-// the cut to upper drops them.
+// scan walks the words of a bitmap, each flipped by invert. A word of a full ring may end with bits
+// of the other end of the window: the cut to upper drops them.
 func (t *Tracker) scan(bitmap []uint64, from, invert uint64) uint64 {
 	for i := from; i < t.upper; i = (i | (wordBits - 1)) + 1 {
 		w, _ := t.bit(i)

@@ -12,7 +12,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the tracker answers into testdata/*.txt")
 
-// TestScenarios replays testdata/*.txt. A line is a command, "=>", and the tracker's answer; "#" begins a comment. The commands:
+// TestScenarios replays testdata/*.txt. A line is a command, "=>", and the tracker's answer; "#"
+// begins a comment. The commands:
 //
 //	start OFFSET limit N    a new tracker
 //	add OFFSET…             inputs in fetch order; answers their indices, "full", or "refused" for an offset below the next one
@@ -21,7 +22,8 @@ var update = flag.Bool("update", false, "write what the tracker answers into tes
 //	skip OFFSET             the fetch position moved
 //	state                   everything the tracker tells
 //
-// Every answer ends with the mark, and the done-set if there is one. go test -run Scenarios -update writes the answers anew: read the diff.
+// Every answer ends with the mark, and the done-set if there is one. go test -run Scenarios -update
+// writes the answers anew: read the diff.
 func TestScenarios(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {

@@ -7,14 +7,16 @@ import (
 	"math/bits"
 )
 
-// Tracker follows the inputs of one partition during one assignment epoch. It is not safe for concurrent use. The zero value is not
-// usable: see [New].
+// Tracker follows the inputs of one partition during one assignment epoch. It is not safe for
+// concurrent use. The zero value is not usable: see [New].
 //
 // Invariants, between any two calls:
 //
-//   - an index in [base, upper) is open, done, or has not arrived (only with Put); no other index has a bit set;
+//   - an index in [base, upper) is open, done, or has not arrived (only with Put); no other index
+//     has a bit set;
 //   - the entry at base is not done: if it were, the mark would have crossed it;
-//   - the offsets of arrived neighbours increase, so whatever the mark crosses it crosses in order of offsets;
+//   - the offsets of arrived neighbours increase, so whatever the mark crosses it crosses in order
+//     of offsets;
 //   - Mark never decreases.
 type Tracker struct {
 	ring  []entry  // by index modulo its length, a power of two ≥ wordBits; nil before the first entry
@@ -37,9 +39,10 @@ type entry struct {
 	size   int64
 }
 
-// New returns a tracker whose mark is start until something above it is done. It holds at most limit entries from the mark upwards,
-// done ones included: their slots come free when the mark crosses them. Memory grows by doubling with the need, to about
-// 16 bytes × limit, and stays for the tracker's life. A limit below 1 panics.
+// New returns a tracker whose mark is start until something above it is done. It holds at most
+// limit entries from the mark upwards, done ones included: their slots come free when the mark
+// crosses them. Memory grows by doubling with the need, to about 16 bytes × limit, and stays for
+// the tracker's life. A limit below 1 panics.
 func New(start int64, limit int) *Tracker {
 	if limit < 1 {
 		panic(fmt.Sprintf("ackmark: New with limit %d: at least 1 is needed", limit))
@@ -47,11 +50,12 @@ func New(start int64, limit int) *Tracker {
 	return &Tracker{limit: uint64(limit), below: start, next: start}
 }
 
-// Add enters the input at this offset, of this many bytes, and returns its index: 0, 1, 2 … without gaps whatever the offsets do.
-// It returns false, and changes nothing, when the tracker is full.
+// Add enters the input at this offset, of this many bytes, and returns its index: 0, 1, 2 … without
+// gaps whatever the offsets do. It returns false, and changes nothing, when the tracker is full.
 //
-// Offsets come in fetch order: each at or above [Tracker.Next]. A lower one panics, because an input that was fetched twice or out of
-// order means that the fetch position was moved under a living epoch, and any mark computed from then on could lie.
+// Offsets come in fetch order: each at or above [Tracker.Next]. A lower one panics, because an
+// input that was fetched twice or out of order means that the fetch position was moved under a
+// living epoch, and any mark computed from then on could lie.
 func (t *Tracker) Add(offset int64, size int) (index uint64, ok bool) {
 	if offset < t.next {
 		panic(fmt.Sprintf("ackmark: Add(%d) below the next offset %d: a moved fetch position needs a new assignment epoch", offset, t.next))
@@ -64,11 +68,13 @@ func (t *Tracker) Add(offset int64, size int) (index uint64, ok bool) {
 	return index, true
 }
 
-// Put enters the input that its sender calls index, for a receiver that learns entries in any order. The mark crosses only entries
-// that arrived: a missing one holds it like one that is not done.
+// Put enters the input that its sender calls index, for a receiver that learns entries in any
+// order. The mark crosses only entries that arrived: a missing one holds it like one that is not
+// done.
 //
-// Put returns false, and changes nothing, for an index that arrived before, lies below the mark, or lies [New]'s limit or more above it,
-// and for an offset that contradicts the order of its neighbours: a peer can say anything, and must not be able to move the mark wrongly.
+// Put returns false, and changes nothing, for an index that arrived before, lies below the mark, or
+// lies [New]'s limit or more above it, and for an offset that contradicts the order of its
+// neighbours: a peer can say anything, and must not be able to move the mark wrongly.
 func (t *Tracker) Put(index uint64, offset int64, size int) bool {
 	if index < t.base || index-t.base >= t.limit || t.arrived(index) || !t.fits(index, offset) {
 		return false
@@ -77,8 +83,9 @@ func (t *Tracker) Put(index uint64, offset int64, size int) bool {
 	return true
 }
 
-// fits tells whether an offset keeps the order at index. Looking at the direct neighbours is enough: the mark crosses a run only when all
-// of it arrived, and by then every adjacent pair was compared by whichever came second.
+// fits tells whether an offset keeps the order at index. Looking at the direct neighbours is
+// enough: the mark crosses a run only when all of it arrived, and by then every adjacent pair was
+// compared by whichever came second.
 func (t *Tracker) fits(index uint64, offset int64) bool {
 	if offset < t.below || offset == math.MaxInt64 || uint64(offset-t.below) < index-t.base {
 		return false // even without gaps there is no room for the entries between; and no mark above the last offset there is
@@ -102,7 +109,8 @@ func (t *Tracker) insert(index uint64, offset int64, size int) {
 	t.next = max(t.next, offset+1)
 }
 
-// Done ends the input with this index. The first call wins: false means that it was done already, lies below the mark, or never arrived.
+// Done ends the input with this index. The first call wins: false means that it was done already,
+// lies below the mark, or never arrived.
 func (t *Tracker) Done(index uint64) bool {
 	if index < t.base || index >= t.upper {
 		return false
@@ -128,8 +136,8 @@ func (t *Tracker) Done(index uint64) bool {
 	return true
 }
 
-// DoneRange ends the n inputs from this index on, and returns how many of them this call ended: like n calls of [Tracker.Done], but at
-// the price of a few for each 64.
+// DoneRange ends the n inputs from this index on, and returns how many of them this call ended:
+// like n calls of [Tracker.Done], but at the price of a few for each 64.
 func (t *Tracker) DoneRange(index uint64, n int) int {
 	first, end := t.clamp(index, n)
 	ended := 0
@@ -146,7 +154,8 @@ func (t *Tracker) DoneRange(index uint64, n int) int {
 	return ended
 }
 
-// clamp cuts a range to the entries that can be open. A range from a peer may overflow; the comparison with upper-index cannot.
+// clamp cuts a range to the entries that can be open. A range from a peer may overflow; the
+// comparison with upper-index cannot.
 func (t *Tracker) clamp(index uint64, n int) (first, end uint64) {
 	if n <= 0 || index >= t.upper {
 		return 0, 0
@@ -155,7 +164,8 @@ func (t *Tracker) clamp(index uint64, n int) (first, end uint64) {
 	return max(index, t.base), end
 }
 
-// doneInWord ends the open entries among [first, end), which lie in one word of the bitmaps, hence in adjacent slots of the ring.
+// doneInWord ends the open entries among [first, end), which lie in one word of the bitmaps, hence
+// in adjacent slots of the ring.
 func (t *Tracker) doneInWord(first, end uint64) int {
 	w, _ := t.bit(first)
 	hit := t.open[w] & (ones(end-first) << (first % wordBits))
@@ -174,7 +184,8 @@ func (t *Tracker) doneInWord(first, end uint64) int {
 	return ended
 }
 
-// cross moves the mark over the run of done entries that starts at it. There is none when a range ended entries behind one that has not arrived.
+// cross moves the mark over the run of done entries that starts at it. There is none when a range
+// ended entries behind one that has not arrived.
 func (t *Tracker) cross() {
 	from := t.base
 	for {
@@ -202,8 +213,9 @@ func (t *Tracker) pass(offset int64) {
 	}
 }
 
-// Skip tells that the fetch position moved to this offset without inputs on the way: control records, aborted transactions, or
-// what compaction removed. The mark crosses such a gap as soon as nothing below it is pending. A lower offset than [Tracker.Next] changes nothing.
+// Skip tells that the fetch position moved to this offset without inputs on the way: control
+// records, aborted transactions, or what compaction removed. The mark crosses such a gap as soon as
+// nothing below it is pending. A lower offset than [Tracker.Next] changes nothing.
 func (t *Tracker) Skip(to int64) {
 	t.next = max(t.next, to)
 	if t.base == t.upper {
@@ -211,7 +223,8 @@ func (t *Tracker) Skip(to int64) {
 	}
 }
 
-// Mark returns the ack mark: the first offset that is not done, or [Tracker.Next] when all are. It never decreases.
+// Mark returns the ack mark: the first offset that is not done, or [Tracker.Next] when all are. It
+// never decreases.
 func (t *Tracker) Mark() int64 {
 	if t.arrived(t.base) {
 		return t.ring[t.slot(t.base)].offset
@@ -219,10 +232,12 @@ func (t *Tracker) Mark() int64 {
 	return t.below
 }
 
-// MarkIndex returns the index of the first entry that is not done: of the next one to arrive, when all are.
+// MarkIndex returns the index of the first entry that is not done: of the next one to arrive, when
+// all are.
 func (t *Tracker) MarkIndex() uint64 { return t.base }
 
-// Next returns the lowest offset that [Tracker.Add] takes: one above the highest that was added, or where the tracker started or was skipped to.
+// Next returns the lowest offset that [Tracker.Add] takes: one above the highest that was added, or
+// where the tracker started or was skipped to.
 func (t *Tracker) Next() int64 { return t.next }
 
 // Pending returns the number of entries that arrived and are not done.
@@ -231,8 +246,8 @@ func (t *Tracker) Pending() int { return t.pending }
 // PendingBytes returns the sum of their sizes.
 func (t *Tracker) PendingBytes() int64 { return t.bytes }
 
-// DoneAbove returns the number of entries above the mark that are done: what would be handed out again if the process died now,
-// although nothing is wrong with it.
+// DoneAbove returns the number of entries above the mark that are done: what would be handed out
+// again if the process died now, although nothing is wrong with it.
 func (t *Tracker) DoneAbove() int { return t.doneAbove }
 
 // Oldest returns the first entry that arrived and is not done, or false when there is none.
@@ -244,8 +259,9 @@ func (t *Tracker) Oldest() (offset int64, index uint64, ok bool) {
 	return t.ring[t.slot(i)].offset, i, true
 }
 
-// DoneSet yields the done offsets above the mark as ranges [first, last], in order. A range may span offsets that do not exist, never one
-// that is pending or, with [Tracker.Put], may still arrive. The tracker must not change during the iteration.
+// DoneSet yields the done offsets above the mark as ranges [first, last], in order. A range may
+// span offsets that do not exist, never one that is pending or, with [Tracker.Put], may still
+// arrive. The tracker must not change during the iteration.
 func (t *Tracker) DoneSet() iter.Seq2[int64, int64] {
 	return func(yield func(first, last int64) bool) {
 		for left, i := t.doneAbove, t.base; left > 0; {
@@ -259,8 +275,9 @@ func (t *Tracker) DoneSet() iter.Seq2[int64, int64] {
 	}
 }
 
-// Entries yields what lies from the mark on, in order: the offset of each entry and whether it is done, or -1 for one that has not arrived
-// (only with Put). The tracker must not change during the iteration.
+// Entries yields what lies from the mark on, in order: the offset of each entry and whether it is
+// done, or -1 for one that has not arrived (only with Put). The tracker must not change during the
+// iteration.
 func (t *Tracker) Entries() iter.Seq2[int64, bool] {
 	return func(yield func(offset int64, done bool) bool) {
 		for i := t.base; i < t.upper; i++ {

@@ -95,7 +95,8 @@ func TestDoneRange(t *testing.T) {
 	}
 }
 
-// A full ring whose window starts in the middle of a word: the first and the last entries share one word of the bitmaps.
+// A full ring whose window starts in the middle of a word: the first and the last entries share one
+// word of the bitmaps.
 func TestWindowThatWrapsInsideAWord(t *testing.T) {
 	tr := New(0, wordBits)
 	fill := func() {

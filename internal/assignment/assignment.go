@@ -39,8 +39,8 @@ type Assignment struct {
 	setAt     int64  // inputs done when it was written
 }
 
-// epochStart is the leader epoch of the records from offset on: a commit carries the epoch of the record
-// before it, which is how the next holder notices a truncated log (KIP-320).
+// epochStart is the leader epoch of the records from offset on: a commit carries the epoch of the
+// record before it, which is how the next holder notices a truncated log (KIP-320).
 type epochStart struct {
 	offset int64
 	epoch  int32
@@ -61,9 +61,9 @@ func (a *Assignment) Happen(e Event) bool {
 	return a.state != before
 }
 
-// Inherit takes over what was done before, as [donemeta.Parse] returned it: these inputs are not handed
-// out, and no commit forgets them. set is the metadata that said so, and leaderEpoch what was committed
-// with Start.
+// Inherit takes over what was done before, as [donemeta.Parse] returned it: these inputs are not
+// handed out, and no commit forgets them. set is the metadata that said so, and leaderEpoch what
+// was committed with Start.
 func (a *Assignment) Inherit(runs []donemeta.Run, set string, leaderEpoch int32) {
 	a.startEpoch = leaderEpoch
 	if len(runs) > 0 {
@@ -74,8 +74,8 @@ func (a *Assignment) Inherit(runs []donemeta.Run, set string, leaderEpoch int32)
 // Inherits tells whether anything of what was inherited may still come.
 func (a *Assignment) Inherits() bool { return a.inherited.Len() > 0 }
 
-// WasDone tells that an input was done before this assignment. Offsets are asked for in the order of
-// reading.
+// WasDone tells that an input was done before this assignment. Offsets are asked for in the order
+// of reading.
 func (a *Assignment) WasDone(offset int64) bool { return a.inherited.Contains(offset) }
 
 // LeaderEpoch is that of the last record read, -1 before the first.
@@ -99,8 +99,8 @@ func (a *Assignment) Read(offset, size int64) (index uint64, ok bool) {
 	return index, ok
 }
 
-// Pass goes over a record that is no input for this assignment: a control record, or one that was done
-// before it.
+// Pass goes over a record that is no input for this assignment: a control record, or one that was
+// done before it.
 func (a *Assignment) Pass(offset int64, wasDone bool) {
 	a.tracker.Skip(offset + 1)
 	if wasDone {
@@ -108,8 +108,8 @@ func (a *Assignment) Pass(offset int64, wasDone bool) {
 	}
 }
 
-// Follow enters an input that somebody else reads, whenever it is heard of. False: it was entered before,
-// lies below the ack mark or too far above it, or contradicts the order of the others.
+// Follow enters an input that somebody else reads, whenever it is heard of. False: it was entered
+// before, lies below the ack mark or too far above it, or contradicts the order of the others.
 func (a *Assignment) Follow(index uint64, offset, size int64) bool {
 	return index >= a.spec.Base && a.tracker.Put(index-a.spec.Base, offset, int(size))
 }
@@ -179,11 +179,11 @@ func (a *Assignment) Pending() int { return a.tracker.Pending() }
 func (a *Assignment) Begun() bool { return a.read > 0 }
 
 // A done-set has a largest size: a broker takes 4,096 characters of metadata. What it cannot say is
-// repeated by whoever takes the partition over. So nothing is handed out that it could not describe, in
-// whatever order the inputs end.
+// repeated by whoever takes the partition over. So nothing is handed out that it could not
+// describe, in whatever order the inputs end.
 
-// Describable is an offset below which everything may be handed out at once: a done-set has room for any
-// set of so few offsets.
+// Describable is an offset below which everything may be handed out at once: a done-set has room
+// for any set of so few offsets.
 func (a *Assignment) Describable() int64 {
 	mark := a.tracker.Mark()
 	if a.inherited.End()-mark > donemeta.MaxSpan || mark > math.MaxInt64-donemeta.MaxSpan {
@@ -192,12 +192,13 @@ func (a *Assignment) Describable() int64 {
 	return mark + donemeta.MaxSpan
 }
 
-// Fits tells whether a done-set could still be written if the input at this offset were handed out too,
-// after so many that come before it and are not read yet, and then all ended in the worst order.
+// Fits tells whether a done-set could still be written if the input at this offset were handed out
+// too, after so many that come before it and are not read yet, and then all ended in the worst
+// order.
 //
-// The worst order leaves every other one open. Each run of the set has an open input before it, so there
-// are at most half as many runs as there are inputs, the inherited runs among them counted as one each.
-// Those that lie beyond are runs of their own.
+// The worst order leaves every other one open. Each run of the set has an open input before it, so
+// there are at most half as many runs as there are inputs, the inherited runs among them counted as
+// one each. Those that lie beyond are runs of their own.
 func (a *Assignment) Fits(offset int64, before int) bool {
 	if a.tracker.Pending() == 0 && before == 0 {
 		return true // it is the ack mark then, whatever follows

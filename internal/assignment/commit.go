@@ -11,8 +11,8 @@ type Commit struct {
 	Offset      int64 // the ack mark
 	LeaderEpoch int32 // of the record before it; -1: not known
 	Set         string
-	// Cut is how many runs of what is done above did not fit into Set. It is 0, since nothing is handed
-	// out that does not fit (see Fits): another number is a fault to be reported.
+	// Cut is how many runs of what is done above did not fit into Set. It is 0, since nothing is
+	// handed out that does not fit (see Fits): another number is a fault to be reported.
 	Cut  int
 	done int64
 }
@@ -34,8 +34,8 @@ func (a *Assignment) position() (offset int64, epoch int32) {
 	return offset, -1
 }
 
-// Due is what to commit now, or false: neither the mark moved, nor what is done above it. It never goes
-// back (S3). Without sets only marks are committed.
+// Due is what to commit now, or false: neither the mark moved, nor what is done above it. It never
+// goes back (S3). Without sets only marks are committed.
 func (a *Assignment) Due(sets bool) (Commit, bool) {
 	offset, epoch := a.position()
 	moved := offset > a.committed
@@ -88,16 +88,16 @@ func (a *Assignment) doneSet(mark int64, epoch int32) (set string, cut int) {
 // FollowedMark is the ack mark of a follower, see Standing.
 func (a *Assignment) FollowedMark() int64 { return a.inherited.Mark(a.tracker) }
 
-// Standing is what an assignment leaves when its process is dead: its ack mark, and what is done above
-// it. A follower's mark crosses what was inherited right at it, since the one who read those inputs sent
-// no units of them.
+// Standing is what an assignment leaves when its process is dead: its ack mark, and what is done
+// above it. A follower's mark crosses what was inherited right at it, since the one who read those
+// inputs sent no units of them.
 func (a *Assignment) Standing() (mark int64, done []donemeta.Run) {
 	mark = a.FollowedMark()
 	return mark, a.inherited.Union(a.tracker, mark, nil)
 }
 
-// Progress is where an assignment is: what somebody must know who is to commit for this process if it
-// dies.
+// Progress is where an assignment is: what somebody must know who is to commit for this process if
+// it dies.
 type Progress struct {
 	// Index is that of the first input that is not done, and Offset the ack mark.
 	Index  uint64

@@ -34,9 +34,9 @@ func (n *naive) mark() int64 {
 	return n.next
 }
 
-// An assignment agrees with the naive one under random reading, gaps, inherited inputs, outcomes in any
-// order, commits that succeed or not, and every end. What it commits is the ack mark, never goes back, says
-// all that is done above and nothing that is not, and always fits.
+// An assignment agrees with the naive one under random reading, gaps, inherited inputs, outcomes in
+// any order, commits that succeed or not, and every end. What it commits is the ack mark, never
+// goes back, says all that is done above and nothing that is not, and always fits.
 func TestAgainstTheModel(t *testing.T) {
 	seeds := 2000
 	if testing.Short() {
@@ -133,8 +133,8 @@ func (n *naive) step(t *testing.T, rnd *rand.Rand, a *assignment.Assignment, ope
 	}
 }
 
-// after is the transition table in words: the end is the end; a foreign topic stays foreign; what halted
-// stays halted while it drains.
+// after is the transition table in words: the end is the end; a foreign topic stays foreign; what
+// halted stays halted while it drains.
 func after(s assignment.State, e assignment.Event) assignment.State {
 	switch {
 	case s == assignment.Fenced || e == assignment.Fence:

@@ -40,8 +40,8 @@ const (
 // String is for logs and tests.
 func (e Event) String() string { return [...]string{"drain", "halt", "recreate", "fence"}[e] }
 
-// transitions is the whole of it. A halted assignment that drains stays halted: both begin nothing, and
-// why it halted must not be forgotten.
+// transitions is the whole of it. A halted assignment that drains stays halted: both begin nothing,
+// and why it halted must not be forgotten.
 var transitions = [states][events]State{
 	Reading:  {Drain: Draining, Halt: Halted, Recreate: Foreign, Fence: Fenced},
 	Draining: {Drain: Draining, Halt: Halted, Recreate: Foreign, Fence: Fenced},

@@ -14,7 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Run audits. An error means that there is no answer: an *OptionError, or why something could not be read.
+// Run audits. An error means that there is no answer: an *OptionError, or why something could not
+// be read.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
 	o, err := o.withDefaults()
@@ -103,7 +104,8 @@ func (a *audit) read(ctx context.Context) error {
 	return err
 }
 
-// stampOf says when a record was, and whether the broker says so: else it is what its producer wrote, which may be anything.
+// stampOf says when a record was, and whether the broker says so: else it is what its producer
+// wrote, which may be anything.
 func stampOf(rec *kgo.Record) stamp {
 	return stamp{ms: rec.Timestamp.UnixMilli(), byBroker: rec.Attrs.TimestampType() == 1}
 }
@@ -118,7 +120,8 @@ func (a *audit) takeInputs(part int32, records []*kgo.Record) error {
 	return a.sources.add(batch...)
 }
 
-// takeOutputs is called by one goroutine at a time for each partition; partitions of one topic share a report.
+// takeOutputs is called by one goroutine at a time for each partition; partitions of one topic
+// share a report.
 func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) error {
 	if out.cut.first == nil {
 		first := stampOf(records[0])
@@ -168,7 +171,8 @@ func (a *audit) takeOutputs(outPart int32, out *output, records []*kgo.Record) e
 	return a.sources.add(batch...)
 }
 
-// inputOf is the input that an output of this group was made from, or of one that it took over from.
+// inputOf is the input that an output of this group was made from, or of one that it took over
+// from.
 func (a *audit) inputOf(s *source, unknown *Unknown) int32 {
 	if s.group != "" && s.group != a.opts.Group && !slices.Contains(a.opts.AlsoGroups, s.group) {
 		unknown.OtherGroup++
@@ -208,7 +212,8 @@ func (p *plan) topicID(index []int32) (id kadm.TopicID) {
 	return id
 }
 
-// incidents numbers the texts of incident headers. What comes after the first maxIncidents shares one number.
+// incidents numbers the texts of incident headers. What comes after the first maxIncidents shares
+// one number.
 type incidents struct {
 	mu     sync.Mutex
 	texts  []string

@@ -2,8 +2,9 @@ package audit
 
 import "slices"
 
-// claim is what outputs of one input say: that there are count of them. next is the first number that was not seen, in ascending order; hole says that a later
-// one was. A handler that is called again may make another number of outputs; an input is whole when one of its claims is.
+// claim is what outputs of one input say: that there are count of them. next is the first number
+// that was not seen, in ascending order; hole says that a later one was. A handler that is called
+// again may make another number of outputs; an input is whole when one of its claims is.
 type claim struct {
 	count int32 // 0: not said
 	next  int32
@@ -22,7 +23,8 @@ func (c *claim) see(output int32) {
 
 func (c *claim) whole() bool { return !c.hole && (c.count == 0 || c.next == c.count) }
 
-// claims of one input. Its outputs are seen in ascending order of their numbers. Those that name no count speak for every claim; the others only for theirs.
+// claims of one input. Its outputs are seen in ascending order of their numbers. Those that name no
+// count speak for every claim; the others only for theirs.
 type claims []claim
 
 func (all claims) see(output, count int32) claims {
@@ -46,13 +48,15 @@ func (all claims) see(output, count int32) claims {
 	return all
 }
 
-// whole says whether all outputs of one claim are there. One without a count proves nothing where others have one.
+// whole says whether all outputs of one claim are there. One without a count proves nothing where
+// others have one.
 func (all claims) whole() bool {
 	counted := slices.ContainsFunc(all, func(c claim) bool { return c.count != 0 })
 	return len(all) == 0 || slices.ContainsFunc(all, func(c claim) bool { return (c.count != 0) == counted && c.whole() })
 }
 
-// missing is the first number that is missing, and of how many, by the claim that has most; nil where nothing tells.
+// missing is the first number that is missing, and of how many, by the claim that has most; nil
+// where nothing tells.
 func (all claims) missing() (number, of *int32) {
 	var best *claim
 	for i := range all {
@@ -70,7 +74,8 @@ func (all claims) missing() (number, of *int32) {
 	return &next, &count
 }
 
-// absences are outputs that lost inputs miss, and where those of other inputs are, by their numbers. A topic that --output does not name has all of one number.
+// absences are outputs that lost inputs miss, and where those of other inputs are, by their
+// numbers. A topic that --output does not name has all of one number.
 type absences [maxNumbers]struct {
 	missing int64
 	topics  []string

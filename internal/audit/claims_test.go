@@ -2,7 +2,8 @@ package audit
 
 import "testing"
 
-// Outputs of an input that was handled more than once, by versions that name their number and by older ones.
+// Outputs of an input that was handled more than once, by versions that name their number and by
+// older ones.
 func TestClaims(t *testing.T) {
 	type seen struct{ output, count int32 }
 	for name, c := range map[string]struct {

@@ -25,7 +25,8 @@ type entry struct {
 
 const entryBytes = 64
 
-// key is a hash of a record's key. The zero key is none. With 128 bits of two seeds, a billion keys share none by chance.
+// key is a hash of a record's key. The zero key is none. With 128 bits of two seeds, a billion keys
+// share none by chance.
 type key [2]uint64
 
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
@@ -37,7 +38,8 @@ func keyOf(b []byte) key {
 	return key{maphash.Bytes(seeds[0], b), maphash.Bytes(seeds[1], b) | 1}
 }
 
-// bySource brings each input together with its outputs, the input first, an output's repeats behind it.
+// bySource brings each input together with its outputs, the input first, an output's repeats behind
+// it.
 func bySource(a, b *entry) int {
 	return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.offset, b.offset), cmp.Compare(a.output, b.output),
 		cmp.Compare(a.outPart, b.outPart), cmp.Compare(a.at, b.at))
@@ -54,7 +56,8 @@ func byTime(a, b *entry) int {
 	return cmp.Or(cmp.Compare(a.cause, b.cause), cmp.Compare(a.time, b.time), cmp.Compare(a.part, b.part), cmp.Compare(a.offset, b.offset))
 }
 
-// An entry is written as a byte that says what follows, and the differences to the one before it: in a sorted file most are small.
+// An entry is written as a byte that says what follows, and the differences to the one before it:
+// in a sorted file most are small.
 const (
 	withKey = 1 << iota
 	withOutput

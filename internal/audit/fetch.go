@@ -29,19 +29,22 @@ type task struct {
 	id        kadm.TopicID
 	partition int32
 	next, end int64
-	// unseen is the offset behind the last batch that was counted, holes how many offsets before it have no record.
+	// unseen is the offset behind the last batch that was counted, holes how many offsets before it
+	// have no record.
 	unseen, holes int64
 	take          func([]*kgo.Record) error
 	// skipped is told when records were deleted before they could be read.
 	skipped func()
-	// empty is how many responses in a row had nothing. Then it is asked for alone: brokers may leave a partition empty because others filled the response.
+	// empty is how many responses in a row had nothing. Then it is asked for alone: brokers may
+	// leave a partition empty because others filled the response.
 	empty int
 }
 
 func (t *task) done() bool { return t.next >= t.end }
 
-// reader reads partitions with fetch requests of its own. A consuming client would never say that it has passed the last offset when that is a control record,
-// an aborted record or a gap, and an audit must neither wait forever nor guess.
+// reader reads partitions with fetch requests of its own. A consuming client would never say that
+// it has passed the last offset when that is a control record, an aborted record or a gap, and an
+// audit must neither wait forever nor guess.
 type reader struct {
 	client    *kgo.Client
 	isolation kgo.IsolationLevel
@@ -162,13 +165,15 @@ func (r *reader) readAll(ctx context.Context, leaders map[int32][]*task) error {
 	return failed
 }
 
-// readFrom reads from one broker. An error that is not fatal, and partitions left over, mean: look for the leaders again.
+// readFrom reads from one broker. An error that is not fatal, and partitions left over, mean: look
+// for the leaders again.
 func (r *reader) readFrom(ctx context.Context, leader int32, tasks []*task) error {
 	for idle := 0; ; {
 		if tasks = open(tasks); len(tasks) == 0 {
 			return nil
 		}
-		// One partition that had nothing is asked for alone; else all, beginning with another one each time: a broker serves them in order.
+		// One partition that had nothing is asked for alone; else all, beginning with another one
+		// each time: a broker serves them in order.
 		ask := tasks
 		for _, t := range tasks {
 			if t.empty > 0 {
@@ -185,7 +190,8 @@ func (r *reader) readFrom(ctx context.Context, leader int32, tasks []*task) erro
 		if err := r.response(resp.(*kmsg.FetchResponse), ask); err != nil {
 			return err
 		}
-		// Other goroutines progress too: this only bounds how long the leaders are not looked at while nothing comes at all.
+		// Other goroutines progress too: this only bounds how long the leaders are not looked at
+		// while nothing comes at all.
 		if idle++; r.progress.Passed.Load() != before {
 			idle = 0
 		} else if idle > 20+len(tasks) {
@@ -281,7 +287,8 @@ func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bo
 	if next != t.next {
 		t.empty = 0
 	} else if t.empty++; alone && len(rp.RecordBatches) == 0 && t.empty > fetchEmpty && r.stable(rp) >= t.end {
-		// Asked for alone, a broker sends the next batch whatever its size. None, again and again: there is nothing from here to the end.
+		// Asked for alone, a broker sends the next batch whatever its size. None, again and again:
+		// there is nothing from here to the end.
 		r.note("%s/%d has no records from offset %d to its end %d", t.topic, t.partition, t.next, t.end)
 		t.holes += t.end - t.next
 		next = t.end
@@ -290,7 +297,8 @@ func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bo
 	return nil
 }
 
-// Where the fields of a batch are, version 2. It begins with its first offset and its length behind that.
+// Where the fields of a batch are, version 2. It begins with its first offset and its length behind
+// that.
 const (
 	batchLength    = 8
 	batchMagic     = 16
@@ -299,7 +307,8 @@ const (
 	batchHeader    = 61
 )
 
-// count adds up offsets that have no record: what compaction takes leaves them, and nothing else does. Markers and records of aborted transactions are there.
+// count adds up offsets that have no record: what compaction takes leaves them, and nothing else
+// does. Markers and records of aborted transactions are there.
 func (t *task) count(batches []byte) {
 	for len(batches) >= batchHeader {
 		first := int64(binary.BigEndian.Uint64(batches))

@@ -7,9 +7,11 @@ import (
 	"time"
 )
 
-// gone is what is known of outputs that were written and are not there any more. That some are gone is read from offsets alone: a log that does not start at 0,
-// and offsets between without records. When they were written is not known from the times that producers set, which may be 0, or years ahead: only where brokers
-// set them (LogAppendTime), or where the user vouches for them ([Options.TrustClocks]).
+// gone is what is known of outputs that were written and are not there any more. That some are gone
+// is read from offsets alone: a log that does not start at 0, and offsets between without records.
+// When they were written is not known from the times that producers set, which may be 0, or years
+// ahead: only where brokers set them (LogAppendTime), or where the user vouches for them
+// ([Options.TrustClocks]).
 type gone struct {
 	trust  bool
 	any    bool
@@ -44,7 +46,8 @@ func (p *plan) gone(trust bool) gone {
 
 func (g *gone) isTrue(s stamp) bool { return g.trust || s.byBroker }
 
-// mayHaveHad says whether an output of the input that was written then may be among them: outputs are written after their input.
+// mayHaveHad says whether an output of the input that was written then may be among them: outputs
+// are written after their input.
 func (g *gone) mayHaveHad(input stamp) bool {
 	if g.any && !g.isTrue(input) {
 		g.vague = true

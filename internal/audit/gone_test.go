@@ -44,7 +44,8 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// Offsets without a record are counted once each, in whatever pieces and however often batches come.
+// Offsets without a record are counted once each, in whatever pieces and however often batches
+// come.
 func TestHoles(t *testing.T) {
 	batch := func(first, last int64, records int) []byte {
 		b := make([]byte, batchHeader+3)

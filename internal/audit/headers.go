@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// HeaderSource says which input an output was made from, as topic/partition/offset/output/outputs/topic-id/group: pipeline.Config.SourceHeaders writes it.
-	// Its first version was topic/partition/offset/output, with or without /topic-id. Of several headers the last counts: the others came with the input, from a
-	// pipeline before this one.
+	// HeaderSource says which input an output was made from, as
+	// topic/partition/offset/output/outputs/topic-id/group: pipeline.Config.SourceHeaders writes
+	// it. Its first version was topic/partition/offset/output, with or without /topic-id. Of
+	// several headers the last counts: the others came with the input, from a pipeline before this
+	// one.
 	HeaderSource = "ackmark-source"
 	// HeaderIncident is optional: what an output was sent again for.
 	HeaderIncident = "ackmark-incident"
@@ -64,7 +66,8 @@ func parseSource(headers []kgo.RecordHeader) (s source, how parsed) {
 	return s, parsedOK
 }
 
-// Fields of the two versions. What is behind the fields of the second is the group, which may have slashes of its own.
+// Fields of the two versions. What is behind the fields of the second is the group, which may have
+// slashes of its own.
 const (
 	fieldsPlain   = 4
 	fieldsWithID  = 5

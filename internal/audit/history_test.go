@@ -22,7 +22,8 @@ type place struct {
 	offset    int64
 }
 
-// history is all that was ever written, before retention came: what an audit cannot know and must not contradict.
+// history is all that was ever written, before retention came: what an audit cannot know and must
+// not contradict.
 type history struct {
 	inputs    [2][]time.Time
 	made      map[place]bool // all outputs of it were written, by this group, or a dead letter
@@ -108,8 +109,9 @@ func (h *history) missing() (all []place) {
 	return all
 }
 
-// Whatever the clocks of the records say and wherever retention has cut both sides: lost is what was never written, clean that all was, and where nothing
-// of the outputs is deleted, nothing is left open.
+// Whatever the clocks of the records say and wherever retention has cut both sides: lost is what
+// was never written, clean that all was, and where nothing of the outputs is deleted, nothing is
+// left open.
 func TestNeverByTheClocks(t *testing.T) {
 	w := newWorld(t, nil)
 	round := 0

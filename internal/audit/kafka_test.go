@@ -318,7 +318,8 @@ func TestTrueClocks(t *testing.T) {
 	}
 }
 
-// A producer with a clock of its own writes outputs dated long before their inputs: --from must not leave them out.
+// A producer with a clock of its own writes outputs dated long before their inputs: --from must not
+// leave them out.
 func TestFromReadsOutputsOfAnyTime(t *testing.T) {
 	w := newWorld(t, nil)
 	w.in(0, 3)
@@ -335,7 +336,8 @@ func TestFromReadsOutputsOfAnyTime(t *testing.T) {
 	}
 }
 
-// The commit of another log says nothing about this one, and what was deleted before it was done is not clean.
+// The commit of another log says nothing about this one, and what was deleted before it was done is
+// not clean.
 func TestCommitsThatDoNotFit(t *testing.T) {
 	w := newWorld(t, nil)
 	w.in(0, 5)

@@ -27,7 +27,8 @@ type written struct {
 	key           string
 }
 
-// scenario is inputs, commits and outputs. An output's offset is its place among those of its partition.
+// scenario is inputs, commits and outputs. An output's offset is its place among those of its
+// partition.
 type scenario struct {
 	inputs    [][]int64 // offsets by partition
 	committed []int64
@@ -240,7 +241,8 @@ func (s *scenario) audit(dir string) (*Report, error) {
 	return report, j.judge(context.Background())
 }
 
-// Whatever was read, written and committed, with memory for nothing or for all: the verdict is that of the model.
+// Whatever was read, written and committed, with memory for nothing or for all: the verdict is that
+// of the model.
 func TestAgainstTheModel(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {

@@ -18,7 +18,8 @@ const (
 	DefaultMemory = 256 << 20
 	MinMemory     = 1 << 20
 
-	// ClockSkew is how much true clocks may differ, of brokers or of those who write inputs and outputs.
+	// ClockSkew is how much true clocks may differ, of brokers or of those who write inputs and
+	// outputs.
 	ClockSkew = 10 * time.Minute
 )
 
@@ -43,25 +44,32 @@ type Options struct {
 	Client *kgo.Client
 	// Group is the consumer group whose commits say what is done.
 	Group string
-	// AlsoGroups are groups whose outputs count as this one's: it took over their work, perhaps under a new name. Not for groups that do the same work beside it:
-	// their outputs would hide what this one loses.
+	// AlsoGroups are groups whose outputs count as this one's: it took over their work, perhaps
+	// under a new name. Not for groups that do the same work beside it: their outputs would hide
+	// what this one loses.
 	AlsoGroups []string
 	// Inputs are the topics that the group reads. Default: all that it has committed offsets for.
 	Inputs []string
-	// Outputs are all topics that it writes, the dead-letter topic too: an output in a topic that is not named counts as lost.
+	// Outputs are all topics that it writes, the dead-letter topic too: an output in a topic that
+	// is not named counts as lost.
 	Outputs []string
 	// Expect is how many outputs an input has. Default: one or more.
 	Expect *Expect
-	// From and Until choose inputs by their timestamps: from the first one at or after From, to before the first one at or after Until. Zero: all.
+	// From and Until choose inputs by their timestamps: from the first one at or after From, to
+	// before the first one at or after Until. Zero: all.
 	From, Until time.Time
-	// TrustClocks says that records carry the true time at which they were written, up to ClockSkew. Then that decides which inputs may have had outputs that
-	// retention deleted, and outputs are read from ClockSkew before From on. Without it only times that brokers set are believed, and outputs are read from their start.
+	// TrustClocks says that records carry the true time at which they were written, up to
+	// ClockSkew. Then that decides which inputs may have had outputs that retention deleted, and
+	// outputs are read from ClockSkew before From on. Without it only times that brokers set are
+	// believed, and outputs are read from their start.
 	TrustClocks bool
 	// Order that outputs must have. Default OrderKey.
 	Order Order
-	// ReadUncommitted also reads records of transactions that are open or were aborted. For groups that consume so from transactional topics.
+	// ReadUncommitted also reads records of transactions that are open or were aborted. For groups
+	// that consume so from transactional topics.
 	ReadUncommitted bool
-	// Memory bounds what is kept in memory for sorting. Default DefaultMemory. Beside it there are, for each broker, one fetch response and what one batch inflates to.
+	// Memory bounds what is kept in memory for sorting. Default DefaultMemory. Beside it there are,
+	// for each broker, one fetch response and what one batch inflates to.
 	Memory int64
 	// TempDir is where the sorted files go. Default: the system's.
 	TempDir string

@@ -68,7 +68,8 @@ func (p *plan) warn(format string, args ...any) {
 	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
 }
 
-// makePlan asks for the committed offsets, then the ends of the inputs, then those of the outputs: see the package comment for why in this order.
+// makePlan asks for the committed offsets, then the ends of the inputs, then those of the outputs:
+// see the package comment for why in this order.
 func makePlan(ctx context.Context, o *Options, report *Report) (*plan, error) {
 	admin := kadm.NewClient(o.Client)
 	commits, err := admin.FetchOffsets(ctx, o.Group)

@@ -25,8 +25,9 @@ type Report struct {
 	Order      Order    `json:"order"`
 	Counts     Counts   `json:"counts"`
 	Unknown    Unknown  `json:"unknown"`
-	// Nameless are outputs whose headers name neither their group nor how many there are of their input (first version, or written by hand): another group's look
-	// like this one's, and a missing last one is not noticed.
+	// Nameless are outputs whose headers name neither their group nor how many there are of their
+	// input (first version, or written by hand): another group's look like this one's, and a
+	// missing last one is not noticed.
 	Nameless int64    `json:"nameless"`
 	Bursts   []Burst  `json:"bursts"`
 	Notes    []string `json:"notes"`
@@ -37,13 +38,15 @@ type Report struct {
 	// First are the first findings of each kind, MaxFirst at most. Options.Findings gets all.
 	First map[Kind][]Finding `json:"-"`
 
-	// From is set where inputs are undecided because older outputs were deleted, and true clocks say when: from then on everything can be decided.
+	// From is set where inputs are undecided because older outputs were deleted, and true clocks
+	// say when: from then on everything can be decided.
 	From *time.Time `json:"decided_from,omitempty"`
 	Runs int        `json:"sorted_files"`
 	Took float64    `json:"seconds"`
 }
 
-// Counts are numbers of inputs, except Duplicated, Reordered and Surplus, which are numbers of outputs.
+// Counts are numbers of inputs, except Duplicated, Reordered and Surplus, which are numbers of
+// outputs.
 type Counts struct {
 	Inputs       int64 `json:"inputs"`
 	Done         int64 `json:"done"`
@@ -130,7 +133,8 @@ func (u *Unknown) add(o Unknown) {
 	u.Newer += o.Newer
 }
 
-// Burst is repeats that belong together: by the incident that was recorded with them, or by their time.
+// Burst is repeats that belong together: by the incident that was recorded with them, or by their
+// time.
 type Burst struct {
 	Incident string    `json:"incident,omitempty"`
 	First    time.Time `json:"first"`
@@ -171,7 +175,8 @@ type Finding struct {
 	Missing *int32 `json:"missing,omitempty"`
 	// Of is how many outputs the found ones say that the input has.
 	Of *int32 `json:"of,omitempty"`
-	// Output is the number of the output, or dl; duplicated and reordered. At is where it is, First where it was before.
+	// Output is the number of the output, or dl; duplicated and reordered. At is where it is, First
+	// where it was before.
 	Output   string `json:"output,omitempty"`
 	At       *Place `json:"at,omitempty"`
 	First    *Place `json:"first,omitempty"`

@@ -15,7 +15,8 @@ const (
 	minFanIn    = 8
 )
 
-// sorter sorts any number of entries in bounded memory: it sorts as many as it may keep, writes them to a file, and merges the files.
+// sorter sorts any number of entries in bounded memory: it sorts as many as it may keep, writes
+// them to a file, and merges the files.
 type sorter struct {
 	dir     string
 	compare func(a, b *entry) int
@@ -29,7 +30,8 @@ type sorter struct {
 	next    int
 }
 
-// newSorter divides its memory: entries while it collects, buffers of files while it merges. They do not overlap.
+// newSorter divides its memory: entries while it collects, buffers of files while it merges. They
+// do not overlap.
 func newSorter(dir, name string, memory int64, compare func(a, b *entry) int) (*sorter, error) {
 	own, err := os.MkdirTemp(dir, name+"-")
 	if err != nil {

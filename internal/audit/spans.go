@@ -10,7 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// span is what a partition holds: from its first offset to before its end. from and until are where those times begin: start and end without.
+// span is what a partition holds: from its first offset to before its end. from and until are where
+// those times begin: start and end without.
 type span struct{ start, end, from, until int64 }
 
 // listSpans reads the ends first: what is asked for afterwards can only be more.

@@ -26,7 +26,8 @@ func TestHeadersAreThoseOfThePipeline(t *testing.T) {
 	}
 }
 
-// Offsets that compaction took from the inputs are no losses, and what it took from the outputs is undecided. A compacted topic that still has all is decided.
+// Offsets that compaction took from the inputs are no losses, and what it took from the outputs is
+// undecided. A compacted topic that still has all is decided.
 func TestCompaction(t *testing.T) {
 	for name, tc := range map[string]struct {
 		key     func(offset int64) string // of an output
@@ -59,7 +60,8 @@ func TestCompaction(t *testing.T) {
 	}
 }
 
-// The end of a partition may be a marker, or records of a transaction that was aborted: the audit passes them, and does not take them for outputs.
+// The end of a partition may be a marker, or records of a transaction that was aborted: the audit
+// passes them, and does not take them for outputs.
 func TestTransactions(t *testing.T) {
 	w := newWorld(t, nil)
 	w.in(0, 3)
@@ -102,7 +104,8 @@ func TestFromAndUntil(t *testing.T) {
 	}
 }
 
-// Many records, and memory for few of them: all findings are there, each with its place, and nothing is left on the disk.
+// Many records, and memory for few of them: all findings are there, each with its place, and
+// nothing is left on the disk.
 func TestMoreThanMemory(t *testing.T) {
 	w := newWorld(t, nil)
 	const n = 60_000

@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// unlimited is a limit that is never reached; half of the largest number, so that sums do not overflow.
+// unlimited is a limit that is never reached; half of the largest number, so that sums do not
+// overflow.
 const unlimited = math.MaxInt64 / 2
 
 // amount is what a budget counts.
@@ -22,7 +23,8 @@ func newAmount(bytes int64, n int) amount {
 func (a amount) plus(o amount) amount  { return amount{a.bytes + o.bytes, a.records + o.records} }
 func (a amount) minus(o amount) amount { return amount{a.bytes - o.bytes, a.records - o.records} }
 
-// clamp cuts a request to the whole, so that one which is larger fits into an empty budget, and only there.
+// clamp cuts a request to the whole, so that one which is larger fits into an empty budget, and
+// only there.
 func (a amount) clamp(o amount) amount {
 	return amount{min(a.bytes, o.bytes), min(a.records, o.records)}
 }
@@ -31,7 +33,8 @@ func (a amount) clamp(o amount) amount {
 func (a amount) within(o amount) bool  { return a.bytes <= o.bytes && a.records <= o.records }
 func (a amount) reaches(o amount) bool { return a.bytes >= o.bytes || a.records >= o.records }
 
-// percent divides first: the limits may be near the largest number. Small ones do not lose their low mark by it.
+// percent divides first: the limits may be near the largest number. Small ones do not lose their
+// low mark by it.
 func (a amount) percent(p int) amount {
 	part := func(n int64) int64 { return n/100*int64(p) + n%100*int64(p)/100 }
 	return amount{part(a.bytes), part(a.records)}

@@ -1,11 +1,13 @@
 // Package budget bounds memory: bytes and records that are held at the same time (S9).
 //
-// A [Budget] is full from the moment it reached a limit, or had to refuse a request, until so much was released that both quantities are
-// at the low mark. Without that distance a consumer at its limit would pause and resume its fetches at every record.
+// A [Budget] is full from the moment it reached a limit, or had to refuse a request, until so much
+// was released that both quantities are at the low mark. Without that distance a consumer at its
+// limit would pause and resume its fetches at every record.
 //
-// The obvious design, a weighted semaphore, was not enough for three reasons: it has one quantity, and a million tiny records weigh more
-// than their bytes; it lets a request that is larger than the whole wait for ever, where one oversized record has to pass, alone; and what a
-// broker has already sent is in memory whether or not it fits, so it must be counted without asking ([Budget.Take]).
+// The obvious design, a weighted semaphore, was not enough for three reasons: it has one quantity,
+// and a million tiny records weigh more than their bytes; it lets a request that is larger than the
+// whole wait for ever, where one oversized record has to pass, alone; and what a broker has already
+// sent is in memory whether or not it fits, so it must be counted without asking ([Budget.Take]).
 package budget
 
 import (
@@ -40,7 +42,8 @@ type waiter struct {
 	granted chan struct{} // closed under mu
 }
 
-// New returns an empty budget. Negative limits and a LowPercent outside 1 to 100 panic: whoever takes them from a user validates them.
+// New returns an empty budget. Negative limits and a LowPercent outside 1 to 100 panic: whoever
+// takes them from a user validates them.
 func New(cfg Config) *Budget {
 	if cfg.Bytes < 0 || cfg.Records < 0 || cfg.LowPercent < 0 || cfg.LowPercent > 100 {
 		panic(fmt.Sprintf("budget: limits out of range: %+v", cfg))
@@ -58,7 +61,8 @@ func New(cfg Config) *Budget {
 	return &Budget{high: high, low: high.percent(cfg.LowPercent)}
 }
 
-// TryAcquire takes the amount if it fits and nobody waits, and tells whether it did. It refuses everything while the budget is full.
+// TryAcquire takes the amount if it fits and nobody waits, and tells whether it did. It refuses
+// everything while the budget is full.
 func (b *Budget) TryAcquire(bytes int64, records int) bool {
 	want := newAmount(bytes, records)
 	b.mu.Lock()
@@ -69,8 +73,9 @@ func (b *Budget) TryAcquire(bytes int64, records int) bool {
 	return b.take(want)
 }
 
-// Acquire takes the amount, waiting for it behind all who came before. A request larger than the whole budget waits until nothing else
-// is held, and then passes alone. The error is the context's cause, and then nothing was taken.
+// Acquire takes the amount, waiting for it behind all who came before. A request larger than the
+// whole budget waits until nothing else is held, and then passes alone. The error is the context's
+// cause, and then nothing was taken.
 func (b *Budget) Acquire(ctx context.Context, bytes int64, records int) error {
 	want := newAmount(bytes, records)
 	b.mu.Lock()
@@ -90,8 +95,8 @@ func (b *Budget) Acquire(ctx context.Context, bytes int64, records int) error {
 	}
 }
 
-// abandon ends a wait. The grant may have come between the context's end and the lock: then the amount is the caller's and must not
-// get lost, so the grant wins.
+// abandon ends a wait. The grant may have come between the context's end and the lock: then the
+// amount is the caller's and must not get lost, so the grant wins.
 func (b *Budget) abandon(ctx context.Context, w *waiter, place *list.Element) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,8 +110,9 @@ func (b *Budget) abandon(ctx context.Context, w *waiter, place *list.Element) er
 	return context.Cause(ctx)
 }
 
-// Take counts an amount that is in memory already, whether it fits or not, and tells whether the budget is full now: then its owner stops what
-// brings more. It overtakes waiters, because it states a fact and asks for nothing.
+// Take counts an amount that is in memory already, whether it fits or not, and tells whether the
+// budget is full now: then its owner stops what brings more. It overtakes waiters, because it
+// states a fact and asks for nothing.
 func (b *Budget) Take(bytes int64, records int) (full bool) {
 	want := newAmount(bytes, records)
 	b.mu.Lock()
@@ -115,8 +121,9 @@ func (b *Budget) Take(bytes int64, records int) (full bool) {
 	return b.full
 }
 
-// Release gives an amount back, in pieces or whole. It reports true if the budget was full and by this call no longer is: then
-// its owner resumes what it stopped. To give back more than is held panics, because the bound would be a lie from then on.
+// Release gives an amount back, in pieces or whole. It reports true if the budget was full and by
+// this call no longer is: then its owner resumes what it stopped. To give back more than is held
+// panics, because the bound would be a lie from then on.
 func (b *Budget) Release(bytes int64, records int) (resume bool) {
 	give := newAmount(bytes, records)
 	b.mu.Lock()
@@ -160,8 +167,9 @@ func (b *Budget) Limits() (bytes int64, records int) {
 	return b.high.bytes, int(b.high.records)
 }
 
-// take takes what fits. A refusal makes the budget full, but not at or below the low mark: there a large request failed, which is no reason to
-// hold up the small ones until the next release. The caller holds mu.
+// take takes what fits. A refusal makes the budget full, but not at or below the low mark: there a
+// large request failed, which is no reason to hold up the small ones until the next release. The
+// caller holds mu.
 func (b *Budget) take(want amount) bool {
 	if b.full || !b.used.plus(want.clamp(b.high)).within(b.high) {
 		b.full = b.full || !b.used.within(b.low)
@@ -171,7 +179,8 @@ func (b *Budget) take(want amount) bool {
 	return true
 }
 
-// add counts. At the high mark the budget is full; a low mark of 100 % is the high mark, and it still needs a release. The caller holds mu.
+// add counts. At the high mark the budget is full; a low mark of 100 % is the high mark, and it
+// still needs a release. The caller holds mu.
 func (b *Budget) add(want amount) {
 	b.used = b.used.plus(want)
 	b.full = b.full || b.used.reaches(b.high)

@@ -205,8 +205,8 @@ func TestGrantThatMeetsTheContextsEndIsNotLost(t *testing.T) {
 	b.Release(1, 0) // panics if the amount got lost
 }
 
-// TestAccounting holds a budget against plain sums: what is held is what was given, a grant never passes the limit except
-// alone, and full follows its definition.
+// TestAccounting holds a budget against plain sums: what is held is what was given, a grant never
+// passes the limit except alone, and full follows its definition.
 func TestAccounting(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		high := amount{rapid.Int64Range(1, 50).Draw(t, "bytes"), rapid.Int64Range(1, 20).Draw(t, "records")}

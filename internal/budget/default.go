@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// The default budget: a quarter of the memory that the process may use, because the same records also live in the client's fetch buffers,
-// in the handler and in the garbage that the collector has not taken yet.
+// The default budget: a quarter of the memory that the process may use, because the same records
+// also live in the client's fetch buffers, in the handler and in the garbage that the collector has
+// not taken yet.
 const (
 	share        = 4
 	minDefault   = 8 << 20
@@ -19,11 +20,13 @@ const (
 	unknownLimit = 64 << 20
 )
 
-// DefaultBytes returns a quarter of the process's memory limit, at least 8 MiB and at most 256 MiB; 64 MiB when no limit is known.
-// The limit is the smallest of GOMEMLIMIT (or what debug.SetMemoryLimit set) and the memory limits of the process's
-// cgroup, version 2 or 1, and of those above it, as far as they are mounted at /sys/fs/cgroup.
+// DefaultBytes returns a quarter of the process's memory limit, at least 8 MiB and at most 256 MiB;
+// 64 MiB when no limit is known. The limit is the smallest of GOMEMLIMIT (or what
+// debug.SetMemoryLimit set) and the memory limits of the process's cgroup, version 2 or 1, and of
+// those above it, as far as they are mounted at /sys/fs/cgroup.
 //
-// It does not use automemlimit, which exists to set GOMEMLIMIT for the whole process: a library must not do that to its host.
+// It does not use automemlimit, which exists to set GOMEMLIMIT for the whole process: a library
+// must not do that to its host.
 func DefaultBytes() int64 {
 	return defaultBytes(os.DirFS("/"), debug.SetMemoryLimit(-1))
 }
@@ -36,10 +39,12 @@ func defaultBytes(root fs.FS, goLimit int64) int64 {
 	return min(max(limit/share, minDefault), maxDefault)
 }
 
-// cgroupLimit returns the smallest memory limit from the process's cgroup up to the root of what is mounted; math.MaxInt64 if there is none.
+// cgroupLimit returns the smallest memory limit from the process's cgroup up to the root of what is
+// mounted; math.MaxInt64 if there is none.
 //
-// In a container the mounted root is usually the process's own cgroup, and its path either "/" or one that exists only outside. So every
-// step of the path is tried, and a file that is not there does not count.
+// In a container the mounted root is usually the process's own cgroup, and its path either "/" or
+// one that exists only outside. So every step of the path is tried, and a file that is not there
+// does not count.
 func cgroupLimit(root fs.FS) int64 {
 	limit := int64(math.MaxInt64)
 	for _, dir := range cgroupDirs(root) {
@@ -50,8 +55,9 @@ func cgroupLimit(root fs.FS) int64 {
 	return limit
 }
 
-// cgroupDirs lists the directories that may hold a limit, from /proc/self/cgroup: lines "hierarchy:controllers:path", where version 2
-// has the hierarchy 0 without controllers and version 1 one hierarchy with the controller memory.
+// cgroupDirs lists the directories that may hold a limit, from /proc/self/cgroup: lines
+// "hierarchy:controllers:path", where version 2 has the hierarchy 0 without controllers and version
+// 1 one hierarchy with the controller memory.
 func cgroupDirs(root fs.FS) []string {
 	const mount = "sys/fs/cgroup"
 	dirs := []string{mount, mount + "/memory"}
@@ -67,7 +73,8 @@ func cgroupDirs(root fs.FS) []string {
 		default:
 			continue
 		}
-		// The path is absolute, so Join removes any "..": another namespace's paths can begin with it.
+		// The path is absolute, so Join removes any "..": another namespace's paths can begin with
+		// it.
 		for p := path.Join("/", where); p != "/"; p = path.Dir(p) {
 			dirs = append(dirs, path.Join(base, p))
 		}
@@ -84,7 +91,8 @@ func hasController(list, name string) bool {
 	return false
 }
 
-// readLimit reads one limit. Version 2 writes "max" for none, version 1 the largest multiple of the page size.
+// readLimit reads one limit. Version 2 writes "max" for none, version 1 the largest multiple of the
+// page size.
 func readLimit(root fs.FS, name string) int64 {
 	const none = math.MaxInt64 - 1<<20
 	text, err := fs.ReadFile(root, name)

@@ -1,4 +1,5 @@
-// Package clusterid tells Kafka clusters apart. A will can be executed only in the cluster that the dead process's group is in.
+// Package clusterid tells Kafka clusters apart. A will can be executed only in the cluster that the
+// dead process's group is in.
 package clusterid
 
 import (
@@ -8,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Of asks the brokers for the id of their cluster; "" with an error, or from brokers that have none.
+// Of asks the brokers for the id of their cluster; "" with an error, or from brokers that have
+// none.
 func Of(ctx context.Context, request func(context.Context, kmsg.Request) (kmsg.Response, error)) (string, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{} // none
@@ -23,7 +25,8 @@ func Of(ctx context.Context, request func(context.Context, kmsg.Request) (kmsg.R
 	return *m.ClusterID, nil
 }
 
-// Known returns what a client has heard of its cluster from the metadata that it works with. It asks the brokers only if there was none yet.
+// Known returns what a client has heard of its cluster from the metadata that it works with. It
+// asks the brokers only if there was none yet.
 func Known(ctx context.Context, cl *kgo.Client) string {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}

@@ -1,8 +1,10 @@
-// Package devbroker is an embedded development broker, not for production: real Kafka protocol over TCP, one process, everything in memory.
+// Package devbroker is an embedded development broker, not for production: real Kafka protocol over
+// TCP, one process, everything in memory.
 //
-// It is franz-go's kfake with a bound on its memory, an advertised address that other machines can use, Kafka's refusals of records by their timestamps, and a
-// log line that says what it is.
-// The demo, examples and tests start it where no Kafka is at hand. It has no replicas: what it holds is gone when the process ends.
+// It is franz-go's kfake with a bound on its memory, an advertised address that other machines can
+// use, Kafka's refusals of records by their timestamps, and a log line that says what it is. The
+// demo, examples and tests start it where no Kafka is at hand. It has no replicas: what it holds is
+// gone when the process ends.
 package devbroker
 
 import (
@@ -38,9 +40,11 @@ const (
 type Config struct {
 	// Brokers is how many brokers the cluster has, 1 to 16. Default 3.
 	Brokers int
-	// Listen is the host:port of the first broker; with a port, the others take the next ones. Default 127.0.0.1:0 (free ports).
+	// Listen is the host:port of the first broker; with a port, the others take the next ones.
+	// Default 127.0.0.1:0 (free ports).
 	Listen string
-	// Advertise is the host that clients are told to connect to. Default: the host of Listen, or 127.0.0.1 where that is a wildcard.
+	// Advertise is the host that clients are told to connect to. Default: the host of Listen, or
+	// 127.0.0.1 where that is a wildcard.
 	Advertise string
 	// Topics to create at the start, with their partitions (0: Partitions).
 	Topics map[string]int
@@ -48,9 +52,11 @@ type Config struct {
 	Partitions int
 	// AutoCreate creates a topic that a client asks for.
 	AutoCreate bool
-	// RetentionBytes bounds each partition: older segments are dropped every two seconds. Default 64 MiB; negative keeps everything.
+	// RetentionBytes bounds each partition: older segments are dropped every two seconds. Default
+	// 64 MiB; negative keeps everything.
 	RetentionBytes int64
-	// MinSessionTimeout is the shortest session timeout that a group member may ask for. Default 1 s (Kafka: 6 s), so that killed members are noticed soon.
+	// MinSessionTimeout is the shortest session timeout that a group member may ask for. Default 1
+	// s (Kafka: 6 s), so that killed members are noticed soon.
 	MinSessionTimeout time.Duration
 	// MaxMessageBytes is the largest batch that the broker takes. Default: Kafka's 1048588.
 	MaxMessageBytes int
@@ -68,7 +74,8 @@ type Broker struct {
 	once    sync.Once
 }
 
-// Start starts the broker. The error names the field of cfg that is wrong, or the address that cannot be listened on.
+// Start starts the broker. The error names the field of cfg that is wrong, or the address that
+// cannot be listened on.
 func Start(cfg Config) (*Broker, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -95,7 +102,8 @@ func Start(cfg Config) (*Broker, error) {
 func options(cfg Config, lis *listeners) []kfake.Opt {
 	brokerConfigs := map[string]string{}
 	if cfg.RetentionBytes > 0 {
-		// Retention drops whole segments only: several per partition, or the bound would be one segment late.
+		// Retention drops whole segments only: several per partition, or the bound would be one
+		// segment late.
 		brokerConfigs["log.retention.bytes"] = strconv.FormatInt(cfg.RetentionBytes, 10)
 		brokerConfigs["log.segment.bytes"] = strconv.FormatInt(max(cfg.RetentionBytes/8, 1<<20), 10)
 	}
@@ -137,7 +145,8 @@ func (b *Broker) Close() {
 	})
 }
 
-// applyRetention drops old segments. kfake's own ticker runs once an hour, and only for topics that set retention themselves.
+// applyRetention drops old segments. kfake's own ticker runs once an hour, and only for topics that
+// set retention themselves.
 func (b *Broker) applyRetention() {
 	tick := time.NewTicker(retentionEvery)
 	defer tick.Stop()
@@ -184,7 +193,8 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
-// listeners makes the brokers' listeners, which count connections and advertise an address that clients can reach.
+// listeners makes the brokers' listeners, which count connections and advertise an address that
+// clients can reach.
 type listeners struct {
 	host, advertise string
 	port            int // next port; 0: free ones

@@ -134,7 +134,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// It refuses what Kafka refuses by default, from clients that name topics and from those that send their ids.
+// It refuses what Kafka refuses by default, from clients that name topics and from those that send
+// their ids.
 func TestTimestampsTooFarAheadAreRefused(t *testing.T) {
 	for name, versions := range map[string]*kversion.Versions{"ids": kversion.Stable(), "names": kversion.V4_0_0()} {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 type Rules struct {
 	// Compacted: a record needs a key (cleanup.policy=compact).
 	Compacted bool
-	// After is how far ahead of the broker's clock a record's timestamp may be (message.timestamp.after.max.ms); 0: as far as it likes.
+	// After is how far ahead of the broker's clock a record's timestamp may be
+	// (message.timestamp.after.max.ms); 0: as far as it likes.
 	After time.Duration
 	// Unnamed: the response does not say which records are to blame, like brokers before KIP-467.
 	Unnamed bool
@@ -24,10 +25,12 @@ type Rules struct {
 // ByDefault are Kafka's rules for a topic without configuration of its own.
 func ByDefault(string) Rules { return Rules{After: time.Hour} }
 
-// Validate makes the cluster refuse batches as Kafka does (LogValidator): one record that breaks a rule takes its whole batch with it, and the response names
-// it. rules is asked for each batch, from the cluster's goroutine; a client that names topics by their ids only gets the rules of "".
+// Validate makes the cluster refuse batches as Kafka does (LogValidator): one record that breaks a
+// rule takes its whole batch with it, and the response names it. rules is asked for each batch,
+// from the cluster's goroutine; a client that names topics by their ids only gets the rules of "".
 //
-// A request is answered at once for all its partitions: those that are not refused are told to try again.
+// A request is answered at once for all its partitions: those that are not refused are told to try
+// again.
 func Validate(c *kfake.Cluster, rules func(topic string) Rules) {
 	c.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()

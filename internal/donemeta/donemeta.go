@@ -62,11 +62,12 @@ var scratch = sync.Pool{New: func() any { return new([maxRaw]byte) }}
 
 var encoding = base64.RawURLEncoding.Strict()
 
-// Append appends the text of a done-set to dst, and tells how many of the runs it holds: all of them, or as many of the first as fit. For
-// none, it appends nothing. It allocates only to grow dst.
+// Append appends the text of a done-set to dst, and tells how many of the runs it holds: all of
+// them, or as many of the first as fit. For none, it appends nothing. It allocates only to grow
+// dst.
 //
-// Runs increase and do not overlap. One that breaks this, or lies below the base, is left out with all that follow: too little is a repeat, too
-// much would be a loss.
+// Runs increase and do not overlap. One that breaks this, or lies below the base, is left out with
+// all that follow: too little is a repeat, too much would be a loss.
 func Append(dst []byte, b Binding, runs []Run) (text []byte, kept int) {
 	runs = runs[:sound(b.Base, runs)]
 	if len(runs) == 0 {
@@ -77,7 +78,8 @@ func Append(dst []byte, b Binding, runs []Run) (text []byte, kept int) {
 	body := raw[headSize:]
 	kept = bitmapFit(b.Base, runs)
 	kind, size := byte(kindBitmap), bitmapSize(b.Base, runs[:kept])
-	// Two bytes a run are the least that runs take: where that is more than the bitmap, they need no look.
+	// Two bytes a run are the least that runs take: where that is more than the bitmap, they need
+	// no look.
 	if kept < len(runs) || 2*len(runs) < size {
 		if n, s := writeRuns(body, b.Base, runs); n > kept || n == kept && s < size {
 			kind, kept, size = kindRuns, n, s
@@ -97,7 +99,8 @@ func Append(dst []byte, b Binding, runs []Run) (text []byte, kept int) {
 	return encoding.AppendEncode(dst, all), kept
 }
 
-// sound counts the first runs that are in order, at or above the base, and below the last offset there is.
+// sound counts the first runs that are in order, at or above the base, and below the last offset
+// there is.
 func sound(base int64, runs []Run) int {
 	if base < 0 {
 		return 0
@@ -188,7 +191,8 @@ func varintSize(v uint64) int {
 	return n
 }
 
-// Fits tells whether any done-set of so many runs within so many offsets from the base on can be written whole.
+// Fits tells whether any done-set of so many runs within so many offsets from the base on can be
+// written whole.
 func Fits(span int64, runs int) bool {
 	if span <= MaxSpan || runs <= MaxRuns {
 		return true
@@ -196,7 +200,8 @@ func Fits(span int64, runs int) bool {
 	if runs > maxBody/2 {
 		return false
 	}
-	// The numbers of all runs together are at most the span, so only span/128 of them can take a second byte, only span/128² a third …
+	// The numbers of all runs together are at most the span, so only span/128 of them can take a
+	// second byte, only span/128² a third …
 	numbers := int64(2 * runs)
 	size := numbers
 	for rest := span >> 7; rest > 0 && size <= maxBody; rest >>= 7 {

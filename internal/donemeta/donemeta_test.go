@@ -176,7 +176,8 @@ func TestBoundToItsCommit(t *testing.T) {
 	}
 }
 
-// seal makes a text of any kind and body, with a right checksum: what someone who knows the format can send.
+// seal makes a text of any kind and body, with a right checksum: what someone who knows the format
+// can send.
 func seal(b Binding, kind byte, body ...byte) string {
 	raw := make([]byte, headSize, headSize+len(body))
 	raw[4] = kind
@@ -259,7 +260,8 @@ func TestFitsIsRight(t *testing.T) {
 	}
 }
 
-// greedy makes n runs within a span whose numbers take as many bytes as they can: as many as possible of the largest size, then of the next.
+// greedy makes n runs within a span whose numbers take as many bytes as they can: as many as
+// possible of the largest size, then of the next.
 func greedy(span int64, n int) []Run {
 	numbers := make([]int64, 2*n)
 	left := span - int64(2*n)
@@ -306,7 +308,8 @@ func ExampleAppend() {
 	// donemeta: the done-set of another commit
 }
 
-// A broker refuses metadata above offset.metadata.max.bytes, which is 4,096 if nobody changed it: the number is Kafka's, not ours.
+// A broker refuses metadata above offset.metadata.max.bytes, which is 4,096 if nobody changed it:
+// the number is Kafka's, not ours.
 func TestNoTextIsLongerThanKafkaTakes(t *testing.T) {
 	longest := 0
 	for name, runs := range map[string][]Run{

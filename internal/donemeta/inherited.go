@@ -7,9 +7,10 @@ import (
 	"github.com/ackmark/ackmark/internal/ackmark"
 )
 
-// Inherited is what a stay found done when it began: inputs that are not handed out again, and that the next commit must not forget.
-// The consumer and the sidecar both keep one beside the partition's [ackmark.Tracker], to which these inputs are a gap. The zero value is empty. It is not safe for
-// concurrent use.
+// Inherited is what a stay found done when it began: inputs that are not handed out again, and that
+// the next commit must not forget. The consumer and the sidecar both keep one beside the
+// partition's [ackmark.Tracker], to which these inputs are a gap. The zero value is empty. It is
+// not safe for concurrent use.
 type Inherited struct {
 	runs []Run // above the mark, see Forget
 	read int   // runs that the reader has passed, see Contains
@@ -18,7 +19,8 @@ type Inherited struct {
 // Inherit takes over what [Parse] returned.
 func Inherit(runs []Run) Inherited { return Inherited{runs: runs} }
 
-// Contains tells whether this offset is inherited. Offsets are asked for in the order of reading: none lower than one before.
+// Contains tells whether this offset is inherited. Offsets are asked for in the order of reading:
+// none lower than one before.
 func (h *Inherited) Contains(offset int64) bool {
 	for h.read < len(h.runs) && h.runs[h.read].Last < offset {
 		h.read++
@@ -26,8 +28,9 @@ func (h *Inherited) Contains(offset int64) bool {
 	return h.read < len(h.runs) && h.runs[h.read].First <= offset
 }
 
-// Mark is the tracker's ack mark, with the inherited runs crossed that lie right at it. It is for the sidecar, which does not see the inputs between
-// the units: the consumer reads them, and tells its tracker of each (Skip). It never goes back, and never beyond an input that is open.
+// Mark is the tracker's ack mark, with the inherited runs crossed that lie right at it. It is for
+// the sidecar, which does not see the inputs between the units: the consumer reads them, and tells
+// its tracker of each (Skip). It never goes back, and never beyond an input that is open.
 func (h *Inherited) Mark(t *ackmark.Tracker) int64 {
 	mark := t.Mark()
 	limit, _, open := t.Oldest()
@@ -66,10 +69,13 @@ func (h *Inherited) End() int64 {
 	return h.runs[len(h.runs)-1].Last + 1
 }
 
-// Union appends all that is done at or above the mark, inherited or not: what a commit of the mark must say.
+// Union appends all that is done at or above the mark, inherited or not: what a commit of the mark
+// must say.
 //
-// Runs are joined where nothing that is not done lies between them, even if offsets are missing there: between two of the tracker's neighbours
-// there is nothing else, and below what it has read neither. Without this, a set would grow by a run for each gap that it was handed over with, and in the end not fit.
+// Runs are joined where nothing that is not done lies between them, even if offsets are missing
+// there: between two of the tracker's neighbours there is nothing else, and below what it has read
+// neither. Without this, a set would grow by a run for each gap that it was handed over with, and
+// in the end not fit.
 func (h *Inherited) Union(t *ackmark.Tracker, mark int64, dst []Run) []Run {
 	if len(h.runs) == 0 {
 		for first, last := range t.DoneSet() {
@@ -103,7 +109,8 @@ type union struct {
 	dst  []Run
 	from int
 	rest []Run // inherited, not added yet
-	// apart: what comes next may have something before it that is not done. unknown: so may everything until the next entry.
+	// apart: what comes next may have something before it that is not done. unknown: so may
+	// everything until the next entry.
 	apart, unknown bool
 }
 

@@ -106,7 +106,8 @@ func drawLog(t *rapid.T) *log {
 	return l
 }
 
-// verify compares a commit with what is true: nothing open is called done, nothing done is forgotten, and neighbours that are done are one run.
+// verify compares a commit with what is true: nothing open is called done, nothing done is
+// forgotten, and neighbours that are done are one run.
 func (l *log) verify(t *rapid.T, mark, read int64, runs []Run, complete bool) {
 	in := func(o int64) bool {
 		return slices.ContainsFunc(runs, func(r Run) bool { return r.First <= o && o <= r.Last })
@@ -139,8 +140,8 @@ func (l *log) verify(t *rapid.T, mark, read int64, runs []Run, complete bool) {
 	}
 }
 
-// A partition goes from hand to hand. Each holder reads some of it, does some of what it was handed, and commits; nothing is handed out that was
-// done before.
+// A partition goes from hand to hand. Each holder reads some of it, does some of what it was
+// handed, and commits; nothing is handed out that was done before.
 func TestHandedOverAgainAndAgain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := drawLog(t)

@@ -91,7 +91,8 @@ func TestNothingIsTooLong(t *testing.T) {
 	})
 }
 
-// Any text, bound to what it claims: runs in order or nothing, and what is read is written again the same.
+// Any text, bound to what it claims: runs in order or nothing, and what is read is written again
+// the same.
 func FuzzParse(f *testing.F) {
 	for _, runs := range [][]Run{{{5, 6}}, {{1, 1}, {3, 9}, {1 << 40, 1 << 41}}, alternating(0, 200)} {
 		text, _ := Append(nil, Binding{}, runs)

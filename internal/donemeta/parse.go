@@ -12,14 +12,16 @@ import (
 // Ours tells whether a text looks like a done-set, of whatever it is bound to.
 func Ours(text string) bool { return strings.HasPrefix(text, magic) }
 
-// Parse reads a done-set and appends its runs to dst: increasing, apart from each other, at or above b.Base. Without an error dst may be unchanged: no text,
-// no done-set. With one ([ErrNotOurs], [ErrDamaged], [ErrOther]) dst comes back as it was, and there is no done-set either: none of
-// them is a reason to stop.
+// Parse reads a done-set and appends its runs to dst: increasing, apart from each other, at or
+// above b.Base. Without an error dst may be unchanged: no text, no done-set. With one
+// ([ErrNotOurs], [ErrDamaged], [ErrOther]) dst comes back as it was, and there is no done-set
+// either: none of them is a reason to stop.
 func Parse(text string, b Binding, dst []Run) ([]Run, error) {
 	return parse(text, b, true, dst)
 }
 
-// ParseAt is [Parse] for one who was told of the text by a process that has checked its leader epoch.
+// ParseAt is [Parse] for one who was told of the text by a process that has checked its leader
+// epoch.
 func ParseAt(text string, topicID [16]byte, base int64, dst []Run) ([]Run, error) {
 	return parse(text, Binding{TopicID: topicID, Base: base}, false, dst)
 }
@@ -81,7 +83,8 @@ func parseBitmap(body []byte, base int64, dst []Run) ([]Run, bool) {
 		return dst, false
 	}
 	first := base + int64(gap)
-	// A run is from one change of the bits to the next. 64 at a time; before is the bit below, open a run that began in a word before.
+	// A run is from one change of the bits to the next. 64 at a time; before is the bit below, open
+	// a run that began in a word before.
 	var before uint64
 	start, open := int64(0), false
 	for at := 0; at < len(body); at += 8 {

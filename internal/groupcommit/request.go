@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Member is the membership that a commit is made under. The coordinator checks all of it, and nothing
-// else: not the connection (Kafka's GroupMetadataManager, validateOffsetCommit).
+// Member is the membership that a commit is made under. The coordinator checks all of it, and
+// nothing else: not the connection (Kafka's GroupMetadataManager, validateOffsetCommit).
 type Member struct {
 	Group      string
 	MemberID   string
@@ -16,8 +16,8 @@ type Member struct {
 	Generation int32
 }
 
-// Valid tells that a broker checks a commit of this membership: an empty group takes generation −1 from
-// anyone.
+// Valid tells that a broker checks a commit of this membership: an empty group takes generation −1
+// from anyone.
 func (m *Member) Valid() bool { return m.Generation >= 0 && m.MemberID != "" }
 
 // Point is what a commit says of one partition.
@@ -60,9 +60,9 @@ type key struct {
 	partition int32
 }
 
-// Answers says what the coordinator answers each point, by the point's place. A point that the answer
-// leaves out is left out; one that it names and that nobody asked about, too. From version 10 on the
-// answer names topics by id only.
+// Answers says what the coordinator answers each point, by the point's place. A point that the
+// answer leaves out is left out; one that it names and that nobody asked about, too. From version
+// 10 on the answer names topics by id only.
 func Answers(points []Point, resp *kmsg.OffsetCommitResponse) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		places := make(map[key]int, len(points))
@@ -87,17 +87,18 @@ func Answers(points []Point, resp *kmsg.OffsetCommitResponse) iter.Seq2[int, err
 	}
 }
 
-// MaxRequest bounds one OffsetCommit. A broker writes it to __consumer_offsets as one batch, and refuses
-// all of it with UNKNOWN_SERVER_ERROR above that topic's max.message.bytes, 1,048,588 by default. Half of
-// that leaves room for a broker with less.
+// MaxRequest bounds one OffsetCommit. A broker writes it to __consumer_offsets as one batch, and
+// refuses all of it with UNKNOWN_SERVER_ERROR above that topic's max.message.bytes, 1,048,588 by
+// default. Half of that leaves room for a broker with less.
 const MaxRequest = 512 << 10
 
-// overhead is what a partition takes in that batch beside its names and metadata: record, key and value.
+// overhead is what a partition takes in that batch beside its names and metadata: record, key and
+// value.
 const overhead = 96
 
 // Parts cuts a commit into requests that a broker takes, in order: from the first place, to the one
-// behind the last. A point that is too large alone goes alone: the broker's verdict is about it then, and
-// not about the others.
+// behind the last. A point that is too large alone goes alone: the broker's verdict is about it
+// then, and not about the others.
 func Parts(group string, points []Point) iter.Seq2[int, int] {
 	return func(yield func(first, end int) bool) {
 		first, sum := 0, 0

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Verdict is what an error of the coordinator, or of the way to it, means for who commits. The order is
-// that of gravity: of several answers the gravest is that of the commit.
+// Verdict is what an error of the coordinator, or of the way to it, means for who commits. The
+// order is that of gravity: of several answers the gravest is that of the commit.
 type Verdict uint8
 
 const (
@@ -33,12 +33,12 @@ func (v Verdict) String() string {
 	return [...]string{"accepted", "recreated", "refused", "again", "ousted", "forbidden"}[v]
 }
 
-// ErrStale says that between the snapshot and the request the membership changed, or an assignment ended. A fresh
-// snapshot tells what is still there to commit.
+// ErrStale says that between the snapshot and the request the membership changed, or an assignment
+// ended. A fresh snapshot tells what is still there to commit.
 var ErrStale = errors.New("the membership changed while a commit was on its way")
 
-// verdicts is the table. What Kafka's protocol calls retriable and is not named here passes (Again);
-// what else a broker says is Refused.
+// verdicts is the table. What Kafka's protocol calls retriable and is not named here passes
+// (Again); what else a broker says is Refused.
 var verdicts = map[*kerr.Error]Verdict{
 	kerr.UnknownTopicID:      Recreated,
 	kerr.InconsistentTopicID: Recreated,

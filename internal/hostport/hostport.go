@@ -1,4 +1,5 @@
-// Package hostport checks the addresses of brokers before a client does: the client's error does not say which address it means.
+// Package hostport checks the addresses of brokers before a client does: the client's error does
+// not say which address it means.
 package hostport
 
 import (
@@ -10,8 +11,9 @@ import (
 // Remedy is what to do about an address that is wrong.
 const Remedy = "write each broker as host:port, without a scheme, with a number as its port"
 
-// FirstBad returns the first address that no client can dial: empty, with a scheme, a list in one string, without a host, or with a port that
-// is none. An address without a port is right: it means 9092.
+// FirstBad returns the first address that no client can dial: empty, with a scheme, a list in one
+// string, without a host, or with a port that is none. An address without a port is right: it means
+// 9092.
 func FirstBad(addrs []string) (addr string, bad bool) {
 	for _, a := range addrs {
 		if !good(a) {

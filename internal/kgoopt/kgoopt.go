@@ -1,8 +1,9 @@
-// Package kgoopt decides what becomes of every option of the Kafka client that a user may hand over: to the consumer, to the direct producer, to the
-// sidecar. One table has them all, and a test fails when franz-go has an option that nobody decided about.
+// Package kgoopt decides what becomes of every option of the Kafka client that a user may hand
+// over: to the consumer, to the direct producer, to the sidecar. One table has them all, and a test
+// fails when franz-go has an option that nobody decided about.
 //
-// An option is a closure: nothing but the name of the function that made it, and what a client made from it says of itself, tells what it is. So
-// each is looked at twice, by name and by value.
+// An option is a closure: nothing but the name of the function that made it, and what a client made
+// from it says of itself, tells what it is. So each is looked at twice, by name and by value.
 package kgoopt
 
 import (
@@ -32,13 +33,16 @@ type Fate int
 
 // The fates.
 const (
-	// Undecided is that of an option that is not in the table: refused, because nobody has looked whether the promises hold with it.
+	// Undecided is that of an option that is not in the table: refused, because nobody has looked
+	// whether the promises hold with it.
 	Undecided Fate = iota
-	// Taken options reach the client as they are. Some have no effect there: a client that only reads does not mind how batches are compressed.
+	// Taken options reach the client as they are. Some have no effect there: a client that only
+	// reads does not mind how batches are compressed.
 	Taken
 	// Merged options stand in for a field of the configuration, or are held against it.
 	Merged
-	// Ours are set to one value whatever is given; the option says the same, or nothing of interest.
+	// Ours are set to one value whatever is given; the option says the same, or nothing of
+	// interest.
 	Ours
 	// Judged options are refused by their value, by the package that takes them.
 	Judged
@@ -61,11 +65,12 @@ type Refusal struct {
 	Option, Reason, Remedy string
 }
 
-// reName finds AutoCommitMarks in kgo.AutoCommitMarks.func1, main.main.AutoCommitMarks.func3 and main.main.func2.AutoCommitMarks.4.
+// reName finds AutoCommitMarks in kgo.AutoCommitMarks.func1, main.main.AutoCommitMarks.func3 and
+// main.main.func2.AutoCommitMarks.4.
 var reName = regexp.MustCompile(`\.([A-Z]\w*)\.(?:func)?\d+$`)
 
-// Name tells which kgo function made an option: every option of kgo is a closure of the function with its name, also when the compiler
-// inlined that function. "" if it cannot be told.
+// Name tells which kgo function made an option: every option of kgo is a closure of the function
+// with its name, also when the compiler inlined that function. "" if it cannot be told.
 func Name(o kgo.Opt) string {
 	v := reflect.ValueOf(o)
 	if v.Kind() != reflect.Struct || v.NumField() == 0 || v.Field(0).Kind() != reflect.Func {
@@ -81,7 +86,8 @@ func Name(o kgo.Opt) string {
 	return ""
 }
 
-// RefusedIn lists the options that a role refuses, whatever their value or unless it is the default, in order.
+// RefusedIn lists the options that a role refuses, whatever their value or unless it is the
+// default, in order.
 func RefusedIn(role Role) []string {
 	var names []string
 	for name, byRole := range table {
@@ -93,8 +99,8 @@ func RefusedIn(role Role) []string {
 	return names
 }
 
-// Check looks at the names, before any client exists: making one with the wrong options has effects already, such as to join a group.
-// Options must not have a nil in them.
+// Check looks at the names, before any client exists: making one with the wrong options has effects
+// already, such as to join a group. Options must not have a nil in them.
 func Check(role Role, opts []kgo.Opt) []Refusal {
 	var out []Refusal
 	for i, o := range opts {
@@ -110,8 +116,8 @@ func Check(role Role, opts []kgo.Opt) []Refusal {
 	return out
 }
 
-// CheckValues is the second net, for options whose names could not be seen: it compares what a client made from the options says of
-// itself with one made without them.
+// CheckValues is the second net, for options whose names could not be seen: it compares what a
+// client made from the options says of itself with one made without them.
 func CheckValues(role Role, theirs, plain *kgo.Client) []Refusal {
 	var out []Refusal
 	for _, name := range RefusedIn(role) {
@@ -123,7 +129,8 @@ func CheckValues(role Role, theirs, plain *kgo.Client) []Refusal {
 	return out
 }
 
-// text of what an option set, for comparing. Of a function only whether there is one: a client wraps some of them in its own.
+// text of what an option set, for comparing. Of a function only whether there is one: a client
+// wraps some of them in its own.
 func text(values []any) string {
 	var out []any
 	for _, v := range values {
@@ -135,8 +142,9 @@ func text(values []any) string {
 	return fmt.Sprint(out...)
 }
 
-// Probe makes a client to read option values from: base first, then the options without hooks, which may register themselves when a client is made
-// and must see the real one only. Its context has ended before it starts, so it never dials. The caller closes it.
+// Probe makes a client to read option values from: base first, then the options without hooks,
+// which may register themselves when a client is made and must see the real one only. Its context
+// has ended before it starts, so it never dials. The caller closes it.
 func Probe(opts []kgo.Opt, base ...kgo.Opt) (*kgo.Client, error) {
 	dead, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -13,7 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// kgoOptions reads the names of all options from the source of the version in go.mod: exported functions whose one result is an Opt.
+// kgoOptions reads the names of all options from the source of the version in go.mod: exported
+// functions whose one result is an Opt.
 func kgoOptions(t *testing.T) []string {
 	t.Helper()
 	dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "github.com/twmb/franz-go/pkg/kgo").Output()
@@ -84,7 +85,8 @@ func TestOptionsHaveValues(t *testing.T) {
 	}
 }
 
-// The names survive every way in which the compiler can inline an option: directly, from a closure, through a variable.
+// The names survive every way in which the compiler can inline an option: directly, from a closure,
+// through a variable.
 func TestName(t *testing.T) {
 	variable := kgo.AutoCommitMarks
 	for _, o := range []kgo.Opt{

@@ -13,8 +13,8 @@ type Coordinator interface {
 	// Describe tells who is in the group.
 	Describe(ctx context.Context, group string) (Group, error)
 
-	// Commit and Leave change the group, and take no context: a request that was given up could reach
-	// the broker after the next one (S3). They return with the broker's answer, or when their
+	// Commit and Leave change the group, and take no context: a request that was given up could
+	// reach the broker after the next one (S3). They return with the broker's answer, or when their
 	// connection is dead. What is asked later is later for the broker, too.
 
 	// Commit commits offsets.

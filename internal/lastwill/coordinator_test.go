@@ -24,7 +24,8 @@ type group struct {
 	topics     map[string]lastwill.Topic
 	committed  map[lastwill.Partition]lastwill.Committed
 
-	// script is what happens before a request of this kind is served, in order: an error is its answer.
+	// script is what happens before a request of this kind is served, in order: an error is its
+	// answer.
 	script map[string][]func() error
 	// always is what happens before every request of this kind.
 	always map[string]func() error
@@ -34,7 +35,8 @@ type group struct {
 	static []string // the instance ids of commits
 }
 
-// newGroup has member "m" in generation 3, and has committed nothing of partitions 0 and 1 of topic "t".
+// newGroup has member "m" in generation 3, and has committed nothing of partitions 0 and 1 of topic
+// "t".
 func newGroup() *group {
 	return &group{
 		generation: 3, state: "Stable", members: []lastwill.Member{{ID: "m"}}, topics: map[string]lastwill.Topic{"t": {ID: id}},
@@ -86,8 +88,8 @@ func (g *group) Describe(context.Context, string) (lastwill.Group, error) {
 	return lastwill.Group{State: g.state, Members: slices.Clone(g.members)}, nil
 }
 
-// Commit answers every partition alike, as a broker does that refuses the membership. An error of the
-// script that is a broker's is such an answer, another one is the connection's.
+// Commit answers every partition alike, as a broker does that refuses the membership. An error of
+// the script that is a broker's is such an answer, another one is the connection's.
 func (g *group) Commit(req *kmsg.OffsetCommitRequest) (*kmsg.OffsetCommitResponse, error) {
 	err := g.ask("commit")
 	ke, broker := err.(*kerr.Error) //nolint:errorlint // of the script
@@ -163,7 +165,8 @@ func happens(f func()) func() error {
 
 func times(n int, f func() error) []func() error { return slices.Repeat([]func() error{f}, n) }
 
-// will is of a member that was told of generation 3, with partition 0 done below 5 and partition 1 below 7.
+// will is of a member that was told of generation 3, with partition 0 done below 5 and partition 1
+// below 7.
 func will() *lastwill.Will {
 	one := at(2, 7)
 	one.Partition = 1
@@ -173,7 +176,8 @@ func will() *lastwill.Will {
 	}
 }
 
-// inTime runs f in virtual time, with a context that ends after a minute. It returns how long f took.
+// inTime runs f in virtual time, with a context that ends after a minute. It returns how long f
+// took.
 func inTime(t *testing.T, f func(ctx context.Context)) (took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,23 +11,23 @@ import (
 )
 
 const (
-	// laterGenerations is how many generations a process may have joined that it did not live to tell
-	// of. A cooperative rebalance takes two.
+	// laterGenerations is how many generations a process may have joined that it did not live to
+	// tell of. A cooperative rebalance takes two.
 	laterGenerations = 4
-	// leaderPatience is how long a will waits for the group's leader to share out the partitions. If the
-	// dead member was the leader nobody does, and the group stands still until it is left.
+	// leaderPatience is how long a will waits for the group's leader to share out the partitions.
+	// If the dead member was the leader nobody does, and the group stands still until it is left.
 	leaderPatience = time.Second
 	// askEvery is how often it looks meanwhile.
 	askEvery = 20 * time.Millisecond
 )
 
 // commitLater commits as a member that the broker knows in a later generation: its process joined a
-// rebalance and died before it could say so. A member that is dead joins no other one, so what the broker
-// says of it stays true for as long as it is in the group. In a cooperative rebalance it keeps what it
-// does not release itself; what another member has been given is theirs (S2).
+// rebalance and died before it could say so. A member that is dead joins no other one, so what the
+// broker says of it stays true for as long as it is in the group. In a cooperative rebalance it
+// keeps what it does not release itself; what another member has been given is theirs (S2).
 //
-// The broker tells a group's generation to who joins, and to nobody else: it is found by trying. A wrong
-// one is refused.
+// The broker tells a group's generation to who joins, and to nobody else: it is found by trying. A
+// wrong one is refused.
 func (e *execution) commitLater(ctx context.Context, refused error) error {
 	ctx, cancel := context.WithTimeout(ctx, leaderPatience)
 	defer cancel()
@@ -66,8 +66,8 @@ func (e *execution) commitLater(ctx context.Context, refused error) error {
 	}
 }
 
-// keepOwn asks for the group, and takes out of the will what other members have been given. It returns
-// the group's state.
+// keepOwn asks for the group, and takes out of the will what other members have been given. It
+// returns the group's state.
 func (e *execution) keepOwn(ctx context.Context) (state string, err error) {
 	var g Group
 	err = retry(ctx, func() (err error) {

@@ -13,9 +13,9 @@ import (
 	"github.com/ackmark/ackmark/internal/lastwill"
 )
 
-// An app that dies amid a rebalance has joined a generation that its sidecar does not know. Its will
-// finds that generation, and commits what no other member has been given. It does so only for the dead,
-// and does not wait for a leader that is dead itself.
+// An app that dies amid a rebalance has joined a generation that its sidecar does not know. Its
+// will finds that generation, and commits what no other member has been given. It does so only for
+// the dead, and does not wait for a leader that is dead itself.
 func TestALaterGeneration(t *testing.T) {
 	other := lastwill.Member{ID: "other", Given: map[string][]int32{"t": {1}, "u": {0}}}
 	for name, c := range map[string]struct {

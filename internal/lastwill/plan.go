@@ -8,8 +8,8 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// Standing is where an assignment of a dead process stands: the first offset that is not done, and what
-// is done above it.
+// Standing is where an assignment of a dead process stands: the first offset that is not done, and
+// what is done above it.
 type Standing struct {
 	Epoch     uint64 // of the assignment
 	Topic     string
@@ -21,11 +21,11 @@ type Standing struct {
 
 func (s *Standing) of() Partition { return Partition{s.Topic, s.Partition} }
 
-// Plan decides what to commit: never an offset below the one that is committed, never a done-set that
-// says less, nothing that is there already. Of two assignments of a partition the later one speaks. One
-// whose mark lags behind the committed offset (its sidecar did not see every input) still knows what is
-// done above. A topic that was deleted, or created again under its name, is left out: its offsets are
-// not those of the dead process (S11).
+// Plan decides what to commit: never an offset below the one that is committed, never a done-set
+// that says less, nothing that is there already. Of two assignments of a partition the later one
+// speaks. One whose mark lags behind the committed offset (its sidecar did not see every input)
+// still knows what is done above. A topic that was deleted, or created again under its name, is
+// left out: its offsets are not those of the dead process (S11).
 func Plan(standings []Standing, have Offsets) []groupcommit.Point {
 	latest := make(map[Partition]Standing, len(standings))
 	for _, s := range standings {
@@ -52,9 +52,10 @@ func Plan(standings []Standing, have Offsets) []groupcommit.Point {
 	return plan
 }
 
-// over joins a standing with what is committed, and tells whether that says more than the commit does. A
-// will does not know the leader epoch of the record before the mark, and commits none. A set that does
-// not fit is cut: what it then says must still be more, or the will would commit it again and again.
+// over joins a standing with what is committed, and tells whether that says more than the commit
+// does. A will does not know the leader epoch of the record before the mark, and commits none. A
+// set that does not fit is cut: what it then says must still be more, or the will would commit it
+// again and again.
 func (s Standing) over(c Committed) (groupcommit.Point, bool) {
 	pt := groupcommit.Point{Topic: s.Topic, TopicID: s.TopicID, Partition: s.Partition, Offset: s.Mark, LeaderEpoch: -1}
 	if s.TopicID == ([16]byte{}) { // a set could not be told from one of another topic of this name

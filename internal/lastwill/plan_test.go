@@ -77,8 +77,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// What is not known of a topic is no reason to leave it out, and what a group has not committed is less
-// than any mark.
+// What is not known of a topic is no reason to leave it out, and what a group has not committed is
+// less than any mark.
 func TestPlanKnowsNothing(t *testing.T) {
 	if plan := lastwill.Plan([]lastwill.Standing{at(1, 0)}, lastwill.Offsets{}); len(plan) != 1 || plan[0].Offset != 0 {
 		t.Errorf("%+v, want offset 0 to be committed", plan)
@@ -153,8 +153,9 @@ var logs = rapid.Custom(func(t *rapid.T) (l log) {
 	return l
 })
 
-// A plan says what the group had and what the last assignment of the process has done, and not one input
-// more. It says nothing where the group knew it all, and once it is carried out nothing is left to say.
+// A plan says what the group had and what the last assignment of the process has done, and not one
+// input more. It says nothing where the group knew it all, and once it is carried out nothing is
+// left to say.
 func TestPlanAgainstSets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		have := lastwill.Offsets{Topics: map[string]lastwill.Topic{"t": {ID: id}}, Committed: map[lastwill.Partition]lastwill.Committed{}}

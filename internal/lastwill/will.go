@@ -15,15 +15,16 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// maxRepairs bounds the fight with late commits of the dead process: each of them was on its way when it
-// died.
+// maxRepairs bounds the fight with late commits of the dead process: each of them was on its way
+// when it died.
 const maxRepairs = 5
 
 // Will is what is done for one membership of a dead process.
 type Will struct {
 	Member    groupcommit.Member
 	Standings []Standing
-	// Proven: the process is dead for certain, not just silent. Only then it cannot have joined again.
+	// Proven: the process is dead for certain, not just silent. Only then it cannot have joined
+	// again.
 	Proven bool
 	// Remain in the group: units are still on their way, and the next owner would do them again.
 	Remain bool
@@ -42,18 +43,19 @@ type Result struct {
 	Err        error               // why what is promised is not kept, beside Superseded
 }
 
-// errMemberGone is a membership that has ended: somebody else holds the partitions, or will, and a commit
-// would be theirs to refuse.
+// errMemberGone is a membership that has ended: somebody else holds the partitions, or will, and a
+// commit would be theirs to refuse.
 var errMemberGone = errors.New("the broker does not know this member in this generation any more")
 
 // Execute does it all, in the name of the dead member:
 //
 //	read the offsets → commit what they lack → read again → (commit again) → leave
 //
-// The reading back is for commits of the dead process that are still on their way: one that the broker
-// takes after the will's would rewind it. After the leave the broker refuses them (UNKNOWN_MEMBER_ID), so
-// the group is left only when the offsets are right. What remains is a commit that comes between the last
-// reading and the leave: its cost is a repeat of what the will had added, never a loss.
+// The reading back is for commits of the dead process that are still on their way: one that the
+// broker takes after the will's would rewind it. After the leave the broker refuses them
+// (UNKNOWN_MEMBER_ID), so the group is left only when the offsets are right. What remains is a
+// commit that comes between the last reading and the leave: its cost is a repeat of what the will
+// had added, never a loss.
 func (w *Will) Execute(ctx context.Context, to Coordinator) Result {
 	if w.Member.MemberID == "" {
 		return Result{Committed: w.Secured} // it never said under which membership it held something
@@ -75,8 +77,8 @@ func (w *Will) Execute(ctx context.Context, to Coordinator) Result {
 	return e.result
 }
 
-// Secure commits what is done and no more: while the last units are on their way the membership may end.
-// A will that is executed later is told of it by Secured.
+// Secure commits what is done and no more: while the last units are on their way the membership may
+// end. A will that is executed later is told of it by Secured.
 func (w *Will) Secure(ctx context.Context, to Coordinator) Result {
 	e := w.begin(to)
 	e.result.Err = e.commitAll(ctx)
@@ -158,7 +160,8 @@ func (e *execution) noteRepair(pt *groupcommit.Point, have Offsets, made map[Par
 	made[key] = true
 }
 
-// retry calls fn until it succeeds, fails for good, or the will's time is over. Nothing is begun then.
+// retry calls fn until it succeeds, fails for good, or the will's time is over. Nothing is begun
+// then.
 func retry(ctx context.Context, fn func() error) error {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
 	return backoff.Retry(func() error {
@@ -207,8 +210,8 @@ func (e *execution) commitPart(points []groupcommit.Point) error {
 	return nil
 }
 
-// answer sorts what the broker says of a partition's commit. What it refuses for one partition alone is
-// found again, or not, at the next reading.
+// answer sorts what the broker says of a partition's commit. What it refuses for one partition
+// alone is found again, or not, at the next reading.
 func (e *execution) answer(err error) error {
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil // it passes for who reads the topic; a will does not wait for one that is gone
@@ -225,8 +228,8 @@ func (e *execution) answer(err error) error {
 	return err
 }
 
-// forgetDone takes the done-sets out of a will: the brokers take less metadata than Kafka's default. What
-// finished out of order is done again.
+// forgetDone takes the done-sets out of a will: the brokers take less metadata than Kafka's
+// default. What finished out of order is done again.
 func (e *execution) forgetDone(points []groupcommit.Point) {
 	e.log.Warn("the brokers refuse done-sets: set offset.metadata.max.bytes to its default on them")
 	for i := range points {

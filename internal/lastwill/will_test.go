@@ -177,8 +177,8 @@ func TestMetadataTooLarge(t *testing.T) {
 	}
 }
 
-// A commit that was sent is awaited, also when the will's time is over (S3): given up, it could reach the
-// broker after a later one. Nothing is begun after it.
+// A commit that was sent is awaited, also when the will's time is over (S3): given up, it could
+// reach the broker after a later one. Nothing is begun after it.
 func TestSentCommitIsAwaited(t *testing.T) {
 	g := newGroup()
 	g.script["commit"] = []func() error{happens(func() { time.Sleep(3 * time.Second) })}

@@ -199,7 +199,8 @@ func TestEveryFaultIsInTheTable(t *testing.T) {
 	}
 }
 
-// compiled are the pages whose Go examples are whole: programs, or declarations that lack only their imports.
+// compiled are the pages whose Go examples are whole: programs, or declarations that lack only
+// their imports.
 var compiled = []string{"docs/quickstart.md", "docs/concepts.md", "docs/handlers.md", "docs/operations.md", "docs/faq.md"}
 
 // exampleImports are what an example without a package clause may use.
@@ -273,7 +274,8 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
-// example is a block as a file: a package clause and imports in front of declarations that have none.
+// example is a block as a file: a package clause and imports in front of declarations that have
+// none.
 func example(text string) string {
 	if strings.HasPrefix(text, "package ") {
 		return text

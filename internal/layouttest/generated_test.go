@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// tools/protogen needs its modules; a machine that is cut off from the module proxy and never had them cannot tell.
+// tools/protogen needs its modules; a machine that is cut off from the module proxy and never had
+// them cannot tell.
 func TestGeneratedCodeIsCurrent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the generators in tools/: not with -short")

@@ -139,8 +139,9 @@ var sleepers = map[string]string{
 	"internal/proof/e2e/takeover_test.go":               "real processes are killed at random moments",
 }
 
-// In a synctest bubble a sleep takes no time; elsewhere it makes a test slow, and wrong on a slow machine. A package whose tests have
-// bubbles is trusted to sleep in them: often a helper in another file opens the bubble.
+// In a synctest bubble a sleep takes no time; elsewhere it makes a test slow, and wrong on a slow
+// machine. A package whose tests have bubbles is trusted to sleep in them: often a helper in
+// another file opens the bubble.
 func TestTestsDoNotSleep(t *testing.T) {
 	bubbles := map[string]bool{}
 	for _, f := range allFiles(t) {

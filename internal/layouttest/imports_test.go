@@ -14,9 +14,10 @@ var proof = []string{"internal/proof", "internal/layouttest"}
 // core stands for internal/ without proof.
 const core = "internal core"
 
-// imports is the graph: from a directory (and what lies below it, unless that has a line of its own) to what its code may import of this module.
-// In one line: cmd → {sidecar, pipeline, …} → internal; pipeline → {consumer, producer}; never consumer ↔ producer, never
-// pipeline → sidecar, never sidecar → producer.
+// imports is the graph: from a directory (and what lies below it, unless that has a line of its
+// own) to what its code may import of this module. In one line: cmd → {sidecar, pipeline, …} →
+// internal; pipeline → {consumer, producer}; never consumer ↔ producer, never pipeline → sidecar,
+// never sidecar → producer.
 var imports = map[string][]string{
 	".":                        {},
 	"consumer":                 {"consumer", core},
@@ -71,7 +72,8 @@ func TestOnlyTestsAndCommandsUseTheProof(t *testing.T) {
 	}
 }
 
-// The core that everything else is judged by has nothing beneath it. Its tests may use testing libraries.
+// The core that everything else is judged by has nothing beneath it. Its tests may use testing
+// libraries.
 func TestTheCoreImportsTheStandardLibraryOnly(t *testing.T) {
 	for _, f := range allFiles(t) {
 		if f.test || !within(f.dir, "internal/ackmark") && !within(f.dir, "internal/budget") {
@@ -98,7 +100,8 @@ func TestRulesNameRealDirectories(t *testing.T) {
 	}
 }
 
-// ruleFor finds the rule of the nearest directory upwards. Only the root package itself has the rule of ".".
+// ruleFor finds the rule of the nearest directory upwards. Only the root package itself has the
+// rule of ".".
 func ruleFor(dir string) string {
 	for d := dir; d != "."; d = path.Dir(d) {
 		if _, ok := imports[d]; ok {

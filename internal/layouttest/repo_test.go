@@ -26,7 +26,8 @@ type file struct {
 	generated bool
 }
 
-// testOnly tells files that never reach a user's binary: tests, and packages that are named as helpers of tests.
+// testOnly tells files that never reach a user's binary: tests, and packages that are named as
+// helpers of tests.
 func (f *file) testOnly() bool { return f.test || strings.HasSuffix(path.Base(f.dir), "test") }
 
 var fset = token.NewFileSet()
@@ -34,7 +35,8 @@ var fset = token.NewFileSet()
 // root is the repository's root: tests run in their package's directory.
 const root = "../.."
 
-// files reads and parses every Go file of the module once. Nested modules (tools) are not part of it.
+// files reads and parses every Go file of the module once. Nested modules (tools) are not part of
+// it.
 var files = sync.OnceValues(func() ([]*file, error) {
 	var all []*file
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -62,7 +64,8 @@ var files = sync.OnceValues(func() ([]*file, error) {
 	return all, err
 })
 
-// foreign tells a directory that the go command leaves out of the module: another module, or JavaScript packages.
+// foreign tells a directory that the go command leaves out of the module: another module, or
+// JavaScript packages.
 func foreign(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "go.mod"))
 	return err == nil || filepath.Base(dir) == "node_modules"

@@ -13,8 +13,8 @@ const (
 	maxFailures = 128
 )
 
-// Ledger is that of one session. Its zero value is one of a client that cannot go on with a session on
-// another stream; see [New].
+// Ledger is that of one session. Its zero value is one of a client that cannot go on with a session
+// on another stream; see [New].
 type Ledger struct {
 	resumable bool
 	next      uint64 // next sequence number; 0: any
@@ -28,8 +28,9 @@ type Ledger struct {
 	againFailed []*sidecarpb.UnitFailure // failed, the same
 
 	told told
-	// late is set from the moment a unit came too late until the client is known to have heard of each such
-	// unit. What it sent without knowing would overtake them: it is too late as well (S7).
+	// late is set from the moment a unit came too late until the client is known to have heard of
+	// each such unit. What it sent without knowing would overtake them: it is too late as well
+	// (S7).
 	late bool
 }
 
@@ -45,7 +46,8 @@ type failed struct {
 	failure *sidecarpb.UnitFailure
 }
 
-// New returns an empty ledger. Only that of a session which may be resumed remembers what it reported.
+// New returns an empty ledger. Only that of a session which may be resumed remembers what it
+// reported.
 func New(resumable bool) Ledger { return Ledger{resumable: resumable} }
 
 // Received is the highest sequence number that was received.
@@ -60,9 +62,9 @@ func (l *Ledger) Outstanding() Outstanding { return l.out }
 // Open is how many units have not ended.
 func (l *Ledger) Open() int { return l.open }
 
-// Receive enters a message: from here on every unit of it is reported, or the session has ended. Late: its
-// units come behind one that was not begun in time, and of which the client may not know. The error is
-// what the client did wrong.
+// Receive enters a message: from here on every unit of it is reported, or the session has ended.
+// Late: its units come behind one that was not begun in time, and of which the client may not know.
+// The error is what the client did wrong.
 func (l *Ledger) Receive(m *Message, credit Cost) (late bool, err error) {
 	n := uint64(m.Len())
 	if m.first == 0 || m.first+n < m.first || (l.next != 0 && m.first != l.next) {
@@ -133,12 +135,12 @@ func (l *Ledger) Fail(m *Message, unit int32, f *sidecarpb.UnitFailure) {
 	l.failed = append(l.failed, failed{m, unit, f})
 }
 
-// Drop takes back units that were received and are not begun: the session is ending, and the client sends
-// them again.
+// Drop takes back units that were received and are not begun: the session is ending, and the client
+// sends them again.
 func (l *Ledger) Drop(units int) { l.open -= units }
 
-// Late notes, if so, that a unit was not begun in time, and tells whether there is one of which the client
-// may not know.
+// Late notes, if so, that a unit was not begun in time, and tells whether there is one of which the
+// client may not know.
 func (l *Ledger) Late(one bool) bool {
 	l.late = l.late || one
 	return l.late
@@ -159,7 +161,8 @@ type Report struct {
 	Done []*Message
 }
 
-// Take moves what is to be reported into r, and returns the credit that it gives back. More: not all fit.
+// Take moves what is to be reported into r, and returns the credit that it gives back. More: not
+// all fit.
 func (l *Ledger) Take(r *Report) (back Cost, more bool) {
 	clear(r.Done)
 	r.Acked, r.Failed, r.Done = r.Acked[:0], r.Failed[:0], r.Done[:0]

@@ -135,9 +135,10 @@ func (b *books) take(t *rapid.T, l *Ledger, r *Report, arrives, all bool) {
 	}
 }
 
-// Units end in any order, as acked or failed, in messages of any size; reports are taken at any time and
-// lost with streams that break. Each unit is reported once to a client that says what it has not heard, as
-// what it was, and what is outstanding is what was never reported, at each moment (S12).
+// Units end in any order, as acked or failed, in messages of any size; reports are taken at any
+// time and lost with streams that break. Each unit is reported once to a client that says what it
+// has not heard, as what it was, and what is outstanding is what was never reported, at each moment
+// (S12).
 func TestLedgerKeepsItsBooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, b := New(true), &books{done: make(map[*Message]bool)}

@@ -13,7 +13,8 @@ import (
 // MaxTold is how many failures are kept for a client that may not have heard of them.
 const MaxTold = 128
 
-// told remembers the last failures that were reported. What is not among them and was reported is acked.
+// told remembers the last failures that were reported. What is not among them and was reported is
+// acked.
 type told struct {
 	bySeq   map[uint64]*sidecarpb.UnitFailure
 	order   []uint64 // a ring, once it is full
@@ -44,10 +45,10 @@ func (t *told) sorted() []*sidecarpb.UnitFailure {
 	})
 }
 
-// Resume goes on with a client that says which of the numbers that it sent it has heard nothing of, in
-// ranges that increase, at most so many. What was reported, and not heard, is reported again, once; what
-// lies above the number returned was not received. Not ok: what was reported and not heard is not known
-// any more, and nothing has changed. The error is what the client did wrong.
+// Resume goes on with a client that says which of the numbers that it sent it has heard nothing of,
+// in ranges that increase, at most so many. What was reported, and not heard, is reported again,
+// once; what lies above the number returned was not received. Not ok: what was reported and not
+// heard is not known any more, and nothing has changed. The error is what the client did wrong.
 func (l *Ledger) Resume(unheard []*sidecarpb.Range, most int) (received uint64, ok bool, err error) {
 	received = l.Received()
 	m := missed{ledger: l, high: received}
@@ -66,9 +67,9 @@ func (l *Ledger) Resume(unheard []*sidecarpb.Range, most int) (received uint64, 
 
 func isLate(f *sidecarpb.UnitFailure) bool { return f.GetError().GetCode() == wire.CodeExpired }
 
-// missed sorts what a client has not heard of: still pending, or reported on a stream that broke. Counts
-// are the peer's word: its work grows with the ranges, the units that are here and the failures that are
-// remembered, never with what a range claims.
+// missed sorts what a client has not heard of: still pending, or reported on a stream that broke.
+// Counts are the peer's word: its work grows with the ranges, the units that are here and the
+// failures that are remembered, never with what a range claims.
 type missed struct {
 	ledger    *Ledger
 	high      uint64

@@ -1,5 +1,5 @@
-// Package lifecycle is the life of what runs once: not begun, running, ended, and closed by somebody
-// meanwhile or before. Consumer and pipeline have one each.
+// Package lifecycle is the life of what runs once: not begun, running, ended, and closed by
+// somebody meanwhile or before. Consumer and pipeline have one each.
 package lifecycle
 
 import (
@@ -73,8 +73,8 @@ func (l *Life) canceller() context.CancelCauseFunc {
 	return l.cancel
 }
 
-// Close stops it and waits for its end, whose result it returns. Before it began nothing can begin any
-// more: first is true for the call that made it so.
+// Close stops it and waits for its end, whose result it returns. Before it began nothing can begin
+// any more: first is true for the call that made it so.
 func (l *Life) Close(cause error) (first bool, result error) {
 	l.mu.Lock()
 	first, l.closing = l.phase == New && !l.closing, true

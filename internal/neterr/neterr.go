@@ -1,4 +1,5 @@
-// Package neterr tells what a failed connection means, on every system: Windows has numbers of its own for what Unix calls ECONNREFUSED.
+// Package neterr tells what a failed connection means, on every system: Windows has numbers of its
+// own for what Unix calls ECONNREFUSED.
 package neterr
 
 import "errors"

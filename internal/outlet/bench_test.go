@@ -19,7 +19,8 @@ type way struct {
 
 const atATime = 5000 // records
 
-// ways are the bare client and the outlet, to one broker each, with memory for atATime records that is used again and again.
+// ways are the bare client and the outlet, to one broker each, with memory for atATime records that
+// is used again and again.
 func ways(t testing.TB) map[string]*way {
 	options := func() []kgo.Opt {
 		kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "t"), kfake.BrokerConfigs(map[string]string{"log.retention.bytes": "1000000"}))
@@ -86,7 +87,8 @@ func ways(t testing.TB) map[string]*way {
 	return map[string]*way{"client": bare, "outlet": through}
 }
 
-// BenchmarkProduce is a record's way through the bare client and through the outlet, broker included.
+// BenchmarkProduce is a record's way through the bare client and through the outlet, broker
+// included.
 func BenchmarkProduce(b *testing.B) {
 	both := ways(b)
 	for _, name := range []string{"client", "outlet"} {

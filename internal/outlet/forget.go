@@ -2,8 +2,9 @@ package outlet
 
 import "time"
 
-// forget makes a client forget a topic that was created anew: it would fail its records until the process ends. It has failed everything of it
-// when it says so, and learns of the new one with the next record. The other client may be at work in the new one already.
+// forget makes a client forget a topic that was created anew: it would fail its records until the
+// process ends. It has failed everything of it when it says so, and learns of the new one with the
+// next record. The other client may be at work in the new one already.
 func (o *Outlet) forget(t *Topic, again bool) {
 	forgot := &t.forgot
 	if again {

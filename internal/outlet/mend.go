@@ -1,13 +1,16 @@
 package outlet
 
-// mend decides what becomes of one partition's records when Kafka refused a batch of them, or while one that is too large for a batch of the usual
-// client has to go alone. It has no goroutine, clock or I/O.
+// mend decides what becomes of one partition's records when Kafka refused a batch of them, or while
+// one that is too large for a batch of the usual client has to go alone. It has no goroutine, clock
+// or I/O.
 //
-// The usual client fails everything that it holds of a partition when one batch is refused. Those records come back early, in their order. Whatever
-// was handed over later gets a stamp, and waits in the order of the stamps. All of it is sent again in groups by a second client, one group at a time:
-// after a success the next group may be twice as large, after a refusal half as large, and a record that is refused alone is the guilty one. Those that the
-// broker named (KIP-467) are sent alone at once, and need not be searched for; they are not taken to be guilty unheard: of several batches on their way only
-// the first one's answer counts, and which it was cannot always be told.
+// The usual client fails everything that it holds of a partition when one batch is refused. Those
+// records come back early, in their order. Whatever was handed over later gets a stamp, and waits
+// in the order of the stamps. All of it is sent again in groups by a second client, one group at a
+// time: after a success the next group may be twice as large, after a refusal half as large, and a
+// record that is refused alone is the guilty one. Those that the broker named (KIP-467) are sent
+// alone at once, and need not be searched for; they are not taken to be guilty unheard: of several
+// batches on their way only the first one's answer counts, and which it was cannot always be told.
 type mend[R any] struct {
 	early  []R
 	begun  bool // early is in todo
@@ -64,14 +67,16 @@ func (m *mend[R]) cameBack(stamp uint64, r R) {
 // pass tells that a stamped record ended without the repair.
 func (m *mend[R]) pass(stamp uint64) { m.passed[stamp] = struct{}{} }
 
-// blame notes which records of the refused batch the broker named: their places in it. The batch begins with the first record that came back.
+// blame notes which records of the refused batch the broker named: their places in it. The batch
+// begins with the first record that came back.
 func (m *mend[R]) blame(places []int) {
 	if !m.begun {
 		m.blamed = places
 	}
 }
 
-// gather moves what may be sent next to todo, once all that was there before the repair has come back.
+// gather moves what may be sent next to todo, once all that was there before the repair has come
+// back.
 func (m *mend[R]) gather() {
 	if !m.begun {
 		m.begun = true
@@ -106,7 +111,8 @@ func items[R any](list []R, places []int) []item[R] {
 	return out
 }
 
-// next begins a group: as many as may be sent together, by number and by their bytes, but one at least. nil: a group is on its way, or there is none.
+// next begins a group: as many as may be sent together, by number and by their bytes, but one at
+// least. nil: a group is on its way, or there is none.
 func (m *mend[R]) next(limit int64, bytes func(R) int64) []R {
 	if m.open > 0 || len(m.todo) == 0 {
 		return nil
@@ -145,8 +151,9 @@ const (
 	nothing                  // it was given back because one before it failed, or for a reason that passes
 )
 
-// judge ends a group: it returns the fates of what will not be sent again, and puts the rest back in front. places are those that the broker named, in
-// the batch that began with the first failed record.
+// judge ends a group: it returns the fates of what will not be sent again, and puts the rest back
+// in front. places are those that the broker named, in the batch that began with the first failed
+// record.
 func (m *mend[R]) judge(on func(error) verdictOn, places []int) (ends []fate[R]) {
 	failed := m.failed
 	m.failed = nil

@@ -26,8 +26,9 @@ func judged(err error) verdictOn {
 	return itself
 }
 
-// TestMend plays a broker that refuses batches with guilty records in them, against random arrivals, cuts of batches and answers: each good record is
-// delivered once and in order, and each guilty one is refused, alone.
+// TestMend plays a broker that refuses batches with guilty records in them, against random
+// arrivals, cuts of batches and answers: each good record is delivered once and in order, and each
+// guilty one is refused, alone.
 func TestMend(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		total := rapid.IntRange(1, 60).Draw(t, "records")
@@ -107,7 +108,8 @@ func TestMend(t *testing.T) {
 				settle()
 				continue
 			}
-			// The broker takes the group in batches; the first that is refused fails all that follow.
+			// The broker takes the group in batches; the first that is refused fails all that
+			// follow.
 			var places []int
 			for i := 0; i < len(group); {
 				n := rapid.IntRange(1, len(group)-i).Draw(t, "batch")

@@ -3,7 +3,6 @@ package outlet
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"math"
 	"net"
 	"slices"
@@ -21,22 +20,26 @@ import (
 type Config struct {
 	// Options are those of both clients: brokers, TLS, SASL, compression, acks.
 	Options []kgo.Opt
-	// Usual are the options of the usual client alone, such as its linger and hooks that follow records.
+	// Usual are the options of the usual client alone, such as its linger and hooks that follow
+	// records.
 	Usual []kgo.Opt
 	// Partitioner chooses for records that do not name their partition.
 	Partitioner kgo.Partitioner
 	// MaxRecordBytes is the largest record that is tried, before compression.
 	MaxRecordBytes int32
-	// Placed is told of a record that is given its partition past the usual client, whose hooks do not see it. Locks are held: it must not block. Nil: nobody.
+	// Placed is told of a record that is given its partition past the usual client, whose hooks do
+	// not see it. Locks are held: it must not block. Nil: nobody.
 	Placed func(r *Rec, partition int32)
-	// Resend is asked before a record that came back, or had to wait, is sent; an error is its fate then. Nil: always.
+	// Resend is asked before a record that came back, or had to wait, is sent; an error is its fate
+	// then. Nil: always.
 	Resend func(*Rec) error
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger
 }
 
 const (
-	// goneFor is how long records wait for a topic that was there and is not any more: one that is created anew is gone for a moment.
+	// goneFor is how long records wait for a topic that was there and is not any more: one that is
+	// created anew is gone for a moment.
 	goneFor    = 30 * time.Second
 	goneRetry  = 500 * time.Millisecond
 	flushEvery = 10 * time.Millisecond // looks at a repair
@@ -99,8 +102,8 @@ func New(cfg Config) (*Outlet, error) {
 	return o, nil
 }
 
-// byName are the versions that the owner asked for, with the topics of produce requests named and not identified: responses tell then, by themselves,
-// which partition was refused.
+// byName are the versions that the owner asked for, with the topics of produce requests named and
+// not identified: responses tell then, by themselves, which partition was refused.
 func byName(probe *kgo.Client) *kversion.Versions {
 	const produce, named = 0, 12
 	versions, _ := probe.OptValue(kgo.MaxVersions).(*kversion.Versions)
@@ -128,10 +131,11 @@ func withDialer(probe *kgo.Client, refused func(refusal)) []kgo.Opt {
 // Client is the usual client, for requests. Records go through Produce only.
 func (o *Outlet) Client() *kgo.Client { return o.usual }
 
-// Produce hands a record over; it does not block. Records of one partition, or key, that a goroutine hands over are written in that order.
+// Produce hands a record over; it does not block. Records of one partition, or key, that a
+// goroutine hands over are written in that order.
 func (o *Outlet) Produce(r *Rec) {
-	// What does not change is not written: pooled records come here again and again, and each pointer
-	// that is written costs while the garbage collector runs.
+	// What does not change is not written: pooled records come here again and again, and each
+	// pointer that is written costs while the garbage collector runs.
 	if r.part != nil {
 		r.part = nil
 	}
@@ -156,7 +160,8 @@ func (o *Outlet) hand(r *Rec) {
 	o.usual.Produce(unstamped, &r.Record, o.promise)
 }
 
-// detour takes a record past the usual client: into the repair of its partition, which a record that is too large for the usual client begins.
+// detour takes a record past the usual client: into the repair of its partition, which a record
+// that is too large for the usual client begins.
 func (o *Outlet) detour(r *Rec) bool {
 	large := r.To.large(r)
 	if r.To.waits.Load() || large && r.To.unplaced.Load() != 0 {
@@ -237,7 +242,8 @@ func (o *Outlet) promised(kr *kgo.Record, err error) {
 	}
 }
 
-// notPlaced takes a record that the usual client gave no place in a partition. If it was about to, or forgot the topic before, the record is sent again.
+// notPlaced takes a record that the usual client gave no place in a partition. If it was about to,
+// or forgot the topic before, the record is sent again.
 func (o *Outlet) notPlaced(r *Rec, err error) {
 	if isNew(err) {
 		r.To.known.Store(true)
@@ -328,65 +334,4 @@ func (o *Outlet) known(r refusal) *part {
 		return nil
 	}
 	return parts[r.partition]
-}
-
-// Flush waits until nothing is on its way, or for the context's end. Records that are handed over meanwhile are waited for, too.
-func (o *Outlet) Flush(ctx context.Context) error {
-	for {
-		if err := o.usual.Flush(ctx); err != nil {
-			return err
-		}
-		if o.repairs.Load() == 0 && o.alone.Load() == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(flushEvery):
-		}
-	}
-}
-
-// Buffered is how many records are on their way.
-func (o *Outlet) Buffered() int64 {
-	n := o.usual.BufferedProduceRecords() + o.alone.Load() + o.waiting.Load()
-	for _, p := range o.underRepair() {
-		n += p.held()
-	}
-	return n
-}
-
-func (o *Outlet) underRepair() []*part {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	list := make([]*part, 0, len(o.broken))
-	for p := range o.broken {
-		list = append(list, p)
-	}
-	return list
-}
-
-// Close fails everything that is on its way with kgo.ErrClientClosed, and ends both clients. Nothing may be handed over any more.
-func (o *Outlet) Close() {
-	o.closed.Store(true)
-	o.usual.Close()
-	o.wg.Wait() // one of these may just make the second client
-	if o.made.Load() {
-		if other, err := o.other(); err == nil {
-			other.Close()
-		}
-	}
-	for _, t := range o.all() {
-		t.handWaiting()
-	}
-	for _, p := range o.underRepair() {
-		o.end(p.giveUp())
-	}
-	o.wg.Wait()
-}
-
-func (o *Outlet) all() []*Topic {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Collect(maps.Values(o.topics))
 }

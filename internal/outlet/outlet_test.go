@@ -118,7 +118,8 @@ func (r *rig) log() map[int32][]string {
 	return got
 }
 
-// mustBe checks fates: those that are named are refused with that error, all others are in the topic, per partition in the order of their numbers.
+// mustBe checks fates: those that are named are refused with that error, all others are in the
+// topic, per partition in the order of their numbers.
 func (r *rig) mustBe(refused map[string]error) {
 	r.Helper()
 	log := r.log()
@@ -143,7 +144,8 @@ func (r *rig) mustBe(refused map[string]error) {
 	}
 }
 
-// One record without a key in a compacted topic, among many of several goroutines, one partition and two: it alone is refused.
+// One record without a key in a compacted topic, among many of several goroutines, one partition
+// and two: it alone is refused.
 func TestTheGuiltyRecordAlone(t *testing.T) {
 	for name, rules := range map[string]devbroker.Rules{
 		"named": {Compacted: true}, "unnamed": {Compacted: true, Unnamed: true},
@@ -203,7 +205,8 @@ func TestSumAboveTheLimit(t *testing.T) {
 	r.mustBe(nil)
 }
 
-// What the topic takes is decided by the compressed size, and a record that is too large has its place in the order.
+// What the topic takes is decided by the compressed size, and a record that is too large has its
+// place in the order.
 func TestLargerThanTheLimit(t *testing.T) {
 	r := newRig(t, devbroker.Rules{}, map[string]string{"max.message.bytes": "20000"}, kgo.ProducerBatchCompression(kgo.ZstdCompression()))
 	refused := map[string]error{}
@@ -222,7 +225,8 @@ func TestLargerThanTheLimit(t *testing.T) {
 	r.mustBe(refused)
 }
 
-// The owner's own bound of batches refuses no record by its size either: not the first one, of which the client knows nothing yet.
+// The owner's own bound of batches refuses no record by its size either: not the first one, of
+// which the client knows nothing yet.
 func TestLargerThanTheOwnersBatches(t *testing.T) {
 	r := newRig(t, devbroker.Rules{}, nil, kgo.ProducerBatchMaxBytes(16384))
 	for n := 1; n <= 3; n++ {
@@ -309,7 +313,8 @@ func TestCloseAmidARepair(t *testing.T) {
 	}
 }
 
-// A topic that is deleted and created anew: what comes later goes to the new one, and nothing fails for it.
+// A topic that is deleted and created anew: what comes later goes to the new one, and nothing fails
+// for it.
 func TestTopicCreatedAnew(t *testing.T) {
 	r := newRig(t, devbroker.Rules{}, nil)
 	for n := 1; n <= 50; n++ {
@@ -368,7 +373,8 @@ func TestEveryRecordIsMeteredOnce(t *testing.T) {
 	}
 }
 
-// Produce does not wait for a topic that Kafka says nothing of, not even with a large record that has to come behind those that wait for it.
+// Produce does not wait for a topic that Kafka says nothing of, not even with a large record that
+// has to come behind those that wait for it.
 func TestALargeRecordDoesNotBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, err := outlet.New(outlet.Config{

@@ -18,7 +18,8 @@ type part struct {
 
 	mending atomic.Bool // mend is not nil: a look without the lock
 
-	// Records that the usual client took, and gave back, without a stamp. Different goroutines count them: each number has its own cache line.
+	// Records that the usual client took, and gave back, without a stamp. Different goroutines
+	// count them: each number has its own cache line.
 	_       [cacheLine]byte
 	entered atomic.Int64
 	_       [cacheLine]byte
@@ -76,7 +77,8 @@ func (p *part) begin() {
 	o.mu.Unlock()
 }
 
-// awaitBack begins a repair of each partition of which the usual client has, or fails, records: what enters it from now on waits behind them.
+// awaitBack begins a repair of each partition of which the usual client has, or fails, records:
+// what enters it from now on waits behind them.
 func (t *Topic) awaitBack() {
 	for _, p := range *t.parts.Load() {
 		if p == nil {
@@ -102,7 +104,8 @@ func (p *part) finish() {
 	o.mu.Unlock()
 }
 
-// mark begins a repair because Kafka refused a batch: before the client acts on it, so that whatever enters afterwards is stamped.
+// mark begins a repair because Kafka refused a batch: before the client acts on it, so that
+// whatever enters afterwards is stamped.
 func (p *part) mark(r refusal) []fate[*Rec] {
 	o := p.topic.outlet
 	if isTooLarge(r.err) {
@@ -122,8 +125,9 @@ func (p *part) mark(r refusal) []fate[*Rec] {
 	return p.step()
 }
 
-// said notes which records of the second client's batch the broker named. What the group has left must not be sent past those that failed, and the second
-// client may be getting it at this very moment.
+// said notes which records of the second client's batch the broker named. What the group has left
+// must not be sent past those that failed, and the second client may be getting it at this very
+// moment.
 func (p *part) said(r refusal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +205,8 @@ func (p *part) blame(err error) verdictOn {
 	return itself
 }
 
-// awaitTopic lets the repair pause if the topic of some records of the group is gone, for a while: it may be created anew. mu is held.
+// awaitTopic lets the repair pause if the topic of some records of the group is gone, for a while:
+// it may be created anew. mu is held.
 func (p *part) awaitTopic() {
 	o, failed := p.topic.outlet, p.mend.failed
 	i := slices.IndexFunc(failed, func(f fate[*Rec]) bool { return gone(f.err) })
@@ -243,7 +248,8 @@ func (p *part) kick() []fate[*Rec] {
 	return p.step()
 }
 
-// step does what can be done next: it sends a group, or ends the repair. It returns the fates that are decided. mu is held.
+// step does what can be done next: it sends a group, or ends the repair. It returns the fates that
+// are decided. mu is held.
 func (p *part) step() (ends []fate[*Rec]) {
 	m := p.mend
 	if m == nil || m.open > 0 || p.pause || !m.begun && p.entered.Load() != p.left.Load() {

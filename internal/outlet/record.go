@@ -8,11 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Rec is a record on its way. Its owner embeds it as the first field of a struct, sets the record, Promise and To, and leaves it alone until Promise is
-// called, once.
+// Rec is a record on its way. Its owner embeds it as the first field of a struct, sets the record,
+// Promise and To, and leaves it alone until Promise is called, once.
 type Rec struct {
 	kgo.Record
-	// Promise learns the record's fate. It may be called from two goroutines at the same time, for different records, and must not block.
+	// Promise learns the record's fate. It may be called from two goroutines at the same time, for
+	// different records, and must not block.
 	Promise func(*kgo.Record, error)
 	// To is the record's topic.
 	To *Topic
@@ -27,9 +28,10 @@ type Rec struct {
 // recOf is right for every record of both clients, because nobody else has them.
 func recOf(r *kgo.Record) *Rec { return (*Rec)(unsafe.Pointer(r)) }
 
-// stamped is the context of a record that entered the usual client during a repair: it has ended, and
-// the client gives the record back when it comes to send it. It is one for all, not the record itself,
-// since the client may ask it of a record that has long had its fate, whose memory is another's by then.
+// stamped is the context of a record that entered the usual client during a repair: it has ended,
+// and the client gives the record back when it comes to send it. It is one for all, not the record
+// itself, since the client may ask it of a record that has long had its fate, whose memory is
+// another's by then.
 type stamped struct{}
 
 var always = make(chan struct{})

@@ -34,8 +34,9 @@ const (
 	stressTime = 15 * time.Second
 )
 
-// TestStress lets random records, refusals, faults and ends loose on an outlet, and compares with what a producer that knew all verdicts beforehand would have
-// done. ACKMARK_OUTLET_SEED=n replays one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
+// TestStress lets random records, refusals, faults and ends loose on an outlet, and compares with
+// what a producer that knew all verdicts beforehand would have done. ACKMARK_OUTLET_SEED=n replays
+// one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
 func TestStress(t *testing.T) {
 	if s := os.Getenv("ACKMARK_OUTLET_SEED"); s != "" {
 		stress(t, uint64(number(t, "ACKMARK_OUTLET_SEED", s)))
@@ -511,8 +512,9 @@ func (s *stressed) read() map[string]place {
 	return got
 }
 
-// dropped are batches that were on their way when a client heard that the topic is another one: it fails their records, although the new topic may have
-// got them, and nobody can tell. They may be there twice: see guarantees.md.
+// dropped are batches that were on their way when a client heard that the topic is another one: it
+// fails their records, although the new topic may have got them, and nobody can tell. They may be
+// there twice: see guarantees.md.
 type dropped struct {
 	mu    sync.Mutex
 	bases []place
@@ -584,8 +586,8 @@ type slowConn struct {
 	net *cutNetwork
 }
 
-// Write takes its time over records. Not over the rest: kgo holds a mutex while it asks for a producer id, and the bubble's clock stands still while somebody
-// waits for a mutex.
+// Write takes its time over records. Not over the rest: kgo holds a mutex while it asks for a
+// producer id, and the bubble's clock stands still while somebody waits for a mutex.
 func (c slowConn) Write(b []byte) (int, error) {
 	if len(b) > 6 && binary.BigEndian.Uint16(b[4:]) == uint16(kmsg.Produce) {
 		time.Sleep(c.net.delay())

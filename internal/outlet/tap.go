@@ -32,7 +32,8 @@ func tapped(dial dialFunc, refused func(refusal)) dialFunc {
 	}
 }
 
-// tap follows the frames of a connection to a broker. What it cannot follow it lets pass: then refusals are noticed later, by the promises.
+// tap follows the frames of a connection to a broker. What it cannot follow it lets pass: then
+// refusals are noticed later, by the promises.
 type tap struct {
 	net.Conn
 	refused func(refusal)
@@ -128,7 +129,8 @@ func (t *tap) end() {
 	}
 }
 
-// refusals reads the refusals out of a produce response, header included but for the correlation id.
+// refusals reads the refusals out of a produce response, header included but for the correlation
+// id.
 func refusals(body []byte, version int16) (out []refusal) {
 	resp := kmsg.NewPtrProduceResponse()
 	resp.SetVersion(version)

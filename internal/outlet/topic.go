@@ -88,8 +88,9 @@ func (t *Topic) Ask() {
 // Asked tells that Ask has its answers, or will not get them.
 func (t *Topic) Asked() bool { return t.asked.Load() }
 
-// Prepare waits for what Ask asks for, two seconds at most. Without answers everything works, but a batch may be refused for its sum, and be sent again in
-// pieces. Who hands over for several topics asks for all of them before waiting for one.
+// Prepare waits for what Ask asks for, two seconds at most. Without answers everything works, but a
+// batch may be refused for its sum, and be sent again in pieces. Who hands over for several topics
+// asks for all of them before waiting for one.
 func (t *Topic) Prepare(ctx context.Context) {
 	t.Ask()
 	if t.asked.Load() {
@@ -101,7 +102,8 @@ func (t *Topic) Prepare(ctx context.Context) {
 	}
 }
 
-// Count asks for the number of partitions. Without an answer they are counted when the first record with a key is given one.
+// Count asks for the number of partitions. Without an answer they are counted when the first record
+// with a key is given one.
 func (t *Topic) Count(ctx context.Context) {
 	req := kmsg.NewPtrMetadataRequest()
 	rt := kmsg.NewMetadataRequestTopic()
@@ -137,7 +139,8 @@ func (t *Topic) unlearn() {
 	t.loaded.Store(false) // a record may have been given its place between the two
 }
 
-// batchLimit tells the usual client how large a batch of this topic may be before it is compressed: then Kafka refuses none for its sum.
+// batchLimit tells the usual client how large a batch of this topic may be before it is compressed:
+// then Kafka refuses none for its sum.
 func (o *Outlet) batchLimit(name string) int32 {
 	o.mu.Lock()
 	t := o.topics[name]
@@ -150,7 +153,8 @@ func (o *Outlet) batchLimit(name string) int32 {
 	return limit
 }
 
-// bound is how large a batch of the usual client may be: the owner's bound, and the topic's if that is known.
+// bound is how large a batch of the usual client may be: the owner's bound, and the topic's if that
+// is known.
 func (t *Topic) bound() int32 {
 	limit := min(defaultBatch, max(t.outlet.cfg.MaxRecordBytes, smallest))
 	if t.outlet.base != nil {
@@ -182,7 +186,8 @@ func (t *Topic) large(r *Rec) bool {
 	return r.weight() > batch
 }
 
-// place returns the partition that the record goes to, if that is certain before the client chooses.
+// place returns the partition that the record goes to, if that is certain before the client
+// chooses.
 func (t *Topic) place(r *Rec) (id int32, ok bool) {
 	n := t.partitions.Load()
 	if r.Explicit {
@@ -238,8 +243,8 @@ func (p topicPartitioner) RequiresConsistency(kr *kgo.Record) bool {
 	return r.Explicit || r.part != nil || p.TopicPartitioner.RequiresConsistency(kr)
 }
 
-// Partition returns an explicit partition as it is, also one that does not exist: the client then fails that record alone. A record that is sent again stays
-// where it was.
+// Partition returns an explicit partition as it is, also one that does not exist: the client then
+// fails that record alone. A record that is sent again stays where it was.
 func (p topicPartitioner) Partition(kr *kgo.Record, n int) int {
 	r := recOf(kr)
 	switch {

@@ -7,8 +7,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// verdicts are the errors with which Kafka refuses a whole batch for what is in it (LogValidator, ProducerAppendInfo and UnifiedLog in Kafka's sources), and
-// UNKNOWN_SERVER_ERROR, with which it answers what it did not foresee: of that, too, only the record alone tells whether it is to blame.
+// verdicts are the errors with which Kafka refuses a whole batch for what is in it (LogValidator,
+// ProducerAppendInfo and UnifiedLog in Kafka's sources), and UNKNOWN_SERVER_ERROR, with which it
+// answers what it did not foresee: of that, too, only the record alone tells whether it is to
+// blame.
 var verdicts = []*kerr.Error{
 	kerr.UnknownServerError, kerr.CorruptMessage, kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTimestamp,
 	kerr.UnsupportedForMessageFormat, kerr.InvalidRecord,
@@ -34,15 +36,18 @@ func ended(err error) bool { return errors.Is(err, context.Canceled) }
 // gone tells that the topic, or the partition, is not there: deleted, perhaps to be created anew.
 func gone(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) || recreated(err) }
 
-// recreated tells that the client met a topic that was deleted and created anew: it fails everything of it until it forgets the topic.
+// recreated tells that the client met a topic that was deleted and created anew: it fails
+// everything of it until it forgets the topic.
 func recreated(err error) bool { return isNew(err) || purged(err) }
 
-// isNew is recreated without what follows from telling the client to forget the topic: that must not make it forget again.
+// isNew is recreated without what follows from telling the client to forget the topic: that must
+// not make it forget again.
 func isNew(err error) bool {
 	return errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
 }
 
-// purged is what the client says of a record of a topic that it was told to forget; it has no error value for it.
+// purged is what the client says of a record of a topic that it was told to forget; it has no error
+// value for it.
 func purged(err error) bool { return err != nil && err.Error() == "topic purged while buffered" }
 
 // withMessage adds the broker's words to its error.

@@ -2,8 +2,10 @@ package outlet
 
 import "github.com/twmb/franz-go/pkg/kgo"
 
-// wait lets a record wait until all that was handed over before it has a place in a partition: a large one does not go through the usual client, and could
-// come before them. It does not block: whoever hands over for several topics waits for none of them. false: there is nothing to wait for.
+// wait lets a record wait until all that was handed over before it has a place in a partition: a
+// large one does not go through the usual client, and could come before them. It does not block:
+// whoever hands over for several topics waits for none of them. false: there is nothing to wait
+// for.
 func (t *Topic) wait(r *Rec) bool {
 	t.mu.Lock()
 	if len(t.queue) == 0 && !t.handing && t.unplaced.Load() == 0 {
@@ -21,7 +23,8 @@ func (t *Topic) wait(r *Rec) bool {
 	return true
 }
 
-// hasPlace tells that one record more has a place, or will get none. The usual client's locks may be held.
+// hasPlace tells that one record more has a place, or will get none. The usual client's locks may
+// be held.
 func (t *Topic) hasPlace() {
 	t.unplaced.Add(-1)
 	t.placesLook()

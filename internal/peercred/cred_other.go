@@ -7,7 +7,8 @@ import (
 	"net"
 )
 
-// Known says that this system does not tell, so the permissions of the socket's directory decide alone.
+// Known says that this system does not tell, so the permissions of the socket's directory decide
+// alone.
 const Known = false
 
 // Of is who is at the other end.

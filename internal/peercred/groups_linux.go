@@ -12,7 +12,8 @@ import (
 // maxPeerGroups is what Linux allows (NGROUPS_MAX).
 const maxPeerGroups = 64 << 10
 
-// peerGroups are the supplementary groups of the process at the other end, as they were when it connected. Kubernetes' fsGroup is one of them.
+// peerGroups are the supplementary groups of the process at the other end, as they were when it
+// connected. Kubernetes' fsGroup is one of them.
 func peerGroups(fd uintptr) ([]uint32, error) {
 	groups := make([]uint32, 32)
 	for {

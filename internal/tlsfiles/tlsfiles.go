@@ -1,5 +1,7 @@
-// Package tlsfiles reads TLS files again for each connection, so that a renewed certificate, key or authority is in force from the next one on: of the sidecar's
-// listener, of its Kafka client, and of the client that dials a sidecar. Connections are few, and a watch would miss how some volumes replace files.
+// Package tlsfiles reads TLS files again for each connection, so that a renewed certificate, key or
+// authority is in force from the next one on: of the sidecar's listener, of its Kafka client, and
+// of the client that dials a sidecar. Connections are few, and a watch would miss how some volumes
+// replace files.
 package tlsfiles
 
 import (
@@ -41,7 +43,8 @@ func (r *Renewed) LogTo(log *slog.Logger) {
 	r.log = log
 }
 
-// Current reads the files. While they cannot be read, as in the middle of a renewal, what they said before stays in force, and the log says so once.
+// Current reads the files. While they cannot be read, as in the middle of a renewal, what they said
+// before stays in force, and the log says so once.
 func (r *Renewed) Current() *tls.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,7 +59,8 @@ func (r *Renewed) Current() *tls.Config {
 	return r.last
 }
 
-// Dial connects with what the files say now; the timeout bounds connection and handshake. The server is expected to have the name that addr has.
+// Dial connects with what the files say now; the timeout bounds connection and handshake. The
+// server is expected to have the name that addr has.
 func (r *Renewed) Dial(ctx context.Context, network, addr string, timeout time.Duration) (net.Conn, error) {
 	// The dialer takes the name from addr, where the configuration has none.
 	return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: timeout}, Config: r.Current()}).DialContext(ctx, network, addr)

@@ -9,8 +9,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// What a peer may say. These are the bounds of the contract (sidecar.proto repeats each beside its field); what is not among them is a number that is
-// compared where it is used and never looped over or allocated, see numbers.
+// What a peer may say. These are the bounds of the contract (sidecar.proto repeats each beside its
+// field); what is not among them is a number that is compared where it is used and never looped
+// over or allocated, see numbers.
 const (
 	MaxAppName     = 128
 	MaxSessionID   = 64
@@ -25,7 +26,8 @@ const (
 	MaxEmitHeaders = MaxUnitHeaders // of the record of one Emit
 	// MaxColdBytes bounds every message of the stream but Units.
 	MaxColdBytes = 2 << 20
-	// MaxElements bounds the elements of all repeated fields in one message that is decoded into Go objects: one of two bytes takes about 80.
+	// MaxElements bounds the elements of all repeated fields in one message that is decoded into Go
+	// objects: one of two bytes takes about 80.
 	MaxElements = 128 << 10
 
 	maxShortText = 256  // of a version, of a cluster id
@@ -42,7 +44,8 @@ type Bound struct {
 	Name string
 	// Elements is the most of a repeated field.
 	Elements int
-	// Bytes is the longest value: of a string or of bytes, also of each element. 0: the message's own limit holds.
+	// Bytes is the longest value: of a string or of bytes, also of each element. 0: the message's
+	// own limit holds.
 	Bytes int
 	// Scalars: the elements are numbers.
 	Scalars bool
@@ -73,10 +76,12 @@ var (
 // MaxTopicsChecked is how many topics a sidecar looks at for one StatusRequest.
 const MaxTopicsChecked = 8
 
-// maxCheckTopics is more than a sidecar looks at: a client that asks about more than those is not refused for it.
+// maxCheckTopics is more than a sidecar looks at: a client that asks about more than those is not
+// refused for it.
 const maxCheckTopics = 1024
 
-// Bounds are those of every message that a client sends, by its full name. Units are not among them: they are decoded in place, see [Units].
+// Bounds are those of every message that a client sends, by its full name. Units are not among
+// them: they are decoded in place, see [Units].
 var Bounds = map[protoreflect.FullName]Fields{
 	"ackmark.sidecar.v1.DeliveryStreamRequest": {
 		1: {Name: "hello", Fields: hello}, 2: {Name: "assign", Fields: assign},
@@ -93,8 +98,8 @@ var Bounds = map[protoreflect.FullName]Fields{
 // ErrBound is a message that goes beyond a bound of the contract.
 var ErrBound = errors.New("beyond the contract")
 
-// Decode decodes what a client sent, after it was compared with the bounds of the contract: what is refused has allocated nothing. Unknown fields are passed
-// over and not kept.
+// Decode decodes what a client sent, after it was compared with the bounds of the contract: what is
+// refused has allocated nothing. Unknown fields are passed over and not kept.
 func Decode(b []byte, m proto.Message) error {
 	name := m.ProtoReflect().Descriptor().FullName()
 	if fields, ok := Bounds[name]; ok {

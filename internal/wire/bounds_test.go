@@ -16,8 +16,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// numbers are the fields that need no bound when they are decoded, because their size is that of a number (or the message's), with what holds them where
-// they are used.
+// numbers are the fields that need no bound when they are decoded, because their size is that of a
+// number (or the message's), with what holds them where they are used.
 var numbers = map[string]string{
 	"Hello.version":     "compared",
 	"Hello.last_report": "not used",
@@ -32,11 +32,13 @@ var numbers = map[string]string{
 	"ReportsRequest.after_id": "compared with the ring",
 }
 
-// requests are the messages that a client sends whole. Units are decoded in place, see TestUnitsOfAPeer.
+// requests are the messages that a client sends whole. Units are decoded in place, see
+// TestUnitsOfAPeer.
 var requests = []proto.Message{new(sidecarpb.DeliveryStreamRequest), new(sidecarpb.EmitRequest), new(sidecarpb.ReportsRequest), new(sidecarpb.StatusRequest),
 	new(healthpb.HealthCheckRequest), new(healthpb.HealthListRequest)}
 
-// Every field that a peer may send is decided: it has a bound in the table, or its number is held where it is used.
+// Every field that a peer may send is decided: it has a bound in the table, or its number is held
+// where it is used.
 func TestEveryFieldOfAPeerIsDecided(t *testing.T) {
 	for _, m := range requests {
 		d := m.ProtoReflect().Descriptor()
@@ -73,7 +75,8 @@ func decided(t *testing.T, d protoreflect.MessageDescriptor, bounds wire.Fields)
 	}
 }
 
-// walk calls fn with each bound of a message, and with how to wrap a field of its message into the whole.
+// walk calls fn with each bound of a message, and with how to wrap a field of its message into the
+// whole.
 func walk(d protoreflect.MessageDescriptor, bounds wire.Fields, wrap func([]byte) []byte, fn func(f protoreflect.FieldDescriptor, b wire.Bound, wrap func([]byte) []byte)) {
 	for num, b := range bounds {
 		f := d.Fields().ByNumber(num)
@@ -86,7 +89,8 @@ func walk(d protoreflect.MessageDescriptor, bounds wire.Fields, wrap func([]byte
 	}
 }
 
-// At each bound a message passes, one above it is refused by the field's name before anything is allocated for it.
+// At each bound a message passes, one above it is refused by the field's name before anything is
+// allocated for it.
 func TestBoundsOfAPeer(t *testing.T) {
 	checked := 0
 	for _, m := range requests {
@@ -148,7 +152,8 @@ func refused(t *testing.T, m proto.Message, f protoreflect.FieldDescriptor, good
 	}
 }
 
-// Unknown fields are not kept, and units beside them, or in pieces, are not decoded into objects a hundred times their size.
+// Unknown fields are not kept, and units beside them, or in pieces, are not decoded into objects a
+// hundred times their size.
 func TestUnitsOfAPeer(t *testing.T) {
 	empty := bytes.Repeat([]byte{4<<3 | 2, 0}, 1<<20) // 2 MiB of units of two bytes
 	units := protowire.AppendBytes([]byte{3<<3 | 2}, empty)

@@ -6,7 +6,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Codec is the "proto" codec for gRPC that passes [Raw] and [Message] through as bytes. Everything else goes to protobuf.
+// Codec is the "proto" codec for gRPC that passes [Raw] and [Message] through as bytes. Everything
+// else goes to protobuf.
 type Codec struct{}
 
 var (
@@ -14,13 +15,15 @@ var (
 	fallback                  = encoding.GetCodecV2(proto.Name)
 )
 
-// Raw is a message that is encoded already, for SendMsg. SendMsg takes references of its own: the caller keeps its reference, and frees it
-// whenever it likes. gRPC reads the buffers until it has freed its own, after SendMsg has returned.
+// Raw is a message that is encoded already, for SendMsg. SendMsg takes references of its own: the
+// caller keeps its reference, and frees it whenever it likes. gRPC reads the buffers until it has
+// freed its own, after SendMsg has returned.
 type Raw struct {
 	Buffers mem.BufferSlice
 }
 
-// Message is a received message as it came, for RecvMsg. The zero value is ready; after [Message.Free] it can be used again.
+// Message is a received message as it came, for RecvMsg. The zero value is ready; after
+// [Message.Free] it can be used again.
 type Message struct {
 	buf mem.Buffer
 }
@@ -55,14 +58,16 @@ func (m *Message) Bytes() []byte {
 	return m.buf.ReadOnlyData()
 }
 
-// Take moves the buffer out of the message, which is then empty. The caller frees it: after that nothing that was decoded from it may be read.
+// Take moves the buffer out of the message, which is then empty. The caller frees it: after that
+// nothing that was decoded from it may be read.
 func (m *Message) Take() mem.Buffer {
 	buf := m.buf
 	m.buf = nil
 	return buf
 }
 
-// Free gives the buffer back. Everything decoded from it is invalid from then on. A second Free does nothing.
+// Free gives the buffer back. Everything decoded from it is invalid from then on. A second Free
+// does nothing.
 func (m *Message) Free() {
 	if m.buf != nil {
 		m.buf.Free()

@@ -68,9 +68,9 @@ type Code struct {
 // about which there is more to say than Kafka does. Any other of Kafka's is as retryable as Kafka
 // says. docs/errors.md shows it, by a test.
 //
-// It differs from Kafka's word for a topic that does not exist: kgo has asked several times by then,
-// and a record for it belongs into the dead letter, or its input halts; waiting would hide a misspelt
-// name for ever.
+// It differs from Kafka's word for a topic that does not exist: kgo has asked several times by
+// then, and a record for it belongs into the dead letter, or its input halts; waiting would hide a
+// misspelt name for ever.
 var codes = []Code{
 	{CodeFull, "a limit is reached: the sidecar's, or this process's with OnFull: Fail", "wait, by retry_after_ms if it is set, or raise the limit", true, Moment, true},
 	{CodeDraining, "the sidecar is about to stop", "try again when it is back", true, Moment, true},

@@ -36,7 +36,8 @@ func kafka(name string) *kerr.Error {
 
 var capitals = regexp.MustCompile(`\b[A-Z][A-Z_]{2,}[A-Z]\b`)
 
-// What the wire contract calls a code is one in the table, or Kafka's; and each that a sidecar says is named there.
+// What the wire contract calls a code is one in the table, or Kafka's; and each that a sidecar says
+// is named there.
 func TestTheContractNamesEveryCode(t *testing.T) {
 	named := map[string]bool{}
 	for line := range strings.Lines(read(t, "../../sidecar/sidecarpb/ackmark/sidecar/v1/sidecar.proto")) {
@@ -83,8 +84,8 @@ func TestTheDocsShowEveryCode(t *testing.T) {
 	}
 }
 
-// Every code of Ackmark's own has a name in Go, here and for callers. Two are told by the status of a call, which package producer turns
-// into an error of its own.
+// Every code of Ackmark's own has a name in Go, here and for callers. Two are told by the status of
+// a call, which package producer turns into an error of its own.
 func TestEveryCodeHasAName(t *testing.T) {
 	consts := regexp.MustCompile(`(?m)^\t(Code\w+) += "([A-Z_]+)"$`).FindAllStringSubmatch(read(t, "codes.go"), -1)
 	exported := read(t, "../../producer/errors.go")

@@ -6,16 +6,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Units reads a Units message. Everything it yields aliases the message's buffer, except topic names.
+// Units reads a Units message. Everything it yields aliases the message's buffer, except topic
+// names.
 type Units struct {
 	FirstSequence uint64
 	ExpiresAtNs   uint64
 	// Count is the number of units in the message.
 	Count int
-	// Headers is the slab that the outputs' headers are appended to; set it to [:0] of an old one to use that again.
+	// Headers is the slab that the outputs' headers are appended to; set it to [:0] of an old one
+	// to use that again.
 	Headers []kgo.RecordHeader
-	// MaxHeaders bounds the slab, if not 0: a header of two bytes on the wire takes 40 in memory. See
-	// [Unit.HeadersLeft].
+	// MaxHeaders bounds the slab, if not 0: a header of two bytes on the wire takes 40 in memory.
+	// See [Unit.HeadersLeft].
 	MaxHeaders int
 
 	body []byte
@@ -26,7 +28,8 @@ type Units struct {
 type Unit struct {
 	// Size is what the unit costs of the credit in bytes: its encoded length with tag and length.
 	Size int
-	// HasSource and Source are complete when Next has returned false: protobuf does not promise an order of fields.
+	// HasSource and Source are complete when Next has returned false: protobuf does not promise an
+	// order of fields.
 	HasSource bool
 	Source    Source
 	// HeadersLeft is how many more headers the unit may have; less than 0: it, or its message, has
@@ -38,8 +41,9 @@ type Unit struct {
 	pos   int
 }
 
-// Parse begins to read the body of a Units message. It finds the header fields, calls topic for each topic name (an error from it ends the
-// parsing), and counts the units, all before the first unit is read. It keeps Headers and MaxHeaders.
+// Parse begins to read the body of a Units message. It finds the header fields, calls topic for
+// each topic name (an error from it ends the parsing), and counts the units, all before the first
+// unit is read. It keeps Headers and MaxHeaders.
 func (u *Units) Parse(body []byte, topic func(index uint32, name string) error) error {
 	*u = Units{Headers: u.Headers, MaxHeaders: u.MaxHeaders, body: body}
 	for i := 0; i < len(body); {
@@ -104,7 +108,8 @@ func parseTopicName(b []byte, topic func(index uint32, name string) error) error
 	return topic(uint32(index), string(name))
 }
 
-// Next moves x to the next unit, or returns false at the end. It cannot fail: Parse has checked what it reads.
+// Next moves x to the next unit, or returns false at the end. It cannot fail: Parse has checked
+// what it reads.
 func (u *Units) Next(x *Unit) bool {
 	for u.pos < len(u.body) {
 		at := u.pos
@@ -260,7 +265,8 @@ func (u *Units) header(b []byte) error {
 		switch tag {
 		case tagHeaderKey:
 			if start, i = embedded(b, j); i >= 0 {
-				// The string aliases the buffer like the bytes do, and is as immutable: nobody writes to a received buffer before Free.
+				// The string aliases the buffer like the bytes do, and is as immutable: nobody
+				// writes to a received buffer before Free.
 				h.Key = unsafe.String(unsafe.SliceData(b[start:i]), i-start)
 			}
 		case tagHeaderValue:

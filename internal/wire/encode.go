@@ -22,8 +22,8 @@ type Output struct {
 	// Key and Value: nil is Kafka's null, empty is empty.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader
-	// TimestampMs is in milliseconds since 1970, if HasTimestamp; otherwise it is the time at which the
-	// sidecar gets the record. An encoder writes a TimestampMs other than 0 in any case.
+	// TimestampMs is in milliseconds since 1970, if HasTimestamp; otherwise it is the time at which
+	// the sidecar gets the record. An encoder writes a TimestampMs other than 0 in any case.
 	TimestampMs  int64
 	HasTimestamp bool
 }
@@ -70,10 +70,12 @@ const (
 	tagName      = 2<<3 | 2
 )
 
-// lengthGuess is the room that OpenUnit leaves for the unit's length: two bytes hold what units usually are, 128 to 16383 bytes.
+// lengthGuess is the room that OpenUnit leaves for the unit's length: two bytes hold what units
+// usually are, 128 to 16383 bytes.
 const lengthGuess = 2
 
-// OpenUnit begins a unit at the end of dst. After its outputs, [CloseUnit] must be called with what len(dst) was before.
+// OpenUnit begins a unit at the end of dst. After its outputs, [CloseUnit] must be called with what
+// len(dst) was before.
 func OpenUnit(dst []byte, src Source) []byte {
 	dst = append(dst, tagUnits, 0, 0)
 	if src.Epoch == 0 {
@@ -124,8 +126,8 @@ func (out *Output) Timestamp() time.Time {
 	return time.UnixMilli(out.TimestampMs)
 }
 
-// CloseUnit ends the unit that was opened at start; dst[start:] is then the whole unit, as it stands in a Units message, and its length is
-// what the unit costs of the credit in bytes.
+// CloseUnit ends the unit that was opened at start; dst[start:] is then the whole unit, as it
+// stands in a Units message, and its length is what the unit costs of the credit in bytes.
 func CloseUnit(dst []byte, start int) []byte {
 	body := start + 1 + lengthGuess
 	size := len(dst) - body
@@ -143,7 +145,8 @@ func CloseUnit(dst []byte, start int) []byte {
 	return dst
 }
 
-// AppendUnitsHeader appends the beginning of a DeliveryStreamRequest with units; exactly unitBytes bytes of closed units must follow it on the wire.
+// AppendUnitsHeader appends the beginning of a DeliveryStreamRequest with units; exactly unitBytes
+// bytes of closed units must follow it on the wire.
 func AppendUnitsHeader(dst []byte, h *UnitsHeader, unitBytes int) []byte {
 	size := sizeField(h.FirstSequence) + sizeField(h.ExpiresAtNs) + unitBytes
 	for i := range h.Topics {
@@ -190,7 +193,8 @@ func sizeHeader(h *kgo.RecordHeader) int { return sizeString(h.Key) + sizeBytes(
 
 func sizeTopicName(t *TopicName) int { return sizeField(uint64(t.Index)) + sizeString(t.Name) }
 
-// Fields without explicit presence are left out when they are zero; optional bytes when they are nil.
+// Fields without explicit presence are left out when they are zero; optional bytes when they are
+// nil.
 
 func sizeField(v uint64) int {
 	if v == 0 {

@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// FromKafka makes the wire's error from one of kgo's: Kafka's name as the code, and what to do in the message. It returns nil for nil.
+// FromKafka makes the wire's error from one of kgo's: Kafka's name as the code, and what to do in
+// the message. It returns nil for nil.
 func FromKafka(err error) *sidecarpb.Error {
 	if err == nil {
 		return nil
@@ -26,7 +27,8 @@ func FromKafka(err error) *sidecarpb.Error {
 	return &sidecarpb.Error{Code: code, Message: utf8Only(err.Error()), Retryable: retry}
 }
 
-// withVerdict tells what to do and whether the same record may succeed later: by the table, else by Kafka's own word.
+// withVerdict tells what to do and whether the same record may succeed later: by the table, else by
+// Kafka's own word.
 func withVerdict(text string, ke *kerr.Error) (message string, retryable bool) {
 	text = strings.TrimSuffix(strings.TrimPrefix(text, ke.Message+": "), ".") // the code has the name already
 	known, ok := codeByName[ke.Message]

@@ -49,7 +49,8 @@ func TestFromKafka(t *testing.T) {
 	}
 }
 
-// What a client may put into one frame, a sidecar takes: a frame of the smallest headers and one more unit's. A header takes two bytes.
+// What a client may put into one frame, a sidecar takes: a frame of the smallest headers and one
+// more unit's. A header takes two bytes.
 func TestFramesKeepTheBoundOfHeaders(t *testing.T) {
 	if most := wire.MaxFrameBytes/2 + wire.MaxUnitHeaders; most > wire.MaxMessageHeaders {
 		t.Errorf("a frame may have %d headers, a message %d", most, wire.MaxMessageHeaders)

@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// FuzzUnits compares the decoder with the generated code on any bytes: what protobuf accepts, it accepts and reads alike.
+// FuzzUnits compares the decoder with the generated code on any bytes: what protobuf accepts, it
+// accepts and reads alike.
 func FuzzUnits(f *testing.F) {
 	for _, u := range []*sidecarpb.Units{
 		{},

@@ -18,8 +18,9 @@ const (
 // discard drops unknown fields, so that what is marshalled again is canonical.
 var discard = proto.UnmarshalOptions{DiscardUnknown: true}
 
-// Request decodes a message that goes up. Units come back as their encoded body, for [Units.Parse], with hot true; every other kind is
-// decoded into cold (not nil), within the bounds of the contract ([Bounds]).
+// Request decodes a message that goes up. Units come back as their encoded body, for [Units.Parse],
+// with hot true; every other kind is decoded into cold (not nil), within the bounds of the contract
+// ([Bounds]).
 func (m *Message) Request(cold *sidecarpb.DeliveryStreamRequest) (units []byte, hot bool, err error) {
 	if body, ok := single(m.Bytes(), tagRequestUnits); ok {
 		return body, true, nil
@@ -38,9 +39,10 @@ func (m *Message) Request(cold *sidecarpb.DeliveryStreamRequest) (units []byte, 
 	return nil, false, Decode(m.Bytes(), cold)
 }
 
-// looseUnits finds the units of a message that is no single field: beside unknown fields, in pieces, or behind another kind, of which protobuf takes the
-// last one. Pieces of one embedded message are as good as one behind the other. Units decoded by the generated code would take a hundred times
-// their encoded size, for which nobody has credit.
+// looseUnits finds the units of a message that is no single field: beside unknown fields, in
+// pieces, or behind another kind, of which protobuf takes the last one. Pieces of one embedded
+// message are as good as one behind the other. Units decoded by the generated code would take a
+// hundred times their encoded size, for which nobody has credit.
 func looseUnits(b []byte) (body []byte, pieces int, err error) {
 	for i := 0; i < len(b); {
 		tag, at := uvarint(b, i)
@@ -67,8 +69,8 @@ func looseUnits(b []byte) (body []byte, pieces int, err error) {
 // lastKind is the highest field number among the kinds of a DeliveryStreamRequest.
 const lastKind = 6
 
-// Response decodes a message that comes down. Reports come back as their encoded body, for [DecodeReports], with hot true; every other kind is
-// decoded into cold (not nil).
+// Response decodes a message that comes down. Reports come back as their encoded body, for
+// [DecodeReports], with hot true; every other kind is decoded into cold (not nil).
 func (m *Message) Response(cold *sidecarpb.DeliveryStreamResponse) (reports []byte, hot bool, err error) {
 	if body, ok := single(m.Bytes(), tagResponseReports); ok {
 		return body, true, nil
@@ -82,8 +84,9 @@ func (m *Message) Response(cold *sidecarpb.DeliveryStreamResponse) (reports []by
 	return nil, false, nil
 }
 
-// single returns the body of a message that consists of nothing but one embedded message with this tag. That is what every encoder writes;
-// a oneof that is set twice, or stands beside unknown fields, is legal protobuf too and takes the slow way.
+// single returns the body of a message that consists of nothing but one embedded message with this
+// tag. That is what every encoder writes; a oneof that is set twice, or stands beside unknown
+// fields, is legal protobuf too and takes the slow way.
 func single(b []byte, tag byte) ([]byte, bool) {
 	if len(b) < 2 || b[0] != tag {
 		return nil, false
@@ -95,7 +98,8 @@ func single(b []byte, tag byte) ([]byte, bool) {
 	return b[i:], true
 }
 
-// canonical encodes a hot message that came in an unusual shape. It does not alias the receive buffer.
+// canonical encodes a hot message that came in an unusual shape. It does not alias the receive
+// buffer.
 func canonical(msg proto.Message) ([]byte, bool, error) {
 	body, err := proto.MarshalOptions{}.MarshalAppend([]byte{}, msg)
 	if err != nil {

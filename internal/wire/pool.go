@@ -15,9 +15,10 @@ const (
 
 // pool keeps the buffers of received messages, by powers of two.
 //
-// gRPC's default pool has one size for everything between 32 KiB and 1 MiB, and clears all of it at every use: a frame of 64 KiB would be held in
-// 1 MiB until its last promise, beyond every budget (S9), and clearing was a quarter of the sidecar's CPU. A buffer of ours is less than twice
-// its message, and is not cleared: the message overwrites what is read of it.
+// gRPC's default pool has one size for everything between 32 KiB and 1 MiB, and clears all of it at
+// every use: a frame of 64 KiB would be held in 1 MiB until its last promise, beyond every budget
+// (S9), and clearing was a quarter of the sidecar's CPU. A buffer of ours is less than twice its
+// message, and is not cleared: the message overwrites what is read of it.
 type pool struct {
 	classes [maxPooled + 1]sync.Pool
 }

@@ -41,7 +41,8 @@ func AppendReports(dst []byte, acked []Range, failed []*sidecarpb.UnitFailure) [
 	for _, f := range failed {
 		dst = append(dst, tagFailed)
 		dst = appendUvarint(dst, uint64(proto.Size(f)))
-		// The only failure is a string that is not UTF-8, which the makers of failures exclude; half a message would break the stream.
+		// The only failure is a string that is not UTF-8, which the makers of failures exclude;
+		// half a message would break the stream.
 		var err error
 		if dst, err = (proto.MarshalOptions{}).MarshalAppend(dst, f); err != nil {
 			panic(fmt.Sprintf("wire: %v", err))
@@ -52,8 +53,9 @@ func AppendReports(dst []byte, acked []Range, failed []*sidecarpb.UnitFailure) [
 
 func sizeRange(r Range) int { return sizeField(r.First) + sizeField(r.Count) }
 
-// DecodeReports reads the body of a DeliveryReports message and calls acked and failed in its order. An error means that the message is malformed;
-// what came before the bad place has been given out.
+// DecodeReports reads the body of a DeliveryReports message and calls acked and failed in its
+// order. An error means that the message is malformed; what came before the bad place has been
+// given out.
 func DecodeReports(body []byte, acked func(Range), failed func(*sidecarpb.UnitFailure)) error {
 	for i := 0; i < len(body); {
 		tag, j := uvarint(body, i)

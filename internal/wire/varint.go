@@ -10,8 +10,9 @@ import (
 // errMalformed is a message that is not protobuf, or whose lengths do not fit.
 var errMalformed = errors.New("wire: malformed message")
 
-// uvarint reads a varint at b[i:] and returns the index behind it, negative if there is none. It is too large to be inlined: the
-// loops over fields read one-byte tags themselves, and come here for longer ones.
+// uvarint reads a varint at b[i:] and returns the index behind it, negative if there is none. It is
+// too large to be inlined: the loops over fields read one-byte tags themselves, and come here for
+// longer ones.
 func uvarint(b []byte, i int) (uint64, int) {
 	var v uint64
 	for shift := uint(0); uint(i) < uint(len(b)); shift += 7 {
@@ -28,8 +29,8 @@ func uvarint(b []byte, i int) (uint64, int) {
 	return 0, -1
 }
 
-// embedded reads a length-delimited value at b[i:]: it is b[start:end]; end is negative if it does not fit. The length is compared, never
-// trusted: a hostile one allocates nothing.
+// embedded reads a length-delimited value at b[i:]: it is b[start:end]; end is negative if it does
+// not fit. The length is compared, never trusted: a hostile one allocates nothing.
 func embedded(b []byte, i int) (start, end int) {
 	n, i := uvarint(b, i)
 	if i < 0 || n > uint64(len(b)-i) {

@@ -232,7 +232,8 @@ func TestColdMessagesGoThroughProtobuf(t *testing.T) {
 	}
 }
 
-// A oneof that is set twice merges, in protobuf; such a message takes the slow way and says the same.
+// A oneof that is set twice merges, in protobuf; such a message takes the slow way and says the
+// same.
 func TestUnusualShapesAreUnderstood(t *testing.T) {
 	one := &sidecarpb.Units{FirstSequence: 7, Units: []*sidecarpb.Unit{{Outputs: []*sidecarpb.Output{{Value: []byte("x")}}}}}
 	b := append(marshalRequest(t, one), marshalRequest(t, &sidecarpb.Units{ExpiresAtNs: 9, Units: one.Units})...)
@@ -269,7 +270,8 @@ func TestHeadersAreBounded(t *testing.T) {
 	}
 }
 
-// Free returns the buffer to gRPC's pool only when the last reference is gone, and the codec leaves the sender's reference alone.
+// Free returns the buffer to gRPC's pool only when the last reference is gone, and the codec leaves
+// the sender's reference alone.
 func TestBuffersAreCounted(t *testing.T) {
 	var pool countingPool
 	data := make([]byte, 4096)

@@ -24,8 +24,8 @@ func Record(key, value string) *kgo.Record {
 	return r
 }
 
-// Feed writes inputs in order and waits until the broker has them. Those without a topic go to the first input topic; the key chooses the
-// partition.
+// Feed writes inputs in order and waits until the broker has them. Those without a topic go to the
+// first input topic; the key chooses the partition.
 func (h *Harness) Feed(records ...*kgo.Record) {
 	h.t.Helper()
 	for _, r := range records {
@@ -38,7 +38,8 @@ func (h *Harness) Feed(records ...*kgo.Record) {
 	h.must(h.client.ProduceSync(ctx, records...).FirstErr())
 }
 
-// Outputs reads everything that a topic holds now, by partition and offset: what a reader of the topic sees.
+// Outputs reads everything that a topic holds now, by partition and offset: what a reader of the
+// topic sees.
 func (h *Harness) Outputs(topic string) []*kgo.Record {
 	h.t.Helper()
 	ctx, cancel := h.context()
@@ -78,7 +79,8 @@ func (h *Harness) Outputs(topic string) []*kgo.Record {
 	return all
 }
 
-// Committed returns what the group has committed for a partition: the offset of the first input that is not done. -1: nothing yet.
+// Committed returns what the group has committed for a partition: the offset of the first input
+// that is not done. -1: nothing yet.
 func (h *Harness) Committed(topic string, partition int32) int64 {
 	h.t.Helper()
 	if info := h.broker.GroupInfo(h.group); info != nil {
@@ -92,15 +94,17 @@ func (h *Harness) Committed(topic string, partition int32) int64 {
 // State is the pipeline's.
 func (h *Harness) State() pipeline.State { return h.pipeline.State() }
 
-// FailProduce lets the broker refuse writes to a topic with the error: the next count produce requests, or all until the handle's Remove
-// when count is -1. kerr.RequestTimedOut and kerr.NotEnoughReplicasAfterAppend are answered although the records are written: the lost
+// FailProduce lets the broker refuse writes to a topic with the error: the next count produce
+// requests, or all until the handle's Remove when count is -1. kerr.RequestTimedOut and
+// kerr.NotEnoughReplicasAfterAppend are answered although the records are written: the lost
 // acknowledgement.
 func (h *Harness) FailProduce(topic string, err *kerr.Error, count int) *kfake.FaultHandle {
 	return h.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: err, Count: count})
 }
 
-// Join adds another member to the group, which takes its share of the partitions and reads nothing. It returns when both are settled.
-// leave makes it leave, and returns when the pipeline has everything again.
+// Join adds another member to the group, which takes its share of the partitions and reads nothing.
+// It returns when both are settled. leave makes it leave, and returns when the pipeline has
+// everything again.
 func (h *Harness) Join() (leave func()) {
 	h.t.Helper()
 	h.settled(1)
@@ -123,7 +127,8 @@ func (h *Harness) Rebalance() {
 	h.Join()()
 }
 
-// settled waits until the group has that many members, all of whom hold something, and nothing is on the move.
+// settled waits until the group has that many members, all of whom hold something, and nothing is
+// on the move.
 func (h *Harness) settled(members int) {
 	h.t.Helper()
 	h.Wait("the group to settle", func() bool {

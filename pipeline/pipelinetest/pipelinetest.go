@@ -1,5 +1,6 @@
-// Package pipelinetest runs a pipeline against an embedded broker, for tests of handlers and of whole services: the real consumer, the real
-// pipeline, the real Kafka protocol, no network and no Docker.
+// Package pipelinetest runs a pipeline against an embedded broker, for tests of handlers and of
+// whole services: the real consumer, the real pipeline, the real Kafka protocol, no network and no
+// Docker.
 //
 //	func TestUpper(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) { // optional: virtual time, so that retries and time-outs cost nothing
@@ -10,7 +11,8 @@
 //		})
 //	}
 //
-// Inside a testing/synctest bubble everything works: connections are in memory. Make the harness inside the bubble then.
+// Inside a testing/synctest bubble everything works: connections are in memory. Make the harness
+// inside the bubble then.
 package pipelinetest
 
 import (
@@ -47,7 +49,8 @@ type settings struct {
 	manual  bool
 }
 
-// Topic creates a topic. Input topics and the dead-letter topic are created without it, with DefaultPartitions; output topics are not.
+// Topic creates a topic. Input topics and the dead-letter topic are created without it, with
+// DefaultPartitions; output topics are not.
 func Topic(name string, partitions int) Option {
 	return func(s *settings) { s.topics[name] = int32(partitions) }
 }
@@ -67,7 +70,8 @@ func Manual() Option {
 	return func(s *settings) { s.manual = true }
 }
 
-// Harness is a broker and a running pipeline. Its methods end the test when something of theirs fails.
+// Harness is a broker and a running pipeline. Its methods end the test when something of theirs
+// fails.
 type Harness struct {
 	t        testing.TB
 	network  *kfake.VirtualNetwork
@@ -88,9 +92,10 @@ type Harness struct {
 
 var brokers = []string{"localhost:9092"}
 
-// New starts a broker and a pipeline; the test's cleanup stops both. In cfg, Consumer.Brokers and the dialer are filled in, and if they
-// are empty Consumer.Topics (DefaultTopic), Consumer.Group (DefaultGroup) and Producer: a direct one. To test with another (a
-// producer.Fake, a sidecar's client) set it: with KeepProducer it stays open for the test to look at.
+// New starts a broker and a pipeline; the test's cleanup stops both. In cfg, Consumer.Brokers and
+// the dialer are filled in, and if they are empty Consumer.Topics (DefaultTopic), Consumer.Group
+// (DefaultGroup) and Producer: a direct one. To test with another (a producer.Fake, a sidecar's
+// client) set it: with KeepProducer it stays open for the test to look at.
 func New(t testing.TB, cfg pipeline.Config, opts ...Option) *Harness {
 	t.Helper()
 	s := settings{topics: map[string]int32{}, timeout: DefaultTimeout}
@@ -165,7 +170,8 @@ func (h *Harness) Start() {
 	}()
 }
 
-// Stop ends the pipeline as SIGTERM does, and returns what Run returned. The second call returns it again.
+// Stop ends the pipeline as SIGTERM does, and returns what Run returned. The second call returns it
+// again.
 func (h *Harness) Stop() error {
 	if !h.started {
 		return h.pipeline.Close()

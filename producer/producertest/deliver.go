@@ -84,7 +84,8 @@ func testOrderPerKey(e *env) {
 	}
 }
 
-// Key, value, headers, partition and timestamp arrive as they were given; null and empty are different.
+// Key, value, headers, partition and timestamp arrive as they were given; null and empty are
+// different.
 func testRoundTrip(e *env) {
 	p := e.producer(Options{})
 	at := time.UnixMilli(1_700_000_000_123)
@@ -174,8 +175,8 @@ func testLargeBatch(e *env) {
 	for k := range 97 {
 		e.mustBeSequence(strconv.Itoa(k), got["k"+strconv.Itoa(k)], (n+96-k)/97)
 	}
-	// Units that end in the order of the call are reported in ranges. Of units that are spread over partitions each partition's end together,
-	// with those of the others still between them.
+	// Units that end in the order of the call are reported in ranges. Of units that are spread over
+	// partitions each partition's end together, with those of the others still between them.
 	for i := range units {
 		units[i] = unit(rec(TopicB, "k", ""))
 	}

@@ -12,7 +12,8 @@ import (
 
 var errTest = errors.New("the test ended this context")
 
-// soon returns a context that ends, with errTest, after the producer had every chance to do the wrong thing.
+// soon returns a context that ends, with errTest, after the producer had every chance to do the
+// wrong thing.
 func (e *env) soon() context.Context {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 150*time.Millisecond, errTest)
 	e.Cleanup(cancel)
@@ -36,7 +37,8 @@ func testEndedContext(e *env) {
 	e.mustBeSequence("k", e.values(TopicA)["k"], 1)
 }
 
-// A full producer blocks Deliver under its context; a Deliver whose context ends took nothing; what waits goes on when there is space.
+// A full producer blocks Deliver under its context; a Deliver whose context ends took nothing; what
+// waits goes on when there is space.
 func testFullBlocks(e *env) {
 	p := e.producer(Options{MaxRecords: 4})
 	e.Stall(e.T, true)

@@ -73,7 +73,8 @@ func (e *env) assign(p producer.Producer, generation int32, epochs ...uint64) {
 	}
 }
 
-// When Release has returned, the units of its epochs are finished; later ones are refused one by one, their neighbours are not.
+// When Release has returned, the units of its epochs are finished; later ones are refused one by
+// one, their neighbours are not.
 func testRelease(e *env) {
 	p := e.producer(Options{})
 	e.assign(p, 1, 1, 2)
@@ -242,7 +243,8 @@ func testAfterClose(e *env) {
 	e.mustBeSequence("k", e.values(TopicA)["k"], 1)
 }
 
-// Everything at once, ended by Close: what was taken is reported exactly once, what was acked is in Kafka, in order.
+// Everything at once, ended by Close: what was taken is reported exactly once, what was acked is in
+// Kafka, in order.
 func testConcurrent(e *env) {
 	const goroutines = 4
 	p := e.producer(Options{MaxRecords: 500})

@@ -8,8 +8,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// Recorder is a [producer.Reporter] that remembers the fate of each unit and finds reports that must not be: a second one for a unit,
-// one for a unit that is not there.
+// Recorder is a [producer.Reporter] that remembers the fate of each unit and finds reports that
+// must not be: a second one for a unit, one for a unit that is not there.
 type Recorder struct {
 	mu       sync.Mutex
 	fates    []Fate
@@ -81,7 +81,8 @@ func (r *Recorder) fail(format string, args ...any) {
 	}
 }
 
-// Wait waits until every unit is reported and returns what was wrong with the reports, or the context's cause.
+// Wait waits until every unit is reported and returns what was wrong with the reports, or the
+// context's cause.
 func (r *Recorder) Wait(ctx context.Context) error {
 	select {
 	case <-r.done:

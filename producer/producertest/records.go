@@ -92,9 +92,9 @@ func testAnyRecord(e *env) {
 	}
 }
 
-// Same tells what a reader finds otherwise than it was given: null and empty are different, times are
-// in milliseconds. A record without a time has one that is not before the given moment; a fake, which
-// leaves it out, is right too.
+// Same tells what a reader finds otherwise than it was given: null and empty are different, times
+// are in milliseconds. A record without a time has one that is not before the given moment; a fake,
+// which leaves it out, is right too.
 func Same(got, want producer.Record, notBefore time.Time) error {
 	switch at := want.Timestamp; {
 	case !same(got.Key, want.Key):

@@ -1,5 +1,5 @@
-// Package producertest holds the conformance suite that every [producer.Producer] passes: the sidecar client, the direct producer, the
-// fake, and one of your own.
+// Package producertest holds the conformance suite that every [producer.Producer] passes: the
+// sidecar client, the direct producer, the fake, and one of your own.
 package producertest
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// The topics that the suite writes to. Both must exist with at least [Partitions] partitions, empty at the start of each test.
+// The topics that the suite writes to. Both must exist with at least [Partitions] partitions, empty
+// at the start of each test.
 const (
 	TopicA     = "conformance-a"
 	TopicB     = "conformance-b"
@@ -26,19 +27,24 @@ const Patience = 20 * time.Second
 type Harness struct {
 	// New returns a producer that writes to the stand-in. The suite closes it.
 	New func(t *testing.T, o Options) producer.Producer
-	// Stall keeps Kafka from acknowledging anything while on. What was held back is written and acknowledged afterwards, in order.
+	// Stall keeps Kafka from acknowledging anything while on. What was held back is written and
+	// acknowledged afterwards, in order.
 	Stall func(t *testing.T, on bool)
-	// Records returns what is in a topic; records of the same partition in the order of their offsets.
+	// Records returns what is in a topic; records of the same partition in the order of their
+	// offsets.
 	Records func(t *testing.T, topic string) []producer.Record
 	// BadTopic is a topic whose records fail for good with BadCode. Others go on unharmed.
 	BadTopic, BadCode string
-	// NoOffsets tells that the form does not learn where its records are: Acks carry partition and offset -1.
+	// NoOffsets tells that the form does not learn where its records are: Acks carry partition and
+	// offset -1.
 	NoOffsets bool
 	// TextKeys tells that the stand-in reads keys of headers as UTF-8. Kafka takes any bytes.
 	TextKeys bool
-	// Background names goroutines of the stand-in that may come and go during a test. What the producer starts must have ended when it is closed.
+	// Background names goroutines of the stand-in that may come and go during a test. What the
+	// producer starts must have ended when it is closed.
 	Background []goleak.Option
-	// CheckLeaks replaces the search for goroutines left behind, for a stand-in that starts its own whenever it likes. Nil: [goleak.VerifyNone].
+	// CheckLeaks replaces the search for goroutines left behind, for a stand-in that starts its own
+	// whenever it likes. Nil: [goleak.VerifyNone].
 	CheckLeaks func(t *testing.T)
 }
 

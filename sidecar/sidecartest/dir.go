@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// shortDir is a temporary directory with a short name: the path of a unix socket has at most 107 bytes.
+// shortDir is a temporary directory with a short name: the path of a unix socket has at most 107
+// bytes.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ackmark")

@@ -21,8 +21,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Faulty stands between clients and a real sidecar and passes their messages on, except for the faults that a test sets. Setters
-// hold for messages from then on. All methods are safe for concurrent use.
+// Faulty stands between clients and a real sidecar and passes their messages on, except for the
+// faults that a test sets. Setters hold for messages from then on. All methods are safe for
+// concurrent use.
 type Faulty struct {
 	// Target is what clients dial.
 	Target string
@@ -44,7 +45,8 @@ type Faulty struct {
 
 // Seen counts what passed.
 type Seen struct {
-	// Streams that were opened, Frames of units that reached the real sidecar, Reports that reached clients.
+	// Streams that were opened, Frames of units that reached the real sidecar, Reports that reached
+	// clients.
 	Streams, Frames, Reports int
 }
 
@@ -58,7 +60,8 @@ type faults struct {
 	shrinkRecord uint64
 }
 
-// NewFaulty starts one in front of the sidecar at target, until the test ends. Without faults it changes nothing.
+// NewFaulty starts one in front of the sidecar at target, until the test ends. Without faults it
+// changes nothing.
 func NewFaulty(t testing.TB, target string) *Faulty {
 	t.Helper()
 	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec{})))
@@ -92,7 +95,8 @@ func (f *Faulty) Start() {
 	}()
 }
 
-// Stop closes the socket and every connection, like a sidecar that was killed. The real one goes on.
+// Stop closes the socket and every connection, like a sidecar that was killed. The real one goes
+// on.
 func (f *Faulty) Stop() {
 	f.mu.Lock()
 	server, serving := f.server, f.serving
@@ -124,7 +128,8 @@ func (f *Faulty) Cut() {
 
 var errCut = status.Error(codes.Unavailable, "sidecartest: the stream was cut")
 
-// CutAfterFrames breaks each stream after so many more frames of units have reached the sidecar, once; 0: never.
+// CutAfterFrames breaks each stream after so many more frames of units have reached the sidecar,
+// once; 0: never.
 func (f *Faulty) CutAfterFrames(n int) { f.set(func(x *faults) { x.cutAfter = n }) }
 
 // RefuseHello answers every new stream with this gRPC status; nil: no more.
@@ -133,7 +138,8 @@ func (f *Faulty) RefuseHello(err error) { f.set(func(x *faults) { x.refuse = err
 // SpeakVersion answers Hello as a sidecar of another major version does; 0: no more.
 func (f *Faulty) SpeakVersion(v uint32) { f.set(func(x *faults) { x.version = v }) }
 
-// WithholdReports keeps everything that the sidecar says, from Welcome on, until it is called with false.
+// WithholdReports keeps everything that the sidecar says, from Welcome on, until it is called with
+// false.
 func (f *Faulty) WithholdReports(yes bool) { f.set(func(x *faults) { x.withhold = yes }) }
 
 // DelayReports passes each message down so much later.
@@ -198,7 +204,8 @@ func (f *Faulty) relay(ctx context.Context, cancel context.CancelCauseFunc, down
 	if err != nil {
 		return err
 	}
-	// This goroutine sits in RecvMsg until the handler has returned and gRPC has ended the stream; Stop waits for it.
+	// This goroutine sits in RecvMsg until the handler has returned and gRPC has ended the stream;
+	// Stop waits for it.
 	f.relays.Go(func() { f.relayUp(ctx, cancel, down, up) })
 	return f.relayDown(ctx, down, up)
 }

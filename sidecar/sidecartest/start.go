@@ -1,4 +1,5 @@
-// Package sidecartest runs sidecars for tests: a real one in the process ([Start]), and a faulty one between a client and a real one ([NewFaulty]).
+// Package sidecartest runs sidecars for tests: a real one in the process ([Start]), and a faulty
+// one between a client and a real one ([NewFaulty]).
 package sidecartest
 
 import (
@@ -31,8 +32,9 @@ type Sidecar struct {
 	ended  bool
 }
 
-// Start runs a sidecar against these brokers on a unix socket of its own, until the test ends or [Sidecar.Stop]. Change, if not nil, may
-// set any field of the config first; with a Listener there is no Target, see [Bufconn].
+// Start runs a sidecar against these brokers on a unix socket of its own, until the test ends or
+// [Sidecar.Stop]. Change, if not nil, may set any field of the config first; with a Listener there
+// is no Target, see [Bufconn].
 func Start(t testing.TB, brokers []string, change func(*sidecar.Config)) *Sidecar {
 	t.Helper()
 	cfg := sidecar.Config{Brokers: brokers, Linger: -1, DrainTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)}
@@ -88,7 +90,8 @@ func (s *Sidecar) awaitSocket(errs chan error) {
 	}
 }
 
-// Stop drains the sidecar, as SIGTERM does, and returns what Run returned. A second Stop returns nil.
+// Stop drains the sidecar, as SIGTERM does, and returns what Run returned. A second Stop returns
+// nil.
 func (s *Sidecar) Stop() error {
 	s.cancel()
 	if s.ended {
@@ -98,14 +101,16 @@ func (s *Sidecar) Stop() error {
 	return <-s.err
 }
 
-// Restart starts a new sidecar on the same socket, after stopping the old one. The new one knows nothing of the old one's sessions.
+// Restart starts a new sidecar on the same socket, after stopping the old one. The new one knows
+// nothing of the old one's sessions.
 func (s *Sidecar) Restart() {
 	s.t.Helper()
 	_ = s.Stop()
 	s.start()
 }
 
-// Bufconn returns an in-memory listener for Config.Listener and a connection through it, for tests in a synctest bubble. The connection ends with the test.
+// Bufconn returns an in-memory listener for Config.Listener and a connection through it, for tests
+// in a synctest bubble. The connection ends with the test.
 func Bufconn(t testing.TB) (net.Listener, *grpc.ClientConn) {
 	t.Helper()
 	lis := bufconn.Listen(1 << 20)

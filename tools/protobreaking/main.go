@@ -1,12 +1,12 @@
-// Command protobreaking fails if the .proto files of a directory break a peer that was built from an
-// earlier version of them: the wire contract only grows.
+// Command protobreaking fails if the .proto files of a directory break a peer that was built from
+// an earlier version of them: the wire contract only grows.
 //
 //	go -C tools run ./protobreaking ../sidecar/sidecarpb
 //	go -C tools run ./protobreaking -against main ../sidecar/sidecarpb
 //
-// Without -against it compares with every version from the last release tag (v*) on, or, while there
-// is no tag, with every version in the history of HEAD: a checkout of main has no other branch to
-// compare itself with, and a break must not pass because a second commit followed it.
+// Without -against it compares with every version from the last release tag (v*) on, or, while
+// there is no tag, with every version in the history of HEAD: a checkout of main has no other
+// branch to compare itself with, and a break must not pass because a second commit followed it.
 package main
 
 import (

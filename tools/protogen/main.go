@@ -1,5 +1,6 @@
-// Command protogen generates the Go code of this repository's .proto files with nothing but Go: the compiler is a library, the plugins
-// are tools of this module. With -check it writes nothing and fails if a committed file is not what would be generated.
+// Command protogen generates the Go code of this repository's .proto files with nothing but Go: the
+// compiler is a library, the plugins are tools of this module. With -check it writes nothing and
+// fails if a committed file is not what would be generated.
 //
 //	go -C tools run ./protogen ../sidecar/sidecarpb
 package main
@@ -75,7 +76,8 @@ func run(ctx context.Context, dir string, check bool) error {
 	return nil
 }
 
-// compile makes the request that protoc would send to a plugin: every file needed, imports before importers.
+// compile makes the request that protoc would send to a plugin: every file needed, imports before
+// importers.
 func compile(ctx context.Context, dir string) (*pluginpb.CodeGeneratorRequest, error) {
 	names, err := protoFiles(dir)
 	if err != nil {
@@ -129,7 +131,8 @@ func protoFiles(dir string) ([]string, error) {
 	return names, err
 }
 
-// goPackage is the import path of dir: the plugins name files by import path, and take this prefix off.
+// goPackage is the import path of dir: the plugins name files by import path, and take this prefix
+// off.
 func goPackage(ctx context.Context, dir string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.ImportPath}}", ".")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Command recording runs a command in a terminal of its own and writes what it showed as an animated SVG, which ends with its last screen:
+// Command recording runs a command in a terminal of its own and writes what it showed as an
+// animated SVG, which ends with its last screen:
 //
 //	go -C tools run ./recording -o ../docs/img/demo.svg -- go -C .. run ./cmd/ackmark demo
 //

@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// screen is as much of a terminal as our commands use: lines that scroll, the cursor up, erasing, bold and eight colours.
+// screen is as much of a terminal as our commands use: lines that scroll, the cursor up, erasing,
+// bold and eight colours.
 type screen struct {
 	rows, columns int
 	cells         [][]cell

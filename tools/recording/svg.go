@@ -21,8 +21,8 @@ const look = `text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu 
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.w{fill:#0d1117;stroke:#30363d}.c31{fill:#ff7b72}.c32{fill:#3fb950}.c33{fill:#d29922}.c34,.c36{fill:#58a6ff}.c35{fill:#bc8cff}}
 `
 
-// svg lays the frames side by side on a strip of film, which moves on by one frame at a time. A viewer that does not move shows the last one.
-// Lines that come again are there once.
+// svg lays the frames side by side on a strip of film, which moves on by one frame at a time. A
+// viewer that does not move shows the last one. Lines that come again are there once.
 func svg(frames []frame, rows, columns int, last time.Duration) string {
 	w, h := int(width*float64(columns))+2*margin, height*rows+2*margin
 	total := frames[len(frames)-1].at + last
@@ -57,7 +57,8 @@ func svg(frames []frame, rows, columns int, last time.Duration) string {
 `, w, h, w, h, look, end, total.Seconds(), moves.String(), lines.String(), w-1, h-1, film.String())
 }
 
-// drawn are the spans of a line. Their lengths are given, so that any font of the viewer's keeps the columns.
+// drawn are the spans of a line. Their lengths are given, so that any font of the viewer's keeps
+// the columns.
 func drawn(spans []span) string {
 	var b strings.Builder
 	for _, s := range spans {

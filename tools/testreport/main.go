@@ -1,5 +1,6 @@
-// Command testreport reads what `go test -json` says, prints it as go test would, and refuses skips that nobody allowed: a test that did not run
-// proves nothing, and says so nowhere in go test's summary.
+// Command testreport reads what `go test -json` says, prints it as go test would, and refuses skips
+// that nobody allowed: a test that did not run proves nothing, and says so nowhere in go test's
+// summary.
 //
 //	go test -json ./... | go -C tools run ./testreport --allow 'this system has no'
 //
@@ -71,7 +72,8 @@ type event struct {
 
 type id struct{ pkg, test string }
 
-// report follows a run. What a test printed is kept until its end: of one that passes nobody wants it.
+// report follows a run. What a test printed is kept until its end: of one that passes nobody wants
+// it.
 type report struct {
 	allow     patterns
 	later     patterns
@@ -169,7 +171,8 @@ func (r *report) pkg(e *event) {
 	}
 }
 
-// unfinished prints what the tests said that a panic or a timeout ended: they have no verdict of their own.
+// unfinished prints what the tests said that a panic or a timeout ended: they have no verdict of
+// their own.
 func (r *report) unfinished(pkg string) {
 	for key, text := range r.tests {
 		if key.pkg == pkg {

@@ -1,4 +1,5 @@
-// Command after is ../before with its offsets committed only for messages that were handled: diff the two files.
+// Command after is ../before with its offsets committed only for messages that were handled: diff
+// the two files.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Command before is a consumer as services have it: auto-commit, a queue of 1,000 messages, a few workers. Killed, it loses what is in the queue
-// and was committed by the poll loop; ../after is the same program without that.
+// Command before is a consumer as services have it: auto-commit, a queue of 1,000 messages, a few
+// workers. Killed, it loses what is in the queue and was committed by the poll loop; ../after is
+// the same program without that.
 package main
 
 import (

@@ -39,7 +39,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// The tail knows which inputs have an output, in whatever order it reads the two, and so which commit came too early.
+// The tail knows which inputs have an output, in whatever order it reads the two, and so which
+// commit came too early.
 func TestTailKnowsWhatIsMissing(t *testing.T) {
 	tl := &tail{seen: map[int32][]uint64{}, ends: map[string]map[int32]int64{}, owner: map[int32]string{}, since: map[int32]time.Time{},
 		handled: map[int32]time.Time{}, early: map[uint64]bool{}}
@@ -123,7 +124,8 @@ func TestRowsAreComplete(t *testing.T) {
 	}
 }
 
-// A will that the broker refused lets one incident cost what it may, the largest; without one nothing may come again.
+// A will that the broker refused lets one incident cost what it may, the largest; without one
+// nothing may come again.
 func TestBoundOfSupersededWills(t *testing.T) {
 	row := Row{Number: 1}
 	res := Result{costs: []cost{{1, 2}, {10, 20}, {3, 4}}}

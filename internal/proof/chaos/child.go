@@ -27,7 +27,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar"
 )
 
-// childEnv carries a child's spec. Kafka passwords are in it: the environment of a process is its user's alone.
+// childEnv carries a child's spec. Kafka passwords are in it: the environment of a process is its
+// user's alone.
 const childEnv = "ACKMARK_CHAOS_CHILD"
 
 // spec is what a child process is to be.
@@ -50,7 +51,8 @@ type spec struct {
 	Work     time.Duration `json:"work,omitempty"`
 	Metadata time.Duration `json:"metadata,omitempty"` // how often to look for new partitions; 0: kgo's default
 	Fallback bool          `json:"fallback,omitempty"`
-	// Poison makes every so many inputs unfit: by turns a panic, an output that is too large, one to a topic that does not exist.
+	// Poison makes every so many inputs unfit: by turns a panic, an output that is too large, one
+	// to a topic that does not exist.
 	Poison uint64 `json:"poison,omitempty"`
 	// Hang makes the handler ignore its context for ever, from some input on.
 	Hang bool `json:"hang,omitempty"`
@@ -64,7 +66,8 @@ type vitals struct {
 	InFlight   int64 `json:"in_flight"` // inputs received and not done
 	Goroutines int   `json:"goroutines"`
 	Heap       int64 `json:"heap"`
-	// Superseded wills found that the broker had gone on without their member: it died within a rebalance.
+	// Superseded wills found that the broker had gone on without their member: it died within a
+	// rebalance.
 	Superseded uint64 `json:"superseded,omitempty"`
 }
 
@@ -73,7 +76,8 @@ const byHeader = "by"
 
 func processName(name string, pid int) string { return fmt.Sprintf("%s.%d", name, pid) }
 
-// RunChild is the main function of a child process. It returns when SIGTERM came and everything is drained, or when it failed.
+// RunChild is the main function of a child process. It returns when SIGTERM came and everything is
+// drained, or when it failed.
 func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)) error {
 	var s spec
 	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &s); err != nil {

@@ -322,7 +322,8 @@ func hang(s *stage) error {
 	return nil
 }
 
-// reset moves the group back to the beginning, as an operator does when nobody is in it, and wants everything once more.
+// reset moves the group back to the beginning, as an operator does when nobody is in it, and wants
+// everything once more.
 func reset(s *stage) error {
 	s.res.Incidents++
 	s.watch.reset()

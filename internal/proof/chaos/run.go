@@ -124,10 +124,12 @@ func (e *Env) Close() {
 	e.closeBroker()
 }
 
-// sideBySide is how many rows run at the same time, if they do nothing to the brokers: most of a row is waiting.
+// sideBySide is how many rows run at the same time, if they do nothing to the brokers: most of a
+// row is waiting.
 const sideBySide = 2
 
-// Run runs the rows and returns what they showed, in the order of the table. The error is ErrBroken, or why it could not go on.
+// Run runs the rows and returns what they showed, in the order of the table. The error is
+// ErrBroken, or why it could not go on.
 func (e *Env) Run(ctx context.Context) ([]Result, error) {
 	var rows []*Row
 	for i := range Rows {

@@ -116,7 +116,8 @@ var faults = []fault{
 // upTo is a random time.
 func (s *stage) upTo(d time.Duration) time.Duration { return time.Duration(s.rng.Int64N(int64(d))) }
 
-// soak does random faults until the time is over. Between two of them the pod has time to come to itself.
+// soak does random faults until the time is over. Between two of them the pod has time to come to
+// itself.
 func (s *stage) soak(d time.Duration) error {
 	choice := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.real && s.Brokers == nil })
 	done := map[string]int{}
@@ -141,7 +142,8 @@ func (s *stage) soak(d time.Duration) error {
 	return context.Cause(s.ctx)
 }
 
-// Flat compares the processes' memory and goroutines in the first and in the last third of a run, leaving out its beginning.
+// Flat compares the processes' memory and goroutines in the first and in the last third of a run,
+// leaving out its beginning.
 func (r *Result) Flat() (report string, flat bool) {
 	var all []sample
 	for _, x := range r.samples {

@@ -209,7 +209,8 @@ func (s *stage) again(name string) {
 	s.startApp(name)
 }
 
-// kill ends a process with SIGKILL and starts it again after a moment. takeover: others must have its partitions by then.
+// kill ends a process with SIGKILL and starts it again after a moment. takeover: others must have
+// its partitions by then.
 func (s *stage) kill(name string) {
 	s.incident("SIGKILL of "+name, name)
 	s.procs[name].Kill()

@@ -16,7 +16,8 @@ type input struct {
 	offset    int64
 }
 
-// tail reads inputs and outputs while they are written, with a client of its own and without a group: what it has seen is in the log.
+// tail reads inputs and outputs while they are written, with a client of its own and without a
+// group: what it has seen is in the log.
 type tail struct {
 	client *kgo.Client
 	done   sync.WaitGroup
@@ -145,7 +146,8 @@ func (t *tail) reached(topic string, ends map[int32]int64) bool {
 	return true
 }
 
-// missing counts the inputs of a partition in [from, below) that have neither an output nor a dead letter.
+// missing counts the inputs of a partition in [from, below) that have neither an output nor a dead
+// letter.
 func (t *tail) missing(p int32, from, below int64) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// watch samples what no reader of the end result would see: commits that came before their outputs, memory, takeovers.
+// watch samples what no reader of the end result would see: commits that came before their outputs,
+// memory, takeovers.
 type watch struct {
 	s *stage
 
@@ -60,8 +61,9 @@ func (w *watch) run() {
 	}
 }
 
-// commit reads the group's offsets, waits until everything that is in the output by then was read, and looks for inputs below the offsets that have no
-// output: a commit that came before its output was in the log.
+// commit reads the group's offsets, waits until everything that is in the output by then was read,
+// and looks for inputs below the offsets that have no output: a commit that came before its output
+// was in the log.
 func (w *watch) commit() {
 	s := w.s
 	have, err := s.admin.FetchOffsets(s.ctx, s.name)

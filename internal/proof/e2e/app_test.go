@@ -20,11 +20,13 @@ import (
 	"github.com/ackmark/ackmark/sidecar"
 )
 
-// roleEnv makes the test binary an app instead of a test. The apps are the uppercase example with settings that it does not offer.
+// roleEnv makes the test binary an app instead of a test. The apps are the uppercase example with
+// settings that it does not offer.
 const roleEnv = "ACKMARK_E2E_ROLE"
 
 const (
-	// roleApp is the pipeline of the example with a session timeout of 6 s, so that a killed member is replaced within a test's patience.
+	// roleApp is the pipeline of the example with a session timeout of 6 s, so that a killed member
+	// is replaced within a test's patience.
 	roleApp = "app"
 	// roleEarliest is the same, reading on from what is there when its offset is out of range.
 	roleEarliest = "app-earliest"

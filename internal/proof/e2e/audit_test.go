@@ -76,7 +76,8 @@ func (s *scenario) auditSays(code int, args []string, lines ...string) {
 
 func sound(p producer.Producer) producer.Producer { return p }
 
-// Two groups read one input and write one output; one loses half. What the other wrote hides nothing, unless it is said to.
+// Two groups read one input and write one output; one loses half. What the other wrote hides
+// nothing, unless it is said to.
 func TestAuditOfOneOfTwoGroups(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -90,7 +91,8 @@ func TestAuditOfOneOfTwoGroups(t *testing.T) {
 	s.auditSays(0, []string{"--group", a, "--also-group", b, "--output", s.output}, "CLEAN: nothing is lost", "120 outputs of "+b+" count as this group's")
 }
 
-// Two outputs an input, and --output names one topic: the headers of what is there say that there is more.
+// Two outputs an input, and --output names one topic: the headers of what is there say that there
+// is more.
 func TestAuditWithATopicLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -104,7 +106,8 @@ func TestAuditWithATopicLeftOut(t *testing.T) {
 	}
 }
 
-// Inputs dated ahead, and outputs that were deleted: nothing is called lost. The brokers' clocks are believed, and only they.
+// Inputs dated ahead, and outputs that were deleted: nothing is called lost. The brokers' clocks
+// are believed, and only they.
 func TestAuditAfterRetention(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
-// The fault table on three real brokers of its own, brokers killed too: `make chaos` runs all of it, `go test` a short cut. With ACKMARK_SOAK=30m it is a soak instead.
+// The fault table on three real brokers of its own, brokers killed too: `make chaos` runs all of
+// it, `go test` a short cut. With ACKMARK_SOAK=30m it is a soak instead.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")

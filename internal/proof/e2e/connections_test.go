@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
-// connections counts a process's established TCP connections to the brokers, as the kernel lists them.
+// connections counts a process's established TCP connections to the brokers, as the kernel lists
+// them.
 func (s *scenario) connections(p *proc.Process) (n int) {
 	s.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Pid()))

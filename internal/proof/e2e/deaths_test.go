@@ -28,8 +28,9 @@ func with(env map[string]string, more ...string) map[string]string {
 	return all
 }
 
-// An app is stopped for longer than the sidecar's keepalive and grace, and woken: others have its partitions by then. Its late units are refused, it joins the
-// group as a new member, and works again.
+// An app is stopped for longer than the sidecar's keepalive and grace, and woken: others have its
+// partitions by then. Its late units are refused, it joins the group as a new member, and works
+// again.
 func TestSigstop(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -81,8 +82,8 @@ func TestSigstop(t *testing.T) {
 	}
 }
 
-// App and sidecar are killed together: what they had done since the last commit, and what was on its way, is done again, and not more. The table is what the
-// commit interval costs.
+// App and sidecar are killed together: what they had done since the last commit, and what was on
+// its way, is done again, and not more. The table is what the commit interval costs.
 func TestPodDeath(t *testing.T) {
 	intervals := []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second}
 	rows := make([]string, len(intervals))
@@ -156,7 +157,8 @@ func mean(all []int) (m int) {
 	return m / len(all)
 }
 
-// caughtNearlyUp waits until no backlog is left: a death in it would measure the speed of catching up.
+// caughtNearlyUp waits until no backlog is left: a death in it would measure the speed of catching
+// up.
 func (s *scenario) caughtNearlyUp(f *feed) {
 	s.Helper()
 	start := s.count()
@@ -213,7 +215,8 @@ func (s *scenario) repeatsNothing(inputs uint64) {
 	}
 }
 
-// A static member is killed: its will commits and does not leave, so its partitions wait for it, and it goes on with them when it is back.
+// A static member is killed: its will commits and does not leave, so its partitions wait for it,
+// and it goes on with them when it is back.
 func TestStaticMemberKilled(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -246,8 +249,8 @@ func TestStaticMemberKilled(t *testing.T) {
 	s.repeatsNothing(n)
 }
 
-// An app that names its session itself is killed and started again at once, under the same name of the session: it is told that its session is over, and goes
-// on with one of its own.
+// An app that names its session itself is killed and started again at once, under the same name of
+// the session: it is told that its session is over, and goes on with one of its own.
 func TestRestartedUnderTheSameSession(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -273,8 +276,9 @@ func TestRestartedUnderTheSameSession(t *testing.T) {
 	s.repeatsNothing(n)
 }
 
-// The sidecar dies while it executes the will of an app. Before the will has committed that is the death of both: W + C. Once it has committed, the leave is
-// missing, and the partitions wait for the end of the session: nothing is repeated of the app's, what the sidecar had of the others is.
+// The sidecar dies while it executes the will of an app. Before the will has committed that is the
+// death of both: W + C. Once it has committed, the leave is missing, and the partitions wait for
+// the end of the session: nothing is repeated of the app's, what the sidecar had of the others is.
 func TestSidecarKilledDuringWill(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string]kmsg.Key{"before its commit": kmsg.OffsetFetch, "before its leave": kmsg.LeaveGroup} {

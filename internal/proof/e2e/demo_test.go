@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The demo on a real cluster: its own generator, kills and reader. Exit code 0 says that Ackmark's side lost nothing; its table is in the log.
+// The demo on a real cluster: its own generator, kills and reader. Exit code 0 says that Ackmark's
+// side lost nothing; its table is in the log.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

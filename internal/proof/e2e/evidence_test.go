@@ -14,10 +14,12 @@ import (
 const (
 	// defaultCommit is the consumer's commit interval.
 	defaultCommit = time.Second
-	// commitSlack is what a commit may be late by on a loaded machine before "done since the last commit" counts as too much.
+	// commitSlack is what a commit may be late by on a loaded machine before "done since the last
+	// commit" counts as too much.
 	commitSlack = 3 * time.Second
-	// inFlight is how long after a kill units of the dead may still appear: those that the sidecar had, or a broker in its socket. It is shorter
-	// than what the tests wait until a new sidecar starts, and than a dead member's session: within it nothing new appears in their place.
+	// inFlight is how long after a kill units of the dead may still appear: those that the sidecar
+	// had, or a broker in its socket. It is shorter than what the tests wait until a new sidecar
+	// starts, and than a dead member's session: within it nothing new appears in their place.
 	inFlight = 1200 * time.Millisecond
 )
 
@@ -100,7 +102,8 @@ func (s *scenario) gather(inputs uint64) *evidence {
 	return e
 }
 
-// add takes an output. An input's outputs share its key, hence one partition, so they come in the order of their appends.
+// add takes an output. An input's outputs share its key, hence one partition, so they come in the
+// order of their appends.
 func (e *evidence) add(in place, at time.Time) {
 	if first := &e.first[in.partition][in.offset]; first.IsZero() {
 		*first = at
@@ -111,11 +114,13 @@ func (e *evidence) add(in place, at time.Time) {
 
 // checkCommits holds S1 and S3 at every commit that the brokers accepted.
 //
-// S1 by clocks: an output's LogAppendTime is not after its acknowledgement, and a commit's timestamp, taken by the coordinator, is not before its
-// request. So if every commit waits for the acknowledgements below it, then each first output below a committed offset has a
-// LogAppendTime not after the commit's timestamp. The brokers here share one clock, and a log that lost a leader keeps the
-// times of the records that it kept. This cannot accuse wrongly; it overlooks a commit that ran ahead by less than a millisecond, or
-// that ran ahead of the acknowledgement but not of the append: the simulation lab sees those.
+// S1 by clocks: an output's LogAppendTime is not after its acknowledgement, and a commit's
+// timestamp, taken by the coordinator, is not before its request. So if every commit waits for the
+// acknowledgements below it, then each first output below a committed offset has a LogAppendTime
+// not after the commit's timestamp. The brokers here share one clock, and a log that lost a leader
+// keeps the times of the records that it kept. This cannot accuse wrongly; it overlooks a commit
+// that ran ahead by less than a millisecond, or that ran ahead of the acknowledgement but not of
+// the append: the simulation lab sees those.
 func (e *evidence) checkCommits() {
 	e.Helper()
 	for p, commits := range e.commits {
@@ -149,9 +154,10 @@ func (e *evidence) checkCommits() {
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }
 
-// checkRepeats holds S6 for each repeated output by itself, which is sharper than a sum: its input was not committed when something was killed,
-// and its first output was there by then or came out of what was in flight. It prints the sums, and refuses a bound that is only
-// large because commits did not come every commitEvery.
+// checkRepeats holds S6 for each repeated output by itself, which is sharper than a sum: its input
+// was not committed when something was killed, and its first output was there by then or came out
+// of what was in flight. It prints the sums, and refuses a bound that is only large because commits
+// did not come every commitEvery.
 func (e *evidence) checkRepeats() {
 	e.Helper()
 	handedOver, unexplained := 0, 0
@@ -208,9 +214,11 @@ func (e *evidence) nextExplaining(n int, r repeat) int {
 	return -1
 }
 
-// overtook tells whether an input was done, at this time, before an earlier one of its partition. When a partition changes hands in order, everything
-// done is committed up to the ack mark; what was done above it, out of order, is done again by the next holder (until done-sets travel with the
-// commits). An input that was done in order must not be. After a kill the same holds for the second time that its inputs are done.
+// overtook tells whether an input was done, at this time, before an earlier one of its partition.
+// When a partition changes hands in order, everything done is committed up to the ack mark; what
+// was done above it, out of order, is done again by the next holder (until done-sets travel with
+// the commits). An input that was done in order must not be. After a kill the same holds for the
+// second time that its inputs are done.
 func (e *evidence) overtook(partition int32, offset int64, at time.Time) bool {
 	if slices.ContainsFunc(e.first[partition][:offset], func(earlier time.Time) bool { return earlier.After(at) }) {
 		return true
@@ -218,9 +226,11 @@ func (e *evidence) overtook(partition int32, offset int64, at time.Time) bool {
 	return slices.ContainsFunc(e.repeats, func(r repeat) bool { return r.partition == partition && r.offset < offset && r.at.After(at) })
 }
 
-// affected tells whether an incident hit a partition. The death of a sidecar hits all. The death of an app hits those that it held: its name is on their
-// outputs of that time. Of apps that do not write it they are known by their silence, if the sidecar does not speak for them: until the dead member's session ends (6 s, or 45 s) nobody commits them, and the others are committed every second.
-// In the first moment a commit that was on its way may still arrive.
+// affected tells whether an incident hit a partition. The death of a sidecar hits all. The death of
+// an app hits those that it held: its name is on their outputs of that time. Of apps that do not
+// write it they are known by their silence, if the sidecar does not speak for them: until the dead
+// member's session ends (6 s, or 45 s) nobody commits them, and the others are committed every
+// second. In the first moment a commit that was on its way may still arrive.
 func (e *evidence) affected(i incident, partition int32) bool {
 	if i.all {
 		return true
@@ -250,8 +260,8 @@ func (e *evidence) committed(partition int32, at time.Time) (offset int64) {
 	return offset
 }
 
-// bound counts an incident's inputs that may repeat: in the partitions that it hit, those done since the last commit, and those whose first
-// output was on its way.
+// bound counts an incident's inputs that may repeat: in the partitions that it hit, those done
+// since the last commit, and those whose first output was on its way.
 func (e *evidence) bound(n int) (done, unacked int) {
 	e.Helper()
 	i := e.incidents[n]
@@ -275,7 +285,8 @@ func (e *evidence) bound(n int) (done, unacked int) {
 	return done, unacked
 }
 
-// stranded tells that an earlier incident is the reason why an input is done and not committed: nobody has taken its partition over yet.
+// stranded tells that an earlier incident is the reason why an input is done and not committed:
+// nobody has taken its partition over yet.
 func (e *evidence) stranded(n int, partition int32, offset int64) bool {
 	return slices.ContainsFunc(e.incidents[:n], func(i incident) bool { return e.mayRepeat(i, partition, offset) })
 }

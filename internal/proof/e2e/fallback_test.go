@@ -16,8 +16,9 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// An app goes from the sidecar to Kafka and back under load, by order and because the sidecar dies. What nobody killed loses and repeats nothing; with
-// the sidecar dies what was on its way through it, which is written again (fault 4). The order of each key is kept both ways (S7).
+// An app goes from the sidecar to Kafka and back under load, by order and because the sidecar dies.
+// What nobody killed loses and repeats nothing; with the sidecar dies what was on its way through
+// it, which is written again (fault 4). The order of each key is kept both ways (S7).
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

@@ -15,8 +15,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// gate is a proxy between a process and its brokers that holds single requests by their kind, and delivers them later even if the process is dead by then: what a
-// network does with a packet that is on its way. A connection waits behind its held request.
+// gate is a proxy between a process and its brokers that holds single requests by their kind, and
+// delivers them later even if the process is dead by then: what a network does with a packet that
+// is on its way. A connection waits behind its held request.
 type gate struct {
 	t    *testing.T
 	lis  net.Listener
@@ -139,7 +140,8 @@ func (g *gate) track(c net.Conn) bool {
 	return true
 }
 
-// serve passes a connection on. The address of the broker is its first line, as netfault.Dial writes it.
+// serve passes a connection on. The address of the broker is its first line, as netfault.Dial
+// writes it.
 func (g *gate) serve(near net.Conn) error {
 	if !g.track(near) {
 		return nil

@@ -14,8 +14,9 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
-// A static member is killed and started again at once while Kafka does not answer: it joins when its will is executed, and nothing is repeated. Joined earlier, the
-// broker would refuse the will (FENCED_INSTANCE_ID).
+// A static member is killed and started again at once while Kafka does not answer: it joins when
+// its will is executed, and nothing is repeated. Joined earlier, the broker would refuse the will
+// (FENCED_INSTANCE_ID).
 func TestStaticMemberRestartsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -46,7 +47,8 @@ func TestStaticMemberRestartsAtOnce(t *testing.T) {
 	s.repeatsNothing(n)
 }
 
-// The sidecar delivers to another cluster than the one that the inputs are in: it delivers, commits nothing for an app that dies, and says so.
+// The sidecar delivers to another cluster than the one that the inputs are in: it delivers, commits
+// nothing for an app that dies, and says so.
 func TestNoWillInAnotherCluster(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

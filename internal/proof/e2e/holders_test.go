@@ -14,8 +14,9 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 )
 
-// holders follows the output topic while a scenario runs: who works on which input partition, by the headers of the outputs, and since when, by the
-// clocks of their brokers. It asks no part of Ackmark.
+// holders follows the output topic while a scenario runs: who works on which input partition, by
+// the headers of the outputs, and since when, by the clocks of their brokers. It asks no part of
+// Ackmark.
 type holders struct {
 	s    *scenario
 	mu   sync.Mutex
@@ -99,7 +100,8 @@ func (h *holders) of(by string) (held []int32) {
 	return held
 }
 
-// taken returns when a partition's first output by somebody else than a dead process was appended after its death. Brokers tell milliseconds.
+// taken returns when a partition's first output by somebody else than a dead process was appended
+// after its death. Brokers tell milliseconds.
 func (h *holders) taken(partition int32, from string, died time.Time) (at time.Time, ok bool) {
 	for _, w := range h.since(partition, died.Truncate(time.Millisecond)) {
 		if w.by != from && (!ok || w.at.Before(at)) {
@@ -109,7 +111,8 @@ func (h *holders) taken(partition int32, from string, died time.Time) (at time.T
 	return at, ok
 }
 
-// awaitTaken waits until each of these partitions has a new holder, and returns how long after the death that was.
+// awaitTaken waits until each of these partitions has a new holder, and returns how long after the
+// death that was.
 func (h *holders) awaitTaken(partitions []int32, from string, died time.Time) (took []time.Duration) {
 	h.s.Helper()
 	for _, p := range partitions {

@@ -59,8 +59,8 @@ func TestDirectAppKilled(t *testing.T) {
 	s.verify(n)
 }
 
-// The example as it is: messages that take time, several at once, a kill in the middle of them. Its session timeout is the default of 45 s: that
-// is how long the killed app's partitions wait here.
+// The example as it is: messages that take time, several at once, a kill in the middle of them. Its
+// session timeout is the default of 45 s: that is how long the killed app's partitions wait here.
 func TestExampleKilledAtWork(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -81,7 +81,8 @@ func TestExampleKilledAtWork(t *testing.T) {
 	s.verify(n)
 }
 
-// The sidecar is killed twice; the apps go on reading while it is away, connect again, and send again what was not reported.
+// The sidecar is killed twice; the apps go on reading while it is away, connect again, and send
+// again what was not reported.
 func TestSidecarKilled(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -102,8 +103,9 @@ func TestSidecarKilled(t *testing.T) {
 	s.verify(n)
 }
 
-// One app is killed and started again, and while the group waits for the dead member's session to end, the other app gets SIGTERM. It cannot
-// commit before the rebalance is over, and must not wait longer than that.
+// One app is killed and started again, and while the group waits for the dead member's session to
+// end, the other app gets SIGTERM. It cannot commit before the rebalance is over, and must not wait
+// longer than that.
 func TestSurvivorTerminated(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

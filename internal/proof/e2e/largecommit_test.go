@@ -19,8 +19,9 @@ import (
 	"github.com/ackmark/ackmark/producer/producertest"
 )
 
-// wide is a group with so many partitions, and so much done above each committed offset, that one commit of all is larger than what Kafka takes in one request
-// (its batch in the offsets topic would be above max.message.bytes).
+// wide is a group with so many partitions, and so much done above each committed offset, that one
+// commit of all is larger than what Kafka takes in one request (its batch in the offsets topic
+// would be above max.message.bytes).
 type wide struct {
 	*scenario
 	topicID   [16]byte
@@ -70,7 +71,8 @@ func newWide(t *testing.T) *wide {
 	return w
 }
 
-// consume reads all partitions, and hands every input but the first of each to fn, until stop is called. It commits nothing by time.
+// consume reads all partitions, and hands every input but the first of each to fn, until stop is
+// called. It commits nothing by time.
 func (w *wide) consume(hooks consumer.Hooks, fn func([]consumer.Message)) (stop func() error) {
 	w.Helper()
 	c, err := consumer.New(consumer.Config{Brokers: w.kafka.Addrs(), Group: w.group, Topics: []string{w.input}, Logger: w.logger(),
@@ -96,7 +98,8 @@ func (w *wide) consume(hooks consumer.Hooks, fn func([]consumer.Message)) (stop 
 	return stop
 }
 
-// landed tells whether the group has everything that is done of every partition: what was inherited, and the inputs from the second on.
+// landed tells whether the group has everything that is done of every partition: what was
+// inherited, and the inputs from the second on.
 func (w *wide) landed() error {
 	all, err := w.kafka.Admin().FetchOffsets(w.Context(), w.group)
 	if err != nil {
@@ -118,7 +121,8 @@ func (w *wide) landed() error {
 	return nil
 }
 
-// The last commit of 260 partitions with the largest done-sets lands completely, in more than one request (D3).
+// The last commit of 260 partitions with the largest done-sets lands completely, in more than one
+// request (D3).
 func TestLargeCommit(t *testing.T) {
 	t.Parallel()
 	w := newWide(t)

@@ -12,7 +12,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
-// lateCommit is an app that is killed while its commit is on the network, and a sidecar whose will is stopped at a point of its way.
+// lateCommit is an app that is killed while its commit is on the network, and a sidecar whose will
+// is stopped at a point of its way.
 type lateCommit struct {
 	*scenario
 	app, sidecar *gate
@@ -21,7 +22,8 @@ type lateCommit struct {
 	f            *feed
 }
 
-// raceCommit lets a commit of the dead app arrive when its will has come to a request of this kind (after skip others); key -1: when all is over.
+// raceCommit lets a commit of the dead app arrive when its will has come to a request of this kind
+// (after skip others); key -1: when all is over.
 func raceCommit(t *testing.T, key kmsg.Key, skip int) *lateCommit {
 	s := newScenario(t, brokers(t))
 	r := &lateCommit{scenario: s, app: newGate(t), sidecar: newGate(t)}
@@ -70,7 +72,8 @@ func (r *lateCommit) executed() {
 	})
 }
 
-// arrive delivers the late commit and tells how far the group's offsets went back by it, in all partitions.
+// arrive delivers the late commit and tells how far the group's offsets went back by it, in all
+// partitions.
 func (r *lateCommit) arrive() (back int64) {
 	r.Helper()
 	before := r.offsets()
@@ -105,7 +108,8 @@ func (r *lateCommit) end() (duplicated uint64) {
 	return r.verify(n).result.Duplicated
 }
 
-// A commit of the dead app that the broker takes after the will's, and before the will has read the offsets back: it is repaired, and nothing is repeated.
+// A commit of the dead app that the broker takes after the will's, and before the will has read the
+// offsets back: it is repaired, and nothing is repeated.
 func TestLateCommitRepaired(t *testing.T) {
 	r := raceCommit(t, kmsg.OffsetFetch, 1)
 	back := r.arrive()
@@ -125,7 +129,8 @@ func TestLateCommitRepaired(t *testing.T) {
 	}
 }
 
-// The same between the last reading and the leave: it costs a repeat of what the will had added, never a loss.
+// The same between the last reading and the leave: it costs a repeat of what the will had added,
+// never a loss.
 func TestLateCommitBeforeLeave(t *testing.T) {
 	r := raceCommit(t, kmsg.LeaveGroup, 0)
 	back := r.arrive()

@@ -65,8 +65,8 @@ func buildAll() (err error) {
 	if err != nil {
 		return err
 	}
-	// `go test` caches a result by the files that the test opened. The programs are not imported here, so their sources are opened by hand: a
-	// change in them must run these tests again.
+	// `go test` caches a result by the files that the test opened. The programs are not imported
+	// here, so their sources are opened by hand: a change in them must run these tests again.
 	for _, dir := range []string{"cmd", "examples", "sidecar"} {
 		if err := filepath.WalkDir(filepath.Join(root, dir), touch); err != nil {
 			return err

@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// Two processes under a memory limit, before a backlog of records of 1 MB that compress a thousandfold and are sixteen times the limit together. While every
-// handler stalls nobody dies: the consumers' budgets hold. A handler that leaks is killed at the limit, again and again, and then nothing is lost and nothing
-// emitted twice: its sidecar finishes for it. Which limit ran (a cgroup's, or SIGKILL at that resident set) is in the log.
+// Two processes under a memory limit, before a backlog of records of 1 MB that compress a
+// thousandfold and are sixteen times the limit together. While every handler stalls nobody dies:
+// the consumers' budgets hold. A handler that leaks is killed at the limit, again and again, and
+// then nothing is lost and nothing emitted twice: its sidecar finishes for it. Which limit ran (a
+// cgroup's, or SIGKILL at that resident set) is in the log.
 func TestMemoryLimit(t *testing.T) {
 	s := newScenario(t, brokers(t))
 	demo := s.start("demo", build(t, "ackmark"), nil, "demo", "--memory-limit", "160MiB", "--brokers", s.kafka.Brokers(), "--seed", "1", "--json")

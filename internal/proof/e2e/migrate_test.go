@@ -12,7 +12,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// examples/migrate-franz: the loop before and after, each killed once in the middle. What a process handled is what it printed.
+// examples/migrate-franz: the loop before and after, each killed once in the middle. What a process
+// handled is what it printed.
 func TestMigratedLoopKilled(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// A loop of one's own over consumer.Messages: two members, outputs by a plain client whose promise ends the input.
+// A loop of one's own over consumer.Messages: two members, outputs by a plain client whose promise
+// ends the input.
 func TestPlainLoop(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -59,7 +60,8 @@ func (s *scenario) loop(ctx context.Context) {
 // logger writes to the test's log.
 func (s *scenario) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s.Output(), nil)) }
 
-// trimmed makes a scenario whose group committed 60 of one partition's inputs, and whose log then lost the first 80 of 100.
+// trimmed makes a scenario whose group committed 60 of one partition's inputs, and whose log then
+// lost the first 80 of 100.
 func trimmed(t *testing.T) *scenario {
 	t.Helper()
 	s := newScenario(t, brokers(t))
@@ -136,7 +138,8 @@ func TestOutOfRangeEarliest(t *testing.T) {
 	}
 }
 
-// A fact of Kafka that our commits' metadata rests on: 4096 characters are taken, one more is refused. The embedded broker takes any.
+// A fact of Kafka that our commits' metadata rests on: 4096 characters are taken, one more is
+// refused. The embedded broker takes any.
 func TestMetadataLimit(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

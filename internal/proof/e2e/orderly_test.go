@@ -9,10 +9,11 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
-// In these tests everything ends in order (rows 20 and 26 of the fault table): no input that was done in order is done again.
+// In these tests everything ends in order (rows 20 and 26 of the fault table): no input that was
+// done in order is done again.
 
-// The main way: a pod of two apps and a sidecar works, is terminated under load as Kubernetes does it (the apps first, together; the sidecar when
-// they have ended), and a new pod goes on.
+// The main way: a pod of two apps and a sidecar works, is terminated under load as Kubernetes does
+// it (the apps first, together; the sidecar when they have ended), and a new pod goes on.
 func TestPodReplaced(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -62,7 +63,8 @@ func TestScaling(t *testing.T) {
 	s.verify(n)
 }
 
-// SIGTERM while messages are worked on: what was begun is finished, delivered and committed, what waits is left, and it does not take long.
+// SIGTERM while messages are worked on: what was begun is finished, delivered and committed, what
+// waits is left, and it does not take long.
 func TestTerminatedAtWork(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -89,7 +91,8 @@ func TestTerminatedAtWork(t *testing.T) {
 	s.verify(n)
 }
 
-// Three apps of a pod: with the sidecar the brokers have one producer's connections instead of three.
+// Three apps of a pod: with the sidecar the brokers have one producer's connections instead of
+// three.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	connections := map[string]int{}

@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// examples/python-worker delivers through the sidecar's Emit. ACKMARK_PYTHON names an interpreter with its requirements.txt.
+// examples/python-worker delivers through the sidecar's Emit. ACKMARK_PYTHON names an interpreter
+// with its requirements.txt.
 func TestPythonWorker(t *testing.T) {
 	t.Parallel()
 	python := cmp.Or(os.Getenv("ACKMARK_PYTHON"), "python3")

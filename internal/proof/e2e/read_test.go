@@ -8,7 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// commit is one accepted commit of the group, as the brokers wrote it to __consumer_offsets: none is missed, unlike by polling.
+// commit is one accepted commit of the group, as the brokers wrote it to __consumer_offsets: none
+// is missed, unlike by polling.
 type commit struct {
 	partition int32
 	offset    int64

@@ -66,7 +66,8 @@ func (v *verdicts) emit(rec producer.Record) {
 
 func nameOf(value []byte) string { return string(value[:min(len(value), 5)]) }
 
-// mustBe checks that those that are named were refused with this error, and that all others are in the topic once, in their order.
+// mustBe checks that those that are named were refused with this error, and that all others are in
+// the topic once, in their order.
 func (v *verdicts) mustBe(topic string, refused map[string]error) {
 	v.Helper()
 	v.open.Wait()
@@ -136,7 +137,8 @@ func TestRefusedRecordAlone(t *testing.T) {
 	}
 }
 
-// A3: what one app of a sidecar sends wrong is not another's trouble, though it is in the same batches.
+// A3: what one app of a sidecar sends wrong is not another's trouble, though it is in the same
+// batches.
 func TestOneAppsInvalidRecords(t *testing.T) {
 	t.Parallel()
 	kafka := brokers(t)
@@ -174,7 +176,8 @@ func TestOneAppsInvalidRecords(t *testing.T) {
 	}
 }
 
-// A4: 400 records of 1,000 bytes for a topic that takes 16 KiB at once. A5 and A6: the limit is lowered and raised while they run.
+// A4: 400 records of 1,000 bytes for a topic that takes 16 KiB at once. A5 and A6: the limit is
+// lowered and raised while they run.
 func TestLimitOfTheTopic(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(v *verdicts) {

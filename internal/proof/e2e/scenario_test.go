@@ -136,7 +136,8 @@ func (s *scenario) kill(p *proc.Process) {
 	p.Kill()
 }
 
-// terminate ends processes one after the other with SIGTERM, as Kubernetes does with a pod's sidecar last, and wants exit code 0 of each.
+// terminate ends processes one after the other with SIGTERM, as Kubernetes does with a pod's
+// sidecar last, and wants exit code 0 of each.
 func (s *scenario) terminate(ps ...*proc.Process) {
 	s.Helper()
 	for _, p := range ps {
@@ -170,7 +171,8 @@ func (s *scenario) stacks(p *proc.Process) {
 	_, _ = p.Wait(ctx)
 }
 
-// await polls, and fails at once when a process ends that nobody ended: there is no use in waiting on.
+// await polls, and fails at once when a process ends that nobody ended: there is no use in waiting
+// on.
 func (s *scenario) await(what string, ok func() error) {
 	s.Helper()
 	dead := map[*proc.Process]bool{}

@@ -20,7 +20,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
-// Latest is for topics that are new to the group: a partition that was added while nobody read is read from its start (E2).
+// Latest is for topics that are new to the group: a partition that was added while nobody read is
+// read from its start (E2).
 func TestLatestOfAKnownTopic(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
@@ -56,7 +57,8 @@ func TestLatestOfAKnownTopic(t *testing.T) {
 	}
 }
 
-// readLatest runs a consumer with Latest until it holds all partitions and was given so many inputs, and tells how many.
+// readLatest runs a consumer with Latest until it holds all partitions and was given so many
+// inputs, and tells how many.
 func (s *scenario) readLatest(handed *atomic.Int64, want int64) int64 {
 	s.Helper()
 	if handed == nil {
@@ -94,7 +96,8 @@ func (s *scenario) readLatest(handed *atomic.Int64, want int64) int64 {
 	return handed.Load()
 }
 
-// A fact of Kafka that the size of our commits rests on: one of about 1 MB is refused whole, and what groupcommit.Parts makes of it is taken (D3).
+// A fact of Kafka that the size of our commits rests on: one of about 1 MB is refused whole, and
+// what groupcommit.Parts makes of it is taken (D3).
 func TestCommitsAreSplitBelowTheLimit(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))

@@ -28,7 +28,8 @@ const (
 	restartAfter  = 300 * time.Millisecond // as a kubelet does
 )
 
-// pod is a sidecar and apps that are started again when they were killed, each time under a new name.
+// pod is a sidecar and apps that are started again when they were killed, each time under a new
+// name.
 type pod struct {
 	*scenario
 	env    map[string]string
@@ -58,8 +59,8 @@ type takeovers struct {
 	superseded         uint64 // wills that the broker refused
 }
 
-// takeOver kills apps of a pod at work, one after the other, and measures how long their partitions stand still. Settled kills wait until the last rebalance is
-// over; others come at any moment.
+// takeOver kills apps of a pod at work, one after the other, and measures how long their partitions
+// stand still. Settled kills wait until the last rebalance is over; others come at any moment.
 func takeOver(t *testing.T, kills int, seed uint64, settled bool) (m takeovers) {
 	s := newScenario(t, brokers(t))
 	s.handsOver = !settled
@@ -98,8 +99,9 @@ func takeOver(t *testing.T, kills int, seed uint64, settled bool) (m takeovers) 
 	return m
 }
 
-// Three apps and a sidecar, once or twice. Again and again an app is killed at work, and started again a moment later; the session timeout is the default of
-// 45 s. Its partitions are worked on by others within 3 s, nothing is lost, and nothing is done twice.
+// Three apps and a sidecar, once or twice. Again and again an app is killed at work, and started
+// again a moment later; the session timeout is the default of 45 s. Its partitions are worked on by
+// others within 3 s, nothing is lost, and nothing is done twice.
 func TestTakeover(t *testing.T) {
 	brokers(t) // skips here, or the subtests would, and nothing be measured
 	kills, pods := defaultKills, 1
@@ -128,7 +130,8 @@ func TestTakeover(t *testing.T) {
 	if all.repeated > 0 {
 		t.Errorf("%d outputs were done twice: what only apps die of repeats nothing", all.repeated)
 	}
-	// Of a dozen the 99th percentile is the maximum, and a busy machine has one slow second. Fifty on a machine of their own say what is promised.
+	// Of a dozen the 99th percentile is the maximum, and a busy machine has one slow second. Fifty
+	// on a machine of their own say what is promised.
 	if p99 := quantile(all.deaths, 0.99); kills > defaultKills && p99 >= takeoverLimit {
 		t.Errorf("p99 is %s, the promise is less than %s", p99, takeoverLimit)
 	}
@@ -137,9 +140,11 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// The same at any moment, also while the group shares its partitions out again after the last death. The will of an app that dies after it has joined, and
-// before it could tell its sidecar, finds the generation that it is in. Only where the dead app was to share the partitions out itself can nobody commit for
-// it: what it had done since its last commit is done again, and the sidecar counts that.
+// The same at any moment, also while the group shares its partitions out again after the last
+// death. The will of an app that dies after it has joined, and before it could tell its sidecar,
+// finds the generation that it is in. Only where the dead app was to share the partitions out
+// itself can nobody commit for it: what it had done since its last commit is done again, and the
+// sidecar counts that.
 func TestTakeoverAmidRebalances(t *testing.T) {
 	m := takeOver(t, 8, 1, false)
 	t.Logf("takeover after %d SIGKILLs at any moment: slowest partition of each death %s; duplicated %d, %d wills refused by the broker",

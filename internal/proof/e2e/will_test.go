@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// An app that is killed alone repeats nothing: the sidecar finishes what it received, commits it as that member and leaves the group for it. That holds as well for a
-// sidecar that did not see the stays begin, because the one that did was killed.
+// An app that is killed alone repeats nothing: the sidecar finishes what it received, commits it as
+// that member and leaves the group for it. That holds as well for a sidecar that did not see the
+// stays begin, because the one that did was killed.
 func TestWill(t *testing.T) {
 	t.Parallel()
 	for _, restarted := range []bool{false, true} {

@@ -44,7 +44,8 @@ func Name(prefix string) string { return prefix + "-" + strings.ToLower(rand.Tex
 // Name makes a unique group name; see [Name].
 func (c *Cluster) Name(prefix string) string { return Name(prefix) }
 
-// CreateTopic creates a topic with a unique name that starts with prefix, on all brokers, deletes it when the test ends, and returns its name.
+// CreateTopic creates a topic with a unique name that starts with prefix, on all brokers, deletes
+// it when the test ends, and returns its name.
 func (c *Cluster) CreateTopic(prefix string, partitions int32, configs map[string]string) string {
 	c.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), requestLimit)
@@ -85,7 +86,8 @@ func (c *Cluster) must(what string, ok func(context.Context) error) {
 	}
 }
 
-// LeaderOf returns the broker (the index that Kill takes) that leads a partition, after the election if the last one is dead or paused.
+// LeaderOf returns the broker (the index that Kill takes) that leads a partition, after the
+// election if the last one is dead or paused.
 func (c *Cluster) LeaderOf(topic string, partition int32) (broker int) {
 	c.tb.Helper()
 	c.must(fmt.Sprintf("a leader of %s/%d", topic, partition), func(ctx context.Context) (err error) {
@@ -95,7 +97,8 @@ func (c *Cluster) LeaderOf(topic string, partition int32) (broker int) {
 	return broker
 }
 
-// GroupCoordinator returns the broker that coordinates a group, after the election if the last one is dead or paused.
+// GroupCoordinator returns the broker that coordinates a group, after the election if the last one
+// is dead or paused.
 func (c *Cluster) GroupCoordinator(group string) (broker int) {
 	c.tb.Helper()
 	c.must("the coordinator of group "+group, func(ctx context.Context) error {
@@ -115,7 +118,8 @@ func (c *Cluster) GroupCoordinator(group string) (broker int) {
 	return broker
 }
 
-// MoveLeader makes a broker the leader of a partition, and its preferred one, without stopping anything.
+// MoveLeader makes a broker the leader of a partition, and its preferred one, without stopping
+// anything.
 func (c *Cluster) MoveLeader(topic string, partition int32, broker int) {
 	c.tb.Helper()
 	what := fmt.Sprintf("%s/%d to move to broker %d", topic, partition, broker)
@@ -161,7 +165,8 @@ func (c *cluster) assign(ctx context.Context, topic string, partition int32, rep
 	return errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
 }
 
-// elect gives a partition to its preferred leader. Brokers refuse while it is not in sync: the caller looks at the leader and asks again.
+// elect gives a partition to its preferred leader. Brokers refuse while it is not in sync: the
+// caller looks at the leader and asks again.
 func (c *cluster) elect(ctx context.Context, topic string, partition int32) error {
 	t := kmsg.NewElectLeadersRequestTopic()
 	t.Topic, t.Partitions = topic, []int32{partition}
@@ -171,8 +176,8 @@ func (c *cluster) elect(ctx context.Context, topic string, partition int32) erro
 	return err
 }
 
-// running are the brokers to ask; in KRaft each of them forwards to the controller. The client's own choice may be a paused one. On a cluster
-// that is not ours it is the client.
+// running are the brokers to ask; in KRaft each of them forwards to the controller. The client's
+// own choice may be a paused one. On a cluster that is not ours it is the client.
 func (c *cluster) running() []kmsg.Requestor {
 	var up []kmsg.Requestor
 	for _, b := range c.brokers {
@@ -197,7 +202,8 @@ func (c *cluster) alive(broker int) error {
 // allTopics asks metadata for every topic.
 const allTopics = ""
 
-// metadata asks the brokers now. kadm's metadata is the client's cache, which right after the start does not know all brokers.
+// metadata asks the brokers now. kadm's metadata is the client's cache, which right after the start
+// does not know all brokers.
 func (c *cluster) metadata(ctx context.Context, cl kmsg.Requestor, topics ...string) (*kmsg.MetadataResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -215,8 +221,8 @@ func (c *cluster) metadata(ctx context.Context, cl kmsg.Requestor, topics ...str
 	return req.RequestWith(ctx, cl)
 }
 
-// partition is a partition's metadata when all running brokers agree on it: each learns of a change in its own time, and a client that asks the one
-// that is late works with what it says.
+// partition is a partition's metadata when all running brokers agree on it: each learns of a change
+// in its own time, and a client that asks the one that is late works with what it says.
 func (c *cluster) partition(ctx context.Context, topic string, partition int32) (p kmsg.MetadataResponseTopicPartition, err error) {
 	for i, cl := range c.running() {
 		m, err := c.metadata(ctx, cl, topic)

@@ -30,7 +30,8 @@ type broker struct {
 	isPaused bool
 }
 
-// properties are those of the brief's kafka-facts, sized for n brokers; own ones are added last and win.
+// properties are those of the brief's kafka-facts, sized for n brokers; own ones are added last and
+// win.
 func properties(all []*broker, b *broker, own map[string]string) map[string]string {
 	var voters []string
 	for _, v := range all {
@@ -50,7 +51,8 @@ func properties(all []*broker, b *broker, own map[string]string) map[string]stri
 		"default.replication.factor":       replicas,
 		"min.insync.replicas":              isr,
 		"offsets.topic.replication.factor": replicas,
-		// A group's first commit creates the topic: few partitions keep that, and a coordinator's loading, short.
+		// A group's first commit creates the topic: few partitions keep that, and a coordinator's
+		// loading, short.
 		"offsets.topic.num.partitions":             "4",
 		"transaction.state.log.num.partitions":     "4",
 		"transaction.state.log.replication.factor": replicas,
@@ -81,7 +83,8 @@ func (b *broker) configure(p map[string]string) error {
 	return os.WriteFile(b.configFile(), []byte(text.String()), 0o644)
 }
 
-// jvm are the options of a short-lived, small JVM: half of a broker's start is compiling what runs only once.
+// jvm are the options of a short-lived, small JVM: half of a broker's start is compiling what runs
+// only once.
 func (b *broker) jvm(heapMB int, class string, args ...string) []string {
 	return append([]string{
 		fmt.Sprintf("-Xmx%dm", heapMB), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",

@@ -146,7 +146,8 @@ func (c *cluster) stop() (logs string) {
 	return ""
 }
 
-// await polls until ok returns nil; the last error tells what it waited for. A broker that ended by itself ends the wait.
+// await polls until ok returns nil; the last error tells what it waited for. A broker that ended by
+// itself ends the wait.
 func (c *cluster) await(ctx context.Context, what string, ok func(context.Context) error) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

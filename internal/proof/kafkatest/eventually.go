@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Eventually asks every 20 ms until ok returns nil, and fails the test with its last error when that has not come within limit.
+// Eventually asks every 20 ms until ok returns nil, and fails the test with its last error when
+// that has not come within limit.
 func Eventually(tb testing.TB, limit time.Duration, what string, ok func() error) {
 	tb.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

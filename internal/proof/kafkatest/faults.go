@@ -22,7 +22,8 @@ func (c *Cluster) own(what string, i int) *broker {
 	return c.brokers[i]
 }
 
-// CanBreak skips the test at once, before it has done work, where Kill, Pause and Restart cannot be used.
+// CanBreak skips the test at once, before it has done work, where Kill, Pause and Restart cannot be
+// used.
 func (c *Cluster) CanBreak() {
 	c.tb.Helper()
 	c.own("Kill", 0)
@@ -67,8 +68,8 @@ func (b *broker) resume() error {
 	return b.proc.Resume()
 }
 
-// Restart starts a broker again, after a Kill or instead of one, and returns when it is part of the cluster. Its partitions may still be catching
-// up: [Cluster.Repair] waits for that.
+// Restart starts a broker again, after a Kill or instead of one, and returns when it is part of the
+// cluster. Its partitions may still be catching up: [Cluster.Repair] waits for that.
 func (c *Cluster) Restart(i int) {
 	c.tb.Helper()
 	b := c.own("Restart", i)
@@ -81,7 +82,8 @@ func (c *Cluster) Restart(i int) {
 	c.must(fmt.Sprintf("broker %d", i), c.allRegistered)
 }
 
-// Repair starts what is dead, resumes what is paused, and waits until every partition has all its replicas and its preferred leader.
+// Repair starts what is dead, resumes what is paused, and waits until every partition has all its
+// replicas and its preferred leader.
 func (c *Cluster) Repair() {
 	c.tb.Helper()
 	c.mu.Lock()

@@ -70,8 +70,9 @@ func findJava(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// fetchJars returns the directory with Kafka's jars, after having had it filled once per machine. Test processes of several packages come here
-// at the same time: one holds the lock and downloads, the others wait. The directory appears by rename, so it is whole or not there.
+// fetchJars returns the directory with Kafka's jars, after having had it filled once per machine.
+// Test processes of several packages come here at the same time: one holds the lock and downloads,
+// the others wait. The directory appears by rename, so it is whole or not there.
 func fetchJars(ctx context.Context, cache string, maven func(ctx context.Context, dir string) error) (string, error) {
 	libs := filepath.Join(cache, "kafka-"+Version)
 	if _, err := os.Stat(libs); err == nil {

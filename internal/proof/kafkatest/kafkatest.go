@@ -1,7 +1,9 @@
-// Package kafkatest starts real Kafka brokers for tests: one or three of them, combined broker and controller, on loopback, stopped for certain.
+// Package kafkatest starts real Kafka brokers for tests: one or three of them, combined broker and
+// controller, on loopback, stopped for certain.
 //
-// The jars come from Maven once and stay in the user's cache directory. KAFKA_BROKERS makes the tests use a cluster of yours. Where neither is
-// possible tests skip and say what to install; with ACKMARK_REQUIRE_KAFKA=1 they fail instead, so that CI cannot skip them.
+// The jars come from Maven once and stay in the user's cache directory. KAFKA_BROKERS makes the
+// tests use a cluster of yours. Where neither is possible tests skip and say what to install; with
+// ACKMARK_REQUIRE_KAFKA=1 they fail instead, so that CI cannot skip them.
 //
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(kafkatest.Main{M: m}) }
 //
@@ -24,9 +26,11 @@ import (
 
 // Config says which brokers a test needs.
 type Config struct {
-	// Brokers is their number, 1 (the default) or 3. With three, two must live: they are the controllers too.
+	// Brokers is their number, 1 (the default) or 3. With three, two must live: they are the
+	// controllers too.
 	Brokers int
-	// Properties are added to each broker's server.properties and win over what is set here by default.
+	// Properties are added to each broker's server.properties and win over what is set here by
+	// default.
 	Properties map[string]string
 	// HeapMB is the maximum heap of a broker; 0: 384.
 	HeapMB int
@@ -52,7 +56,8 @@ func (c Config) validate() error {
 // key identifies clusters that tests can share.
 func (c Config) key() string { return fmt.Sprint(c.Brokers, c.HeapMB, c.Properties) }
 
-// Cluster is a test's view of running brokers. Its methods fail the test when they cannot do what they say.
+// Cluster is a test's view of running brokers. Its methods fail the test when they cannot do what
+// they say.
 type Cluster struct {
 	tb testing.TB
 	*cluster
@@ -81,9 +86,10 @@ var shared struct {
 	clusters map[string]*cluster
 }
 
-// Shared returns brokers that all tests of the package with an equal Config share: starting them takes 7 s. They end with [Main] or [StopShared]
-// in TestMain, or with the test process. Topics and groups get unique names; brokers that a test killed or paused are repaired when it ends, so
-// tests that do that, and those beside them, must not be parallel.
+// Shared returns brokers that all tests of the package with an equal Config share: starting them
+// takes 7 s. They end with [Main] or [StopShared] in TestMain, or with the test process. Topics and
+// groups get unique names; brokers that a test killed or paused are repaired when it ends, so tests
+// that do that, and those beside them, must not be parallel.
 func Shared(tb testing.TB, cfg Config) *Cluster {
 	tb.Helper()
 	key := cfg.withDefaults().key()
@@ -120,7 +126,8 @@ func StopShared() {
 	shared.clusters = nil
 }
 
-// Main is a package's tests followed by the end of what Shared started: what goleak, or os.Exit(kafkatest.Main{M: m}.Run()), takes in TestMain.
+// Main is a package's tests followed by the end of what Shared started: what goleak, or
+// os.Exit(kafkatest.Main{M: m}.Run()), takes in TestMain.
 type Main struct{ *testing.M }
 
 // Run runs the tests.
@@ -152,7 +159,8 @@ func open(tb testing.TB, cfg Config) *cluster {
 	return c
 }
 
-// unavailable ends the test: it skips what this machine cannot run, unless that is forbidden, and fails for everything else.
+// unavailable ends the test: it skips what this machine cannot run, unless that is forbidden, and
+// fails for everything else.
 func unavailable(tb testing.TB, err error) {
 	tb.Helper()
 	switch required := os.Getenv(requireEnv) == "1"; {

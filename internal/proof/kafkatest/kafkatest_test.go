@@ -31,7 +31,8 @@ func produce(t *testing.T, c *kafkatest.Cluster, topic string) {
 	}
 }
 
-// leads waits for a leader: on a machine that is so busy that heartbeats are late, leadership wanders by itself for a moment.
+// leads waits for a leader: on a machine that is so busy that heartbeats are late, leadership
+// wanders by itself for a moment.
 func leads(t *testing.T, c *kafkatest.Cluster, topic string, want int) {
 	t.Helper()
 	kafkatest.Eventually(t, 30*time.Second, "the leader of partition 0", func() error {

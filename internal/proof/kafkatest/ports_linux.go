@@ -7,9 +7,11 @@ import (
 
 // port is a loopback port that stays ours while brokers on it come and go.
 //
-// Asking the kernel for a free port and closing it again is not enough: until the broker binds it, and whenever the broker is down, any outgoing
-// connection of the machine may get it as its local port. So a socket stays bound to it without listening: with SO_REUSEADDR on both sides (the
-// JVM sets it) Linux lets the broker bind and listen there too, and gives the port to nobody who asks for any free one.
+// Asking the kernel for a free port and closing it again is not enough: until the broker binds it,
+// and whenever the broker is down, any outgoing connection of the machine may get it as its local
+// port. So a socket stays bound to it without listening: with SO_REUSEADDR on both sides (the JVM
+// sets it) Linux lets the broker bind and listen there too, and gives the port to nobody who asks
+// for any free one.
 type port struct {
 	fd     int
 	number int

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dataRoot is memory where there is enough of it: brokers sync their metadata log, and a disk that is shared may take seconds for it.
+// dataRoot is memory where there is enough of it: brokers sync their metadata log, and a disk that
+// is shared may take seconds for it.
 func dataRoot() string {
 	const shm, enough = "/dev/shm", 4 << 30
 	var fs unix.Statfs_t

@@ -41,18 +41,21 @@ type App struct {
 type AppConfig struct {
 	// Direct gives it a producer of its own, in a lab with a sidecar.
 	Direct bool
-	// Session is the id of its session, default its name. An app that was killed and comes back may use the same.
+	// Session is the id of its session, default its name. An app that was killed and comes back may
+	// use the same.
 	Session string
 	// Instance makes it a static member.
 	Instance string
 	// Unproven lets its death be seen by its broken stream only: no pid proves it.
 	Unproven bool
-	// Dial changes its sidecar client, Pipeline its whole configuration, after Config.Dial and Config.App.
+	// Dial changes its sidecar client, Pipeline its whole configuration, after Config.Dial and
+	// Config.App.
 	Dial     func(*producer.DialConfig)
 	Pipeline func(*pipeline.Config)
 }
 
-// StartApp starts a process. A name that was there before gets a number: a restarted process is another one.
+// StartApp starts a process. A name that was there before gets a number: a restarted process is
+// another one.
 func (l *Lab) StartApp(name string) *App { return l.StartAppAs(name, AppConfig{}) }
 
 // StartAppAs starts a process that differs from the others.
@@ -210,7 +213,8 @@ func (g *gate) Assign(ctx context.Context, m producer.Membership, added []produc
 	return g.Producer.Assign(ctx, m, added)
 }
 
-// commitHook tells the checker about commits in flight, as long as the process lives: a kill cancels what it cancels.
+// commitHook tells the checker about commits in flight, as long as the process lives: a kill
+// cancels what it cancels.
 func (a *App) commitHook() kgo.Hook {
 	return &commitHook{brokerwatch.InFlight(a.l.Checker, a.Name).(commitObserver), a}
 }
@@ -237,8 +241,9 @@ func (h *commitHook) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.Broker
 	}
 }
 
-// dialSidecar is the producer's dialer. Another sidecar than the last one is sent everything again of which there is no report; the same one knows what it
-// has, and nothing repeats (S6). Which one it is the connection tells: while a slow dial was on its way one may have gone and another come.
+// dialSidecar is the producer's dialer. Another sidecar than the last one is sent everything again
+// of which there is no report; the same one knows what it has, and nothing repeats (S6). Which one
+// it is the connection tells: while a slow dial was on its way one may have gone and another come.
 func (a *App) dialSidecar(ctx context.Context) (net.Conn, error) {
 	c, err := a.host.dial(ctx, "", "localhost:"+sidecarPort)
 	if err != nil || a.dead.Load() {
@@ -267,15 +272,16 @@ func (a *App) over() bool {
 	}
 }
 
-// Kill ends the process as SIGKILL does: what it has written still arrives, then its connections end. From now on whatever it does
-// reaches nobody.
+// Kill ends the process as SIGKILL does: what it has written still arrives, then its connections
+// end. From now on whatever it does reaches nobody.
 func (a *App) Kill() {
 	a.l.Note("kill %s", a.Name)
 	a.kill()
 }
 
-// kill takes the network away first: a handler that finds its process dead stops the pipeline, and what that says on its way out must not reach the sidecar
-// (a Release, so that the will finds nothing to commit).
+// kill takes the network away first: a handler that finds its process dead stops the pipeline, and
+// what that says on its way out must not reach the sidecar (a Release, so that the will finds
+// nothing to commit).
 func (a *App) kill() {
 	if a.over() || !a.die() {
 		return
@@ -312,7 +318,8 @@ func (a *App) Resume() {
 	a.host.goOn()
 }
 
-// Stop ends the process as SIGTERM does, and returns what Run returned. To a stopped one the signal comes when it goes on.
+// Stop ends the process as SIGTERM does, and returns what Run returned. To a stopped one the signal
+// comes when it goes on.
 func (a *App) Stop() error {
 	if a.host.stopped.Load() {
 		a.Resume()
@@ -322,7 +329,8 @@ func (a *App) Stop() error {
 	return a.Wait()
 }
 
-// Exited tells that a process whose Run returned an error ends now, as a supervisor does it: what it left behind is gone with it.
+// Exited tells that a process whose Run returned an error ends now, as a supervisor does it: what
+// it left behind is gone with it.
 func (l *Lab) Exited(a *App) {
 	l.Note("%s exits", a.Name)
 	a.die()

@@ -8,7 +8,8 @@ func (a *App) CutBrokers() {
 	a.host.link(toBrokers).cut()
 }
 
-// BlackholeBrokers loses whatever passes between app and brokers, until HealBrokers: it arrives then, where the connection still stands.
+// BlackholeBrokers loses whatever passes between app and brokers, until HealBrokers: it arrives
+// then, where the connection still stands.
 func (a *App) BlackholeBrokers() {
 	a.l.Note("blackhole between %s and the brokers", a.Name)
 	a.host.link(toBrokers).blackhole(true, true)

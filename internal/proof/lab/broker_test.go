@@ -9,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The broker appends, and says that it failed or timed out (spec rows 14, 15): nothing repeats, because the sequence is the same.
+// The broker appends, and says that it failed or timed out (spec rows 14, 15): nothing repeats,
+// because the sequence is the same.
 func TestLostProduceReplies(t *testing.T) {
 	for _, err := range []*kerr.Error{kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend} {
 		t.Run(err.Message, func(t *testing.T) {
@@ -59,7 +60,8 @@ func TestLostCommitReplies(t *testing.T) {
 	})
 }
 
-// The coordinator moves, or loads (spec row 8): commits are retried, never dropped, and nothing repeats.
+// The coordinator moves, or loads (spec row 8): commits are retried, never dropped, and nothing
+// repeats.
 func TestCoordinatorMovesAndLoads(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
@@ -92,8 +94,8 @@ func TestLeadersMove(t *testing.T) {
 	})
 }
 
-// The group forgets its member: UNKNOWN_MEMBER_ID to a heartbeat or to a commit. What it held is lost, nothing of it is committed, and it
-// joins again.
+// The group forgets its member: UNKNOWN_MEMBER_ID to a heartbeat or to a commit. What it held is
+// lost, nothing of it is committed, and it joins again.
 func TestMemberForgotten(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.StartApp("a")

@@ -37,23 +37,27 @@ const (
 type Config struct {
 	// Seed of everything random. 0: that of ACKMARK_SEED, or a new one; a failure prints it.
 	Seed uint64
-	// Partitions of the input topic, default 6; the output topic has as many. Keys of the inputs, default 40.
+	// Partitions of the input topic, default 6; the output topic has as many. Keys of the inputs,
+	// default 40.
 	Partitions int32
 	Keys       int
 	// Direct gives each app a producer of its own: no sidecar.
 	Direct bool
-	// Order and Concurrency of the pipelines, default per key and 4 lanes. DeadLetter gives them a dead-letter topic.
+	// Order and Concurrency of the pipelines, default per key and 4 lanes. DeadLetter gives them a
+	// dead-letter topic.
 	Order       pipeline.Order
 	Concurrency int
 	DeadLetter  bool
-	// Broker adds options of the embedded brokers. App and Sidecar change the configuration of each process as it starts.
+	// Broker adds options of the embedded brokers. App and Sidecar change the configuration of each
+	// process as it starts.
 	Broker  []kfake.Opt
 	App     func(*pipeline.Config)
 	Sidecar func(*sidecar.Config)
 	// Dial changes the sidecar client of each app.
 	Dial func(*producer.DialConfig)
-	// Handler makes the outputs, default Upper. Work is how long, in virtual time, an input takes at most before it is called; which input takes how long
-	// follows from the seed. Default 3 ms; negative: nothing.
+	// Handler makes the outputs, default Upper. Work is how long, in virtual time, an input takes
+	// at most before it is called; which input takes how long follows from the seed. Default 3 ms;
+	// negative: nothing.
 	Handler Handler
 	Work    time.Duration
 	// Expect and PerInput tell the checker how many outputs inputs have, default 1.
@@ -62,7 +66,8 @@ type Config struct {
 
 	// AllowViolations leaves it to the caller to look at the Result: nothing fails the test.
 	AllowViolations bool
-	// Unfinished ends the lab with inputs that are not done, by intent: nobody waits for the end of the input, only what was seen online counts.
+	// Unfinished ends the lab with inputs that are not done, by intent: nobody waits for the end of
+	// the input, only what was seen online counts.
 	Unfinished bool
 	// Patience is how long (virtual time) Idle waits. Default 10 min.
 	Patience time.Duration
@@ -72,7 +77,8 @@ type Config struct {
 type Result struct {
 	Seed       uint64
 	Violations []verify.Violation
-	// Problems are what the checker cannot name: an app that ended by itself, a drain that failed, no progress.
+	// Problems are what the checker cannot name: an app that ended by itself, a drain that failed,
+	// no progress.
 	Problems []string
 	Counts   verify.Counts
 	Summary  string

@@ -42,7 +42,8 @@ func (c *conn) kill() {
 	c.out.set(func(s *stream) { s.writerGone = syscall.ECONNABORTED })
 }
 
-// PeerDead implements sidecar.PeerProcess: the kernel knows, unless it cannot see the other end's process.
+// PeerDead implements sidecar.PeerProcess: the kernel knows, unless it cannot see the other end's
+// process.
 func (c *conn) PeerDead() bool {
 	h := c.in.from
 	return h.dead.Load() && !h.unproven
@@ -68,8 +69,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 // socketBuffer is how much a stream holds before its writer has to wait.
 const socketBuffer = 256 << 10
 
-// stream is one direction of a connection. Its mutex is held for a few instructions only: whoever waits, waits on the condition. The
-// link's comes after it.
+// stream is one direction of a connection. Its mutex is held for a few instructions only: whoever
+// waits, waits on the condition. The link's comes after it.
 type stream struct {
 	link *link
 	up   bool // from the host to the service
@@ -143,7 +144,8 @@ func (s *stream) passes() (bool, time.Duration) {
 	return !s.link.blackBck, s.link.delay
 }
 
-// heard tells whether the writer can learn that the reader is gone: that comes the other way, and the writer's own reads end with it.
+// heard tells whether the writer can learn that the reader is gone: that comes the other way, and
+// the writer's own reads end with it.
 func (s *stream) heard() bool {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()

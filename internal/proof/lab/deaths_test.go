@@ -26,7 +26,8 @@ func nothingRepeats(l *Lab) {
 	}
 }
 
-// takenOver waits until every partition has begun a stay with a living app, and returns how long that took.
+// takenOver waits until every partition has begun a stay with a living app, and returns how long
+// that took.
 func takenOver(l *Lab) time.Duration {
 	begun := time.Now()
 	for time.Since(begun) < 2*longSession && !l.stays.alive(len(l.Cluster.PartitionInfos(In))) {
@@ -35,7 +36,8 @@ func takenOver(l *Lab) time.Duration {
 	return time.Since(begun)
 }
 
-// A stream that breaks between two living ends: nothing is lost, nothing comes twice, and the order holds (S7). Reports that were missed come after.
+// A stream that breaks between two living ends: nothing is lost, nothing comes twice, and the order
+// holds (S7). Reports that were missed come after.
 func TestStreamBreaks(t *testing.T) {
 	Run(t, Config{Keys: 8, App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -61,7 +63,8 @@ func TestStreamBreaks(t *testing.T) {
 	})
 }
 
-// Reports are on their way when the stream breaks: those that were lost with it come on the next one.
+// Reports are on their way when the stream breaks: those that were lost with it come on the next
+// one.
 func TestStreamBreaksUnderReports(t *testing.T) {
 	Run(t, Config{Work: -1, App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -77,8 +80,8 @@ func TestStreamBreaksUnderReports(t *testing.T) {
 	})
 }
 
-// SIGKILL of an app: its units are finished, its marks and done-sets committed, and others have its partitions seconds later although its session would last
-// 45 s (spec row 1).
+// SIGKILL of an app: its units are finished, its marks and done-sets committed, and others have its
+// partitions seconds later although its session would last 45 s (spec row 1).
 func TestAppKilledUnderLoad(t *testing.T) {
 	for _, keys := range []int{2, 60} {
 		t.Run(fmt.Sprintf("keys=%d", keys), func(t *testing.T) {
@@ -127,7 +130,8 @@ func TestTwoAppsKilledAtOnce(t *testing.T) {
 	})
 }
 
-// Nothing proves the death, and the app is back within the grace under the same session id: it is another process all the same.
+// Nothing proves the death, and the app is back within the grace under the same session id: it is
+// another process all the same.
 func TestAppRestartsInTheGrace(t *testing.T) {
 	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		as := AppConfig{Session: "s", Unproven: true}
@@ -146,7 +150,8 @@ func TestAppRestartsInTheGrace(t *testing.T) {
 	})
 }
 
-// The sidecar dies while it carries out a will: the bound is that of a whole pod, and nothing is lost.
+// The sidecar dies while it carries out a will: the bound is that of a whole pod, and nothing is
+// lost.
 func TestSidecarDiesInAWill(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.StartApp("b")
@@ -165,7 +170,8 @@ func TestSidecarDiesInAWill(t *testing.T) {
 	})
 }
 
-// SIGSTOP longer than the sidecar waits, then SIGCONT: the woken app is fenced, its late units are refused (S8), it joins again (spec row 2).
+// SIGSTOP longer than the sidecar waits, then SIGCONT: the woken app is fenced, its late units are
+// refused (S8), it joins again (spec row 2).
 func TestAppStoppedLong(t *testing.T) {
 	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -215,9 +221,10 @@ func TestAppStoppedShort(t *testing.T) {
 	})
 }
 
-// The dead app's last commit is still on its way when its will commits: whichever the broker takes last, what is committed when the group is left is the
-// will's. Unless it comes in the round trip between the will's last reading and its leave (DESIGN.md): then it is counted, and what was done since it was sent
-// may repeat, no more (S6). About one run of a hundred meets that.
+// The dead app's last commit is still on its way when its will commits: whichever the broker takes
+// last, what is committed when the group is left is the will's. Unless it comes in the round trip
+// between the will's last reading and its leave (DESIGN.md): then it is counted, and what was done
+// since it was sent may repeat, no more (S6). About one run of a hundred meets that.
 func TestLateCommitRacesTheWill(t *testing.T) {
 	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -270,7 +277,8 @@ func TestStaticMemberKilled(t *testing.T) {
 	})
 }
 
-// Partitions are taken from an app whose stream is broken: they are let go when it is back, and nothing repeats.
+// Partitions are taken from an app whose stream is broken: they are let go when it is back, and
+// nothing repeats.
 func TestReleaseDuringABrokenStream(t *testing.T) {
 	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -292,7 +300,8 @@ func TestReleaseDuringABrokenStream(t *testing.T) {
 	})
 }
 
-// A deployment moves from direct producers to the sidecar and back, under load: nobody dies, nothing repeats.
+// A deployment moves from direct producers to the sidecar and back, under load: nobody dies,
+// nothing repeats.
 func TestRollingDirectSidecarDirect(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.FeedOver(2500, 60*time.Second)
@@ -316,7 +325,8 @@ func TestRollingDirectSidecarDirect(t *testing.T) {
 	})
 }
 
-// An operator sets offsets back: everything from there on is handed out again, whatever a done-set said (spec row 31).
+// An operator sets offsets back: everything from there on is handed out again, whatever a done-set
+// said (spec row 31).
 func TestOperatorResets(t *testing.T) {
 	both(t, Config{Keys: 3, Work: 100 * time.Millisecond}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -339,7 +349,8 @@ func TestOperatorResets(t *testing.T) {
 	})
 }
 
-// The whole pod dies at once (spec row 6): what repeats was in flight or done since the last commit, and both are counted.
+// The whole pod dies at once (spec row 6): what repeats was in flight or done since the last
+// commit, and both are counted.
 func TestPodKilledAtOnce(t *testing.T) {
 	for _, every := range []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second} {
 		t.Run(every.String(), func(t *testing.T) {
@@ -366,8 +377,9 @@ func TestPodKilledAtOnce(t *testing.T) {
 	}
 }
 
-// A topic is deleted and created again while its inputs are worked on (spec row 18): whoever works on the old one halts, and no offset and no done-set of it
-// is applied to the new one, not even when a tool puts them back.
+// A topic is deleted and created again while its inputs are worked on (spec row 18): whoever works
+// on the old one halts, and no offset and no done-set of it is applied to the new one, not even
+// when a tool puts them back.
 func TestTopicCreatedAgain(t *testing.T) {
 	both(t, Config{Handler: holdFirst(0)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -387,7 +399,8 @@ func TestTopicCreatedAgain(t *testing.T) {
 	})
 }
 
-// holdFirst holds the inputs at this offset for the lab's first ten seconds: what others do beside it is in the done-set.
+// holdFirst holds the inputs at this offset for the lab's first ten seconds: what others do beside
+// it is in the done-set.
 func holdFirst(offset int64) Handler {
 	return func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
 		if d := 10*time.Second - time.Since(l.begun); in.Offset == offset && d > 0 {

@@ -41,10 +41,12 @@ func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
 	return h
 }
 
-// faultLasts is how long a request that met a fault has consequences: until the member has joined again.
+// faultLasts is how long a request that met a fault has consequences: until the member has joined
+// again.
 const faultLasts = 5 * time.Second
 
-// commitsFail tells whether a last commit may fail because a fault is waiting for it, or has just hit. From any goroutine.
+// commitsFail tells whether a last commit may fail because a fault is waiting for it, or has just
+// hit. From any goroutine.
 func (l *Lab) commitsFail() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

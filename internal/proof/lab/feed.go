@@ -48,7 +48,8 @@ func (f *feeder) close() {
 
 func (f *feeder) wait() { f.slow.Wait() }
 
-// feed writes n inputs and waits for them. The partition follows from the key, and from how many partitions there are.
+// feed writes n inputs and waits for them. The partition follows from the key, and from how many
+// partitions there are.
 func (f *feeder) feed(n int) {
 	if n == 0 {
 		return
@@ -73,7 +74,8 @@ func (f *feeder) feed(n int) {
 // Feed writes n inputs and returns when the brokers have them.
 func (l *Lab) Feed(n int) { l.feeder.feed(n) }
 
-// FeedOver writes n inputs, evenly over a time, beside what the test does. Idle and the lab's end wait for it.
+// FeedOver writes n inputs, evenly over a time, beside what the test does. Idle and the lab's end
+// wait for it.
 func (l *Lab) FeedOver(n int, d time.Duration) {
 	steps := int(min(max(1, d/(20*time.Millisecond)), time.Duration(n)))
 	l.feeder.slow.Go(func() {
@@ -99,5 +101,6 @@ func (l *Lab) options(h *host) []kgo.Opt {
 
 var brokers = []string{"localhost:9092", "localhost:9093", "localhost:9094"}
 
-// Settle lets the rebalances of apps that just started pass: a hand-over repeats what was done out of order above the ack mark.
+// Settle lets the rebalances of apps that just started pass: a hand-over repeats what was done out
+// of order above the ack mark.
 func (l *Lab) Settle() { l.Sleep(10 * time.Second) }

@@ -7,8 +7,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// logGroup writes what the brokers are asked to do with the group's members and offsets into what a failure shows, at the moment that they begin with it.
-// A request may be much older than that: it waited in a network that lost nothing.
+// logGroup writes what the brokers are asked to do with the group's members and offsets into what a
+// failure shows, at the moment that they begin with it. A request may be much older than that: it
+// waited in a network that lost nothing.
 func (l *Lab) logGroup() {
 	l.Cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		switch req := req.(type) {

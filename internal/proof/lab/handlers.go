@@ -28,7 +28,8 @@ func Thrice(_ *Lab, in *consumer.Message) ([]producer.Record, error) {
 	return out, nil
 }
 
-// Trouble is Upper with shares of the inputs that are rejected, that panic, and that fail at first. It needs Config.DeadLetter.
+// Trouble is Upper with shares of the inputs that are rejected, that panic, and that fail at first.
+// It needs Config.DeadLetter.
 func Trouble(l *Lab, in *consumer.Message) ([]producer.Record, error) {
 	switch {
 	case l.Chance("poison", in, 0.03):
@@ -43,7 +44,8 @@ func Trouble(l *Lab, in *consumer.Message) ([]producer.Record, error) {
 	return Upper(l, in)
 }
 
-// SetHandler replaces the handler, before the first app starts: for one that needs channels of the bubble.
+// SetHandler replaces the handler, before the first app starts: for one that needs channels of the
+// bubble.
 func (l *Lab) SetHandler(h Handler) { l.cfg.Handler = h }
 
 // FirstTime is true once for each input in the lab. From any goroutine.
@@ -52,7 +54,8 @@ func (l *Lab) FirstTime(in *consumer.Message) bool {
 	return !before
 }
 
-// Chance is true for this share of the inputs, the same ones whenever it is asked. From any goroutine.
+// Chance is true for this share of the inputs, the same ones whenever it is asked. From any
+// goroutine.
 func (l *Lab) Chance(what string, in *consumer.Message, share float64) bool {
 	return float64(l.hash(what, in.Partition, in.Offset)>>11)/(1<<53) < share
 }

@@ -13,7 +13,8 @@ import (
 // journalLines is how many lines a failure shows.
 const journalLines = 250
 
-// journal keeps the last lines that the processes and the lab itself wrote. ACKMARK_LOG=debug keeps everything.
+// journal keeps the last lines that the processes and the lab itself wrote. ACKMARK_LOG=debug keeps
+// everything.
 type journal struct {
 	mu    sync.Mutex
 	begun time.Time

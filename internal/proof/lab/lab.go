@@ -52,9 +52,9 @@ type Lab struct {
 	problems []string
 }
 
-// Run builds a pod in a bubble of virtual time and calls fn in it. Then it heals everything, waits until the group is at the end of
-// the input, stops apps and sidecar in the order that Kubernetes does, and checks. A failure prints the seed, the command that replays it, and the
-// last log lines.
+// Run builds a pod in a bubble of virtual time and calls fn in it. Then it heals everything, waits
+// until the group is at the end of the input, stops apps and sidecar in the order that Kubernetes
+// does, and checks. A failure prints the seed, the command that replays it, and the last log lines.
 func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
 	t.Helper()
 	cfg = cfg.withDefaults()
@@ -74,7 +74,8 @@ func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
 	return result
 }
 
-// realTime is how long a lab may take. It ends what synctest cannot: a bubble that waits for a mutex, or spins.
+// realTime is how long a lab may take. It ends what synctest cannot: a bubble that waits for a
+// mutex, or spins.
 const realTime = time.Minute
 
 func watchdog(t *testing.T, seed uint64, running *atomic.Pointer[Lab]) (stop func()) {
@@ -245,7 +246,8 @@ func (l *Lab) Err() error {
 	return l.Checker.Err()
 }
 
-// Until waits, in virtual time, until something is true; after Config.Patience that is a problem, and false.
+// Until waits, in virtual time, until something is true; after Config.Patience that is a problem,
+// and false.
 func (l *Lab) Until(what string, ok func() bool) bool {
 	for deadline := time.Now().Add(l.cfg.Patience); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -28,7 +28,8 @@ func (n *network) listener(port string) *listener {
 	return n.listeners[port]
 }
 
-// host is one process's place in the network. Its links are to services: all brokers are one, the sidecar is another.
+// host is one process's place in the network. Its links are to services: all brokers are one, the
+// sidecar is another.
 type host struct {
 	net   *network
 	name  string
@@ -206,8 +207,8 @@ func (h *host) adopt(c *conn) bool {
 	return !h.dead.Load()
 }
 
-// kill ends the host as SIGKILL does: what it has written still arrives, then the peers see the end; nothing of what it does from now on
-// gets out, nor in. False: it was dead before.
+// kill ends the host as SIGKILL does: what it has written still arrives, then the peers see the
+// end; nothing of what it does from now on gets out, nor in. False: it was dead before.
 func (h *host) kill() bool {
 	if h.dead.Swap(true) {
 		return false

@@ -52,8 +52,8 @@ func TestAppBrokerLinkShort(t *testing.T) {
 	}
 }
 
-// A cut longer than the session: the group gives the partitions away while the app still works on them; what it does then changes nothing,
-// and it joins again as a new member (spec rows 2, 12).
+// A cut longer than the session: the group gives the partitions away while the app still works on
+// them; what it does then changes nothing, and it joins again as a new member (spec rows 2, 12).
 func TestAppExpires(t *testing.T) {
 	for name, wound := range map[string]func(a *App){"cut": (*App).CutBrokers, "blackhole": (*App).BlackholeBrokers} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +89,8 @@ func TestOnlyAppExpires(t *testing.T) {
 	})
 }
 
-// The sidecar cannot reach the brokers (spec row 11): it stalls, nothing is committed, nothing repeats, and everything goes on.
+// The sidecar cannot reach the brokers (spec row 11): it stalls, nothing is committed, nothing
+// repeats, and everything goes on.
 func TestSidecarBrokerLink(t *testing.T) {
 	for name, wound := range map[string]func(l *Lab){"cut": (*Lab).CutSidecarBrokers, "blackhole": (*Lab).BlackholeSidecarBrokers} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +114,8 @@ func TestSidecarBrokerLink(t *testing.T) {
 	}
 }
 
-// A sidecar that is killed while its brokers cannot hear it: what it has written may arrive late, and is a repetition then.
+// A sidecar that is killed while its brokers cannot hear it: what it has written may arrive late,
+// and is a repetition then.
 func TestSidecarKilledInBlackhole(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
@@ -128,7 +130,8 @@ func TestSidecarKilledInBlackhole(t *testing.T) {
 	})
 }
 
-// A sidecar with little memory behind slow links: credit holds the apps back, and nobody loses anything (spec row 25).
+// A sidecar with little memory behind slow links: credit holds the apps back, and nobody loses
+// anything (spec row 25).
 func TestCreditPressure(t *testing.T) {
 	small := func(cfg *sidecar.Config) {
 		cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions, cfg.MaxRecordBytes, cfg.MaxMessageBytes = 640<<10, 620, 4, 2000, 80<<10
@@ -147,7 +150,8 @@ func TestCreditPressure(t *testing.T) {
 	})
 }
 
-// The stream breaks while its receiver waits for Kafka: the next stream's waits for it, and nothing is overtaken (S7).
+// The stream breaks while its receiver waits for Kafka: the next stream's waits for it, and nothing
+// is overtaken (S7).
 func TestStreamBreaksWithoutKafka(t *testing.T) {
 	small := func(cfg *sidecar.Config) { cfg.PartitionRecords = 8 }
 	Run(t, Config{Keys: 8, App: sessionOf(longSession), Sidecar: small}, func(l *Lab) {

@@ -8,8 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// ResetOffsets is kafka-consumer-groups --reset-offsets, which needs a group without members: each partition's offset is set to what at makes of it,
-// without metadata. What lies above has to be handed out again, whatever was done before (spec row 31).
+// ResetOffsets is kafka-consumer-groups --reset-offsets, which needs a group without members: each
+// partition's offset is set to what at makes of it, without metadata. What lies above has to be
+// handed out again, whatever was done before (spec row 31).
 func (l *Lab) ResetOffsets(at func(committed int64) int64) {
 	commits := l.Commits()
 	for p, c := range commits {
@@ -41,7 +42,8 @@ func (l *Lab) SetOffsets(commits map[int32]kfake.GroupCommit) {
 	})
 }
 
-// RecreateTopic deletes the input topic and creates it again, empty. What was fed and not done is gone by intent, and judged no more.
+// RecreateTopic deletes the input topic and creates it again, empty. What was fed and not done is
+// gone by intent, and judged no more.
 func (l *Lab) RecreateTopic() {
 	l.Note("delete and create %s", In)
 	n := int32(len(l.Cluster.PartitionInfos(In)))
@@ -57,7 +59,8 @@ func (l *Lab) RecreateTopic() {
 	l.feeder.again()
 }
 
-// AddPartitions adds partitions to the input topic. Keys move with it, so call Idle before and after, or the order of their inputs is nobody's.
+// AddPartitions adds partitions to the input topic. Keys move with it, so call Idle before and
+// after, or the order of their inputs is nobody's.
 func (l *Lab) AddPartitions(n int) {
 	l.Note("add %d partitions", n)
 	l.admin(func(ctx context.Context, adm *kadm.Client) error {

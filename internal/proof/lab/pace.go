@@ -13,8 +13,9 @@ const (
 	fetchPause     = 100 * time.Millisecond
 )
 
-// pace lets time go on for a client that fetches without end. A network takes time, a bubble's requests take none: where the embedded broker answers a fetch
-// session at once with nothing, as it does now and then after leaders have moved, the client would ask it again for ever at one moment.
+// pace lets time go on for a client that fetches without end. A network takes time, a bubble's
+// requests take none: where the embedded broker answers a fetch session at once with nothing, as it
+// does now and then after leaders have moved, the client would ask it again for ever at one moment.
 func pace(cluster *kfake.Cluster) {
 	var moment time.Time
 	n, limit := 0, instantFetches

@@ -28,9 +28,10 @@ func TestPoisonGoesToTheDeadLetters(t *testing.T) {
 	})
 }
 
-// An output that Kafka refuses takes its input to the dead-letter topic, and nothing else: not its batch, nor other apps' records. No answers of the brokers are
-// lost here: the embedded broker has one epoch for all of a producer's partitions, Kafka one for each, and after a refusal it takes what is sent again there for
-// new.
+// An output that Kafka refuses takes its input to the dead-letter topic, and nothing else: not its
+// batch, nor other apps' records. No answers of the brokers are lost here: the embedded broker has
+// one epoch for all of a producer's partitions, Kafka one for each, and after a refusal it takes
+// what is sent again there for new.
 func TestRefusedOutputsGoToTheDeadLettersAlone(t *testing.T) {
 	const share = 0.03
 	handler := func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
@@ -54,7 +55,8 @@ func TestRefusedOutputsGoToTheDeadLettersAlone(t *testing.T) {
 	})
 }
 
-// Without a dead-letter topic a rejected input halts its partition, and says so; the others go on. Somebody repairs the handler, and restarts.
+// Without a dead-letter topic a rejected input halts its partition, and says so; the others go on.
+// Somebody repairs the handler, and restarts.
 func TestPoisonHaltsItsPartition(t *testing.T) {
 	var repaired atomic.Bool
 	handler := func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
@@ -86,7 +88,8 @@ func TestPoisonHaltsItsPartition(t *testing.T) {
 	})
 }
 
-// An output that cannot be written is its own input's trouble: too large, or a topic that does not exist (spec row 16).
+// An output that cannot be written is its own input's trouble: too large, or a topic that does not
+// exist (spec row 16).
 func TestOutputsThatCannotBeWritten(t *testing.T) {
 	handler := func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
 		out, err := Upper(l, in)
@@ -112,7 +115,8 @@ func TestOutputsThatCannotBeWritten(t *testing.T) {
 	})
 }
 
-// A handler that hangs and ignores its context (spec row 22): the watchdog stops the process and names the input; the others take over.
+// A handler that hangs and ignores its context (spec row 22): the watchdog stops the process and
+// names the input; the others take over.
 func TestHandlerHangs(t *testing.T) {
 	Run(t, Config{App: func(cfg *pipeline.Config) { cfg.HandlerTimeout = 10 * time.Second }}, func(l *Lab) {
 		release, hung := make(chan struct{}), atomic.Bool{}
@@ -134,7 +138,8 @@ func TestHandlerHangs(t *testing.T) {
 	})
 }
 
-// A stalled handler with a backlog behind it: what is fetched stays within the bounds, however long it takes (S9).
+// A stalled handler with a backlog behind it: what is fetched stays within the bounds, however long
+// it takes (S9).
 func TestMemoryWithAStalledHandler(t *testing.T) {
 	const maxBytes, maxRecords = 1 << 20, 1000
 	both(t, Config{Work: -1, App: func(cfg *pipeline.Config) {

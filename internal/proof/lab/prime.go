@@ -4,8 +4,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// primer gets a producing client its producer id before anything can go wrong. kgo holds a mutex while it asks for one: were the answer late, by a
-// slow or broken link, whoever else wants to produce would wait for that mutex, and the bubble's clock would stand still for ever. For the
+// primer gets a producing client its producer id before anything can go wrong. kgo holds a mutex
+// while it asks for one: were the answer late, by a slow or broken link, whoever else wants to
+// produce would wait for that mutex, and the bubble's clock would stand still for ever. For the
 // same reason no test should fault InitProducerID.
 type primer struct{ client *kgo.Client }
 

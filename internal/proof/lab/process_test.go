@@ -57,7 +57,8 @@ func TestAppKilledForEver(t *testing.T) {
 	})
 }
 
-// Without a sidecar nothing is committed that is not in Kafka; with the next one everything goes on.
+// Without a sidecar nothing is committed that is not in Kafka; with the next one everything goes
+// on.
 func TestSidecarKilled(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
@@ -108,7 +109,8 @@ func TestPodKilled(t *testing.T) {
 	})
 }
 
-// SIGTERM in the order of Kubernetes: the apps first, then the sidecar. Everybody ends well and in time, and leaves no gap.
+// SIGTERM in the order of Kubernetes: the apps first, then the sidecar. Everybody ends well and in
+// time, and leaves no gap.
 func TestSigtermUnderLoad(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.FeedOver(2000, 20*time.Second)
@@ -134,7 +136,8 @@ func TestSigtermUnderLoad(t *testing.T) {
 	})
 }
 
-// The sidecar goes first, against the rule: the apps end with what they could not deliver, and nothing is lost.
+// The sidecar goes first, against the rule: the apps end with what they could not deliver, and
+// nothing is lost.
 func TestSigtermSidecarFirst(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.FeedOver(1000, 10*time.Second)

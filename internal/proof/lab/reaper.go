@@ -11,9 +11,10 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// reaper expires members as Kafka does where the embedded broker does not: a member whose connection ended while its join waited for the others
-// is never expired there, because its session begins with the answer to the join, and that one could not be sent. Its partitions would
-// be nobody's for ever, and if it is the leader all wait for its sync until the rebalance timeout.
+// reaper expires members as Kafka does where the embedded broker does not: a member whose
+// connection ended while its join waited for the others is never expired there, because its session
+// begins with the answer to the join, and that one could not be sent. Its partitions would be
+// nobody's for ever, and if it is the leader all wait for its sync until the rebalance timeout.
 type reaper struct {
 	l      *Lab
 	client *kgo.Client
@@ -27,8 +28,10 @@ type reaper struct {
 // static begins the key of a member that is known by its instance id only.
 const static = "static member "
 
-// joinTakesAtMost is when a broker has ended every join: the longest rebalance timeout and some. The embedded broker miscounts who has joined when a
-// member expires while it waits in its sync, and then waits until no join has come for a rebalance timeout, which clients that try again do not let happen.
+// joinTakesAtMost is when a broker has ended every join: the longest rebalance timeout and some.
+// The embedded broker miscounts who has joined when a member expires while it waits in its sync,
+// and then waits until no join has come for a rebalance timeout, which clients that try again do
+// not let happen.
 const joinTakesAtMost = consumer.DefaultRebalanceTimeout + 5*time.Second
 
 // seen is a member's last request.
@@ -131,7 +134,8 @@ func (r *reaper) run() {
 	}
 }
 
-// silent tells that a member should have been expired, and some time ago. One that waits for an answer to a join or sync is not silent.
+// silent tells that a member should have been expired, and some time ago. One that waits for an
+// answer to a join or sync is not silent.
 func (r *reaper) silent(m kfake.GroupMember, begun time.Time, g *kfake.GroupInfo) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -22,7 +22,8 @@ func TestScaleUpAndDown(t *testing.T) {
 	})
 }
 
-// A member joins or leaves every half second (spec row 20): there is progress all the while, and no partition is stranded.
+// A member joins or leaves every half second (spec row 20): there is progress all the while, and no
+// partition is stranded.
 func TestRebalanceStorm(t *testing.T) {
 	Run(t, Config{Partitions: 8}, func(l *Lab) {
 		l.FeedOver(2000, 40*time.Second)
@@ -48,7 +49,8 @@ func TestRebalanceStorm(t *testing.T) {
 	})
 }
 
-// An app whose handlers take longer than the drain deadline lets go all the same; what it was at is done again.
+// An app whose handlers take longer than the drain deadline lets go all the same; what it was at is
+// done again.
 func TestRebalanceWithSlowHandlers(t *testing.T) {
 	both(t, Config{Work: 30 * time.Second, Keys: 10, App: drainIn(2 * time.Second)}, func(l *Lab) {
 		l.StartApp("a")

@@ -34,8 +34,9 @@ func RandomConfig(seed uint64) Config {
 	return cfg
 }
 
-// Schedule draws events from the lab's seed and lets them loose on the pod: processes that die, stop and come, links that break in every
-// way, brokers that fail, move and lie. Most of them end after a while, so that several are there at once.
+// Schedule draws events from the lab's seed and lets them loose on the pod: processes that die,
+// stop and come, links that break in every way, brokers that fail, move and lie. Most of them end
+// after a while, so that several are there at once.
 func Schedule(l *Lab) {
 	s := &schedule{l: l}
 	for range 1 + l.Rand.IntN(3) {
@@ -192,8 +193,8 @@ func (s *schedule) podKilled() {
 	}
 }
 
-// restarted kills an app of whose death there is no proof but its broken stream, and starts it again under the same session id, mostly before anybody
-// takes it for dead.
+// restarted kills an app of whose death there is no proof but its broken stream, and starts it
+// again under the same session id, mostly before anybody takes it for dead.
 func (s *schedule) restarted(app *App) {
 	as := app.as
 	as.Session = cmp.Or(as.Session, app.Name)
@@ -202,7 +203,8 @@ func (s *schedule) restarted(app *App) {
 	s.l.StartAppAs("app", as)
 }
 
-// startApp starts one whose death is mostly proven by its pid, and which is now and then a static member.
+// startApp starts one whose death is mostly proven by its pid, and which is now and then a static
+// member.
 func (s *schedule) startApp() {
 	as := AppConfig{Unproven: s.l.Rand.IntN(4) == 0}
 	if s.l.Rand.IntN(6) == 0 {

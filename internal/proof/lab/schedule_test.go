@@ -15,7 +15,8 @@ const (
 	scheduleTime = 25 * time.Second
 )
 
-// TestSchedules lets random events loose on random pods, fewer of them with -short. ACKMARK_SEED=n replays one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
+// TestSchedules lets random events loose on random pods, fewer of them with -short. ACKMARK_SEED=n
+// replays one seed, ACKMARK_SEEDS=n runs n new ones, however long it takes.
 func TestSchedules(t *testing.T) {
 	if seed, ok := SeedFromEnv(); ok {
 		Run(t, RandomConfig(seed), Schedule)
@@ -43,7 +44,8 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// Schedules that failed once, and may depend on the order in which goroutines run: each is played some times.
+// Schedules that failed once, and may depend on the order in which goroutines run: each is played
+// some times.
 func TestSchedulesThatFailedOnce(t *testing.T) {
 	times := 4
 	if testing.Short() {

@@ -116,7 +116,8 @@ func (p *sidecarProcess) kill() {
 	p.cancel(errKilled)
 }
 
-// StopSidecar ends it as SIGTERM does, and returns what Run returned. To a stopped one the signal comes when it goes on.
+// StopSidecar ends it as SIGTERM does, and returns what Run returned. To a stopped one the signal
+// comes when it goes on.
 func (l *Lab) StopSidecar() error {
 	p := l.sidecar
 	if p == nil {
@@ -134,8 +135,9 @@ func (l *Lab) StopSidecar() error {
 	return p.err
 }
 
-// forgotten tells that a sidecar ends, and that its successor does not know whose sessions it had closed: those of apps that stand still, or do not reach it.
-// They may write until they hear from the group that their membership is over.
+// forgotten tells that a sidecar ends, and that its successor does not know whose sessions it had
+// closed: those of apps that stand still, or do not reach it. They may write until they hear from
+// the group that their membership is over.
 func (l *Lab) forgotten() {
 	for _, a := range l.live() {
 		if a.host.stopped.Load() || a.host.link(toSidecar).impaired() {
@@ -144,15 +146,16 @@ func (l *Lab) forgotten() {
 	}
 }
 
-// lateOutputs tells that a sidecar ends with requests on a network that may deliver them much later, as a kernel does for a dead process: after the will that
-// its successor executed.
+// lateOutputs tells that a sidecar ends with requests on a network that may deliver them much
+// later, as a kernel does for a dead process: after the will that its successor executed.
 func (l *Lab) lateOutputs() {
 	for _, a := range l.live() {
 		l.Checker.HasOwnWay(a.Name)
 	}
 }
 
-// CutSidecarBrokers resets the sidecar's connections to the brokers and refuses new ones, until HealSidecarBrokers.
+// CutSidecarBrokers resets the sidecar's connections to the brokers and refuses new ones, until
+// HealSidecarBrokers.
 func (l *Lab) CutSidecarBrokers() {
 	if l.sidecar != nil {
 		l.Note("cut the sidecar from the brokers")

@@ -7,7 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// slowProduce makes each produce request take so long at the brokers: units stay open, and wills with them.
+// slowProduce makes each produce request take so long at the brokers: units stay open, and wills
+// with them.
 func slowProduce(l *Lab, d time.Duration) {
 	l.Cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		l.Cluster.KeepControl()
@@ -16,8 +17,9 @@ func slowProduce(l *Lab, d time.Duration) {
 	})
 }
 
-// A static member is killed and started again at once, while Kafka is slow: it joins only when the will of its former process is executed. From then on the
-// broker would refuse it (FENCED_INSTANCE_ID), and all since the last commit would be done again.
+// A static member is killed and started again at once, while Kafka is slow: it joins only when the
+// will of its former process is executed. From then on the broker would refuse it
+// (FENCED_INSTANCE_ID), and all since the last commit would be done again.
 func TestStaticMemberRestartsAtOnce(t *testing.T) {
 	for name, as := range map[string]AppConfig{
 		"proven":           {Instance: "one"},

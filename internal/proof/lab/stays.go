@@ -8,8 +8,9 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// stays follows who holds what, from the consumers' hooks, to tell the checker what may repeat (S6) and why. A hand-over in order repeats nothing but
-// what is on its way when the drain deadline passes, and the death of an app nothing at all if its will was carried out.
+// stays follows who holds what, from the consumers' hooks, to tell the checker what may repeat (S6)
+// and why. A hand-over in order repeats nothing but what is on its way when the drain deadline
+// passes, and the death of an app nothing at all if its will was carried out.
 type stays struct {
 	mu    sync.Mutex
 	now   map[verify.Partition]*stay
@@ -44,8 +45,9 @@ func partitionOf(as *consumer.Assignment) verify.Partition {
 	return verify.Partition{Topic: as.Topic, Partition: as.Partition}
 }
 
-// begin is told before the first input of a stay is handed out. Where the one before did not end in order, and no will ended it, its inputs come again. Who
-// was stopped (SIGSTOP) while it let go, and stands still, has not made its last commit.
+// begin is told before the first input of a stay is handed out. Where the one before did not end in
+// order, and no will ended it, its inputs come again. Who was stopped (SIGSTOP) while it let go,
+// and stands still, has not made its last commit.
 func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
@@ -73,8 +75,8 @@ func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	}
 }
 
-// letGo is told when what ran is drained and the last commit comes next. What the producer still has comes again, and so does all since the last
-// commit if that one cannot get through.
+// letGo is told when what ran is drained and the last commit comes next. What the producer still
+// has comes again, and so does all since the last commit if that one cannot get through.
 func (s *stays) letGo(a *App, leaving []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
@@ -103,7 +105,8 @@ func (s *stays) died(a *App) {
 	}
 }
 
-// handedOut lets an input repeat that an app works on without knowing that somebody else holds its partition.
+// handedOut lets an input repeat that an app works on without knowing that somebody else holds its
+// partition.
 func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64, value []byte) {
 	s.mu.Lock()
 	stale := s.lost[orphan{a, epoch}]
@@ -113,8 +116,9 @@ func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64, value []byte
 	}
 }
 
-// ousted tells that an app holds a stay that another one has replaced without its knowing: the group goes on without it, so that its last commit is refused, and
-// its error says so. The embedded broker does that to a member whose join it has forgotten (see joinTakesAtMost).
+// ousted tells that an app holds a stay that another one has replaced without its knowing: the
+// group goes on without it, so that its last commit is refused, and its error says so. The embedded
+// broker does that to a member whose join it has forgotten (see joinTakesAtMost).
 func (s *stays) ousted(a *App) bool {
 	parts := a.State().Consumer.Partitions
 	s.mu.Lock()
@@ -129,8 +133,9 @@ func (l *Lab) Incidents() Incidents {
 	return l.stays.count
 }
 
-// CommitsAreLost tells that commits do not get through from now on although the links are good, a fault of the broker for example: whatever
-// is not committed may repeat once more. Call it again at the end of that time.
+// CommitsAreLost tells that commits do not get through from now on although the links are good, a
+// fault of the broker for example: whatever is not committed may repeat once more. Call it again at
+// the end of that time.
 func (l *Lab) CommitsAreLost() {
 	l.watch.Settle()
 	l.Checker.Incident("commits are lost")

@@ -82,7 +82,8 @@ func TestMutants(t *testing.T) {
 	fmt.Print(table(verdicts))
 }
 
-// chosen are the bugs that -run asks for by their full names, or all: a bug by itself then needs only its own judge built.
+// chosen are the bugs that -run asks for by their full names, or all: a bug by itself then needs
+// only its own judge built.
 func chosen(bugs []bug) []bug {
 	asked := flag.Lookup("test.run").Value.String()
 	name := strings.TrimSuffix(asked[strings.LastIndex(asked, "/")+1:], "$")
@@ -94,7 +95,8 @@ func chosen(bugs []bug) []bug {
 	return bugs
 }
 
-// judges are the runs without a bug that must pass, or no verdict counts: every scenario, and each test that is a judge.
+// judges are the runs without a bug that must pass, or no verdict counts: every scenario, and each
+// test that is a judge.
 func judges(bugs []bug) []bug {
 	tests := map[string][]string{}
 	for _, b := range bugs {
@@ -135,7 +137,8 @@ func run(ctx context.Context, root string, binaries map[string]string, b bug) ve
 	return v
 }
 
-// foundBy is what a judge's output says it found: violations of the lab by name, failed tests, and the test that a panic ended.
+// foundBy is what a judge's output says it found: violations of the lab by name, failed tests, and
+// the test that a panic ended.
 func foundBy(b *bug, output string) []string {
 	var found []string
 	running := ""

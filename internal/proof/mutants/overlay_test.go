@@ -27,7 +27,8 @@ func On(bug string) bool { return on == bug }
 `
 )
 
-// build makes the test binaries of all judges, each with all bugs in it, and returns them by package.
+// build makes the test binaries of all judges, each with all bugs in it, and returns them by
+// package.
 func build(t *testing.T, root string, bugs []bug) map[string]string {
 	t.Helper()
 	dir := t.TempDir()

@@ -20,7 +20,8 @@ func TestABugIsPlanted(t *testing.T) {
 	}
 }
 
-// A bug whose place is gone proves nothing, so it may not pass for one that is caught, nor for none.
+// A bug whose place is gone proves nothing, so it may not pass for one that is caught, nor for
+// none.
 func TestCodeThatMovedIsAnError(t *testing.T) {
 	at := func(find string) edit { return edit{bug: "b", file: "a.go", find: find, replace: "x"} }
 	for name, c := range map[string]struct {
@@ -56,7 +57,8 @@ func TestABugFileSaysEverything(t *testing.T) {
 	}
 }
 
-// Without this the places of the bugs would be looked at in long runs only, and a change that moved one would land.
+// Without this the places of the bugs would be looked at in long runs only, and a change that moved
+// one would land.
 func TestEveryBugFindsItsPlace(t *testing.T) {
 	bugs, err := readBugs("bugs")
 	if err != nil {

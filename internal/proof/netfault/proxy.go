@@ -1,5 +1,5 @@
-// Package netfault is a proxy on this machine whose network can be broken: cut, blackholed, slow, deaf in one direction. It stands between real
-// processes.
+// Package netfault is a proxy on this machine whose network can be broken: cut, blackholed, slow,
+// deaf in one direction. It stands between real processes.
 package netfault
 
 import (
@@ -23,7 +23,8 @@ const (
 	Down
 )
 
-// Proxy passes connections on to their target until it is told otherwise. All methods are safe for concurrent use.
+// Proxy passes connections on to their target until it is told otherwise. All methods are safe for
+// concurrent use.
 type Proxy struct {
 	lis    net.Listener
 	target string // "network:address", or "" when clients name it (see Dial)
@@ -38,8 +39,9 @@ type Proxy struct {
 	closed  bool
 }
 
-// Listen starts a proxy on network and address (a unix socket, or a loopback port 0) to a target of the form "unix:/path" or "tcp:host:port". With an
-// empty target each client names its own: see Dial.
+// Listen starts a proxy on network and address (a unix socket, or a loopback port 0) to a target of
+// the form "unix:/path" or "tcp:host:port". With an empty target each client names its own: see
+// Dial.
 func Listen(network, address, target string) (*Proxy, error) {
 	lis, err := net.Listen(network, address)
 	if err != nil {
@@ -71,7 +73,8 @@ func (p *Proxy) Cut() {
 // Break breaks the connections that there are, once.
 func (p *Proxy) Break() { p.breakAll() }
 
-// Blackhole holds everything back in both directions, on new connections too, until Heal. Nothing is refused, nobody is told.
+// Blackhole holds everything back in both directions, on new connections too, until Heal. Nothing
+// is refused, nobody is told.
 func (p *Proxy) Blackhole() { p.change(func() { p.deaf = [2]bool{true, true} }) }
 
 // HalfOpen holds back what goes in one direction.

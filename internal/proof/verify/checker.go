@@ -26,19 +26,23 @@ type CheckerConfig struct {
 	Expect func(id uint64) int
 	// PerInput is the most outputs that an input has. Default 1.
 	PerInput int
-	// AcksAreTruth lets an acknowledged unit count as durable, where nobody watches the broker's log. Then S12 cannot see a false ack.
+	// AcksAreTruth lets an acknowledged unit count as durable, where nobody watches the broker's
+	// log. Then S12 cannot see a false ack.
 	AcksAreTruth bool
 	// DuplicatesAllowed turns S6 off: duplicates are counted only.
 	DuplicatesAllowed bool
-	// OnViolation, if set, is called for each violation when it is found, with the checker locked: it must not call the checker.
+	// OnViolation, if set, is called for each violation when it is found, with the checker locked:
+	// it must not call the checker.
 	OnViolation func(Violation)
 }
 
-// Checker follows one group and finds violations online. Its methods are events; each may come from any goroutine, and takes effect when
-// it is called: whoever feeds it calls before the consequence of the event can be seen elsewhere.
+// Checker follows one group and finds violations online. Its methods are events; each may come from
+// any goroutine, and takes effect when it is called: whoever feeds it calls before the consequence
+// of the event can be seen elsewhere.
 //
-// It is built so that it cannot be late: durable outputs only ever become more, so a commit that was justified when it was sent is
-// justified when the checker sees it, and one that the checker finds premature was premature when it was sent.
+// It is built so that it cannot be late: durable outputs only ever become more, so a commit that
+// was justified when it was sent is justified when the checker sees it, and one that the checker
+// finds premature was premature when it was sent.
 type Checker struct {
 	cfg CheckerConfig
 
@@ -138,7 +142,8 @@ func NewChecker(cfg CheckerConfig) *Checker {
 	}
 }
 
-// Appended tells that the broker's log of an input partition has this record. What is no generated value takes an offset and is not judged.
+// Appended tells that the broker's log of an input partition has this record. What is no generated
+// value takes an offset and is not judged.
 func (c *Checker) Appended(p Partition, offset int64, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +177,8 @@ func (c *Checker) log(p Partition) *inputLog {
 	return l
 }
 
-// Durable tells that the broker's log of an output partition has this record, which is what makes an output count.
+// Durable tells that the broker's log of an output partition has this record, which is what makes
+// an output count.
 func (c *Checker) Durable(p Partition, offset int64, key, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -228,7 +234,8 @@ func (c *Checker) checkOrder(p Partition, offset int64, id ID) {
 	}
 }
 
-// DeadLettered tells that the broker's log of a dead-letter topic has this input: then it is done without its outputs.
+// DeadLettered tells that the broker's log of a dead-letter topic has this input: then it is done
+// without its outputs.
 func (c *Checker) DeadLettered(value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -254,7 +261,8 @@ func (c *Checker) Rejects(may func(id uint64) bool) {
 	c.mayReject = may
 }
 
-// HandedOut tells that a handler is given this input. Somebody who calls it calls it for every input, before the handler can act.
+// HandedOut tells that a handler is given this input. Somebody who calls it calls it for every
+// input, before the handler can act.
 func (c *Checker) HandedOut(p Partition, offset int64, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,8 +274,8 @@ func (c *Checker) HandedOut(p Partition, offset int64, value []byte) {
 	}
 }
 
-// Excuse tells that the inputs of a range were given up by explicit choice, reported and counted: truncated with ResetEarliest, for
-// example. They need no outputs any more (S11).
+// Excuse tells that the inputs of a range were given up by explicit choice, reported and counted:
+// truncated with ResetEarliest, for example. They need no outputs any more (S11).
 func (c *Checker) Excuse(p Partition, from, to int64, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -294,7 +302,8 @@ func (c *Checker) done(id uint64) bool {
 	return true
 }
 
-// firstNotDone returns the offset of the first input that is not done, or the log's end. Each input is passed once.
+// firstNotDone returns the offset of the first input that is not done, or the log's end. Each input
+// is passed once.
 func (c *Checker) firstNotDone(l *inputLog) int64 {
 	for ; l.firstOpen < l.end(); l.firstOpen++ {
 		if id, ok := l.id(l.firstOpen); ok && !c.done(id) && !l.isExcused(l.firstOpen) {

@@ -93,7 +93,8 @@ func TestViolationsAreBounded(t *testing.T) {
 	}
 }
 
-// TestEveryNameIsFound keeps the checker's teeth complete: a kind of violation that no history brings about is not known to be found at all.
+// TestEveryNameIsFound keeps the checker's teeth complete: a kind of violation that no history
+// brings about is not known to be found at all.
 func TestEveryNameIsFound(t *testing.T) {
 	source, err := os.ReadFile("violation.go")
 	if err != nil {

@@ -14,10 +14,12 @@ type Commit struct {
 	Partition  Partition
 	Offset     int64
 	Metadata   string
-	// Set is the done-set in the metadata. SetError: it claims to be one, and is none of this commit.
+	// Set is the done-set in the metadata. SetError: it claims to be one, and is none of this
+	// commit.
 	Set      []donemeta.Run
 	SetError error
-	// LogEnd is where the partition's log ends, behind control records; 0: behind the last record that was seen.
+	// LogEnd is where the partition's log ends, behind control records; 0: behind the last record
+	// that was seen.
 	LogEnd int64
 	// LeaderEpoch is the committed one. A will knows none (−1).
 	LeaderEpoch int32
@@ -30,7 +32,8 @@ type holder struct {
 	gone       bool  // it holds it no longer, and nobody else has it yet
 }
 
-// Assigned tells that a member holds partitions from a generation on. It is not needed again while it keeps them.
+// Assigned tells that a member holds partitions from a generation on. It is not needed again while
+// it keeps them.
 func (c *Checker) Assigned(member string, generation int32, ps ...Partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,7 +47,8 @@ func (c *Checker) Assigned(member string, generation int32, ps ...Partition) {
 	}
 }
 
-// Unassigned tells that a member does not hold partitions any more: it answered for their revocation, left, or was expelled.
+// Unassigned tells that a member does not hold partitions any more: it answered for their
+// revocation, left, or was expelled.
 func (c *Checker) Unassigned(member string, ps ...Partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,8 +68,9 @@ type Request struct {
 	found   [][]Violation // by commit
 }
 
-// Requested judges a commit request in the state that the broker is in before it applies it (S1, S2, S3, S4). What it finds becomes a
-// violation with [Request.Accepted]: a request that the broker refuses breaks nothing.
+// Requested judges a commit request in the state that the broker is in before it applies it (S1,
+// S2, S3, S4). What it finds becomes a violation with [Request.Accepted]: a request that the broker
+// refuses breaks nothing.
 func (c *Checker) Requested(commits ...Commit) *Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +111,8 @@ func (r *Request) Accepted(indices ...int) {
 	}
 }
 
-// CommitRefused tells that the broker took nothing of a member's commit: the group has moved on, or asks for patience.
+// CommitRefused tells that the broker took nothing of a member's commit: the group has moved on, or
+// asks for patience.
 func (c *Checker) CommitRefused(commits ...Commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,9 +146,11 @@ func (c *Checker) checkDone(l *inputLog, commit Commit) {
 
 // checkHeld holds S2. Without any assignment nobody feeds them, and nothing is known.
 //
-// The dead cannot say what they had let go of a moment before: a process that lost its membership joins again without its partitions, and may be killed before
-// its sidecar hears of that. The will's commit in the generation that still stands takes nothing from anybody: whoever gets the partition
-// gets it in the next one, reads the offset then, and from then on the broker refuses this one.
+// The dead cannot say what they had let go of a moment before: a process that lost its membership
+// joins again without its partitions, and may be killed before its sidecar hears of that. The
+// will's commit in the generation that still stands takes nothing from anybody: whoever gets the
+// partition gets it in the next one, reads the offset then, and from then on the broker refuses
+// this one.
 func (c *Checker) checkHeld(commit Commit) {
 	if commit.Member == "" || commit.Generation < 0 {
 		c.violate(CommitAnonymous, commit.Partition, "committed %d as member %q, generation %d", commit.Offset, commit.Member, commit.Generation)
@@ -169,21 +177,25 @@ func (c *Checker) checkHeld(commit Commit) {
 	}
 }
 
-// checkForward holds S3, also across members: the next one begins where the last commit was. The commit that a process had on its way when it died may
-// reach the broker after its will's. Nobody can prevent that; the will must have repaired it before it leaves the group (RewindLeft). A static member is not
-// left, so if its process lives and was only cut off, what it commits before it hears of the will may be less than the will's.
+// checkForward holds S3, also across members: the next one begins where the last commit was. The
+// commit that a process had on its way when it died may reach the broker after its will's. Nobody
+// can prevent that; the will must have repaired it before it leaves the group (RewindLeft). A
+// static member is not left, so if its process lives and was only cut off, what it commits before
+// it hears of the will may be less than the will's.
 func (c *Checker) checkForward(l *inputLog, commit Commit) {
 	if commit.Offset < l.committed && !l.outlived(commit) && !c.silentMember(commit.Member) {
 		c.violate(CommitBack, commit.Partition, "%s (generation %d) committed %d after %d", commit.Member, commit.Generation, commit.Offset, l.committed)
 	}
 }
 
-// outlived tells a commit that a static member makes after a will made one in its name: a will knows no leader epoch.
+// outlived tells a commit that a static member makes after a will made one in its name: a will
+// knows no leader epoch.
 func (l *inputLog) outlived(commit Commit) bool {
 	return commit.Instance != "" && l.last.Member == commit.Member && l.last.Generation == commit.Generation && l.last.LeaderEpoch < 0
 }
 
-// Reset tells that an operator set the group's offset: the next commits follow from there, and what lies above repeats by intent.
+// Reset tells that an operator set the group's offset: the next commits follow from there, and what
+// lies above repeats by intent.
 func (c *Checker) Reset(p Partition, offset int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +219,8 @@ func (c *Checker) CommitSent(client string) {
 	}
 }
 
-// CommitAnswered tells that a sent commit got its answer, or that its connection ended. cancelled: the client itself stopped waiting.
+// CommitAnswered tells that a sent commit got its answer, or that its connection ended. cancelled:
+// the client itself stopped waiting.
 func (c *Checker) CommitAnswered(client string, cancelled bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

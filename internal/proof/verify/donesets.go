@@ -6,7 +6,8 @@ import (
 	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
-// coverage is what a commit says is done: everything below an offset, and a done-set at or above it.
+// coverage is what a commit says is done: everything below an offset, and a done-set at or above
+// it.
 type coverage struct {
 	offset int64 // −1: nothing was committed
 	set    []donemeta.Run
@@ -28,7 +29,8 @@ func (c coverage) has(offset int64) bool {
 	return found
 }
 
-// nearlyFull is the length of a metadata text from which on a shorter set than before is no mistake: the rest did not fit.
+// nearlyFull is the length of a metadata text from which on a shorter set than before is no
+// mistake: the rest did not fit.
 const nearlyFull = donemeta.MaxText - 256
 
 // checkSet holds S1 for a done-set: it is one of this very commit, and every input in it is done.
@@ -53,7 +55,8 @@ func (c *Checker) checkSet(l *inputLog, commit Commit) {
 	}
 }
 
-// checkKept holds that a done-set only grows until the offset passes it: what a later commit forgets is done again after the next death (S6).
+// checkKept holds that a done-set only grows until the offset passes it: what a later commit
+// forgets is done again after the next death (S6).
 func (c *Checker) checkKept(l *inputLog, commit Commit) {
 	if len(commit.Metadata) > nearlyFull || commit.Offset < l.committed || l.outlived(commit) || c.silentMember(commit.Member) {
 		return
@@ -70,8 +73,9 @@ func (c *Checker) checkKept(l *inputLog, commit Commit) {
 	}
 }
 
-// commit takes over an accepted commit. A process that is dead or stopped may have had one on its way, which the broker takes after its will's: what
-// was best is remembered until somebody has repaired that.
+// commit takes over an accepted commit. A process that is dead or stopped may have had one on its
+// way, which the broker takes after its will's: what was best is remembered until somebody has
+// repaired that.
 func (l *inputLog) commit(commit Commit) {
 	l.committed, l.set, l.last = commit.Offset, commit.Set, commit
 	if now := l.covered(); now.offset > l.best.offset || now.offset == l.best.offset && now.inSet() >= l.best.inSet() {
@@ -103,7 +107,8 @@ func (l *inputLog) lacking() (int64, bool) {
 	return 0, false
 }
 
-// Recreated tells that a topic was deleted and exists again: its log begins anew, nothing is committed, and nothing of the old one is judged any more.
+// Recreated tells that a topic was deleted and exists again: its log begins anew, nothing is
+// committed, and nothing of the old one is judged any more.
 func (c *Checker) Recreated(topic string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,8 +127,9 @@ func (c *Checker) Recreated(topic string) {
 	}
 }
 
-// HandedOutBy is HandedOut of somebody who says in which stay: then an input is found that was done before the stay began and is done again, although
-// the commit that the stay began from says so (S6).
+// HandedOutBy is HandedOut of somebody who says in which stay: then an input is found that was done
+// before the stay began and is done again, although the commit that the stay began from says so
+// (S6).
 func (c *Checker) HandedOutBy(process string, number uint64, p Partition, offset int64, value []byte) {
 	c.HandedOut(p, offset, value)
 	c.mu.Lock()

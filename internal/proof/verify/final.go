@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Finish checks what can be told only at the end, when the faults are healed, the group has come to rest and everything is fed:
+// Finish checks what can be told only at the end, when the faults are healed, the group has come to
+// rest and everything is fed:
 //
 //   - every input is done (S1): nothing was lost;
 //   - the group committed all of it (S10), and every partition with lag has a holder;

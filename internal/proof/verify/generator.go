@@ -7,7 +7,8 @@ type GeneratorConfig struct {
 	Seed uint64
 	// Keys is the number of distinct keys. Default 100.
 	Keys int
-	// Size is the least size of a value in bytes; what it says about itself needs about 60. Default 100.
+	// Size is the least size of a value in bytes; what it says about itself needs about 60. Default
+	// 100.
 	Size int
 }
 

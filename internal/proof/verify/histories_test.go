@@ -8,8 +8,8 @@ var (
 	out = Partition{"out", 0}
 )
 
-// run is a history in the making: inputs 0 to 9 of partition 0 lie at offsets 0 to 9, and 10 to 12 of partition 1 at 5 to 7. Member a
-// holds both from generation 1, in epochs 1 and 2 of process p.
+// run is a history in the making: inputs 0 to 9 of partition 0 lie at offsets 0 to 9, and 10 to 12
+// of partition 1 at 5 to 7. Member a holds both from generation 1, in epochs 1 and 2 of process p.
 type run struct {
 	*Checker
 	next int64 // output offset

@@ -17,9 +17,11 @@ func (b Bound) String() string {
 	return fmt.Sprintf("%s: at most %d duplicates (%d in flight, %d done and not committed, in %d partitions)", b.Incident, b.Total(), b.Unacked, b.Done, b.Partitions)
 }
 
-// Incident tells that something happened after which these partitions (none: all) may be read again from their last commit: a process
-// and its sidecar were killed, a session lost. Called when it has happened. Each input that was handed out and neither committed nor in the
-// last commit's done-set by then may repeat once more, and no other (S6). Where nobody feeds HandedOut, each that was fed counts as handed out.
+// Incident tells that something happened after which these partitions (none: all) may be read again
+// from their last commit: a process and its sidecar were killed, a session lost. Called when it has
+// happened. Each input that was handed out and neither committed nor in the last commit's done-set
+// by then may repeat once more, and no other (S6). Where nobody feeds HandedOut, each that was fed
+// counts as handed out.
 func (c *Checker) Incident(name string, ps ...Partition) Bound {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -40,8 +42,8 @@ func (c *Checker) Incident(name string, ps ...Partition) Bound {
 	return b
 }
 
-// IncidentFrom is Incident for a holder that does not know of its successor: what it has in flight begins at its own ack mark, and may be
-// committed already.
+// IncidentFrom is Incident for a holder that does not know of its successor: what it has in flight
+// begins at its own ack mark, and may be committed already.
 func (c *Checker) IncidentFrom(name string, p Partition, mark int64) Bound {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +54,8 @@ func (c *Checker) IncidentFrom(name string, p Partition, mark int64) Bound {
 	return b
 }
 
-// MayRepeat lets one input repeat once more, whether the checker has seen it in the log yet or not: a consumer may be faster.
+// MayRepeat lets one input repeat once more, whether the checker has seen it in the log yet or not:
+// a consumer may be faster.
 func (c *Checker) MayRepeat(name string, p Partition, value []byte) {
 	id, err := Parse(value)
 	if err != nil {
@@ -82,8 +85,8 @@ func (c *Checker) repeatable(l *inputLog, from int64) (done, unacked int) {
 	return done, unacked
 }
 
-// checkDuplicate holds S6 for each output by itself, which is sharper than the sum: an input that was committed before the incident
-// may not repeat, however few others do.
+// checkDuplicate holds S6 for each output by itself, which is sharper than the sum: an input that
+// was committed before the incident may not repeat, however few others do.
 func (c *Checker) checkDuplicate(p Partition, offset int64, id ID) {
 	bit := c.bit(id.Global, id.Out)
 	c.repeats[bit]++

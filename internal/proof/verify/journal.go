@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// journal keeps the last events, for the message of a violation. Text is made only when it is read: there are millions of events and,
-// one hopes, no violation.
+// journal keeps the last events, for the message of a violation. Text is made only when it is read:
+// there are millions of events and, one hopes, no violation.
 type journal struct {
 	ring [512]event
 	n    uint64

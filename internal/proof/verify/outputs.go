@@ -11,7 +11,8 @@ type OutputsConfig struct {
 	Name string
 	// Inputs is the number of inputs 0 … Inputs-1 that were fed. 0: those given to [Outputs.Input].
 	Inputs uint64
-	// Expect returns how many outputs an input must have, 0 if it is filtered. Nil: PerInput for each.
+	// Expect returns how many outputs an input must have, 0 if it is filtered. Nil: PerInput for
+	// each.
 	Expect func(id uint64) int
 	// PerInput is the most outputs that an input has. Default 1.
 	PerInput int
@@ -19,8 +20,9 @@ type OutputsConfig struct {
 	Show int
 }
 
-// Outputs checks one output topic, from the records that an independent reader saw in it. Partitions may be mixed, but each must come in order.
-// Its memory is at most 3 bits an output and 16 bytes a key. It is not safe for concurrent use.
+// Outputs checks one output topic, from the records that an independent reader saw in it.
+// Partitions may be mixed, but each must come in order. Its memory is at most 3 bits an output and
+// 16 bytes a key. It is not safe for concurrent use.
 type Outputs struct {
 	cfg   OutputsConfig
 	fed   bitset // by global id; unused if cfg.Inputs is set
@@ -144,7 +146,8 @@ func (o *Outputs) Result() OutputsResult {
 	return res
 }
 
-// Violations tells what broke S1, S6, S7 and S12, when at most maxDuplicates outputs may be repeated (negative: any number).
+// Violations tells what broke S1, S6, S7 and S12, when at most maxDuplicates outputs may be
+// repeated (negative: any number).
 func (r OutputsResult) Violations(maxDuplicates int64) *Violations {
 	vs := new(Violations)
 	report := func(name Name, n uint64, ids []string) {
@@ -163,7 +166,8 @@ func (r OutputsResult) Violations(maxDuplicates int64) *Violations {
 	return vs
 }
 
-// keyOrder remembers for each key the highest sequence number whose output was seen, and in which partition the key lives.
+// keyOrder remembers for each key the highest sequence number whose output was seen, and in which
+// partition the key lives.
 type keyOrder struct{ keys []keyState }
 
 type keyState struct {
@@ -171,10 +175,12 @@ type keyState struct {
 	partition int32
 }
 
-// maxKeys bounds the slice against a damaged key number; keys above it share the last slot's fate of not being checked.
+// maxKeys bounds the slice against a damaged key number; keys above it share the last slot's fate
+// of not being checked.
 const maxKeys = 1 << 26
 
-// first notes the first occurrence of an output. It is in order if no later one of its key was seen (S7).
+// first notes the first occurrence of an output. It is in order if no later one of its key was seen
+// (S7).
 func (o *keyOrder) first(id ID, partition int32) (inOrder, samePartition bool) {
 	if id.Key >= maxKeys {
 		return true, true

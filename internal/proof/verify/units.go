@@ -10,7 +10,8 @@ type epoch struct {
 	p       Partition
 	start   int64
 	acked   bitset // offsets - start
-	// delivered: handed over to the producer. A will knows the fate of units whose reports nobody could read any more.
+	// delivered: handed over to the producer. A will knows the fate of units whose reports nobody
+	// could read any more.
 	delivered bitset
 	inherited coverage // what the commit that it began from says is done
 	fenced    []int64  // reported as gone: the sidecar closed the session, what was on its way may be in Kafka or not
@@ -25,7 +26,8 @@ type epochKey struct {
 	number  uint64
 }
 
-// EpochStart tells that a process begins a stay of a partition. Epoch numbers are unique in a process.
+// EpochStart tells that a process begins a stay of a partition. Epoch numbers are unique in a
+// process.
 func (c *Checker) EpochStart(process string, number uint64, member string, p Partition, start int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,7 +41,8 @@ func (c *Checker) EpochStart(process string, number uint64, member string, p Par
 	c.recent.add(p, "%s (%s) begins epoch %d at %d", process, member, number, start)
 }
 
-// EpochMember tells that the process goes on with its epochs under another member id: it joined again.
+// EpochMember tells that the process goes on with its epochs under another member id: it joined
+// again.
 func (c *Checker) EpochMember(process, member string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,8 +53,9 @@ func (c *Checker) EpochMember(process, member string) {
 	}
 }
 
-// checkEpoch holds S4: whatever is durable by somebody's earlier work, a commit must be explained by units that were done in the stay it is
-// made from. A tracker that counts an old ack is right by luck, until it is not.
+// checkEpoch holds S4: whatever is durable by somebody's earlier work, a commit must be explained
+// by units that were done in the stay it is made from. A tracker that counts an old ack is right by
+// luck, until it is not.
 func (c *Checker) checkEpoch(l *inputLog, commit Commit) {
 	e := c.epochs[commit.Partition]
 	if e == nil || e.member != commit.Member {
@@ -79,9 +83,11 @@ func (c *Checker) checkEpoch(l *inputLog, commit Commit) {
 	}
 }
 
-// explained tells whether an input may be called done in a stay: it was done in it, or the commit that the stay began from said so. A will, which
-// commits without a leader epoch, knows what became of units after the last report that their process could read. And it may know of an earlier stay only:
-// its process lost that one, was given the partition again, and died before it could say so. What was done in it stays done.
+// explained tells whether an input may be called done in a stay: it was done in it, or the commit
+// that the stay began from said so. A will, which commits without a leader epoch, knows what became
+// of units after the last report that their process could read. And it may know of an earlier stay
+// only: its process lost that one, was given the partition again, and died before it could say so.
+// What was done in it stays done.
 func (c *Checker) explained(l *inputLog, e *epoch, offset int64, commit Commit) bool {
 	id, ok := l.id(offset)
 	if !ok || c.cfg.Expect(id) == 0 || l.isExcused(offset) || e.acked.has(uint64(offset-e.start)) || e.inherited.has(offset) {
@@ -90,7 +96,8 @@ func (c *Checker) explained(l *inputLog, e *epoch, offset int64, commit Commit) 
 	return commit.LeaderEpoch < 0 && c.done(id) && c.handedOver(e, offset)
 }
 
-// handedOver tells whether the process of a stay handed an input's unit over, in this stay or an earlier one of the partition.
+// handedOver tells whether the process of a stay handed an input's unit over, in this stay or an
+// earlier one of the partition.
 func (c *Checker) handedOver(e *epoch, offset int64) bool {
 	if e.had(offset) {
 		return true
@@ -126,8 +133,8 @@ type claim struct {
 	id      ID
 }
 
-// Delivered tells that a process hands units over, and takes over the slice. Called before the producer gets them, so that no report can be
-// earlier.
+// Delivered tells that a process hands units over, and takes over the slice. Called before the
+// producer gets them, so that no report can be earlier.
 func (c *Checker) Delivered(process string, units []Unit) *Delivery {
 	d := &Delivery{c: c, process: process, units: units, ids: make([][]ID, len(units))}
 	for i, u := range units {
@@ -162,7 +169,8 @@ func (d *Delivery) Refused() {
 	}
 }
 
-// Acked tells that the units [first, first+n) were reported as done. Called before the pipeline learns it.
+// Acked tells that the units [first, first+n) were reported as done. Called before the pipeline
+// learns it.
 func (d *Delivery) Acked(first, n int) {
 	d.c.mu.Lock()
 	defer d.c.mu.Unlock()
@@ -182,7 +190,8 @@ func (d *Delivery) Failed(unit int, err error) {
 	}
 }
 
-// Fenced tells that a unit was reported as gone because the sidecar closed the session: nobody knows whether its outputs are in Kafka.
+// Fenced tells that a unit was reported as gone because the sidecar closed the session: nobody
+// knows whether its outputs are in Kafka.
 func (d *Delivery) Fenced(unit int, err error) {
 	d.Failed(unit, err)
 	d.c.mu.Lock()
@@ -235,8 +244,9 @@ func (d *Delivery) partition(i int) Partition {
 	return Partition{}
 }
 
-// Settle checks the acknowledgements that came so far against the log. Whoever feeds Durable calls it when everything that the broker
-// appended until now is fed: an ack that came earlier is of an append that came earlier still.
+// Settle checks the acknowledgements that came so far against the log. Whoever feeds Durable calls
+// it when everything that the broker appended until now is fed: an ack that came earlier is of an
+// append that came earlier still.
 func (c *Checker) Settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,7 +23,8 @@ func (id ID) String() string {
 	return fmt.Sprintf("id=%d key=%d seq=%d out=%d", id.Global, id.Key, id.Seq, id.Out)
 }
 
-// MaxID bounds the global ids that Parse takes: a corrupt or foreign value must not make a checker allocate a set for it.
+// MaxID bounds the global ids that Parse takes: a corrupt or foreign value must not make a checker
+// allocate a set for it.
 const MaxID = 1 << 36
 
 // KeyBytes is the record key that belongs to a key number.
@@ -39,8 +40,9 @@ func isKey(record []byte, key uint32) bool {
 //
 //	id=1042 key=17 seq=42 out=0 sum=9f3a21bc text…
 //
-// The sum covers id, key, seq and text, whatever its case, so that a value put together from two records does not pass. Text with anything but
-// ASCII has no fixed upper case, hence sum 0: not checked.
+// The sum covers id, key, seq and text, whatever its case, so that a value put together from two
+// records does not pass. Text with anything but ASCII has no fixed upper case, hence sum 0: not
+// checked.
 func AppendValue(dst []byte, id ID, text []byte) []byte {
 	dst = append(dst, "id="...)
 	dst = strconv.AppendUint(dst, id.Global, 10)
@@ -55,8 +57,8 @@ func AppendValue(dst []byte, id ID, text []byte) []byte {
 	return append(dst, text...)
 }
 
-// WithOut returns a copy of a value that is marked as its input's output number out, for handlers that make several.
-// What is no generated value comes back unchanged.
+// WithOut returns a copy of a value that is marked as its input's output number out, for handlers
+// that make several. What is no generated value comes back unchanged.
 func WithOut(value []byte, out int) []byte {
 	id, text, err := split(value)
 	if err != nil {
@@ -66,8 +68,8 @@ func WithOut(value []byte, out int) []byte {
 	return AppendValue(make([]byte, 0, len(value)+4), id, text)
 }
 
-// Parse reads what a value, upper-cased or not, says about itself. The error tells why it is no generated value,
-// or is [ErrDamaged].
+// Parse reads what a value, upper-cased or not, says about itself. The error tells why it is no
+// generated value, or is [ErrDamaged].
 func Parse(value []byte) (ID, error) {
 	id, _, err := split(value)
 	return id, err

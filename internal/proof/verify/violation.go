@@ -57,7 +57,8 @@ type Violation struct {
 // Error implements error.
 func (v Violation) Error() string { return string(v.Name) + ": " + v.Detail }
 
-// maxKept bounds what a Violations remembers: a bug that breaks a promise a million times has been seen after some.
+// maxKept bounds what a Violations remembers: a bug that breaks a promise a million times has been
+// seen after some.
 const maxKept = 100
 
 // Violations collects violations. The zero value is usable. It is not safe for concurrent use.

@@ -1,6 +1,7 @@
 package verify
 
-// silence is what the checker knows about processes that cannot speak for themselves, and about members that somebody left the group for.
+// silence is what the checker knows about processes that cannot speak for themselves, and about
+// members that somebody left the group for.
 type silence struct {
 	processes map[string]bool // killed, or stopped for now
 	ownWay    map[string]bool // have a producer of their own beside the sidecar
@@ -26,7 +27,8 @@ func (c *Checker) ProcessContinued(process string) {
 	delete(c.silence.processes, process)
 }
 
-// HasOwnWay tells that a process may also write its outputs itself, past the sidecar: the end of its session does not end them.
+// HasOwnWay tells that a process may also write its outputs itself, past the sidecar: the end of
+// its session does not end them.
 func (c *Checker) HasOwnWay(process string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,8 +59,9 @@ func (c *Checker) Released(process string, numbers ...uint64) {
 	}
 }
 
-// Left tells that a member left the group. byWill: its sidecar did that for it. Then its session is closed, and what it had received is
-// finished and committed: nothing of it is written any more (S8), and nothing that was written is done again (S6).
+// Left tells that a member left the group. byWill: its sidecar did that for it. Then its session is
+// closed, and what it had received is finished and committed: nothing of it is written any more
+// (S8), and nothing that was written is done again (S6).
 func (c *Checker) Left(member string, byWill bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,12 +84,14 @@ func (c *Checker) Left(member string, byWill bool) {
 	}
 }
 
-// checkWill is for a stay that a will ended. Where the broker refused the will's commit, because the group had moved on, there is nothing to find. Nor where an
-// incident explains the repeat: what a former sidecar wrote and did not report before it died, this one may not have received again.
+// checkWill is for a stay that a will ended. Where the broker refused the will's commit, because
+// the group had moved on, there is nothing to find. Nor where an incident explains the repeat: what
+// a former sidecar wrote and did not report before it died, this one may not have received again.
 func (c *Checker) checkWill(l *inputLog, e *epoch) {
 	if o, lacks := l.lacking(); lacks && l.whole {
-		// A commit of the dead process came after the will had read for the last time, and before the group was left. Nobody can prevent that, and the
-		// broker takes none after it: what was done since that commit was sent is done again.
+		// A commit of the dead process came after the will had read for the last time, and before
+		// the group was left. Nobody can prevent that, and the broker takes none after it: what was
+		// done since that commit was sent is done again.
 		e.raced, l.best = true, l.covered()
 		c.counts.Raced++
 		c.recent.add(e.p, "a late commit of %s, after its will's last reading", e.member)
@@ -116,7 +121,8 @@ func (e *epoch) had(offset int64) bool {
 	return offset >= e.start && e.delivered.has(uint64(offset-e.start))
 }
 
-// othersHad tells whether a stay other than this one handed the input's unit over: then an output may be theirs, and this one's may never have arrived.
+// othersHad tells whether a stay other than this one handed the input's unit over: then an output
+// may be theirs, and this one's may never have arrived.
 func (c *Checker) othersHad(than *epoch, offset int64) bool {
 	for _, e := range c.byNumber {
 		if e != than && e.p == than.p && e.had(offset) {
@@ -126,7 +132,8 @@ func (c *Checker) othersHad(than *epoch, offset int64) bool {
 	return false
 }
 
-// Willed tells whether a will has ended this stay, with all of its commits accepted: then nothing of it may repeat.
+// Willed tells whether a will has ended this stay, with all of its commits accepted: then nothing
+// of it may repeat.
 func (c *Checker) Willed(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +141,8 @@ func (c *Checker) Willed(process string, number uint64) bool {
 	return e != nil && e.closed && !e.released && !e.raced && !c.silence.refused[e.member]
 }
 
-// OffsetsRead tells that somebody reads all of the group's offsets: a will does, before it leaves. What takes its commit back after that it cannot repair.
+// OffsetsRead tells that somebody reads all of the group's offsets: a will does, before it leaves.
+// What takes its commit back after that it cannot repair.
 func (c *Checker) OffsetsRead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,8 +174,9 @@ func (c *Checker) checkClosed(p Partition, offset int64, id ID) {
 		id, p, offset, by.process, by.number, at.offset)
 }
 
-// Unreported lets what a process handed over and has no report of repeat once more: it is sent again to another sidecar, or its partition is given up with
-// it on its way. No partitions: all. It returns how many inputs that are (W).
+// Unreported lets what a process handed over and has no report of repeat once more: it is sent
+// again to another sidecar, or its partition is given up with it on its way. No partitions: all. It
+// returns how many inputs that are (W).
 func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -208,7 +217,8 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 	return n
 }
 
-// LastCommitRefused tells whether the broker took nothing of the last commit of the member that had this stay.
+// LastCommitRefused tells whether the broker took nothing of the last commit of the member that had
+// this stay.
 func (c *Checker) LastCommitRefused(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,7 +226,8 @@ func (c *Checker) LastCommitRefused(process string, number uint64) bool {
 	return e != nil && c.silence.refused[e.member]
 }
 
-// Holds tells whether the broker still takes a process for the holder of the partition of this stay.
+// Holds tells whether the broker still takes a process for the holder of the partition of this
+// stay.
 func (c *Checker) Holds(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

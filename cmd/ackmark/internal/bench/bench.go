@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// ErrWrong tells that a count did not add up. Everything else that a bench finds out is a figure, not an error.
+// ErrWrong tells that a count did not add up. Everything else that a bench finds out is a figure,
+// not an error.
 var ErrWrong = errors.New("bench: counts are wrong")
 
 const (
@@ -31,7 +32,8 @@ type bench struct {
 	result   *Result
 }
 
-// Run measures and prints. It returns ErrWrong when a count was wrong, an *OptionError, or why it could not measure.
+// Run measures and prints. It returns ErrWrong when a count was wrong, an *OptionError, or why it
+// could not measure.
 func Run(ctx context.Context, o Options) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -245,7 +247,8 @@ func (b *bench) startServer(ctx context.Context, o Options, app *spec, round int
 	return server, nil
 }
 
-// check compares the counts of a run with the inputs. Nothing was killed, so there is nothing to repeat either.
+// check compares the counts of a run with the inputs. Nothing was killed, so there is nothing to
+// repeat either.
 func (b *bench) check(ctx context.Context, s spec, run *Race, readBack bool) (err error) {
 	wrong := func(format string, args ...any) {
 		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%s, round %d: ", s.Role, run.Round)+fmt.Sprintf(format, args...))
@@ -274,7 +277,8 @@ func (b *bench) check(ctx context.Context, s spec, run *Race, readBack bool) (er
 	return err
 }
 
-// wrongCount compares a topic's outputs with the inputs: fewer are lost, more are repeated. Who only consumes makes none.
+// wrongCount compares a topic's outputs with the inputs: fewer are lost, more are repeated. Who
+// only consumes makes none.
 func wrongCount(role string, outputs, inputs int) string {
 	if role == consumeBare || role == consumeLibrary {
 		inputs = 0

@@ -23,7 +23,8 @@ func init() {
 	os.Exit(0)
 }
 
-// The whole bench with few records: processes, counts, commits, read-back, tables. What it measures is not looked at.
+// The whole bench with few records: processes, counts, commits, read-back, tables. What it measures
+// is not looked at.
 func TestBenchEndToEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts some twenty processes: not with -short")

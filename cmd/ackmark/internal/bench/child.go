@@ -27,8 +27,8 @@ const (
 	roleMemory    = "memory"
 )
 
-// spec is what the parent tells a child: one line of JSON on its standard input. It goes there, not to the arguments, because Kafka passwords
-// must not show in the process list.
+// spec is what the parent tells a child: one line of JSON on its standard input. It goes there, not
+// to the arguments, because Kafka passwords must not show in the process list.
 type spec struct {
 	Role       string            `json:"role"`
 	Brokers    []string          `json:"brokers,omitempty"`
@@ -82,7 +82,8 @@ type child struct {
 	out *json.Encoder
 }
 
-// RunChild is the main function of a child process. It ends the process when standard input is closed: then the parent is dead.
+// RunChild is the main function of a child process. It ends the process when standard input is
+// closed: then the parent is dead.
 func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	in := bufio.NewScanner(stdin)
 	in.Buffer(nil, 1<<20)

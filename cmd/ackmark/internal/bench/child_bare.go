@@ -15,8 +15,9 @@ import (
 // bareValueMallocs is what transform allocates: the handler's own share in the loop.
 const bareValueMallocs = 1
 
-// runBare is the loop that a careful franz-go user writes for at-least-once: marks are made in the promise, commits follow the marks. Its settings are
-// kgo's, except for the commit interval, which is Ackmark's default of one second.
+// runBare is the loop that a careful franz-go user writes for at-least-once: marks are made in the
+// promise, commits follow the marks. Its settings are kgo's, except for the commit interval, which
+// is Ackmark's default of one second.
 func (c *child) runBare(ctx context.Context) error {
 	opts, err := c.clientOptions(append(c.lingerOptions(),
 		kgo.SeedBrokers(c.spec.Brokers...),
@@ -79,7 +80,8 @@ func (c *child) bareHandle(cl *kgo.Client, in *kgo.Record) {
 	})
 }
 
-// bareSource is what docs/migrating.md tells a loop like this to write, so that its outputs can be audited, too.
+// bareSource is what docs/migrating.md tells a loop like this to write, so that its outputs can be
+// audited, too.
 func (c *child) bareSource(in *kgo.Record) []byte {
 	text := make([]byte, 0, len(in.Topic)+len(c.spec.Group)+40)
 	text = append(append(text, in.Topic...), '/')

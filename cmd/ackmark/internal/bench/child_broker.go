@@ -11,7 +11,8 @@ import (
 // One broker: what is measured are clients, and fewer brokers leave them more of two cores.
 const embeddedBrokers = 1
 
-// runBroker is the embedded broker of the bench. It keeps everything: topics are deleted after each run.
+// runBroker is the embedded broker of the bench. It keeps everything: topics are deleted after each
+// run.
 func (c *child) runBroker(ctx context.Context) error {
 	b, err := devbroker.Start(devbroker.Config{Brokers: embeddedBrokers, Partitions: c.spec.Partitions, RetentionBytes: -1, Logger: c.log})
 	if err != nil {

@@ -18,7 +18,8 @@ const (
 	stallAfter   = time.Second // how long the pipeline is watched after it
 )
 
-// runMemory stalls every handler, watches what piles up, releases them, and then that the work goes on.
+// runMemory stalls every handler, watches what piles up, releases them, and then that the work goes
+// on.
 func (c *child) runMemory(ctx context.Context) error {
 	cfg, err := c.pipelineConfig()
 	if err != nil {

@@ -32,7 +32,8 @@ func (c *child) runPipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The last input is being handled: Close drains it, commits, leaves. The clock stops at the answer to that commit.
+	// The last input is being handled: Close drains it, commits, leaves. The clock stops at the
+	// answer to that commit.
 	var closer sync.WaitGroup
 	running, stop := context.WithCancel(ctx)
 	closer.Go(func() {
@@ -90,7 +91,8 @@ func (c *child) producer(opts []kgo.Opt) producer.Producer {
 	return producer.Direct(producer.DirectConfig{Brokers: c.spec.Brokers, Options: append(opts, c.lingerOptions()...), Logger: c.log})
 }
 
-// mallocsPerCall is what the handler itself allocates: it is the user's code and not counted against Ackmark.
+// mallocsPerCall is what the handler itself allocates: it is the user's code and not counted
+// against Ackmark.
 func mallocsPerCall(handle func(*consumer.Message) []producer.Record) float64 {
 	const calls = 1000
 	in := &consumer.Message{Record: &kgo.Record{Key: []byte("key"), Value: []byte("0123456789 some text to upper-case")}}

@@ -5,7 +5,8 @@ import "fmt"
 // Verdict of a goal.
 type Verdict string
 
-// Verdicts. A goal is missed only if the whole interval lies beyond the bound: two cores shared with a broker vary by some per cent.
+// Verdicts. A goal is missed only if the whole interval lies beyond the bound: two cores shared
+// with a broker vary by some per cent.
 const (
 	Stretch Verdict = "stretch reached"
 	Must    Verdict = "must reached"

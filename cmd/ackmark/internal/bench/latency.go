@@ -29,8 +29,10 @@ type path struct {
 	all           []float64 // latencies in ms, without the first slice
 }
 
-// latency is the paced load: an open loop of 1,000 records a second goes through one path at a time, in alternated slices. All apps run all the time, and
-// wait; nobody lingers. A record's latency counts from when it should have been sent, so a path that stalls the generator pays for it.
+// latency is the paced load: an open loop of 1,000 records a second goes through one path at a
+// time, in alternated slices. All apps run all the time, and wait; nobody lingers. A record's
+// latency counts from when it should have been sent, so a path that stalls the generator pays for
+// it.
 func (b *bench) latency(ctx context.Context) (*Latency, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
@@ -191,7 +193,8 @@ func (l *load) send(topic string, first int) {
 	}
 }
 
-// collect waits until a slice has arrived and returns its latencies in milliseconds, and how many were lost.
+// collect waits until a slice has arrived and returns its latencies in milliseconds, and how many
+// were lost.
 func (l *load) collect(ctx context.Context, first int) (ms []float64, lost int, err error) {
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()

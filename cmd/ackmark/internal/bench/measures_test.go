@@ -17,7 +17,8 @@ func TestUsageSince(t *testing.T) {
 	}
 }
 
-// The sidecar's latency is added to the bare loop's, slice by slice, and records that are lost or repeated make the bench's counts wrong.
+// The sidecar's latency is added to the bare loop's, slice by slice, and records that are lost or
+// repeated make the bench's counts wrong.
 func TestLatencyIsConcluded(t *testing.T) {
 	for what, c := range map[string]struct {
 		lost     int
@@ -42,7 +43,8 @@ func TestLatencyIsConcluded(t *testing.T) {
 	}
 }
 
-// Now against before: twice as fast is 2, half the CPU 0.5. The memory goal is what the process held at most, of its limit.
+// Now against before: twice as fast is 2, half the CPU 0.5. The memory goal is what the process
+// held at most, of its limit.
 func TestGoalsAgainstBeforeAndOfMemory(t *testing.T) {
 	r := &Result{Memory: &Memory{Limit: 100, Budget: 25, PeakRSS: 80, PeakHeap: 10}}
 	for round := range 3 {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 )
 
-// memoryLimit is GOMEMLIMIT of the process whose handler stalls: the consumer's default budget is a quarter of it.
+// memoryLimit is GOMEMLIMIT of the process whose handler stalls: the consumer's default budget is a
+// quarter of it.
 const memoryLimit = 256 << 20
 
-// realBacklog is what is written to a real cluster, unless more or less was asked for: the embedded one makes its backlog up.
+// realBacklog is what is written to a real cluster, unless more or less was asked for: the embedded
+// one makes its backlog up.
 const realBacklog = 1_000_000
 
 // memory lets a handler stall before a backlog and looks at the peak.

@@ -101,7 +101,8 @@ func (m *meter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Con
 // OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
 func (m *meter) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { m.connections.Add(-1) }
 
-// OnBrokerE2E implements kgo.HookBrokerE2E. The answer to a commit is where the clock stops, if no other commit follows.
+// OnBrokerE2E implements kgo.HookBrokerE2E. The answer to a commit is where the clock stops, if no
+// other commit follows.
 func (m *meter) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
 	switch {
 	case key == int16(kmsg.Produce):

@@ -51,9 +51,11 @@ type Options struct {
 	Only []string
 	// JSON prints the result as JSON to Stdout.
 	JSON bool
-	// Against is another ackmark binary, of an earlier version: its pipeline runs beside ours, in the same rounds. Empty: none.
+	// Against is another ackmark binary, of an earlier version: its pipeline runs beside ours, in
+	// the same rounds. Empty: none.
 	Against string
-	// SourceHeaders turns on the pipeline's source headers, which are off by default. The bare loop writes one, too. Not what Against runs, if that is older.
+	// SourceHeaders turns on the pipeline's source headers, which are off by default. The bare loop
+	// writes one, too. Not what Against runs, if that is older.
 	SourceHeaders bool
 	// CPUProfile is a directory for profiles of the measured processes.
 	CPUProfile string

@@ -31,7 +31,8 @@ type process struct {
 
 const keptLogLines = 20
 
-// start runs a child. It ends with ctx at the latest, and with this process: its standard input closes.
+// start runs a child. It ends with ctx at the latest, and with this process: its standard input
+// closes.
 func (o Options) start(ctx context.Context, s spec, env ...string) (*process, error) {
 	s.Kafka = o.Kafka
 	cmd := exec.CommandContext(ctx, o.Executable, o.ChildArgs...)

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// progress says on standard error what the bench is doing: on one line of a terminal, else as log lines with the time.
+// progress says on standard error what the bench is doing: on one line of a terminal, else as log
+// lines with the time.
 type progress struct {
 	out      io.Writer
 	terminal bool

@@ -15,7 +15,8 @@ type Usage struct {
 	GCs        uint32 `json:"gcs"`
 	// ProduceRequests were written to brokers.
 	ProduceRequests int64 `json:"produce_requests"`
-	// Connections to brokers, at most at the same time; PeakRSS in bytes. Both since the process began.
+	// Connections to brokers, at most at the same time; PeakRSS in bytes. Both since the process
+	// began.
 	Connections int64 `json:"connections"`
 	PeakRSS     int64 `json:"peak_rss_bytes"`
 }
@@ -115,7 +116,8 @@ type Memory struct {
 	Limit   int64 `json:"limit_bytes"`
 	Budget  int64 `json:"budget_bytes"`
 	Backlog int64 `json:"backlog_records"`
-	// HeldRecords and HeldBytes are what the consumer held during the stall, as its budget counts them.
+	// HeldRecords and HeldBytes are what the consumer held during the stall, as its budget counts
+	// them.
 	HeldRecords int64 `json:"held_records"`
 	HeldBytes   int64 `json:"held_bytes"`
 	PeakRSS     int64 `json:"peak_rss_bytes"`

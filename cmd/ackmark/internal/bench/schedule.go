@@ -17,7 +17,8 @@ const before = "-before"
 // controlEvery is how often the controls run: they explain the result, no goal hangs on them.
 const controlEvery = 4
 
-// schedule orders the runs: A B C, C B A, A B C … so that whatever drifts (a warmer broker, a busier neighbour) falls on both members of a pair alike.
+// schedule orders the runs: A B C, C B A, A B C … so that whatever drifts (a warmer broker, a
+// busier neighbour) falls on both members of a pair alike.
 func schedule(contestants, controls []string, rounds int) [][]string {
 	all := make([][]string, rounds)
 	for i := range all {

@@ -19,8 +19,9 @@ const (
 	confidence = 0.95
 )
 
-// interval is the percentile bootstrap of the median: resample the pairs with replacement, take each resample's median, cut off the tails. The
-// seed is fixed, so the same samples give the same interval.
+// interval is the percentile bootstrap of the median: resample the pairs with replacement, take
+// each resample's median, cut off the tails. The seed is fixed, so the same samples give the same
+// interval.
 func interval(samples []float64) Interval {
 	if len(samples) == 0 {
 		return Interval{Median: math.NaN(), Low: math.NaN(), High: math.NaN()}

@@ -50,7 +50,8 @@ func TestIntervalIsRepeatable(t *testing.T) {
 	}
 }
 
-// The interval must hold the true median about as often as it says. 16 pairs of a skewed distribution, 300 times.
+// The interval must hold the true median about as often as it says. 16 pairs of a skewed
+// distribution, 300 times.
 func TestIntervalCovers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("5,000 resamples, 300 times over: not with -short")

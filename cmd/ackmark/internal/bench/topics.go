@@ -18,7 +18,8 @@ import (
 // seqDigits begin each value: the input's number.
 const seqDigits = 12
 
-// removeTimeout bounds the removal of topics: it happens after an interrupt, too, perhaps of a cluster that is gone.
+// removeTimeout bounds the removal of topics: it happens after an interrupt, too, perhaps of a
+// cluster that is gone.
 const removeTimeout = 5 * time.Second
 
 // keys is how many keys the inputs have.
@@ -116,7 +117,8 @@ func (c *cluster) count(ctx context.Context, topic string) (int, error) {
 	return total, err
 }
 
-// committed sums the group's offsets, and compares each with the end of its partition: that is where the ack mark has to be.
+// committed sums the group's offsets, and compares each with the end of its partition: that is
+// where the ack mark has to be.
 func (c *cluster) committed(ctx context.Context, group, topic string) (sum int, wrong []string, err error) {
 	ends, err := c.admin.ListEndOffsets(ctx, topic)
 	if err == nil {

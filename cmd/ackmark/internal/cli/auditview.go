@@ -13,7 +13,8 @@ import (
 	"github.com/ackmark/ackmark/internal/audit"
 )
 
-// printAuditJSON prints the report, and the findings from their file: they need not fit into memory.
+// printAuditJSON prints the report, and the findings from their file: they need not fit into
+// memory.
 func printAuditJSON(w io.Writer, r *audit.Report, all *findings) error {
 	head, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -49,7 +50,8 @@ func cleanText(r *audit.Report, strict bool) string {
 	return clean + ": nothing is lost"
 }
 
-// unforgiven is what --strict refuses though nothing is lost: the words and the exit code ask the same question.
+// unforgiven is what --strict refuses though nothing is lost: the words and the exit code ask the
+// same question.
 func unforgiven(c audit.Counts) string {
 	if c.Duplicated+c.Reordered+c.Surplus == 0 {
 		return ""
@@ -173,7 +175,8 @@ func plural(n int64, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// showAudit writes the progress until it is stopped: one line on a terminal, else a line every five seconds.
+// showAudit writes the progress until it is stopped: one line on a terminal, else a line every five
+// seconds.
 func showAudit(w io.Writer, p *audit.Progress) (stop func()) {
 	onTerminal := terminal(w)
 	every := 5 * time.Second

@@ -25,7 +25,8 @@ func number(v reflect.Value, next *int64) {
 	}
 }
 
-// Every number of a report is printed under a word, and the help explains every word that is printed.
+// Every number of a report is printed under a word, and the help explains every word that is
+// printed.
 func TestNoWordLacksItsExplanation(t *testing.T) {
 	next := int64(10_000)
 	out := &audit.OutputReport{Topic: "out"}
@@ -90,7 +91,8 @@ func TestNoWordLacksItsExplanation(t *testing.T) {
 	}
 }
 
-// The first word of the report and the exit code say the same, for every verdict, with and without --strict.
+// The first word of the report and the exit code say the same, for every verdict, with and without
+// --strict.
 func TestTheVerdictAndTheExitCodeAgree(t *testing.T) {
 	codes := map[string]int{clean: ExitClean, notStrict: ExitFailed, lost: ExitFailed, undecided: ExitUsage}
 	for _, verdict := range []audit.Verdict{audit.VerdictClean, audit.VerdictLost, audit.VerdictUndecided} {

@@ -1,5 +1,5 @@
-// Package cli holds the subcommands of ackmark, thin shells over the packages that do the work, and what they share: exit codes, errors
-// on one line with a remedy, signals, logs.
+// Package cli holds the subcommands of ackmark, thin shells over the packages that do the work, and
+// what they share: exit codes, errors on one line with a remedy, signals, logs.
 package cli
 
 import (
@@ -44,7 +44,8 @@ type codedError struct {
 
 func (e codedError) Unwrap() error { return e.error }
 
-// orCut is err, or that a signal ended the command before it had a result: what failed then only followed.
+// orCut is err, or that a signal ended the command before it had a result: what failed then only
+// followed.
 func orCut(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return codedError{errors.New("interrupted"), ExitKilled}
@@ -126,7 +127,8 @@ func invalidFlag(err *pflag.InvalidValueError) string {
 	return fmt.Sprintf("--%s is %q; write %s", f.Name, err.GetValue(), takes)
 }
 
-// signalContext ends at the first SIGINT, SIGTERM or SIGHUP (the terminal went away), for a clean end; the second SIGINT ends the process at once.
+// signalContext ends at the first SIGINT, SIGTERM or SIGHUP (the terminal went away), for a clean
+// end; the second SIGINT ends the process at once.
 func signalContext() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 4)
@@ -171,7 +173,8 @@ func exitCode(err error) int {
 	return ExitFailed
 }
 
-// oneLine is the error on one line. Errors that are made of several become a list with semicolons; what children logged stays as it is.
+// oneLine is the error on one line. Errors that are made of several become a list with semicolons;
+// what children logged stays as it is.
 func oneLine(err error) string {
 	head, rest, more := strings.Cut(err.Error(), "\n  ")
 	head = strings.ReplaceAll(strings.TrimSpace(head), "\n", "; ")

@@ -28,7 +28,8 @@ const (
 	unanswered  = "no sidecar answered; the error says why"
 )
 
-// exits are the exit codes of every command, for its help; a test compares them with what the commands return.
+// exits are the exit codes of every command, for its help; a test compares them with what the
+// commands return.
 var exits = map[string][]exit{
 	"ackmark": {
 		{ExitClean, "clean"}, {ExitFailed, "failed"}, {ExitUsage, "wrong usage or configuration; audit: not decided"},

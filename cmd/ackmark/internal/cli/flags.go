@@ -79,7 +79,8 @@ func lookupEnv(environ []string, name string) string {
 	return ""
 }
 
-// refuseEmpty refuses flags that were written without a value, as by a variable that is not set: --brokers "$BROKERS" would run on the embedded broker.
+// refuseEmpty refuses flags that were written without a value, as by a variable that is not set:
+// --brokers "$BROKERS" would run on the embedded broker.
 func refuseEmpty(cmd *cobra.Command, names ...string) error {
 	for _, name := range names {
 		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "" || f.Value.String() == "[]") {

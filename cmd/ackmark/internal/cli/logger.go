@@ -11,7 +11,8 @@ import (
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/term"
 )
 
-// newLogger writes JSON, or coloured text for people: format auto decides by whether w is a terminal.
+// newLogger writes JSON, or coloured text for people: format auto decides by whether w is a
+// terminal.
 func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 	f, isFile := w.(*os.File)
 	isTerminal := false

@@ -10,7 +10,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar"
 )
 
-// Every field of sidecar.Config that the settings decide has the name of one: no error names a Go field.
+// Every field of sidecar.Config that the settings decide has the name of one: no error names a Go
+// field.
 func TestFieldsAreNamedAsSettings(t *testing.T) {
 	own := []string{"Options", "Partitioner", "Listener", "Version", "Logger"} // no setting decides them
 	known := []string{"kafka/linger.ms", "apps", "tls"}

@@ -57,7 +57,8 @@ func runSidecar(cmd *cobra.Command, flags *sidecarFlags) error {
 	return err
 }
 
-// sidecar reads the configuration and makes the sidecar, which judges it, too: the error is all that is wrong.
+// sidecar reads the configuration and makes the sidecar, which judges it, too: the error is all
+// that is wrong.
 func (f *sidecarFlags) sidecar(environ []string, logger func(*settings.Effective) *slog.Logger) (*settings.Effective, *sidecar.Server, error) {
 	e, err := f.load(environ)
 	if e == nil {
@@ -82,7 +83,8 @@ func closeUnused(s *sidecar.Server) error {
 	return s.Close()
 }
 
-// setMemoryLimit makes the garbage collector work harder before the kernel kills. No limit in the container is no error.
+// setMemoryLimit makes the garbage collector work harder before the kernel kills. No limit in the
+// container is no error.
 func setMemoryLimit(log *slog.Logger, ratio float64) {
 	if ratio == 0 {
 		return
@@ -148,7 +150,8 @@ type wordedError struct {
 func (e wordedError) Error() string { return e.text }
 func (e wordedError) Unwrap() error { return e.error }
 
-// sidecarConfig is the configuration of the sidecar. TLS files that cannot be read are refused in e.
+// sidecarConfig is the configuration of the sidecar. TLS files that cannot be read are refused in
+// e.
 func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 	cfg := sidecar.Config{
 		Brokers: e.Brokers, Options: e.Client.Options, Listen: e.Listen, SocketMode: e.SocketMode, AllowUIDs: e.AllowUIDs, AllowGIDs: e.AllowGIDs,

@@ -9,8 +9,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// printJSON prints a message by the names of the contract, every field, in its order. Numbers are numbers: protojson makes texts of those with 64 bits, because
-// JavaScript would round them, and jq then compares "9" > "10".
+// printJSON prints a message by the names of the contract, every field, in its order. Numbers are
+// numbers: protojson makes texts of those with 64 bits, because JavaScript would round them, and jq
+// then compares "9" > "10".
 func printJSON(w io.Writer, m protoreflect.Message) error {
 	var text, pretty bytes.Buffer
 	if err := writeMessage(&text, m); err != nil {

@@ -49,7 +49,8 @@ func largest(f protoreflect.FieldDescriptor) protoreflect.Value {
 	}[f.Kind()]
 }
 
-// A number is printed as one, exactly; and nothing is lost against protojson, which reads both shapes.
+// A number is printed as one, exactly; and nothing is lost against protojson, which reads both
+// shapes.
 func TestStatusNumbersAreNumbers(t *testing.T) {
 	full := new(sidecarpb.StatusResponse)
 	fill(full.ProtoReflect())

@@ -41,7 +41,8 @@ func writePair(t *testing.T, files settings.TLS, serial int64) {
 	}
 }
 
-// Renewed files are in force for the next connection. Files that cannot be read leave the ones before in force, and the log says so once.
+// Renewed files are in force for the next connection. Files that cannot be read leave the ones
+// before in force, and the log says so once.
 func TestRenewedTLSFiles(t *testing.T) {
 	dir := t.TempDir()
 	files := settings.TLS{Certificate: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k"), ClientCA: filepath.Join(dir, "ca")}

@@ -19,7 +19,8 @@ func NewVersionCommand() *cobra.Command {
 	}
 }
 
-// version is the module's version and the commit it was built from, as the Go toolchain recorded them.
+// version is the module's version and the commit it was built from, as the Go toolchain recorded
+// them.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

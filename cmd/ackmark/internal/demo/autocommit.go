@@ -10,10 +10,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// autoCommitter is an ordinary consume-transform-produce service with auto-commit, as thousands run it: a poll loop that fills a buffer,
-// workers that empty it, and a client that commits, in the background, what the poll loop received. Nothing in it is made worse than usual:
-// equal keys go to the same worker, outputs are produced with acks=all by an idempotent producer, SIGTERM drains and commits.
-// It keeps up and loses nothing as long as nobody kills it.
+// autoCommitter is an ordinary consume-transform-produce service with auto-commit, as thousands run
+// it: a poll loop that fills a buffer, workers that empty it, and a client that commits, in the
+// background, what the poll loop received. Nothing in it is made worse than usual: equal keys go to
+// the same worker, outputs are produced with acks=all by an idempotent producer, SIGTERM drains and
+// commits. It keeps up and loses nothing as long as nobody kills it.
 type autoCommitter struct {
 	spec     childSpec
 	consumer *kgo.Client
@@ -64,8 +65,9 @@ func (c *child) runAutoCommit(ctx context.Context) error {
 // held counts no bytes: auto-commit has no budget of them.
 func (a *autoCommitter) held() (records, bytes int64) { return a.inFlight.Load(), 0 }
 
-// poll hands what it receives to the buffer. Each call of PollRecords tells the client that the records of the call before are taken
-// over: from then on they are committed at the next interval, although they may still lie in the buffer. That is auto-commit.
+// poll hands what it receives to the buffer. Each call of PollRecords tells the client that the
+// records of the call before are taken over: from then on they are committed at the next interval,
+// although they may still lie in the buffer. That is auto-commit.
 func (a *autoCommitter) poll(ctx context.Context) {
 	for ctx.Err() == nil {
 		fetches := a.consumer.PollRecords(ctx, pollRecords)

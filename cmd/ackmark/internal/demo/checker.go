@@ -38,7 +38,8 @@ type counts struct {
 	Foreign    int `json:"foreign"`    // records that belong to no input
 }
 
-// checker reads one output topic's records, in the order of its partitions. Not safe for concurrent use.
+// checker reads one output topic's records, in the order of its partitions. Not safe for concurrent
+// use.
 type checker struct {
 	fed    *ledger
 	seen   []uint8        // outputs of each input, at most 255
@@ -80,8 +81,9 @@ func (c *checker) observe(r *kgo.Record) bool {
 	return true
 }
 
-// stalls measures, per partition, the longest time in which inputs waited and no new output came. Both topics have the same partitions
-// and keys keep theirs, so an output's partition is its input's.
+// stalls measures, per partition, the longest time in which inputs waited and no new output came.
+// Both topics have the same partitions and keys keep theirs, so an output's partition is its
+// input's.
 type stalls struct {
 	mu      sync.Mutex
 	parts   []stallState

@@ -31,8 +31,8 @@ const (
 	roleAutoCommit role = "auto-commit"
 )
 
-// childSpec is what the parent tells a child: one line of JSON on its standard input. It goes there, not to the arguments, because Kafka
-// passwords must not show in the process list.
+// childSpec is what the parent tells a child: one line of JSON on its standard input. It goes
+// there, not to the arguments, because Kafka passwords must not show in the process list.
 type childSpec struct {
 	Role           role              `json:"role"`
 	Name           string            `json:"name"`
@@ -55,7 +55,8 @@ type childSpec struct {
 // heartbeat is the same on both sides.
 func (s childSpec) heartbeat() time.Duration { return min(500*time.Millisecond, s.SessionTimeout/5) }
 
-// childStats is what a child tells the parent, five times a second: one line of JSON on its standard output.
+// childStats is what a child tells the parent, five times a second: one line of JSON on its
+// standard output.
 type childStats struct {
 	// Connections are the open broker connections of the process.
 	Connections int64 `json:"connections"`
@@ -77,8 +78,9 @@ type child struct {
 	log      *slog.Logger
 }
 
-// RunChild is the main function of a child process. It returns when SIGTERM came and everything is drained, or when it failed.
-// It ends the process when standard input is closed: then the parent is dead.
+// RunChild is the main function of a child process. It returns when SIGTERM came and everything is
+// drained, or when it failed. It ends the process when standard input is closed: then the parent is
+// dead.
 func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')
@@ -104,7 +106,8 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 	return run(ctx)
 }
 
-// hasSignals: the parent can ask a child to end by SIGTERM. Windows knows only how to kill; there the order is a line.
+// hasSignals: the parent can ask a child to end by SIGTERM. Windows knows only how to kill; there
+// the order is a line.
 const hasSignals = runtime.GOOS != "windows"
 
 // orderEnd is SIGTERM as a line.

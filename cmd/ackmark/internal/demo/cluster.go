@@ -19,7 +19,8 @@ import (
 	"github.com/ackmark/ackmark/internal/devbroker"
 )
 
-// cluster is where the show takes place: the embedded broker or a real cluster, with topics and groups of the demo's own.
+// cluster is where the show takes place: the embedded broker or a real cluster, with topics and
+// groups of the demo's own.
 type cluster struct {
 	dev    *devbroker.Broker // nil: a real cluster
 	addrs  []string
@@ -32,7 +33,8 @@ type cluster struct {
 	groups []string
 }
 
-// openCluster starts or contacts the brokers. The caller closes the cluster, also after an error of createTopics.
+// openCluster starts or contacts the brokers. The caller closes the cluster, also after an error of
+// createTopics.
 func openCluster(ctx context.Context, p plan) (*cluster, error) {
 	props, err := settings.KafkaOptions(p.Kafka)
 	if err != nil {
@@ -110,7 +112,8 @@ func usable(d kadm.TopicDetail, partitions int) bool {
 	return d.Err == nil && len(d.Partitions) == partitions
 }
 
-// joined waits until each group is stable with this many members. On a new cluster the coordinator comes up only now: errors are waited out.
+// joined waits until each group is stable with this many members. On a new cluster the coordinator
+// comes up only now: errors are waited out.
 func (c *cluster) joined(ctx context.Context, members int, groups ...string) error {
 	var last error
 	err := poll(ctx, 50*time.Millisecond, "the consumers to join their groups", func() (bool, error) {
@@ -129,7 +132,8 @@ func (c *cluster) joined(ctx context.Context, members int, groups ...string) err
 	return err
 }
 
-// lag is the inputs that the group has not committed, from the committed offsets and the ends of the log alone.
+// lag is the inputs that the group has not committed, from the committed offsets and the ends of
+// the log alone.
 func (c *cluster) lag(ctx context.Context, group string, ends kadm.ListedOffsets) (int64, error) {
 	committed, err := c.adm.FetchOffsets(ctx, group)
 	if err != nil {
@@ -179,8 +183,8 @@ func (c *cluster) cleanUp(ctx context.Context) error {
 	return nil
 }
 
-// deleteGroup deletes a group. A member that was just killed keeps it for up to a session timeout: then it stays, empty, until Kafka's
-// offsets.retention.minutes.
+// deleteGroup deletes a group. A member that was just killed keeps it for up to a session timeout:
+// then it stays, empty, until Kafka's offsets.retention.minutes.
 func (c *cluster) deleteGroup(ctx context.Context, group string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -23,7 +23,8 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("Ackmark lost %d inputs, altered %d and reordered %d: this is a bug; run again with the printed --seed and --verbose, and report it", e.Lost, e.Altered, e.Reordered)
 }
 
-// UnfinishedError is the verdict that Ackmark stood still: nothing is lost, these inputs are not committed.
+// UnfinishedError is the verdict that Ackmark stood still: nothing is lost, these inputs are not
+// committed.
 type UnfinishedError struct {
 	Inputs int
 	Idle   time.Duration // in which nothing was committed
@@ -56,8 +57,9 @@ type show struct {
 	fail    context.CancelCauseFunc
 }
 
-// Run runs the show and prints the result. The error is a *UsageError, a *LostError, an *UnfinishedError, ErrInterrupted, or says what went wrong;
-// under a memory limit also a *RepeatedError or ErrOverLimit.
+// Run runs the show and prints the result. The error is a *UsageError, a *LostError, an
+// *UnfinishedError, ErrInterrupted, or says what went wrong; under a memory limit also a
+// *RepeatedError or ErrOverLimit.
 func Run(ctx context.Context, o Options) (err error) {
 	if err := o.validate(); err != nil {
 		return err
@@ -255,8 +257,9 @@ func (s *show) watchLag(ctx context.Context) {
 	}
 }
 
-// drain waits until both sides have committed everything, for as long as they get on: a slow machine is no loss. Sides that stand still go on
-// to the verdict, which tells what they left from what they lost.
+// drain waits until both sides have committed everything, for as long as they get on: a slow
+// machine is no loss. Sides that stand still go on to the verdict, which tells what they left from
+// what they lost.
 func (s *show) drain(ctx context.Context) error {
 	ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input)
 	if err == nil {
@@ -283,11 +286,12 @@ func (s *show) drain(ctx context.Context) error {
 	})
 }
 
-// drainIdle is how long nothing at all may be committed in the drain: a rebalance after a kill, and one message, take less.
+// drainIdle is how long nothing at all may be committed in the drain: a rebalance after a kill, and
+// one message, take less.
 func (s *show) drainIdle() time.Duration { return drainTimeout + 2*s.SessionTimeout + s.Work }
 
-// stopProcesses ends everything as Kubernetes does: the apps by SIGTERM, then the sidecar; who does not end is killed. It returns what did
-// not go as it should: the verdict counts all the same.
+// stopProcesses ends everything as Kubernetes does: the apps by SIGTERM, then the sidecar; who does
+// not end is killed. It returns what did not go as it should: the verdict counts all the same.
 func (s *show) stopProcesses() []string {
 	s.setPhase("stopping")
 	var stopping sync.WaitGroup

@@ -9,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// idHeader carries an input's position (0, 1, 2 …) to its output: lines may repeat, so their bytes do not tell them apart.
+// idHeader carries an input's position (0, 1, 2 …) to its output: lines may repeat, so their bytes
+// do not tell them apart.
 const idHeader = "demo-id"
 
 func idOf(headers []kgo.RecordHeader) (int, bool) {
@@ -22,7 +23,8 @@ func idOf(headers []kgo.RecordHeader) (int, bool) {
 	return 0, false
 }
 
-// transform is the handler of both sides: ASCII letters to upper case, every other byte unchanged, so that any bytes may be fed.
+// transform is the handler of both sides: ASCII letters to upper case, every other byte unchanged,
+// so that any bytes may be fed.
 func transform(value []byte) []byte {
 	out := make([]byte, len(value))
 	for i, c := range value {

@@ -39,7 +39,8 @@ func openSource(o Options, dir string) (source, int, error) {
 	return &lines{file: f, r: bufio.NewReaderSize(f, 1<<16), left: n}, n, nil
 }
 
-// inputPath is a regular file with the input: standard input and pipes are copied first, since the lines are counted before the first is fed.
+// inputPath is a regular file with the input: standard input and pipes are copied first, since the
+// lines are counted before the first is fed.
 func inputPath(o Options, dir string) (string, error) {
 	in := o.Stdin
 	if o.Input != "-" {
@@ -106,7 +107,8 @@ func copyLines(dst io.Writer, src io.Reader, n int, most int64) error {
 	return nil
 }
 
-// scanLines counts the lines to feed and refuses, before anything starts, one that no record can hold.
+// scanLines counts the lines to feed and refuses, before anything starts, one that no record can
+// hold.
 func scanLines(path, name string, limit int) (int, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -143,8 +145,9 @@ func scanLines(path, name string, limit int) (int, error) {
 	return n, nil
 }
 
-// lines are the lines of a file, any bytes, without their newline. A line's key comes from its position: keys from its bytes would make one
-// key of all empty lines, and a file's worth of work wait for the one worker that has it.
+// lines are the lines of a file, any bytes, without their newline. A line's key comes from its
+// position: keys from its bytes would make one key of all empty lines, and a file's worth of work
+// wait for the one worker that has it.
 type lines struct {
 	file    *os.File
 	r       *bufio.Reader

@@ -15,13 +15,15 @@ import (
 )
 
 const (
-	// watchEvery is how often the resident set is read. A handler that leaks at 1 GB/s is 2 MB beyond the limit when it is found.
+	// watchEvery is how often the resident set is read. A handler that leaks at 1 GB/s is 2 MB
+	// beyond the limit when it is found.
 	watchEvery = 2 * time.Millisecond
 	// goShare is what GOMEMLIMIT gets of the limit, in per cent: the usual advice for containers.
 	goShare = 90
 )
 
-// limiter bounds the memory of child processes, and has whoever exceeds the bound killed with SIGKILL, as the kernel does in a container.
+// limiter bounds the memory of child processes, and has whoever exceeds the bound killed with
+// SIGKILL, as the kernel does in a container.
 type limiter struct {
 	bytes  int64
 	parent string // cgroup in which each process gets one of its own; "": the watcher kills
@@ -48,8 +50,8 @@ func newLimiter(limit int64) (*limiter, error) {
 	return l, nil
 }
 
-// mechanism says which kind of limit runs. RLIMIT_AS is none for Go: it counts reserved addresses, and a Go process that uses 2 MB does not start
-// with 512 MB of them.
+// mechanism says which kind of limit runs. RLIMIT_AS is none for Go: it counts reserved addresses,
+// and a Go process that uses 2 MB does not start with 512 MB of them.
 func (l *limiter) mechanism() string {
 	if l.parent != "" {
 		return "cgroup v2: memory.max, and the kernel kills"
@@ -93,7 +95,8 @@ func (l *limiter) prepare(cmd *exec.Cmd) (done func(), err error) {
 	return func() { closeDir(); remove() }, nil
 }
 
-// limitCgroup writes the limit. Swap would let a process live on beyond it; where it is not accounted the file is missing.
+// limitCgroup writes the limit. Swap would let a process live on beyond it; where it is not
+// accounted the file is missing.
 func limitCgroup(dir string, limit int64) error {
 	if err := os.WriteFile(filepath.Join(dir, "memory.swap.max"), []byte("0"), 0o644); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -140,8 +143,8 @@ func resident(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// memoryCgroup finds a cgroup of version 2 whose children have memory limits: the own one, or one above it. It changes nothing in it: who
-// does not allow that by his own setting has his reasons.
+// memoryCgroup finds a cgroup of version 2 whose children have memory limits: the own one, or one
+// above it. It changes nothing in it: who does not allow that by his own setting has his reasons.
 func memoryCgroup(root string) (string, error) {
 	mount := filepath.Join(root, "sys/fs/cgroup")
 	if controllers, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers")); err != nil || !hasWord(controllers, "memory") {

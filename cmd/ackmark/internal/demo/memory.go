@@ -28,8 +28,8 @@ const (
 	maxMemoryLimit = 4 << 30
 )
 
-// memoryShow is the demo under a memory limit: first every handler stalls before a backlog that is much larger than the limit, then one leaks
-// until it is killed, again and again.
+// memoryShow is the demo under a memory limit: first every handler stalls before a backlog that is
+// much larger than the limit, then one leaks until it is killed, again and again.
 type memoryShow struct {
 	*show
 	limit  *limiter
@@ -189,7 +189,8 @@ func (m *memoryShow) stall(ctx context.Context) error {
 	return err
 }
 
-// leak makes the handlers of the first process leak until the limit has killed it as often as planned.
+// leak makes the handlers of the first process leak until the limit has killed it as often as
+// planned.
 func (m *memoryShow) leak(ctx context.Context) error {
 	r := &m.result.Leaking
 	for i, p := range m.ackmark.apps {

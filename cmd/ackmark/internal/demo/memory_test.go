@@ -68,7 +68,8 @@ func init() {
 	os.Exit(int(eaten[0]))
 }
 
-// Whoever exceeds the limit is killed, by whichever mechanism this machine has; who does not lives, and its peak is known.
+// Whoever exceeds the limit is killed, by whichever mechanism this machine has; who does not lives,
+// and its peak is known.
 func TestLimitKills(t *testing.T) {
 	for name, tc := range map[string]struct {
 		limit  int64

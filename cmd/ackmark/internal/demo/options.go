@@ -1,7 +1,9 @@
-// Package demo runs an Ackmark pod beside an ordinary auto-commit consumer, kills processes of both, and counts what each lost.
+// Package demo runs an Ackmark pod beside an ordinary auto-commit consumer, kills processes of
+// both, and counts what each lost.
 //
-// The parent process holds the broker, the generator and the independent reader; the sidecar, the pipelines and the auto-commit
-// consumers are child processes of the same binary, so that a SIGKILL is a real one.
+// The parent process holds the broker, the generator and the independent reader; the sidecar, the
+// pipelines and the auto-commit consumers are child processes of the same binary, so that a SIGKILL
+// is a real one.
 package demo
 
 import (
@@ -23,11 +25,14 @@ const (
 	embeddedSession = 1500 * time.Millisecond
 	clusterSession  = 6 * time.Second // Kafka's default group.min.session.timeout.ms
 
-	// bufferSize is the auto-commit consumer's buffer between its poll loop and its workers, as services have it.
+	// bufferSize is the auto-commit consumer's buffer between its poll loop and its workers, as
+	// services have it.
 	bufferSize = 1_000
-	// commitEvery is the commit interval of both sides. Kafka's default for auto-commit is 5 s, librdkafka's too: 1 s is the kinder choice.
+	// commitEvery is the commit interval of both sides. Kafka's default for auto-commit is 5 s,
+	// librdkafka's too: 1 s is the kinder choice.
 	commitEvery = time.Second
-	// pollRecords is what one poll of the auto-commit consumer returns at most (Kafka's max.poll.records, default 500).
+	// pollRecords is what one poll of the auto-commit consumer returns at most (Kafka's
+	// max.poll.records, default 500).
 	pollRecords = 100
 
 	restartAfter = 200 * time.Millisecond
@@ -61,13 +66,17 @@ type Options struct {
 	Partitions int
 	// Processes per side. Default 2.
 	Processes int
-	// Work is the simulated work per message. Negative: none. Default: what makes a process a little slower than the average input, and two faster.
+	// Work is the simulated work per message. Negative: none. Default: what makes a process a
+	// little slower than the average input, and two faster.
 	Work time.Duration
-	// Workers is how many messages a process works on at once, on both sides. Default: 10, or 50 at high rates.
+	// Workers is how many messages a process works on at once, on both sides. Default: 10, or 50 at
+	// high rates.
 	Workers int
-	// SessionTimeout of both groups: after it a killed member is noticed. Default 1.5 s, on a real cluster 6 s.
+	// SessionTimeout of both groups: after it a killed member is noticed. Default 1.5 s, on a real
+	// cluster 6 s.
 	SessionTimeout time.Duration
-	// MemoryLimit in bytes runs another show: processes under this limit, whose handlers stall and leak. 0: the usual one.
+	// MemoryLimit in bytes runs another show: processes under this limit, whose handlers stall and
+	// leak. 0: the usual one.
 	MemoryLimit int64
 	// JSON prints the result as JSON on Stdout and the progress on Stderr.
 	JSON bool
@@ -138,8 +147,8 @@ func (p plan) validate() error {
 	return nil
 }
 
-// killGap is how far apart kills are: a killed member is noticed after the session timeout, and the group is whole again two heartbeats later. A next
-// kill before that would only lengthen the stall.
+// killGap is how far apart kills are: a killed member is noticed after the session timeout, and the
+// group is whole again two heartbeats later. A next kill before that would only lengthen the stall.
 func (o Options) killGap() time.Duration { return o.SessionTimeout + 1250*time.Millisecond }
 
 // newPlan makes the choices that the options leave open, for this number of inputs.
@@ -167,8 +176,10 @@ func newPlan(o Options, records int) plan {
 	return p
 }
 
-// withWork chooses the work per message: together the processes of a side do 1.6 times the average rate, so that it keeps up when nobody kills it;
-// one alone does not, and the bursts of the generator exceed it for moments. At high rates the processor is the limit, not the simulated work.
+// withWork chooses the work per message: together the processes of a side do 1.6 times the average
+// rate, so that it keeps up when nobody kills it; one alone does not, and the bursts of the
+// generator exceed it for moments. At high rates the processor is the limit, not the simulated
+// work.
 func (o Options) withWork() Options {
 	headroom, workers := 1.6, 10
 	if o.Rate > 2_500 {

@@ -9,7 +9,8 @@ import (
 	"github.com/ackmark/ackmark/sidecar"
 )
 
-// runPipeline is an Ackmark pipeline with the sidecar beside it: the whole of what a service has to write is in here.
+// runPipeline is an Ackmark pipeline with the sidecar beside it: the whole of what a service has to
+// write is in here.
 func (c *child) runPipeline(ctx context.Context) error {
 	opts, err := c.kgoOptions(&c.conns)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // maxCrashes is how often a child may die by itself before the demo gives up.
 const maxCrashes = 5
 
-// process keeps one child process alive: whoever dies is started again, as a kubelet does, until stop.
+// process keeps one child process alive: whoever dies is started again, as a kubelet does, until
+// stop.
 type process struct {
 	spec    childSpec
 	opts    Options
@@ -163,7 +164,8 @@ func killedBy(err error) syscall.Signal {
 	return 0
 }
 
-// order tells the running child something, and every one that is started after it what it should be then.
+// order tells the running child something, and every one that is started after it what it should be
+// then.
 func (p *process) order(order string, then func(*childSpec)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +182,8 @@ func (p *process) deaths() int {
 	return p.atLimit
 }
 
-// kill sends SIGKILL; it tells how many inputs the process held at its last report, and whether it was running.
+// kill sends SIGKILL; it tells how many inputs the process held at its last report, and whether it
+// was running.
 func (p *process) kill() (inFlight int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

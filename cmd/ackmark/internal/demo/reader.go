@@ -9,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// tail reads the output topics while the show runs, for the progress and the stalls. It is no member of any group.
+// tail reads the output topics while the show runs, for the progress and the stalls. It is no
+// member of any group.
 func tail(ctx context.Context, c *cluster, sides []*side) error {
 	byTopic := map[string]*side{}
 	for _, s := range sides {
@@ -29,14 +30,15 @@ func tail(ctx context.Context, c *cluster, sides []*side) error {
 	return nil
 }
 
-// readAll is the independent reader of the verdict: it shares nothing with what ran before, reads the whole topic from its start to its end
-// and counts.
+// readAll is the independent reader of the verdict: it shares nothing with what ran before, reads
+// the whole topic from its start to its end and counts.
 func readAll(ctx context.Context, c *cluster, topic string, fed *ledger) (*checker, error) {
 	check := newChecker(fed)
 	return check, readFrom(ctx, c, topic, nil, func(r *kgo.Record) { check.observe(r) })
 }
 
-// readUnfinished counts the inputs that the group has not committed and that have no output: nobody has lost those.
+// readUnfinished counts the inputs that the group has not committed and that have no output: nobody
+// has lost those.
 func readUnfinished(ctx context.Context, c *cluster, group string, check *checker) (int, error) {
 	committed, err := c.adm.FetchOffsets(ctx, group)
 	if err != nil {

@@ -40,7 +40,8 @@ type settingsOut struct {
 type sideResult struct {
 	Inputs int `json:"inputs"`
 	counts
-	// Lost inputs have no output, and the group's commit is past them. Unfinished ones have none, and it is not: nobody was so far yet.
+	// Lost inputs have no output, and the group's commit is past them. Unfinished ones have none,
+	// and it is not: nobody was so far yet.
 	Lost       int `json:"lost"`
 	Unfinished int `json:"unfinished"`
 	// Lag is the inputs not committed at the end.
@@ -51,7 +52,8 @@ type sideResult struct {
 	// Crashes are ends of processes that nobody ordered.
 	Crashes             int     `json:"crashes"`
 	LongestStallSeconds float64 `json:"longest_stall_seconds"`
-	// BrokerConnections are the most that all processes of the side had open together, ProducerConnections those of them that were for producing.
+	// BrokerConnections are the most that all processes of the side had open together,
+	// ProducerConnections those of them that were for producing.
 	BrokerConnections   int64 `json:"broker_connections"`
 	ProducerConnections int64 `json:"producer_connections"`
 }

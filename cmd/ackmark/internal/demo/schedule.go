@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// kill is one SIGKILL on each side: the process with this index, at this time after the generator's start.
+// kill is one SIGKILL on each side: the process with this index, at this time after the generator's
+// start.
 type kill struct {
 	at     time.Duration
 	victim int
 }
 
-// killSchedule spreads the kills over the load, with jitter from the seed: the same seed gives the same schedule.
+// killSchedule spreads the kills over the load, with jitter from the seed: the same seed gives the
+// same schedule.
 func killSchedule(p plan) []kill {
 	rng := rand.New(rand.NewPCG(p.Seed, 0x61636b6d61726b))
 	first := min(firstKill, p.duration/3)
@@ -24,7 +26,8 @@ func killSchedule(p plan) []kill {
 	return kills
 }
 
-// The generator's load comes in bursts, as real load does: for 40 % of every two seconds 2.2 times the average, else a fifth of it.
+// The generator's load comes in bursts, as real load does: for 40 % of every two seconds 2.2 times
+// the average, else a fifth of it.
 const (
 	burstCycle = 2 * time.Second
 	burstShare = 0.4

@@ -5,8 +5,9 @@ import (
 	"runtime"
 )
 
-// spawner starts processes from one thread that lives as long as it does. Linux sends the parent-death signal when the *thread* that
-// started the child ends, and Go ends threads as it likes.
+// spawner starts processes from one thread that lives as long as it does. Linux sends the
+// parent-death signal when the *thread* that started the child ends, and Go ends threads as it
+// likes.
 type spawner struct{ requests chan spawn }
 
 type spawn struct {

@@ -4,5 +4,6 @@ package demo
 
 import "syscall"
 
-// childAttributes: a child here learns of the parent's death only by its standard input (see RunChild).
+// childAttributes: a child here learns of the parent's death only by its standard input (see
+// RunChild).
 func childAttributes() *syscall.SysProcAttr { return nil }

@@ -12,7 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// One input that Ackmark lost, altered or reordered is an error, and the table is printed all the same. What auto-commit loses is none.
+// One input that Ackmark lost, altered or reordered is an error, and the table is printed all the
+// same. What auto-commit loses is none.
 func TestOneLostInputIsAnError(t *testing.T) {
 	for name, c := range map[string]struct {
 		ackmark sideResult
@@ -58,7 +59,8 @@ func TestSlowRates(t *testing.T) {
 	}
 }
 
-// Inputs without an output are lost where the group's commit is past them; behind it they are only not done yet.
+// Inputs without an output are lost where the group's commit is past them; behind it they are only
+// not done yet.
 func TestVerdictTellsLostFromUnfinished(t *testing.T) {
 	ctx := context.Background()
 	s := &show{plan: newPlan(Options{Partitions: 1}, 10)}

@@ -122,7 +122,8 @@ func (s *show) waiting() string {
 	return fmt.Sprintf("at most %s messages waiting in an auto-commit process, and %s received and not done in an Ackmark one", thousands(bufferSize), thousands(s.maxRecords))
 }
 
-// write ends the show when nobody reads it any more (a pipe to head): its processes and files must not outlive it.
+// write ends the show when nobody reads it any more (a pipe to head): its processes and files must
+// not outlive it.
 func (v *view) write(text string) {
 	if _, err := io.WriteString(v.out, text); err != nil {
 		v.show.fail(fmt.Errorf("write the progress: %w", err))

@@ -27,8 +27,9 @@ The token is the app's DialConfig.Token. Put it in quotes.
     groups: [orders]
     token: "secret"`
 
-// YAML is the effective configuration as a file, with the source of each value as a comment and without its secrets. Automatic limits are told as such, or a
-// file made on one machine would set them for another; inEffect is what they come to here.
+// YAML is the effective configuration as a file, with the source of each value as a comment and
+// without its secrets. Automatic limits are told as such, or a file made on one machine would set
+// them for another; inEffect is what they come to here.
 func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
 	here := e.Sidecar
 	here.Limits = inEffect

@@ -1,5 +1,5 @@
-// Package settings reads the sidecar's configuration: flags over environment over file over defaults, with Kafka properties by the
-// names that users of other clients know.
+// Package settings reads the sidecar's configuration: flags over environment over file over
+// defaults, with Kafka properties by the names that users of other clients know.
 package settings
 
 import (

@@ -59,7 +59,8 @@ type Field struct {
 	Usage string
 	// Default is shown in the help and by `config echo`.
 	Default string
-	// Automatic says, where Default is empty, what the sidecar makes it from: "a quarter of limits.bytes".
+	// Automatic says, where Default is empty, what the sidecar makes it from: "a quarter of
+	// limits.bytes".
 	Automatic string
 
 	set  func(s *Sidecar, v any) error

@@ -25,15 +25,17 @@ type Client struct {
 	TLS *tlsfiles.Renewed
 }
 
-// KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar: its properties are given by --kafka.
+// KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar: its properties
+// are given by --kafka.
 func KafkaOptions(props map[string]string) ([]kgo.Opt, error) {
 	c, wrong := ParseKafka(props, func(name string) FieldError { return FieldError{Field: "--kafka " + name} })
 	return c.Options, wrong.orNil()
 }
 
 // ParseKafka reads Kafka client properties by the names that the Java client and librdkafka use.
-// What would break a promise is refused with the reason; what is not known is refused with the nearest known name.
-// bootstrap.servers is not in the result: see [Bootstrap]. written tells how the user named a property; the errors are all that there are.
+// What would break a promise is refused with the reason; what is not known is refused with the
+// nearest known name. bootstrap.servers is not in the result: see [Bootstrap]. written tells how
+// the user named a property; the errors are all that there are.
 func ParseKafka(props map[string]string, written func(name string) FieldError) (*Client, Errors) {
 	b := builder{written: written, dialTimeout: defaultDialTimeout}
 	for _, name := range slices.Sorted(maps.Keys(props)) {

@@ -52,13 +52,15 @@ func (o origin) String() string {
 	return o.kind + " " + o.name
 }
 
-// delimiter is none of the characters of a Kafka property: with a dot, bootstrap.servers would become a map.
+// delimiter is none of the characters of a Kafka property: with a dot, bootstrap.servers would
+// become a map.
 const delimiter = "/"
 
 const kafkaPrefix = "kafka" + delimiter
 
-// Load merges the sources and checks every value; the error is all that is wrong, as [Errors]. What is wrong has its default in the result, so that the
-// rest can be checked, too; it is nil only where a file cannot be read. It does not connect to anything.
+// Load merges the sources and checks every value; the error is all that is wrong, as [Errors]. What
+// is wrong has its default in the result, so that the rest can be checked, too; it is nil only
+// where a file cannot be read. It does not connect to anything.
 func Load(src Sources) (*Effective, error) {
 	k := koanf.New(delimiter)
 	e := &Effective{from: map[string]origin{}, bad: map[string]bool{}}
@@ -104,7 +106,8 @@ func (e *Effective) fail(key, problem string) {
 	e.wrong = append(e.wrong, &err)
 }
 
-// written is how the user named a key: by a flag, a variable, or in a file; its own name where nobody did.
+// written is how the user named a key: by a flag, a variable, or in a file; its own name where
+// nobody did.
 func (e *Effective) written(key string) FieldError {
 	switch o := e.from[key]; o.kind {
 	case "variable", "flag":
@@ -115,7 +118,8 @@ func (e *Effective) written(key string) FieldError {
 	return FieldError{Field: dotted(key)}
 }
 
-// Written is the name of a setting as the user wrote it: --limits-bytes, ACKMARK_LIMITS_BYTES, limits.bytes.
+// Written is the name of a setting as the user wrote it: --limits-bytes, ACKMARK_LIMITS_BYTES,
+// limits.bytes.
 func (e *Effective) Written(key string) string { return e.written(key).Field }
 
 // Refuse adds what the sidecar says of a setting to what is wrong.
@@ -144,7 +148,8 @@ func loadFile(k *koanf.Koanf, path string) error {
 	return nil
 }
 
-// checkKeys tells every key of the file that is not known, or that is a value where a map must be, or the other way round.
+// checkKeys tells every key of the file that is not known, or that is a value where a map must be,
+// or the other way round.
 func (e *Effective) checkKeys(k *koanf.Koanf, path string) {
 	known := []string{"apps", "kafka"}
 	for _, f := range fields {
@@ -172,8 +177,9 @@ func (e *Effective) checkKeys(k *koanf.Koanf, path string) {
 
 type envValue struct{ name, value string }
 
-// environ reads ACKMARK_* and ACKMARK_KAFKA_SASL_PASSWORD (sasl.password). A name that is nearly one of ours is an error; others that start
-// so are not ours: Kubernetes makes ACKMARK_SERVICE_HOST out of a service called ackmark.
+// environ reads ACKMARK_* and ACKMARK_KAFKA_SASL_PASSWORD (sasl.password). A name that is nearly
+// one of ours is an error; others that start so are not ours: Kubernetes makes ACKMARK_SERVICE_HOST
+// out of a service called ackmark.
 func (e *Effective) environ(environ []string) map[string]envValue {
 	known := map[string]string{}
 	for _, f := range fields {

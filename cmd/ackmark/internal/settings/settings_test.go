@@ -199,7 +199,8 @@ func TestKafkaOptionsMakeAClient(t *testing.T) {
 	cl.Close()
 }
 
-// One run names all that is wrong, each by the name that its user wrote, and wrong kinds with an example.
+// One run names all that is wrong, each by the name that its user wrote, and wrong kinds with an
+// example.
 func TestAllErrorsAtOnce(t *testing.T) {
 	file := write(t, `
 brokers: {a: 9092}

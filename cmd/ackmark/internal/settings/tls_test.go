@@ -93,8 +93,9 @@ func (b *tlsBroker) config() *tls.Config {
 	}}
 }
 
-// The files of ssl.* that are renewed are in force from the Kafka client's next connection on: certificate, key and authorities. Files that cannot be read leave
-// the ones before in force, and the log says so once.
+// The files of ssl.* that are renewed are in force from the Kafka client's next connection on:
+// certificate, key and authorities. Files that cannot be read leave the ones before in force, and
+// the log says so once.
 func TestRenewedKafkaTLSFiles(t *testing.T) {
 	dir := t.TempDir()
 	certificate, key := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")

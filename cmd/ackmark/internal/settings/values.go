@@ -19,7 +19,8 @@ func asText(v any) (string, error) {
 	return fmt.Sprint(v), nil
 }
 
-// asSecret reads a secret. What YAML reads as something else than a text is refused: 01234567 is an octal number there, and no longer what was written.
+// asSecret reads a secret. What YAML reads as something else than a text is refused: 01234567 is an
+// octal number there, and no longer what was written.
 func asSecret(v any) (string, error) {
 	if s, ok := v.(string); ok {
 		return s, nil

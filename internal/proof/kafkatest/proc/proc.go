@@ -1,8 +1,10 @@
-// Package proc starts the child processes of tests so that they never outlive the test process, however it ends.
+// Package proc starts the child processes of tests so that they never outlive the test process,
+// however it ends.
 //
-// Pdeathsig is not enough: Linux sends it when the thread that forked ends, and Go moves goroutines between threads. Here a small shell, the
-// reaper, holds the read end of a pipe whose only write end is in the test process. When that process ends, by SIGKILL too, the kernel closes
-// the pipe, the reaper reads the end of the file and kills the process groups it was told of.
+// Pdeathsig is not enough: Linux sends it when the thread that forked ends, and Go moves goroutines
+// between threads. Here a small shell, the reaper, holds the read end of a pipe whose only write
+// end is in the test process. When that process ends, by SIGKILL too, the kernel closes the pipe,
+// the reaper reads the end of the file and kills the process groups it was told of.
 package proc
 
 import (
@@ -26,7 +28,8 @@ type Spec struct {
 	Env []string
 	// Dir is the working directory; empty: that of this process.
 	Dir string
-	// Log is the file that standard output and standard error are appended to. Required: a child that inherited them would keep `go test` waiting.
+	// Log is the file that standard output and standard error are appended to. Required: a child
+	// that inherited them would keep `go test` waiting.
 	Log string
 }
 
@@ -37,8 +40,9 @@ type Process struct {
 	done chan struct{}
 }
 
-// gate makes the child wait until the reaper knows it: a test process killed between fork and registration would leave the child behind
-// otherwise. The read fails when the other end is closed without a line.
+// gate makes the child wait until the reaper knows it: a test process killed between fork and
+// registration would leave the child behind otherwise. The read fails when the other end is closed
+// without a line.
 const gate = `read -r _ || exit 125; exec "$@" </dev/null`
 
 // Start starts a process in a group of its own.
@@ -137,12 +141,14 @@ func (p *Process) State() string {
 	return p.cmd.ProcessState.String()
 }
 
-// RemoveAtDeath makes the reaper remove a directory when this process ends without having removed it.
+// RemoveAtDeath makes the reaper remove a directory when this process ends without having removed
+// it.
 func RemoveAtDeath(dir string) error { return reaper.tell("dir %s", dir) }
 
 var reaper reaperProcess
 
-// reaperProcess is the one shell that outlives this process for a moment. It is started on first use and never waited for.
+// reaperProcess is the one shell that outlives this process for a moment. It is started on first
+// use and never waited for.
 type reaperProcess struct {
 	mu   sync.Mutex
 	pipe *os.File

@@ -17,7 +17,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
-// The test binary runs itself with this set: it starts a child, prints what it has, and waits to be killed.
+// The test binary runs itself with this set: it starts a child, prints what it has, and waits to be
+// killed.
 const victimEnv = "ACKMARK_PROC_TEST_VICTIM"
 
 func TestMain(m *testing.M) {

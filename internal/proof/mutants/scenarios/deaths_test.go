@@ -45,7 +45,8 @@ var deaths = []scenario{
 		l.Sleep(5 * time.Second)
 	}},
 	{name: "killed before its first commit", cfg: lab.Config{App: longSession, Handler: holdOne(0)}, play: func(l *lab.Lab) {
-		// The same, and all that it has done is its will's to commit: none of its own commits is in time.
+		// The same, and all that it has done is its will's to commit: none of its own commits is in
+		// time.
 		a := l.StartAppAs("a", lab.AppConfig{Unproven: true, Pipeline: lateCommits})
 		l.StartApp("b")
 		l.Sleep(5 * time.Second)
@@ -84,7 +85,8 @@ var deaths = []scenario{
 		}
 	}},
 	{name: "killed after a hand-over", cfg: lab.Config{App: releaseSoon, Handler: holdFrom(3*time.Second, 30*time.Second)}, play: func(l *lab.Lab) {
-		// Nothing can be committed while partitions move from one to the other; what they had done is in nobody's commit when the first one dies.
+		// Nothing can be committed while partitions move from one to the other; what they had done
+		// is in nobody's commit when the first one dies.
 		a := l.StartApp("a")
 		l.Sleep(time.Second)
 		f := l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress, Count: -1})
@@ -112,7 +114,8 @@ var deaths = []scenario{
 		breakOften(l, a, 8)
 	}}.inOrder(),
 	{name: "stopped long", cfg: lab.Config{App: longSession}, play: func(l *lab.Lab) {
-		// Others have its partitions when it goes on with units for the sidecar, and the brokers cannot tell it.
+		// Others have its partitions when it goes on with units for the sidecar, and the brokers
+		// cannot tell it.
 		a := l.StartApp("a")
 		a.SlowSidecar(100 * time.Millisecond)
 		l.StartApp("b")

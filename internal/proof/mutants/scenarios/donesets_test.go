@@ -14,8 +14,9 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// What is done above the committed offset stands in the commit's metadata, and is read by whoever comes next. In each partition one input is held, so
-// that the mark stands still and everything else is in the done-set.
+// What is done above the committed offset stands in the commit's metadata, and is read by whoever
+// comes next. In each partition one input is held, so that the mark stands still and everything
+// else is in the done-set.
 var doneSets = []scenario{
 	{name: "done-sets", cfg: lab.Config{Handler: holdOne(0)}, play: func(l *lab.Lab) {
 		// The pod dies, and the next one goes on from the done-set; then it dies, too.
@@ -90,7 +91,8 @@ func putBack(l *lab.Lab, change func(kfake.GroupCommit) kfake.GroupCommit) {
 	l.StartApp("b")
 }
 
-// damage sets bits in the middle of a done-set's body, so that it says more than is done. It checks that the text had been sound.
+// damage sets bits in the middle of a done-set's body, so that it says more than is done. It checks
+// that the text had been sound.
 func damage(text string) string {
 	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(text, "am1."))
 	if err != nil || len(raw) < 40 || binary.BigEndian.Uint32(raw) != crc32.Checksum(raw[4:], crc32.MakeTable(crc32.Castagnoli)) {

@@ -59,7 +59,8 @@ func tooLarge(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
 	return out, err
 }
 
-// truncated: inputs are deleted before they were read. The app halts; the operator gives them up and starts one that may go on.
+// truncated: inputs are deleted before they were read. The app halts; the operator gives them up
+// and starts one that may go on.
 func truncated() scenario {
 	policy := consumer.Halt
 	cfg := lab.Config{App: func(cfg *pipeline.Config) { cfg.Consumer.OnOutOfRange = policy }}

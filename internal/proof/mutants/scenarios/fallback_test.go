@@ -37,7 +37,8 @@ var fallbacks = []scenario{
 		}
 	}}.inOrder(),
 	{name: "directly, and what was sent arrives late", cfg: lab.Config{App: longSession, Sidecar: patient, Dial: whenUnavailable, Keys: 8}, play: func(l *lab.Lab) {
-		// The connection is slow, and no answer gets through. The time of its units is over when the sidecar gets them.
+		// The connection is slow, and no answer gets through. The time of its units is over when
+		// the sidecar gets them.
 		a := l.StartApp("a")
 		l.Sleep(5 * time.Second)
 		a.SlowSidecar(1500 * time.Millisecond)

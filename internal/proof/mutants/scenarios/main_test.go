@@ -31,7 +31,8 @@ func (s scenario) inOrder() scenario {
 	return s
 }
 
-// TestScenarios prints a line "found: …" for each kind of violation, for package mutants to read, and fails if there is one.
+// TestScenarios prints a line "found: …" for each kind of violation, for package mutants to read,
+// and fails if there is one.
 func TestScenarios(t *testing.T) {
 	for _, s := range slices.Concat(outages, rebalances, streams, failures, limits, doneSets, deaths, fallbacks) {
 		t.Run(s.name, func(t *testing.T) {
@@ -51,7 +52,8 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// handledAgain is what the checker cannot know: whether something explains it depends on the scenario.
+// handledAgain is what the checker cannot know: whether something explains it depends on the
+// scenario.
 const handledAgain verify.Name = "S6 input handled again beyond the bound"
 
 // repeats finds what repeats although everything went in order.
@@ -64,8 +66,8 @@ func repeats(r *lab.Result) {
 	}
 }
 
-// settle waits for the end of the input. Where that does not come, it is told at once what is missing: stopping the apps
-// would report what was not reported (S12), or never end.
+// settle waits for the end of the input. Where that does not come, it is told at once what is
+// missing: stopping the apps would report what was not reported (S12), or never end.
 func settle(l *lab.Lab) {
 	l.Heal()
 	if len(l.Apps()) == 0 || l.Idle() {

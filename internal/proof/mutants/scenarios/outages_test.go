@@ -20,7 +20,8 @@ import (
 // Kafka, or the way to it, fails for a while.
 var outages = []scenario{
 	{name: "outage", cfg: lab.Config{DeadLetter: true, Handler: rejectSome}, play: func(l *lab.Lab) {
-		// Outputs and dead letters cannot be written, commits can: whatever is done too early is committed too early.
+		// Outputs and dead letters cannot be written, commits can: whatever is done too early is
+		// committed too early.
 		l.StartApp("a")
 		l.Feed(300)
 		l.Sleep(3 * time.Second)
@@ -83,7 +84,8 @@ func rejectSome(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
 	return lab.Upper(l, in)
 }
 
-// writeMarkers begins a transaction over all input partitions and ends it with nothing in it, which leaves one control record in each.
+// writeMarkers begins a transaction over all input partitions and ends it with nothing in it, which
+// leaves one control record in each.
 func writeMarkers(l *lab.Lab) {
 	cl := l.Client("transactions", kgo.MaxVersions(kversion.V3_5_0())) // a request for one transaction, not for a batch of them
 	defer cl.Close()

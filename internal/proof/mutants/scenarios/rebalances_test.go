@@ -31,7 +31,8 @@ func eightAttempts(cfg *pipeline.Config) { cfg.MaxAttempts = 8 }
 // Partitions change hands.
 var rebalances = []scenario{
 	scenario{name: "hand-over", cfg: lab.Config{Order: pipeline.PerPartition, Work: 150 * time.Millisecond}, play: func(l *lab.Lab) {
-		// In good order and under load: nothing repeats, since with a lane for each partition nothing is done above the ack mark.
+		// In good order and under load: nothing repeats, since with a lane for each partition
+		// nothing is done above the ack mark.
 		a := l.StartApp("a")
 		l.FeedOver(600, 20*time.Second)
 		l.Sleep(4300 * time.Millisecond)
@@ -42,7 +43,8 @@ var rebalances = []scenario{
 		_ = a.Stop()
 	}}.inOrder(),
 	scenario{name: "hand-over heard of late", cfg: lab.Config{Order: pipeline.PerPartition, Work: 150 * time.Millisecond}, play: func(l *lab.Lab) {
-		// A follower learns that partitions move only in the generation after the one that moved them.
+		// A follower learns that partitions move only in the generation after the one that moved
+		// them.
 		l.StartApp("a")
 		l.FeedOver(600, 20*time.Second)
 		l.Sleep(4300 * time.Millisecond)
@@ -66,7 +68,8 @@ var rebalances = []scenario{
 		l.Sleep(5 * time.Second)
 	}},
 	scenario{name: "late but in time", cfg: lab.Config{App: shortDrain}, play: func(l *lab.Lab) {
-		// The drain's deadline passes, but what is on its way is acknowledged before the partition is let go.
+		// The drain's deadline passes, but what is on its way is acknowledged before the partition
+		// is let go.
 		l.StartApp("a")
 		l.Feed(200)
 		l.Sleep(3 * time.Second)
@@ -79,7 +82,8 @@ var rebalances = []scenario{
 		l.Sleep(10 * time.Second)
 	}}.inOrder(),
 	{name: "expelled", cfg: lab.Config{}, play: func(l *lab.Lab) {
-		// A member that the brokers do not hear of for longer than its session, while its sidecar goes on acknowledging.
+		// A member that the brokers do not hear of for longer than its session, while its sidecar
+		// goes on acknowledging.
 		a := l.StartApp("a")
 		l.FeedOver(600, 6*time.Second)
 		l.Sleep(3500 * time.Millisecond)
@@ -89,7 +93,8 @@ var rebalances = []scenario{
 		l.Sleep(5 * time.Second)
 	}},
 	{name: "kicked", cfg: lab.Config{}, play: func(l *lab.Lab) {
-		// An operator removes the member: it learns from the next heartbeat that it is none, on a good network.
+		// An operator removes the member: it learns from the next heartbeat that it is none, on a
+		// good network.
 		l.StartApp("a")
 		l.FeedOver(600, 6*time.Second)
 		l.Sleep(3500 * time.Millisecond)
@@ -97,7 +102,8 @@ var rebalances = []scenario{
 		l.Sleep(5 * time.Second)
 	}},
 	{name: "stopped while it retries", cfg: lab.Config{DeadLetter: true, Handler: busyAtFirst, App: eightAttempts}, play: func(l *lab.Lab) {
-		// SIGTERM is no outcome: what was between two attempts is somebody else's, not a dead letter.
+		// SIGTERM is no outcome: what was between two attempts is somebody else's, not a dead
+		// letter.
 		l.Checker.Rejects(func(uint64) bool { return false })
 		a := l.StartApp("a")
 		l.Feed(100)

@@ -12,7 +12,8 @@ import (
 // The stream between app and sidecar.
 var streams = []scenario{
 	{name: "sidecar killed", cfg: lab.Config{Keys: 8}, play: func(l *lab.Lab) {
-		// Units that were sent and are lost with the sidecar, and units that were not sent, have to come (again) in their order.
+		// Units that were sent and are lost with the sidecar, and units that were not sent, have to
+		// come (again) in their order.
 		l.StartApp("a")
 		l.FeedOver(3000, 6*time.Second)
 		for range 4 {

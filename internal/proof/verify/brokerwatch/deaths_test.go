@@ -52,7 +52,8 @@ func (w *world) doneSet(base int64, epoch int32, runs ...donemeta.Run) string {
 	return string(text)
 }
 
-// Whoever commits in a member's name is judged as the member is, and that somebody else left the group for it is told.
+// Whoever commits in a member's name is judged as the member is, and that somebody else left the
+// group for it is told.
 func TestWillIsSeen(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		w.watch.cfg.ByWill = func(m kmsg.LeaveGroupRequestMember) bool { return m.Reason != nil && *m.Reason == "will" }

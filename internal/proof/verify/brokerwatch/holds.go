@@ -9,12 +9,14 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// hold is a member's right to a partition. It is wider than the assignment of the current generation: in a cooperative rebalance the round that takes a
-// partition away is over before its holder has even heard of it. Then it drains and commits, in the new generation and without the partition
-// in its assignment, and only when it joins again without claiming it, it has let go.
+// hold is a member's right to a partition. It is wider than the assignment of the current
+// generation: in a cooperative rebalance the round that takes a partition away is over before its
+// holder has even heard of it. Then it drains and commits, in the new generation and without the
+// partition in its assignment, and only when it joins again without claiming it, it has let go.
 type hold struct {
 	member string
-	// missing is the generation whose assignment was the first without the partition; 0: it is in the current one.
+	// missing is the generation whose assignment was the first without the partition; 0: it is in
+	// the current one.
 	missing int32
 }
 
@@ -47,8 +49,9 @@ func (w *Watch) refresh() {
 	}
 }
 
-// assignmentsStand tells whether the state shows who holds what. A timer may have begun the next rebalance before any request was seen in the
-// generation that just became stable: then its assignments are still there, and nobody has given anything back yet.
+// assignmentsStand tells whether the state shows who holds what. A timer may have begun the next
+// rebalance before any request was seen in the generation that just became stable: then its
+// assignments are still there, and nobody has given anything back yet.
 func (w *Watch) assignmentsStand(g *kfake.GroupInfo) bool {
 	switch g.State {
 	case "Stable", "Reconciling":
@@ -59,8 +62,8 @@ func (w *Watch) assignmentsStand(g *kfake.GroupInfo) bool {
 	return false // they are being made
 }
 
-// age notes that a partition is not in its holder's assignment any more. A second generation without it ends the right: by then the holder
-// has joined again.
+// age notes that a partition is not in its holder's assignment any more. A second generation
+// without it ends the right: by then the holder has joined again.
 func (w *Watch) age(p verify.Partition, h hold, g *kfake.GroupInfo) {
 	for _, m := range g.Members {
 		if slices.Contains(m.Assignment[p.Topic], p.Partition) {
@@ -75,8 +78,9 @@ func (w *Watch) age(p verify.Partition, h hold, g *kfake.GroupInfo) {
 	}
 }
 
-// rejoin ends the rights that a member does not claim when it joins again. An eager member claims none: it has given all up before. What it does
-// claim is its own anew: it may have joined again because others did, before it could hear of the assignment that took a partition away.
+// rejoin ends the rights that a member does not claim when it joins again. An eager member claims
+// none: it has given all up before. What it does claim is its own anew: it may have joined again
+// because others did, before it could hear of the assignment that took a partition away.
 func (w *Watch) rejoin(req *kmsg.JoinGroupRequest) {
 	claimed := make(map[verify.Partition]bool)
 	for _, protocol := range req.Protocols {

@@ -8,8 +8,9 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// A member whose sync was answered with REBALANCE_IN_PROGRESS has not heard that generation 4 takes a partition away. It joins again,
-// claims the partition, and drains and commits it in generation 5.
+// A member whose sync was answered with REBALANCE_IN_PROGRESS has not heard that generation 4 takes
+// a partition away. It joins again, claims the partition, and drains and commits it in generation
+// 5.
 func TestAClaimedPartitionIsHeldAnew(t *testing.T) {
 	w := newWatch(nil, verify.NewChecker(verify.CheckerConfig{}), Config{Group: "g"})
 	kept, left := verify.Partition{Topic: "in", Partition: 5}, verify.Partition{Topic: "in", Partition: 6}

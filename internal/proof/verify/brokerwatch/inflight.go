@@ -13,15 +13,18 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// InFlight returns a hook for a client's options that tells the checker when a commit is sent and answered (S3). The embedded broker
-// cannot see two commits in flight: it reads a connection's next request when the last one is answered.
+// InFlight returns a hook for a client's options that tells the checker when a commit is sent and
+// answered (S3). The embedded broker cannot see two commits in flight: it reads a connection's next
+// request when the last one is answered.
 func InFlight(checker *verify.Checker, client string) kgo.Hook {
 	return &inFlight{checker: checker, client: client}
 }
 
-// inFlight judges a commit when it is over, not when the next one is written: kgo repeats a request whose connection died, and tells
-// about that death after the repetition is on its way. Two commits were in flight together if the first one was answered after the second one was
-// written. The answer to a commit whose context ended is awaited by kgo all the same, so a commit that follows it is seen to overlap.
+// inFlight judges a commit when it is over, not when the next one is written: kgo repeats a request
+// whose connection died, and tells about that death after the repetition is on its way. Two commits
+// were in flight together if the first one was answered after the second one was written. The
+// answer to a commit whose context ended is awaited by kgo all the same, so a commit that follows
+// it is seen to overlap.
 type inFlight struct {
 	checker *verify.Checker
 	client  string
@@ -58,7 +61,8 @@ func (h *inFlight) OnBrokerWrite(b kgo.BrokerMetadata, key int16, _ int, _, _ ti
 	h.written = append(h.written, &commitOnItsWay{broker: b.NodeID})
 }
 
-// OnBrokerE2E implements kgo.HookBrokerE2E. Its WriteErr is also set for a request that was written and whose connection died.
+// OnBrokerE2E implements kgo.HookBrokerE2E. Its WriteErr is also set for a request that was written
+// and whose connection died.
 func (h *inFlight) OnBrokerE2E(b kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	if key != int16(kmsg.OffsetCommit) {
 		return

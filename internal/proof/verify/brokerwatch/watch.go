@@ -1,10 +1,12 @@
-// Package brokerwatch feeds a verify.Checker with what an embedded broker (kfake) accepts: records of input, output and dead-letter
-// topics, the group's assignments, and every commit.
+// Package brokerwatch feeds a verify.Checker with what an embedded broker (kfake) accepts: records
+// of input, output and dead-letter topics, the group's assignments, and every commit.
 //
-// It sees requests, not answers, so it must find out what was applied. The broker makes that exact: one goroutine serves every request
-// from its control functions to its effect, and while a control function runs, the broker's state can be asked for. So each request
-// finds the state that the one before it left: an append moved the high watermark by its records or did not, a commit is in the group or is
-// not. Nothing is guessed from a protocol rule, and faults that apply and then fail are seen as what they are, applied.
+// It sees requests, not answers, so it must find out what was applied. The broker makes that exact:
+// one goroutine serves every request from its control functions to its effect, and while a control
+// function runs, the broker's state can be asked for. So each request finds the state that the one
+// before it left: an append moved the high watermark by its records or did not, a commit is in the
+// group or is not. Nothing is guessed from a protocol rule, and faults that apply and then fail are
+// seen as what they are, applied.
 package brokerwatch
 
 import (
@@ -28,7 +30,8 @@ type Config struct {
 	Inputs      []string
 	Outputs     []string
 	DeadLetters []string
-	// ByWill tells a leave that somebody asks for in the name of a dead member from the member's own. Nil: all are their own.
+	// ByWill tells a leave that somebody asks for in the name of a dead member from the member's
+	// own. Nil: all are their own.
 	ByWill func(m kmsg.LeaveGroupRequestMember) bool
 }
 
@@ -66,10 +69,12 @@ type committing struct {
 	at      time.Time
 }
 
-// New begins to watch. Call it before the first request that matters; a Settle at the end sees the last one.
+// New begins to watch. Call it before the first request that matters; a Settle at the end sees the
+// last one.
 func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
 	w := newWatch(cluster, checker, cfg)
-	// Key −1 runs after the control functions of a key: what a test's own control answers never reaches the broker, nor this one.
+	// Key −1 runs after the control functions of a key: what a test's own control answers never
+	// reaches the broker, nor this one.
 	cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.observe(req)
 		return nil, nil, false
@@ -81,7 +86,8 @@ func newWatch(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watc
 	return &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold), topics: make(map[string][16]byte)}
 }
 
-// Settle feeds the effect of the last request, if it has one yet. Do not call it after the cluster is closed, nor from its control functions.
+// Settle feeds the effect of the last request, if it has one yet. Do not call it after the cluster
+// is closed, nor from its control functions.
 func (w *Watch) Settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,7 +95,8 @@ func (w *Watch) Settle() {
 	w.refresh()
 }
 
-// AsOperator runs fn, whose commits without a member reset the group's offsets by intent. They must succeed.
+// AsOperator runs fn, whose commits without a member reset the group's offsets by intent. They must
+// succeed.
 func (w *Watch) AsOperator(fn func()) {
 	set := func(operator bool) {
 		w.mu.Lock()
@@ -101,14 +108,16 @@ func (w *Watch) AsOperator(fn func()) {
 	fn()
 }
 
-// Err tells about something that this observer does not understand: then the checker's verdict is worth nothing.
+// Err tells about something that this observer does not understand: then the checker's verdict is
+// worth nothing.
 func (w *Watch) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.problem
 }
 
-// observe runs on the cluster's behalf, before it handles the request; the request before it is handled wholly.
+// observe runs on the cluster's behalf, before it handles the request; the request before it is
+// handled wholly.
 func (w *Watch) observe(req kmsg.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,11 +163,13 @@ func readsAll(req *kmsg.OffsetFetchRequest, group string) bool {
 
 func (w *Watch) fail(err error) { w.problem = errors.Join(w.problem, err) }
 
-// settle feeds what the last request did. handled tells that it is known to be over: then what it has not done it never will.
+// settle feeds what the last request did. handled tells that it is known to be over: then what it
+// has not done it never will.
 //
-// Settle does not know that: the broker answers questions also between the end of a control function and the request's handling. A batch
-// dropped there as refused would be missed, and every commit over it called premature. So whatever had no effect stays for the next request to
-// find. No further request can begin meanwhile, because observe waits for mu.
+// Settle does not know that: the broker answers questions also between the end of a control
+// function and the request's handling. A batch dropped there as refused would be missed, and every
+// commit over it called premature. So whatever had no effect stays for the next request to find. No
+// further request can begin meanwhile, because observe waits for mu.
 func (w *Watch) settle(handled bool) {
 	w.appends = slices.DeleteFunc(w.appends, func(a appending) bool { return w.appended(a) || handled })
 	if len(w.appends) == 0 {
@@ -204,7 +215,8 @@ func (w *Watch) topicName(name string, id [16]byte) string {
 	return ""
 }
 
-// decode reads a batch as a consumer would. What it cannot read the broker will refuse, too, or settle will not understand.
+// decode reads a batch as a consumer would. What it cannot read the broker will refuse, too, or
+// settle will not understand.
 func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo.Record {
 	rp := kmsg.NewFetchResponseTopicPartition()
 	rp.Partition, rp.RecordBatches = p.Partition, p.Records
@@ -218,8 +230,9 @@ func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo
 	return fp.Records
 }
 
-// appended feeds a batch if the high watermark says that it is in the log. A batch that is not is refused, or a repetition that the broker
-// recognised by its sequence number and did not append again.
+// appended feeds a batch if the high watermark says that it is in the log. A batch that is not is
+// refused, or a repetition that the broker recognised by its sequence number and did not append
+// again.
 func (w *Watch) appended(a appending) bool {
 	info := w.cluster.PartitionInfo(a.p.Topic, a.p.Partition)
 	if info == nil || info.HighWatermark == a.end || w.idOf(a.p.Topic) != a.topicID {
@@ -337,8 +350,8 @@ func (w *Watch) left(l leaving) bool {
 	return true
 }
 
-// memberMayCommit tells apart two requests that committed cannot: the same offset at the same instant, from a member that the broker
-// fences and from one that it does not.
+// memberMayCommit tells apart two requests that committed cannot: the same offset at the same
+// instant, from a member that the broker fences and from one that it does not.
 func (w *Watch) memberMayCommit(req *kmsg.OffsetCommitRequest) bool {
 	g := w.cluster.GroupInfo(req.Group)
 	if g == nil || len(g.Members) == 0 {

@@ -33,7 +33,8 @@ func TestGoodMemberPasses(t *testing.T) {
 	})
 }
 
-// Cooperative rebalances up and down: a partition that is being revoked is committed in the generation that takes it away.
+// Cooperative rebalances up and down: a partition that is being revoked is committed in the
+// generation that takes it away.
 func TestRebalancesPass(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		a := w.join("a", nil)
@@ -54,7 +55,8 @@ func TestRebalancesPass(t *testing.T) {
 	})
 }
 
-// Whoever asks for the state between a request's observation and its handling must not make the observer miss its effect.
+// Whoever asks for the state between a request's observation and its handling must not make the
+// observer miss its effect.
 func TestSettleBeforeTheRequestIsHandled(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		checker := verify.NewChecker(verify.CheckerConfig{})
@@ -107,7 +109,8 @@ func TestCommitOneTooFarIsCaught(t *testing.T) {
 	})
 }
 
-// The late commit: a member that lost a partition to another commits what it still remembers. The broker accepts it.
+// The late commit: a member that lost a partition to another commits what it still remembers. The
+// broker accepts it.
 func TestCommitOfLostPartitionIsCaught(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		a := w.join("a", nil)
@@ -131,7 +134,8 @@ func TestCommitOfLostPartitionIsCaught(t *testing.T) {
 	})
 }
 
-// A commit that the broker applies and then answers with an error counts, one that it refuses does not.
+// A commit that the broker applies and then answers with an error counts, one that it refuses does
+// not.
 func TestAppliedAndRefusedCommits(t *testing.T) {
 	for _, c := range []struct {
 		err  *kerr.Error
@@ -157,7 +161,8 @@ func TestAppliedAndRefusedCommits(t *testing.T) {
 	}
 }
 
-// A produce reply that is lost after the append, and a retry that the broker recognises: one output.
+// A produce reply that is lost after the append, and a retry that the broker recognises: one
+// output.
 func TestAppendedThenFailedIsSeenOnce(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Err: kerr.NotEnoughReplicasAfterAppend, Count: 3})
@@ -172,7 +177,8 @@ func TestAppendedThenFailedIsSeenOnce(t *testing.T) {
 	})
 }
 
-// Two commits in flight: the broker holds the first one's answer back, and the client does not wait for it.
+// Two commits in flight: the broker holds the first one's answer back, and the client does not wait
+// for it.
 func TestOverlappingCommitsAreCaught(t *testing.T) {
 	inWorld(t, verify.CheckerConfig{}, func(w *world) {
 		m := w.join("a", nil)
@@ -216,7 +222,8 @@ func TestOverlappingCommitsAreCaught(t *testing.T) {
 	})
 }
 
-// A client that lets a context end its wait for an answer kills the connection, and nobody knows whether the commit applies.
+// A client that lets a context end its wait for an answer kills the connection, and nobody knows
+// whether the commit applies.
 func TestCancelledCommitIsCaught(t *testing.T) {
 	for _, c := range []struct {
 		e2e  kgo.BrokerE2E

@@ -1,5 +1,6 @@
-// Package leftover names what is still taken of a limit when everything should have been given back: bytes, records, credits, places, names. The packages that
-// hold such limits count theirs into a [List]; their model-based tests end with [Expect].
+// Package leftover names what is still taken of a limit when everything should have been given
+// back: bytes, records, credits, places, names. The packages that hold such limits count theirs
+// into a [List]; their model-based tests end with [Expect].
 package leftover
 
 import (
@@ -26,8 +27,8 @@ func (l *List) Check(what string, n int64) {
 // String is empty when everything was given back.
 func (l List) String() string { return strings.Join(l, ", ") }
 
-// Seeds are those of a test's random runs: the same n ones in every run, so that a failure is no luck, and half as many that nobody has played.
-// ACKMARK_SEED plays one of them again.
+// Seeds are those of a test's random runs: the same n ones in every run, so that a failure is no
+// luck, and half as many that nobody has played. ACKMARK_SEED plays one of them again.
 func Seeds(n int) []uint64 {
 	if seed, err := strconv.ParseUint(os.Getenv("ACKMARK_SEED"), 10, 64); err == nil {
 		return []uint64{seed}

@@ -1,5 +1,5 @@
-// Package reader reads whole topics, independently of everything under test: its own client, no group, every partition from its first record
-// to the end it had when the reading began.
+// Package reader reads whole topics, independently of everything under test: its own client, no
+// group, every partition from its first record to the end it had when the reading began.
 package reader
 
 import (
@@ -14,8 +14,9 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// Topic calls fn for every record that the topic has now, each partition in order. opts say how to reach the brokers; they must not consume.
-// Records of transactions count whether they were committed or not.
+// Topic calls fn for every record that the topic has now, each partition in order. opts say how to
+// reach the brokers; they must not consume. Records of transactions count whether they were
+// committed or not.
 func Topic(ctx context.Context, opts []kgo.Opt, topic string, fn func(*kgo.Record)) error {
 	from, to, err := bounds(ctx, opts, topic)
 	if err != nil {
@@ -24,7 +25,8 @@ func Topic(ctx context.Context, opts []kgo.Opt, topic string, fn func(*kgo.Recor
 	if len(to) == 0 {
 		return nil // no record in any partition
 	}
-	// Control records are kept, because a partition can end with one: without them its end would never come.
+	// Control records are kept, because a partition can end with one: without them its end would
+	// never come.
 	cl, err := kgo.NewClient(append(opts[:len(opts):len(opts)], kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.KeepControlRecords())...)
 	if err != nil {
 		return fmt.Errorf("reading topic %q: %w", topic, err)
@@ -92,7 +94,8 @@ func bounds(ctx context.Context, opts []kgo.Opt, topic string) (from map[int32]k
 	return from, to, nil
 }
 
-// Outputs reads an input topic and an output topic, in this order, and returns what became of the inputs.
+// Outputs reads an input topic and an output topic, in this order, and returns what became of the
+// inputs.
 func Outputs(ctx context.Context, opts []kgo.Opt, input, output string, cfg verify.OutputsConfig) (verify.OutputsResult, error) {
 	check := verify.NewOutputs(cfg)
 	err := Topic(ctx, opts, input, func(r *kgo.Record) { check.Input(r.Value) })
@@ -102,8 +105,9 @@ func Outputs(ctx context.Context, opts []kgo.Opt, input, output string, cfg veri
 	return check.Result(), err
 }
 
-// Lag returns how many offsets of a topic the group has not committed: 0 when it has come to rest at the end. What was never committed counts from
-// the topic's start, also for a group that does not exist.
+// Lag returns how many offsets of a topic the group has not committed: 0 when it has come to rest
+// at the end. What was never committed counts from the topic's start, also for a group that does
+// not exist.
 func Lag(ctx context.Context, cl *kgo.Client, group, topic string) (int64, error) {
 	adm := kadm.NewClient(cl)
 	committed, err := adm.FetchOffsetsForTopics(ctx, group, topic)

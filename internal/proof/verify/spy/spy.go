@@ -1,4 +1,5 @@
-// Package spy feeds a verify.Checker from the seam between pipeline and producer: assignment epochs, units and their reports (S4, S12).
+// Package spy feeds a verify.Checker from the seam between pipeline and producer: assignment
+// epochs, units and their reports (S4, S12).
 package spy
 
 import (
@@ -15,7 +16,8 @@ type Producer struct {
 	process string
 }
 
-// New returns a spy on a producer. process names the app process in messages, and must be unique; a restarted one gets another name.
+// New returns a spy on a producer. process names the app process in messages, and must be unique; a
+// restarted one gets another name.
 func New(p producer.Producer, checker *verify.Checker, process string) *Producer {
 	return &Producer{p, checker, process}
 }
@@ -29,7 +31,8 @@ func (s *Producer) Assign(ctx context.Context, m producer.Membership, added []pr
 	return s.Producer.Assign(ctx, m, added)
 }
 
-// Release implements producer.Producer. From here on nobody may commit these stays but the process itself.
+// Release implements producer.Producer. From here on nobody may commit these stays but the process
+// itself.
 func (s *Producer) Release(ctx context.Context, epochs []uint64) error {
 	s.checker.Released(s.process, epochs...)
 	return s.Producer.Release(ctx, epochs)
@@ -50,8 +53,8 @@ func (s *Producer) Inherit(ctx context.Context, group, instanceID string) error 
 	return nil
 }
 
-// Deliver implements producer.Producer. The units are noted before they are handed over: afterwards they belong to the producer, and the first
-// reports may be there before Deliver returns.
+// Deliver implements producer.Producer. The units are noted before they are handed over: afterwards
+// they belong to the producer, and the first reports may be there before Deliver returns.
 func (s *Producer) Deliver(ctx context.Context, units []producer.Unit, r producer.Reporter) error {
 	noted := make([]verify.Unit, len(units))
 	for i, u := range units {
