@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"net"
@@ -83,6 +84,17 @@ func (b *brokers) clientOptions() []kgo.Opt {
 	return opts
 }
 
+// metadataOf asks about topics by name, or about all of them if there are none.
+func metadataOf(topics iter.Seq[string]) *kmsg.MetadataRequest {
+	req := kmsg.NewPtrMetadataRequest()
+	for topic := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &topic
+		req.Topics = append(req.Topics, t)
+	}
+	return req
+}
+
 // probe asks a broker for the topics.
 func (b *brokers) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -94,12 +106,7 @@ func (b *brokers) probe(ctx context.Context) error {
 	if len(b.cfg.Topics) == 0 {
 		return nil
 	}
-	req := kmsg.NewPtrMetadataRequest()
-	for _, topic := range b.cfg.Topics {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(topic)
-		req.Topics = append(req.Topics, t)
-	}
+	req := metadataOf(slices.Values(b.cfg.Topics))
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
 		return b.unreachable(err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -43,12 +45,7 @@ func (t topicInfo) epoch(partition int32) int32 {
 // zero and epochs -1. A done-set must not be compared with the id of a topic that was deleted
 // since: then the brokers are asked, and must answer.
 func (s *survey) describe(ctx context.Context, offsets map[string]map[int32]kgo.Offset, fresh bool) (map[string]topicInfo, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	for topic := range offsets {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = &topic
-		req.Topics = append(req.Topics, t)
-	}
+	req := metadataOf(maps.Keys(offsets))
 	infos := map[string]topicInfo{}
 	if len(req.Topics) == 0 {
 		return infos, nil
@@ -181,12 +178,7 @@ func (s *survey) takeInventory(ctx context.Context, cl *kgo.Client) {
 	if s.cfg.Start != Latest || s.stock.topics.Load() != nil {
 		return
 	}
-	req := kmsg.NewPtrMetadataRequest() // with a regular expression: of all topics
-	for _, topic := range s.cfg.Topics {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(topic)
-		req.Topics = append(req.Topics, t)
-	}
+	req := metadataOf(slices.Values(s.cfg.Topics)) // with a regular expression: of all topics
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
 		s.log.Warn("counting the partitions failed; partitions added before the next rebalance begin at their end", "err", err)

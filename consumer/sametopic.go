@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
@@ -90,13 +90,7 @@ func (c *committer) topicIDs(points []groupcommit.Point) (map[string][16]byte, e
 	for i := range points {
 		names[points[i].Topic] = true
 	}
-	req := kmsg.NewPtrMetadataRequest()
-	for topic := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = &topic
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, c.brokers.client.Load())
+	resp, err := metadataOf(maps.Keys(names)).RequestWith(ctx, c.brokers.client.Load())
 	if err != nil {
 		return nil, fmt.Errorf("looking whether the topics are still those that were read: %w", err)
 	}

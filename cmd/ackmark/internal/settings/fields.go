@@ -67,9 +67,6 @@ type Field struct {
 	show func(s *Sidecar) any
 }
 
-// Name is the key as people write it: log.level.
-func (f Field) Name() string { return strings.ReplaceAll(f.Key, "/", ".") }
-
 // Flag is --log-level.
 func (f Field) Flag() string { return strings.NewReplacer("/", "-", "_", "-").Replace(f.Key) }
 
