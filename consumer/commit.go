@@ -34,8 +34,9 @@ type committer struct {
 	commitMu   gate
 	commitKick chan struct{}
 	doneSince  atomic.Int64
-	joining    atomic.Bool // a join runs, or is about to: commits go out by sendInJoin; set under commitMu
-	released   atomic.Bool // the shutdown let everything go: no commit follows
+	joining    atomic.Bool // a join runs, or is about to: set under commitMu
+	ending     atomic.Bool // the shutdown lets everything go
+	released   atomic.Bool // it has: no commit follows
 	commitWay
 }
 
@@ -217,8 +218,11 @@ func (c *committer) sendPart(m Membership, d due) error {
 		return worst
 	}
 	send := c.send
-	if c.joining.Load() {
-		send = c.sendInJoin
+	switch byID := named(d.points); {
+	case byID && (c.joining.Load() || c.ending.Load()):
+		send = c.sendPast
+	case c.joining.Load():
+		return groupcommit.Worse(worst, groupcommit.ErrStale)
 	}
 	return groupcommit.Worse(worst, send(m, d))
 }

@@ -6,26 +6,35 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// sendInJoin commits while a join runs, which takes as long as the slowest member needs to join:
-// after a crash, as long as the dead member's session. The client would hold the commit back until
-// then, and everything done meanwhile would be repeated after another crash or a shutdown. The
-// broker takes commits of the old generation while it waits for joins (PreparingRebalance), and
-// what we hold stays ours until we have joined and let go of it. So the request goes out as it is,
-// under the generation that the partitions are held in: one that comes too late is refused by the
-// broker (ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS), and is made again from a fresh snapshot when
-// the join is over.
+// sendPast commits past the client: while a join runs, and in a shutdown.
 //
-// The caller holds commitMu, and the generation was read under it (S2, S3).
-func (c *committer) sendInJoin(m Membership, d due) error {
+// A join takes as long as the slowest member needs: after a crash, as long as the dead member's
+// session. The client would hold the commit back until then, and everything done meanwhile would be
+// repeated after another crash or a shutdown. The broker takes commits of the old generation while
+// it waits for joins (PreparingRebalance), and what we hold stays ours until we have joined and let
+// go of it. So the request goes out as it is, under the newest generation of the same member:
+// one that comes too late is refused by the broker (ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS), and
+// is made again from a fresh snapshot when the join is over.
+//
+// A shutdown does not wait for a coordinator that is silent, and leaves the group while its last
+// commit is on its way. In the client that commit would hold a lock that the client's join needs.
+//
+// The caller holds commitMu, and the membership was read under it (S2, S3).
+func (c *committer) sendPast(m Membership, d due) error {
+	cl := c.brokers.client.Load()
 	member := groupcommit.Member{Group: m.Group, MemberID: m.MemberID, InstanceID: m.InstanceID, Generation: m.Generation}
-	if !member.Valid() || !named(d.points) {
+	if id, generation := cl.GroupMetadata(); id == m.MemberID {
+		member.Generation = max(m.Generation, generation) // a join is over, and its callback waits for us
+	}
+	if !member.Valid() {
 		return groupcommit.ErrStale
 	}
-	resp, err := groupcommit.Request(&member, d.points).RequestWith(context.Background(), c.brokers.client.Load())
+	resp, err := groupcommit.Request(&member, d.points).RequestWith(context.Background(), cl)
 	if err == nil {
 		err = c.apply(d, resp)
 	}
-	if groupcommit.Judge(err) == groupcommit.Ousted {
+	_, generation := cl.GroupMetadata()
+	if groupcommit.Judge(err) == groupcommit.Ousted && (c.joining.Load() || generation != member.Generation) {
 		return groupcommit.ErrStale // the join itself finds out whether the member is known
 	}
 	return err
@@ -44,7 +53,7 @@ func named(points []groupcommit.Point) bool {
 
 // holdCommits waits for the commit in flight and takes the next ones past the client until the join
 // that follows is over: the client would block them, with our lock held, and a shutdown or a lost
-// membership meanwhile would have to wait for the other members. See sendInJoin.
+// membership meanwhile would have to wait for the other members. See sendPast.
 func (c *committer) holdCommits() {
 	if c.released.Load() {
 		return // no commit follows; the last one may hang, and leaving the group must not wait for it

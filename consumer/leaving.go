@@ -132,6 +132,7 @@ func assignments(parts []*partition) []*Assignment {
 func (g *group) shutdown() error {
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()
+	g.commits.ending.Store(true)
 	defer g.commits.released.Store(true)
 	return g.letGo(g.parts.all(), ErrShutdown)
 }
