@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,16 +198,19 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNa
 	if out.Partition < -1 {
 		return failure(u.outputs, st.topic.name, -1, wire.CodeInvalidRecord, fmt.Sprintf("partition %d: a partition is 0 or more, or absent", out.Partition))
 	}
-	f.recs = append(f.recs, outRec{
-		Rec: outlet.Rec{
-			Record:  kgo.Record{Topic: st.topic.name, Key: out.Key, Value: out.Value, Headers: out.Headers, Timestamp: now, Partition: out.Partition},
-			Promise: f.session.server.promise, To: st.topic.out, Explicit: out.Partition >= 0,
-		},
-		frame: f, topic: st.topic, unit: index, output: u.outputs,
-		size: int64(len(out.Key)+len(out.Value)) + recordCost,
-	})
+	n := len(f.recs)
+	if n == cap(f.recs) {
+		f.recs = slices.Grow(f.recs, max(n, 64))
+	}
+	f.recs = f.recs[:n+1]
+	r := &f.recs[n] // zero, as recycle left it: filled where it is, and not made elsewhere and copied
+	r.Topic, r.Key, r.Value, r.Headers = st.topic.name, out.Key, out.Value, out.Headers
+	r.Timestamp, r.Partition = now, out.Partition
+	r.Promise, r.To, r.Explicit = f.session.server.promise, st.topic.out, out.Partition >= 0
+	r.frame, r.topic, r.unit, r.output = f, st.topic, index, u.outputs
+	r.size = int64(len(out.Key)+len(out.Value)) + recordCost
 	if out.HasTimestamp {
-		f.recs[len(f.recs)-1].Timestamp = out.Timestamp()
+		r.Timestamp = out.Timestamp()
 	}
 	return nil
 }
