@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/configerr"
 )
 
 // Start is where a partition begins for which the group has no committed offset. The zero Start
@@ -204,36 +204,29 @@ func def[T comparable](field *T, value T) {
 	}
 }
 
+// configName is how errors name the type.
+const configName = "consumer.Config"
+
 // validate checks the fields that do not depend on Options.
-func (cfg Config) validate() error {
-	bad := func(field string, value any, remedy string) error {
-		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: remedy}
-	}
-	switch {
-	case cfg.Regex != "" && len(cfg.Topics) > 0:
-		return bad("Regex", strconv.Quote(cfg.Regex), "Topics is set too; set one of them")
-	case cfg.Start != Earliest && cfg.Start != Latest && cfg.Start < firstTime:
-		return bad("Start", cfg.Start, "use Earliest, Latest or StartAt(time)")
-	case cfg.OnOutOfRange < Halt || cfg.OnOutOfRange > ResetLatest:
-		return bad("OnOutOfRange", cfg.OnOutOfRange, "use Halt, ResetEarliest or ResetLatest")
-	case cfg.CommitEvery < time.Millisecond:
-		return bad("CommitEvery", cfg.CommitEvery, "at least 1ms; leave it 0 for 1s")
-	case cfg.CommitAfter < 0:
-		return bad("CommitAfter", cfg.CommitAfter, "a number of inputs, or 0 to commit by time alone")
-	case cfg.MaxBytes < 0:
-		return bad("MaxBytes", cfg.MaxBytes, "a number of bytes; leave it 0 for a share of the memory limit")
-	case cfg.MaxRecords < 1:
-		return bad("MaxRecords", cfg.MaxRecords, "at least 1; leave it 0 for 100000")
-	}
-	for field, d := range map[string]time.Duration{
-		"DrainTimeout": cfg.DrainTimeout, "SessionTimeout": cfg.SessionTimeout,
-		"RebalanceTimeout": cfg.RebalanceTimeout, "HeartbeatInterval": cfg.HeartbeatInterval,
+func (cfg *Config) validate() error {
+	wrong := configerr.For(configName)
+	wrong.If(cfg.Regex != "" && len(cfg.Topics) > 0, "Regex", cfg.Regex, "Topics is set too; set one of them")
+	wrong.If(cfg.Start != Earliest && cfg.Start != Latest && cfg.Start < firstTime, "Start", cfg.Start, "use Earliest, Latest or StartAt(time)")
+	wrong.If(cfg.OnOutOfRange < Halt || cfg.OnOutOfRange > ResetLatest, "OnOutOfRange", cfg.OnOutOfRange, "use Halt, ResetEarliest or ResetLatest")
+	wrong.If(cfg.CommitEvery < time.Millisecond, "CommitEvery", cfg.CommitEvery, "at least 1ms; leave it 0 for 1s")
+	wrong.If(cfg.CommitAfter < 0, "CommitAfter", cfg.CommitAfter, "a number of inputs, or 0 to commit by time alone")
+	wrong.If(cfg.MaxBytes < 0, "MaxBytes", cfg.MaxBytes, "a number of bytes; leave it 0 for a share of the memory limit")
+	wrong.If(cfg.MaxRecords < 1, "MaxRecords", cfg.MaxRecords, "at least 1; leave it 0 for 100000")
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"DrainTimeout", cfg.DrainTimeout}, {"SessionTimeout", cfg.SessionTimeout},
+		{"RebalanceTimeout", cfg.RebalanceTimeout}, {"HeartbeatInterval", cfg.HeartbeatInterval},
 	} {
-		if d < 0 {
-			return bad(field, d, "a positive duration; leave it 0 for the default")
-		}
+		wrong.If(d.value < 0, d.field, d.value, "a positive duration; leave it 0 for the default")
 	}
-	return nil
+	return wrong.Err()
 }
 
 func (cfg *Config) reads(topic string) bool {

@@ -71,13 +71,11 @@ var errClosing = errors.New("consumer: Close was called")
 // epochs numbers the assignment epochs of this process.
 var epochs atomic.Uint64
 
-// New checks the configuration; it does not connect. Errors are *ConfigError and *OptionError.
+// New checks the configuration; it does not connect. The errors are *ConfigError, joined where
+// several fields or options are wrong.
 func New(cfg Config) (*Consumer, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	if err := cfg.adopt(); err != nil {
+	if err := errors.Join(cfg.validate(), cfg.adopt()); err != nil {
 		return nil, err
 	}
 	return assemble(&cfg), nil

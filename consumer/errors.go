@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
@@ -141,26 +142,10 @@ func (e *LeaveError) Error() string {
 
 func (e *LeaveError) Unwrap() error { return e.Err }
 
-// OptionError refuses one of Config.Options.
-type OptionError struct {
-	Option, Reason, Remedy string
-}
-
-func (e *OptionError) Error() string {
-	return fmt.Sprintf("consumer: Config.Options: kgo.%s is refused: %s; %s", e.Option, e.Reason, e.Remedy)
-}
-
-// ConfigError names a field of Config that is wrong.
-type ConfigError struct {
-	Field, Value, Remedy string
-}
-
-func (e *ConfigError) Error() string {
-	if e.Value == "" {
-		return fmt.Sprintf("consumer: Config.%s is missing: %s", e.Field, e.Remedy)
-	}
-	return fmt.Sprintf("consumer: Config.%s is %s: %s", e.Field, e.Value, e.Remedy)
-}
+// ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
+// them, and says what to do. Where several are wrong, they are joined. It is the same type in every
+// package of Ackmark.
+type ConfigError = configerr.Error
 
 // StartError is returned by Run when the consumer could not begin within StartTimeout: it says what
 // was tried.

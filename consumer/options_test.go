@@ -67,7 +67,7 @@ func TestOptionsAreRefusedByName(t *testing.T) {
 			t.Errorf("%s is accepted", name)
 			continue
 		}
-		if e := wantAs[*OptionError](t, err); e.Option != name || e.Reason == "" || e.Remedy == "" {
+		if e := wantAs[*ConfigError](t, err); e.Field != "Options[1]" || e.Value != "kgo."+name || e.Reason == "" || e.Remedy == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -77,7 +77,7 @@ func TestEagerBalancersNeedAllowEager(t *testing.T) {
 	cfg := minimal()
 	cfg.Options = []kgo.Opt{kgo.Balancers(kgo.RangeBalancer())}
 	_, err := New(cfg)
-	if e := wantAs[*OptionError](t, err); e.Option != "Balancers" || !strings.Contains(e.Error(), `"range" is eager`) {
+	if e := wantAs[*ConfigError](t, err); e.Field != "Options[0]" || !strings.Contains(e.Error(), `kgo.Balancers: "range" is eager`) {
 		t.Errorf("got %v", e)
 	}
 	cfg.AllowEager = true
@@ -89,15 +89,34 @@ func TestEagerBalancersNeedAllowEager(t *testing.T) {
 	wantNil(t, err)
 }
 
+// unnamed hides an option's name, as a wrapper of a later client could.
+type unnamed struct{ kgo.Opt }
+
 // What is refused by value is refused although the option's name cannot be seen.
 func TestOptionsAreRefusedByValue(t *testing.T) {
-	for _, opt := range []kgo.Opt{kgo.AutoCommitMarks(), kgo.GreedyAutoCommit(), kgo.AutoCommitInterval(time.Second), kgo.ServerSideBalancer(), kgo.TransactionalID("x")} {
-		probe, err := newProbe([]kgo.Opt{opt})
-		wantNil(t, err)
-		if err := refuseValues(probe, false); err == nil {
-			t.Errorf("%s is accepted", kgoopt.Name(opt))
+	for _, opt := range []kgo.Opt{
+		kgo.AutoCommitMarks(), kgo.GreedyAutoCommit(), kgo.AutoCommitInterval(time.Second), kgo.ServerSideBalancer(), kgo.TransactionalID("x"),
+		kgo.Balancers(kgo.RangeBalancer()),
+	} {
+		cfg := minimal()
+		cfg.Options = []kgo.Opt{unnamed{opt}}
+		_, err := New(cfg)
+		if e := wantAs[*ConfigError](t, err); e.Field != "Options" || e.Value != "kgo."+kgoopt.Name(opt) {
+			t.Errorf("%s: got %v", kgoopt.Name(opt), err)
 		}
-		probe.Close()
+	}
+}
+
+// All that is wrong is said at once.
+func TestAllConfigErrorsAtOnce(t *testing.T) {
+	_, err := New(Config{Brokers: []string{"x:y"}, MaxRecords: -1, CommitAfter: -1, SessionTimeout: -1})
+	for _, field := range []string{`Brokers is "x:y"`, "MaxRecords is -1", "CommitAfter is -1", "SessionTimeout is -1ns", "Group is missing", "Topics is missing"} {
+		if err == nil || strings.Count(err.Error(), "consumer: Config."+field+": ") != 1 {
+			t.Errorf("Config.%s is not in: %v", field, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n"); n != 5 {
+		t.Errorf("more than what is wrong: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/producer"
 )
 
@@ -148,21 +149,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// ConfigError names a field of Config that is wrong.
-type ConfigError struct {
-	Field, Value, Remedy string
-	// Err is the cause, if there is one.
-	Err error
-}
+// ConfigError names a field of a configuration that is wrong, and says what to do. Where several
+// are wrong, they are joined. Those of Config.Consumer are among them, as Consumer.Topics for
+// example. It is the same type in every package of Ackmark.
+type ConfigError = configerr.Error
 
-func (e *ConfigError) Unwrap() error { return e.Err }
-
-func (e *ConfigError) Error() string {
-	if e.Value == "" {
-		return fmt.Sprintf("pipeline: Config.%s is missing: %s", e.Field, e.Remedy)
-	}
-	return fmt.Sprintf("pipeline: Config.%s is %s: %s", e.Field, e.Value, e.Remedy)
-}
+// configName is how errors name the type.
+const configName = "pipeline.Config"
 
 func def[T comparable](field *T, value T) {
 	var zero T
@@ -190,43 +183,40 @@ func (cfg Config) withDefaults() Config {
 }
 
 func (cfg Config) validate() error {
-	bad := func(field string, value any, remedy string) error {
-		return &ConfigError{Field: field, Value: fmt.Sprint(value), Remedy: remedy}
-	}
-	switch {
-	case cfg.Producer == nil && cfg.DeadLetter.Topic != "":
-		return bad("Producer", "", "a dead-letter topic needs one: set it, for example to "+
+	wrong := configerr.For(configName)
+	if cfg.Producer == nil && cfg.DeadLetter.Topic != "" {
+		wrong.Missing("Producer", "a dead-letter topic needs one: set it, for example to "+
 			`producer.Dial("unix:///run/ackmark/sidecar.sock") or producer.Direct(…)`)
-	case cfg.Handler == nil && cfg.BatchHandler == nil:
-		return bad("Handler", "", "set Handler or BatchHandler")
-	case cfg.Handler != nil && cfg.BatchHandler != nil:
-		return bad("BatchHandler", "set, and so is Handler", "set one of them")
-	case cfg.BatchHandler != nil && len(cfg.Middleware.AroundInput)+len(cfg.Middleware.AroundAttempt) > 0:
-		return bad("Middleware", "AroundInput or AroundAttempt beside a BatchHandler", "use AroundBatch")
-	case cfg.Handler != nil && len(cfg.Middleware.AroundBatch) > 0:
-		return bad("Middleware", "AroundBatch beside a Handler", "use AroundInput or AroundAttempt")
-	case cfg.Order > Unordered:
-		return bad("Order", cfg.Order, "use PerKey, PerPartition or Unordered")
-	case cfg.Concurrency < 1 || cfg.Concurrency > maxConcurrency:
-		return bad("Concurrency", cfg.Concurrency, fmt.Sprintf("1 to %d lanes; leave it 0 for GOMAXPROCS", maxConcurrency))
-	case cfg.MaxBatch < 1 || cfg.MaxBatch > maxMaxBatch:
-		return bad("MaxBatch", cfg.MaxBatch, fmt.Sprintf("1 to %d inputs; leave it 0 for %d", maxMaxBatch, DefaultMaxBatch))
-	case cfg.BatchWait < 0:
-		return bad("BatchWait", cfg.BatchWait, "a positive duration; leave it 0 to take what is there")
-	case cfg.BatchWait > 0 && cfg.BatchHandler == nil:
-		return bad("BatchWait", cfg.BatchWait, "it is for a BatchHandler; set one, or leave it 0")
-	case cfg.Loops > LoopsRefused:
-		return bad("Loops", cfg.Loops, "use LoopsByName, LoopsAllowed or LoopsRefused")
-	case cfg.MaxAttempts < 1:
-		return bad("MaxAttempts", cfg.MaxAttempts, "at least 1 (no retry); leave it 0 for 5")
-	case cfg.HandlerTimeout > 0 && cfg.HandlerTimeout < time.Millisecond:
-		return bad("HandlerTimeout", cfg.HandlerTimeout, "at least 1ms; leave it 0 for 5m, or negative to switch it off")
-	case cfg.HandlerGrace < 0:
-		return bad("HandlerGrace", cfg.HandlerGrace, "a positive duration; leave it 0 for 5s")
-	case len(cfg.DeadLetter.Topic) > 249:
-		return bad("DeadLetter.Topic", fmt.Sprintf("%d characters long", len(cfg.DeadLetter.Topic)), "Kafka's topic names have at most 249")
 	}
-	return cfg.Backoff.validate(bad)
+	if v, ok := cfg.Producer.(producer.Validator); ok {
+		if err := v.Validate(); err != nil {
+			wrong.Add(&ConfigError{Config: configName, Field: "Producer", Value: "invalid", Remedy: err.Error(), Err: err})
+		}
+	}
+	if cfg.Handler == nil && cfg.BatchHandler == nil {
+		wrong.Missing("Handler", "set Handler or BatchHandler")
+	}
+	wrong.If(cfg.Handler != nil && cfg.BatchHandler != nil, "BatchHandler", configerr.Words("set, and so is Handler"), "set one of them")
+	wrong.If(cfg.BatchHandler != nil && len(cfg.Middleware.AroundInput)+len(cfg.Middleware.AroundAttempt) > 0,
+		"Middleware", configerr.Words("AroundInput or AroundAttempt beside a BatchHandler"), "use AroundBatch")
+	wrong.If(cfg.Handler != nil && len(cfg.Middleware.AroundBatch) > 0,
+		"Middleware", configerr.Words("AroundBatch beside a Handler"), "use AroundInput or AroundAttempt")
+	wrong.If(cfg.Order > Unordered, "Order", cfg.Order, "use PerKey, PerPartition or Unordered")
+	wrong.If(cfg.Concurrency < 1 || cfg.Concurrency > maxConcurrency, "Concurrency", cfg.Concurrency,
+		fmt.Sprintf("1 to %d lanes; leave it 0 for GOMAXPROCS", maxConcurrency))
+	wrong.If(cfg.MaxBatch < 1 || cfg.MaxBatch > maxMaxBatch, "MaxBatch", cfg.MaxBatch,
+		fmt.Sprintf("1 to %d inputs; leave it 0 for %d", maxMaxBatch, DefaultMaxBatch))
+	wrong.If(cfg.BatchWait < 0, "BatchWait", cfg.BatchWait, "a positive duration; leave it 0 to take what is there")
+	wrong.If(cfg.BatchWait > 0 && cfg.BatchHandler == nil, "BatchWait", cfg.BatchWait, "it is for a BatchHandler; set one, or leave it 0")
+	wrong.If(cfg.Loops > LoopsRefused, "Loops", cfg.Loops, "use LoopsByName, LoopsAllowed or LoopsRefused")
+	wrong.If(cfg.MaxAttempts < 1, "MaxAttempts", cfg.MaxAttempts, "at least 1 (no retry); leave it 0 for 5")
+	wrong.If(cfg.HandlerTimeout > 0 && cfg.HandlerTimeout < time.Millisecond, "HandlerTimeout", cfg.HandlerTimeout,
+		"at least 1ms; leave it 0 for 5m, or negative to switch it off")
+	wrong.If(cfg.HandlerGrace < 0, "HandlerGrace", cfg.HandlerGrace, "a positive duration; leave it 0 for 5s")
+	wrong.If(len(cfg.DeadLetter.Topic) > 249, "DeadLetter.Topic",
+		configerr.Words(fmt.Sprintf("%d characters long", len(cfg.DeadLetter.Topic))), "Kafka's topic names have at most 249")
+	cfg.Backoff.validate(wrong)
+	return wrong.Err()
 }
 
 // checkDeadLetter looks at what the consumer makes of Topics, Regex and Options.
@@ -240,19 +230,14 @@ func (cfg Config) checkDeadLetter(c *consumer.Consumer) error {
 		remedy = fmt.Sprintf("Consumer.Regex %q matches it too: dead letters would come back as inputs; anchor the expression (^…$), "+
 			"or use another topic", regex)
 	}
-	return &ConfigError{Field: "DeadLetter.Topic", Value: fmt.Sprintf("%q", topic), Remedy: remedy}
+	wrong := configerr.For(configName)
+	wrong.Wrong("DeadLetter.Topic", topic, remedy)
+	return wrong.Err()
 }
 
-func (b Backoff) validate(bad func(string, any, string) error) error {
-	switch {
-	case b.Initial < 0:
-		return bad("Backoff.Initial", b.Initial, "a positive duration; leave it 0 for 100ms")
-	case b.Max < b.Initial:
-		return bad("Backoff.Max", b.Max, fmt.Sprintf("at least Backoff.Initial (%s)", b.Initial))
-	case !(b.Multiplier >= 1):
-		return bad("Backoff.Multiplier", b.Multiplier, "at least 1; leave it 0 for 2")
-	case b.Jitter > 1:
-		return bad("Backoff.Jitter", b.Jitter, "at most 1; leave it 0 for 0.2, negative for none")
-	}
-	return nil
+func (b Backoff) validate(wrong *configerr.List) {
+	wrong.If(b.Initial < 0, "Backoff.Initial", b.Initial, "a positive duration; leave it 0 for 100ms")
+	wrong.If(b.Initial >= 0 && b.Max < b.Initial, "Backoff.Max", b.Max, fmt.Sprintf("at least Backoff.Initial (%s)", b.Initial))
+	wrong.If(!(b.Multiplier >= 1), "Backoff.Multiplier", b.Multiplier, "at least 1; leave it 0 for 2")
+	wrong.If(b.Jitter > 1, "Backoff.Jitter", b.Jitter, "at most 1; leave it 0 for 0.2, negative for none")
 }

@@ -9,10 +9,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
 )
 
 func minimal() pipeline.Config {
@@ -52,10 +55,39 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
+}
+
+// What is wrong with the consumer and with the producer is said along with the rest, each field in
+// the words of what it was set in, and any package's name of the one type finds it.
+func TestConfigErrorIsOneType(t *testing.T) {
 	cfg := minimal()
-	cfg.Consumer.Group = ""
-	if _, err := pipeline.New(cfg); err == nil || !strings.Contains(err.Error(), "Group") {
-		t.Errorf("without a group: %v", err)
+	cfg.Consumer.Group, cfg.Consumer.Options, cfg.MaxAttempts = "", []kgo.Opt{kgo.ClientID("x")}, -1
+	cfg.Producer = producer.Direct(producer.DirectConfig{CloseTimeout: -1, OnFull: 9})
+	_, err := pipeline.New(cfg)
+	for _, text := range []string{
+		"pipeline: Config.Consumer.Group is missing: ", "pipeline: Config.MaxAttempts is -1: ", "pipeline: Config.Producer is invalid: ",
+		"DirectConfig.CloseTimeout is -1ns: ", "producer: DirectConfig.OnFull is OnFull(9): ",
+	} {
+		if err == nil || strings.Count(err.Error(), text) != 1 {
+			t.Errorf("%q is not in: %v", text, err)
+		}
+	}
+	of, ok := errors.AsType[*producer.Error](err)
+	if !ok || of.Code != producer.CodeInvalidConfig {
+		t.Fatalf("the producer's error is lost: %v", err)
+	}
+	inner, ok := errors.AsType[*consumer.ConfigError](of)
+	if !ok || inner.Config != "producer.DirectConfig" || inner.Field != "CloseTimeout" {
+		t.Errorf("got %#v", inner)
+	}
+	if outer, ok := errors.AsType[*producer.ConfigError](err); !ok || outer.Config != "pipeline.Config" {
+		t.Errorf("got %#v", outer)
+	}
+	cfg = minimal()
+	cfg.Consumer.Options = []kgo.Opt{kgo.AutoCommitMarks()}
+	_, err = pipeline.New(cfg)
+	if e, ok := errors.AsType[*sidecar.ConfigError](err); !ok || e.Field != "Consumer.Options[0]" || e.Value != "kgo.AutoCommitMarks" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -75,7 +75,7 @@ func (g *outputGate) enter(topic string) error {
 		return nil
 	}
 	if g.sink {
-		return &ConfigError{Field: "Producer",
+		return &ConfigError{Config: configName, Field: "Producer",
 			Remedy: fmt.Sprintf("the handler returned an output (for topic %q), and there is nothing to write it with: set Producer", topic)}
 	}
 	if err := g.loop(topic); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/lifecycle"
 	"github.com/ackmark/ackmark/producer"
 )
@@ -87,26 +88,19 @@ func Run(ctx context.Context, cfg Config) error {
 	return p.Run(ctx)
 }
 
-// New checks the configuration; it does not connect. Errors are *ConfigError and those of
-// consumer.New. From a successful New on the pipeline owns cfg.Producer (unless KeepProducer): call
-// Run or Close.
+// New checks the configuration; it does not connect. The errors are *ConfigError, joined where
+// several fields are wrong. From a successful New on the pipeline owns cfg.Producer (unless
+// KeepProducer): call Run or Close.
 func New(cfg Config) (*Pipeline, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	if v, ok := cfg.Producer.(producer.Validator); ok {
-		if err := v.Validate(); err != nil {
-			return nil, &ConfigError{Field: "Producer", Value: "invalid", Remedy: err.Error(), Err: err}
-		}
-	}
+	invalid := cfg.validate()
 	p := &Pipeline{cfg: cfg}
 	p.gate = outputGate{loops: cfg.Loops, sink: cfg.Producer == nil}
 	if p.gate.sink {
 		p.cfg.Producer = sink{}
 	}
 	c, err := consumer.New(p.consumerConfig())
-	if err != nil {
+	if err := errors.Join(invalid, configerr.Within(configName, "Consumer", err)); err != nil {
 		return nil, err
 	}
 	if err := cfg.checkDeadLetter(c); err != nil {

@@ -28,4 +28,4 @@ func (sink) Flush(context.Context) error                                        
 func (sink) Check(context.Context) error                                              { return nil }
 func (sink) Close() error                                                             { return nil }
 
-var errNoProducer = &ConfigError{Field: "Producer", Remedy: "there is nothing to write with: set it"}
+var errNoProducer = &ConfigError{Config: configName, Field: "Producer", Remedy: "there is nothing to write with: set it"}

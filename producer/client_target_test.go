@@ -122,6 +122,9 @@ func TestClientConfigErrors(t *testing.T) {
 			if e, ok := errors.AsType[*producer.Error](err); !ok || e.Code != producer.CodeInvalidConfig {
 				t.Errorf("Check returned %#v, want %s", err, producer.CodeInvalidConfig)
 			}
+			if ce, ok := errors.AsType[*producer.ConfigError](err); !ok || ce.Config != "producer.DialConfig" || ce.Remedy == "" {
+				t.Errorf("no ConfigError of DialConfig is in %#v", err)
+			}
 			if _, emitted := p.Emit(t.Context(), record1("k", "v")); emitted == nil {
 				t.Error("Emit did not return the configuration error")
 			}

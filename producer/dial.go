@@ -3,7 +3,6 @@ package producer
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
@@ -78,11 +78,11 @@ type TLSFiles struct{ Certificate, Key, CA string }
 func (f TLSFiles) read() (*tls.Config, error) {
 	pair, err := tlsfiles.Pair(f.Certificate, f.Key)
 	if err != nil {
-		return nil, fmt.Errorf("DialConfig.TLSFiles.Certificate and Key: %w", err)
+		return nil, &ConfigError{Config: dialConfig, Field: "TLSFiles.Certificate", Value: fmt.Sprintf("%q, with Key %q", f.Certificate, f.Key), Remedy: err.Error(), Err: err}
 	}
 	pool, err := tlsfiles.Pool(f.CA)
 	if err != nil {
-		return nil, fmt.Errorf("DialConfig.TLSFiles.CA: %w", err)
+		return nil, &ConfigError{Config: dialConfig, Field: "TLSFiles.CA", Value: fmt.Sprintf("%q", f.CA), Remedy: err.Error(), Err: err}
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: pair, RootCAs: pool}, nil
 }
@@ -158,32 +158,24 @@ func appName(executable string) string {
 	return name[:min(len(name), 128)]
 }
 
+// dialConfig is how errors name the type.
+const dialConfig = "producer.DialConfig"
+
 func (c DialConfig) validate() error {
-	switch {
-	case len(c.SessionID) > 64:
-		return fmt.Errorf("DialConfig.SessionID: %q has %d characters: use at most 64, or leave it empty", c.SessionID, len(c.SessionID))
-	case c.MaxFrameBytes < 0:
-		return fmt.Errorf("DialConfig.MaxFrameBytes: %d is negative: give a number of bytes, or 0 for the default of 64 KiB", c.MaxFrameBytes)
-	case c.MaxBufferedBytes < 0:
-		return fmt.Errorf("DialConfig.MaxBufferedBytes: %d is negative: give a number of bytes, or 0 for the default", c.MaxBufferedBytes)
-	case c.MaxBufferedRecords < 0:
-		return fmt.Errorf("DialConfig.MaxBufferedRecords: %d is negative: give a number of records, or 0 for the default", c.MaxBufferedRecords)
-	case c.TLS != nil && c.TLSFiles != (TLSFiles{}):
-		return errors.New("DialConfig.TLSFiles: TLS is set, too: set one of them")
-	case c.CloseTimeout < 0:
-		return fmt.Errorf("DialConfig.CloseTimeout: %v is negative: give a duration, or 0 for the default of 10s", c.CloseTimeout)
+	wrong := configerr.For(dialConfig)
+	wrong.If(len(c.SessionID) > 64, "SessionID", c.SessionID, fmt.Sprintf("it has %d characters: use at most 64, or leave it empty", len(c.SessionID)))
+	wrong.If(c.MaxFrameBytes < 0, "MaxFrameBytes", c.MaxFrameBytes, "a number of bytes, or 0 for the default of 64 KiB")
+	wrong.If(c.MaxBufferedBytes < 0, "MaxBufferedBytes", c.MaxBufferedBytes, "a number of bytes, or 0 for the default")
+	wrong.If(c.MaxBufferedRecords < 0, "MaxBufferedRecords", c.MaxBufferedRecords, "a number of records, or 0 for the default")
+	wrong.If(c.TLS != nil && c.TLSFiles != (TLSFiles{}), "TLSFiles", configerr.Words("set, and so is TLS"), "set one of them")
+	wrong.If(c.CloseTimeout < 0, "CloseTimeout", c.CloseTimeout, "a duration, or 0 for the default of 10s")
+	c.OnFull.validate(wrong)
+	wrong.Add(c.Fallback.validate())
+	if c.Dialer == nil {
+		_, _, err := c.address()
+		wrong.Add(err)
 	}
-	if err := c.OnFull.validate("DialConfig.OnFull"); err != nil {
-		return err
-	}
-	if err := c.Fallback.validate(); err != nil {
-		return err
-	}
-	if c.Dialer != nil {
-		return nil
-	}
-	_, _, err := c.address()
-	return err
+	return wrong.Err()
 }
 
 // maxSocketPath is the longest path of a unix socket that Linux takes.
@@ -191,25 +183,23 @@ const maxSocketPath = 107
 
 // address takes the target apart.
 func (c DialConfig) address() (network, addr string, err error) {
+	wrong := configerr.For(dialConfig)
 	scheme, rest, ok := strings.Cut(c.Target, ":")
+	path := strings.TrimPrefix(rest, "//")
 	switch {
 	case c.Target == "":
-		return "", "", errors.New("DialConfig.Target: empty: name the sidecar's socket, like unix:///run/ackmark/sidecar.sock")
+		wrong.Missing("Target", "name the sidecar's socket, like unix:///run/ackmark/sidecar.sock")
 	case ok && scheme == "unix":
-		path := strings.TrimPrefix(rest, "//")
-		if path == "" || len(path) > maxSocketPath {
-			return "", "", fmt.Errorf("DialConfig.Target: %q: the socket's path has %d characters, it may have 1 to %d", c.Target, len(path), maxSocketPath)
-		}
-		return "unix", path, nil
+		wrong.If(path == "" || len(path) > maxSocketPath, "Target", c.Target,
+			fmt.Sprintf("the socket's path has %d characters, it may have 1 to %d", len(path), maxSocketPath))
 	case ok && scheme == "tcp":
-		addr = strings.TrimPrefix(rest, "//")
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return "", "", fmt.Errorf("DialConfig.Target: %q: %w: write tcp://host:port", c.Target, err)
+		if _, _, err := net.SplitHostPort(path); err != nil {
+			wrong.Failed("Target", c.Target, err, "write tcp://host:port")
+		} else if c.TLS == nil && c.TLSFiles == (TLSFiles{}) {
+			wrong.Missing("TLS", fmt.Sprintf("over TCP, as to %s, the sidecar speaks mutual TLS only: set it or TLSFiles; inside a pod use unix:///path", c.Target))
 		}
-		if c.TLS == nil && c.TLSFiles == (TLSFiles{}) {
-			return "", "", fmt.Errorf("DialConfig.TLS or TLSFiles: required for %s: over TCP the sidecar speaks mutual TLS only; inside a pod use unix:///path", c.Target)
-		}
-		return "tcp", addr, nil
+	default:
+		wrong.Wrong("Target", c.Target, "write unix:///path/to/sidecar.sock or tcp://host:port")
 	}
-	return "", "", fmt.Errorf("DialConfig.Target: %q: write unix:///path/to/sidecar.sock or tcp://host:port", c.Target)
+	return scheme, path, wrong.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/outlet"
 )
 
@@ -52,16 +54,16 @@ func (c DirectConfig) withDefaults() DirectConfig {
 	return c
 }
 
+// directConfig is how errors name the type.
+const directConfig = "producer.DirectConfig"
+
 func (c DirectConfig) validate() error {
-	switch {
-	case c.MaxBufferedBytes < 0:
-		return fmt.Errorf("DirectConfig.MaxBufferedBytes: %d is negative: give a number of bytes, or 0 for the default", c.MaxBufferedBytes)
-	case c.MaxBufferedRecords < 0:
-		return fmt.Errorf("DirectConfig.MaxBufferedRecords: %d is negative: give a number of records, or 0 for the default", c.MaxBufferedRecords)
-	case c.CloseTimeout < 0:
-		return fmt.Errorf("DirectConfig.CloseTimeout: %v is negative: give a duration, or 0 for the default of 10s", c.CloseTimeout)
-	}
-	return c.OnFull.validate("DirectConfig.OnFull")
+	wrong := configerr.For(directConfig)
+	wrong.If(c.MaxBufferedBytes < 0, "MaxBufferedBytes", c.MaxBufferedBytes, "a number of bytes, or 0 for the default")
+	wrong.If(c.MaxBufferedRecords < 0, "MaxBufferedRecords", c.MaxBufferedRecords, "a number of records, or 0 for the default")
+	wrong.If(c.CloseTimeout < 0, "CloseTimeout", c.CloseTimeout, "a duration, or 0 for the default of 10s")
+	c.OnFull.validate(wrong)
+	return wrong.Err()
 }
 
 // Direct returns a producer of the process's own: one idempotent Kafka client, acks=all, the
@@ -80,7 +82,7 @@ func Direct(cfg DirectConfig) Producer {
 }
 
 func invalidConfig(err error) *Error {
-	return &Error{Code: CodeInvalidConfig, Message: err.Error(), Partition: -1, Err: err}
+	return &Error{Code: CodeInvalidConfig, Message: strings.TrimPrefix(err.Error(), "producer: "), Partition: -1, Err: err}
 }
 
 // direct is the producer over an own kgo client.

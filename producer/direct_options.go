@@ -1,48 +1,22 @@
 package producer
 
 import (
-	"errors"
-	"fmt"
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/hostport"
 	"github.com/ackmark/ackmark/internal/kgoopt"
 	"github.com/ackmark/ackmark/internal/outlet"
 )
 
-// checkOptions refuses the options that would break a promise, by name.
+// checkOptions refuses the options that would break a promise.
 func checkOptions(opts []kgo.Opt) error {
-	if i := slices.Index(opts, nil); i >= 0 {
-		return fmt.Errorf("DirectConfig.Options[%d] is nil: remove it", i)
-	}
-	if err := refused(kgoopt.Check(kgoopt.Direct, opts)); err != nil {
-		return err
-	}
-	theirs, err := kgoopt.Probe(opts)
-	if err != nil {
-		return fmt.Errorf("DirectConfig.Options: %w", err)
-	}
-	defer theirs.Close()
-	plain, err := kgoopt.Probe(nil)
+	probe, err := kgoopt.Check(kgoopt.Direct, opts)
 	if err != nil {
 		return err
 	}
-	defer plain.Close()
-	return refused(kgoopt.CheckValues(kgoopt.Direct, theirs, plain))
-}
-
-func refused(list []kgoopt.Refusal) error {
-	var errs []error
-	for _, r := range list {
-		field := "DirectConfig.Options"
-		if r.Index >= 0 {
-			field = fmt.Sprintf("DirectConfig.Options[%d]", r.Index)
-		}
-		errs = append(errs, fmt.Errorf("%s: kgo.%s is refused: %s; %s", field, r.Option, r.Reason, r.Remedy))
-	}
-	return errors.Join(errs...)
+	probe.Close()
+	return nil
 }
 
 // maxDirectRecord is the largest record that is tried, before compression. Kafka alone knows what
@@ -55,8 +29,10 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 	}
 	opts := []kgo.Opt{kgo.ClientID("ackmark"), kgo.WithLogger(kgoLog{cfg.Logger})}
 	opts = append(opts, cfg.Options...)
+	wrong := configerr.For(directConfig)
 	if b, bad := hostport.FirstBad(cfg.Brokers); bad {
-		return nil, fmt.Errorf("DirectConfig.Brokers: %q: %s", b, hostport.Remedy)
+		wrong.Wrong("Brokers", b, hostport.Remedy)
+		return nil, wrong.Err()
 	}
 	if len(cfg.Brokers) > 0 {
 		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
@@ -65,16 +41,13 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 		Options: opts, Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: maxDirectRecord, Log: cfg.Logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("DirectConfig.Options: %w", err)
+		wrong.Failed("Options", configerr.Words("refused by the Kafka client"), err, "correct it")
+		return nil, wrong.Err()
 	}
 	if cl := out.Client(); len(cfg.Brokers) == 0 && isDefaultSeed(cl) {
-		err = errors.New("DirectConfig.Brokers: no broker given: name at least one host:port, or use kgo.SeedBrokers in Options")
-	} else if cl.OptValue(kgo.RequiredAcks) != kgo.AllISRAcks() {
-		err = errors.New("DirectConfig.Options: kgo.RequiredAcks is refused: only acks=all makes an acknowledgement durable; remove it")
-	}
-	if err != nil {
+		wrong.Missing("Brokers", "name at least one host:port, or use kgo.SeedBrokers in Options")
 		out.Close()
-		return nil, err
+		return nil, wrong.Err()
 	}
 	return out, nil
 }

@@ -136,7 +136,7 @@ func TestDirectConfigErrors(t *testing.T) {
 		{"transaction", direct(kgo.TransactionalID("x")), []string{"kgo.TransactionalID"}},
 		{"manual flushing", direct(kgo.ManualFlushing()), []string{"kgo.ManualFlushing"}},
 		{"topic always", direct(kgo.DefaultProduceTopicAlways()), []string{"kgo.DefaultProduceTopicAlways"}},
-		{"two at once", direct(kgo.ManualFlushing(), kgo.TransactionalID("x")), []string{"Options[0]: kgo.ManualFlushing", "Options[1]: kgo.TransactionalID"}},
+		{"two at once", direct(kgo.ManualFlushing(), kgo.TransactionalID("x")), []string{"Options[0] is kgo.ManualFlushing", "Options[1] is kgo.TransactionalID"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := producer.Direct(c.cfg)
@@ -145,6 +145,9 @@ func TestDirectConfigErrors(t *testing.T) {
 			var pe *producer.Error
 			if !asError(err, &pe) || pe.Code != producer.CodeInvalidConfig {
 				t.Fatalf("Check returned %v, want %s", err, producer.CodeInvalidConfig)
+			}
+			if ce, ok := errors.AsType[*producer.ConfigError](err); !ok || ce.Config != "producer.DirectConfig" || ce.Remedy == "" {
+				t.Errorf("no ConfigError of DirectConfig is in %#v", err)
 			}
 			for _, w := range c.want {
 				if !strings.Contains(err.Error(), w) {

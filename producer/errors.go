@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
@@ -52,6 +53,11 @@ var (
 	// ErrFull is the cause when the producer is full and configured to refuse instead of to wait.
 	ErrFull = errors.New("producer: full")
 )
+
+// ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
+// them, and says what to do. It is the cause of an [Error] with [CodeInvalidConfig], joined with
+// others where several fields are wrong. It is the same type in every package of Ackmark.
+type ConfigError = configerr.Error
 
 // Error is the fate of a unit or record that was not delivered.
 type Error struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/configerr"
 )
 
 // FallbackMode chooses when the sidecar client delivers with a Kafka client of its own.
@@ -97,34 +99,27 @@ func (f FallbackConfig) withDefaults(c DialConfig) FallbackConfig {
 }
 
 func (f FallbackConfig) validate() error {
-	for _, d := range []struct {
-		field string
-		value time.Duration
-	}{{"After", f.After}, {"Return", f.Return}, {"UnitTTL", f.UnitTTL}} {
-		if d.value < 0 {
-			return fmt.Errorf("DialConfig.Fallback.%s: %v is negative: give a duration, or 0 for the default", d.field, d.value)
-		}
-	}
-	return f.allows(f.Mode)
+	wrong := configerr.For(dialConfig)
+	wrong.If(f.After < 0, "Fallback.After", f.After, "a duration, or 0 for the default of 5s")
+	wrong.If(f.Return < 0, "Fallback.Return", f.Return, "a duration, or 0 for the default of 10s")
+	wrong.If(f.UnitTTL < 0, "Fallback.UnitTTL", f.UnitTTL, "a duration, or 0 for the default of 5s")
+	wrong.Add(f.allows(f.Mode))
+	return wrong.Err()
 }
 
 // allows tells whether the mode can be had with this configuration.
 func (f FallbackConfig) allows(mode FallbackMode) error {
+	wrong := configerr.For(dialConfig)
 	switch {
 	case mode == Off:
-		return nil
 	case mode != OnUnavailable && mode != Forced:
-		return fmt.Errorf("DialConfig.Fallback.Mode: %d is none of producer.Off, producer.OnUnavailable and producer.Forced", int(mode))
+		wrong.Wrong("Fallback.Mode", mode, "use producer.Off, producer.OnUnavailable or producer.Forced")
 	case len(f.Direct.Brokers) == 0 && len(f.Direct.Options) == 0:
-		return fmt.Errorf("DialConfig.Fallback.Direct: no brokers, mode %q needs them: name at least one host:port in Brokers", mode)
+		wrong.Missing("Fallback.Direct.Brokers", fmt.Sprintf("mode %q needs at least one host:port", mode))
+	default:
+		wrong.Add(configerr.Within(dialConfig, "Fallback.Direct", errors.Join(f.Direct.validate(), checkOptions(f.Direct.Options))))
 	}
-	if err := f.Direct.validate(); err != nil {
-		return fmt.Errorf("DialConfig.Fallback.Direct: %w", err)
-	}
-	if err := checkOptions(f.Direct.Options); err != nil {
-		return fmt.Errorf("DialConfig.Fallback.Direct: %w", err)
-	}
-	return nil
+	return wrong.Err()
 }
 
 // fallback is the client's state of it. The client's mu guards it.

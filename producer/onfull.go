@@ -1,6 +1,10 @@
 package producer
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ackmark/ackmark/internal/configerr"
+)
 
 // OnFull chooses what happens when the producer is full.
 type OnFull int
@@ -23,9 +27,6 @@ func (o OnFull) String() string {
 	return fmt.Sprintf("OnFull(%d)", int(o))
 }
 
-func (o OnFull) validate(field string) error {
-	if o != Block && o != Refuse {
-		return fmt.Errorf("%s: %d is neither producer.Block nor producer.Refuse", field, int(o))
-	}
-	return nil
+func (o OnFull) validate(wrong *configerr.List) {
+	wrong.If(o != Block && o != Refuse, "OnFull", o, "use producer.Block or producer.Refuse")
 }

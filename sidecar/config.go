@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/hostport"
 )
 
@@ -137,18 +137,10 @@ type App struct {
 	Token string
 }
 
-// ConfigError tells what is wrong with a Config.
-type ConfigError struct {
-	// Field of Config, its Value, and the Remedy.
-	Field  string
-	Value  any
-	Remedy string
-}
-
-// Error implements error.
-func (e *ConfigError) Error() string {
-	return fmt.Sprintf("sidecar: Config.%s = %v: %s", e.Field, e.Value, e.Remedy)
-}
+// ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
+// them, and says what to do. Where several are wrong, they are joined. It is the same type in every
+// package of Ackmark.
+type ConfigError = configerr.Error
 
 // WithDefaults is the configuration in effect: what is zero and has a default has it.
 func (c Config) WithDefaults() Config {
@@ -211,111 +203,93 @@ var appName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // validate finds all that is wrong, each a *ConfigError.
 func (c *Config) validate() error {
-	wrong := []error{c.validateBrokers()}
-	for _, check := range []struct {
-		bad    bool
-		field  string
-		value  any
-		remedy string
-	}{
-		{c.Linger > 10*time.Second, "Linger", c.Linger, "at most 10s: every acknowledgement waits for it"},
-		{c.SocketMode != 0o700 && c.SocketMode != 0o770, "SocketMode", fmt.Sprintf("%#o", c.SocketMode), "use 0700 (this user only) or 0770 (its group too)"},
-		{c.MaxSessions < 1 || c.MaxSessions > 4096, "MaxSessions", c.MaxSessions, "use 1 to 4096"},
-		{c.MaxConnections < 1, "MaxConnections", c.MaxConnections, "at least 1"},
-		{c.MaxSessions > 0 && c.windowBytes() < minWindowBytes, "MaxBytes", c.MaxBytes,
-			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(max(c.MaxSessions, 1))*minWindowBytes*16+6)/7+16, c.MaxSessions, minWindowBytes)},
-		{c.MaxSessions > 0 && c.windowRecords() < minWindowRecords, "MaxRecords", c.MaxRecords,
-			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (max(c.MaxSessions, 1)*minWindowRecords*16+6)/7+16, c.MaxSessions, minWindowRecords)},
-		{c.PartitionBytes < 1, "PartitionBytes", c.PartitionBytes, "at least 1; 0 means the default"},
-		{c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default"},
-		{c.AppBytes < 1, "AppBytes", c.AppBytes, "at least 1; 0 means the default"},
-		{c.AppRecords < 1, "AppRecords", c.AppRecords, "at least 1; 0 means the default"},
-		{c.MaxRecordBytes < smallestRecord || c.MaxRecordBytes > 64<<20, "MaxRecordBytes", c.MaxRecordBytes, "use 512 to 64 MiB"},
-		{c.MaxMessageBytes < c.MaxRecordBytes+messageOverhead || c.MaxMessageBytes > 256<<20, "MaxMessageBytes", c.MaxMessageBytes,
-			fmt.Sprintf("at least MaxRecordBytes + 64 KiB (%d), at most 256 MiB", c.MaxRecordBytes+messageOverhead)},
-		{c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2"},
-		{c.DrainTimeout < 0, "DrainTimeout", c.DrainTimeout, "use a positive duration, 0 means the default"},
-		{c.ReconnectGrace < 0, "ReconnectGrace", c.ReconnectGrace, "use a positive duration, 0 means the default"},
-		{c.WillTimeout < 0, "WillTimeout", c.WillTimeout, "use a positive duration, 0 means the default"},
-	} {
-		if check.bad {
-			wrong = append(wrong, &ConfigError{check.field, check.value, check.remedy})
-		}
+	wrong := configerr.For("sidecar.Config")
+	c.validateBrokers(wrong)
+	wrong.If(c.Linger > 10*time.Second, "Linger", c.Linger, "at most 10s: every acknowledgement waits for it")
+	wrong.If(c.SocketMode != 0o700 && c.SocketMode != 0o770, "SocketMode", configerr.Words(fmt.Sprintf("%#o", c.SocketMode)),
+		"use 0700 (this user only) or 0770 (its group too)")
+	wrong.If(c.MaxSessions < 1 || c.MaxSessions > 4096, "MaxSessions", c.MaxSessions, "use 1 to 4096")
+	wrong.If(c.MaxConnections < 1, "MaxConnections", c.MaxConnections, "at least 1")
+	if c.MaxSessions > 0 {
+		wrong.If(c.windowBytes() < minWindowBytes, "MaxBytes", c.MaxBytes,
+			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(c.MaxSessions)*minWindowBytes*16+6)/7+16, c.MaxSessions, minWindowBytes))
+		wrong.If(c.windowRecords() < minWindowRecords, "MaxRecords", c.MaxRecords,
+			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (c.MaxSessions*minWindowRecords*16+6)/7+16, c.MaxSessions, minWindowRecords))
 	}
-	return errors.Join(append(wrong, c.validateApps(), c.validateListen())...)
+	wrong.If(c.PartitionBytes < 1, "PartitionBytes", c.PartitionBytes, "at least 1; 0 means the default")
+	wrong.If(c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default")
+	wrong.If(c.AppBytes < 1, "AppBytes", c.AppBytes, "at least 1; 0 means the default")
+	wrong.If(c.AppRecords < 1, "AppRecords", c.AppRecords, "at least 1; 0 means the default")
+	wrong.If(c.MaxRecordBytes < smallestRecord || c.MaxRecordBytes > 64<<20, "MaxRecordBytes", c.MaxRecordBytes, "use 512 to 64 MiB")
+	wrong.If(c.MaxMessageBytes < c.MaxRecordBytes+messageOverhead || c.MaxMessageBytes > 256<<20, "MaxMessageBytes", c.MaxMessageBytes,
+		fmt.Sprintf("at least MaxRecordBytes + 64 KiB (%d), at most 256 MiB", c.MaxRecordBytes+messageOverhead))
+	wrong.If(c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2")
+	wrong.If(c.DrainTimeout < 0, "DrainTimeout", c.DrainTimeout, "use a positive duration, 0 means the default")
+	wrong.If(c.ReconnectGrace < 0, "ReconnectGrace", c.ReconnectGrace, "use a positive duration, 0 means the default")
+	wrong.If(c.WillTimeout < 0, "WillTimeout", c.WillTimeout, "use a positive duration, 0 means the default")
+	c.validateApps(wrong)
+	c.validateListen(wrong)
+	return wrong.Err()
 }
 
-func (c *Config) validateBrokers() error {
+func (c *Config) validateBrokers(wrong *configerr.List) {
 	if len(c.Brokers) == 0 {
-		return &ConfigError{"Brokers", "[]", "name at least one broker as host:port"}
+		wrong.Missing("Brokers", "name at least one broker as host:port")
 	}
 	if b, bad := hostport.FirstBad(c.Brokers); bad {
-		return &ConfigError{"Brokers", fmt.Sprintf("%q", b), hostport.Remedy}
+		wrong.Wrong("Brokers", b, hostport.Remedy)
 	}
-	return nil
 }
 
-func (c *Config) validateApps() error {
-	var wrong []error
+func (c *Config) validateApps(wrong *configerr.List) {
 	seen := make(map[string]bool)
 	for i, a := range c.Apps {
 		field := fmt.Sprintf("Apps[%d].Name", i)
-		if !appName.MatchString(a.Name) {
-			wrong = append(wrong, &ConfigError{field, fmt.Sprintf("%q", a.Name), "use 1 to 128 letters, digits, '.', '_', '-'"})
-		}
-		if seen[a.Name] {
-			wrong = append(wrong, &ConfigError{field, fmt.Sprintf("%q", a.Name), "each app once: join their topics"})
-		}
+		wrong.If(!appName.MatchString(a.Name), field, a.Name, "use 1 to 128 letters, digits, '.', '_', '-'")
+		wrong.If(seen[a.Name], field, a.Name, "each app once: join their topics")
 		seen[a.Name] = true
-		wrong = append(wrong,
-			validateNames(fmt.Sprintf("Apps[%d].Topics", i), "topic", a.Topics),
-			validateNames(fmt.Sprintf("Apps[%d].Groups", i), "group", a.Groups))
+		validateNames(wrong, fmt.Sprintf("Apps[%d].Topics", i), "topic", a.Topics)
+		validateNames(wrong, fmt.Sprintf("Apps[%d].Groups", i), "group", a.Groups)
 	}
-	return errors.Join(wrong...)
 }
 
-func validateNames(field, what string, list []string) error {
-	if list != nil && len(list) == 0 {
-		return &ConfigError{field, "[]", "name at least one " + what + ", or leave it out: all"}
-	}
+// validateNames adds the first that is wrong in a list.
+func validateNames(wrong *configerr.List, field, what string, list []string) {
+	wrong.If(list != nil && len(list) == 0, field, list, "name at least one "+what+", or leave it out: all")
 	for _, name := range list {
 		if name == "" || strings.Contains(strings.TrimSuffix(name, "*"), "*") {
-			return &ConfigError{field, fmt.Sprintf("%q", name), "a " + what + " name, or a prefix with '*' at its end"}
+			wrong.Wrong(field, name, "a "+what+" name, or a prefix with '*' at its end")
+			return
 		}
 	}
-	return nil
 }
 
-func (c *Config) validateListen() error {
+func (c *Config) validateListen(wrong *configerr.List) {
 	if c.Listener != nil {
-		if c.TLS != nil {
-			return &ConfigError{"TLS", "set", "it is for Listen tcp://; a Listener is served as it is: wrap it by tls.NewListener, or leave TLS out"}
-		}
-		return nil
+		wrong.If(c.TLS != nil, "TLS", configerr.Words("set"),
+			"it is for Listen tcp://; a Listener is served as it is: wrap it by tls.NewListener, or leave TLS out")
+		return
 	}
 	scheme, rest, ok := strings.Cut(c.Listen, "://")
 	switch {
 	case ok && scheme == "unix" && strings.HasPrefix(rest, "/") && len(rest) > 1:
-		if len(rest) > 107 {
-			return &ConfigError{"Listen", c.Listen, "the path of a unix socket has at most 107 bytes"}
-		}
-		return nil
+		wrong.If(len(rest) > 107, "Listen", c.Listen, "the path of a unix socket has at most 107 bytes")
 	case ok && scheme == "tcp" && rest != "":
-		return c.validateTLS()
+		c.validateTLS(wrong)
+	default:
+		wrong.Wrong("Listen", c.Listen, "use unix:///absolute/path.sock, or tcp://host:port with TLS")
 	}
-	return &ConfigError{"Listen", fmt.Sprintf("%q", c.Listen), "use unix:///absolute/path.sock, or tcp://host:port with TLS"}
 }
 
-func (c *Config) validateTLS() error {
+func (c *Config) validateTLS(wrong *configerr.List) {
 	switch {
 	case c.TLS == nil:
-		return &ConfigError{"TLS", "nil", "tcp:// is served only with mutual TLS: set certificates and ClientCAs, or listen on unix://"}
+		wrong.Missing("TLS", "tcp:// is served only with mutual TLS: set certificates and ClientCAs, or listen on unix://")
 	case c.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
-		return &ConfigError{"TLS.ClientAuth", c.TLS.ClientAuth, "must be RequireAndVerifyClientCert: anybody could produce otherwise"}
+		wrong.Wrong("TLS.ClientAuth", c.TLS.ClientAuth, "must be RequireAndVerifyClientCert: anybody could produce otherwise")
 	case c.TLS.ClientCAs == nil && c.TLS.GetConfigForClient == nil:
-		return &ConfigError{"TLS.ClientCAs", "nil", "name the CA of your clients: nil would trust every public CA"}
+		wrong.Missing("TLS.ClientCAs", "name the CA of your clients: nil would trust every public CA")
 	case len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil:
-		return &ConfigError{"TLS.Certificates", "[]", "set the sidecar's certificate"}
+		wrong.Missing("TLS.Certificates", "set the sidecar's certificate")
 	}
-	return nil
 }

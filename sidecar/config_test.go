@@ -65,7 +65,7 @@ func TestAllConfigErrorsAtOnce(t *testing.T) {
 		SocketMode: 0o777, ReportRing: -1, MaxSessions: -1, Listen: "x", Apps: []sidecar.App{{}, {Name: "b", Groups: []string{}}},
 		Options: []kgo.Opt{kgo.DisableIdempotentWrite()},
 	})
-	for _, field := range []string{"Brokers", "SocketMode", "ReportRing", "MaxSessions", "Listen", "Apps[0].Name", "Apps[1].Groups", "Options: kgo.DisableIdempotentWrite"} {
+	for _, field := range []string{"Brokers", "SocketMode", "ReportRing", "MaxSessions", "Listen", "Apps[0].Name", "Apps[1].Groups", "Options[0] is kgo.DisableIdempotentWrite"} {
 		if err == nil || !strings.Contains(err.Error(), "Config."+field) {
 			t.Errorf("Config.%s is not in: %v", field, err)
 		}
@@ -96,8 +96,8 @@ func TestOptionsThatBreakAPromiseAreRefused(t *testing.T) {
 		"UnknownTopicRetries":                {kgo.UnknownTopicRetries(9)},
 	} {
 		_, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts})
-		oe, ok := errors.AsType[*sidecar.OptionError](err)
-		if !ok || !strings.Contains(err.Error(), "kgo."+name+": ") || oe.Reason == "" || oe.Remedy == "" {
+		ce, ok := errors.AsType[*sidecar.ConfigError](err)
+		if !ok || !strings.Contains(err.Error(), " is kgo."+name+": ") || ce.Reason == "" || ce.Remedy == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -108,7 +108,7 @@ func TestLifecycle(t *testing.T) {
 	if err := s.Run(ctx); err != nil {
 		t.Errorf("Run with an ended context: %v", err)
 	}
-	if err := s.Run(context.Background()); !errors.Is(err, sidecar.ErrRunTwice) {
+	if err := s.Run(context.Background()); !errors.Is(err, sidecar.ErrAlreadyRun) {
 		t.Errorf("second Run: %v", err)
 	}
 	if err := s.Close(); err != nil {

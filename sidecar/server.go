@@ -80,13 +80,12 @@ const (
 var (
 	// ErrClosed is returned by Run after Close.
 	ErrClosed = errors.New("sidecar: closed")
-	// ErrRunTwice is returned by a second Run: make another sidecar with New.
-	ErrRunTwice = errors.New("sidecar: Run was called before: make another sidecar with New")
+	// ErrAlreadyRun is returned by a second Run: a sidecar runs once.
+	ErrAlreadyRun = errors.New("sidecar: Run was called before: a Server runs once, make a new one with New")
 )
 
-// New validates the config. It does not connect: see Check and Run. All that is wrong is said at
-// once: each a *ConfigError or an *OptionError, which name the field or option, joined if they are
-// several.
+// New checks the configuration; it does not connect: see Check and Run. The errors are
+// *ConfigError, joined where several fields or options are wrong.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.WithDefaults()
 	if err := errors.Join(cfg.validate(), checkOptions(cfg.Options)); err != nil {
@@ -144,7 +143,7 @@ func (s *Server) begin(stop context.CancelCauseFunc) error {
 	defer s.mu.Unlock()
 	switch s.state {
 	case running:
-		return ErrRunTwice
+		return ErrAlreadyRun
 	case closed:
 		return ErrClosed
 	}

@@ -9,12 +9,15 @@ package kgoopt
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/configerr"
 )
 
 // Role is whose client the options are for.
@@ -28,14 +31,17 @@ const (
 	roles
 )
 
-// Fate is what becomes of an option.
-type Fate int
+// configs are the types that have the options of each role.
+var configs = [roles]string{"consumer.Config", "producer.DirectConfig", "sidecar.Config"}
 
-// The fates.
+// Handling is what becomes of an option.
+type Handling int
+
+// The handlings.
 const (
 	// Undecided is that of an option that is not in the table: refused, because nobody has looked
 	// whether the promises hold with it.
-	Undecided Fate = iota
+	Undecided Handling = iota
 	// Taken options reach the client as they are. Some have no effect there: a client that only
 	// reads does not mind how batches are compressed.
 	Taken
@@ -44,7 +50,7 @@ const (
 	// Ours are set to one value whatever is given; the option says the same, or nothing of
 	// interest.
 	Ours
-	// Judged options are refused by their value, by the package that takes them.
+	// Judged options are refused by their value, in a way of their own.
 	Judged
 	// Refused options break a promise.
 	Refused
@@ -54,15 +60,10 @@ const (
 
 // verdict is what becomes of an option in one role. The reason and the remedy are of refusals.
 type verdict struct {
-	fate           Fate
+	handling       Handling
 	reason, remedy string
-}
-
-// Refusal is an option that may not be given.
-type Refusal struct {
-	// Index is its place among the options; -1: it is known by its value only.
-	Index                  int
-	Option, Reason, Remedy string
+	// bad judges; nil: the package that takes the options does.
+	bad func(opts []kgo.Opt, theirs, plain *kgo.Client) bool
 }
 
 // reName finds AutoCommitMarks in kgo.AutoCommitMarks.func1, main.main.AutoCommitMarks.func3 and
@@ -91,7 +92,7 @@ func Name(o kgo.Opt) string {
 func RefusedIn(role Role) []string {
 	var names []string
 	for name, byRole := range table {
-		if f := byRole[role].fate; f == Refused || f == RefusedIfChanged {
+		if f := byRole[role].handling; f == Refused || f == RefusedIfChanged {
 			names = append(names, name)
 		}
 	}
@@ -99,34 +100,80 @@ func RefusedIn(role Role) []string {
 	return names
 }
 
-// Check looks at the names, before any client exists: making one with the wrong options has effects
-// already, such as to join a group. Options must not have a nil in them.
-func Check(role Role, opts []kgo.Opt) []Refusal {
-	var out []Refusal
+// Check refuses the options that break a promise of the role: all at once, each a
+// [*configerr.Error]. First by their names, before any client exists: making one with the wrong
+// options has effects already, such as to join a group. Then by what a client that was made from
+// them, on top of base, says of itself: it is returned for the values of the others, and the caller
+// closes it.
+func Check(role Role, opts []kgo.Opt, base ...kgo.Opt) (*kgo.Client, error) {
+	wrong := configerr.For(configs[role])
 	for i, o := range opts {
-		name := Name(o)
-		v := table[name][role]
-		if name != "" && v.fate == Undecided {
-			v = verdict{Refused, "this version of Ackmark does not know it, and so not what it does to the promises", "drop it, or use a newer Ackmark"}
-		}
-		if v.fate == Refused {
-			out = append(out, Refusal{i, name, v.reason, v.remedy})
-		}
+		wrong.Add(byName(role, i, o))
 	}
-	return out
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	theirs, err := Probe(opts, base...)
+	if err != nil {
+		wrong.Failed("Options", configerr.Words("refused by the Kafka client"), err, "correct it")
+		return nil, wrong.Err()
+	}
+	if err := checkValues(role, theirs, opts, base); err != nil {
+		theirs.Close()
+		return nil, err
+	}
+	return theirs, nil
 }
 
-// CheckValues is the second net, for options whose names could not be seen: it compares what a
-// client made from the options says of itself with one made without them.
-func CheckValues(role Role, theirs, plain *kgo.Client) []Refusal {
-	var out []Refusal
-	for _, name := range RefusedIn(role) {
-		if text(theirs.OptValues(name)) != text(plain.OptValues(name)) {
-			v := table[name][role]
-			out = append(out, Refusal{-1, name, v.reason, v.remedy})
+// Refusal says that an option may not be given. index is its place among the options, -1 where it
+// is known by its value only.
+func Refusal(role Role, index int, option, reason, remedy string) *configerr.Error {
+	field := "Options"
+	if index >= 0 {
+		field = fmt.Sprintf("Options[%d]", index)
+	}
+	return &configerr.Error{Config: configs[role], Field: field, Value: "kgo." + option, Reason: reason, Remedy: remedy}
+}
+
+// byName refuses one option for what it is.
+func byName(role Role, index int, o kgo.Opt) error {
+	if o == nil {
+		return &configerr.Error{Config: configs[role], Field: fmt.Sprintf("Options[%d]", index), Value: "nil", Remedy: dropIt}
+	}
+	name := Name(o)
+	switch v := table[name][role]; {
+	case v.handling == Refused:
+		return Refusal(role, index, name, v.reason, v.remedy)
+	case name != "" && v.handling == Undecided:
+		return Refusal(role, index, name, "this version of Ackmark does not know it, and so not what it does to the promises", "drop it, or use a newer Ackmark")
+	}
+	return nil
+}
+
+// checkValues is the second net, for options whose names could not be seen, and for those that only
+// their value tells good from bad: it compares what a client made from the options says of itself
+// with one made without them.
+func checkValues(role Role, theirs *kgo.Client, opts, base []kgo.Opt) error {
+	plain, err := Probe(nil, base...)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	wrong := configerr.For(configs[role])
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		v := table[name][role]
+		changed := func() bool { return text(theirs.OptValues(name)) != text(plain.OptValues(name)) }
+		switch {
+		case (v.handling == Refused || v.handling == RefusedIfChanged) && changed(),
+			v.handling == Judged && v.bad != nil && v.bad(opts, theirs, plain):
+			wrong.Add(Refusal(role, indexOf(opts, name), name, v.reason, v.remedy))
 		}
 	}
-	return out
+	return wrong.Err()
+}
+
+func indexOf(opts []kgo.Opt, name string) int {
+	return slices.IndexFunc(opts, func(o kgo.Opt) bool { return Name(o) == name })
 }
 
 // text of what an option set, for comparing. Of a function only whether there is one: a client

@@ -1,6 +1,8 @@
 package kgoopt
 
 import (
+	"context"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/configerr"
 )
 
 // kgoOptions reads the names of all options from the source of the version in go.mod: exported
@@ -63,8 +67,8 @@ func TestEveryOptionIsDecided(t *testing.T) {
 			t.Errorf("%s is no option of this kgo: take it out of the table", name)
 		}
 		for role, v := range byRole {
-			refused := v.fate == Refused || v.fate == RefusedIfChanged
-			if v.fate == Undecided || refused != (v.reason != "") || refused != (v.remedy != "") {
+			refused := v.handling == Refused || v.handling == RefusedIfChanged || v.bad != nil
+			if v.handling == Undecided || refused != (v.reason != "") || refused != (v.remedy != "") {
 				t.Errorf("%s, role %d: %+v", name, role, v)
 			}
 		}
@@ -105,52 +109,88 @@ func TestName(t *testing.T) {
 //go:noinline
 func makeOption[T kgo.Opt](fn func() T) kgo.Opt { return fn() }
 
+// refusals are the errors of Check, each in its text.
+func refusals(t *testing.T, role Role, opts ...kgo.Opt) []string {
+	t.Helper()
+	cl, err := Check(role, opts)
+	if err == nil {
+		cl.Close()
+		return nil
+	}
+	if e, ok := errors.AsType[*configerr.Error](err); !ok || e.Config != configs[role] || e.Remedy == "" {
+		t.Errorf("role %d: %#v", role, err)
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+// Each option is refused in the words of the role's own configuration, at its place, all at once.
 func TestCheck(t *testing.T) {
-	opts := []kgo.Opt{kgo.ClientID("x"), kgo.TransactionalID("id"), kgo.DisableAutoCommit()}
-	for role := range roles {
-		got := Check(role, opts)
-		if role == Sidecar {
-			if len(got) != 0 {
-				t.Errorf("the sidecar's options are judged by value: %+v", got)
+	opts := []kgo.Opt{kgo.ClientID("x"), kgo.TransactionalID("id"), kgo.DisableAutoCommit(), nil}
+	for role, want := range []string{
+		Consumer: "consumer: Config.Options[1] is kgo.TransactionalID: this client only reads; give it to the producer",
+		Direct:   "producer: DirectConfig.Options[1] is kgo.TransactionalID: this producer does not begin transactions",
+		Sidecar:  "", // by its value
+	} {
+		got := refusals(t, Role(role), opts...)
+		if want != "" {
+			if !strings.HasPrefix(got[0], want) {
+				t.Errorf("role %d: got %q", role, got)
 			}
-			continue
+			got = got[1:]
 		}
-		if len(got) != 1 || got[0].Index != 1 || got[0].Option != "TransactionalID" || got[0].Reason == "" || got[0].Remedy == "" {
-			t.Errorf("role %d: %+v", role, got)
+		if len(got) != 1 || !strings.HasSuffix(got[0], "onfig.Options[3] is nil: drop it") {
+			t.Errorf("role %d: got %q", role, got)
 		}
+	}
+	if got := refusals(t, Direct, kgo.ConsumerGroup("a"), kgo.BrokerMaxReadBytes(-1)); len(got) != 1 {
+		t.Errorf("a client was made from options that are refused: %q", got)
+	}
+	if got := refusals(t, Direct, kgo.BrokerMaxReadBytes(-1)); len(got) != 1 || !strings.Contains(got[0], "Options is refused by the Kafka client: ") {
+		t.Errorf("got %q", got)
 	}
 }
 
 // An option that a newer client has is not taken on trust.
 func TestUnknownOption(t *testing.T) {
+	before := table["ClientID"]
 	delete(table, "ClientID")
-	defer func() { table["ClientID"] = always }()
-	if got := Check(Direct, []kgo.Opt{kgo.ClientID("x")}); len(got) != 1 || !strings.Contains(got[0].Remedy, "newer Ackmark") {
-		t.Errorf("%+v", got)
+	defer func() { table["ClientID"] = before }()
+	if got := refusals(t, Direct, kgo.ClientID("x")); len(got) != 1 || !strings.Contains(got[0], "newer Ackmark") {
+		t.Errorf("%q", got)
 	}
 }
 
+// unnamed hides an option's name, as a wrapper of a later client could.
+type unnamed struct{ kgo.Opt }
+
+// The second net: what is refused is known by its value, too, if its name cannot be seen.
 func TestCheckValues(t *testing.T) {
-	plain, err := kgo.NewClient()
-	if err != nil {
-		t.Fatal(err)
+	ends, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	opts := []kgo.Opt{
+		unnamed{kgo.RequiredAcks(kgo.LeaderAck())}, unnamed{kgo.DisableIdempotentWrite()}, unnamed{kgo.RecordRetries(3)},
+		unnamed{kgo.RecordPartitioner(kgo.ManualPartitioner())}, unnamed{kgo.WithContext(ends)},
 	}
-	defer plain.Close()
-	for role := range roles {
-		if got := CheckValues(role, plain, plain); len(got) != 0 {
-			t.Errorf("role %d: without options: %+v", role, got)
+	for role, want := range [][]string{
+		Consumer: nil,
+		Direct:   {"DisableIdempotentWrite", "RecordPartitioner", "RecordRetries", "RequiredAcks"},
+		Sidecar:  {"DisableIdempotentWrite", "RecordPartitioner", "RecordRetries", "RequiredAcks", "WithContext"},
+	} {
+		got := refusals(t, Role(role), opts...)
+		if len(got) != len(want) {
+			t.Errorf("role %d: got %q", role, got)
+			continue
+		}
+		for i, name := range want {
+			if !strings.Contains(got[i], "onfig.Options is kgo."+name+": ") {
+				t.Errorf("role %d: got %q, want %s", role, got[i], name)
+			}
+		}
+		if got := refusals(t, Role(role)); got != nil {
+			t.Errorf("role %d: without options: %q", role, got)
 		}
 	}
-	theirs, err := kgo.NewClient(kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(), kgo.RecordRetries(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer theirs.Close()
-	var names []string
-	for _, r := range CheckValues(Sidecar, theirs, plain) {
-		names = append(names, r.Option)
-	}
-	if want := []string{"DisableIdempotentWrite", "RecordRetries", "RequiredAcks"}; !slices.Equal(names, want) {
-		t.Errorf("got %v, want %v", names, want)
+	if got := refusals(t, Sidecar, kgo.WithContext(context.WithoutCancel(ends))); got != nil {
+		t.Errorf("a context that never ends: %q", got)
 	}
 }

@@ -1,5 +1,12 @@
 package kgoopt
 
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
 // Reasons and remedies that several options share.
 const (
 	commitsAreOurs = "commits are Ackmark's: only ack marks are committed, when the outputs are acknowledged"
@@ -13,16 +20,51 @@ const (
 )
 
 var (
-	take   = verdict{fate: Taken}
-	merge  = verdict{fate: Merged}
-	ours   = verdict{fate: Ours}
-	judge  = verdict{fate: Judged}
+	take   = verdict{handling: Taken}
+	merge  = verdict{handling: Merged}
+	ours   = verdict{handling: Ours}
+	judge  = verdict{handling: Judged}
 	always = [roles]verdict{take, take, take}
 )
 
-func refuse(reason, remedy string) verdict { return verdict{Refused, reason, remedy} }
+func refuse(reason, remedy string) verdict {
+	return verdict{handling: Refused, reason: reason, remedy: remedy}
+}
 
-func unless(reason, remedy string) verdict { return verdict{RefusedIfChanged, reason, remedy} }
+func unless(reason, remedy string) verdict {
+	return verdict{handling: RefusedIfChanged, reason: reason, remedy: remedy}
+}
+
+func judged(bad func(opts []kgo.Opt, theirs, plain *kgo.Client) bool, reason, remedy string) verdict {
+	return verdict{handling: Judged, reason: reason, remedy: remedy, bad: bad}
+}
+
+// otherAcks tells that not all replicas in sync would have to acknowledge.
+func otherAcks(_ []kgo.Opt, theirs, _ *kgo.Client) bool {
+	return theirs.OptValue(kgo.RequiredAcks) != kgo.AllISRAcks()
+}
+
+// otherPartitioner looks at the type: kgo's own is a pointer.
+func otherPartitioner(_ []kgo.Opt, theirs, plain *kgo.Client) bool {
+	return fmt.Sprintf("%T", theirs.OptValue(kgo.RecordPartitioner)) != fmt.Sprintf("%T", plain.OptValue(kgo.RecordPartitioner))
+}
+
+// mayEnd tells that the clients are to live in a context that can end. The probe has another one.
+func mayEnd(opts []kgo.Opt, _, _ *kgo.Client) bool {
+	var few []kgo.Opt
+	for _, o := range opts {
+		if name := Name(o); name == "WithContext" || name == "" {
+			few = append(few, o)
+		}
+	}
+	cl, err := kgo.NewClient(few...)
+	if err != nil {
+		return false // the probe has said so
+	}
+	defer cl.Close()
+	ctx, _ := cl.OptValue(kgo.WithContext).(context.Context)
+	return ctx != nil && ctx.Done() != nil
+}
 
 // reading is an option of consumers that a client that produces does not mind.
 func reading(consumer verdict) [roles]verdict { return [roles]verdict{consumer, take, take} }
@@ -63,7 +105,7 @@ var table = map[string][roles]verdict{
 	"WithContext": {
 		refuse("when that context ends, the last commit and the leave are never sent", "drop it, and end the context that is given to Run"),
 		refuse("when that context ends, records on their way would never be reported (S12)", "remove it; Close ends the producer"),
-		judge, // one that never ends is taken
+		judged(mayEnd, "its end would fail records that are on their way", "end the context of Run instead"),
 	},
 	"WithHooks":  always,
 	"WithLogger": always,
@@ -105,9 +147,11 @@ var table = map[string][roles]verdict{
 	"RecordPartitioner": producing(
 		refuse("a key must keep its partition on every path: murmur2, as the sidecar and the Java client do",
 			"set Record.Partition for records that need another one"),
-		judge), // kgo's own is a pointer: only its type tells
+		judged(otherPartitioner, "another one moves keys to other partitions", "set Config.Partitioner")),
 	"RecordRetries": producing(refuse(givenUp, "remove it"), unless(givenUp, dropIt)),
-	"RequiredAcks":  producing(judge, unless("an acknowledgement means acks=all here", dropIt)),
+	"RequiredAcks": producing(
+		judged(otherAcks, "only acks=all makes an acknowledgement durable", "remove it"),
+		unless("an acknowledgement means acks=all here", dropIt)),
 	"StopProducerOnDataLossDetected": producing(
 		refuse("one partition's trouble would stop all others", "remove it"),
 		unless("one partition's trouble would stop every app of the pod", dropIt)),

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -127,15 +128,17 @@ func refuse(e *settings.Effective, err error) {
 		e.Refuse(x.key, x.problem)
 	case *sidecar.ConfigError:
 		field, part, _ := strings.Cut(x.Field, ".")
-		problem := fmt.Sprintf("is %v; %s", x.Value, asWritten(e, x.Remedy))
-		if field == "TLS" { // said already: files are missing, or cannot be read
-			return
-		}
-		if key, ok := settingKeys[field]; ok {
+		problem := fmt.Sprintf("is %s; %s", cmp.Or(x.Value, "missing"), asWritten(e, x.Remedy))
+		key, known := settingKeys[field]
+		switch {
+		case field == "TLS": // said already: files are missing, or cannot be read
+		case strings.HasPrefix(field, "Options"):
+			e.Add(err)
+		case known:
 			e.Refuse(key, problem)
-			return
+		default:
+			e.Refuse(strings.ToLower(field), strings.ToLower(part)+" "+problem) // Apps[0].Name
 		}
-		e.Refuse(strings.ToLower(field), strings.ToLower(part)+" "+problem) // Apps[0].Name
 	default:
 		e.Add(err)
 	}
