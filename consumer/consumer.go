@@ -281,11 +281,13 @@ func (c *Consumer) careLoop(ctx context.Context) {
 	}
 }
 
-// Fence ends every stay at once, as if the membership were lost: nothing of them is committed any
-// more, Hooks.Lost is called, and the group is joined again. It is for whoever learns from
-// elsewhere that this process was taken for dead: a sidecar that has executed its will (S8). Fence
-// does not wait; when it returns nothing done from then on counts, and no commit that is not on its
-// way already goes out. why is logged.
+// Fence ends every assignment at once, as if the membership were lost: nothing of them is committed
+// any more, Hooks.Lost is called, and the group is joined again. Fence does not wait; when it
+// returns nothing done from then on counts, and no commit that is not on its way already goes out.
+// why is logged.
+//
+// It is exported for the pipeline, and for whoever learns without one that this process was taken
+// for dead: from a producer.Fencer, whose sidecar has executed the will (S8).
 func (c *Consumer) Fence(why error) {
 	if why == nil {
 		why = ErrLost

@@ -144,7 +144,9 @@ func (e *LeaveError) Unwrap() error { return e.Err }
 
 // ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
 // them, and says what to do. Where several are wrong, they are joined. It is the same type in every
-// package of Ackmark.
+// package of Ackmark. Its fields: Config, the type that the field is in, such as "consumer.Config";
+// Field, its path in there; Value, as it is shown, "" where it is required and missing; Reason,
+// where the Remedy alone does not say it; Remedy, what to do; and Err, the cause, if there is one.
 type ConfigError = configerr.Error
 
 // StartError is returned by Run when the consumer could not begin within StartTimeout: it says what

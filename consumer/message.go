@@ -86,6 +86,8 @@ type run struct {
 }
 
 // Index is the input's position in fetch order within its assignment epoch: 0, 1, 2 … without gaps.
+// It is the Index of a producer.Source, and exported for the pipeline, and for whoever delivers
+// units to a sidecar without one.
 func (m *Message) Index() uint64 { return m.index }
 
 // Assignment returns the stay of the partition that the input was fetched in.

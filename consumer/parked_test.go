@@ -193,7 +193,7 @@ func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Rec
 			r.Messages[i].Done(nil)
 		}
 	}
-	runs, err = donemeta.Parse(p.core.Progress(true).Set, donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}, nil)
+	runs, err = donemeta.Parse(p.core.Progress(true).DoneSet, donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}, nil)
 	wantNil(t, err)
 	if _, want := p.core.Standing(); !slices.Equal(runs, want) {
 		t.Errorf("%d handed out, %d inherited: the set has %d runs of %d", p.core.Counts().Read, len(inherited), len(runs), len(want))
@@ -384,7 +384,7 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 				hand(p.unpark(0))
 				now := p.core.Progress(true)
 				mark := now.Offset
-				text, b.Base, b.LeaderEpoch = now.Set, mark, now.LeaderEpoch
+				text, b.Base, b.LeaderEpoch = now.DoneSet, mark, now.LeaderEpoch
 				runs, err := donemeta.Parse(text, b, nil)
 				if err != nil {
 					t.Fatal(err)

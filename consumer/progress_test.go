@@ -3,6 +3,7 @@ package consumer
 import (
 	"testing"
 
+	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
@@ -22,7 +23,7 @@ func TestProgress(t *testing.T) {
 			h.messages()[i].Done(nil)
 		}
 		at := a.Progress()
-		if at.Index != 2 || at.Offset != 2 || len(at.Done) != 2 || at.Done[0] != (DoneRun{4, 4, 2}) || at.Done[1] != (DoneRun{8, 8, 1}) {
+		if at.Index != 2 || at.Offset != 2 || len(at.Done) != 2 || at.Done[0] != (assignment.DoneRun{Index: 4, Offset: 4, Count: 2}) || at.Done[1] != (assignment.DoneRun{Index: 8, Offset: 8, Count: 1}) {
 			t.Errorf("%+v", at)
 		}
 		runs, err := donemeta.ParseAt(at.DoneSet, a.TopicID, at.Offset, nil)

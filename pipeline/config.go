@@ -151,7 +151,8 @@ type Config struct {
 
 // ConfigError names a field of a configuration that is wrong, and says what to do. Where several
 // are wrong, they are joined. Those of Config.Consumer are among them, as Consumer.Topics for
-// example. It is the same type in every package of Ackmark.
+// example. It is the same type in every package of Ackmark: consumer.ConfigError says what its
+// fields are.
 type ConfigError = configerr.Error
 
 // configName is how errors name the type.

@@ -69,7 +69,7 @@ func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []
 	for i, a := range added {
 		list[i] = producer.Assignment{
 			Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, LeaderEpoch: a.LeaderEpoch, Start: a.Start, DoneSet: a.DoneSet,
-			Progress: func() producer.Progress { return progressOf(a) },
+			Progress: a.Progress,
 		}
 	}
 	err := p.cfg.Producer.Assign(ctx, producer.Membership(m), list)
@@ -81,15 +81,6 @@ func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []
 		// Without the announcement the units of these partitions would be refused one by one.
 		p.stopBy(&DeliveryError{Err: err})
 	}
-}
-
-func progressOf(a *consumer.Assignment) producer.Progress {
-	at := a.Progress()
-	out := producer.Progress{Index: at.Index, Offset: at.Offset, DoneSet: at.DoneSet, Done: make([]producer.DoneRun, len(at.Done))}
-	for i, r := range at.Done {
-		out.Done[i] = producer.DoneRun(r)
-	}
-	return out
 }
 
 func (p *Pipeline) release(ctx context.Context, leaving []*consumer.Assignment) {

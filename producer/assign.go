@@ -5,27 +5,20 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Progress is where a stay is: what a sidecar must know that did not see its beginning, to commit
-// for this process if it dies.
-type Progress struct {
-	// Index is that of the first input that is not done, and Offset the ack mark.
-	Index  uint64
-	Offset int64
-	// Done are the inputs above Index that are done already, in order.
-	Done []DoneRun
-	// DoneSet is the commit metadata that belongs to Offset, "" for none.
-	DoneSet string
-}
+// Progress is where an assignment is: what a sidecar must know that did not see its beginning, to
+// commit for this process if it dies. Its fields are Index (uint64) of the first input that is not
+// done, Offset (int64) of it, the ack mark, with its LeaderEpoch (int32); Done ([]DoneRun), the
+// inputs above Index that are done already, in order; and DoneSet, the commit metadata that belongs
+// to Offset, "" for none. A consumer's Assignment.Progress returns it.
+type Progress = assignment.Progress
 
-// DoneRun is Count inputs with the indices Index, Index+1 … and the offsets Offset, Offset+1 …
-type DoneRun struct {
-	Index  uint64
-	Offset int64
-	Count  uint64
-}
+// DoneRun is Count inputs with the indices Index, Index+1 … and the offsets Offset, Offset+1 …; all
+// three are numbers of 64 bits.
+type DoneRun = assignment.DoneRun
 
 // maxDoneRuns bounds what a stay may add to an Assign message; the mark stays below what is left
 // out.

@@ -139,7 +139,7 @@ type App struct {
 
 // ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
 // them, and says what to do. Where several are wrong, they are joined. It is the same type in every
-// package of Ackmark.
+// package of Ackmark: consumer.ConfigError says what its fields are.
 type ConfigError = configerr.Error
 
 // WithDefaults is the configuration in effect: what is zero and has a default has it.

@@ -97,7 +97,7 @@ func (a *Assignment) Standing() (mark int64, done []donemeta.Run) {
 }
 
 // Progress is where an assignment is: what somebody must know who is to commit for this process if
-// it dies.
+// it dies. Consumer and producer have the type as it is here.
 type Progress struct {
 	// Index is that of the first input that is not done, and Offset the ack mark.
 	Index  uint64
@@ -106,8 +106,8 @@ type Progress struct {
 	LeaderEpoch int32
 	// Done are the inputs above Index that are done already, in order.
 	Done []DoneRun
-	// Set is the metadata that a commit of Offset would have now.
-	Set string
+	// DoneSet is the metadata that a commit of Offset would have now.
+	DoneSet string
 }
 
 // DoneRun is Count inputs with the indices Index, Index+1 … and the offsets Offset, Offset+1 …
@@ -122,7 +122,7 @@ func (a *Assignment) Progress(sets bool) Progress {
 	offset, epoch := a.position()
 	at := Progress{Index: a.MarkIndex(), Offset: offset, LeaderEpoch: epoch}
 	if sets {
-		at.Set, _ = a.doneSet(offset, epoch)
+		at.DoneSet, _ = a.doneSet(offset, epoch)
 	}
 	index := at.Index
 	for offset, done := range a.tracker.Entries() {
