@@ -23,13 +23,14 @@ func (g *group) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.
 		return offsets, nil // nothing is polled any more
 	}
 	// The client's context ends with the next rebalance, and the client begins to read
-	// nevertheless: a stay that was not announced then would be refused everything it delivers.
+	// nevertheless: an assignment that was not announced then would be refused everything it
+	// delivers.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.RebalanceTimeout/2)
 	defer cancel()
 	defer context.AfterFunc(g.life.Context(), cancel)() // a shutdown waits for this callback
 	cl := g.brokers.client.Load()
 	failed := g.leftOut(offsets)
-	starts, more := g.beginStays(ctx, cl, offsets)
+	starts, more := g.beginAssignments(ctx, cl, offsets)
 	maps.Copy(failed, more)
 	g.setAside(cl, failed)
 	for tp := range failed {
@@ -96,9 +97,9 @@ func (g *group) leftOut(offsets map[string]map[int32]kgo.Offset) map[topicPartit
 	return failed
 }
 
-// beginStays finds where to start, makes the assignment epochs and announces them. What cannot
-// begin now is in failed. hookMu is held.
-func (g *group) beginStays(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (
+// beginAssignments finds where to start, makes the assignment epochs and announces them. What
+// cannot begin now is in failed. hookMu is held.
+func (g *group) beginAssignments(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (
 	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
 	topics, err := g.survey.describe(ctx, offsets, g.inherits(offsets))
@@ -124,7 +125,7 @@ func (g *group) beginStays(ctx context.Context, cl *kgo.Client, offsets map[stri
 	return starts, failed
 }
 
-// withdraw takes stays back whose start could not be committed, and returns the others.
+// withdraw takes assignments back whose start could not be committed, and returns the others.
 func (g *group) withdraw(parts []*partition, starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error, err error) []*partition {
 	var kept, gone []*partition
 	for _, p := range parts {
@@ -183,13 +184,13 @@ func (g *group) announce(ctx context.Context, parts []*partition) {
 	g.parts.balance()
 }
 
-// reacquire begins a new stay of partitions that the client holds, from what the group has
+// reacquire begins a new assignment of partitions that the client holds, from what the group has
 // committed by now. Either no poll runs meanwhile, or the client has them paused. hookMu is held.
 func (g *group) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.RebalanceTimeout/2)
 	defer cancel()
 	failed := g.survey.readCommitted(ctx, cl, offsets, g.found)
-	starts, more := g.beginStays(ctx, cl, offsets)
+	starts, more := g.beginAssignments(ctx, cl, offsets)
 	maps.Copy(failed, more)
 	g.setAside(cl, failed)
 	positions := map[string]map[int32]kgo.EpochOffset{}
@@ -205,9 +206,9 @@ func (g *group) reacquire(ctx context.Context, cl *kgo.Client, offsets map[strin
 	g.noLonger(cl, begun)
 }
 
-// restart replaces a stay by one that starts at another offset, under the same membership. It
-// returns nil when the stay ended meanwhile. It may wait for hookMu: whoever holds that while a
-// poll is being worked off does not wait for the poll.
+// restart replaces an assignment by one that starts at another offset, under the same membership.
+// It returns nil when the assignment ended meanwhile. It may wait for hookMu: whoever holds that
+// while a poll is being worked off does not wait for the poll.
 func (g *group) restart(p *partition, start int64) *partition {
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()
@@ -223,7 +224,7 @@ func (g *group) restart(p *partition, start int64) *partition {
 	g.parts.flowMu.Lock()
 	g.parts.add(fresh)
 	if cl := g.brokers.client.Load(); cl != nil {
-		cl.ResumeFetchPartitions(map[string][]int32{a.Topic: {a.Partition}}) // the old stay may have been paused; the new one does not know
+		cl.ResumeFetchPartitions(map[string][]int32{a.Topic: {a.Partition}}) // the old assignment may have been paused; the new one does not know
 	}
 	g.parts.flowMu.Unlock()
 	if g.cfg.Hooks.Lost != nil {

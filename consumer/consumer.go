@@ -226,8 +226,8 @@ func (c *Consumer) Subscription() (topics []string, regex string) {
 func (c *Consumer) Group() string { return c.cfg.Group }
 
 // Resume takes a halted partition up again, without a restart: call it when the cause is gone. What
-// is done is committed, and a new stay begins at the first input that is not, which is handed out
-// again; inputs above it that were done are not. The error is ErrNotHalted, ErrNotRunning or
+// is done is committed, and a new assignment begins at the first input that is not, which is handed
+// out again; inputs above it that were done are not. The error is ErrNotHalted, ErrNotRunning or
 // ErrClosed.
 //
 // It waits for the partition's inputs that are still worked on, at most DrainTimeout: do not call
@@ -250,7 +250,7 @@ func (c *Consumer) Resume(topic string, id int32) error {
 		c.log.Warn("a halted partition is resumed before its other inputs were done", "err", err)
 	}
 	// The group still assigns it to this member: after the next join it is taken up from what the
-	// group has, as every partition that is ours and has no stay.
+	// group has, as every partition that is ours and has no assignment.
 	cl.ForceRebalance()
 	return nil
 }

@@ -43,8 +43,8 @@ func (s *shut) set(down bool) {
 	s.conns = nil
 }
 
-// Brokers that refuse connections for less than a session take nothing away: no stay ends, no input
-// is handed out again (row 8).
+// Brokers that refuse connections for less than a session take nothing away: no assignment ends, no
+// input is handed out again (row 8).
 func TestRefusedConnectionsKeepTheMembership(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

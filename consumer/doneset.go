@@ -6,9 +6,9 @@ import (
 	"github.com/ackmark/ackmark/internal/donemeta"
 )
 
-// inherit applies the done-set that belongs to the offset the stay begins from. One that does not
-// is ignored: an operator who moves the group's offset means every input from there on to be done
-// again (S11), and a topic that was created anew has other inputs under these offsets.
+// inherit applies the done-set that belongs to the offset the assignment begins from. One that does
+// not is ignored: an operator who moves the group's offset means every input from there on to be
+// done again (S11), and a topic that was created anew has other inputs under these offsets.
 func (p *partition) inherit(f found) {
 	a := p.assignment
 	if f.offset != a.Start {

@@ -231,8 +231,8 @@ func TestDoneSetIsHandedOnAndOn(t *testing.T) {
 	})
 }
 
-// What is committed again only for the set carries the leader epoch of the stay before: the set is
-// bound to it, and a truncation is found by it.
+// What is committed again only for the set carries the leader epoch of the assignment before: the
+// set is bound to it, and a truncation is found by it.
 func TestTheLeaderEpochStays(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		for range 3 {
@@ -472,7 +472,7 @@ func TestFence(t *testing.T) {
 		cfg.Hooks.Lost = func(as []*Assignment) { lost += len(as) }
 		m := l.start(cfg, h.deliver)
 		l.until("handed out", func() bool { return len(h.messages()) == 20 })
-		DoneAll(h.messages()[:3]) // done before, not committed: lost with the stay
+		DoneAll(h.messages()[:3]) // done before, not committed: lost with the assignment
 		old := h.messages()
 		m.Fence(fmt.Errorf("the sidecar has executed the will"))
 		for _, in := range old {
@@ -505,7 +505,7 @@ func TestFence(t *testing.T) {
 
 // What the client never gave up is taken up with the done-set, too: its offset and its set come
 // from one answer again.
-func TestFencedStayTakesTheDoneSetUp(t *testing.T) {
+func TestFencedAssignmentTakesTheDoneSetUp(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
 		s := newSome(func(m *Message) bool { return m.Offset < 10 || odd(m) })

@@ -68,7 +68,7 @@ func (p *partition) abandoned() (a Abandoned) {
 	return a
 }
 
-// fence ends the stay: from here nothing changes what it was (S4).
+// fence ends the assignment: from here nothing changes what it was (S4).
 func (p *partition) fence(why error) {
 	p.stopped.Store(true)
 	p.mu.Lock()

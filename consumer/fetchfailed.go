@@ -104,8 +104,8 @@ func (rd *reader) groupFailed(err error) {
 }
 
 // afterReset notices that the client moved the position, as OnOutOfRange lets it: it reports the
-// range that was skipped, and where the position went back it ends the stay and begins another one,
-// because no mark of the old one means anything in the new log.
+// range that was skipped, and where the position went back it ends the assignment and begins
+// another one, because no mark of the old one means anything in the new log.
 func (rd *reader) afterReset(p *partition, fp *kgo.FetchPartition) *partition {
 	if len(fp.Records) == 0 {
 		return p

@@ -265,9 +265,9 @@ func TestNothingPendingIsNotPaused(t *testing.T) {
 	})
 }
 
-// A stay that is begun again where the old one was paused is read: the client's pause ends with the
-// stay that it was for.
-func TestRestartOfAPausedStay(t *testing.T) {
+// An assignment that is begun again where the old one was paused is read: the client's pause ends
+// with the assignment that it was for.
+func TestRestartOfAPausedAssignment(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
 		m := l.start(l.config(), nil)

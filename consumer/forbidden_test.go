@@ -48,7 +48,7 @@ func TestOneForbiddenTopicWaits(t *testing.T) {
 				right := l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: forbidden, Err: kerr.TopicAuthorizationFailed, Count: -1})
 				cfg := l.config()
 				cfg.Topics = append(cfg.Topics, forbidden)
-				cfg.Hooks.Lost = func([]*Assignment) { t.Error("stays were lost") }
+				cfg.Hooks.Lost = func([]*Assignment) { t.Error("assignments were lost") }
 				if id == "by name" {
 					cfg.Options = append(cfg.Options, kgo.MaxVersions(kversion.V2_7_0()))
 				}

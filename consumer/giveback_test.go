@@ -39,7 +39,7 @@ func (c *Consumer) leftOver() string {
 		p.mu.Unlock()
 	}
 	left.Check("partitions that wait", int64(len(c.group.waiting.all())))
-	left.Check("answers of the group that no stay began from", int64(len(c.group.found)))
+	left.Check("answers of the group that no assignment began from", int64(len(c.group.found)))
 	return left.String()
 }
 
@@ -88,8 +88,8 @@ func (h *hoard) flood() {
 
 var errHandler = errors.New("the handler's")
 
-// Whatever becomes of inputs and stays (refusals, halts, resumes, lost memberships, rebalances,
-// parked inputs, leaders that move), the budget is whole when all is done.
+// Whatever becomes of inputs and assignments (refusals, halts, resumes, lost memberships,
+// rebalances, parked inputs, leaders that move), the budget is whole when all is done.
 func TestTheBudgetIsGivenBack(t *testing.T) {
 	n := 60
 	if testing.Short() {

@@ -27,9 +27,9 @@ type group struct {
 	hookMu   gate
 	current  atomic.Pointer[Membership] // nil: none
 	identity identity
-	owned    map[topicPartition]bool     // what the client holds for us: true once its stay began; under hookMu
+	owned    map[topicPartition]bool     // what the client holds for us: true once its assignment began; under hookMu
 	again    map[topicPartition]lostStay // of partitions that were lost and did not come back yet; under hookMu
-	found    map[topicPartition]found    // what the group has, of the answer that the next stays begin from; under hookMu
+	found    map[topicPartition]found    // what the group has, of the answer that the next assignments begin from; under hookMu
 	waiting  waiting                     // partitions that are ours and cannot be read yet
 
 	fenceKick chan struct{}
@@ -89,8 +89,8 @@ func (g *group) replaced(cl *kgo.Client) bool {
 }
 
 // stranded lists partitions that the group assigns to us, that the client reads on where it stood,
-// and whose stay we ended because the membership was doubtful. The client reads no committed offset
-// for what it never gave up, so nobody else would take them up (S10).
+// and whose assignment we ended because the membership was doubtful. The client reads no committed
+// offset for what it never gave up, so nobody else would take them up (S10).
 func (g *group) stranded() []topicPartition {
 	var all []topicPartition
 	for tp, begun := range g.owned {

@@ -7,7 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Assignment is one stay of a partition with this member: its assignment epoch.
+// Assignment is the time for which this member holds a partition. The next one of the same
+// partition is another value, with an epoch of its own.
 type Assignment struct {
 	Topic       string
 	TopicID     [16]byte
@@ -15,14 +16,14 @@ type Assignment struct {
 	LeaderEpoch int32
 	// Epoch is unique in this process, increasing, never zero.
 	Epoch uint64
-	// Start is the offset that this stay starts from.
+	// Start is the offset that it starts from.
 	Start int64
 	// DoneSet is the metadata that was committed with Start, if it is a done-set of this very
-	// commit and topic: which inputs above Start were done before this stay and are not handed out
-	// in it. "" for none.
+	// commit and topic: which inputs above Start were done before this assignment and are not
+	// handed out in it. "" for none.
 	DoneSet string
 	// Again is why inputs below AgainUntil may be handed out again: this process had them before,
-	// in a stay that ended without its last commit. "" for no such stay.
+	// in an assignment that ended without its last commit. "" for no such assignment.
 	Again      string
 	AgainUntil int64
 
@@ -90,7 +91,7 @@ type run struct {
 // units to a sidecar without one.
 func (m *Message) Index() uint64 { return m.index }
 
-// Assignment returns the stay of the partition that the input was fetched in.
+// Assignment is what the input was fetched under.
 func (m *Message) Assignment() *Assignment { return m.mine().Assignment }
 
 // Context is the context of the input's assignment.

@@ -180,9 +180,9 @@ func TestHaltWithParkedRecords(t *testing.T) {
 	})
 }
 
-// stayOf makes a stay of a partition with these records, and every other one of what it hands out
-// done. It returns what the next commit says.
-func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Record) (p *partition, runs []donemeta.Run) {
+// assignmentOf makes an assignment of a partition with these records, and every other one of what
+// it hands out done. It returns what the next commit says.
+func assignmentOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Record) (p *partition, runs []donemeta.Run) {
 	t.Helper()
 	p = newPartition(c.around, &Assignment{Topic: topic, TopicID: [16]byte{9}}, 0)
 	p.core.Inherit(inherited, "", -1)
@@ -201,8 +201,8 @@ func stayOf(t *testing.T, c *Consumer, inherited []donemeta.Run, recs []*kgo.Rec
 	return p, runs
 }
 
-// The worst order at every density; and the next stay takes up all of it at once, not one after the
-// other.
+// The worst order at every density; and the next assignment takes up all of it at once, not one
+// after the other.
 func TestAlternatingFitsAtEveryDensity(t *testing.T) {
 	cfg := minimal()
 	cfg.MaxRecords = 1 << 17
@@ -213,15 +213,15 @@ func TestAlternatingFitsAtEveryDensity(t *testing.T) {
 		for i := range recs {
 			recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * step}
 		}
-		first, runs := stayOf(t, c, nil, recs)
+		first, runs := assignmentOf(t, c, nil, recs)
 		at := first.core.Counts().Read
 		if at < 300 {
 			t.Errorf("step %d: only %d handed out", step, at)
 		}
-		second, _ := stayOf(t, c, runs, recs)
+		second, _ := assignmentOf(t, c, runs, recs)
 		then := second.core.Counts().Read
 		if then < at/2 {
-			t.Errorf("step %d: %d handed out, but only %d of the %d left to the next stay", step, at, then, at-at/2)
+			t.Errorf("step %d: %d handed out, but only %d of the %d left to the next assignment", step, at, then, at-at/2)
 		}
 		t.Logf("step %d: %d handed out, then %d", step, at, then)
 	}
@@ -242,7 +242,7 @@ func TestInheritedFarAboveIsCounted(t *testing.T) {
 		for i := range recs {
 			recs[i] = &kgo.Record{Topic: topic, Offset: int64(i) * step}
 		}
-		p, _ := stayOf(t, c, far, recs)
+		p, _ := assignmentOf(t, c, far, recs)
 		if n := p.core.Counts().Read; n < 100 || p.readTo() <= p.core.Next() {
 			t.Errorf("step %d: %d handed out, %d parked", step, n, len(p.parked.recs))
 		}
@@ -320,8 +320,8 @@ func TestRevokeWithParkedRecords(t *testing.T) {
 	})
 }
 
-// Whatever the offsets are, and in whatever order inputs end, over any number of stays: the set is
-// written whole, nothing is stuck, everything is handed out once.
+// Whatever the offsets are, and in whatever order inputs end, over any number of assignments: the
+// set is written whole, nothing is stuck, everything is handed out once.
 func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 	cfg := minimal()
 	cfg.MaxRecords = 1 << 17
@@ -339,7 +339,7 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 		done := map[int64]bool{}
 		b := donemeta.Binding{TopicID: [16]byte{9}, LeaderEpoch: -1}
 		text := ""
-		for stay := 0; ; stay++ {
+		for turn := 0; ; turn++ {
 			p := newPartition(c.around, &Assignment{Topic: topic, TopicID: b.TopicID, Start: b.Base}, b.Base)
 			p.inherit(found{b.Base, b.LeaderEpoch, text, nil})
 			at, _ := slices.BinarySearch(offsets, b.Base)
@@ -356,7 +356,7 @@ func TestParkedNeverTooMuchNeverStuck(t *testing.T) {
 					open = append(open, m)
 				}
 			}
-			finish := stay == 5
+			finish := turn == 5
 			order := rapid.IntRange(0, 2).Draw(t, "order")
 			for steps := 0; (finish || steps < 30) && (at < len(offsets) || len(p.parked.recs) > 0 || finish && len(open) > 0); steps++ {
 				if at < len(offsets) && len(p.parked.recs) == 0 {

@@ -16,7 +16,7 @@ import (
 // tracker's entry.
 const recordOverhead = 256
 
-// partition is one stay of one partition: its assignment epoch. A new stay is a new partition with
+// partition is a partition for one assignment. A new assignment is a new value with
 // a fresh tracker (S4), so nothing that still holds a message of an old one can touch the new one.
 type partition struct {
 	around     *surroundings
@@ -94,8 +94,8 @@ func (p *partition) renewContext() {
 
 func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
 
-// finish is Done(nil), under mu. After the stay ended it changes nothing: a mark that moved then
-// could be committed over another member's (the known loss bug of marks made after a revoke).
+// finish is Done(nil), under mu. After the assignment ended it changes nothing: a mark that moved
+// then could be committed over another member's (the known loss bug of marks made after a revoke).
 func (p *partition) finish(m *Message) {
 	state := m.state()
 	if atomic.LoadUint32(state)&(done|failed) != 0 || !p.core.Done(m.index) {
@@ -237,7 +237,7 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	}
 	recs := fp.Records
 	for !p.core.Begun() && len(p.parked.recs) == 0 && len(recs) > 0 && recs[0].Offset < p.assignment.Start {
-		recs = recs[1:] // a position from before this stay: all of it is done
+		recs = recs[1:] // a position from before this assignment: all of it is done
 	}
 	if len(recs) == 0 {
 		return nil, nil

@@ -23,7 +23,7 @@ type reader struct {
 
 	stop    func(error)                                // the consumer, which cannot go on
 	explain func(topicPartition, error) bool           // why a partition waits; false: it does not
-	restart func(p *partition, start int64) *partition // ends a stay and begins another, see group.restart
+	restart func(p *partition, start int64) *partition // ends an assignment and begins another, see group.restart
 
 	maxPoll   int
 	meanSize  int64 // of records, for pollLimit
@@ -56,8 +56,8 @@ const slowDeliver = time.Second
 
 // poll hands out what the client fetched, until ctx ends. The error is that the client was closed.
 // Between a poll and AllowRebalance no callback runs, so the partitions that the records belong to
-// are the ones held when they were fetched: without that, records of a stay that ended could be
-// entered in the next one, which started elsewhere. Nothing waits in between.
+// are the ones held when they were fetched: without that, records of an assignment that ended could
+// be entered in the next one, which started elsewhere. Nothing waits in between.
 func (rd *reader) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)) error {
 	for ctx.Err() == nil {
 		fetches := rd.pollOnce(ctx, cl)

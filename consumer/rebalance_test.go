@@ -323,9 +323,9 @@ func TestStaticMember(t *testing.T) {
 	})
 }
 
-// The next rebalance may begin while the stays of the last one do: the client reads nevertheless,
-// so they must be announced, with everything that is known of them.
-func TestStaysBeginWhileTheNextRebalanceDoes(t *testing.T) {
+// The next rebalance may begin while the assignments of the last one do: the client reads
+// nevertheless, so they must be announced, with everything that is known of them.
+func TestAssignmentsBeginWhileTheNextRebalanceDoes(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		cfg := l.config()
 		var told []*Assignment

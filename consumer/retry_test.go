@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The waits are the pipeline's; the end of the stay is no outcome, and the end of HandlerTimeout is
-// one.
+// The waits are the pipeline's; the end of the assignment is no outcome, and the end of
+// HandlerTimeout is one.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("down")

@@ -26,19 +26,19 @@ type State struct {
 	CommitErr error
 }
 
-// PartitionState is where one partition stands in its present stay. Offsets are -1 where they are
-// not known.
+// PartitionState is where one partition stands in its present assignment. Offsets are -1 where they
+// are not known.
 type PartitionState struct {
 	Topic     string
 	Partition int32
 	Epoch     uint64 // assignment epoch
-	Start     int64  // offset that the stay started from
+	Start     int64  // offset that the assignment started from
 
 	LogEnd    int64 // the broker's high watermark, as of the last fetch
 	Fetched   int64 // first offset that was not handed out yet; what was fetched beyond is Parked
-	HandedOut int64 // inputs handed out in this stay
-	Inherited int64 // inputs read in this stay and not handed out: a done-set said that they were done before it
-	Done      int64 // inputs done in this stay
+	HandedOut int64 // inputs handed out in this assignment
+	Inherited int64 // inputs read in this assignment and not handed out: a done-set said that they were done before it
+	Done      int64 // inputs done in this assignment
 	AckMark   int64 // first offset that is not done
 	Committed int64 // what the group has
 

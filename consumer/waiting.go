@@ -16,9 +16,9 @@ import (
 
 // A partition that the group assigned to us and that cannot be begun (it has no leader, the
 // coordinator does not say where the group stands in it) waits, alone: the client holds it paused
-// at offset 0, nobody has a stay of it, and it is looked at again, with backoff, until it can be
-// begun. To fail the whole assignment instead would make the client join again, end all other
-// stays, and meet the same partition again.
+// at offset 0, nobody has an assignment of it, and it is looked at again, with backoff, until it
+// can be begun. To fail the whole rebalance instead would make the client join again, end all
+// other assignments, and meet the same partition again.
 type waiting struct {
 	mu    sync.Mutex
 	parts map[topicPartition]*waiter
@@ -223,7 +223,7 @@ func (g *group) tryBegin(ctx context.Context, due []topicPartition) {
 	}
 }
 
-// beginWaiting begins the stays of partitions that waited, if they are still ours.
+// beginWaiting begins the assignments of partitions that waited, if they are still ours.
 func (g *group) beginWaiting(ctx context.Context, cl *kgo.Client, due []topicPartition) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()

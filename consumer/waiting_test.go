@@ -32,7 +32,7 @@ func TestLeaderlessAtTheStart(t *testing.T) {
 		fault := l.leaderless(topic, 1)
 		var joins atomic.Int64
 		cfg := l.config()
-		cfg.Hooks.Lost = func([]*Assignment) { t.Error("stays were lost") }
+		cfg.Hooks.Lost = func([]*Assignment) { t.Error("assignments were lost") }
 		cfg.Hooks.Assigned = func(_ context.Context, m Membership, _ []*Assignment) { joins.Store(int64(m.Generation)) }
 		m := l.start(cfg, nil)
 		l.untilCommitted(0, 10)
@@ -58,15 +58,15 @@ func TestLeaderlessAtTheStart(t *testing.T) {
 	})
 }
 
-// A leaderless partition of a topic that a regular expression adds costs the running stays nothing
-// (D1).
+// A leaderless partition of a topic that a regular expression adds costs the running assignments
+// nothing (D1).
 func TestLeaderlessAdded(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
 		cfg := l.config()
 		cfg.Topics, cfg.Regex = nil, "^in"
 		cfg.Options = append(cfg.Options, kgo.MetadataMaxAge(5*time.Second), kgo.MetadataMinAge(time.Second))
-		cfg.Hooks.Lost = func([]*Assignment) { t.Error("stays were lost") }
+		cfg.Hooks.Lost = func([]*Assignment) { t.Error("assignments were lost") }
 		var h holder
 		m := l.start(cfg, h.deliver)
 		l.until("handed out", func() bool { return len(h.messages()) == 10 })

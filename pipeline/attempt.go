@@ -200,8 +200,8 @@ func (l *lane) pause(ctx context.Context, m *consumer.Message, d time.Duration) 
 	return true
 }
 
-// drainPoll is how soon a waiting retry notices that its partition is to leave. The stay's context
-// cannot tell: it ends after the drain.
+// drainPoll is how soon a waiting retry notices that its partition is to leave. The assignment's
+// context cannot tell: it ends after the drain.
 const drainPoll = 100 * time.Millisecond
 
 func waitWanted(ctx context.Context, m *consumer.Message, d time.Duration) bool {

@@ -78,8 +78,8 @@ func (b *backlog) move(c *chunk, n int) {
 	}
 }
 
-// due tells whose inputs make the next batch: of the stay whose input has waited the longest, if
-// that was long enough, or of the first one that fills a batch of the size. Nil: none before the
+// due tells whose inputs make the next batch: of the assignment whose input has waited the longest,
+// if that was long enough, or of the first one that fills a batch of the size. Nil: none before the
 // time.
 func (b *backlog) due(now time.Time, size int) (*consumer.Assignment, time.Time) {
 	if b.empty() {
@@ -98,8 +98,8 @@ func (b *backlog) due(now time.Time, size int) (*consumer.Assignment, time.Time)
 	return nil, until
 }
 
-// gather moves up to size inputs of a stay into c, in fetch order, also from chunks behind those of
-// other partitions: a batch is full while there is enough for one.
+// gather moves up to size inputs of an assignment into c, in fetch order, also from chunks behind
+// those of other partitions: a batch is full while there is enough for one.
 func (b *backlog) gather(c *chunk, a *consumer.Assignment, size int) {
 	c.assignment, c.msgs, c.next = a, c.msgs[:0], 0
 	for !b.empty() && b.chunks[b.head].assignment == a && len(c.msgs) < size { // nearly always all there is to do
@@ -133,9 +133,9 @@ func (b *backlog) compact() {
 	}
 }
 
-// forget drops what belongs to stays that are over, and tells how many inputs that was. The
+// forget drops what belongs to assignments that are over, and tells how many inputs that was. The
 // consumer has given back their share of its budget, and reads on: behind a handler that hangs, one
-// stay after the other would pile up here.
+// assignment after the other would pile up here.
 func (b *backlog) forget(over []*consumer.Assignment) int {
 	dropped := 0
 	rest := b.chunks[b.head:]

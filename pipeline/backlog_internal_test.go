@@ -10,8 +10,9 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// A backlog against a naive one, a list of inputs: each comes out once, those of a stay in order,
-// batches are full while there is enough, and nothing of a stay that is over comes out.
+// A backlog against a naive one, a list of inputs: each comes out once, those of an assignment in
+// order, batches are full while there is enough, and nothing of an assignment that is over comes
+// out.
 func TestBacklogModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -19,7 +20,7 @@ func TestBacklogModel(t *testing.T) {
 	for range 300 {
 		wait := []time.Duration{0, time.Hour}[rnd.IntN(2)]
 		b := newBacklog(wait)
-		stays := []*consumer.Assignment{{Partition: 0}, {Partition: 1}, {Partition: 2}}
+		assignments := []*consumer.Assignment{{Partition: 0}, {Partition: 1}, {Partition: 2}}
 		model := map[*consumer.Assignment][]int64{}
 		next := int64(0)
 		total := func() (n int) {
@@ -47,7 +48,7 @@ func TestBacklogModel(t *testing.T) {
 			size := 1 + rnd.IntN(20)
 			switch op := rnd.IntN(10); {
 			case op < 5:
-				c := newChunk(stays[rnd.IntN(len(stays))])
+				c := newChunk(assignments[rnd.IntN(len(assignments))])
 				for range 1 + rnd.IntN(8) {
 					c.msgs = append(c.msgs, &consumer.Message{Record: &kgo.Record{Offset: next}})
 					model[c.assignment] = append(model[c.assignment], next)
@@ -83,19 +84,19 @@ func TestBacklogModel(t *testing.T) {
 					t.Fatalf("a batch of %d, %d could be had", len(grab.msgs), most)
 				}
 			default:
-				i := rnd.IntN(len(stays))
-				if n := b.forget(stays[i : i+1]); n != len(model[stays[i]]) {
-					t.Fatalf("%d dropped of %d", n, len(model[stays[i]]))
+				i := rnd.IntN(len(assignments))
+				if n := b.forget(assignments[i : i+1]); n != len(model[assignments[i]]) {
+					t.Fatalf("%d dropped of %d", n, len(model[assignments[i]]))
 				}
-				delete(model, stays[i])
-				stays[i] = &consumer.Assignment{Partition: int32(i)}
+				delete(model, assignments[i])
+				assignments[i] = &consumer.Assignment{Partition: int32(i)}
 			}
 			if b.queued != total() || (total() == 0) != b.empty() {
 				t.Fatalf("%d queued in %d chunks, %d in the model", b.queued, len(b.chunks), total())
 			}
 			for a, n := range b.of {
 				if n != len(model[a]) || n == 0 {
-					t.Fatalf("%d counted of a stay, %d in the model", n, len(model[a]))
+					t.Fatalf("%d counted of an assignment, %d in the model", n, len(model[a]))
 				}
 			}
 		}

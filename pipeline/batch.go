@@ -239,7 +239,7 @@ func (l *lane) putBatch(all bool) {
 	}
 }
 
-// blocks tells that an input will not be done in this stay.
+// blocks tells that an input will not be done in this assignment.
 func (l *lane) blocks(o outcome) bool {
 	return o.kind == givenBack || o.kind == stops || o.kind == rejected && l.p.cfg.DeadLetter.Topic == ""
 }

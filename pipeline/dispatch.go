@@ -8,8 +8,8 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// chunk is what one batch has for one lane: inputs of one stay of one partition, in fetch order. A
-// batch costs each lane one queue operation, whatever the number of its inputs.
+// chunk is what one batch has for one lane: inputs of one assignment of one partition, in fetch
+// order. A batch costs each lane one queue operation, whatever the number of its inputs.
 type chunk struct {
 	assignment *consumer.Assignment
 	msgs       []*consumer.Message
@@ -54,8 +54,8 @@ func (d *dispatcher) deliver(b *consumer.Batch) {
 	case d.order == Unordered:
 		d.shared.push(wholeChunk(b))
 	case d.order == PerPartition || len(d.lanes) == 1:
-		// Epochs count up, so the partitions of one assignment spread evenly; within its stay a
-		// partition keeps its lane.
+		// Epochs count up, so the partitions of one rebalance spread evenly; within its assignment
+		// a partition keeps its lane.
 		d.lanes[b.Epoch%uint64(len(d.lanes))].push(wholeChunk(b))
 	default:
 		d.split(b)
@@ -141,7 +141,7 @@ func (q *sharedQueue) forget(over []*consumer.Assignment) int {
 	return q.backlog.forget(over)
 }
 
-// tryTake moves up to want inputs of one stay into c, fewer when there are not enough for all
+// tryTake moves up to want inputs of one assignment into c, fewer when there are not enough for all
 // lanes. False: there is nothing now.
 func (q *sharedQueue) tryTake(c *chunk, want int) bool {
 	q.mu.Lock()

@@ -43,8 +43,8 @@ func (f *fencing) last() (producer.Membership, []producer.Assignment) {
 
 // A fenced session takes its partitions along, whichever error its units fail with before the
 // consumer knows: that is no outcome, so nothing is halted, buried or tried again under the old
-// stay. The inputs are read again in the next one, also by a static member, whose heartbeats go on
-// as if nothing were.
+// assignment. The inputs are read again in the next one, also by a static member, whose heartbeats
+// go on as if nothing were.
 func TestFenced(t *testing.T) {
 	for _, code := range []string{producer.CodeSessionFenced, producer.CodeReleased} {
 		for _, letters := range []string{"", "dlq"} {
@@ -89,8 +89,8 @@ func written(list []producer.Record) (all string) {
 	return all
 }
 
-// A stay that begins in the midst of what is done says so: with the metadata that it began from,
-// and with its progress, which must not forget it either.
+// An assignment that begins in the midst of what is done says so: with the metadata that it began
+// from, and with its progress, which must not forget it either.
 func TestDoneSetReachesTheProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})}
@@ -100,12 +100,12 @@ func TestDoneSetReachesTheProducer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, list := f.last(); list[0].DoneSet != "" || list[0].Progress().Offset != 0 {
-			t.Errorf("the first stay begins with %+v", list[0])
+			t.Errorf("the first assignment begins with %+v", list[0])
 		}
 		f.Ack(1)
 		time.Sleep(5 * time.Second) // committed by now
 		if _, list := f.last(); len(list[0].Progress().Done) != 1 || list[0].Progress().Done[0] != (producer.DoneRun{Index: 1, Offset: 1, Count: 1}) {
-			t.Errorf("the first stay is at %+v", list[0].Progress())
+			t.Errorf("the first assignment is at %+v", list[0].Progress())
 		}
 		for _, fn := range f.fns {
 			fn(&producer.Error{Code: producer.CodeSessionFenced, Partition: -1})
@@ -118,7 +118,7 @@ func TestDoneSetReachesTheProducer(t *testing.T) {
 		at := again.Progress()
 		runs, err := donemeta.ParseAt(at.DoneSet, again.TopicID, at.Offset, nil)
 		if again.DoneSet == "" || at.Index != 0 || at.Offset != 0 || len(at.Done) != 0 || err != nil || len(runs) != 1 || runs[0] != (donemeta.Run{First: 1, Last: 1}) {
-			t.Errorf("the second stay begins with done-set %q and is at %+v: %v, %v", again.DoneSet, at, runs, err)
+			t.Errorf("the second assignment begins with done-set %q and is at %+v: %v, %v", again.DoneSet, at, runs, err)
 		}
 		f.Ack(f.Held()...)
 		h.WaitIdle()
@@ -150,7 +150,7 @@ func TestEveryRebalanceIsAnnounced(t *testing.T) {
 		check("after one joined")
 		joined, during := f.last()
 		if joined.Generation <= first.Generation || len(during) != len(before) {
-			t.Errorf("generation %d, then %d; %d and %d stays", first.Generation, joined.Generation, len(before), len(during))
+			t.Errorf("generation %d, then %d; %d and %d assignments", first.Generation, joined.Generation, len(before), len(during))
 		}
 		leave()
 		check("after it left")
@@ -159,7 +159,7 @@ func TestEveryRebalanceIsAnnounced(t *testing.T) {
 
 // Who was away from the sidecar for so long that it was taken for dead finds what it had finished
 // committed, also what a former sidecar wrote, and goes on behind it: every output is written once.
-func TestWillOfAnotherSidecarsStay(t *testing.T) {
+func TestWillOfAnotherSidecarsAssignment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pod{t: t}
 		var mu sync.Mutex

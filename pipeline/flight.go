@@ -14,8 +14,8 @@ import (
 // flightSize is how many units one Deliver call takes at most.
 const flightSize = 256
 
-// flight is the units of one Deliver call, of one stay of one partition, and the inputs that they
-// were made from. It is their Reporter.
+// flight is the units of one Deliver call, of one assignment of one partition, and the inputs that
+// they were made from. It is their Reporter.
 //
 // It is pooled. It goes back when all its units are reported AND Deliver has returned: reports may
 // come before Deliver returns, which may still look at the slice of units then.
@@ -146,7 +146,7 @@ func (f *flight) Failed(unit int, err *producer.Error) {
 	f.release(1)
 }
 
-// deliver hands the flight over. It blocks while the producer is full, until the stay of the
+// deliver hands the flight over. It blocks while the producer is full, until the assignment of the
 // partition ends.
 func (f *flight) deliver() {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {

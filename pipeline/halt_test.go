@@ -136,9 +136,9 @@ func TestRedeliveryIsSorted(t *testing.T) {
 	})
 }
 
-// What waits behind a handler that hangs is dropped with the stay that it was fetched in: the
+// What waits behind a handler that hangs is dropped with the assignment that it was fetched in: the
 // consumer counts it no more.
-func TestQueuesOfLostStaysAreDropped(t *testing.T) {
+func TestQueuesOfLostAssignmentsAreDropped(t *testing.T) {
 	for _, order := range []pipeline.Order{pipeline.PerKey, pipeline.PerPartition, pipeline.Unordered} {
 		t.Run(order.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -35,13 +35,13 @@ func (h *halts) add(e *consumer.HaltError) {
 }
 
 // forget takes partitions off that left, or came anew.
-func (h *halts) forget(stays []*consumer.Assignment) {
+func (h *halts) forget(assignments []*consumer.Assignment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run != nil && h.run.Err() != nil {
 		return
 	}
-	for _, a := range stays {
+	for _, a := range assignments {
 		h.list = h.remove(a.Topic, a.Partition)
 	}
 }

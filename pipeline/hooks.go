@@ -47,7 +47,7 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 	return cfg
 }
 
-// forget drops what waits of stays that are over: nobody will start it.
+// forget drops what waits of assignments that are over: nobody will start it.
 func (p *Pipeline) forget(over []*consumer.Assignment) {
 	if len(over) == 0 {
 		return

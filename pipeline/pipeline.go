@@ -213,8 +213,8 @@ func (p *Pipeline) hurry(ctx, helping context.Context) {
 	}
 }
 
-// endLanes waits for the lanes. The consumer has returned: every stay has ended, so what is queued
-// is dropped, and handlers have been told.
+// endLanes waits for the lanes. The consumer has returned: every assignment has ended, so what is
+// queued is dropped, and handlers have been told.
 func (p *Pipeline) endLanes() error {
 	for _, l := range p.lanes {
 		l.close()

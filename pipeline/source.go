@@ -26,8 +26,8 @@ import (
 // Where an input had the header already (a pipeline behind a pipeline), the last one is the newest.
 //
 // HeaderIncident is added beside it where this process knows why an output may repeat: it had the
-// input before, in a stay that was lost. Its value is why that was lost; the audit groups repeats
-// by it.
+// input before, in an assignment that was lost. Its value is why that was lost; the audit groups
+// repeats by it.
 const (
 	HeaderSource     = "ackmark-source"
 	HeaderIncident   = "ackmark-incident"
@@ -36,8 +36,8 @@ const (
 	maxIncident = 120 // bytes of a reason
 )
 
-// sourceText is what the headers of one stay's outputs have in common: the text before the offset,
-// and that behind the output's number.
+// sourceText is what the headers of one assignment's outputs have in common: the text before the
+// offset, and that behind the output's number.
 type sourceText struct {
 	begin, end string
 	incident   []byte // of inputs below again; nil: none

@@ -7,12 +7,12 @@ import (
 	"github.com/ackmark/ackmark/consumer"
 )
 
-// work is what handlers of one lane run under for one stay of a partition: a context that ends with
-// the stay, and that the watchdog can end alone. It is kept from chunk to chunk: a context per
-// input would cost more than the pipeline.
+// work is what handlers of one lane run under for one assignment of a partition: a context that
+// ends with the assignment, and that the watchdog can end alone. It is kept from chunk to chunk: a
+// context per input would cost more than the pipeline.
 type work struct {
 	assignment *consumer.Assignment
-	parent     context.Context // of the stay
+	parent     context.Context // of the assignment
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
 }
@@ -23,7 +23,7 @@ func newWork(a *consumer.Assignment) *work {
 	return &work{a, parent, ctx, cancel}
 }
 
-// workCache holds the works of the stays that a lane met lately. It belongs to the lane's
+// workCache holds the works of the assignments that a lane met lately. It belongs to the lane's
 // goroutine.
 type workCache struct {
 	last *work

@@ -3,8 +3,8 @@
 // Inputs enter in fetch order ([Tracker.Add]), end in any order ([Tracker.Done]), and the ack mark
 // ([Tracker.Mark]) is the first offset that is not done: everything below it is. Only the ack mark
 // is ever committed (S1), and it never goes back (S3). One [Tracker] belongs to one assignment
-// epoch of one partition; a new stay gets a new one (S4), so that a late Done of the old stay
-// cannot move it.
+// epoch of one partition; a new assignment gets a new one (S4), so that a late Done of the old
+// assignment cannot move it.
 //
 // The package is pure: no lock, no clock, no goroutine, nothing but the standard library. Its owner
 // serialises the calls.
@@ -21,7 +21,7 @@
 //   - "A ring with one slot for every offset": a gap of ten million offsets would need ten million
 //     slots. The ring is over indices.
 //
-// Inputs that another stay had done already (a done-set read at the assignment) are not entries:
+// Inputs that another assignment had done already (a done-set says so) are not entries:
 // they are never handed out and get no index. To the tracker they are a gap, like control records;
 // internal/donemeta keeps them, and joins them with [Tracker.Entries] when the next done-set is
 // written.

@@ -7,8 +7,8 @@ import (
 	"github.com/ackmark/ackmark/internal/ackmark"
 )
 
-// Inherited is what a stay found done when it began: inputs that are not handed out again, and that
-// the next commit must not forget. The consumer and the sidecar both keep one beside the
+// Inherited is what an assignment found done when it began: inputs that are not handed out again,
+// and that the next commit must not forget. The consumer and the sidecar both keep one beside the
 // partition's [ackmark.Tracker], to which these inputs are a gap. The zero value is empty. It is
 // not safe for concurrent use.
 type Inherited struct {

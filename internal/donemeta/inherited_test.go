@@ -147,7 +147,7 @@ func TestHandedOverAgainAndAgain(t *testing.T) {
 		l := drawLog(t)
 		b := Binding{Base: l.offsets[0]}
 		text := ""
-		for range rapid.IntRange(2, 6).Draw(t, "stays") {
+		for range rapid.IntRange(2, 6).Draw(t, "assignments") {
 			runs, err := Parse(text, b, nil)
 			if err != nil {
 				t.Fatal(err)
