@@ -154,7 +154,7 @@ func (g *group) admit(starts, had map[string]map[int32]kgo.Offset, topics map[st
 		for id, start := range ps {
 			a := &Assignment{
 				Topic: topic, TopicID: topics[topic].id, Partition: id, LeaderEpoch: topics[topic].epoch(id),
-				Epoch: epochs.Add(1), Start: start.EpochOffset().Offset,
+				Epoch: lastEpoch.Add(1), Start: start.EpochOffset().Offset,
 			}
 			if l, ok := g.again[topicPartition{topic, id}]; ok {
 				delete(g.again, topicPartition{topic, id})
@@ -219,7 +219,7 @@ func (g *group) restart(p *partition, start int64) *partition {
 	p.fence(ErrLost)
 	p.end(ErrLost)
 	a := *p.assignment
-	a.Epoch, a.Start, a.DoneSet = epochs.Add(1), start, ""
+	a.Epoch, a.Start, a.DoneSet = lastEpoch.Add(1), start, ""
 	fresh := newPartition(g.around, &a, -1)
 	g.parts.flowMu.Lock()
 	g.parts.add(fresh)

@@ -43,7 +43,7 @@ type Hooks struct {
 // what it finds out it returns, or tells by a function that it was given.
 //
 // Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time;
-// careLoop resumes partitions and watches for stuck inputs; the group's begins partitions that
+// maintain resumes partitions and watches for stuck inputs; the group's begins partitions that
 // could not be read at first; one checks the start. The group's callbacks come from the client's
 // goroutine.
 //
@@ -68,8 +68,8 @@ type Consumer struct {
 
 var errClosing = errors.New("consumer: Close was called")
 
-// epochs numbers the assignment epochs of this process.
-var epochs atomic.Uint64
+// lastEpoch numbers the assignment epochs of this process.
+var lastEpoch atomic.Uint64
 
 // New checks the configuration; it does not connect. The errors are *ConfigError, joined where
 // several fields or options are wrong.
@@ -143,7 +143,7 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 	}
 	loops, stopLoops := context.WithCancel(context.Background())
 	c.life.Go(func() { c.commits.commitLoop(loops, c.group.ousted) })
-	c.life.Go(func() { c.careLoop(loops) })
+	c.life.Go(func() { c.maintain(loops) })
 	c.life.Go(func() { c.group.waitLoop(loops) })
 	c.life.Go(func() { c.checkStart(ctx) })
 
@@ -255,9 +255,9 @@ func (c *Consumer) Resume(topic string, id int32) error {
 	return nil
 }
 
-// careLoop resumes partitions that gave memory back, and looks after inputs that are not done.
-func (c *Consumer) careLoop(ctx context.Context) {
-	every := careEvery
+// maintain resumes partitions that gave memory back, and looks after inputs that are not done.
+func (c *Consumer) maintain(ctx context.Context) {
+	every := maintainEvery
 	if t := c.cfg.HandlerTimeout; t > 0 {
 		every = max(min(every, t/8), time.Millisecond)
 	}

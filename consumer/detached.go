@@ -15,7 +15,7 @@ func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 		outcome = func(error) {}
 	}
 	around := newSurroundings(&Config{MaxRecords: 1}, slog.New(slog.DiscardHandler), new(atomic.Bool))
-	a := &Assignment{Topic: r.Topic, Partition: r.Partition, LeaderEpoch: -1, Epoch: epochs.Add(1), Start: r.Offset}
+	a := &Assignment{Topic: r.Topic, Partition: r.Partition, LeaderEpoch: -1, Epoch: lastEpoch.Add(1), Start: r.Offset}
 	p := newPartition(around, a, -1)
 	one := &run{part: p, left: 1, states: make([]uint32, 1), outcome: outcome}
 	one.Batch = Batch{Assignment: a, Messages: []Message{{Record: r, run: one}}}

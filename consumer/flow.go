@@ -21,7 +21,7 @@ import (
 // an eighth can come on top, see pollRoom.
 const (
 	sharedPart = 0.5
-	greed      = 0.75
+	freeShare  = 0.75
 	overshoot  = 0.125
 )
 
@@ -66,7 +66,7 @@ func (rd *reader) crowded() bool {
 	used, limits := rd.limits(parts)
 	for i, p := range parts {
 		p.mu.Lock()
-		over := used[i] >= limits[i] || p.window() >= 1 || p.waits()
+		over := used[i] >= limits[i] || p.openShare() >= 1 || p.waits()
 		worth := !p.paused && p.core.State().Reads() && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
 		p.mu.Unlock()
 		if over && worth {
@@ -116,7 +116,7 @@ func (rd *reader) limits(parts []*partition) (used, limits []float64) {
 	}
 	for i := range parts {
 		others := total - max(0, used[i]-share)
-		limits[i] = share + greed*max(0, sharedPart-others)
+		limits[i] = share + freeShare*max(0, sharedPart-others)
 	}
 	return used, limits
 }
@@ -168,7 +168,7 @@ func (rd *reader) useNow(p *partition) float64 {
 	return max(float64(bytes)/float64(rd.cfg.MaxBytes), float64(records)/float64(rd.cfg.MaxRecords))
 }
 
-// decide also holds the window between the mark and the newest input to MaxRecords: one input that
+// decide also holds the distance between the mark and the newest input to MaxRecords: one input that
 // is never done may not let the tracker and the commit distance grow for ever, however little
 // memory the others take. What is parked waits for the same.
 //
@@ -178,7 +178,7 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	used := rd.useNow(p)
-	window := p.window()
+	open := p.openShare()
 	switch state := p.core.State(); {
 	case state == assignment.Halted || state == assignment.Foreign:
 		if p.paused {
@@ -188,13 +188,13 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 		return flowPause
 	case !state.Reads():
 		return flowKeep
-	case !p.paused && (used >= limit || window >= 1 || p.waits()):
+	case !p.paused && (used >= limit || open >= 1 || p.waits()):
 		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
 		p.paused, p.pausedAt = true, max(rd.clock.now(), 1)
 		return flowPause
-	case p.paused && used <= limit/2 && window <= 0.5 && len(p.parked.recs) == 0:
+	case p.paused && used <= limit/2 && open <= 0.5 && len(p.parked.recs) == 0:
 		p.paused = false
 		return flowResume
 	}

@@ -29,13 +29,13 @@ type survey struct {
 
 // topicInfo is what the metadata says about a topic.
 type topicInfo struct {
-	id     [16]byte
-	epochs map[int32]int32 // leader epoch by partition
-	broken map[int32]error // partitions that cannot be read now: they have no leader
+	id           [16]byte
+	leaderEpochs map[int32]int32 // leader epoch by partition
+	broken       map[int32]error // partitions that cannot be read now: they have no leader
 }
 
 func (t topicInfo) epoch(partition int32) int32 {
-	if e, ok := t.epochs[partition]; ok {
+	if e, ok := t.leaderEpochs[partition]; ok {
 		return e
 	}
 	return -1
@@ -67,9 +67,9 @@ func (s *survey) describe(ctx context.Context, offsets map[string]map[int32]kgo.
 		if t.Topic == nil {
 			continue
 		}
-		info := topicInfo{id: t.TopicID, epochs: map[int32]int32{}, broken: map[int32]error{}}
+		info := topicInfo{id: t.TopicID, leaderEpochs: map[int32]int32{}, broken: map[int32]error{}}
 		for _, p := range t.Partitions {
-			info.epochs[p.Partition] = p.LeaderEpoch
+			info.leaderEpochs[p.Partition] = p.LeaderEpoch
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil || p.Leader < 0 {
 				info.broken[p.Partition] = cmp.Or(err, error(kerr.LeaderNotAvailable))
 			}

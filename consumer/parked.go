@@ -58,7 +58,7 @@ func (p *partition) ready() bool {
 	if p.core.Pending() == 0 {
 		return true
 	}
-	if p.window() >= 1 {
+	if p.openShare() >= 1 {
 		return false
 	}
 	before := min(n, unparkAtLeast) - 1
@@ -72,9 +72,9 @@ func (p *partition) parks() bool {
 	return len(p.parked.recs) > 0
 }
 
-// window is the distance between the mark and the newest input, as a part of MaxRecords. Under the
+// openShare is the distance between the mark and the newest input, as a part of MaxRecords. Under the
 // partition's lock.
-func (p *partition) window() float64 { return float64(p.core.Open()) / float64(p.around.maxRecords) }
+func (p *partition) openShare() float64 { return float64(p.core.Open()) / float64(p.around.maxRecords) }
 
 // waits tells that records are parked and must stay so: fetching more of them is of no use. Under
 // mu.

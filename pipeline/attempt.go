@@ -123,7 +123,7 @@ func (l *lane) accept(m *consumer.Message, outputs []producer.Record, attempts i
 				err: fmt.Errorf("pipeline: the handler returned output %d of %d for %s without a topic: set Record.Topic",
 					i, len(outputs), inputOf(m))}}
 		}
-		if err := l.p.gate.enter(topic); err != nil {
+		if err := l.p.outputs.check(topic); err != nil {
 			return outcome{kind: stops, rejection: &rejection{err: err, attempts: attempts}}
 		}
 		l.tried.passed = topic

@@ -61,12 +61,12 @@ const (
 type letterSize uint8
 
 const (
-	letterWhole  letterSize = iota
-	letterShort             // a short error text, no stack
-	letterBare              // what names the input and why, only
-	letterAlone             // the same, without the input's headers
-	letterSource            // key, value and, with SourceHeaders, the source
-	letterNaked             // key and value
+	letterWhole    letterSize = iota
+	letterShort               // a short error text, no stack
+	letterBare                // what names the input and why, only
+	letterAlone               // the same, without the input's headers
+	letterSource              // key, value and, with SourceHeaders, the source
+	letterKeyValue            // key and value
 )
 
 // tooLarge tells that a smaller letter may pass.

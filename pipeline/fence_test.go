@@ -42,7 +42,7 @@ func (f *fencing) last() (producer.Membership, []producer.Assignment) {
 }
 
 // A fenced session takes its partitions along, whichever error its units fail with before the
-// consumer knows: that is no outcome, so nothing is halted, buried or tried again under the old
+// consumer knows: that is no outcome, so nothing is halted, rejected or tried again under the old
 // assignment. The inputs are read again in the next one, also by a static member, whose heartbeats
 // go on as if nothing were.
 func TestFenced(t *testing.T) {

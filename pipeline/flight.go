@@ -21,7 +21,7 @@ const flightSize = 256
 // come before Deliver returns, which may still look at the slice of units then.
 type flight struct {
 	p          *Pipeline
-	lane       *lane // nil: made by the undertaker
+	lane       *lane // nil: made by failures
 	assignment *consumer.Assignment
 	units      []producer.Unit
 	msgs       []*consumer.Message
@@ -47,12 +47,12 @@ func newFlight(p *Pipeline, l *lane, a *consumer.Assignment) *flight {
 }
 
 // addNew adds a unit that was not delivered before.
-func (f *flight) addNew(m *consumer.Message, outputs []producer.Record, dead bool) {
+func (f *flight) addNew(m *consumer.Message, outputs []producer.Record, letter bool) {
 	if f.p.cfg.SourceHeaders && len(outputs) > 0 {
 		if a := f.assignment; f.sourceEpoch != a.Epoch {
 			f.source, f.sourceEpoch = sourceOf(a, f.p.cfg.Consumer.Group), a.Epoch
 		}
-		f.stamper.stamp(f.source, m.Offset, outputs, dead)
+		f.stamper.stamp(f.source, m.Offset, outputs, letter)
 	}
 	f.add(m, outputs)
 }
@@ -66,7 +66,7 @@ func (f *flight) add(m *consumer.Message, outputs []producer.Record) {
 func (f *flight) addLetter(m *consumer.Message, r *rejection) {
 	f.noteLetter(r)
 	letter := []producer.Record{f.p.deadLetter(m, r)}
-	if r.size >= letterNaked { // not even the source fits
+	if r.size >= letterKeyValue { // not even the source fits
 		f.add(m, letter)
 		return
 	}
@@ -132,16 +132,16 @@ func (f *flight) Acked(first, n int) {
 }
 
 // Failed implements producer.Reporter. It must not block: what may succeed later goes back to its
-// lane, which keeps the order; about the rest the undertaker's goroutine decides.
+// lane, which keeps the order; about the rest the goroutine of failures decides.
 func (f *flight) Failed(unit int, err *producer.Error) {
 	what := failure{
 		assignment: f.assignment, m: f.msgs[unit], outputs: f.units[unit].Outputs, letter: f.letters[unit], err: err, tries: f.tries,
 		attempts: max(1, f.attempts[unit]),
 	}
-	if f.lane != nil && fateOf(err) == fateRedeliver {
+	if f.lane != nil && actionFor(err) == actionRedeliver {
 		f.lane.takeBack(what)
 	} else {
-		f.p.undertaker.push(what)
+		f.p.failures.push(what)
 	}
 	f.release(1)
 }
@@ -157,7 +157,7 @@ func (f *flight) deliver() {
 			return
 		}
 		e, _ := errors.AsType[*producer.Error](err)
-		if e == nil || fateOf(e) != fateRedeliver || !sleep(f.assignment.Context(), pause) { // full, and configured to refuse
+		if e == nil || actionFor(e) != actionRedeliver || !sleep(f.assignment.Context(), pause) { // full, and configured to refuse
 			f.refused(err, e)
 			return
 		}
@@ -168,13 +168,13 @@ func (f *flight) deliver() {
 func (f *flight) refused(err error, e *producer.Error) {
 	p, n := f.p, len(f.units)
 	switch {
-	case f.assignment.Context().Err() != nil, e != nil && fateOf(e) == fateGone: // the partition left: somebody else processes these inputs
+	case f.assignment.Context().Err() != nil, e != nil && actionFor(e) == actionGone: // the partition left: somebody else processes these inputs
 		p.counts.dropped.Add(int64(n))
 		f.release(n + 1)
 	case errors.Is(err, producer.ErrClosed):
 		p.producerClosed()
 		f.giveUp()
-	case e == nil || fateOf(e) == fateStop:
+	case e == nil || actionFor(e) == actionStop:
 		p.stopBy(&DeliveryError{Err: err})
 		f.giveUp()
 	case n == 1:

@@ -96,11 +96,11 @@ func TestLettersShrink(t *testing.T) {
 	in := &kgo.Record{Topic: "in", Key: []byte("k"), Value: []byte("v"), Headers: []producer.Header{
 		{Key: "a", Value: make([]byte, 500)}, {Key: HeaderOffset, Value: []byte("1")}, {Key: HeaderCount, Value: []byte("7")}}}
 	before := 1 << 30
-	for size := letterWhole; size <= letterNaked; size++ {
+	for size := letterWhole; size <= letterKeyValue; size++ {
 		r := &rejection{err: &PanicError{Value: strings.Repeat("x", 5000), Stack: make([]byte, 9000)}, attempts: 1, code: "SOME_ERROR", size: size}
 		letter := letterOf(&consumer.Message{Record: in}, r)
 		n := headerBytes(letter.Headers)
-		if n >= before && size != letterNaked {
+		if n >= before && size != letterKeyValue {
 			t.Errorf("size %d has %d bytes of headers, the one before %d", size, n, before)
 		}
 		if size >= letterSource && n != 0 || string(letter.Key) != "k" || string(letter.Value) != "v" {

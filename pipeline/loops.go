@@ -52,8 +52,8 @@ func (e *LoopError) Error() string {
 		"write elsewhere, or set Config.Loops to LoopsAllowed if that is meant", e.Topic)
 }
 
-// outputGate looks at each topic that a handler writes to when it is first seen.
-type outputGate struct {
+// outputTopics looks at each topic that a handler writes to when it is first seen.
+type outputTopics struct {
 	loops Loops
 	sink  bool // there is no producer
 	regex string
@@ -68,40 +68,40 @@ type outputGate struct {
 // maxKnownTopics bounds what is remembered of handlers that write to ever new topics.
 const maxKnownTopics = 10_000
 
-// enter returns why no output may go to the topic. A lane asks when the topic is another one than
+// check returns why no output may go to the topic. A lane asks when the topic is another one than
 // that of its last output.
-func (g *outputGate) enter(topic string) error {
-	if _, ok := g.seen.Load(topic); ok {
+func (o *outputTopics) check(topic string) error {
+	if _, ok := o.seen.Load(topic); ok {
 		return nil
 	}
-	if g.sink {
+	if o.sink {
 		return &ConfigError{Config: configName, Field: "Producer",
 			Remedy: fmt.Sprintf("the handler returned an output (for topic %q), and there is nothing to write it with: set Producer", topic)}
 	}
-	if err := g.loop(topic); err != nil {
+	if err := o.loop(topic); err != nil {
 		return err
 	}
-	if g.known.Load() < maxKnownTopics {
-		if _, before := g.seen.LoadOrStore(topic, struct{}{}); !before {
-			g.known.Add(1)
+	if o.known.Load() < maxKnownTopics {
+		if _, before := o.seen.LoadOrStore(topic, struct{}{}); !before {
+			o.known.Add(1)
 		}
 	}
 	return nil
 }
 
-func (g *outputGate) loop(topic string) error {
-	if g.loops == LoopsAllowed || g.reads == nil || !g.reads(topic) {
+func (o *outputTopics) loop(topic string) error {
+	if o.loops == LoopsAllowed || o.reads == nil || !o.reads(topic) {
 		return nil
 	}
-	named := slices.Contains(g.named, topic)
-	if g.loops == LoopsRefused || !named {
+	named := slices.Contains(o.named, topic)
+	if o.loops == LoopsRefused || !named {
 		e := &LoopError{Topic: topic}
 		if !named {
-			e.Regex = g.regex
+			e.Regex = o.regex
 		}
 		return e
 	}
-	g.log.Warn("an output goes to a topic that this pipeline reads: it will come back as an input; "+
+	o.log.Warn("an output goes to a topic that this pipeline reads: it will come back as an input; "+
 		"set Config.Loops to LoopsAllowed if that is meant, or LoopsRefused to stop at it", "topic", topic)
 	return nil
 }

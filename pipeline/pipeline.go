@@ -45,11 +45,11 @@ type source interface {
 // Pipeline reads inputs, runs the handler and delivers the outputs. It runs once.
 type Pipeline struct {
 	// Goroutines, all of which Run waits for: Run's own is the consumer's; one per lane; pacer,
-	// watchdog and undertaker; and short ones in side. Only a handler that ignores its context past
+	// watchdog and failures; and short ones in side. Only a handler that ignores its context past
 	// HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
 	//
 	// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu,
-	// undertaker.mu, halts.mu, mu. No lock is held while a handler runs; only delivering is while
+	// failures.mu, halts.mu, mu. No lock is held while a handler runs; only delivering is while
 	// the producer is called.
 
 	cfg          Config
@@ -60,9 +60,9 @@ type Pipeline struct {
 	lanes        []*lane
 	shared       *sharedQueue // of an unordered pipeline
 	dispatcher   *dispatcher
-	undertaker   *undertaker
+	failures     *failures
 	pacer        *pacer
-	gate         outputGate
+	outputs      outputTopics
 	halts        halts
 	counts       counts
 	warned       throttle
@@ -95,8 +95,8 @@ func New(cfg Config) (*Pipeline, error) {
 	cfg = cfg.withDefaults()
 	invalid := cfg.validate()
 	p := &Pipeline{cfg: cfg}
-	p.gate = outputGate{loops: cfg.Loops, sink: cfg.Producer == nil}
-	if p.gate.sink {
+	p.outputs = outputTopics{loops: cfg.Loops, sink: cfg.Producer == nil}
+	if p.outputs.sink {
 		p.cfg.Producer = sink{}
 	}
 	c, err := consumer.New(p.consumerConfig())
@@ -108,13 +108,13 @@ func New(cfg Config) (*Pipeline, error) {
 	}
 	p.cfg.Consumer.Group = c.Group() // Options may have named it
 	p.log = cfg.Logger.With("group", c.Group())
-	p.gate.reads, p.gate.log = c.Reads, p.log
-	p.gate.named, p.gate.regex = c.Subscription()
+	p.outputs.reads, p.outputs.log = c.Reads, p.log
+	p.outputs.named, p.outputs.regex = c.Subscription()
 	p.build(c)
 	if f, ok := cfg.Producer.(producer.Fencer); ok {
 		// Somebody has committed for this process, because it was taken for dead, and has left the
 		// group for it: every partition is lost (S8). Units may fail a moment before this is
-		// called: see fateGone.
+		// called: see actionGone.
 		f.OnFenced(func(err *producer.Error) { c.Fence(err) })
 	}
 	return p, nil
@@ -131,7 +131,7 @@ func (p *Pipeline) build(s source) {
 		p.shared = newSharedQueue(len(p.lanes), p.cfg.BatchWait)
 	}
 	p.dispatcher = newDispatcher(p.cfg.Order, p.lanes, p.shared)
-	p.undertaker = newUndertaker(p)
+	p.failures = newFailures(p)
 	p.pacer = newPacer(p)
 	p.warned.base = time.Now()
 }
@@ -163,15 +163,15 @@ func (p *Pipeline) work(ctx context.Context) error {
 	for _, l := range p.lanes {
 		go l.run() // waited for by endLanes, which may leave one behind
 	}
-	var helpers, undertaker sync.WaitGroup
+	var helpers, deciding sync.WaitGroup
 	helping, dismiss := context.WithCancel(context.Background())
 	helpers.Go(func() { p.pacer.run(helping) })
 	if p.cfg.HandlerTimeout > 0 {
 		w := newWatchdog(p)
 		helpers.Go(func() { w.run(helping) })
 	}
-	undertaker.Go(p.undertaker.run)
-	p.side.Go(func() { p.hurry(ctx, helping) })
+	deciding.Go(p.failures.run)
+	p.side.Go(func() { p.flushWhileDraining(ctx, helping) })
 	p.side.Go(func() { p.checkStart(ctx) })
 	if r, ok := p.cfg.Producer.(producer.Refuser); ok {
 		r.OnRefused(p.refused)
@@ -182,8 +182,8 @@ func (p *Pipeline) work(ctx context.Context) error {
 	stuck := p.endLanes()
 	dismiss()
 	helpers.Wait()
-	p.undertaker.close()
-	undertaker.Wait()
+	p.failures.close()
+	deciding.Wait()
 	closed := p.closeProducer()
 	p.side.Wait() // last: what blocks in the producer ends with it
 
@@ -192,9 +192,9 @@ func (p *Pipeline) work(ctx context.Context) error {
 	return errors.Join(p.stopping, err, stuck, closed, p.halts.err(p.stopping))
 }
 
-// hurry has the producer send at once, instead of waiting for its linger, what the drain of a
+// flushWhileDraining has the producer send at once, instead of waiting for its linger, what the drain of a
 // shutdown waits for.
-func (p *Pipeline) hurry(ctx, helping context.Context) {
+func (p *Pipeline) flushWhileDraining(ctx, helping context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-helping.Done():

@@ -72,7 +72,7 @@ const (
 )
 
 // stamp puts the source header on an input's outputs.
-func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, dead bool) {
+func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, letter bool) {
 	for i := range outputs {
 		own := outputs[i].Headers
 		if n := len(own) + 2; cap(st.headers)-len(st.headers) < n {
@@ -80,7 +80,7 @@ func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, 
 		}
 		begin := len(st.headers)
 		st.headers = append(st.headers, own...)
-		st.headers = append(st.headers, producer.Header{Key: HeaderSource, Value: st.value(s, offset, i, len(outputs), dead)})
+		st.headers = append(st.headers, producer.Header{Key: HeaderSource, Value: st.value(s, offset, i, len(outputs), letter)})
 		if s.incident != nil && offset < s.again {
 			st.headers = append(st.headers, producer.Header{Key: HeaderIncident, Value: s.incident})
 		}
@@ -88,7 +88,7 @@ func (st *stamper) stamp(s sourceText, offset int64, outputs []producer.Record, 
 	}
 }
 
-func (st *stamper) value(s sourceText, offset int64, output, count int, dead bool) []byte {
+func (st *stamper) value(s sourceText, offset int64, output, count int, letter bool) []byte {
 	if n := len(s.begin) + len(s.end) + 3*maxDecimal + 2; cap(st.text)-len(st.text) < n {
 		st.text = make([]byte, 0, max(textChunk, n))
 	}
@@ -96,7 +96,7 @@ func (st *stamper) value(s sourceText, offset int64, output, count int, dead boo
 	text = append(text, s.begin...)
 	text = strconv.AppendInt(text, offset, 10)
 	text = append(text, '/')
-	if dead {
+	if letter {
 		text = append(text, SourceDeadLetter...)
 	} else {
 		text = strconv.AppendInt(text, int64(output), 10)

@@ -19,7 +19,7 @@ import (
 // start. A topic that does not exist, or that this principal may not write to, may be created or
 // granted while the pipeline runs: the log names it until then, and what is healthy goes on.
 func (p *Pipeline) checkStart(ctx context.Context) {
-	if p.gate.sink {
+	if p.outputs.sink {
 		return
 	}
 	asking, cancel := context.WithTimeout(ctx, checkTimeout)

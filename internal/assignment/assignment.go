@@ -27,12 +27,12 @@ type Assignment struct {
 	state   State
 	tracker *ackmark.Tracker
 
-	inherited  donemeta.Inherited // done before it began
-	startEpoch int32              // leader epoch that was committed with Start; -1: none
-	epochs     []epochStart
-	read       int64 // inputs handed out
-	passed     int64 // inherited inputs that were read, and not handed out
-	done       int64 // inputs done
+	inherited    donemeta.Inherited // done before it began
+	startEpoch   int32              // leader epoch that was committed with Start; -1: none
+	leaderEpochs []epochStart
+	read         int64 // inputs handed out
+	passed       int64 // inherited inputs that were read, and not handed out
+	done         int64 // inputs done
 
 	committed int64  // -1: nothing
 	set       string // the done-set that the group has
@@ -80,15 +80,15 @@ func (a *Assignment) WasDone(offset int64) bool { return a.inherited.Contains(of
 
 // LeaderEpoch is that of the last record read, -1 before the first.
 func (a *Assignment) LeaderEpoch() int32 {
-	if n := len(a.epochs); n > 0 {
-		return a.epochs[n-1].epoch
+	if n := len(a.leaderEpochs); n > 0 {
+		return a.leaderEpochs[n-1].epoch
 	}
 	return -1
 }
 
 // EnterEpoch notes that records from an offset on have another leader epoch.
 func (a *Assignment) EnterEpoch(offset int64, epoch int32) {
-	a.epochs = append(a.epochs, epochStart{offset, epoch})
+	a.leaderEpochs = append(a.leaderEpochs, epochStart{offset, epoch})
 }
 
 // Read enters the next input, and returns its index. False: there is no room for it.

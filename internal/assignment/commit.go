@@ -21,12 +21,12 @@ type Commit struct {
 func (a *Assignment) position() (offset int64, epoch int32) {
 	offset = a.tracker.Mark()
 	n := 0
-	for n+1 < len(a.epochs) && a.epochs[n+1].offset < offset {
+	for n+1 < len(a.leaderEpochs) && a.leaderEpochs[n+1].offset < offset {
 		n++
 	}
-	a.epochs = a.epochs[n:]
-	if len(a.epochs) > 0 && a.epochs[0].offset < offset {
-		return offset, a.epochs[0].epoch
+	a.leaderEpochs = a.leaderEpochs[n:]
+	if len(a.leaderEpochs) > 0 && a.leaderEpochs[0].offset < offset {
+		return offset, a.leaderEpochs[0].epoch
 	}
 	if offset == a.spec.Start {
 		return offset, a.startEpoch

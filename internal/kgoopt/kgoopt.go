@@ -193,7 +193,7 @@ func text(values []any) string {
 // which may register themselves when a client is made and must see the real one only. Its context
 // has ended before it starts, so it never dials. The caller closes it.
 func Probe(opts []kgo.Opt, base ...kgo.Opt) (*kgo.Client, error) {
-	dead, cancel := context.WithCancel(context.Background())
+	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	all := slices.Clone(base)
 	for _, o := range opts {
@@ -201,5 +201,5 @@ func Probe(opts []kgo.Opt, base ...kgo.Opt) (*kgo.Client, error) {
 			all = append(all, o)
 		}
 	}
-	return kgo.NewClient(append(all, kgo.WithContext(dead))...)
+	return kgo.NewClient(append(all, kgo.WithContext(ended))...)
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	careEvery     = time.Second
+	maintainEvery = time.Second
 	stuckGrace    = 30 * time.Second // at most; never longer than HandlerTimeout
 	stalledAfter  = time.Minute      // a mark that waits for so long is worth a warning
 	stalledRepeat = time.Minute
