@@ -295,7 +295,7 @@ func TestSidecarKilledDuringWill(t *testing.T) {
 			s.settled(2)
 			s.outputs(s.count() + 1000)
 			held, died := h.of(a.Name), time.Now()
-			stopped := g.hold(at, 0)
+			stopped := g.hold(at)
 			s.kill(a)
 			stopped.await(t, "the will has not come to it", stopped.caught)
 			s.kill(sidecar)

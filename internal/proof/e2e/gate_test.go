@@ -32,15 +32,20 @@ type gate struct {
 // held is a request that is to be stopped.
 type held struct {
 	key      kmsg.Key
-	skip     int           // so many are let through before
+	after    kmsg.Key      // a request that is waited for first; anyTime: none
+	closed   bool          // all that follow wait, too: who gives the held one up and asks again
 	caught   chan struct{} // closed when it is here
 	release  chan struct{} // close it to let it go on
 	answered chan struct{} // closed when the broker has answered it
 	answer   []byte        // after answered: the broker's frame
 	once     sync.Once
+	found    bool // under the gate's lock: closed, and the first one is here
 }
 
-const heldLimit = 30 * time.Second
+const (
+	heldLimit          = 30 * time.Second
+	anyTime   kmsg.Key = -1
+)
 
 func newGate(t *testing.T) *gate {
 	t.Helper()
@@ -68,9 +73,17 @@ func newGate(t *testing.T) *gate {
 
 func (g *gate) addr() string { return g.lis.Addr().String() }
 
-// hold stops the next request of this kind, after skip others.
-func (g *gate) hold(key kmsg.Key, skip int) *held {
-	h := &held{key: key, skip: skip, caught: make(chan struct{}), release: make(chan struct{}), answered: make(chan struct{})}
+// hold stops the next request of this kind, and no other.
+func (g *gate) hold(key kmsg.Key) *held { return g.add(&held{key: key, after: anyTime}) }
+
+// shut stops the next request of this kind that comes after one of another kind, or at any time,
+// and all that follow until it is let go.
+func (g *gate) shut(key, after kmsg.Key) *held {
+	return g.add(&held{key: key, after: after, closed: true})
+}
+
+func (g *gate) add(h *held) *held {
+	h.caught, h.release, h.answered = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.want, g.all = append(g.want, h), append(g.all, h)
@@ -96,22 +109,24 @@ func (h *held) deliver(t *testing.T) {
 	h.await(t, "answered", h.answered)
 }
 
-// stops returns the hold that a request falls under.
-func (g *gate) stops(key int16) *held {
+// stops returns the hold that a request falls under, and whether it is the one that was looked for.
+func (g *gate) stops(key kmsg.Key) (h *held, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i, h := range g.want {
-		if int16(h.key) != key {
-			continue
+		switch {
+		case h.after == key:
+			h.after = anyTime
+		case h.key != key || h.after != anyTime:
+		case !h.closed:
+			g.want = append(g.want[:i:i], g.want[i+1:]...)
+			return h, true
+		default:
+			first, h.found = !h.found, true
+			return h, first
 		}
-		if h.skip > 0 {
-			h.skip--
-			return nil
-		}
-		g.want = append(g.want[:i:i], g.want[i+1:]...)
-		return h
 	}
-	return nil
+	return nil, false
 }
 
 func (g *gate) accept() {
@@ -186,7 +201,11 @@ func (g *gate) serve(near net.Conn) error {
 		if err != nil {
 			return errors.Join(err, far.Close())
 		}
-		if h := g.stops(int16(binary.BigEndian.Uint16(frame[4:]))); h != nil {
+		h, first := g.stops(kmsg.Key(binary.BigEndian.Uint16(frame[4:])))
+		if h != nil && !first {
+			<-h.release
+		}
+		if first {
 			mu.Lock()
 			waiting[int32(binary.BigEndian.Uint32(frame[8:]))] = h
 			mu.Unlock()

@@ -29,7 +29,7 @@ func TestStaticMemberRestartsAtOnce(t *testing.T) {
 	s.outputs(s.count() + 500)
 	const kills = 3
 	for n := range kills {
-		slow := g.hold(kmsg.Produce, 0)
+		slow := g.hold(kmsg.Produce)
 		slow.await(t, "nothing is produced", slow.caught)
 		s.kill(a)
 		a = app(n + 1)

@@ -45,6 +45,32 @@ func (s *scenario) watchHolders() *holders {
 	return h
 }
 
+// awaitWork waits until a process has made so many more outputs than it has by now.
+func (h *holders) awaitWork(by string, more int) {
+	h.s.Helper()
+	begun := h.outputs(by)
+	h.s.await(fmt.Sprintf("%d more outputs of %s", more, by), func() error {
+		if n := h.outputs(by) - begun; n < more {
+			return fmt.Errorf("%d so far", n)
+		}
+		return nil
+	})
+}
+
+// outputs counts those that a process has made.
+func (h *holders) outputs(by string) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, works := range h.seen {
+		for _, w := range works {
+			if w.by == by {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // madeBy reads the headers of an output: the process that made it, and the partition of its input.
 func madeBy(r *kgo.Record) (by string, partition int32) {
 	for _, header := range r.Headers {

@@ -22,9 +22,9 @@ type lateCommit struct {
 	f            *feed
 }
 
-// raceCommit lets a commit of the dead app arrive when its will has come to a request of this kind
-// (after skip others); key -1: when all is over.
-func raceCommit(t *testing.T, key kmsg.Key, skip int) *lateCommit {
+// raceCommit kills an app whose commit is on the network, and returns when its will has come to a
+// request of this kind that follows its commit; key anyTime: when all is over.
+func raceCommit(t *testing.T, key kmsg.Key) *lateCommit {
 	s := newScenario(t, brokers(t))
 	r := &lateCommit{scenario: s, app: newGate(t), sidecar: newGate(t)}
 	s.gatedSidecar(r.sidecar)
@@ -35,16 +35,21 @@ func raceCommit(t *testing.T, key kmsg.Key, skip int) *lateCommit {
 	}
 	a := s.app("app-a", roleApp, gated)
 	s.app("app-b", roleApp, slow)
+	h := s.watchHolders()
 	r.f = s.feed(500)
 	s.settled(2)
-	s.outputs(s.count() + 300)
-	r.late = r.app.hold(kmsg.OffsetCommit, 0)
-	r.late.await(t, "held", r.late.caught)
-	done := s.count()
-	r.f.more(400) // what is done now is above the commit on the network, and the will's to commit
-	s.outputs(done + 300)
-	if key >= 0 {
-		r.stopped = r.sidecar.hold(key, skip)
+	h.awaitWork(a.Name, 150)
+	r.late = r.app.hold(kmsg.OffsetCommit)
+	r.late.await(t, "it has not committed", r.late.caught)
+	// What it does now is above the commit on the network, and the will's to commit. Its heartbeats
+	// wait behind that commit: the broker takes it for as long as its session lasts.
+	held := time.Now()
+	h.awaitWork(a.Name, 150)
+	if took := time.Since(held); took > longSession/2 {
+		t.Fatalf("the app has done 150 inputs in %s: its session ends before its commit can be late", took)
+	}
+	if key != anyTime {
+		r.stopped = r.sidecar.shut(key, kmsg.OffsetCommit) // a first, hasty commit of the will may be given up, and is asked for again
 	}
 	s.kill(a)
 	if r.stopped != nil {
@@ -111,7 +116,7 @@ func (r *lateCommit) end() (duplicated uint64) {
 // A commit of the dead app that the broker takes after the will's, and before the will has read the
 // offsets back: it is repaired, and nothing is repeated.
 func TestLateCommitRepaired(t *testing.T) {
-	r := raceCommit(t, kmsg.OffsetFetch, 1)
+	r := raceCommit(t, kmsg.OffsetFetch)
 	back := r.arrive()
 	if back == 0 {
 		t.Fatalf("the broker did not take the commit: nothing was tested (its answer: %x)", r.late.answer)
@@ -132,7 +137,7 @@ func TestLateCommitRepaired(t *testing.T) {
 // The same between the last reading and the leave: it costs a repeat of what the will had added,
 // never a loss.
 func TestLateCommitBeforeLeave(t *testing.T) {
-	r := raceCommit(t, kmsg.LeaveGroup, 0)
+	r := raceCommit(t, kmsg.LeaveGroup)
 	back := r.arrive()
 	if back == 0 {
 		t.Fatalf("the broker did not take the commit: nothing was tested (its answer: %x)", r.late.answer)
@@ -149,7 +154,7 @@ func TestLateCommitBeforeLeave(t *testing.T) {
 
 // After the leave the broker refuses it.
 func TestLateCommitAfterLeave(t *testing.T) {
-	r := raceCommit(t, -1, 0)
+	r := raceCommit(t, anyTime)
 	if back := r.arrive(); back != 0 {
 		t.Errorf("the broker took a commit of a member that had left: %d inputs back", back)
 	}
