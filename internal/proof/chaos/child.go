@@ -3,33 +3,25 @@ package chaos
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/sidecar"
 )
-
-// childEnv carries a child's spec. Kafka passwords are in it: the environment of a process is its
-// user's alone.
-const childEnv = "ACKMARK_CHAOS_CHILD"
 
 // spec is what a child process is to be.
 type spec struct {
@@ -39,7 +31,6 @@ type spec struct {
 	Kafka   map[string]string `json:"kafka,omitempty"`
 	Proxy   string            `json:"proxy,omitempty"` // to the brokers; "": none
 	Socket  string            `json:"socket"`
-	Dir     string            `json:"dir"`
 
 	Group    string        `json:"group,omitempty"`
 	Instance string        `json:"instance,omitempty"`
@@ -60,9 +51,8 @@ type spec struct {
 	by []byte // the child's own
 }
 
-// vitals is what a child tells of itself, ten times a second, in a file of its name.
+// vitals is what a child tells of itself, ten times a second.
 type vitals struct {
-	Pid        int   `json:"pid"`
 	InFlight   int64 `json:"in_flight"` // inputs received and not done
 	Goroutines int   `json:"goroutines"`
 	Heap       int64 `json:"heap"`
@@ -78,10 +68,11 @@ func processName(name string, pid int) string { return fmt.Sprintf("%s.%d", name
 
 // RunChild is the main function of a child process. It returns when SIGTERM came and everything is
 // drained, or when it failed.
-func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)) error {
+func RunChild(stdin io.Reader, stdout, stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)) error {
 	var s spec
-	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &s); err != nil {
-		return errors.New("this command is started by `ackmark chaos`, which tells it what to be; run `ackmark chaos`")
+	parent, err := childproc.Attach(stdin, stdout, &s, "ackmark chaos")
+	if err != nil {
+		return err
 	}
 	s.by = []byte(processName(s.Name, os.Getpid()))
 	opts, err := kafka(s.Kafka)
@@ -95,10 +86,10 @@ func RunChild(stderr io.Writer, kafka func(map[string]string) ([]kgo.Opt, error)
 		opts = append(opts, kgo.MetadataMaxAge(s.Metadata))
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil)).With("process", s.Name)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := parent.Obey(context.Background(), func(string) {})
 	defer stop()
 	var more atomic.Pointer[func(*vitals)]
-	go s.report(&more)
+	go report(parent, &more)
 	if s.Role == "sidecar" {
 		srv, err := sidecar.New(sidecar.Config{Brokers: s.Brokers, Options: opts, Listen: "unix://" + s.Socket, Logger: log})
 		if err != nil {
@@ -126,19 +117,15 @@ func heldBy(p *pipeline.Pipeline) (n int64) {
 	return n
 }
 
-func (s *spec) report(more *atomic.Pointer[func(*vitals)]) {
-	path := filepath.Join(s.Dir, s.Name+".vitals")
+func report(parent *childproc.Parent, more *atomic.Pointer[func(*vitals)]) {
 	for {
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
-		v := vitals{Pid: os.Getpid(), Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc)}
+		v := vitals{Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc)}
 		if add := more.Load(); add != nil {
 			(*add)(&v)
 		}
-		data, _ := json.Marshal(v)
-		if os.WriteFile(path+".new", data, 0o600) == nil {
-			_ = os.Rename(path+".new", path)
-		}
+		parent.Tell(v)
 		time.Sleep(100 * time.Millisecond)
 	}
 }

@@ -86,17 +86,17 @@ var Rows = []Row{
 	})},
 	{Number: 2, Fault: "app SIGSTOP for longer than the grace, then SIGCONT", Duplicates: inFlight, Do: func(s *stage) error {
 		s.incident("SIGSTOP", "app-1")
-		s.signal("app-1", sigStop)
+		s.pause("app-1")
 		s.sleep(14 * time.Second)
-		s.signal("app-1", sigCont)
+		s.resume("app-1")
 		s.sleep(3 * time.Second)
 		return nil
 	}},
 	{Number: 3, Fault: "app SIGSTOP for less than the keepalive", Do: times(2, func(s *stage) error {
 		s.incident("SIGSTOP", "app-1")
-		s.signal("app-1", sigStop)
+		s.pause("app-1")
 		s.sleep(3 * time.Second)
-		s.signal("app-1", sigCont)
+		s.resume("app-1")
 		s.sleep(time.Second)
 		return nil
 	})},
@@ -109,19 +109,19 @@ var Rows = []Row{
 	})},
 	{Number: 5, Fault: "sidecar SIGSTOP, then SIGCONT", Duplicates: inFlight, Do: func(s *stage) error {
 		s.incident("SIGSTOP", "sidecar")
-		s.signal("sidecar", sigStop)
+		s.pause("sidecar")
 		s.sleep(12 * time.Second)
-		s.signal("sidecar", sigCont)
+		s.resume("sidecar")
 		s.sleep(3 * time.Second)
 		return nil
 	}},
 	{Number: 6, Fault: "the whole pod SIGKILLed", Duplicates: uncommitted, App: shortSession, Do: times(2, func(s *stage) error {
 		s.incident("SIGKILL of the pod", "")
 		for _, name := range []string{"sidecar", "app-1", "app-2"} {
-			_ = s.procs[name].Signal(syscall.SIGKILL)
+			_ = s.procs.named(name).Signal(syscall.SIGKILL)
 		}
 		for _, name := range []string{"sidecar", "app-1", "app-2"} {
-			s.procs[name].Kill()
+			s.procs.named(name).Kill()
 		}
 		for _, name := range []string{"sidecar", "app-1", "app-2"} {
 			s.again(name)
@@ -307,7 +307,7 @@ func (s *stage) network(fn func(*netfault.Proxy)) {
 // hang waits for the app whose handler hangs to end itself, and starts it anew without that.
 func hang(s *stage) error {
 	err := s.await("the watchdog to end app-1", func() error {
-		if s.procs["app-1"].Running() {
+		if s.procs.named("app-1").Running() {
 			return errNotYet
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -19,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ackmark/ackmark/internal/devbroker"
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 	"github.com/ackmark/ackmark/internal/proof/verify/reader"
@@ -195,8 +195,8 @@ func (e *Env) one(ctx context.Context, row *Row) (r Result) {
 	name := "ackmark-chaos-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	own := *row // a row may change its mind about its apps
 	s := &stage{Env: e, row: &own, dir: dir, name: name, input: name + "-in", output: name + "-out", dead: name + "-dead",
-		brokersProxy: map[string]*netfault.Proxy{}, procs: map[string]*proc.Process{}, specs: map[string]spec{},
-		rng: rand.New(rand.NewPCG(e.seed, uint64(row.Number))), res: r}
+		brokersProxy: map[string]*netfault.Proxy{},
+		rng:          rand.New(rand.NewPCG(e.seed, uint64(row.Number))), res: r}
 	s.ctx, s.fail = context.WithCancelCause(ctx)
 	defer s.close()
 	if err := s.play(); err != nil {
@@ -232,16 +232,11 @@ func (s *stage) play() error {
 	if err := s.caughtUp(inputs); err != nil {
 		return errors.Join(err, s.count(inputs))
 	}
-	for _, name := range slices.Backward(s.names()) { // the sidecar last: "app-…" sorts before it
-		if name != "sidecar" && s.procs[name].Running() {
+	for _, name := range slices.Sorted(maps.Keys(s.procs.all())) { // the sidecar last: "app-…" sorts before it
+		if s.procs.named(name).Running() {
 			if err := s.terminate(name); err != nil {
 				return err
 			}
-		}
-	}
-	if s.procs["sidecar"].Running() {
-		if err := s.terminate("sidecar"); err != nil {
-			return err
 		}
 	}
 	if s.row.After != nil {
@@ -279,7 +274,7 @@ func (s *stage) count(inputs uint64) error {
 	if n := got.Unknown + got.Corrupt; n > 0 {
 		return fmt.Errorf("%d outputs are none of an input: %s", n, got.Details())
 	}
-	s.res.superseded = int(s.vitals("sidecar").Superseded)
+	s.res.superseded = int(s.procs.named("sidecar").vitals().Superseded)
 	s.res.Bound, s.res.BoundSays = s.row.bound(&s.res)
 	return nil
 }
@@ -287,18 +282,17 @@ func (s *stage) count(inputs uint64) error {
 // incident notes what is about to be done to a process, and how much it has in hand.
 func (s *stage) incident(what, name string) {
 	s.res.Incidents++
-	inputs, handled := s.tail.counts()
-	_ = inputs
+	_, handled := s.tail.counts()
 	var held int64
-	for n := range s.procs {
+	for n, p := range s.procs.all() {
 		if n != "sidecar" && (n == name || name == "sidecar" || name == "") {
-			held += s.vitals(n).InFlight
+			held += p.vitals().InFlight
 		}
 	}
 	slack := int64(s.rate()) / 4 // the vitals are up to 100 ms old, and a machine is busy
 	s.res.costs = append(s.res.costs, cost{held + slack, s.uncommitted(handled) + slack})
 	if s.watch != nil && name != "" && name != "sidecar" && strings.HasPrefix(what, "SIGKILL") {
-		s.watch.killed(processName(name, s.procs[name].Pid()))
+		s.watch.killed(processName(name, s.procs.named(name).Pid()))
 	}
 }
 

@@ -52,7 +52,7 @@ var faults = []fault{
 	{name: "pod SIGKILL", do: func(s *stage) error {
 		s.incident("SIGKILL of the pod", "")
 		for _, name := range []string{"sidecar", "app-1", "app-2"} {
-			s.procs[name].Kill()
+			s.procs.named(name).Kill()
 		}
 		for _, name := range []string{"sidecar", "app-1", "app-2"} {
 			s.again(name)
@@ -62,16 +62,16 @@ var faults = []fault{
 	{name: "app SIGSTOP", do: func(s *stage) error {
 		name := s.any()
 		s.incident("SIGSTOP", name)
-		s.signal(name, sigStop)
+		s.pause(name)
 		s.sleep(s.upTo(14 * time.Second))
-		s.signal(name, sigCont)
+		s.resume(name)
 		return nil
 	}},
 	{name: "sidecar SIGSTOP", do: func(s *stage) error {
 		s.incident("SIGSTOP", "sidecar")
-		s.signal("sidecar", sigStop)
+		s.pause("sidecar")
 		s.sleep(s.upTo(14 * time.Second))
-		s.signal("sidecar", sigCont)
+		s.resume("sidecar")
 		return nil
 	}},
 	{name: "stream cut", do: func(s *stage) error {

@@ -2,20 +2,17 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 )
 
@@ -37,8 +34,7 @@ type stage struct {
 
 	brokersProxy map[string]*netfault.Proxy // by process name
 	socketProxy  *netfault.Proxy
-	procs        map[string]*proc.Process
-	specs        map[string]spec
+	procs        processes
 	runs         int
 	tail         *tail
 	feed         *feed
@@ -158,7 +154,7 @@ func (s *stage) await(what string, ok func() error) error {
 
 // start runs a child. What is wrong ends the row.
 func (s *stage) start(sp spec) {
-	sp.Brokers, sp.Kafka, sp.Dir = s.addrs, s.Kafka, s.dir
+	sp.Brokers, sp.Kafka = s.addrs, s.Kafka
 	if s.row.BrokerProxy == sp.Role || s.row.BrokerProxy == "both" {
 		if s.brokersProxy[sp.Name] == nil {
 			p, err := netfault.Listen("tcp", "127.0.0.1:0", "")
@@ -170,19 +166,13 @@ func (s *stage) start(sp spec) {
 		}
 		sp.Proxy = s.brokersProxy[sp.Name].Addr()
 	}
-	data, err := json.Marshal(sp)
-	if err != nil {
-		s.fail(err)
-		return
-	}
 	s.runs++
-	p, err := proc.Start(proc.Spec{Name: sp.Name, Path: s.Executable, Args: s.ChildArgs, Env: []string{childEnv + "=" + string(data)},
-		Log: filepath.Join(s.dir, fmt.Sprintf("%03d-%s.log", s.runs, sp.Name))})
+	p, err := startProcess(childproc.Spec{Name: sp.Name, Path: s.Executable, Args: s.ChildArgs, Task: sp, Log: filepath.Join(s.dir, fmt.Sprintf("%03d-%s.log", s.runs, sp.Name))})
 	if err != nil {
 		s.fail(err)
 		return
 	}
-	s.procs[sp.Name], s.specs[sp.Name] = p, sp
+	s.procs.set(sp.Name, p)
 }
 
 func (s *stage) startSidecar() { s.start(spec{Role: "sidecar", Name: "sidecar", Socket: s.socket()}) }
@@ -213,22 +203,31 @@ func (s *stage) again(name string) {
 // its partitions by then.
 func (s *stage) kill(name string) {
 	s.incident("SIGKILL of "+name, name)
-	s.procs[name].Kill()
+	s.procs.named(name).Kill()
 }
 
-// signal sends a signal to a process.
-func (s *stage) signal(name string, sig syscall.Signal) {
-	if err := s.procs[name].Signal(sig); err != nil {
+// pause stops a process with SIGSTOP; resume lets it go on.
+func (s *stage) pause(name string) {
+	if err := s.procs.named(name).Pause(); err != nil {
+		s.fail(err)
+	}
+}
+
+func (s *stage) resume(name string) {
+	if err := s.procs.named(name).Resume(); err != nil {
 		s.fail(err)
 	}
 }
 
 // terminate ends a process with SIGTERM and wants exit code 0.
 func (s *stage) terminate(name string) error {
-	s.signal(name, syscall.SIGTERM)
+	p := s.procs.named(name)
+	if err := p.Terminate(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(s.ctx, 40*time.Second, errors.New("it did not end within 40 s of SIGTERM"))
 	defer cancel()
-	code, err := s.procs[name].Wait(ctx)
+	code, err := p.Wait(ctx)
 	if err != nil {
 		return err
 	}
@@ -246,15 +245,6 @@ func (s *stage) sleep(d time.Duration) {
 	case <-t.C:
 	case <-s.ctx.Done():
 	}
-}
-
-// vitals returns what a process last said of itself.
-func (s *stage) vitals(name string) (v vitals) {
-	data, err := os.ReadFile(filepath.Join(s.dir, name+".vitals"))
-	if err == nil {
-		_ = json.Unmarshal(data, &v)
-	}
-	return v
 }
 
 // caughtUp waits until every input is handled and committed.
@@ -298,8 +288,7 @@ func (s *stage) close() {
 		s.feed.stop()
 		s.feed.done.Wait()
 	}
-	for _, p := range s.procs {
-		_ = p.Resume()
+	for _, p := range s.procs.all() {
 		p.Kill()
 	}
 	s.tasks.Wait()
@@ -331,14 +320,4 @@ func (s *stage) logs() string {
 		fmt.Fprintf(&out, "%s:\n  %s\n", e.Name(), strings.Join(lines[max(0, len(lines)-12):], "\n  "))
 	}
 	return out.String()
-}
-
-// names are the processes that should run.
-func (s *stage) names() []string {
-	var all []string
-	for name := range s.procs {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
 }

@@ -1,13 +1,11 @@
 package chaos
 
 import (
-	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // watch samples what no reader of the end result would see: commits that came before their outputs,
@@ -136,19 +134,14 @@ func (w *watch) takeovers() {
 
 // memory looks at what the processes hold.
 func (w *watch) memory(at time.Duration) {
-	entries, _ := os.ReadDir(w.s.dir)
+	procs := w.s.procs.all()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := sample{at: at}
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".vitals")
-		if !ok {
-			continue
-		}
-		v := w.s.vitals(name)
-		resident := residentBytes(v.Pid)
-		if resident == 0 {
-			continue
+	for name, p := range procs {
+		resident, err := childproc.Resident(p.Pid())
+		if err != nil || resident == 0 {
+			continue // it is gone
 		}
 		role := "app"
 		if name == "sidecar" {
@@ -156,24 +149,9 @@ func (w *watch) memory(at time.Duration) {
 		}
 		w.peaks[role] = max(w.peaks[role], resident)
 		now.resident += resident
-		now.goroutines += v.Goroutines
+		now.goroutines += p.vitals().Goroutines
 	}
 	w.samples = append(w.samples, now)
-}
-
-// residentBytes is a process's resident memory, 0 if it is gone.
-func residentBytes(pid int) int64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
 }
 
 // fill puts what was seen into a result.

@@ -10,12 +10,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // connections counts a process's established TCP connections to the brokers, as the kernel lists
 // them.
-func (s *scenario) connections(p *proc.Process) (n int) {
+func (s *scenario) connections(p *childproc.Process) (n int) {
 	s.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Pid()))
 	if err != nil || len(fds) == 0 {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // working is the environment of apps with the default session timeout.
@@ -116,7 +116,7 @@ func podDeath(t *testing.T, every time.Duration) (row string) {
 		app := p.apps[0]
 		s.incidents = append(s.incidents, incident{what: fmt.Sprintf("SIGKILL of the pod %d", n+1), name: app.Name, at: time.Now(), all: true})
 		var dying sync.WaitGroup
-		for _, victim := range []*proc.Process{app, sidecar} {
+		for _, victim := range []*childproc.Process{app, sidecar} {
 			dying.Go(victim.Kill)
 		}
 		dying.Wait()

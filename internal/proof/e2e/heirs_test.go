@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
 // A static member is killed and started again at once while Kafka does not answer: it joins when
@@ -22,7 +22,7 @@ func TestStaticMemberRestartsAtOnce(t *testing.T) {
 	s := newScenario(t, brokers(t))
 	g := newGate(t)
 	s.gatedSidecar(g)
-	app := func(n int) *proc.Process { // one app each time: wills are an app's own affair
+	app := func(n int) *childproc.Process { // one app each time: wills are an app's own affair
 		return s.start(fmt.Sprintf("app-a.%d", n), os.Args[0], s.env(with(working, envInstance, "a", envName, "app-a", roleEnv, roleApp)))
 	}
 	a, f := app(0), s.feed(500)
@@ -85,7 +85,7 @@ func TestNoWillInAnotherCluster(t *testing.T) {
 		return nil
 	})
 	f.finish()
-	for _, p := range []*proc.Process{sidecar, a} {
+	for _, p := range []*childproc.Process{sidecar, a} {
 		log, err := os.ReadFile(p.Log)
 		if err != nil {
 			t.Fatal(err)

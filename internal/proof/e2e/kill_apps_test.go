@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // app starts the test binary in a role.
-func (s *scenario) app(name, role string, env map[string]string) *proc.Process {
+func (s *scenario) app(name, role string, env map[string]string) *childproc.Process {
 	s.Helper()
 	all := s.env(env)
 	all[roleEnv], all[envName] = role, name
@@ -22,7 +22,7 @@ func TestAppKilled(t *testing.T) {
 	s := newScenario(t, brokers(t))
 	s.handsOver = true
 	s.sidecar()
-	apps := []*proc.Process{s.app("app-a", roleApp, nil), s.app("app-b", roleApp, nil)}
+	apps := []*childproc.Process{s.app("app-a", roleApp, nil), s.app("app-b", roleApp, nil)}
 	f := s.feed(1000)
 	s.members(2)
 	s.outputs(2000)

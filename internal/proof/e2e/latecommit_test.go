@@ -8,8 +8,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
 // lateCommit is an app that is killed while its commit is on the network, and a sidecar whose will
@@ -62,7 +63,7 @@ func raceCommit(t *testing.T, key kmsg.Key) *lateCommit {
 }
 
 // gatedSidecar is a sidecar with a gate between it and the brokers.
-func (s *scenario) gatedSidecar(g *gate) *proc.Process {
+func (s *scenario) gatedSidecar(g *gate) *childproc.Process {
 	s.Helper()
 	return s.start(sidecarName, os.Args[0], s.env(map[string]string{roleEnv: roleSidecar, envProxy: g.addr()}))
 }
@@ -77,21 +78,26 @@ func (r *lateCommit) executed() {
 	})
 }
 
-// arrive delivers the late commit and tells how far the group's offsets went back by it, in all
-// partitions.
+// arrive delivers the late commit and tells how many inputs it took back, in all partitions: the
+// group called them done, and does not any more.
 func (r *lateCommit) arrive() (back int64) {
 	r.Helper()
-	before := r.offsets()
+	before := r.committedInputs()
 	r.late.deliver(r.T)
-	for p, o := range r.offsets() {
-		back += max(0, before[p]-o)
+	for p, n := range r.committedInputs() {
+		back += max(0, before[p]-n)
 	}
 	return back
 }
 
-// offsets are what the group has committed.
-func (r *lateCommit) offsets() map[int32]int64 {
+// committedInputs counts, by partition, the inputs that the group's commits call done: those below
+// the offset, and those of the done-set above it.
+func (r *lateCommit) committedInputs() map[int32]int64 {
 	r.Helper()
+	topics, err := r.kafka.Admin().ListTopics(r.Context(), r.input)
+	if err != nil {
+		r.Fatal(err)
+	}
 	all, err := r.kafka.Admin().FetchOffsets(r.Context(), r.group)
 	if err != nil {
 		r.Fatal(err)
@@ -99,6 +105,16 @@ func (r *lateCommit) offsets() map[int32]int64 {
 	m := map[int32]int64{}
 	for p, o := range all.Offsets()[r.input] {
 		m[p] = o.At
+		if o.Metadata == "" {
+			continue
+		}
+		set, err := donemeta.ParseAt(o.Metadata, topics[r.input].ID, o.At, nil)
+		if err != nil {
+			r.Fatalf("partition %d is committed at %d with %q: %v", p, o.At, o.Metadata, err)
+		}
+		for _, run := range set {
+			m[p] += run.Last - run.First + 1
+		}
 	}
 	return m
 }
@@ -125,7 +141,7 @@ func TestLateCommitRepaired(t *testing.T) {
 	r.executed()
 	r.mayRewind = partitions
 	w := r.wills()
-	t.Logf("the late commit took the offsets back by %d inputs; %d partitions were repaired", back, w.GetRepaired())
+	t.Logf("the late commit took back %d inputs; %d partitions were repaired", back, w.GetRepaired())
 	if w.GetRepaired() == 0 {
 		t.Error("no commit was repaired")
 	}
@@ -146,7 +162,7 @@ func TestLateCommitBeforeLeave(t *testing.T) {
 	r.executed()
 	r.mayRewind = partitions
 	duplicated := r.end()
-	t.Logf("the late commit took the offsets back by %d inputs, between the last reading and the leave: %d outputs were done twice", back, duplicated)
+	t.Logf("the late commit took back %d inputs, between the last reading and the leave: %d outputs were done twice", back, duplicated)
 	if duplicated > uint64(back) {
 		t.Errorf("%d outputs were done twice; the will had added %d", duplicated, back)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
@@ -18,7 +18,7 @@ func TestMigratedLoopKilled(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
 	groups := map[string]string{"before": s.kafka.Name("before"), "after": s.group}
-	apps := map[string]*proc.Process{}
+	apps := map[string]*childproc.Process{}
 	for name, group := range groups {
 		apps[name] = s.start(name, build(t, name), s.env(map[string]string{"GROUP": group}))
 	}

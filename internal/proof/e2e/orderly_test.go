@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // In these tests everything ends in order (rows 20 and 26 of the fault table): no input that was
@@ -24,7 +24,7 @@ func TestPodReplaced(t *testing.T) {
 		sidecar, a, b := s.sidecar(), s.uppercase("app-a", nil), s.uppercase("app-b", nil)
 		s.members(2)
 		s.outputs(before + 2000)
-		for _, p := range []*proc.Process{a, b} {
+		for _, p := range []*childproc.Process{a, b} {
 			if err := p.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func TestConnections(t *testing.T) {
 	connections := map[string]int{}
 	for _, mode := range []string{"sidecar", "direct"} {
 		s := newScenario(t, brokers(t))
-		env, pod := map[string]string{}, []*proc.Process{}
+		env, pod := map[string]string{}, []*childproc.Process{}
 		if mode == "direct" {
 			env["SIDECAR"] = "direct"
 		} else {

@@ -16,8 +16,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
 )
 
 const (
@@ -32,7 +32,7 @@ type scenario struct {
 	kafka                *kafkatest.Cluster
 	input, output, group string
 	dir                  string // sockets and logs
-	procs                []*proc.Process
+	procs                []*childproc.Process
 	incidents            []incident
 	handsOver            bool          // partitions change hands in order: see overtook
 	every                time.Duration // the commit interval, if it is not the default
@@ -86,7 +86,7 @@ func tail(path string, lines int) []byte {
 }
 
 // start runs a program until the test ends. Env is a map so that defaults can be replaced.
-func (s *scenario) start(name, path string, env map[string]string, args ...string) *proc.Process {
+func (s *scenario) start(name, path string, env map[string]string, args ...string) *childproc.Process {
 	s.Helper()
 	var vars []string
 	for k, v := range env {
@@ -94,7 +94,7 @@ func (s *scenario) start(name, path string, env map[string]string, args ...strin
 	}
 	slices.Sort(vars)
 	log := filepath.Join(s.dir, fmt.Sprintf("%02d-%s.log", len(s.procs), name))
-	p, err := proc.Start(proc.Spec{Name: name, Path: path, Args: args, Env: vars, Log: log})
+	p, err := childproc.Start(childproc.Spec{Name: name, Path: path, Args: args, Env: vars, Log: log, Guard: true})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -107,13 +107,13 @@ const sidecarName = "sidecar"
 func (s *scenario) socket() string { return filepath.Join(s.dir, "sidecar.sock") }
 
 // sidecar starts the pod's sidecar.
-func (s *scenario) sidecar() *proc.Process {
+func (s *scenario) sidecar() *childproc.Process {
 	s.Helper()
 	return s.start(sidecarName, build(s.T, "ackmark"), nil, "sidecar", "--brokers", s.kafka.Brokers(), "--listen", "unix://"+s.socket())
 }
 
 // uppercase starts the example; env replaces its settings.
-func (s *scenario) uppercase(name string, env map[string]string) *proc.Process {
+func (s *scenario) uppercase(name string, env map[string]string) *childproc.Process {
 	s.Helper()
 	return s.start(name, build(s.T, "uppercase"), s.env(env))
 }
@@ -127,7 +127,7 @@ func (s *scenario) env(own map[string]string) map[string]string {
 }
 
 // kill ends a process with SIGKILL and remembers when, for the bound of S6.
-func (s *scenario) kill(p *proc.Process) {
+func (s *scenario) kill(p *childproc.Process) {
 	s.Helper()
 	if !p.Running() {
 		s.Fatalf("%s should be killed and has ended already: %s", p.Name, p.State())
@@ -138,7 +138,7 @@ func (s *scenario) kill(p *proc.Process) {
 
 // terminate ends processes one after the other with SIGTERM, as Kubernetes does with a pod's
 // sidecar last, and wants exit code 0 of each.
-func (s *scenario) terminate(ps ...*proc.Process) {
+func (s *scenario) terminate(ps ...*childproc.Process) {
 	s.Helper()
 	for _, p := range ps {
 		if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -149,7 +149,7 @@ func (s *scenario) terminate(ps ...*proc.Process) {
 }
 
 // exits waits for the end of a process and checks its exit code.
-func (s *scenario) exits(p *proc.Process, want int) {
+func (s *scenario) exits(p *childproc.Process, want int) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
 	defer cancel()
@@ -164,7 +164,7 @@ func (s *scenario) exits(p *proc.Process, want int) {
 }
 
 // stacks makes a process that hangs write its goroutines to its log.
-func (s *scenario) stacks(p *proc.Process) {
+func (s *scenario) stacks(p *childproc.Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = p.Signal(syscall.SIGQUIT)
@@ -175,7 +175,7 @@ func (s *scenario) stacks(p *proc.Process) {
 // on.
 func (s *scenario) await(what string, ok func() error) {
 	s.Helper()
-	dead := map[*proc.Process]bool{}
+	dead := map[*childproc.Process]bool{}
 	for _, p := range s.procs {
 		dead[p] = !p.Running()
 	}

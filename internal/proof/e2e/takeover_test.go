@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -33,7 +33,7 @@ const (
 type pod struct {
 	*scenario
 	env    map[string]string
-	apps   []*proc.Process
+	apps   []*childproc.Process
 	starts int
 }
 
@@ -45,7 +45,7 @@ func (p *pod) start(i int) {
 
 func (s *scenario) pod(apps int, env map[string]string) *pod {
 	s.Helper()
-	p := &pod{scenario: s, env: env, apps: make([]*proc.Process, apps)}
+	p := &pod{scenario: s, env: env, apps: make([]*childproc.Process, apps)}
 	for i := range apps {
 		p.start(i)
 	}

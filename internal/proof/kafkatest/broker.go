@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 //go:embed testdata/log4j2.properties
@@ -26,7 +26,7 @@ type broker struct {
 	heapMB   int
 	client   *port
 	control  *port
-	proc     *proc.Process
+	proc     *childproc.Process
 	isPaused bool
 }
 
@@ -102,8 +102,8 @@ func (b *broker) format(ctx context.Context, clusterID string) error {
 }
 
 func (b *broker) start() error {
-	p, err := proc.Start(proc.Spec{
-		Name: fmt.Sprintf("broker %d", b.id), Path: b.inst.java, Args: b.jvm(b.heapMB, "kafka.Kafka", b.configFile()), Dir: b.dir, Log: b.log,
+	p, err := childproc.Start(childproc.Spec{
+		Name: fmt.Sprintf("broker %d", b.id), Guard: true, Path: b.inst.java, Args: b.jvm(b.heapMB, "kafka.Kafka", b.configFile()), Dir: b.dir, Log: b.log,
 	})
 	b.proc, b.isPaused = p, false
 	return err

@@ -14,7 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackmark/ackmark/internal/proof/kafkatest/proc"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // startLimit bounds one start of the brokers: 7 s on two idle cores.
@@ -55,7 +55,7 @@ func launch(ctx context.Context, cfg Config) (_ *cluster, err error) {
 	if c.dir, err = os.MkdirTemp(dataRoot(), "ackmark-kafka-data-*"); err != nil {
 		return nil, err
 	}
-	if err = proc.RemoveAtDeath(c.dir); err != nil {
+	if err = childproc.RemoveAtDeath(c.dir); err != nil {
 		return nil, err
 	}
 	if c.logs, err = os.MkdirTemp("", "ackmark-kafka-logs-*"); err != nil {

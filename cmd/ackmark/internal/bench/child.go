@@ -1,22 +1,19 @@
 package bench
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // Roles of child processes beside the contestants' names.
@@ -27,8 +24,7 @@ const (
 	roleMemory    = "memory"
 )
 
-// spec is what the parent tells a child: one line of JSON on its standard input. It goes there, not
-// to the arguments, because Kafka passwords must not show in the process list.
+// spec is what the parent tells a child to be.
 type spec struct {
 	Role       string            `json:"role"`
 	Brokers    []string          `json:"brokers,omitempty"`
@@ -55,7 +51,7 @@ const (
 	eventDone     = "done"
 )
 
-// event is one line of JSON on a child's standard output.
+// event is what a child tells its parent.
 type event struct {
 	Kind           string        `json:"kind"`
 	Brokers        []string      `json:"brokers,omitempty"`
@@ -65,7 +61,7 @@ type event struct {
 	Memory         *Memory       `json:"memory,omitempty"`
 }
 
-// Commands of the parent, each a line.
+// Commands of the parent.
 const (
 	commandUsage = "usage"
 	commandStop  = "stop"
@@ -76,29 +72,29 @@ type child struct {
 	spec     spec
 	meter    meter
 	log      *slog.Logger
+	parent   *childproc.Parent
 	released chan struct{} // the stall of the memory run has ended
-
-	mu  sync.Mutex
-	out *json.Encoder
 }
 
-// RunChild is the main function of a child process. It ends the process when standard input is
-// closed: then the parent is dead.
-func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-	in := bufio.NewScanner(stdin)
-	in.Buffer(nil, 1<<20)
-	if !in.Scan() {
-		return errors.New("this command is started by `ackmark bench`, which tells it what to do; run `ackmark bench`")
-	}
-	c := &child{out: json.NewEncoder(stdout), released: make(chan struct{})}
-	if err := json.Unmarshal(in.Bytes(), &c.spec); err != nil {
-		return fmt.Errorf("bench child: %w", err)
+// RunChild is the main function of a child process. It ends the process when the parent is gone.
+func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	c := &child{released: make(chan struct{})}
+	if c.parent, err = childproc.Attach(stdin, stdout, &c.spec, "ackmark bench"); err != nil {
+		return err
 	}
 	c.meter.profile = c.spec.Profile
 	c.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("process", c.spec.Role)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go c.obey(in, stop)
+	ctx, forget := c.parent.Obey(ctx, func(command string) {
+		switch command {
+		case commandUsage:
+			c.tell(event{Kind: eventUsage, Usage: c.meter.usage()})
+		case commandStop:
+			stop()
+		}
+	})
+	defer forget()
 	run := map[string]func(context.Context) error{
 		roleBroker: c.runBroker, roleSynthetic: c.runSynthetic, roleServer: c.runServer, roleMemory: c.runMemory,
 		bare: c.runBare, consumeBare: c.runBare,
@@ -113,24 +109,7 @@ func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) er
 	return nil
 }
 
-// obey reads the parent's commands until it is gone.
-func (c *child) obey(in *bufio.Scanner, stop func()) {
-	for in.Scan() {
-		switch in.Text() {
-		case commandUsage:
-			c.tell(event{Kind: eventUsage, Usage: c.meter.usage()})
-		case commandStop:
-			stop()
-		}
-	}
-	os.Exit(1) // the parent is gone: nobody wants this process any more
-}
-
-func (c *child) tell(e event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = c.out.Encode(e) // a parent that does not read is dead, and obey notices
-}
+func (c *child) tell(e event) { c.parent.Tell(e) }
 
 // begin starts the clock when the group has joined.
 func (c *child) begin() {

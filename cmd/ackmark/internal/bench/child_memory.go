@@ -8,6 +8,7 @@ import (
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/budget"
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
 )
@@ -54,7 +55,7 @@ func (c *child) runMemory(ctx context.Context) error {
 	case <-time.After(stallAfter):
 	}
 	m.After = p.State().Done - before
-	m.PeakRSS = peakRSS()
+	m.PeakRSS = childproc.OwnPeakResident()
 	stop()
 	if err := <-ended; err != nil {
 		return err

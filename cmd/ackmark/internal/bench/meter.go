@@ -1,18 +1,18 @@
 package bench
 
 import (
-	"bytes"
 	"net"
 	"os"
 	"runtime"
 	"runtime/pprof"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // meter measures its process: it is a hook of every Kafka client in it.
@@ -67,24 +67,9 @@ func (m *meter) usage() Usage {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	return Usage{
-		CPU: cpuTime(), Mallocs: mem.Mallocs, AllocBytes: mem.TotalAlloc, GCs: mem.NumGC,
-		ProduceRequests: m.produceRequests.Load(), Connections: m.peakConnections.Load(), PeakRSS: peakRSS(),
+		CPU: childproc.OwnCPUTime(), Mallocs: mem.Mallocs, AllocBytes: mem.TotalAlloc, GCs: mem.NumGC,
+		ProduceRequests: m.produceRequests.Load(), Connections: m.peakConnections.Load(), PeakRSS: childproc.OwnPeakResident(),
 	}
-}
-
-// peakRSS is the process's largest resident size so far; 0 where the system does not tell.
-func peakRSS() int64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := bytes.Cut(status, []byte("VmHWM:"))
-	line, _, _ := bytes.Cut(rest, []byte("kB"))
-	kib, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return kib << 10
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect.

@@ -1,109 +1,69 @@
 package bench
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
-// stopTimeout is how long a child may take to end after it was told to.
-const stopTimeout = 30 * time.Second
+const (
+	// stopTimeout is how long a child may take to end after it was told to.
+	stopTimeout  = 30 * time.Second
+	keptLogLines = 20
+	// maxEvents is more than a child ever has to tell.
+	maxEvents = 64
+)
 
 // process is a running child.
 type process struct {
-	role   string
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
+	*childproc.Process
 	events chan event
-	exited chan struct{}
-	err    error // of the exit; after exited
-
-	mu  sync.Mutex
-	log []string // last lines of its standard error
+	unbind func() bool
 }
 
-const keptLogLines = 20
-
-// start runs a child. It ends with ctx at the latest, and with this process: its standard input
-// closes.
+// start runs a child. It ends with ctx at the latest.
 func (o Options) start(ctx context.Context, s spec, env ...string) (*process, error) {
 	s.Kafka = o.Kafka
-	cmd := exec.CommandContext(ctx, o.Executable, o.ChildArgs...)
-	cmd.Env = append(os.Environ(), env...)
-	p := &process{role: s.Role, cmd: cmd, events: make(chan event, 16), exited: make(chan struct{})}
+	p := &process{events: make(chan event, maxEvents)}
 	var err error
-	if p.stdin, err = cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
+	p.Process, err = childproc.Start(childproc.Spec{
+		Name: s.Role, Path: o.Executable, Args: o.ChildArgs, Env: env, Task: s, EndOrder: commandStop, Hear: p.hear,
+	})
 	if err != nil {
 		return nil, err
 	}
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Role, err)
-	}
-	go p.watch(stdout, stderr)
-	if err := json.NewEncoder(p.stdin).Encode(s); err != nil {
-		p.kill()
-		return nil, p.failed(err)
-	}
+	p.unbind = context.AfterFunc(ctx, p.Kill)
 	return p, nil
 }
 
-// watch reads what the child says until it ends.
-func (p *process) watch(stdout, stderr io.Reader) {
-	var pipes sync.WaitGroup
-	pipes.Go(func() { p.readEvents(stdout) })
-	pipes.Go(func() { p.readLog(stderr) })
-	pipes.Wait() // before Wait, which closes the pipes
-	p.err = p.cmd.Wait()
-	close(p.exited)
-}
-
-func (p *process) readEvents(r io.Reader) {
-	defer close(p.events)
-	for dec := json.NewDecoder(r); ; {
-		var e event
-		if dec.Decode(&e) != nil {
-			_, _ = io.Copy(io.Discard, r)
-			return
-		}
+func (p *process) hear(line []byte) {
+	var e event
+	if json.Unmarshal(line, &e) == nil {
 		p.events <- e
 	}
 }
 
-func (p *process) readLog(r io.Reader) {
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		p.mu.Lock()
-		p.log = append(p.log[max(0, len(p.log)+1-keptLogLines):], lines.Text())
-		p.mu.Unlock()
-	}
-	_, _ = io.Copy(io.Discard, r)
-}
+var errNoReason = errors.New("exit code 0")
 
 // await returns the child's next event of this kind.
 func (p *process) await(ctx context.Context, kind string) (event, error) {
 	for {
 		select {
-		case e, ok := <-p.events:
-			if !ok {
-				<-p.exited
-				return event{}, p.failed(p.err)
-			}
+		case e := <-p.events:
 			if e.Kind == kind {
 				return e, nil
 			}
+		case <-p.Done():
+			if len(p.events) > 0 {
+				continue // what it said last
+			}
+			return event{}, p.failed(fmt.Errorf("it ended before it said %q: %w", kind, cmp.Or(p.End().Err, errNoReason)))
 		case <-ctx.Done():
 			return event{}, p.failed(fmt.Errorf("waiting for %q: %w", kind, context.Cause(ctx)))
 		}
@@ -112,49 +72,30 @@ func (p *process) await(ctx context.Context, kind string) (event, error) {
 
 // usage asks the child what it used so far.
 func (p *process) usage(ctx context.Context) (Usage, error) {
-	if _, err := fmt.Fprintln(p.stdin, commandUsage); err != nil {
-		return Usage{}, p.failed(err)
-	}
+	p.Say(commandUsage)
 	e, err := p.await(ctx, eventUsage)
 	return e.Usage, err
 }
 
 // stop ends the child cleanly and tells when it could not.
 func (p *process) stop() error {
-	_, _ = fmt.Fprintln(p.stdin, commandStop) // it may have ended by itself
-	t := time.NewTimer(stopTimeout)
-	defer t.Stop()
-	for {
-		select {
-		case _, ok := <-p.events:
-			if !ok {
-				<-p.exited
-				if p.err != nil {
-					return p.failed(p.err)
-				}
-				return nil
-			}
-		case <-t.C:
-			p.kill()
-			return p.failed(fmt.Errorf("did not end within %s", stopTimeout))
-		}
+	defer p.unbind()
+	if err := p.Stop(stopTimeout); err != nil {
+		return p.failed(err)
 	}
+	return nil
 }
 
 // kill ends the child at once. It may have ended before.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	for range p.events { // or its reader would wait for ever
-	}
-	<-p.exited
+	p.unbind()
+	p.Kill()
 }
 
 // failed adds what the child said to an error.
 func (p *process) failed(err error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.log) == 0 {
-		return fmt.Errorf("bench: the %s process: %w", p.role, err)
+	if log := p.Tail(keptLogLines); len(log) > 0 {
+		return fmt.Errorf("bench: the %s process: %w\n  %s", p.Name, err, strings.Join(log, "\n  "))
 	}
-	return fmt.Errorf("bench: the %s process: %w\n  %s", p.role, err, strings.Join(p.log, "\n  "))
+	return fmt.Errorf("bench: the %s process: %w", p.Name, err)
 }

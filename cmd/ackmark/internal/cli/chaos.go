@@ -93,7 +93,7 @@ this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
 	cmd.AddCommand(&cobra.Command{
 		Use: "child", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return chaos.RunChild(cmd.ErrOrStderr(), settings.KafkaOptions)
+			return chaos.RunChild(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), settings.KafkaOptions)
 		},
 	})
 	return cmd

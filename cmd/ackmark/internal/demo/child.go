@@ -1,25 +1,18 @@
 package demo
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"os/signal"
-	"runtime"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // role is what a child process is.
@@ -31,8 +24,7 @@ const (
 	roleAutoCommit role = "auto-commit"
 )
 
-// childSpec is what the parent tells a child: one line of JSON on its standard input. It goes
-// there, not to the arguments, because Kafka passwords must not show in the process list.
+// childSpec is what the parent tells a child to be.
 type childSpec struct {
 	Role           role              `json:"role"`
 	Name           string            `json:"name"`
@@ -55,8 +47,7 @@ type childSpec struct {
 // heartbeat is the same on both sides.
 func (s childSpec) heartbeat() time.Duration { return min(500*time.Millisecond, s.SessionTimeout/5) }
 
-// childStats is what a child tells the parent, five times a second: one line of JSON on its
-// standard output.
+// childStats is what a child tells the parent, five times a second.
 type childStats struct {
 	// Connections are the open broker connections of the process.
 	Connections int64 `json:"connections"`
@@ -78,66 +69,35 @@ type child struct {
 	log      *slog.Logger
 }
 
-// RunChild is the main function of a child process. It returns when SIGTERM came and everything is
-// drained, or when it failed. It ends the process when standard input is closed: then the parent is
-// dead.
+// RunChild is the main function of a child process. It returns when the parent has asked it to end
+// and everything is drained, or when it failed. It ends the process when the parent is gone.
 func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
-	in := bufio.NewReader(stdin)
-	line, err := in.ReadBytes('\n')
-	if err != nil {
-		return errors.New("this command is started by `ackmark demo`, which tells it what to do; run `ackmark demo`")
-	}
 	c := new(child)
-	if err := json.Unmarshal(line, &c.spec); err != nil {
-		return fmt.Errorf("demo child: %w", err)
+	parent, err := childproc.Attach(stdin, stdout, &c.spec, "ackmark demo")
+	if err != nil {
+		return err
 	}
 	c.log = slog.New(slog.NewTextHandler(stderr, nil)).With("process", c.spec.Name)
 	c.hoard = newHoarder(c.spec.Stall, c.spec.Leak)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := parent.Obey(context.Background(), c.hoard.obey)
 	defer stop()
-	go c.obey(in, stop)
 	run := map[role]func(context.Context) error{
 		roleSidecar: c.runSidecar, rolePipeline: c.runPipeline, roleAutoCommit: c.runAutoCommit,
 	}[c.spec.Role]
 	if run == nil {
 		return fmt.Errorf("demo child: unknown role %q", c.spec.Role)
 	}
-	go c.report(stdout)
+	go c.report(parent)
 	return run(ctx)
 }
 
-// hasSignals: the parent can ask a child to end by SIGTERM. Windows knows only how to kill; there
-// the order is a line.
-const hasSignals = runtime.GOOS != "windows"
-
-// orderEnd is SIGTERM as a line.
-const orderEnd = "end"
-
-// obey reads the parent's orders until it is gone.
-func (c *child) obey(in *bufio.Reader, end func()) {
-	for {
-		order, err := in.ReadString('\n')
-		if err != nil {
-			os.Exit(1) // the parent died: nobody wants this process any more
-		}
-		if order = strings.TrimSpace(order); order == orderEnd {
-			end()
-			continue
-		}
-		c.hoard.obey(order)
-	}
-}
-
-func (c *child) report(stdout io.Writer) {
-	enc := json.NewEncoder(stdout)
+func (c *child) report(parent *childproc.Parent) {
 	for {
 		stats := childStats{Connections: c.conns.open.Load() + c.prodConn.open.Load(), Producing: c.prodConn.open.Load()}
 		if inFlight := c.inFlight.Load(); inFlight != nil {
 			stats.InFlight, stats.HeldBytes = (*inFlight)()
 		}
-		if enc.Encode(stats) != nil {
-			return
-		}
+		parent.Tell(stats)
 		time.Sleep(200 * time.Millisecond)
 	}
 }

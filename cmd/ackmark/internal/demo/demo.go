@@ -49,7 +49,6 @@ type show struct {
 	plan
 	cluster *cluster
 	gen     *generator
-	spawner *spawner
 	ackmark *side
 	auto    *side
 	started time.Time
@@ -81,8 +80,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := p.validate(); err != nil {
 		return err
 	}
-	s := &show{plan: p, started: time.Now(), spawner: newSpawner()}
-	defer s.spawner.close()
+	s := &show{plan: p, started: time.Now()}
 	ctx, s.fail = context.WithCancelCause(ctx)
 	defer s.fail(nil)
 	if s.cluster, err = openCluster(ctx, s.plan); err != nil {
@@ -145,7 +143,7 @@ func (s *show) newSide(title, name string) *side {
 
 func (s *show) newProcess(of *side, r role, name, socket string) *process {
 	return &process{
-		opts: s.Options, started: s.spawner.start, fatal: func(err error) { s.fail(err) },
+		opts: s.Options, fatal: func(err error) { s.fail(err) },
 		spec: childSpec{
 			Role: r, Name: name, Brokers: s.cluster.addrs, Kafka: s.Kafka, Socket: socket,
 			Group: of.group, Input: s.cluster.prefix + "-input", Output: of.output,

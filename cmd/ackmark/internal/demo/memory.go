@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 const (
@@ -32,7 +34,7 @@ const (
 // much larger than the limit, then one leaks until it is killed, again and again.
 type memoryShow struct {
 	*show
-	limit  *limiter
+	limit  *childproc.Limit
 	result *memoryResult
 }
 
@@ -57,13 +59,12 @@ func runMemory(ctx context.Context, o Options, dir string) (err error) {
 	if o, err = o.prepareMemory(); err != nil {
 		return err
 	}
-	limit, err := newLimiter(o.MemoryLimit)
+	limit, err := childproc.NewLimit(o.MemoryLimit, "ackmark-demo")
 	if err != nil {
-		return err
+		return &UsageError{"--memory-limit", err.Error()}
 	}
-	defer limit.wait.Wait()
-	m := &memoryShow{show: &show{plan: newPlan(o, o.Records), started: time.Now(), spawner: newSpawner()}, limit: limit}
-	defer m.spawner.close()
+	defer limit.Close()
+	m := &memoryShow{show: &show{plan: newPlan(o, o.Records), started: time.Now()}, limit: limit}
 	ctx, m.fail = context.WithCancelCause(ctx)
 	defer m.fail(nil)
 	if m.cluster, err = openCluster(ctx, m.plan); err != nil {
@@ -77,7 +78,7 @@ func runMemory(ctx context.Context, o Options, dir string) (err error) {
 		app.spec.MaxRecords = 0 // the default: bytes are what counts here
 	}
 	m.result = &memoryResult{
-		Broker: m.newResult().Broker, LimitBytes: o.MemoryLimit, Mechanism: limit.mechanism(), RecordBytes: largeBytes, Processes: o.Processes,
+		Broker: m.newResult().Broker, LimitBytes: o.MemoryLimit, Mechanism: limit.Mechanism(), RecordBytes: largeBytes, Processes: o.Processes,
 	}
 	if err := m.run(ctx); err != nil {
 		return m.explain(ctx, err)
@@ -91,8 +92,8 @@ func runMemory(ctx context.Context, o Options, dir string) (err error) {
 
 func (m *memoryShow) run(ctx context.Context) error {
 	m.say("%s inputs of %s bytes, compressed a thousandth of it: %s under a limit of %s a process", thousands(m.Records), thousands(largeBytes),
-		mib(int64(m.Records)*largeBytes), mib(m.limit.bytes))
-	m.say("the limit: %s", m.limit.mechanism())
+		mib(int64(m.Records)*largeBytes), mib(m.limit.Bytes()))
+	m.say("the limit: %s", m.limit.Mechanism())
 	if err := m.cluster.createTopics(ctx, m.Partitions, m.ackmark.output); err != nil {
 		return err
 	}
@@ -183,9 +184,9 @@ func (m *memoryShow) stall(ctx context.Context) error {
 		}
 		return r.Deaths > 0 || records > 0 && time.Since(settled) > stallSettled, nil
 	})
-	r.Seconds, r.PeakBytes = seconds(time.Since(begin)), m.limit.takePeak()
+	r.Seconds, r.PeakBytes = seconds(time.Since(begin)), m.limit.TakePeak()
 	m.say("stalled for %.1f s: %s inputs held, %s of values; the largest process took %s of %s; %d died", r.Seconds, thousands(int(r.HeldRecords)),
-		mib(r.HeldBytes), mib(r.PeakBytes), mib(m.limit.bytes), r.Deaths)
+		mib(r.HeldBytes), mib(r.PeakBytes), mib(m.limit.Bytes()), r.Deaths)
 	return err
 }
 
@@ -212,7 +213,7 @@ func (m *memoryShow) leak(ctx context.Context) error {
 		return m.deaths()-before >= m.Kills || m.drained(ctx), nil
 	})
 	first.order(orderMend, func(s *childSpec) { s.Leak = false })
-	r.Deaths, r.Seconds, r.PeakBytes = m.deaths()-before, seconds(time.Since(begin)), m.limit.takePeak()
+	r.Deaths, r.Seconds, r.PeakBytes = m.deaths()-before, seconds(time.Since(begin)), m.limit.TakePeak()
 	return err
 }
 

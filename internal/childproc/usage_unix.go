@@ -1,14 +1,14 @@
 //go:build unix
 
-package bench
+package childproc
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is the user and system time of this process.
-func cpuTime() time.Duration {
+// OwnCPUTime is the user and system time of this process.
+func OwnCPUTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0

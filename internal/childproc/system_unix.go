@@ -1,16 +1,17 @@
 //go:build unix
 
-package proc
+package childproc
 
 import "syscall"
 
-func supported() error { return nil }
+// hasSignals: a process can be asked to end by SIGTERM.
+const hasSignals = true
 
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func canGuard() error { return nil }
 
 func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
-func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
+func (p *Process) killGroup() { _ = syscall.Kill(-p.Pid(), syscall.SIGKILL) }
 
 // Pause stops the process with SIGSTOP; Resume lets it go on.
 func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }

@@ -1,7 +1,6 @@
-package demo
+package childproc
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -22,10 +21,11 @@ const (
 	goShare = 90
 )
 
-// limiter bounds the memory of child processes, and has whoever exceeds the bound killed with
-// SIGKILL, as the kernel does in a container.
-type limiter struct {
+// Limit bounds the memory of each child process that it is given to, and has whoever exceeds the
+// bound killed with SIGKILL, as the kernel does in a container. Nil bounds nothing.
+type Limit struct {
 	bytes  int64
+	name   string // of cgroups
 	parent string // cgroup in which each process gets one of its own; "": the watcher kills
 	why    string // there is no cgroup
 	peak   atomic.Int64
@@ -33,12 +33,12 @@ type limiter struct {
 	wait   sync.WaitGroup
 }
 
-// newLimiter takes the best that this machine allows.
-func newLimiter(limit int64) (*limiter, error) {
-	if _, err := resident(os.Getpid()); err != nil {
-		return nil, &UsageError{"--memory-limit", fmt.Sprintf("needs Linux, whose /proc tells what a process uses: %v", err)}
+// NewLimit takes the best that this machine allows. name begins the names of cgroups.
+func NewLimit(bytes int64, name string) (*Limit, error) {
+	if _, err := Resident(os.Getpid()); err != nil {
+		return nil, fmt.Errorf("needs Linux, whose /proc tells what a process uses: %w", err)
 	}
-	l := &limiter{bytes: limit}
+	l := &Limit{bytes: bytes, name: name}
 	parent, err := memoryCgroup("/")
 	if err == nil {
 		l.parent = parent
@@ -50,20 +50,20 @@ func newLimiter(limit int64) (*limiter, error) {
 	return l, nil
 }
 
-// mechanism says which kind of limit runs. RLIMIT_AS is none for Go: it counts reserved addresses,
+// Bytes is the bound.
+func (l *Limit) Bytes() int64 { return l.bytes }
+
+// Mechanism says which kind of limit runs. RLIMIT_AS is none for Go: it counts reserved addresses,
 // and a Go process that uses 2 MB does not start with 512 MB of them.
-func (l *limiter) mechanism() string {
+func (l *Limit) Mechanism() string {
 	if l.parent != "" {
 		return "cgroup v2: memory.max, and the kernel kills"
 	}
 	return fmt.Sprintf("a watcher that reads the resident set every %s and kills with SIGKILL at the limit (%s)", watchEvery, l.why)
 }
 
-// env is what a container's owner sets.
-func (l *limiter) env() string { return fmt.Sprintf("GOMEMLIMIT=%d", l.bytes*goShare/100) }
-
 // probe starts a process under the limit that ends at once.
-func (l *limiter) probe() error {
+func (l *Limit) probe() error {
 	cmd := exec.Command("/bin/true")
 	done, err := l.prepare(cmd)
 	if err != nil {
@@ -74,11 +74,15 @@ func (l *limiter) probe() error {
 }
 
 // prepare makes cmd start under the limit. Call done when the process has ended.
-func (l *limiter) prepare(cmd *exec.Cmd) (done func(), err error) {
+func (l *Limit) prepare(cmd *exec.Cmd) (done func(), err error) {
+	if l == nil {
+		return func() {}, nil
+	}
+	cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", l.bytes*goShare/100)) // what a container's owner sets
 	if l.parent == "" {
 		return func() {}, nil
 	}
-	dir := filepath.Join(l.parent, fmt.Sprintf("ackmark-demo-%d-%d", os.Getpid(), l.next.Add(1)))
+	dir := filepath.Join(l.parent, fmt.Sprintf("%s-%d-%d", l.name, os.Getpid(), l.next.Add(1)))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -105,20 +109,23 @@ func limitCgroup(dir string, limit int64) error {
 }
 
 // watch follows a process until it ends, keeps the peak, and kills where the kernel does not.
-func (l *limiter) watch(cmd *exec.Cmd, exited <-chan struct{}) {
+func (l *Limit) watch(p *Process) {
+	if l == nil {
+		return
+	}
 	l.wait.Go(func() {
 		t := time.NewTicker(watchEvery)
 		defer t.Stop()
 		for {
-			if rss, err := resident(cmd.Process.Pid); err == nil {
+			if rss, err := Resident(p.Pid()); err == nil {
 				for old := l.peak.Load(); rss > old && !l.peak.CompareAndSwap(old, rss); old = l.peak.Load() {
 				}
 				if rss > l.bytes && l.parent == "" {
-					_ = cmd.Process.Kill() // it may have ended by now; the handle is of this process, not of its number
+					_ = p.cmd.Process.Kill() // it may have ended by now; the handle is of this process, not of its number
 				}
 			}
 			select {
-			case <-exited:
+			case <-p.done:
 				return
 			case <-t.C:
 			}
@@ -126,22 +133,11 @@ func (l *limiter) watch(cmd *exec.Cmd, exited <-chan struct{}) {
 	})
 }
 
-// takePeak returns the highest resident set of any process since the last call.
-func (l *limiter) takePeak() int64 { return l.peak.Swap(0) }
+// Close waits until nobody is watched any more: all processes have ended.
+func (l *Limit) Close() { l.wait.Wait() }
 
-// resident is the resident set of a process in bytes.
-func resident(pid int) (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := bytes.Fields(data)
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/statm says %q", pid, data)
-	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	return pages * int64(os.Getpagesize()), err
-}
+// TakePeak returns the highest resident set of any process since the last call.
+func (l *Limit) TakePeak() int64 { return l.peak.Swap(0) }
 
 // memoryCgroup finds a cgroup of version 2 whose children have memory limits: the own one, or one
 // above it. It changes nothing in it: who does not allow that by his own setting has his reasons.
