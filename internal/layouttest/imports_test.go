@@ -9,7 +9,7 @@ import (
 )
 
 // proof is what only tests, cmd and helpers of tests may import.
-var proof = []string{"internal/proof", "internal/layouttest"}
+var proof = []string{"internal/proof", "internal/layouttest", "internal/exampletest"}
 
 // core stands for internal/ without proof.
 const core = "internal core"
