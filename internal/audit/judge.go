@@ -171,7 +171,7 @@ func (j *judge) endGroup() error {
 	missing, of := g.claims.missing()
 	j.absent.miss(missing)
 	kind := Lost
-	if j.blind || in.unbelieved || j.gone.mayHaveHad(g.written) {
+	if j.blind || in.beyondEnd || j.gone.mayHaveHad(g.written) {
 		kind = Undecided
 		c.Undecided++
 	} else {

@@ -27,9 +27,9 @@ type input struct {
 	// committed is -1 when the group has none.
 	committed int64
 	done      []donemeta.Run
-	// unbelieved says that the commit cannot be of this log: it is beyond its end.
-	unbelieved bool
-	report     *PartitionReport
+	// beyondEnd says that the commit cannot be of this log: it is beyond its end.
+	beyondEnd bool
+	report    *PartitionReport
 }
 
 // output is one output partition.
@@ -178,7 +178,7 @@ func (p *plan) committed(in *input, commit kadm.OffsetResponse, s span) {
 	in.committed = commit.At
 	in.report.Committed = &in.committed
 	if commit.At > s.end {
-		in.unbelieved = true
+		in.beyondEnd = true
 		p.warn("%s/%d is committed at %d, beyond its end %d: the topic was recreated or truncated, or transactions are open, so an input that misses an output is undecided", in.topic, in.partition, commit.At, s.end)
 	}
 	binding := donemeta.Binding{TopicID: in.id, Base: commit.At, LeaderEpoch: commit.LeaderEpoch}

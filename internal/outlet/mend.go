@@ -133,8 +133,8 @@ func (m *mend[R]) next(limit int64, bytes func(R) int64) []R {
 	return group
 }
 
-// ended takes the fate of one record of the group, and tells whether it was the last.
-func (m *mend[R]) ended(r R, err error) (last bool) {
+// settle takes the fate of one record of the group, and tells whether it was the last.
+func (m *mend[R]) settle(r R, err error) (last bool) {
 	if err != nil {
 		m.failed = append(m.failed, fate[R]{r, err})
 	}

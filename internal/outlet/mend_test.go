@@ -119,14 +119,14 @@ func TestMend(t *testing.T) {
 					}
 					behind := i + rapid.IntRange(n, len(group)-i).Draw(t, "failed with it")
 					for at, r := range group[i:] {
-						m.ended(r, map[bool]error{true: errGuilty, false: errBehind}[i+at < behind])
+						m.settle(r, map[bool]error{true: errGuilty, false: errBehind}[i+at < behind])
 					}
 					break
 				}
 				for _, r := range group[i : i+n] {
 					log = append(log, r)
 					end(r, nil)
-					m.ended(r, nil)
+					m.settle(r, nil)
 				}
 				i += n
 			}
@@ -165,7 +165,7 @@ func TestMendHalves(t *testing.T) {
 		group := m.next(1<<30, func(int) int64 { return 1 })
 		bad := slices.Contains(group, 700)
 		for _, r := range group {
-			m.ended(r, map[bool]error{true: errGuilty}[bad])
+			m.settle(r, map[bool]error{true: errGuilty}[bad])
 		}
 		for _, f := range m.judge(judged, nil) {
 			if f.rec != 700 {
@@ -189,7 +189,7 @@ func TestMendGivesUp(t *testing.T) {
 	if got := fmt.Sprint(m.drain()); got != "[b c]" {
 		t.Errorf("gave up %s: a is on its way", got)
 	}
-	m.ended("a", errClosed)
+	m.settle("a", errClosed)
 	if ends := m.judge(judged, nil); len(ends) != 1 || ends[0].rec != "a" {
 		t.Errorf("%v", ends)
 	}

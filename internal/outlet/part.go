@@ -150,7 +150,7 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 	if isNew(err) {
 		p.topic.known.Store(true)
 	}
-	retry := err != nil && (isVerdict(err) || ended(err) || gone(err) && p.topic.known.Load())
+	retry := err != nil && (isVerdict(err) || handedBack(err) || gone(err) && p.topic.known.Load())
 	if retry && p.topic.outlet.closed.Load() {
 		retry, err = false, kgo.ErrClientClosed // what was said of its batch is no fate of its own
 	}
@@ -175,7 +175,7 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := p.mend.ended(r, err)
+	last := p.mend.settle(r, err)
 	if err == nil {
 		p.topic.known.Store(true)
 		p.since = time.Time{}
@@ -199,7 +199,7 @@ func (p *part) blame(err error) verdictOn {
 	switch {
 	case isVerdict(err):
 		return batch
-	case ended(err), gone(err) && p.topic.known.Load():
+	case handedBack(err), gone(err) && p.topic.known.Load():
 		return nothing
 	}
 	return itself

@@ -30,8 +30,8 @@ func isVerdict(err error) bool {
 	return false
 }
 
-// ended tells that the client gave a record back because its partition is under repair.
-func ended(err error) bool { return errors.Is(err, context.Canceled) }
+// handedBack tells that the client gave a record back because its partition is under repair.
+func handedBack(err error) bool { return errors.Is(err, context.Canceled) }
 
 // gone tells that the topic, or the partition, is not there: deleted, perhaps to be created anew.
 func gone(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) || recreated(err) }

@@ -144,8 +144,8 @@ func (f *auditFlags) verdict(r *audit.Report) error {
 		return codedError{fmt.Errorf("%s lost", plural(c.Lost, "input is", "inputs are")), ExitFailed}
 	case r.Verdict == audit.VerdictUndecided:
 		return codedError{errors.New("it could not be decided whether something is lost; see the notes"), ExitUsage}
-	case f.strict && unforgiven(c) != "":
-		return codedError{errors.New(unforgiven(c) + " (--strict)"), ExitFailed}
+	case f.strict && refusedByStrict(c) != "":
+		return codedError{errors.New(refusedByStrict(c) + " (--strict)"), ExitFailed}
 	}
 	return nil
 }

@@ -42,17 +42,17 @@ func printAuditJSON(w io.Writer, r *audit.Report, all *findings) error {
 func cleanText(r *audit.Report, strict bool) string {
 	c := r.Counts
 	switch {
-	case strict && unforgiven(c) != "":
-		return notStrict + ": " + unforgiven(c)
+	case strict && refusedByStrict(c) != "":
+		return notStrict + ": " + refusedByStrict(c)
 	case r.Nameless > 0:
 		return fmt.Sprintf(clean+": nothing is lost, as far as can be seen: %s not name the group and how many there are (see the notes)", plural(r.Nameless, "output does", "outputs do"))
 	}
 	return clean + ": nothing is lost"
 }
 
-// unforgiven is what --strict refuses though nothing is lost: the words and the exit code ask the
-// same question.
-func unforgiven(c audit.Counts) string {
+// refusedByStrict is what --strict refuses though nothing is lost: the words and the exit code ask
+// the same question.
+func refusedByStrict(c audit.Counts) string {
 	if c.Duplicated+c.Reordered+c.Surplus == 0 {
 		return ""
 	}
