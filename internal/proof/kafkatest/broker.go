@@ -30,8 +30,8 @@ type broker struct {
 	isPaused bool
 }
 
-// properties are those of the brief's kafka-facts, sized for n brokers; own ones are added last and
-// win.
+// properties are what a small cluster needs to start fast and to keep Kafka's promises, sized for n
+// brokers; own ones are added last and win.
 func properties(all []*broker, b *broker, own map[string]string) map[string]string {
 	var voters []string
 	for _, v := range all {

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The broker appends, and says that it failed or timed out (spec rows 14, 15): nothing repeats,
+// The broker appends, and says that it failed or timed out (faults 14, 15): nothing repeats,
 // because the sequence is the same.
 func TestLostProduceReplies(t *testing.T) {
 	for _, err := range []*kerr.Error{kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend} {
@@ -31,7 +31,7 @@ func TestLostProduceReplies(t *testing.T) {
 	}
 }
 
-// Refused for a while: retried for ever, in order (spec row 15).
+// Refused for a while: retried for ever, in order (fault 15).
 func TestProduceRefusedForAMinute(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
@@ -60,7 +60,7 @@ func TestLostCommitReplies(t *testing.T) {
 	})
 }
 
-// The coordinator moves, or loads (spec row 8): commits are retried, never dropped, and nothing
+// The coordinator moves, or loads (fault 8): commits are retried, never dropped, and nothing
 // repeats.
 func TestCoordinatorMovesAndLoads(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
@@ -76,7 +76,7 @@ func TestCoordinatorMovesAndLoads(t *testing.T) {
 	})
 }
 
-// Leaders move while everything runs (spec row 7).
+// Leaders move while everything runs (fault 7).
 func TestLeadersMove(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		l.StartApp("a")
@@ -107,7 +107,7 @@ func TestMemberForgotten(t *testing.T) {
 	})
 }
 
-// Everything between pod and brokers is down for minutes (spec row 9).
+// Everything between pod and brokers is down for minutes (fault 9).
 func TestAllBrokersDown(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		a, b := l.StartApp("a"), l.StartApp("b")
@@ -120,7 +120,7 @@ func TestAllBrokersDown(t *testing.T) {
 	})
 }
 
-// A slow broker is no fault (spec row 13): nothing repeats, nobody is expelled.
+// A slow broker is no fault (fault 13): nothing repeats, nobody is expelled.
 func TestSlowBrokers(t *testing.T) {
 	both(t, Config{}, func(l *Lab) {
 		a, b := l.StartApp("a"), l.StartApp("b")

@@ -81,7 +81,7 @@ func TestStreamBreaksUnderReports(t *testing.T) {
 }
 
 // SIGKILL of an app: its units are finished, its marks and done-sets committed, and others have its
-// partitions seconds later although its session would last 45 s (spec row 1).
+// partitions seconds later although its session would last 45 s (fault 1).
 func TestAppKilledUnderLoad(t *testing.T) {
 	for _, keys := range []int{2, 60} {
 		t.Run(fmt.Sprintf("keys=%d", keys), func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestSidecarDiesInAWill(t *testing.T) {
 }
 
 // SIGSTOP longer than the sidecar waits, then SIGCONT: the woken app is fenced, its late units are
-// refused (S8), it joins again (spec row 2).
+// refused (S8), it joins again (fault 2).
 func TestAppStoppedLong(t *testing.T) {
 	Run(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -200,7 +200,7 @@ func TestAppStoppedLong(t *testing.T) {
 	})
 }
 
-// SIGSTOP shorter than the keepalive: nothing happens (spec row 3).
+// SIGSTOP shorter than the keepalive: nothing happens (fault 3).
 func TestAppStoppedShort(t *testing.T) {
 	both(t, Config{App: sessionOf(longSession)}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -326,7 +326,7 @@ func TestRollingDirectSidecarDirect(t *testing.T) {
 }
 
 // An operator sets offsets back: everything from there on is handed out again, whatever a done-set
-// said (spec row 31).
+// said (fault 31).
 func TestOperatorResets(t *testing.T) {
 	both(t, Config{Keys: 3, Work: 100 * time.Millisecond}, func(l *Lab) {
 		a := l.StartApp("a")
@@ -349,7 +349,7 @@ func TestOperatorResets(t *testing.T) {
 	})
 }
 
-// The whole pod dies at once (spec row 6): what repeats was in flight or done since the last
+// The whole pod dies at once (fault 6): what repeats was in flight or done since the last
 // commit, and both are counted.
 func TestPodKilledAtOnce(t *testing.T) {
 	for _, every := range []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second} {
@@ -377,7 +377,7 @@ func TestPodKilledAtOnce(t *testing.T) {
 	}
 }
 
-// A topic is deleted and created again while its inputs are worked on (spec row 18): whoever works
+// A topic is deleted and created again while its inputs are worked on (fault 18): whoever works
 // on the old one halts, and no offset and no done-set of it is applied to the new one, not even
 // when a tool puts them back.
 func TestTopicCreatedAgain(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar"
 )
 
-// wounds are what can happen to the link between app and sidecar (spec row 10).
+// wounds are what can happen to the link between app and sidecar (fault 10).
 var wounds = map[string]func(a *App){
 	"cut":            (*App).CutSidecar,
 	"blackhole":      (*App).BlackholeSidecar,
@@ -53,7 +53,7 @@ func TestAppBrokerLinkShort(t *testing.T) {
 }
 
 // A cut longer than the session: the group gives the partitions away while the app still works on
-// them; what it does then changes nothing, and it joins again as a new member (spec rows 2, 12).
+// them; what it does then changes nothing, and it joins again as a new member (faults 2, 12).
 func TestAppExpires(t *testing.T) {
 	for name, wound := range map[string]func(a *App){"cut": (*App).CutBrokers, "blackhole": (*App).BlackholeBrokers} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestOnlyAppExpires(t *testing.T) {
 	})
 }
 
-// The sidecar cannot reach the brokers (spec row 11): it stalls, nothing is committed, nothing
+// The sidecar cannot reach the brokers (fault 11): it stalls, nothing is committed, nothing
 // repeats, and everything goes on.
 func TestSidecarBrokerLink(t *testing.T) {
 	for name, wound := range map[string]func(l *Lab){"cut": (*Lab).CutSidecarBrokers, "blackhole": (*Lab).BlackholeSidecarBrokers} {
@@ -131,7 +131,7 @@ func TestSidecarKilledInBlackhole(t *testing.T) {
 }
 
 // A sidecar with little memory behind slow links: credit holds the apps back, and nobody loses
-// anything (spec row 25).
+// anything (fault 25).
 func TestCreditPressure(t *testing.T) {
 	small := func(cfg *sidecar.Config) {
 		cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions, cfg.MaxRecordBytes, cfg.MaxMessageBytes = 640<<10, 620, 4, 2000, 80<<10

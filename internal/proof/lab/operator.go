@@ -10,7 +10,7 @@ import (
 
 // ResetOffsets is kafka-consumer-groups --reset-offsets, which needs a group without members: each
 // partition's offset is set to what at makes of it, without metadata. What lies above has to be
-// handed out again, whatever was done before (spec row 31).
+// handed out again, whatever was done before (fault 31).
 func (l *Lab) ResetOffsets(at func(committed int64) int64) {
 	commits := l.Commits()
 	for p, c := range commits {

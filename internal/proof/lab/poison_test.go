@@ -89,7 +89,7 @@ func TestPoisonHaltsItsPartition(t *testing.T) {
 }
 
 // An output that cannot be written is its own input's trouble: too large, or a topic that does not
-// exist (spec row 16).
+// exist (fault 16).
 func TestOutputsThatCannotBeWritten(t *testing.T) {
 	handler := func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
 		out, err := Upper(l, in)
@@ -115,7 +115,7 @@ func TestOutputsThatCannotBeWritten(t *testing.T) {
 	})
 }
 
-// A handler that hangs and ignores its context (spec row 22): the watchdog stops the process and
+// A handler that hangs and ignores its context (fault 22): the watchdog stops the process and
 // names the input; the others take over.
 func TestHandlerHangs(t *testing.T) {
 	Run(t, Config{App: func(cfg *pipeline.Config) { cfg.HandlerTimeout = 10 * time.Second }}, func(l *Lab) {

@@ -22,7 +22,7 @@ func TestScaleUpAndDown(t *testing.T) {
 	})
 }
 
-// A member joins or leaves every half second (spec row 20): there is progress all the while, and no
+// A member joins or leaves every half second (fault 20): there is progress all the while, and no
 // partition is stranded.
 func TestRebalanceStorm(t *testing.T) {
 	Run(t, Config{Partitions: 8}, func(l *Lab) {
@@ -62,7 +62,7 @@ func TestRebalanceWithSlowHandlers(t *testing.T) {
 	})
 }
 
-// Partitions that are added are read from their first input (spec row 19).
+// Partitions that are added are read from their first input (fault 19).
 func TestPartitionsAdded(t *testing.T) {
 	Run(t, Config{}, func(l *Lab) {
 		l.StartApp("a")

@@ -60,7 +60,7 @@ func (g Goal) bound(v float64) string {
 	return fmt.Sprintf("%s %.4g%s", sign, v, g.Unit)
 }
 
-// goals of performance.md that one process on two cores can show.
+// goals of docs/benchmarks.md that one process on two cores can show.
 func goals(r *Result) []Goal {
 	var all []Goal
 	add := func(g Goal, samples []float64) {
