@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// elsewhere are the names of pages that are in no checkout: a reader who follows them finds nothing.
+// elsewhere are the names of pages that are in no checkout: a reader who follows them finds
+// nothing.
 var elsewhere = regexp.MustCompile(`\b(spec\.md|the brief|spec rows?|kafka-facts)\b|\.\./shared\b`)
 
 var (
