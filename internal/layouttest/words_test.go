@@ -68,6 +68,9 @@ func names(t *testing.T) (all []named) {
 			}
 		}
 	}
+	if len(all) < 2000 {
+		t.Fatalf("only %d names found in the product", len(all))
+	}
 	return all
 }
 

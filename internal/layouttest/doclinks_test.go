@@ -1,0 +1,168 @@
+package layouttest
+
+import (
+	"go/ast"
+	"go/doc"
+	"go/doc/comment"
+	"go/parser"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// unlinked is what a doc link that resolves to nothing leaves in the text.
+var unlinked = regexp.MustCompile(`(?:^|[^\w\]])\[\*?(?:[a-z]\w*\.)?[A-Z]\w*(?:\.[A-Z]\w*)?\]`)
+
+// Each [link] in the documentation of a public package leads to a name that is there, in this
+// package or in another one that a user can see.
+func TestDocLinksResolve(t *testing.T) {
+	exported := map[string]map[string]bool{}
+	docs := map[string]*doc.Package{}
+	for dir, fs := range packages(t) {
+		var syntax []*ast.File
+		for _, f := range fs {
+			if f.test {
+				continue
+			}
+			// A syntax of its own: go/doc takes away what is not exported.
+			own, err := parser.ParseFile(fset, f.path, f.source, parser.ParseComments|parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			syntax = append(syntax, own)
+		}
+		if len(syntax) == 0 {
+			continue
+		}
+		p, err := doc.NewFromFiles(fset, syntax, module+"/"+dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs[dir], exported[dir] = p, symbols(p)
+	}
+	links := 0
+	for _, dir := range public {
+		p := docs[dir]
+		if p == nil {
+			t.Errorf("%s has no code", dir)
+			continue
+		}
+		eachDoc(p, func(of, text string) {
+			for _, b := range p.Parser().Parse(text).Content {
+				eachText(b, func(piece comment.Text) {
+					switch piece := piece.(type) {
+					case comment.Plain:
+						if bad := unlinked.FindString(string(piece)); bad != "" {
+							t.Errorf("%s: %s: the link %s leads nowhere", dir, of, bad)
+						}
+					case *comment.DocLink:
+						links++
+						checkDocLink(t, dir, of, piece, exported)
+					}
+				})
+			}
+		})
+	}
+	if links < 10 {
+		t.Errorf("%d doc links found: is the search broken?", links)
+	}
+}
+
+func checkDocLink(t *testing.T, dir, of string, link *comment.DocLink, exported map[string]map[string]bool) {
+	t.Helper()
+	to := dir
+	if link.ImportPath != "" {
+		rest, ours := strings.CutPrefix(link.ImportPath, module+"/")
+		if !ours {
+			return
+		}
+		to = rest
+	}
+	name := strings.TrimPrefix(link.Recv+"."+link.Name, ".")
+	switch {
+	case within(to, "internal"):
+		t.Errorf("%s: %s: the link to %s.%s: a user cannot see that package", dir, of, to, name)
+	case name != "" && !exported[to][name]:
+		t.Errorf("%s: %s: the link to %s.%s leads nowhere", dir, of, to, name)
+	}
+}
+
+// symbols are the names of a package that a link may lead to: Type, Type.Method, Type.Field, Func.
+func symbols(p *doc.Package) map[string]bool {
+	all := map[string]bool{}
+	funcs := func(recv string, list []*doc.Func) {
+		for _, f := range list {
+			all[recv+f.Name] = true
+		}
+	}
+	values := func(list []*doc.Value) {
+		for _, v := range list {
+			for _, name := range v.Names {
+				all[name] = true
+			}
+		}
+	}
+	funcs("", p.Funcs)
+	values(p.Consts)
+	values(p.Vars)
+	for _, typ := range p.Types {
+		all[typ.Name] = true
+		funcs("", typ.Funcs)
+		funcs(typ.Name+".", typ.Methods)
+		values(typ.Consts)
+		values(typ.Vars)
+		ast.Inspect(typ.Decl, func(n ast.Node) bool {
+			if field, ok := n.(*ast.Field); ok {
+				for _, name := range field.Names {
+					all[typ.Name+"."+name.Name] = true
+				}
+			}
+			return true
+		})
+	}
+	return all
+}
+
+func eachDoc(p *doc.Package, fn func(of, text string)) {
+	fn("package", p.Doc)
+	funcs := func(list []*doc.Func) {
+		for _, f := range list {
+			fn(f.Name, f.Doc)
+		}
+	}
+	values := func(list []*doc.Value) {
+		for _, v := range list {
+			fn(v.Names[0], v.Doc)
+		}
+	}
+	funcs(p.Funcs)
+	values(p.Consts)
+	values(p.Vars)
+	for _, typ := range p.Types {
+		fn(typ.Name, typ.Doc)
+		funcs(typ.Funcs)
+		funcs(typ.Methods)
+		values(typ.Consts)
+		values(typ.Vars)
+	}
+}
+
+// eachText calls fn with the pieces of a block's text, those of its lists included.
+func eachText(b comment.Block, fn func(comment.Text)) {
+	switch b := b.(type) {
+	case *comment.Paragraph:
+		for _, piece := range b.Text {
+			fn(piece)
+		}
+	case *comment.Heading:
+		for _, piece := range b.Text {
+			fn(piece)
+		}
+	case *comment.List:
+		for _, item := range b.Items {
+			for _, inner := range item.Content {
+				eachText(inner, fn)
+			}
+		}
+	}
+}
