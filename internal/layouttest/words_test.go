@@ -130,7 +130,7 @@ type vocabulary struct {
 
 // judge says what is wrong with a name, nil if nothing is, and whether it is that a word is banned.
 func (v vocabulary) judge(name string, fn bool) (err error, banned bool) {
-	if instead := v.banned["="+strings.ToLower(name)]; fn && instead != "" {
+	if instead := v.banned["="+name]; fn && instead != "" {
 		return fmt.Errorf("the name %s says too little: %s", name, instead), true
 	}
 	for _, word := range words(name) {
@@ -302,7 +302,7 @@ func TestTheWordCheckSeesDialect(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"AckMark": "", "retriedMarks": "", "DROPPED": "", "unreadMark2": "", "DeadLetter": "",
-		"lostStays": "say assignment", "buried": "say close", "dead": "say of what", "ackMrak": "words.txt",
+		"Dead": "", "lostStays": "say assignment", "buried": "say close", "dead": "say of what", "ackMrak": "words.txt",
 	} {
 		err, banned := v.judge(name, true)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) || banned != strings.HasPrefix(want, "say") {
