@@ -37,12 +37,11 @@
 // The packages:
 //
 //   - [github.com/ackmark/ackmark/pipeline] joins reading and writing: handlers, order, retries,
-//     dead letters, shutdown; pipelinetest tests them
-//     against an embedded broker.
+//     dead letters, shutdown. Its pipelinetest tests them against an embedded broker.
 //   - [github.com/ackmark/ackmark/consumer] reads a group and commits ack marks. Alone it replaces
-//     an auto-commit loop.
+//     an auto-commit loop; its consumertest tests such a loop without a broker.
 //   - [github.com/ackmark/ackmark/producer] delivers outputs and learns their fate: through the
-//     sidecar, directly, or into a fake.
+//     sidecar, directly, or into a fake. Its producertest has what every producer must pass.
 //   - [github.com/ackmark/ackmark/sidecar] is the server, which can be embedded; its wire contract
 //     is in sidecarpb.
 //
@@ -50,4 +49,6 @@
 // from it, a unit one input with all its outputs. An input is done when all its outputs are
 // acknowledged. The ack mark of a partition is the first offset that is not done: it is what gets
 // committed.
+//
+// docs/examples.md lists an example for each feature; they stand beside what they show.
 package ackmark

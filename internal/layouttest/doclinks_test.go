@@ -13,11 +13,10 @@ import (
 // unlinked is what a doc link that resolves to nothing leaves in the text.
 var unlinked = regexp.MustCompile(`(?:^|[^\w\]])\[\*?(?:[a-z]\w*\.)?[A-Z]\w*(?:\.[A-Z]\w*)?\]`)
 
-// Each [link] in the documentation of a public package leads to a name that is there, in this
-// package or in another one that a user can see.
-func TestDocLinksResolve(t *testing.T) {
-	exported := map[string]map[string]bool{}
-	docs := map[string]*doc.Package{}
+// documented are the packages with code, by directory, as go doc reads them, and what each exports.
+func documented(t *testing.T) (docs map[string]*doc.Package, exported map[string]map[string]bool) {
+	t.Helper()
+	docs, exported = map[string]*doc.Package{}, map[string]map[string]bool{}
 	for dir, fs := range packages(t) {
 		var syntax []*ast.File
 		for _, f := range fs {
@@ -40,6 +39,13 @@ func TestDocLinksResolve(t *testing.T) {
 		}
 		docs[dir], exported[dir] = p, symbols(p)
 	}
+	return docs, exported
+}
+
+// Each [link] in the documentation of a public package leads to a name that is there, in this
+// package or in another one that a user can see.
+func TestDocLinksResolve(t *testing.T) {
+	docs, exported := documented(t)
 	links := 0
 	for _, dir := range public {
 		p := docs[dir]
@@ -65,6 +71,34 @@ func TestDocLinksResolve(t *testing.T) {
 	}
 	if links < 10 {
 		t.Errorf("%d doc links found: is the search broken?", links)
+	}
+}
+
+var qualified = regexp.MustCompile(`\b(consumer|consumertest|pipeline|pipelinetest|producer|producertest|sidecar|sidecartest)\.([A-Z]\w*(?:\.[A-Z]\w*)?)`)
+
+// A page that names something of a public package names what is there.
+func TestDocsNameRealSymbols(t *testing.T) {
+	_, exported := documented(t)
+	found := 0
+	for _, p := range pages(t) {
+		if p.path == "CHANGELOG.md" { // it tells what is gone, too
+			continue
+		}
+		for _, at := range inlineCode.FindAllStringSubmatchIndex(p.prose, -1) {
+			for _, m := range qualified.FindAllStringSubmatch(p.prose[at[2]:at[3]], -1) {
+				found++
+				dir := m[1]
+				if kit, ok := strings.CutSuffix(dir, "test"); ok {
+					dir = kit + "/" + dir
+				}
+				if !exported[dir][m[2]] {
+					t.Errorf("%s: package %s has no %s", p.at(at[0]), m[1], m[2])
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d names of public packages found in the pages: is the search broken?", found)
 	}
 }
 

@@ -72,7 +72,7 @@ type Code struct {
 // then, and a record for it belongs into the dead letter, or its input halts; waiting would hide a
 // misspelt name for ever.
 var codes = []Code{
-	{CodeFull, "a limit is reached: the sidecar's, or this process's with OnFull: Fail", "wait, by retry_after_ms if it is set, or raise the limit", true, Moment, true},
+	{CodeFull, "a limit is reached: the sidecar's, or this process's with OnFull: Refuse", "wait, by retry_after_ms if it is set, or raise the limit", true, Moment, true},
 	{CodeDraining, "the sidecar is about to stop", "try again when it is back", true, Moment, true},
 	{CodeExpired, "expires_at had passed before the sidecar began with the unit", "send it again, see Units in the wire contract; package producer does", true, Moment, true},
 	{CodeInvalidRecord, "a field of the record is missing or out of range", "correct the field that the message names", false, OfRecord, true},
@@ -89,7 +89,7 @@ var codes = []Code{
 	{CodeVersionMismatch, "the sidecar speaks another major version of the protocol", "deploy app and sidecar of the same major version", false, OfProducer, false},
 	{CodeInvalidConfig, "the producer's configuration is invalid", "correct the field that the message names", false, OfProducer, false},
 	{CodeReleased, "the unit's partition has left this process", "nothing: its next owner reads the input again", false, Moment, false},
-	{CodeClosed, "the producer was closed before the record was delivered", "deliver before Close, or raise its flush timeout", false, Moment, false},
+	{CodeClosed, "the producer was closed before the record was delivered", "deliver before Close, or raise its CloseTimeout", false, Moment, false},
 
 	{Name: kerr.UnknownTopicOrPartition.Message, Meaning: "there is no such topic or partition",
 		Remedy: "create the topic (or the partition), or correct its name; topics are not created automatically", Blame: OfRecord},
