@@ -112,11 +112,7 @@ func checkDocLink(t *testing.T, dir, of string, link *comment.DocLink, exported 
 		}
 		to = rest
 	}
-	name := strings.TrimPrefix(link.Recv+"."+link.Name, ".")
-	switch {
-	case within(to, "internal"):
-		t.Errorf("%s: %s: the link to %s.%s: a user cannot see that package", dir, of, to, name)
-	case name != "" && !exported[to][name]:
+	if name := strings.TrimPrefix(link.Recv+"."+link.Name, "."); name != "" && !exported[to][name] {
 		t.Errorf("%s: %s: the link to %s.%s leads nowhere", dir, of, to, name)
 	}
 }
@@ -157,6 +153,8 @@ func symbols(p *doc.Package) map[string]bool {
 	return all
 }
 
+// eachDoc calls fn with what go doc shows: the comments of the package, of its exported names, and
+// within the types.
 func eachDoc(p *doc.Package, fn func(of, text string)) {
 	fn("package", p.Doc)
 	funcs := func(list []*doc.Func) {
@@ -174,6 +172,12 @@ func eachDoc(p *doc.Package, fn func(of, text string)) {
 	values(p.Vars)
 	for _, typ := range p.Types {
 		fn(typ.Name, typ.Doc)
+		ast.Inspect(typ.Decl, func(n ast.Node) bool {
+			if field, ok := n.(*ast.Field); ok {
+				fn(typ.Name, field.Doc.Text())
+			}
+			return true
+		})
 		funcs(typ.Funcs)
 		funcs(typ.Methods)
 		values(typ.Consts)
@@ -197,6 +201,53 @@ func eachText(b comment.Block, fn func(comment.Text)) {
 			for _, inner := range item.Content {
 				eachText(inner, fn)
 			}
+		}
+	}
+}
+
+// notForUsers finds what only a reader of the source can follow: files, invariants by number. (What
+// internal packages export is found by their names.)
+var notForUsers = regexp.MustCompile(`\b\w+\.go\b|\bS(?:[1-9]|1[0-2])\b|\bfault \d+\b|\b(?:[a-z]+Mu)\b`)
+
+// speakingInward are documented names whose text does so still; a line goes when it does not.
+var speakingInward = map[string]bool{
+	"consumer Config":     true,
+	"consumer Consumer":   true,
+	"consumer Fence":      true,
+	"producer DialConfig": true, "producer DirectConfig": true,
+	"sidecar package": true, "sidecar Config": true, "sidecar ErrPaused": true,
+}
+
+// go doc of a public package speaks to who imports it: what one can only understand with the source
+// open stands in the source, or in DESIGN.md.
+func TestPublicDocsSpeakToUsers(t *testing.T) {
+	docs, _ := documented(t)
+	var inner []string
+	for dir := range docs {
+		if within(dir, "internal") {
+			inner = append(inner, docs[dir].Name)
+		}
+	}
+	hidden := regexp.MustCompile(`\b(?:` + strings.Join(inner, "|") + `)\.[A-Z]\w*`)
+	inward := map[string]bool{}
+	for _, dir := range public {
+		eachDoc(docs[dir], func(of, text string) {
+			bad := notForUsers.FindString(text)
+			if bad == "" {
+				bad = hidden.FindString(text)
+			}
+			if bad == "" {
+				return
+			}
+			key := dir + " " + of
+			if inward[key] = true; !speakingInward[key] {
+				t.Errorf("the documentation of %s says %q, which its reader does not know: say it in words, or in a comment inside the code", key, bad)
+			}
+		})
+	}
+	for key := range speakingInward {
+		if !inward[key] {
+			t.Errorf("doclinks_test.go: %s speaks to users: take it out of speakingInward", key)
 		}
 	}
 }
