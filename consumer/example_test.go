@@ -54,10 +54,10 @@ func ExampleNew() {
 		kgo.ConsumeTopics("orders"),
 		kgo.AutoCommitMarks(),
 	}})
-	if refused, ok := errors.AsType[*consumer.OptionError](err); ok {
-		fmt.Println("refused:", refused.Option)
+	if refused, ok := errors.AsType[*consumer.ConfigError](err); ok {
+		fmt.Println("refused:", refused.Value, "in", refused.Field)
 	}
-	// Output: refused: AutoCommitMarks
+	// Output: refused: kgo.AutoCommitMarks in Options[3]
 }
 
 // Permanent marks an error that no retry cures: Retry returns it at once. Given to Done it halts

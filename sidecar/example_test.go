@@ -55,5 +55,5 @@ func ExampleApp() {
 		},
 	})
 	fmt.Println(err)
-	// Output: sidecar: Config.Apps[1].Topics = []: name at least one topic, or leave it out: all
+	// Output: sidecar: Config.Apps[1].Topics is []: name at least one topic, or leave it out: all
 }
