@@ -31,7 +31,7 @@ type committer struct {
 	member    func() *Membership // that commits are made under; nil: none
 	forbidden func(error)        // the coordinator refuses this member for good
 
-	commitMu   gate
+	commitMu   chanMutex
 	commitKick chan struct{}
 	doneSince  atomic.Int64
 	joining    atomic.Bool // a join runs, or is about to: set under commitMu
@@ -41,7 +41,7 @@ type committer struct {
 }
 
 func newCommitter(cfg *Config, log *slog.Logger, b *brokers, parts *held) *committer {
-	return &committer{cfg: cfg, log: log, brokers: b, parts: parts, commitMu: newGate(), commitKick: make(chan struct{}, 1)}
+	return &committer{cfg: cfg, log: log, brokers: b, parts: parts, commitMu: newChanMutex(), commitKick: make(chan struct{}, 1)}
 }
 
 // countDone counts for CommitAfter.
@@ -129,9 +129,9 @@ func (c *committer) commitStarts(parts []*partition) error {
 	return c.attempt(parts)
 }
 
-// commitAndFence is the last commit of stays that end. The fence falls under the lock of the
-// commit: nothing of these stays can be committed after it (S2). It retries what can be retried
-// until end.
+// commitAndFence is the last commit of assignments that end. The fence falls under the lock of the
+// commit: nothing of these assignments can be committed after it (S2). It retries what can be
+// retried until end.
 func (c *committer) commitAndFence(parts []*partition, why error, end time.Time) error {
 	retry := newBackoff(time.Second)
 	for {
@@ -157,8 +157,8 @@ func (c *committer) commitAndFence(parts []*partition, why error, end time.Time)
 const finalCommitTimeout = 5 * time.Second
 
 // commitAndFenceUntil is commitAndFence for a shutdown, which no coordinator may hold up: where it
-// does not answer by end, the stays are fenced and closing the client ends the commit. Nothing
-// follows it, so nothing can be applied out of order.
+// does not answer by end, the assignments are fenced and closing the client ends the commit.
+// Nothing follows it, so nothing can be applied out of order.
 func (c *committer) commitAndFenceUntil(parts []*partition, end time.Time) error {
 	answered := make(chan error, 1)
 	c.life.Go(func() { answered <- c.commitAndFence(parts, ErrShutdown, end) })
@@ -200,7 +200,7 @@ func (c *committer) attempt(parts []*partition) error {
 }
 
 // sendAll sends what is due, in requests that the broker takes. A partition that it refuses does
-// not keep the others waiting; what is wrong with the way or the membership does.
+// not keep the others waiting; what is wrong with the connection or the membership does.
 func (c *committer) sendAll(m Membership, d due) (worst error) {
 	for first, end := range groupcommit.Parts(m.Group, d.points) {
 		err := c.sendPart(m, d.part(first, end))

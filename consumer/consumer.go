@@ -49,7 +49,7 @@ type Hooks struct {
 //
 // Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time),
 // commitMu (one commit in flight), flowMu, partsMu, partition.mu. The client's own locks are never
-// held when ours are taken, except the gate that keeps polls out of callbacks.
+// held when ours are taken, except the one that keeps polls out of callbacks.
 type Consumer struct {
 	cfg      *Config
 	log      *slog.Logger
@@ -318,12 +318,12 @@ func wake(ch chan struct{}) {
 	}
 }
 
-// gate is a lock that may be held across waits for the network. A goroutine that waits for it
+// chanMutex is a lock that may be held across waits for the network. A goroutine that waits for it
 // counts as blocked in a synctest bubble, which one that waits for a sync.Mutex does not: virtual
 // time would stand still.
-type gate chan struct{}
+type chanMutex chan struct{}
 
-func newGate() gate { return make(gate, 1) }
+func newChanMutex() chanMutex { return make(chanMutex, 1) }
 
-func (g gate) Lock()   { g <- struct{}{} }
-func (g gate) Unlock() { <-g }
+func (m chanMutex) Lock()   { m <- struct{}{} }
+func (m chanMutex) Unlock() { <-m }

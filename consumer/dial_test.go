@@ -44,7 +44,7 @@ func (s *shut) set(down bool) {
 }
 
 // Brokers that refuse connections for less than a session take nothing away: no assignment ends, no
-// input is handed out again (row 8).
+// input is handed out again (fault 8).
 func TestRefusedConnectionsKeepTheMembership(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

@@ -168,8 +168,8 @@ func (rd *reader) useNow(p *partition) float64 {
 	return max(float64(bytes)/float64(rd.cfg.MaxBytes), float64(records)/float64(rd.cfg.MaxRecords))
 }
 
-// decide also holds the distance between the mark and the newest input to MaxRecords: one input that
-// is never done may not let the tracker and the commit distance grow for ever, however little
+// decide also holds the distance between the mark and the newest input to MaxRecords: one input
+// that is never done may not let the tracker and the commit distance grow for ever, however little
 // memory the others take. What is parked waits for the same.
 //
 // What the partition uses is read under the lock: by an older number it could be paused after its

@@ -239,7 +239,7 @@ func TestHeapStaysWithinTheBound(t *testing.T) {
 }
 
 // What a partition uses is read where its pause is decided: one that has nothing left is not paused
-// by what it used before (D4).
+// by what it used before.
 func TestNothingPendingIsNotPaused(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

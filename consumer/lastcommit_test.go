@@ -18,7 +18,7 @@ import (
 )
 
 // A topic that is deleted and created again while its inputs are in flight gets no commit of the
-// old one, by id or by name (E3).
+// old one, by id or by name.
 func TestCommitByNameOfARecreatedTopic(t *testing.T) {
 	for _, delay := range []time.Duration{0, 100 * time.Millisecond, time.Second, 3 * time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestCommitByNameOfARecreatedTopic(t *testing.T) {
 	}
 }
 
-// A topic with a regular expression is created again while its revoke drains (E3).
+// A topic with a regular expression is created again while its revoke drains.
 func TestLastCommitOfARecreatedTopic(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
@@ -76,7 +76,7 @@ func TestLastCommitOfARecreatedTopic(t *testing.T) {
 }
 
 // While a join runs a commit goes past the client, which would notice that the topic is another
-// one: ours is looked at, too (E3).
+// one: ours is looked at, too.
 func TestCommitByNameWhileAJoinRuns(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
@@ -103,7 +103,7 @@ func TestCommitByNameWhileAJoinRuns(t *testing.T) {
 	}, kfake.MaxVersions(kversion.V3_9_0()))
 }
 
-// What is due goes out in requests below the broker's limit, while a join runs too (D3).
+// What is due goes out in requests below the broker's limit, while a join runs too.
 func TestLargeCommitsAreSplit(t *testing.T) {
 	inLab(t, 300, func(t *testing.T, l *lab) {
 		m := l.start(l.config(), nil)
@@ -176,9 +176,9 @@ func TestSplitCommitGoesOn(t *testing.T) {
 	})
 }
 
-// The fence is looked at again when a commit is about to be written: the stay may have ended while
-// the commit waited (S2).
-func TestPrepareRefusesAFencedStay(t *testing.T) {
+// The fence is looked at again when a commit is about to be written: the assignment may have ended
+// while the commit waited (S2).
+func TestPrepareRefusesAFencedAssignment(t *testing.T) {
 	c, err := New(minimal())
 	wantNil(t, err)
 	p := newPartition(c.around, &Assignment{Topic: "t", Epoch: 1}, -1)
@@ -212,7 +212,7 @@ func TestDrainDeadlineIsOneForAll(t *testing.T) {
 }
 
 // A last commit that fails is an error of Run and of Close, and so is a group that could not be
-// left (E4).
+// left.
 func TestFailedLastCommitIsAnError(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

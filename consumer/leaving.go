@@ -9,14 +9,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// lostStay is what is known of a stay that ended without its last commit.
-type lostStay struct {
+// lostAssignment is what is known of an assignment that ended without its last commit.
+type lostAssignment struct {
 	topicID [16]byte
 	until   int64 // the first offset that was not read in it
 	why     string
 }
 
-// lose ends all stays without a commit. hookMu is held.
+// lose ends all assignments without a commit. hookMu is held.
 func (g *group) lose(why string) {
 	parts := g.parts.all()
 	g.current.Store(nil)
@@ -27,7 +27,7 @@ func (g *group) lose(why string) {
 		p.fence(ErrLost)
 		p.end(ErrLost)
 		a := p.assignment
-		g.again[topicPartition{a.Topic, a.Partition}] = lostStay{a.TopicID, p.next(), why}
+		g.again[topicPartition{a.Topic, a.Partition}] = lostAssignment{a.TopicID, p.next(), why}
 	}
 	g.remove(parts)
 	g.log.Warn("partitions lost: nothing is committed, their inputs are handed out again", "why", why, "partitions", len(parts))
@@ -36,9 +36,10 @@ func (g *group) lose(why string) {
 	}
 }
 
-// letGo ends the stay of partitions in good order: no more Start, drain under the deadline, end the
-// handlers' context, hook, commit, fence. It returns an *AbandonedError for what was started and
-// not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu is held.
+// letGo ends the assignment of partitions in good order: no more Start, drain under the deadline,
+// end the handlers' context, hook, commit, fence. It returns an *AbandonedError for what was
+// started and not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu
+// is held.
 func (g *group) letGo(parts []*partition, why error) error {
 	if len(parts) == 0 {
 		return nil
@@ -104,8 +105,8 @@ func (g *group) onNoDrain(fn func()) (stop func() bool) {
 	})
 }
 
-// remove forgets ended stays, and takes their pauses back: the client keeps a pause beyond the
-// assignment.
+// remove forgets ended assignments, and takes their pauses back: the client keeps a pause beyond
+// the assignment.
 func (g *group) remove(parts []*partition) {
 	g.parts.flowMu.Lock()
 	defer g.parts.flowMu.Unlock()
@@ -170,9 +171,9 @@ func (g *group) rejoin() {
 	g.brokers.client.Load().ForceRebalance()
 }
 
-// fence ends every stay at once, as if the membership were lost, and has careLoop do the rest. It
-// does not wait: when it returns nothing done from then on counts, and no commit that is not on its
-// way already goes out.
+// fence ends every assignment at once, as if the membership were lost, and has maintain do the
+// rest. It does not wait: when it returns nothing done from then on counts, and no commit that is
+// not on its way already goes out.
 func (g *group) fence(why error) {
 	for _, p := range g.parts.all() {
 		p.fence(ErrLost)

@@ -72,8 +72,8 @@ func (p *partition) parks() bool {
 	return len(p.parked.recs) > 0
 }
 
-// openShare is the distance between the mark and the newest input, as a part of MaxRecords. Under the
-// partition's lock.
+// openShare is the distance between the mark and the newest input, as a part of MaxRecords. Under
+// the partition's lock.
 func (p *partition) openShare() float64 { return float64(p.core.Open()) / float64(p.around.maxRecords) }
 
 // waits tells that records are parked and must stay so: fetching more of them is of no use. Under

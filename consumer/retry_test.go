@@ -37,7 +37,7 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// A loop whose database is down for a while goes on by itself, and nothing halts (J10).
+// A loop whose database is down for a while goes on by itself, and nothing halts.
 func TestRetryInALoop(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -66,7 +66,7 @@ func TestRetryInALoop(t *testing.T) {
 }
 
 // A message made for a test behaves as one that was handed out, and one made by hand says what to
-// do (J12).
+// do.
 func TestNewMessage(t *testing.T) {
 	var got []error
 	m := NewMessage(&kgo.Record{Topic: "t", Partition: 3, Offset: 7}, func(err error) { got = append(got, err) })

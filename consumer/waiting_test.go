@@ -24,7 +24,7 @@ func (l *lab) leaderless(topic string, partition int32) *kfake.FaultHandle {
 }
 
 // A partition without a leader waits alone: the others are read, Check and State name it, and it
-// joins when it has a leader (D1).
+// joins when it has a leader.
 func TestLeaderlessAtTheStart(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -59,7 +59,7 @@ func TestLeaderlessAtTheStart(t *testing.T) {
 }
 
 // A leaderless partition of a topic that a regular expression adds costs the running assignments
-// nothing (D1).
+// nothing.
 func TestLeaderlessAdded(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -113,7 +113,7 @@ func TestWaitingPartitionMoves(t *testing.T) {
 }
 
 // The coordinator refuses to say what is committed for one partition: it alone waits, and is read
-// when the error heals (D2).
+// when the error heals.
 func TestOffsetFetchErrorOfOnePartition(t *testing.T) {
 	for _, e := range []*kerr.Error{kerr.UnknownTopicID, kerr.UnknownServerError, kerr.UnknownTopicOrPartition} {
 		t.Run(e.Message, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestOffsetFetchErrorOfOnePartition(t *testing.T) {
 }
 
 // Latest with committed records only begins at the last stable offset: what an open transaction
-// wrote becomes visible later (E1).
+// wrote becomes visible later.
 func TestLatestOfCommittedRecords(t *testing.T) {
 	for name, start := range map[string]Start{"latest": Latest, "in the future": StartAt(time.Now().Add(1000 * time.Hour))} {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestStartAtWhileRecordsArrive(t *testing.T) {
 }
 
 // Latest is for topics that are new to the group: what was added to a known one while nobody read
-// is read from its start (E2).
+// is read from its start.
 func TestLatestOfAKnownTopic(t *testing.T) {
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
@@ -289,7 +289,7 @@ func TestLatestOfANewGroupOfMany(t *testing.T) {
 	})
 }
 
-// The reason of a start that does not come is said once, not every half second (J16).
+// The reason of a start that does not come is said once, not every half second.
 func TestNotStartedIsSaidOnce(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		cfg := l.config()

@@ -16,8 +16,8 @@ const fastHandler = 200 * time.Microsecond
 
 // lane runs handlers one after the other: one goroutine, one queue. What it has finished collects
 // in a flight, which is delivered when it is full, when there is nothing more to do, when the
-// inputs of another stay begin, when handlers turn out to be slow, and by the pacer when a handler
-// takes long.
+// inputs of another assignment begin, when handlers turn out to be slow, and by the pacer when a
+// handler takes long.
 //
 // The fields up to mu belong to the lane's goroutine.
 type lane struct {
@@ -191,7 +191,7 @@ func (l *lane) nextSharedBatch() *chunk {
 	return nil
 }
 
-// forget drops the inputs of stays that are over.
+// forget drops the inputs of assignments that are over.
 func (l *lane) forget(over []*consumer.Assignment) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -270,8 +270,8 @@ func (c *chunk) start(l *lane) *consumer.Message {
 	return nil
 }
 
-// enter prepares for the inputs of a stay. A flight holds units of one stay only: it is delivered
-// under that stay's context.
+// enter prepares for the inputs of an assignment. A flight holds units of one assignment only: it
+// is delivered under that assignment's context.
 func (l *lane) enter(a *consumer.Assignment) {
 	l.mu.Lock()
 	other := l.flight != nil && l.flight.assignment != a

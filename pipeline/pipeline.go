@@ -192,8 +192,8 @@ func (p *Pipeline) work(ctx context.Context) error {
 	return errors.Join(p.stopping, err, stuck, closed, p.halts.err(p.stopping))
 }
 
-// flushWhileDraining has the producer send at once, instead of waiting for its linger, what the drain of a
-// shutdown waits for.
+// flushWhileDraining has the producer send at once, instead of waiting for its linger, what the
+// drain of a shutdown waits for.
 func (p *Pipeline) flushWhileDraining(ctx, helping context.Context) {
 	select {
 	case <-ctx.Done():

@@ -6,7 +6,8 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// sink is the producer of a pipeline without outputs. No unit with one comes here: see outputTopics.
+// sink is the producer of a pipeline without outputs. No unit with one comes here: see
+// outputTopics.
 type sink struct{}
 
 func (sink) Deliver(_ context.Context, units []producer.Unit, r producer.Reporter) error {
