@@ -1,5 +1,5 @@
-// Package ackmark is a framework for consume-transform-produce services on Apache Kafka. It has no
-// code of its own: this page is the promise and a tour of the packages.
+// Package ackmark is a framework for consume-transform-produce services on Apache Kafka. This page
+// is the promise and a tour of the packages; of code it has only the error that they share.
 //
 // # The promise
 //

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ackmark/ackmark/internal/configerr"
+	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
@@ -143,11 +143,8 @@ func (e *LeaveError) Error() string {
 func (e *LeaveError) Unwrap() error { return e.Err }
 
 // ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
-// them, and says what to do. Where several are wrong, they are joined. It is the same type in every
-// package of Ackmark. Its fields: Config, the type that the field is in, such as "consumer.Config";
-// Field, its path in there; Value, as it is shown, "" where it is required and missing; Reason,
-// where the Remedy alone does not say it; Remedy, what to do; and Err, the cause, if there is one.
-type ConfigError = configerr.Error
+// them, and says what to do. Where several are wrong, they are joined.
+type ConfigError = ackmark.ConfigError
 
 // StartError is returned by Run when the consumer could not begin within StartTimeout: it says what
 // was tried.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/producer"
@@ -151,9 +152,8 @@ type Config struct {
 
 // ConfigError names a field of a configuration that is wrong, and says what to do. Where several
 // are wrong, they are joined. Those of Config.Consumer are among them, as Consumer.Topics for
-// example. It is the same type in every package of Ackmark: consumer.ConfigError says what its
-// fields are.
-type ConfigError = configerr.Error
+// example.
+type ConfigError = ackmark.ConfigError
 
 // configName is how errors name the type.
 const configName = "pipeline.Config"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ackmark/ackmark/internal/configerr"
+	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/internal/wire"
 )
 
@@ -56,9 +56,8 @@ var (
 
 // ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
 // them, and says what to do. It is the cause of an [Error] with [CodeInvalidConfig], joined with
-// others where several fields are wrong. It is the same type in every package of Ackmark:
-// consumer.ConfigError says what its fields are.
-type ConfigError = configerr.Error
+// others where several fields are wrong.
+type ConfigError = ackmark.ConfigError
 
 // Error is the fate of a unit or record that was not delivered.
 type Error struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/hostport"
@@ -138,9 +139,8 @@ type App struct {
 }
 
 // ConfigError names a field of a configuration that is wrong, an option of the Kafka client among
-// them, and says what to do. Where several are wrong, they are joined. It is the same type in every
-// package of Ackmark: consumer.ConfigError says what its fields are.
-type ConfigError = configerr.Error
+// them, and says what to do. Where several are wrong, they are joined.
+type ConfigError = ackmark.ConfigError
 
 // WithDefaults is the configuration in effect: what is zero and has a default has it.
 func (c Config) WithDefaults() Config {

@@ -1,49 +1,17 @@
-// Package configerr is the one way to say that a field of a configuration is wrong. The public
-// packages have the type as their ConfigError, so that errors.As finds it by any of their names.
+// Package configerr collects what is wrong with a configuration, all of it at once. The error is
+// [ackmark.ConfigError], which the public packages have as their ConfigError, too: errors.As finds
+// it by any of their names.
 package configerr
 
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"github.com/ackmark/ackmark"
 )
 
-// Error names a field of a configuration that is wrong, and says what to do about it.
-type Error struct {
-	// Config is the type that the field is in, such as "consumer.Config".
-	Config string
-	// Field is its path in there: Topics, Apps[0].Name, Options[2]. An option of the Kafka client
-	// that is refused is the Value of its place in Options.
-	Field string
-	// Value is what it is set to, as it is shown; "" where the field is required and not set.
-	Value string
-	// Reason is what is wrong with it, where the remedy alone does not say so.
-	Reason string
-	// Remedy says what to do.
-	Remedy string
-	// Err is the cause, if there is one.
-	Err error
-}
-
-// Error is like "consumer: Config.MaxRecords is -1: at least 1; leave it 0 for 100000".
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(strings.Replace(e.Config, ".", ": ", 1))
-	b.WriteString("." + e.Field)
-	if e.Value == "" {
-		b.WriteString(" is missing: ")
-	} else {
-		b.WriteString(" is " + e.Value + ": ")
-	}
-	if e.Reason != "" {
-		b.WriteString(e.Reason + "; ")
-	}
-	b.WriteString(e.Remedy)
-	return b.String()
-}
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
+// Error is how everybody calls it in here.
+type Error = ackmark.ConfigError
 
 // Words is a value that is described rather than shown: "set too".
 type Words string

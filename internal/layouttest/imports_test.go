@@ -50,7 +50,7 @@ func TestImportsGoOneWay(t *testing.T) {
 			switch {
 			case within(to, "cmd") && !within(f.dir, "cmd"):
 				t.Errorf("%s imports %s: nothing but cmd may import cmd", f.path, to)
-			case f.testOnly() || to == f.dir:
+			case f.testOnly() || to == f.dir || to == "." && rule != "internal/ackmark": // the root has the error that all share, and imports nothing
 			case !permits(allowed, to):
 				t.Errorf("%s imports %s: code below %s may import only %v of this module", f.path, to, rule, allowed)
 			}
