@@ -37,7 +37,7 @@ type committer struct {
 	joining    atomic.Bool // a join runs, or is about to: set under commitMu
 	ending     atomic.Bool // the shutdown lets everything go
 	released   atomic.Bool // it has: no commit follows
-	commitWay
+	commitSupport
 }
 
 func newCommitter(cfg *Config, log *slog.Logger, b *brokers, parts *held) *committer {

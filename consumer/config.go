@@ -17,9 +17,11 @@ import (
 // means Earliest.
 type Start int64
 
-// Starts; see also StartAt.
+// What Start can be, beside StartAt.
 const (
+	// Earliest is the first input that the log has.
 	Earliest Start = 1 + iota
+	// Latest is the first input that is written from now on.
 	Latest
 
 	firstTime Start = 1000
@@ -51,7 +53,9 @@ type OutOfRange uint8
 const (
 	// Halt stops the partition with a *HaltError that names the range lost.
 	Halt OutOfRange = 1 + iota
+	// ResetEarliest goes on with the first input that the log has.
 	ResetEarliest
+	// ResetLatest goes on with the first input that is written from then on.
 	ResetLatest
 )
 
@@ -135,10 +139,10 @@ type Config struct {
 	// It must be below a third of the SessionTimeout.
 	HeartbeatInterval time.Duration
 
-	// MaxBytes and MaxRecords bound everything that was fetched and is not done. Defaults:
-	// budget.DefaultBytes (a quarter of the cgroup limit or GOMEMLIMIT, 8 to 256 MiB, 64 MiB
-	// without a limit) and 100,000. Bytes are decompressed keys, values and headers plus 256 for
-	// each record; they come free when all of a batch is done, which is when its memory does.
+	// MaxBytes and MaxRecords bound everything that was fetched and is not done. Defaults: a
+	// quarter of the cgroup limit or GOMEMLIMIT (8 to 256 MiB; 64 MiB without a limit), and
+	// 100,000. Bytes are decompressed keys, values and headers plus 256 for each record; they come
+	// free when all of a batch is done, which is when its memory does.
 	//
 	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records and 8,192,
 	// fewer where records are large: about MaxBytes/8) + one record for each partition, since a

@@ -1,9 +1,3 @@
-// Package consumer reads a Kafka group's partitions and commits an offset only when every input
-// below it is done.
-//
-// A pipeline, or a loop over [Consumer.Messages], gets inputs in fetch order and calls Done on
-// each, in any order, from any goroutine. What is committed is the ack mark of each partition: the
-// first offset that is not done.
 package consumer
 
 import (
@@ -36,21 +30,21 @@ type Hooks struct {
 }
 
 // Consumer reads one group. It runs once; New makes another.
-//
-// It is made of parts, each with fields of its own: the reader polls and hands out within the
-// memory budget, the committer commits, the group is this member's place in it, the survey asks
-// where partitions begin, and held is what this member holds. A part does not know the Consumer:
-// what it finds out it returns, or tells by a function that it was given.
-//
-// Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time;
-// maintain resumes partitions and watches for stuck inputs; the group's begins partitions that
-// could not be read at first; one checks the start. The group's callbacks come from the client's
-// goroutine.
-//
-// Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time),
-// commitMu (one commit in flight), flowMu, partsMu, partition.mu. The client's own locks are never
-// held when ours are taken, except the one that keeps polls out of callbacks.
 type Consumer struct {
+	// It is made of parts, each with fields of its own: the reader polls and hands out within the
+	// memory budget, the committer commits, the group is this member's place in it, the survey asks
+	// where partitions begin, and held is what this member holds. A part does not know the
+	// Consumer: what it finds out it returns, or tells by a function that it was given.
+	//
+	// Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time;
+	// maintain resumes partitions and watches for stuck inputs; the group's begins partitions that
+	// could not be read at first; one checks the start. The group's callbacks come from the
+	// client's goroutine.
+	//
+	// Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time),
+	// commitMu (one commit in flight), flowMu, partsMu, partition.mu. The client's own locks are
+	// never held when ours are taken, except the one that keeps polls out of callbacks.
+
 	cfg      *Config
 	log      *slog.Logger
 	clock    clock
@@ -287,7 +281,7 @@ func (c *Consumer) maintain(ctx context.Context) {
 // why is logged.
 //
 // It is exported for the pipeline, and for whoever learns without one that this process was taken
-// for dead: from a producer.Fencer, whose sidecar has executed the will (S8).
+// for dead: from a producer.Fencer, whose sidecar has executed the will.
 func (c *Consumer) Fence(why error) {
 	if why == nil {
 		why = ErrLost

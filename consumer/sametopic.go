@@ -15,8 +15,8 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
-// commitWay is what was learned of how the brokers take commits.
-type commitWay struct {
+// commitSupport is what was learned of how the brokers take commits.
+type commitSupport struct {
 	noDoneSets    atomic.Bool  // they take no metadata of that length
 	commitVersion atomic.Int32 // of OffsetCommit, in the last answer; 0: none yet
 }

@@ -43,17 +43,17 @@ type trial struct {
 	calls  int    // of the handler
 	passed string // topic of the last output that was let through
 
-	book   copybook
+	copies copies
 	asCame original
 	// As AroundInput middleware hands it on: the attempts below it start from that.
-	innerBook copybook
-	asSeen    original
+	innerCopies copies
+	asSeen      original
 }
 
 // forget lets go of the last input: an idle lane must not keep its batch alive.
 func (t *trial) forget() {
-	t.book.forget()
-	t.innerBook.forget()
+	t.copies.forget()
+	t.innerCopies.forget()
 	t.asCame, t.asSeen = original{}, original{}
 }
 
@@ -80,14 +80,14 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 	var outputs []producer.Record
 	var err error
 	l.left, l.tried.calls = false, 0
-	l.tried.book.reset()
-	l.tried.book.keep(&l.tried.asCame, m)
+	l.tried.copies.reset()
+	l.tried.copies.keep(&l.tried.asCame, m)
 	if l.input == nil {
 		outputs, err = l.attempts(l.work.parent, m)
 	} else if outputs, err = protect(l.input, l.work.parent, m); l.left || l.work.parent.Err() != nil {
 		err = errGivenBack // whatever the middleware made of it
 	}
-	l.tried.book.restore(&l.tried.asCame, m) // a dead letter may be made of it, now or when an output is refused
+	l.tried.copies.restore(&l.tried.asCame, m) // a dead letter may be made of it, now or when an output is refused
 	if err == nil {
 		return l.accept(m, outputs, l.tried.calls)
 	}
@@ -138,11 +138,11 @@ func isContextError(err error) bool {
 // attempts calls the handler until it succeeds or its input is given up. It is what AroundInput
 // wraps.
 func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Record, error) {
-	book, came := &l.tried.book, &l.tried.asCame
+	copies, came := &l.tried.copies, &l.tried.asCame
 	if l.input != nil {
-		book, came = &l.tried.innerBook, &l.tried.asSeen
-		book.reset()
-		book.keep(came, m)
+		copies, came = &l.tried.innerCopies, &l.tried.asSeen
+		copies.reset()
+		copies.keep(came, m)
 	}
 	outputs, err := l.attempt(ctx, m)
 	if err == nil {
@@ -151,7 +151,7 @@ func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Re
 	var pause backoff.BackOff
 	counted := 0
 	for {
-		book.restore(came, m)
+		copies.restore(came, m)
 		c, after := classify(err)
 		switch {
 		case l.left:

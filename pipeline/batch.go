@@ -31,9 +31,9 @@ func (l *lane) processBatches(c *chunk) bool {
 	if len(l.batch) == 0 {
 		return true
 	}
-	l.tried.book.reset()
+	l.tried.copies.reset()
 	for i := range l.batch {
-		l.tried.book.keep(&l.batch[i].asCame, l.batch[i].m)
+		l.tried.copies.keep(&l.batch[i].asCame, l.batch[i].m)
 	}
 	return l.begin(l.batch[0].m) && l.workBatch()
 }
@@ -156,7 +156,7 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 	start := time.Now()
 	results, err := protectBatch(l.p.batchHandler, l.work.ctx, msgs)
 	for _, in := range list {
-		l.tried.book.restore(&in.asCame, in.m)
+		l.tried.copies.restore(&in.asCame, in.m)
 	}
 	l.slow.Store(time.Since(start) >= fastHandler)
 	switch {

@@ -131,15 +131,15 @@ func (p *Pipeline) deadLetter(m *consumer.Message, r *rejection) producer.Record
 // nothing about them is certain.
 type history struct {
 	count int64 // 0: it was never rejected
-	first occasion
+	first pastRejection
 }
 
-type occasion struct{ topic, partition, offset, err, time string }
+type pastRejection struct{ topic, partition, offset, err, time string }
 
 const maxCount = 1 << 53
 
 func historyOf(headers []producer.Header) (h history) {
-	var kept, oldest occasion // as a letter says, and the first of each header, which were not replaced once
+	var kept, oldest pastRejection // as a letter says, and the first of each header, which were not replaced once
 	letters := int64(0)
 	set := func(field *string, value []byte) {
 		if *field == "" {
@@ -181,7 +181,7 @@ func historyOf(headers []producer.Header) (h history) {
 	}
 	h.count = max(h.count, letters)
 	h.first = kept
-	if kept == (occasion{}) {
+	if kept == (pastRejection{}) {
 		h.first = oldest
 	}
 	return h

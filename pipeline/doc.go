@@ -57,7 +57,7 @@
 // A [BatchHandler] gets the inputs of one partition, up to [Config.MaxBatch] while so many wait,
 // also past inputs of other partitions: between partitions there is no order.
 //
-// # The way of one attempt
+// # One attempt
 //
 // From the outside in, always in this order: dead letter, retry, time-out, recover, and in a typed
 // handler decode. Your middleware sits at two named places, see [Middleware].

@@ -192,7 +192,7 @@ func TestOriginal(t *testing.T) {
 			}
 		},
 	}
-	var book copybook
+	var book copies
 	for range 3000 {
 		book.reset()
 		var kept [3]original
@@ -224,7 +224,7 @@ func BenchmarkOriginal(b *testing.B) {
 	for _, size := range []int{0, 100, 1000, 10_000, 1_000_000} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			m := &consumer.Message{Record: &kgo.Record{Topic: "in", Key: []byte("key-1234"), Value: make([]byte, size)}}
-			var book copybook
+			var book copies
 			var o original
 			b.ReportAllocs()
 			for b.Loop() {

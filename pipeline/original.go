@@ -15,9 +15,9 @@ import (
 // place (decrypting into in.Value is enough); the next attempt, and a dead letter that is written
 // long after, must not carry that.
 //
-// The bytes are copied into the lane's copybook and compared afterwards: no allocation for an input
+// The bytes are copied into the lane's copies and compared afterwards: no allocation for an input
 // that was left alone. One that was changed gets memory of its own then, since outputs may point
-// into what the handler made of it. It holds places in the book instead of slices, and lengths
+// into what the handler made of it. It holds places in the copies instead of slices, and lengths
 // instead of what the record points to: every pointer written here costs each input while the
 // garbage collector runs.
 type original struct {
@@ -28,27 +28,27 @@ type original struct {
 	partition  int32
 	key, value int32 // lengths; noBytes for none
 	headers    int32 // how many; noBytes for none
-	at         int   // of the book's bytes: key, value and the headers' values, one behind the other
-	headersAt  int   // of the book's headers
+	at         int   // of the copies' bytes: key, value and the headers' values, one behind the other
+	headersAt  int   // of the copies' headers
 }
 
 // noBytes is the length of what is nil: Kafka tells an empty key from none.
 const noBytes = -1
 
-// copybook is the memory that originals are copied to. It belongs to a lane's goroutine.
-type copybook struct {
+// copies is memory that originals are copied to. It belongs to a lane's goroutine.
+type copies struct {
 	bytes   []byte
 	headers []producer.Header
 }
 
 const (
-	maxCopyBytes   = 256 << 10 // of a copybook that is kept for the next input
+	maxCopyBytes   = 256 << 10 // of copies that are kept for the next input
 	maxIdleBytes   = 64 << 10  // and while there is none
 	maxCopyHeaders = 1 << 10
 )
 
 // reset makes room for the next input, or batch: the originals kept before are void.
-func (c *copybook) reset() {
+func (c *copies) reset() {
 	if cap(c.bytes) > maxCopyBytes {
 		c.bytes = nil
 	}
@@ -59,7 +59,7 @@ func (c *copybook) reset() {
 }
 
 // forget lets go of what the headers refer to.
-func (c *copybook) forget() {
+func (c *copies) forget() {
 	if cap(c.bytes) > maxIdleBytes {
 		c.bytes = nil
 	}
@@ -67,7 +67,7 @@ func (c *copybook) forget() {
 	c.reset()
 }
 
-func (c *copybook) keep(o *original, m *consumer.Message) {
+func (c *copies) keep(o *original, m *consumer.Message) {
 	r := m.Record
 	if o.rec != r {
 		o.rec = r
@@ -94,7 +94,7 @@ func lengthOf[T any](s []T) int32 {
 
 // restore makes the input what it was. Only what differs is written: the consumer reads the
 // record's coordinates meanwhile.
-func (c *copybook) restore(o *original, m *consumer.Message) {
+func (c *copies) restore(o *original, m *consumer.Message) {
 	if m.Record != o.rec {
 		m.Record = o.rec
 	}
@@ -111,7 +111,7 @@ func (c *copybook) restore(o *original, m *consumer.Message) {
 }
 
 // writeBack gives the record a copy of its own of what was kept.
-func (c *copybook) writeBack(o *original) {
+func (c *copies) writeBack(o *original) {
 	size := max(o.key, 0) + max(o.value, 0)
 	headers := c.headersOf(o)
 	for i := range headers {
@@ -137,7 +137,7 @@ func (c *copybook) writeBack(o *original) {
 	}
 }
 
-func (c *copybook) headersOf(o *original) []producer.Header {
+func (c *copies) headersOf(o *original) []producer.Header {
 	return c.headers[o.headersAt:][:max(o.headers, 0)]
 }
 
@@ -149,7 +149,7 @@ func setBack[T comparable](field *T, was T) {
 }
 
 // untouched compares the record's key, value and headers with what was kept of them.
-func (c *copybook) untouched(o *original) bool {
+func (c *copies) untouched(o *original) bool {
 	r, rest := o.rec, c.bytes[o.at:]
 	if lengthOf(r.Key) != o.key || lengthOf(r.Value) != o.value || lengthOf(r.Headers) != o.headers {
 		return false

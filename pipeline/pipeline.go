@@ -171,7 +171,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 		helpers.Go(func() { w.run(helping) })
 	}
 	deciding.Go(p.failures.run)
-	p.side.Go(func() { p.flushWhileDraining(ctx, helping) })
+	p.side.Go(func() { p.flushDuringDrain(ctx, helping) })
 	p.side.Go(func() { p.checkStart(ctx) })
 	if r, ok := p.cfg.Producer.(producer.Refuser); ok {
 		r.OnRefused(p.refused)
@@ -192,9 +192,9 @@ func (p *Pipeline) work(ctx context.Context) error {
 	return errors.Join(p.stopping, err, stuck, closed, p.halts.err(p.stopping))
 }
 
-// flushWhileDraining has the producer send at once, instead of waiting for its linger, what the
+// flushDuringDrain has the producer send at once, instead of waiting for its linger, what the
 // drain of a shutdown waits for.
-func (p *Pipeline) flushWhileDraining(ctx, helping context.Context) {
+func (p *Pipeline) flushDuringDrain(ctx, helping context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-helping.Done():

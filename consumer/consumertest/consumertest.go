@@ -88,12 +88,12 @@ func (in *Inputs) next() (halt *consumer.HaltError, m *consumer.Message, wait bo
 			continue
 		}
 		in.handed++
-		return nil, consumer.NewMessage(r, func(err error) { in.ended(r, err) }), false
+		return nil, consumer.NewMessage(r, func(err error) { in.endedWith(r, err) }), false
 	}
 	return nil, nil, len(in.outcomes) < in.handed
 }
 
-func (in *Inputs) ended(r *kgo.Record, err error) {
+func (in *Inputs) endedWith(r *kgo.Record, err error) {
 	in.mu.Lock()
 	in.outcomes = append(in.outcomes, Outcome{r, err})
 	at := partition{r.Topic, r.Partition}

@@ -211,9 +211,6 @@ var notForUsers = regexp.MustCompile(`\b\w+\.go\b|\bS(?:[1-9]|1[0-2])\b|\bfault 
 
 // speakingInward are documented names whose text does so still; a line goes when it does not.
 var speakingInward = map[string]bool{
-	"consumer Config":     true,
-	"consumer Consumer":   true,
-	"consumer Fence":      true,
 	"producer DialConfig": true, "producer DirectConfig": true,
 	"sidecar package": true, "sidecar Config": true, "sidecar ErrPaused": true,
 }
