@@ -58,8 +58,8 @@ const (
 	RefusedIfChanged
 )
 
-// verdict is what becomes of an option in one role. The reason and the remedy are of refusals.
-type verdict struct {
+// decision is what becomes of an option in one role. The reason and the remedy are of refusals.
+type decision struct {
 	handling       Handling
 	reason, remedy string
 	// bad judges; nil: the package that takes the options does.

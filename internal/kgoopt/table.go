@@ -20,23 +20,23 @@ const (
 )
 
 var (
-	take   = verdict{handling: Taken}
-	merge  = verdict{handling: Merged}
-	ours   = verdict{handling: Ours}
-	judge  = verdict{handling: Judged}
-	always = [roles]verdict{take, take, take}
+	take   = decision{handling: Taken}
+	merge  = decision{handling: Merged}
+	ours   = decision{handling: Ours}
+	judge  = decision{handling: Judged}
+	always = [roles]decision{take, take, take}
 )
 
-func refuse(reason, remedy string) verdict {
-	return verdict{handling: Refused, reason: reason, remedy: remedy}
+func refuse(reason, remedy string) decision {
+	return decision{handling: Refused, reason: reason, remedy: remedy}
 }
 
-func unless(reason, remedy string) verdict {
-	return verdict{handling: RefusedIfChanged, reason: reason, remedy: remedy}
+func unless(reason, remedy string) decision {
+	return decision{handling: RefusedIfChanged, reason: reason, remedy: remedy}
 }
 
-func judged(bad func(opts []kgo.Opt, theirs, plain *kgo.Client) bool, reason, remedy string) verdict {
-	return verdict{handling: Judged, reason: reason, remedy: remedy, bad: bad}
+func judged(bad func(opts []kgo.Opt, theirs, plain *kgo.Client) bool, reason, remedy string) decision {
+	return decision{handling: Judged, reason: reason, remedy: remedy, bad: bad}
 }
 
 // otherAcks tells that not all replicas in sync would have to acknowledge.
@@ -67,13 +67,15 @@ func mayEnd(opts []kgo.Opt, _, _ *kgo.Client) bool {
 }
 
 // reading is an option of consumers that a client that produces does not mind.
-func reading(consumer verdict) [roles]verdict { return [roles]verdict{consumer, take, take} }
+func reading(consumer decision) [roles]decision { return [roles]decision{consumer, take, take} }
 
 // producing is an option of producers that a client that reads does not mind.
-func producing(direct, sidecar verdict) [roles]verdict { return [roles]verdict{take, direct, sidecar} }
+func producing(direct, sidecar decision) [roles]decision {
+	return [roles]decision{take, direct, sidecar}
+}
 
 // table has every option of the kgo version in go.mod.
-var table = map[string][roles]verdict{
+var table = map[string][roles]decision{
 	// Any client.
 	"AllowAutoTopicCreation":           always,
 	"AlwaysRetryEOF":                   always,
