@@ -208,6 +208,7 @@ func (c *Consumer) Client() *kgo.Client { return c.brokers.client.Load() }
 
 // Reads tells whether the topic is one of those that the consumer was told to read: by Topics or
 // Regex, or by ConsumeTopics, ConsumeRegex and ConsumeExcludeTopics in Options. It asks no broker.
+// Who writes outputs learns by it, as the pipeline does, that one would come back as an input.
 func (c *Consumer) Reads(topic string) bool { return c.cfg.reads(topic) }
 
 // Subscription is what the consumer was told to read, Options included: topics by name, or a

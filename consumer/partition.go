@@ -205,7 +205,7 @@ func isContextErr(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// halt stops the partition for the rest of its stay. The first reason stays.
+// halt stops the partition for the rest of its assignment. The first reason stays.
 func (p *partition) halt(e *HaltError) {
 	e.Topic, e.Partition = p.assignment.Topic, p.assignment.Partition
 	p.mu.Lock()

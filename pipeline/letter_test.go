@@ -339,12 +339,12 @@ func TestInvalidProducerIsRefused(t *testing.T) {
 
 // An input as large as Kafka takes has a letter, by every way.
 func TestLetterOfALargeInput(t *testing.T) {
-	for _, way := range []string{"direct", "sidecar"} {
-		t.Run(way, func(t *testing.T) {
+	for _, via := range []string{"direct", "sidecar"} {
+		t.Run(via, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &pod{t: t}
 				cfg := quiet(pipeline.Config{MaxAttempts: 2, DeadLetter: pipeline.DeadLetter{Topic: "dead"}})
-				if way == "sidecar" {
+				if via == "sidecar" {
 					cfg.Producer = producer.DialConfig{Target: "pod", App: "test", Dialer: p.dial, Logger: slog.New(slog.DiscardHandler)}.New()
 				}
 				cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
@@ -354,7 +354,7 @@ func TestLetterOfALargeInput(t *testing.T) {
 					return upper(ctx, in)
 				})
 				h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1), pipelinetest.Topic("dead", 1), pipelinetest.Manual())
-				if way == "sidecar" {
+				if via == "sidecar" {
 					p.start(h.Options()[1:])
 				}
 				big := make([]byte, 999_900)
@@ -377,7 +377,7 @@ func TestLetterOfALargeInput(t *testing.T) {
 				if err := h.Stop(); err != nil {
 					t.Errorf("Run returned %v", err)
 				}
-				if way == "sidecar" {
+				if via == "sidecar" {
 					p.stop()
 				}
 			})
