@@ -39,7 +39,7 @@ bench: ## Ratios to the bare franz-go loop, in two minutes (ARGS="--brokers host
 	$(GO) run ./cmd/ackmark bench $(ARGS)
 
 .PHONY: chaos
-chaos: ## Every fault of the fault table, done to real processes: on an embedded broker and, with Java 17 and Maven, on three real ones (twelve minutes)
+chaos: ## Every fault of docs/faults.md, done to real processes: on an embedded broker and, with Java 17 and Maven, on three real ones (twelve minutes)
 	$(GO) run ./cmd/ackmark chaos --embedded $(ARGS)
 	ACKMARK_CHAOS=all $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestChaos$$'
 

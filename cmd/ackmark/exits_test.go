@@ -79,7 +79,7 @@ func TestExitCodes(t *testing.T) {
 			130: {script: "interrupt", shows: `exits bench 130`},
 		},
 		"chaos": {
-			0: {script: "chaos", shows: `(?m)^exec ackmark chaos --embedded`}, 1: {args: "chaos child"}, 2: {args: "chaos --embedded --rows 99"},
+			0: {script: "chaos", shows: `(?m)^exec ackmark chaos --embedded`}, 1: {args: "chaos child"}, 2: {args: "chaos --embedded --faults=99"},
 			130: {script: "interrupt", shows: `exits chaos 130`},
 		},
 		"audit": {

@@ -2,6 +2,10 @@
 // are lost, duplicated, reordered or still in flight. It needs outputs that say what they were made
 // from: the source headers of pipeline.Config.SourceHeaders, or the same headers written by hand.
 //
+// It shares no code with the judge of the proof (internal/proof/judge), although both count what is
+// lost: a fault in one must not hide what the other would find. And it knows less: not what was fed,
+// only what topics and commits have.
+//
 // # What the words mean
 //
 // An input is done when its offset is below the group's committed offset, or in the done-set of the

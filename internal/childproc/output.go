@@ -56,7 +56,12 @@ func (p *Process) Tail(n int) []string {
 	if p.Log == "" {
 		return p.lines.last(n)
 	}
-	data, _ := os.ReadFile(p.Log)
+	return TailOf(p.Log, n)
+}
+
+// TailOf returns the last lines of a log.
+func TailOf(path string, n int) []string {
+	data, _ := os.ReadFile(path)
 	all := strings.Split(strings.TrimSpace(string(data)), "\n")
 	return all[max(0, len(all)-n):]
 }

@@ -107,7 +107,7 @@ func TestFlat(t *testing.T) {
 	}
 }
 
-// Every row of the fault table has its place, in order: what it does, or why it cannot be done.
+// Every fault of docs/faults.md has its place, in order: what it does, or why it cannot be done.
 func TestRowsAreComplete(t *testing.T) {
 	next := 1
 	for _, r := range Rows {

@@ -13,7 +13,7 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 )
 
-// Row is a row of the fault table (spec.md), for the faults that can happen on one machine.
+// Row is one fault of docs/faults.md, as it is done on one machine. Some are done in two ways.
 type Row struct {
 	Number int
 	Fault  string
@@ -74,7 +74,7 @@ func (r *Row) missing(e *Env) string {
 	return ""
 }
 
-// Rows of the fault table, in its order.
+// Rows are all faults, in the order of their numbers.
 var Rows = []Row{
 	{Number: 1, Fault: "app SIGKILL", Do: times(4, func(s *stage) error {
 		name := s.any()
@@ -223,7 +223,7 @@ var Rows = []Row{
 		}
 		return nil
 	}},
-	{Number: 16, Fault: "output too large, unknown output topic, panic (with row 21)", App: func(sp *spec) { sp.Poison = 97 }, Do: func(s *stage) error {
+	{Number: 16, Fault: "output too large, unknown output topic, panic (with fault 21)", App: func(sp *spec) { sp.Poison = 97 }, Do: func(s *stage) error {
 		s.sleep(6 * time.Second)
 		return nil
 	}, After: func(s *stage) error {
@@ -246,7 +246,7 @@ var Rows = []Row{
 		s.sleep(500 * time.Millisecond)
 		return s.terminate("app-3")
 	})},
-	{Number: 21, Fault: "poison record, handler panic", NotHere: "in row 16"},
+	{Number: 21, Fault: "poison record, handler panic", NotHere: "with fault 16"},
 	{Number: 22, Fault: "handler hangs", Duplicates: inFlight, App: func(sp *spec) { sp.Hang = sp.Name == "app-1" }, Do: hang},
 	{Number: 23, Fault: "wall clock jumps", NotHere: "the clock of this machine is everybody's; internal/proof/lab runs on a clock of its own"},
 	{Number: 24, Fault: "offset out of range, log truncated", NotHere: "it ends in a halt, not in counts: internal/proof/e2e"},

@@ -65,13 +65,13 @@ type Env struct {
 
 type randSource = rand.Rand
 
-// RowError is a row that the fault table does not have.
+// RowError is a fault that there is not.
 type RowError struct{ Row int }
 
 // Error implements error.
 func (e *RowError) Error() string {
 	last := slices.MaxFunc(Rows, func(a, b Row) int { return a.Number - b.Number })
-	return fmt.Sprintf("--rows has %d; the fault table has rows 1 to %d", e.Row, last.Number)
+	return fmt.Sprintf("--faults has %d; the faults of docs/faults.md are 1 to %d", e.Row, last.Number)
 }
 
 // ErrBroken tells that a promise was broken.
@@ -224,7 +224,7 @@ func (s *stage) play() error {
 	if err := context.Cause(s.ctx); err != nil {
 		return err
 	}
-	inputs, err := s.feed.finish()
+	inputs, err := s.feed.Finish()
 	if err != nil {
 		return fmt.Errorf("the feed: %w", err)
 	}

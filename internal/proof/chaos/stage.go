@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
+	"github.com/ackmark/ackmark/internal/proof/verify/feed"
+	"github.com/ackmark/ackmark/internal/proof/verify/reader"
 )
 
 const (
@@ -37,7 +37,7 @@ type stage struct {
 	procs        processes
 	runs         int
 	tail         *tail
-	feed         *feed
+	feed         *feed.Feed
 	watch        *watch
 	rng          *randSource
 	tasks        sync.WaitGroup
@@ -75,7 +75,7 @@ func (s *stage) open() error {
 	if err := s.await("the group", func() error { return s.members(apps) }); err != nil {
 		return err
 	}
-	s.feed = newFeed(s.client, s.input, s.seed, s.rate())
+	s.feed = feed.Start(s.client, s.input, s.seed, s.rate())
 	s.watch = newWatch(s)
 	s.tasks.Go(s.watch.run)
 	return s.await("the first outputs", func() error {
@@ -258,26 +258,11 @@ func (s *stage) caughtUp(inputs uint64) error {
 		return err
 	}
 	return s.await("every input to be committed", func() error {
-		ends, err := s.admin.ListEndOffsets(s.ctx, s.input)
-		if err != nil {
-			return err
+		lag, err := reader.Lag(s.ctx, s.client, s.name, s.input)
+		if err == nil && lag > 0 {
+			err = fmt.Errorf("lag %d", lag)
 		}
-		have, err := s.admin.FetchOffsets(s.ctx, s.name)
-		if err != nil {
-			return err
-		}
-		var lag int64
-		ends.Each(func(o kadm.ListedOffset) {
-			c, ok := have.Lookup(s.input, o.Partition)
-			if !ok {
-				c.At = 0
-			}
-			lag += o.Offset - c.At
-		})
-		if lag > 0 {
-			return fmt.Errorf("lag %d", lag)
-		}
-		return nil
+		return err
 	})
 }
 
@@ -285,8 +270,7 @@ func (s *stage) caughtUp(inputs uint64) error {
 func (s *stage) close() {
 	s.fail(nil)
 	if s.feed != nil {
-		s.feed.stop()
-		s.feed.done.Wait()
+		_, _ = s.feed.Finish()
 	}
 	for _, p := range s.procs.all() {
 		p.Kill()
@@ -315,9 +299,7 @@ func (s *stage) logs() string {
 		if !strings.HasSuffix(e.Name(), ".log") {
 			continue
 		}
-		data, _ := os.ReadFile(filepath.Join(s.dir, e.Name()))
-		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-		fmt.Fprintf(&out, "%s:\n  %s\n", e.Name(), strings.Join(lines[max(0, len(lines)-12):], "\n  "))
+		fmt.Fprintf(&out, "%s:\n  %s\n", e.Name(), strings.Join(childproc.TailOf(filepath.Join(s.dir, e.Name()), 12), "\n  "))
 	}
 	return out.String()
 }

@@ -10,7 +10,7 @@ import (
 // Table prints results for people.
 func Table(w io.Writer, all []Result) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "row\tfault\ttimes\tinputs\tlost\tagain\tbound\treordered\tpremature\ttakeover p50 / p99\tpeak MiB app / sidecar\tverdict")
+	fmt.Fprintln(t, "no\tfault\ttimes\tinputs\tlost\tagain\tbound\treordered\tpremature\ttakeover p50 / p99\tpeak MiB app / sidecar\tverdict")
 	for _, r := range all {
 		if r.Verdict == NotHere {
 			continue

@@ -36,16 +36,16 @@ const (
 
 // Settings of the roles, beside those of the example.
 const (
-	envName     = "NAME"           // goes to the header by of each output
-	envSession  = "SESSION"        // the session timeout
-	envCommit   = "COMMIT_EVERY"   // the commit interval
-	envInstance = "INSTANCE"       // makes a static member
-	envSidecar  = "SIDECAR"        // its address, or "direct"
-	envStay     = "SESSION_ID"     // the id of the session with the sidecar
-	envProxy    = "PROXY"          // for all connections to the brokers
-	envTimes    = "HANDLER_TAKES"  // work for each input
-	byHeader    = "by"             // names the process that made an output
-	metadataAge = 10 * time.Second // a proxy must not see many of these requests
+	envName      = "NAME"           // goes to the header by of each output
+	envSession   = "SESSION"        // the session timeout
+	envCommit    = "COMMIT_EVERY"   // the commit interval
+	envInstance  = "INSTANCE"       // makes a static member
+	envSidecar   = "SIDECAR"        // its address, or "direct"
+	envSessionID = "SESSION_ID"     // the id of the session with the sidecar
+	envProxy     = "PROXY"          // for all connections to the brokers
+	envTimes     = "HANDLER_TAKES"  // work for each input
+	byHeader     = "by"             // names the process that made an output
+	metadataAge  = 10 * time.Second // a proxy must not see many of these requests
 )
 
 const appSession = 6 * time.Second
@@ -96,7 +96,7 @@ func runApp(ctx context.Context, role string) error {
 			Brokers: brokers, Group: os.Getenv("GROUP"), Topics: []string{os.Getenv("INPUT")}, Options: kafkaOptions(), InstanceID: os.Getenv(envInstance),
 			SessionTimeout: duration(envSession, appSession), CommitEvery: duration(envCommit, 0),
 		},
-		Producer:      producer.DialConfig{Target: os.Getenv(envSidecar), App: cmp.Or(name, role), SessionID: os.Getenv(envStay)}.New(),
+		Producer:      producer.DialConfig{Target: os.Getenv(envSidecar), App: cmp.Or(name, role), SessionID: os.Getenv(envSessionID)}.New(),
 		SourceHeaders: true, Concurrency: 4,
 		Handler: pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
 			select {

@@ -11,8 +11,8 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
-// The fault table on three real brokers of its own, brokers killed too: `make chaos` runs all of
-// it, `go test` a short cut. With ACKMARK_SOAK=30m it is a soak instead.
+// The faults of docs/faults.md on three real brokers of its own, brokers killed too: `make chaos`
+// runs all of it, `go test` a short cut. With ACKMARK_SOAK=30m it is a soak instead.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
@@ -55,7 +55,7 @@ func TestChaos(t *testing.T) {
 	}
 	for _, r := range all {
 		if r.Details != "" {
-			t.Logf("row %d:\n%s", r.Row, r.Details)
+			t.Logf("fault %d:\n%s", r.Row, r.Details)
 		}
 	}
 }

@@ -159,11 +159,11 @@ func mean(all []int) (m int) {
 
 // caughtNearlyUp waits until no backlog is left: a death in it would measure the speed of catching
 // up.
-func (s *scenario) caughtNearlyUp(f *feed) {
+func (s *scenario) caughtNearlyUp(f *feeder) {
 	s.Helper()
 	start := s.count()
 	s.await("the backlog to be done", func() error {
-		if missing := int64(f.made.Load()) - s.distinct(); missing > podRate/2 || s.count() < start+podRate {
+		if missing := int64(f.Made()) - s.distinct(); missing > podRate/2 || s.count() < start+podRate {
 			return fmt.Errorf("%d to go", missing)
 		}
 		return nil
@@ -255,14 +255,14 @@ func TestRestartedUnderTheSameSession(t *testing.T) {
 	t.Parallel()
 	s := newScenario(t, brokers(t))
 	s.sidecar()
-	a := s.app("app-a", roleApp, with(working, envStay, "app-a"))
+	a := s.app("app-a", roleApp, with(working, envSessionID, "app-a"))
 	s.app("app-b", roleApp, working)
 	f, h := s.feed(500), s.watchHolders()
 	s.settled(2)
 	s.outputs(s.count() + 1000)
 	held, died := h.of(a.Name), time.Now()
 	s.kill(a)
-	again := s.app("app-a.2", roleApp, with(working, envStay, "app-a"))
+	again := s.app("app-a.2", roleApp, with(working, envSessionID, "app-a"))
 	took := h.awaitTaken(held, a.Name, died)
 	s.await("the app to work again", func() error {
 		if len(h.of(again.Name)) == 0 {

@@ -19,7 +19,7 @@ func TestDemo(t *testing.T) {
 		s.stacks(demo)
 		t.Fatal(err)
 	}
-	t.Logf("exit code %d\n%s", code, tail(demo.Log, 25))
+	t.Logf("exit code %d\n%s", code, tail(demo, 25))
 	if code != 0 {
 		t.Errorf("the demo: %s", demo.State())
 	}

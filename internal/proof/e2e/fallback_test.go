@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
 )
@@ -94,6 +95,6 @@ func TestFallback(t *testing.T) {
 	s.terminate(again)
 	s.verify(n)
 	if t.Failed() {
-		t.Logf("the app's log:\n%s", tail(log.Name(), 40))
+		t.Logf("the app's log:\n%s", strings.Join(childproc.TailOf(log.Name(), 40), "\n"))
 	}
 }

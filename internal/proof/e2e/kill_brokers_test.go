@@ -3,8 +3,7 @@ package e2e
 import "testing"
 
 // These tests break brokers that all tests share, so they are not parallel: they run before the
-// parallel ones. No app is killed in them, so nothing may be repeated: rows 7 and 8 of the fault
-// table.
+// parallel ones. No app is killed in them, so nothing may be repeated: faults 7 and 8.
 
 func TestLeaderKilled(t *testing.T) {
 	s := newScenario(t, brokers(t))

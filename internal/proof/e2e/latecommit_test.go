@@ -20,7 +20,7 @@ type lateCommit struct {
 	app, sidecar *gate
 	late         *held // the commit of the app
 	stopped      *held // the request of the sidecar, or nil
-	f            *feed
+	f            *feeder
 }
 
 // raceCommit kills an app whose commit is on the network, and returns when its will has come to a

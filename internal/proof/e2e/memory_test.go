@@ -27,7 +27,7 @@ func TestMemoryLimit(t *testing.T) {
 	data, _ := os.ReadFile(demo.Log)
 	begin := bytes.IndexByte(data, '{')
 	if begin < 0 {
-		t.Fatalf("exit code %d, no result:\n%s", code, tail(demo.Log, 40))
+		t.Fatalf("exit code %d, no result:\n%s", code, tail(demo, 40))
 	}
 	var got struct {
 		Limit     int64  `json:"limit_bytes"`
@@ -38,7 +38,7 @@ func TestMemoryLimit(t *testing.T) {
 		Problems  []string
 	}
 	if err := json.NewDecoder(bytes.NewReader(data[begin:])).Decode(&got); err != nil {
-		t.Fatalf("exit code %d: %v\n%s", code, err, tail(demo.Log, 40))
+		t.Fatalf("exit code %d: %v\n%s", code, err, tail(demo, 40))
 	}
 	t.Logf("%s; stalled: peak %d of %d MiB, %d deaths; leaking: %d deaths; %+v", got.Mechanism, got.Stalled.Peak>>20, got.Limit>>20, got.Stalled.Deaths,
 		got.Leaking.Deaths, got.Ackmark)

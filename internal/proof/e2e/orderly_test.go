@@ -9,7 +9,7 @@ import (
 	"github.com/ackmark/ackmark/internal/childproc"
 )
 
-// In these tests everything ends in order (rows 20 and 26 of the fault table): no input that was
+// In these tests everything ends in order (faults 20 and 26): no input that was
 // done in order is done again.
 
 // The main way: a pod of two apps and a sidecar works, is terminated under load as Kubernetes does

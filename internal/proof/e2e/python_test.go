@@ -29,7 +29,7 @@ func TestPythonWorker(t *testing.T) {
 	script := `for i in $(seq 100); do echo "line $i"; done | "$@"`
 	w := s.start("worker", "/bin/sh", s.env(nil), "-c", script, "sh", python, worker)
 	s.exits(w, 0)
-	t.Logf("%s", tail(w.Log, 1))
+	t.Logf("%s", tail(w, 1))
 	seen := map[string]bool{}
 	s.readAll(s.output, func(r *kgo.Record) {
 		if string(r.Value) != strings.ToUpper(string(r.Key)) {
@@ -43,7 +43,7 @@ func TestPythonWorker(t *testing.T) {
 	s.terminate(sidecar)
 	w = s.start("worker-missing", python, s.env(map[string]string{"OUTPUT": ""}), worker)
 	s.exits(w, 1)
-	if text := string(tail(w.Log, 1)); !strings.Contains(text, "OUTPUT is not set") {
+	if text := tail(w, 1); !strings.Contains(text, "OUTPUT is not set") {
 		t.Errorf("without OUTPUT it says: %s", text)
 	}
 }

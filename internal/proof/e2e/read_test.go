@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/proof/verify/reader"
 )
 
 // commit is one accepted commit of the group, as the brokers wrote it to __consumer_offsets: none
@@ -22,41 +24,8 @@ func (s *scenario) readAll(topic string, each func(*kgo.Record)) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	starts, err := s.kafka.Admin().ListStartOffsets(ctx, topic)
-	if err != nil {
+	if err := reader.Topic(ctx, []kgo.Opt{kgo.SeedBrokers(s.kafka.Addrs()...)}, topic, each); err != nil {
 		s.Fatal(err)
-	}
-	ends, err := s.kafka.Admin().ListEndOffsets(ctx, topic)
-	if err != nil {
-		s.Fatal(err)
-	}
-	from := map[int32]kgo.Offset{}
-	to := map[int32]int64{}
-	for p, end := range ends.Offsets()[topic] {
-		if start, _ := starts.Lookup(topic, p); start.Offset < end.At {
-			from[p], to[p] = kgo.NewOffset().At(start.Offset), end.At
-		}
-	}
-	if len(to) == 0 {
-		return
-	}
-	client := s.plain(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
-	defer client.Close()
-	for len(to) > 0 {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			s.Fatalf("read %s: %v; %d partitions to go", topic, err, len(to))
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			end, reading := to[r.Partition]
-			if !reading {
-				return
-			}
-			each(r)
-			if r.Offset >= end-1 {
-				delete(to, r.Partition)
-			}
-		})
 	}
 }
 

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -75,15 +75,11 @@ func (s *scenario) cleanup() {
 	}
 	s.Logf("logs of the processes: %s", s.dir)
 	for _, p := range s.procs {
-		s.Logf("%s (%s), end of %s:\n%s", p.Name, p.State(), p.Log, tail(p.Log, 25))
+		s.Logf("%s (%s), end of %s:\n%s", p.Name, p.State(), p.Log, tail(p, 25))
 	}
 }
 
-func tail(path string, lines int) []byte {
-	data, _ := os.ReadFile(path)
-	all := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	return bytes.Join(all[max(0, len(all)-lines):], []byte("\n"))
-}
+func tail(p *childproc.Process, lines int) string { return strings.Join(p.Tail(lines), "\n") }
 
 // start runs a program until the test ends. Env is a map so that defaults can be replaced.
 func (s *scenario) start(name, path string, env map[string]string, args ...string) *childproc.Process {

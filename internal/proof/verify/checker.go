@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/proof/judge"
 )
 
 // Partition names a topic-partition.
@@ -52,14 +53,14 @@ type Checker struct {
 
 	inputs  map[Partition]*inputLog
 	home    map[uint64]location // by global id: the input's place
-	durable bitset              // outputs in the broker's log, by global id × PerInput + output
-	dead    bitset              // inputs whose dead letter is in the broker's log, or that were filtered; by global id
-	handed  bitset              // inputs that a handler was given, by global id
+	durable judge.Set           // outputs in the broker's log, by global id × PerInput + output
+	dead    judge.Set           // inputs whose dead letter is in the broker's log, or that were filtered; by global id
+	handed  judge.Set           // inputs that a handler was given, by global id
 
 	tracksHandler bool         // somebody calls HandedOut
 	tracksHolders bool         // somebody calls Assigned
 	held          *[]Violation // where violations go that depend on the broker's acceptance
-	keys          map[string]*keyOrder
+	keys          map[string]*judge.Order
 	mayReject     func(id uint64) bool // nil: any
 
 	holders  map[Partition]holder
@@ -82,7 +83,7 @@ type Counts struct {
 	Commits, CommittedPartitions                      uint64
 	HandedOut, Units, Reports, Epochs, Incidents      uint64
 	Wills                                             uint64 // members that a will left the group for
-	Raced                                             uint64 // stays whose will was taken back between its last reading and its leave
+	Raced                                             uint64 // assignments whose will was taken back between its last reading and its leave
 	SetInputs                                         uint64 // inputs in the done-sets of accepted commits
 	Excused                                           uint64 // inputs given up by explicit choice
 }
@@ -101,7 +102,7 @@ type inputLog struct {
 	set       []donemeta.Run // its done-set
 	best      coverage       // of all accepted commits
 	last      Commit         // accepted
-	closed    []*epoch       // stays that a will ended
+	closed    []*epoch       // assignments that a will ended
 	whole     bool           // nothing of the best commit was lacking when the offsets were last read
 	excused   []excuse
 }
@@ -136,7 +137,7 @@ func NewChecker(cfg CheckerConfig) *Checker {
 		cfg.Expect = func(uint64) int { return cfg.PerInput }
 	}
 	return &Checker{
-		cfg: cfg, inputs: make(map[Partition]*inputLog), home: make(map[uint64]location), keys: make(map[string]*keyOrder),
+		cfg: cfg, inputs: make(map[Partition]*inputLog), home: make(map[uint64]location), keys: make(map[string]*judge.Order),
 		holders: make(map[Partition]holder), epochs: make(map[Partition]*epoch), byNumber: make(map[epochKey]*epoch),
 		sent: make(map[string]int), silence: newSilence(), mayRepeat: make(map[uint64]int), repeats: make(map[uint64]int), deliveries: make(map[*Delivery]struct{}),
 	}
@@ -208,7 +209,7 @@ func (c *Checker) Durable(p Partition, offset int64, key, value []byte) {
 
 // makeDurable tells whether the output is new.
 func (c *Checker) makeDurable(id ID) bool {
-	if !c.durable.add(c.bit(id.Global, id.Out)) {
+	if !c.durable.Add(c.bit(id.Global, id.Out)) {
 		return false
 	}
 	c.counts.Durable++
@@ -221,16 +222,16 @@ func (c *Checker) bit(id uint64, out int) uint64 { return id*uint64(c.cfg.PerInp
 func (c *Checker) checkOrder(p Partition, offset int64, id ID) {
 	keys := c.keys[p.Topic]
 	if keys == nil {
-		keys = new(keyOrder)
+		keys = new(judge.Order)
 		c.keys[p.Topic] = keys
 	}
-	inOrder, samePartition := keys.first(id, p.Partition)
+	inOrder, samePartition := keys.First(id.Key, id.Seq, p.Partition)
 	at := c.home[id.Global]
 	if !inOrder {
 		c.violate(Reordered, at.p, "output %v at %v offset %d comes after a later one of its key; its input is offset %d", id, p, offset, at.offset)
 	}
 	if !samePartition {
-		c.violate(KeySplit, at.p, "output %v at %v offset %d, but earlier ones of its key are in partition %d", id, p, offset, keys.keys[id.Key].partition)
+		c.violate(KeySplit, at.p, "output %v at %v offset %d, but earlier ones of its key are in partition %d", id, p, offset, keys.Home(id.Key))
 	}
 }
 
@@ -249,7 +250,7 @@ func (c *Checker) DeadLettered(value []byte) {
 	if c.mayReject != nil && !c.mayReject(id.Global) {
 		c.violate(RejectedWrongly, at.p, "dead letter of %v, with which nothing is wrong; its input is offset %d", id, at.offset)
 	}
-	if c.dead.add(id.Global) {
+	if c.dead.Add(id.Global) {
 		c.counts.DeadLetters++
 	}
 }
@@ -269,7 +270,7 @@ func (c *Checker) HandedOut(p Partition, offset int64, value []byte) {
 	c.tracksHandler = true
 	if id, err := Parse(value); err == nil {
 		c.counts.HandedOut++
-		c.handed.add(id.Global)
+		c.handed.Add(id.Global)
 		c.recent.add(p, "input %v at offset %d handed out", id, offset)
 	}
 }
@@ -291,11 +292,11 @@ func (c *Checker) Excuse(p Partition, from, to int64, reason string) {
 
 // done tells whether all outputs of an input are durable, or its dead letter is, or it has none.
 func (c *Checker) done(id uint64) bool {
-	if c.dead.has(id) {
+	if c.dead.Has(id) {
 		return true
 	}
 	for out := range c.cfg.Expect(id) {
-		if !c.durable.has(c.bit(id, out)) {
+		if !c.durable.Has(c.bit(id, out)) {
 			return false
 		}
 	}
@@ -321,14 +322,14 @@ func (c *Checker) describe(l *inputLog, offset int64) string {
 	}
 	var missing []string
 	for out := range c.cfg.Expect(id) {
-		if !c.durable.has(c.bit(id, out)) {
+		if !c.durable.Has(c.bit(id, out)) {
 			missing = append(missing, fmt.Sprint(out))
 		}
 	}
 	handed := ""
 	if c.tracksHandler {
 		handed = ", never handed out"
-		if c.handed.has(id) {
+		if c.handed.Has(id) {
 			handed = ", handed out"
 		}
 	}

@@ -204,7 +204,7 @@ func (c *Checker) Reset(p Partition, offset int64) {
 	c.repeatable(l, offset)
 	for o := max(offset, l.base); o < l.end(); o++ {
 		if id, ok := l.id(o); ok {
-			c.handed.remove(id) // no done-set may swallow it: it has to be handed out again (S11)
+			c.handed.Remove(id) // no done-set may swallow it: it has to be handed out again (S11)
 		}
 	}
 	c.recent.add(p, "offset reset to %d by the operator", offset)

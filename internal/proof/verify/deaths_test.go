@@ -52,7 +52,7 @@ var deaths = []told{
 	{name: "a done-set that nobody can read", play: func(r *run) {
 		r.Committed(Commit{Member: "a", Generation: 1, Partition: in0, SetError: errors.New("damaged")})
 	}, want: []Name{DoneSetForeign}},
-	{name: "a done-set of an older stay's acks", play: func(r *run) {
+	{name: "a done-set of an older assignment's acks", play: func(r *run) {
 		r.write(2)
 		r.ack(1, 2, 2)
 		r.commit(in0, 0)
@@ -85,7 +85,7 @@ var deaths = []told{
 		r.HandedOutBy("p", 3, in0, 1, value(1))
 		r.HandedOutBy("p", 3, in0, 2, value(2))
 	}, want: []Name{HandedAgain}},
-	{name: "the old stay goes on with what it has", play: func(r *run) {
+	{name: "the old assignment goes on with what it has", play: func(r *run) {
 		r.write(2)
 		r.ack(1, 2, 2)
 		r.commitSet(in0, 0, run1(2))
@@ -173,7 +173,7 @@ var deaths = []told{
 		r.ProcessGone("p")
 		r.will(in0, 0)
 	}, want: []Name{CommitNotHeld}},
-	{name: "a will knows an earlier stay only", play: func(r *run) {
+	{name: "a will knows an earlier assignment only", play: func(r *run) {
 		r.deliver("p", 1, 0, 0)
 		r.write(0)
 		r.EpochStart("p", 3, "a", in0, 0)
@@ -353,7 +353,7 @@ var deaths = []told{
 		r.Unreported("sidecar killed", "p", in0)
 		r.write(0, 1)
 	}, want: []Name{TooManyDuplicates}},
-	{name: "what a fence took from a stay repeats with the next holder", play: func(r *run) {
+	{name: "what a fence took from an assignment repeats with the next holder", play: func(r *run) {
 		r.handOut(0, 1)
 		r.write(0, 1)
 		d := r.Delivered("p", []Unit{{Epoch: 1, Offset: 0, Outputs: [][]byte{value(0)}}})
@@ -361,7 +361,7 @@ var deaths = []told{
 		r.Unreported("lets go", "p", in0)
 		r.write(0)
 	}},
-	{name: "what a fence took from a stay repeats twice", play: func(r *run) {
+	{name: "what a fence took from an assignment repeats twice", play: func(r *run) {
 		r.handOut(0, 1)
 		r.write(0, 1)
 		d := r.Delivered("p", []Unit{{Epoch: 1, Offset: 0, Outputs: [][]byte{value(0)}}})
@@ -370,7 +370,7 @@ var deaths = []told{
 		r.Unreported("lets go", "p", in0)
 		r.write(0, 0)
 	}, want: []Name{TooManyDuplicates}},
-	{name: "what a fence took from another partition's stay repeats", play: func(r *run) {
+	{name: "what a fence took from another partition's assignment repeats", play: func(r *run) {
 		r.handOut(0, 1)
 		r.write(0, 1)
 		d := r.Delivered("p", []Unit{{Epoch: 1, Offset: 0, Outputs: [][]byte{value(0)}}})

@@ -127,9 +127,9 @@ func (c *Checker) Recreated(topic string) {
 	}
 }
 
-// HandedOutBy is HandedOut of somebody who says in which stay: then an input is found that was done
-// before the stay began and is done again, although the commit that the stay began from says so
-// (S6).
+// HandedOutBy is HandedOut of somebody who says in which assignment: then an input is found that
+// was done before the assignment began and is done again, although the commit that the assignment
+// began from says so (S6).
 func (c *Checker) HandedOutBy(process string, number uint64, p Partition, offset int64, value []byte) {
 	c.HandedOut(p, offset, value)
 	c.mu.Lock()

@@ -26,11 +26,11 @@ func (c *Checker) Finish() error {
 	}
 	for d := range c.deliveries {
 		first := 0
-		for d.reported.has(uint64(first)) {
+		for d.reported.Has(uint64(first)) {
 			first++
 		}
 		c.violate(NeverReported, d.partition(first), "%s: %d of %d units of a call, the first of offset %d (epoch %d)",
-			d.process, uint64(len(d.units))-d.reported.n, len(d.units), d.units[first].Offset, d.units[first].Epoch)
+			d.process, uint64(len(d.units))-d.reported.Len(), len(d.units), d.units[first].Offset, d.units[first].Epoch)
 	}
 	c.mu.Unlock()
 	return c.Err()
@@ -78,7 +78,7 @@ func (c *Checker) finishHanded(p Partition, l *inputLog) {
 	}
 	skipped, first := 0, int64(-1)
 	for o := max(l.base, 0); o < min(l.committed, l.end()); o++ {
-		if id, ok := l.id(o); ok && !c.handed.has(id) && !c.dead.has(id) && !l.isExcused(o) {
+		if id, ok := l.id(o); ok && !c.handed.Has(id) && !c.dead.Has(id) && !l.isExcused(o) {
 			if skipped++; first < 0 {
 				first = o
 			}

@@ -72,7 +72,7 @@ func (c *Checker) MayRepeat(name string, p Partition, value []byte) {
 func (c *Checker) repeatable(l *inputLog, from int64) (done, unacked int) {
 	for o := max(from, l.base); o < l.end(); o++ {
 		id, ok := l.id(o)
-		if !ok || (c.tracksHandler && !c.handed.has(id)) || l.covered().has(o) {
+		if !ok || (c.tracksHandler && !c.handed.Has(id)) || l.covered().has(o) {
 			continue
 		}
 		c.mayRepeat[id]++

@@ -3,6 +3,8 @@ package verify
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ackmark/ackmark/internal/proof/judge"
 )
 
 // OutputsConfig says what the outputs of a run should be.
@@ -20,16 +22,12 @@ type OutputsConfig struct {
 	Show int
 }
 
-// Outputs checks one output topic, from the records that an independent reader saw in it.
-// Partitions may be mixed, but each must come in order. Its memory is at most 3 bits an output and
-// 16 bytes a key. It is not safe for concurrent use.
+// Outputs judges one output topic by values that a [Generator] made, from the records that an
+// independent reader saw in it, as a [judge.Judge] does.
 type Outputs struct {
 	cfg   OutputsConfig
-	fed   bitset // by global id; unused if cfg.Inputs is set
-	seen  bitset // by global id × PerInput + output
-	keys  keyOrder
-	res   OutputsResult
-	extra bitset // outputs that repeated
+	judge *judge.Judge
+	notes OutputsResult // the lists of it
 }
 
 // OutputsResult is the verdict. All counts are outputs, but Inputs.
@@ -50,64 +48,41 @@ type OutputsResult struct {
 
 // NewOutputs returns a check that has seen nothing.
 func NewOutputs(cfg OutputsConfig) *Outputs {
-	if cfg.PerInput <= 0 {
-		cfg.PerInput = 1
-	}
 	if cfg.Show <= 0 {
 		cfg.Show = 10
 	}
-	if cfg.Expect == nil {
-		cfg.Expect = func(uint64) int { return cfg.PerInput }
-	}
-	return &Outputs{cfg: cfg, res: OutputsResult{Name: cfg.Name}}
+	return &Outputs{cfg: cfg, judge: judge.New(judge.Config{Inputs: cfg.Inputs, PerInput: cfg.PerInput, Expect: cfg.Expect})}
 }
 
 // Input tells that this value was fed, as a reader of the input topic saw it.
 func (o *Outputs) Input(value []byte) {
 	if id, err := Parse(value); err == nil {
-		o.fed.add(id.Global)
+		o.judge.Fed(id.Global)
 	}
 }
 
-// Add takes the next record of an output partition.
+// Add takes the next record of an output partition. A damaged value may lie about its input, and is
+// nobody's output.
 func (o *Outputs) Add(partition int32, offset int64, key, value []byte) {
-	o.res.Outputs++
 	where := func() string { return fmt.Sprintf("partition %d offset %d: %.80q", partition, offset, value) }
 	id, err := Parse(value)
 	switch {
-	case err != nil && !errors.Is(err, ErrDamaged), !o.wasFed(id.Global), id.Out >= o.cfg.PerInput:
-		o.res.Unknown++
-		o.note(&o.res.UnknownIDs, where)
+	case err != nil && !errors.Is(err, ErrDamaged), !o.judge.Knows(id.Global, id.Out):
+		o.judge.Stray()
+		o.note(&o.notes.UnknownIDs, where)
 		return
 	case err != nil, key != nil && !isKey(key, id.Key):
-		o.res.Corrupt++
-		o.note(&o.res.CorruptIDs, where)
+		o.judge.Damaged()
+		o.note(&o.notes.CorruptIDs, where)
 		return
 	}
-	bit := id.Global*uint64(o.cfg.PerInput) + uint64(id.Out)
-	if !o.seen.add(bit) {
-		o.res.Duplicated++
-		if o.extra.add(bit) {
-			o.res.Repeated++
-		}
-		o.note(&o.res.DuplicatedIDs, where)
-		return
+	found := o.judge.Add(judge.Output{Input: id.Global, Number: id.Out, Key: id.Key, Seq: id.Seq, Partition: partition})
+	if found.Again {
+		o.note(&o.notes.DuplicatedIDs, where)
 	}
-	inOrder, samePartition := o.keys.first(id, partition)
-	if !samePartition {
-		o.res.Split++
+	if found.Reordered {
+		o.note(&o.notes.ReorderedIDs, where)
 	}
-	if !inOrder {
-		o.res.Reordered++
-		o.note(&o.res.ReorderedIDs, where)
-	}
-}
-
-func (o *Outputs) wasFed(id uint64) bool {
-	if o.cfg.Inputs > 0 {
-		return id < o.cfg.Inputs
-	}
-	return o.fed.has(id)
 }
 
 func (o *Outputs) note(list *[]string, text func() string) {
@@ -117,32 +92,20 @@ func (o *Outputs) note(list *[]string, text func() string) {
 }
 
 // Missing returns how many expected outputs were not seen yet: 0 when a reader may stop waiting.
-func (o *Outputs) Missing() uint64 { return o.Result().Lost }
+func (o *Outputs) Missing() uint64 { return o.judge.Lost(nil) }
 
 // Seen returns how many distinct outputs were seen, in constant time.
-func (o *Outputs) Seen() uint64 { return o.seen.n }
+func (o *Outputs) Seen() uint64 { return o.judge.Counts().Distinct }
 
 // Result returns the verdict on what was seen so far.
 func (o *Outputs) Result() OutputsResult {
-	res := o.res
-	res.Inputs = o.cfg.Inputs
-	check := func(id uint64) bool {
-		for out := range o.cfg.Expect(id) {
-			if !o.seen.has(id*uint64(o.cfg.PerInput) + uint64(out)) {
-				res.Lost++
-				o.note(&res.LostIDs, func() string { return fmt.Sprintf("id=%d out=%d", id, out) })
-			}
-		}
-		return true
-	}
-	if o.cfg.Inputs > 0 {
-		for id := range o.cfg.Inputs {
-			check(id)
-		}
-		return res
-	}
-	res.Inputs = o.fed.n
-	o.fed.each(check)
+	res, c := o.notes, o.judge.Counts()
+	res.Name, res.Inputs = o.cfg.Name, o.judge.Inputs()
+	res.Outputs, res.Duplicated, res.Repeated, res.Reordered, res.Split = c.Outputs, c.Duplicated, c.Repeated, c.Reordered, c.Split
+	res.Unknown, res.Corrupt = c.Unknown, c.Altered
+	res.Lost = o.judge.Lost(func(id uint64, out int) {
+		o.note(&res.LostIDs, func() string { return fmt.Sprintf("id=%d out=%d", id, out) })
+	})
 	return res
 }
 
@@ -164,35 +127,4 @@ func (r OutputsResult) Violations(maxDuplicates int64) *Violations {
 		report(TooManyDuplicates, r.Duplicated, r.DuplicatedIDs)
 	}
 	return vs
-}
-
-// keyOrder remembers for each key the highest sequence number whose output was seen, and in which
-// partition the key lives.
-type keyOrder struct{ keys []keyState }
-
-type keyState struct {
-	last      uint64 // highest sequence number seen + 1; 0: none
-	partition int32
-}
-
-// maxKeys bounds the slice against a damaged key number; keys above it share the last slot's fate
-// of not being checked.
-const maxKeys = 1 << 26
-
-// first notes the first occurrence of an output. It is in order if no later one of its key was seen
-// (S7).
-func (o *keyOrder) first(id ID, partition int32) (inOrder, samePartition bool) {
-	if id.Key >= maxKeys {
-		return true, true
-	}
-	if n := int(id.Key) + 1; n > len(o.keys) {
-		o.keys = append(o.keys, make([]keyState, n-len(o.keys))...)
-	}
-	k := &o.keys[id.Key]
-	if k.last == 0 {
-		k.partition = partition
-	}
-	inOrder = id.Seq+1 >= k.last
-	k.last = max(k.last, id.Seq+1)
-	return inOrder, k.partition == partition
 }

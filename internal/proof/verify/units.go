@@ -1,6 +1,10 @@
 package verify
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ackmark/ackmark/internal/proof/judge"
+)
 
 // epoch is one assignment epoch of a partition, as the process that holds it announced it.
 type epoch struct {
@@ -9,10 +13,10 @@ type epoch struct {
 	member  string
 	p       Partition
 	start   int64
-	acked   bitset // offsets - start
+	acked   judge.Set // offsets - start
 	// delivered: handed over to the producer. A will knows the fate of units whose reports nobody
 	// could read any more.
-	delivered bitset
+	delivered judge.Set
 	inherited coverage // what the commit that it began from says is done
 	fenced    []int64  // reported as gone: the sidecar closed the session, what was on its way may be in Kafka or not
 	released  bool     // given up by its process
@@ -26,8 +30,8 @@ type epochKey struct {
 	number  uint64
 }
 
-// EpochStart tells that a process begins a stay of a partition. Epoch numbers are unique in a
-// process.
+// EpochStart tells that a process begins an assignment of a partition. Epoch numbers are unique in
+// a process.
 func (c *Checker) EpochStart(process string, number uint64, member string, p Partition, start int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,8 +58,8 @@ func (c *Checker) EpochMember(process, member string) {
 }
 
 // checkEpoch holds S4: whatever is durable by somebody's earlier work, a commit must be explained
-// by units that were done in the stay it is made from. A tracker that counts an old ack is right by
-// luck, until it is not.
+// by units that were done in the assignment it is made from. A tracker that counts an old ack is
+// right by luck, until it is not.
 func (c *Checker) checkEpoch(l *inputLog, commit Commit) {
 	e := c.epochs[commit.Partition]
 	if e == nil || e.member != commit.Member {
@@ -83,21 +87,21 @@ func (c *Checker) checkEpoch(l *inputLog, commit Commit) {
 	}
 }
 
-// explained tells whether an input may be called done in a stay: it was done in it, or the commit
-// that the stay began from said so. A will, which commits without a leader epoch, knows what became
-// of units after the last report that their process could read. And it may know of an earlier stay
-// only: its process lost that one, was given the partition again, and died before it could say so.
-// What was done in it stays done.
+// explained tells whether an input may be called done in an assignment: it was done in it, or the
+// commit that the assignment began from said so. A will, which commits without a leader epoch,
+// knows what became of units after the last report that their process could read. And it may know
+// of an earlier assignment only: its process lost that one, was given the partition again, and died
+// before it could say so. What was done in it stays done.
 func (c *Checker) explained(l *inputLog, e *epoch, offset int64, commit Commit) bool {
 	id, ok := l.id(offset)
-	if !ok || c.cfg.Expect(id) == 0 || l.isExcused(offset) || e.acked.has(uint64(offset-e.start)) || e.inherited.has(offset) {
+	if !ok || c.cfg.Expect(id) == 0 || l.isExcused(offset) || e.acked.Has(uint64(offset-e.start)) || e.inherited.has(offset) {
 		return true
 	}
 	return commit.LeaderEpoch < 0 && c.done(id) && c.handedOver(e, offset)
 }
 
-// handedOver tells whether the process of a stay handed an input's unit over, in this stay or an
-// earlier one of the partition.
+// handedOver tells whether the process of an assignment handed an input's unit over, in this
+// assignment or an earlier one of the partition.
 func (c *Checker) handedOver(e *epoch, offset int64) bool {
 	if e.had(offset) {
 		return true
@@ -123,7 +127,7 @@ type Delivery struct {
 	process  string
 	units    []Unit
 	ids      [][]ID
-	reported bitset
+	reported judge.Set
 }
 
 // claim is an acknowledged output that must be in the log.
@@ -150,7 +154,7 @@ func (c *Checker) Delivered(process string, units []Unit) *Delivery {
 	c.counts.Units += uint64(len(units))
 	for _, u := range units {
 		if e := c.byNumber[epochKey{process, u.Epoch}]; e != nil && u.Offset >= e.start {
-			e.delivered.add(uint64(u.Offset - e.start))
+			e.delivered.Add(uint64(u.Offset - e.start))
 		}
 	}
 	if len(units) > 0 {
@@ -164,8 +168,8 @@ func (d *Delivery) Refused() {
 	d.c.mu.Lock()
 	defer d.c.mu.Unlock()
 	delete(d.c.deliveries, d)
-	if d.reported.n > 0 {
-		d.c.violate(WrongUnitReference, Partition{}, "%s: %d units were reported of a call that took none", d.process, d.reported.n)
+	if d.reported.Len() > 0 {
+		d.c.violate(WrongUnitReference, Partition{}, "%s: %d units were reported of a call that took none", d.process, d.reported.Len())
 	}
 }
 
@@ -211,11 +215,11 @@ func (d *Delivery) report(i int, what string) bool {
 		c.violate(WrongUnitReference, Partition{}, "%s: unit %d of a call with %d units was reported as %s", d.process, i, len(d.units), what)
 		return false
 	}
-	if !d.reported.add(uint64(i)) {
+	if !d.reported.Add(uint64(i)) {
 		c.violate(ReportedTwice, d.partition(i), "%s: the unit of offset %d (epoch %d) was reported again, as %s", d.process, d.units[i].Offset, d.units[i].Epoch, what)
 		return false
 	}
-	if d.reported.n == uint64(len(d.units)) {
+	if d.reported.Len() == uint64(len(d.units)) {
 		delete(c.deliveries, d)
 	}
 	return true
@@ -225,7 +229,7 @@ func (d *Delivery) acked(i int) {
 	c, u := d.c, d.units[i]
 	at := d.partition(i)
 	if e := c.byNumber[epochKey{d.process, u.Epoch}]; e != nil && u.Offset >= e.start {
-		e.acked.add(uint64(u.Offset - e.start))
+		e.acked.Add(uint64(u.Offset - e.start))
 	}
 	for _, id := range d.ids[i] {
 		if c.cfg.AcksAreTruth {
@@ -255,7 +259,7 @@ func (c *Checker) Settle() {
 
 func (c *Checker) settleClaims() {
 	for _, cl := range c.claims {
-		if !c.durable.has(c.bit(cl.id.Global, cl.id.Out)) && !c.dead.has(cl.id.Global) {
+		if !c.durable.Has(c.bit(cl.id.Global, cl.id.Out)) && !c.dead.Has(cl.id.Global) {
 			c.violate(FalseAck, cl.at, "%s got an acknowledgement for output %v, which is in no log", cl.process, cl.id)
 		}
 	}

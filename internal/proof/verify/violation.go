@@ -19,7 +19,7 @@ const (
 	DoneSetWrong       Name = "S1 done-set with what is not done"      // an input in a committed done-set is not done
 	DoneSetForeign     Name = "S1 done-set of another commit"          // damaged, or bound to another topic, offset or leader epoch
 	CommitNotHeld      Name = "S2 commit of a partition not held"      // the member does not hold the partition
-	CommitStale        Name = "S2 commit of a stale generation"        // the generation is older than the stay
+	CommitStale        Name = "S2 commit of a stale generation"        // the generation is older than the assignment
 	CommitAnonymous    Name = "S2 commit without a member"             // generation −1 or no member id: the broker fences nothing
 	CommitBack         Name = "S3 commit went back"                    // below what was committed before
 	CommitOverlap      Name = "S3 two commits in flight"               // sent before the previous one was answered
@@ -27,9 +27,9 @@ const (
 	DoneSetForgot      Name = "S3 done-set forgot an input"            // that an earlier commit had, and the offset has not passed
 	RewindLeft         Name = "S3 rewound commit not repaired"         // a late commit of a dead member undid its will's, and the will left all the same
 	OldAckCounted      Name = "S4 ack of an older epoch counted"       // a commit passes an input that was not done in this assignment epoch
-	CommitBelowStart   Name = "S4 commit below the epoch's start"      // made by a tracker of an older stay
+	CommitBelowStart   Name = "S4 commit below the epoch's start"      // made by a tracker of an older assignment
 	TooManyDuplicates  Name = "S6 duplicate beyond the bound"          // an output repeated although no incident explains it
-	HandedAgain        Name = "S6 input of the done-set handed out"    // although the commit that the stay began from says that it is done
+	HandedAgain        Name = "S6 input of the done-set handed out"    // although the commit that the assignment began from says that it is done
 	WillIncomplete     Name = "S6 will forgot what was done"           // a will left the group without committing what its session had done
 	Reordered          Name = "S7 reordered"                           // first occurrences of a key's outputs are not in order
 	KeySplit           Name = "S7 key in two partitions"               // so that no order exists between its outputs

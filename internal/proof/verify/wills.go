@@ -45,7 +45,7 @@ func (c *Checker) silentMember(member string) bool {
 	return false
 }
 
-// Released tells that a process gave these stays up: a will may not name them any more.
+// Released tells that a process gave these assignments up: a will may not name them any more.
 func (c *Checker) Released(process string, numbers ...uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,9 +84,10 @@ func (c *Checker) Left(member string, byWill bool) {
 	}
 }
 
-// checkWill is for a stay that a will ended. Where the broker refused the will's commit, because
-// the group had moved on, there is nothing to find. Nor where an incident explains the repeat: what
-// a former sidecar wrote and did not report before it died, this one may not have received again.
+// checkWill is for an assignment that a will ended. Where the broker refused the will's commit,
+// because the group had moved on, there is nothing to find. Nor where an incident explains the
+// repeat: what a former sidecar wrote and did not report before it died, this one may not have
+// received again.
 func (c *Checker) checkWill(l *inputLog, e *epoch) {
 	if o, lacks := l.lacking(); lacks && l.whole {
 		// A commit of the dead process came after the will had read for the last time, and before
@@ -116,13 +117,13 @@ func (c *Checker) checkWill(l *inputLog, e *epoch) {
 // repeatExplained tells whether the first output of an input may occur once more.
 func (c *Checker) repeatExplained(id uint64) bool { return c.repeats[c.bit(id, 0)] < c.mayRepeat[id] }
 
-// had tells whether a stay handed an input's unit over.
+// had tells whether an assignment handed an input's unit over.
 func (e *epoch) had(offset int64) bool {
-	return offset >= e.start && e.delivered.has(uint64(offset-e.start))
+	return offset >= e.start && e.delivered.Has(uint64(offset-e.start))
 }
 
-// othersHad tells whether a stay other than this one handed the input's unit over: then an output
-// may be theirs, and this one's may never have arrived.
+// othersHad tells whether an assignment other than this one handed the input's unit over: then an
+// output may be theirs, and this one's may never have arrived.
 func (c *Checker) othersHad(than *epoch, offset int64) bool {
 	for _, e := range c.byNumber {
 		if e != than && e.p == than.p && e.had(offset) {
@@ -132,8 +133,8 @@ func (c *Checker) othersHad(than *epoch, offset int64) bool {
 	return false
 }
 
-// Willed tells whether a will has ended this stay, with all of its commits accepted: then nothing
-// of it may repeat.
+// Willed tells whether a will has ended this assignment, with all of its commits accepted: then
+// nothing of it may repeat.
 func (c *Checker) Willed(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +193,7 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 		}
 		for i := range d.units {
 			at := d.partition(i)
-			if d.reported.has(uint64(i)) || len(ps) > 0 && !concerned[at] {
+			if d.reported.Has(uint64(i)) || len(ps) > 0 && !concerned[at] {
 				continue
 			}
 			if id, ok := c.log(at).id(d.units[i].Offset); ok {
@@ -218,7 +219,7 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 }
 
 // LastCommitRefused tells whether the broker took nothing of the last commit of the member that had
-// this stay.
+// this assignment.
 func (c *Checker) LastCommitRefused(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,7 +228,7 @@ func (c *Checker) LastCommitRefused(process string, number uint64) bool {
 }
 
 // Holds tells whether the broker still takes a process for the holder of the partition of this
-// stay.
+// assignment.
 func (c *Checker) Holds(process string, number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

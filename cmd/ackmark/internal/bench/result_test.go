@@ -2,13 +2,17 @@ package bench
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+
+	"github.com/ackmark/ackmark/internal/proof/judge"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -99,22 +103,30 @@ func TestThousands(t *testing.T) {
 	}
 }
 
-func TestOutputCheck(t *testing.T) {
-	good := newOutputCheck(2)
-	good.add([]byte("000000000000ABC"))
-	good.add([]byte("000000000001ABC"))
-	if wrong := good.wrong(); len(wrong) > 0 {
-		t.Errorf("good outputs: %v", wrong)
+func TestOutputsAreJudged(t *testing.T) {
+	for name, c := range map[string]struct {
+		values, want []string
+	}{
+		"good": {[]string{"000000000000ABC", "000000000001ABC", "000000000002ABC"}, nil},
+		"bad": {
+			[]string{"000000000000ABC", "000000000000ABC", "000000000001abc", "000000000007ABC", "?"},
+			[]string{"1 outputs lost", "1 outputs repeated", "2 outputs not of this bench", "1 outputs not upper-cased"},
+		},
+	} {
+		j := judge.New(judge.Config{Inputs: 3})
+		for _, value := range c.values {
+			observe(j, &kgo.Record{Value: []byte(value)})
+		}
+		if got := wrongOutputs(j); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
-	bad := newOutputCheck(3)
-	for _, value := range []string{"000000000000ABC", "000000000000ABC", "000000000001abc", "000000000007ABC", "?"} {
-		bad.add([]byte(value))
+	j := judge.New(judge.Config{Inputs: keys + 1})
+	for _, seq := range []int{keys, 0} {
+		observe(j, &kgo.Record{Value: fmt.Appendf(nil, "%0*dABC", seqDigits, seq)})
 	}
-	got := bad.wrong()
-	slices.Sort(got)
-	want := []string{"1 outputs lost", "1 outputs not upper-cased", "1 outputs repeated", "2 outputs not of this bench"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	if got := wrongOutputs(j); !slices.Contains(got, "1 outputs reordered") {
+		t.Errorf("two inputs of a key, swapped: %q", got)
 	}
 }
 

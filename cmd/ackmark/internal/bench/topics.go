@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/proof/judge"
+	"github.com/ackmark/ackmark/internal/proof/verify/reader"
 )
 
 // seqDigits begin each value: the input's number.
@@ -147,71 +149,41 @@ func (c *cluster) committed(ctx context.Context, group, topic string) (sum int, 
 	return sum, wrong, nil
 }
 
-// verify reads a topic back: each of the inputs, upper-cased, exactly once.
+// verify reads a topic back: each of the inputs, upper-cased, exactly once, in the order of its
+// key.
 func (c *cluster) verify(ctx context.Context, topic string, brokers []string, kafka map[string]string, records int) (wrong []string, err error) {
 	opts, err := settings.KafkaOptions(kafka)
 	if err != nil {
 		return nil, err
 	}
-	total, err := c.count(ctx, topic)
-	if err != nil {
+	j := judge.New(judge.Config{Inputs: uint64(records)})
+	if err := reader.Topic(ctx, append(opts, kgo.SeedBrokers(brokers...)), topic, func(r *kgo.Record) { observe(j, r) }); err != nil {
 		return nil, err
 	}
-	reader, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Close()
-	check := newOutputCheck(records)
-	for read := 0; read < total; {
-		fetches := reader.PollFetches(ctx)
-		if err := fetches.Err(); err != nil && !errors.Is(err, kerr.NotLeaderForPartition) {
-			return nil, err
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			read++
-			check.add(r.Value)
-		})
-	}
-	return check.wrong(), nil
+	return wrongOutputs(j), nil
 }
 
-// outputCheck counts how often each input came out.
-type outputCheck struct {
-	seen              []uint8
-	foreign, notUpper int
-}
-
-func newOutputCheck(records int) *outputCheck { return &outputCheck{seen: make([]uint8, records)} }
-
-func (o *outputCheck) add(value []byte) {
-	seq, ok := sequence(value)
-	if !ok || seq >= len(o.seen) {
-		o.foreign++
+// observe tells a judge of an output.
+func observe(j *judge.Judge, r *kgo.Record) {
+	seq, ok := sequence(r.Value)
+	if !ok {
+		j.Stray()
 		return
 	}
-	for _, b := range value[seqDigits:] {
-		if b < 'A' || b > 'Z' {
-			o.notUpper++
-			break
-		}
-	}
-	o.seen[seq] = min(o.seen[seq], 254) + 1
+	lower := func(b byte) bool { return b < 'A' || b > 'Z' }
+	j.Add(judge.Output{
+		Input: uint64(seq), Key: uint32(seq % keys), Seq: uint64(seq), Partition: r.Partition, Altered: slices.ContainsFunc(r.Value[seqDigits:], lower),
+	})
 }
 
-func (o *outputCheck) wrong() (all []string) {
-	lost, repeated := 0, 0
-	for _, n := range o.seen {
-		switch {
-		case n == 0:
-			lost++
-		case n > 1:
-			repeated++
-		}
-	}
-	for what, n := range map[string]int{"lost": lost, "repeated": repeated, "not of this bench": o.foreign, "not upper-cased": o.notUpper} {
-		if n > 0 {
-			all = append(all, fmt.Sprintf("%d outputs %s", n, what))
+func wrongOutputs(j *judge.Judge) (all []string) {
+	n := j.Counts()
+	for _, kind := range []struct {
+		what string
+		n    uint64
+	}{{"lost", j.Lost(nil)}, {"repeated", n.Repeated}, {"reordered", n.Reordered}, {"not of this bench", n.Unknown}, {"not upper-cased", n.Altered}} {
+		if kind.n > 0 {
+			all = append(all, fmt.Sprintf("%d outputs %s", kind.n, kind.what))
 		}
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/proof/chaos"
@@ -19,13 +20,13 @@ func NewChaosCommand() *cobra.Command {
 	var kafka []string
 	var embedded, asJSON bool
 	cmd := &cobra.Command{
-		Use: "chaos", Args: noArgs, Short: "Do every fault of the fault table to real processes, and count what that cost",
-		Long: `Runs a pod of two apps and a sidecar, as processes, under load; kills, stops and cuts off its parts as the fault
-table says; and counts what an independent reader finds: lost, repeated against its bound, reordered, committed
-before its output was written. One line for each row while it runs, then a table. Rows that cannot be made in
-this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
+		Use: "chaos", Args: noArgs, Short: "Do every fault of docs/faults.md to real processes, and count what that cost",
+		Long: `Runs a pod of two apps and a sidecar, as processes, under load; kills, stops and cuts off its parts as the
+faults of docs/faults.md say; and counts what an independent reader finds: lost, repeated against its bound,
+reordered, committed before its output was written. One line for each fault while it runs, then a table. Faults
+that cannot be made in this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
 		Example: `  ackmark chaos --embedded
-  ackmark chaos --embedded --rows 1,4,10
+  ackmark chaos --embedded --faults 1,4,10
   ackmark chaos --brokers localhost:9092    # creates topics with unique names and deletes them
   ackmark chaos --embedded --seed 7 --json | jq '.[] | {row, fault, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -75,7 +76,7 @@ this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
 			chaos.Table(cmd.OutOrStdout(), all)
 			for _, r := range all {
 				if r.Details != "" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "\nrow %d, %s:\n%s\n", r.Row, r.Fault, r.Details)
+					fmt.Fprintf(cmd.ErrOrStderr(), "\nfault %d, %s:\n%s\n", r.Row, r.Fault, r.Details)
 				}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s · the same faults again: --seed %d\n", time.Since(begun).Round(time.Second), env.Seed)
@@ -86,7 +87,13 @@ this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
 	f.StringSliceVar(&env.Addrs, "brokers", nil, "run on this cluster, host:port comma separated")
 	f.BoolVar(&embedded, "embedded", false, "run on a broker in this process, which can fail on command")
 	f.StringArrayVar(&kafka, "kafka", nil, "Kafka client property for --brokers as name=value (security.protocol, sasl.username …); repeatable")
-	f.IntSliceVar(&env.Rows, "rows", nil, "only these rows of the fault table, comma separated (default all)")
+	f.IntSliceVar(&env.Rows, "faults", nil, "only these of docs/faults.md, by their numbers, comma separated (default all)")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "rows" {
+			name = "faults" // as it was called
+		}
+		return pflag.NormalizedName(name)
+	})
 	f.IntVar(&env.Rate, "rate", 1000, "inputs per second")
 	f.Uint64Var(&env.Seed, "seed", 0, "what is left to chance (default: by the clock, printed)")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON; the progress goes to standard error")

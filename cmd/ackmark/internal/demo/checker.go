@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/proof/judge"
 )
 
 // ledger is what was fed: the checksum that each input's output must have.
@@ -38,48 +40,47 @@ type counts struct {
 	Foreign    int `json:"foreign"`    // records that belong to no input
 }
 
-// checker reads one output topic's records, in the order of its partitions. Not safe for concurrent
-// use.
+// checker judges one output topic: inputs are known by a header, outputs by their checksum. Not
+// safe for concurrent use.
 type checker struct {
-	fed    *ledger
-	seen   []uint8        // outputs of each input, at most 255
-	newest map[string]int // per key: the latest input whose first output was seen
-	counts
+	fed   *ledger
+	judge *judge.Judge
+	keys  map[string]uint32 // their numbers, in the order in which they were seen
 }
 
-func newChecker(fed *ledger) *checker { return &checker{fed: fed, newest: map[string]int{}} }
+func newChecker(fed *ledger, inputs int) *checker {
+	return &checker{fed: fed, judge: judge.New(judge.Config{Inputs: uint64(inputs)}), keys: map[string]uint32{}}
+}
 
 // observe counts one output; it tells whether it is the first of its input.
 func (c *checker) observe(r *kgo.Record) bool {
-	c.Outputs++
 	id, ok := idOf(r.Headers)
 	var want uint32
 	if ok {
 		want, ok = c.fed.lookup(id)
 	}
 	if !ok {
-		c.Foreign++
+		c.judge.Stray()
 		return false
 	}
-	if checksum(r.Value) != want {
-		c.Altered++
+	key, known := c.keys[string(r.Key)]
+	if !known {
+		key = uint32(len(c.keys))
+		c.keys[string(r.Key)] = key
 	}
-	for len(c.seen) <= id {
-		c.seen = append(c.seen, 0)
-	}
-	c.seen[id] = min(c.seen[id], 254) + 1
-	if c.seen[id] > 1 {
-		c.Duplicated++
-		return false
-	}
-	c.Distinct++
-	if last, ok := c.newest[string(r.Key)]; ok && id < last {
-		c.Reordered++
-		return true
-	}
-	c.newest[string(r.Key)] = id
-	return true
+	found := c.judge.Add(judge.Output{Input: uint64(id), Key: key, Seq: uint64(id), Partition: r.Partition, Altered: checksum(r.Value) != want})
+	return found.First()
 }
+
+func (c *checker) counts() counts {
+	n := c.judge.Counts()
+	return counts{
+		Outputs: int(n.Outputs), Distinct: int(n.Distinct), Duplicated: int(n.Duplicated), Reordered: int(n.Reordered), Altered: int(n.Altered), Foreign: int(n.Unknown),
+	}
+}
+
+// missing tells whether an input has no output.
+func (c *checker) missing(id int) bool { return !c.judge.Seen(uint64(id), 0) }
 
 // stalls measures, per partition, the longest time in which inputs waited and no new output came.
 // Both topics have the same partitions and keys keep theirs, so an output's partition is its

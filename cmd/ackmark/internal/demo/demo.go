@@ -129,7 +129,7 @@ func (s *show) prepare(src source, socket string) {
 		s.ackmark.stalls.input(partition, now)
 		s.auto.stalls.input(partition, now)
 	}}
-	s.ackmark.seen, s.auto.seen = newChecker(&s.gen.ledger), newChecker(&s.gen.ledger)
+	s.ackmark.seen, s.auto.seen = newChecker(&s.gen.ledger, s.Records), newChecker(&s.gen.ledger, s.Records)
 	s.ackmark.sidecar = s.newProcess(s.ackmark, roleSidecar, "sidecar", socket)
 	for i := range s.Processes {
 		s.ackmark.apps = append(s.ackmark.apps, s.newProcess(s.ackmark, rolePipeline, fmt.Sprintf("app-%d", i+1), socket))
@@ -352,8 +352,8 @@ func (s *show) verdict(ctx context.Context, problems []string) (*result, error) 
 }
 
 func (s *show) judge(ctx context.Context, of *side, ends kadm.ListedOffsets) (*sideResult, error) {
-	c, err := readAll(ctx, s.cluster, of.output, &s.gen.ledger)
-	if err != nil {
+	c := newChecker(&s.gen.ledger, s.Records)
+	if err := readAll(ctx, s.cluster, of.output, c); err != nil {
 		return nil, err
 	}
 	lag, err := s.cluster.lag(ctx, of.group, ends)
@@ -367,7 +367,7 @@ func (s *show) judge(ctx context.Context, of *side, ends kadm.ListedOffsets) (*s
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	r := &sideResult{
-		Inputs: s.Records, counts: c.counts, Lost: s.Records - c.Distinct - unfinished, Unfinished: unfinished, Lag: lag, Kills: of.kills, HeldAtKill: of.heldAt,
+		Inputs: s.Records, counts: c.counts(), Lost: int(c.judge.Lost(nil)) - unfinished, Unfinished: unfinished, Lag: lag, Kills: of.kills, HeldAtKill: of.heldAt,
 		LongestStallSeconds: seconds(of.stalls.max()), BrokerConnections: of.peakConns, ProducerConnections: of.peakProd,
 	}
 	for _, p := range of.all() {

@@ -135,7 +135,7 @@ func TestChecker(t *testing.T) {
 	for _, v := range []string{"a", "b", "c", "d"} {
 		fed.add(checksum(transform([]byte(v))))
 	}
-	c := newChecker(fed)
+	c := newChecker(fed, 4)
 	for _, r := range []*kgo.Record{
 		output(0, "k", "A"), output(2, "k", "C"), output(1, "k", "B"), // reordered
 		output(2, "k", "C"),   // duplicated
@@ -146,7 +146,7 @@ func TestChecker(t *testing.T) {
 		c.observe(r)
 	}
 	want := counts{Outputs: 7, Distinct: 4, Duplicated: 1, Reordered: 1, Altered: 1, Foreign: 2}
-	if diff := cmp.Diff(want, c.counts); diff != "" {
+	if diff := cmp.Diff(want, c.counts()); diff != "" {
 		t.Error(diff)
 	}
 }

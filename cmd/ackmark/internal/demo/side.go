@@ -81,6 +81,6 @@ func (s *side) view() sideView {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.peakConns, s.peakProd = max(s.peakConns, v.Connections), max(s.peakProd, v.Producing)
-	v.counts, v.Kills = s.seen.counts, s.kills
+	v.counts, v.Kills = s.seen.counts(), s.kills
 	return v
 }

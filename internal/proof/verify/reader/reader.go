@@ -18,7 +18,12 @@ import (
 // reach the brokers; they must not consume. Records of transactions count whether they were
 // committed or not.
 func Topic(ctx context.Context, opts []kgo.Opt, topic string, fn func(*kgo.Record)) error {
-	from, to, err := bounds(ctx, opts, topic)
+	return Rest(ctx, opts, topic, nil, fn)
+}
+
+// Rest is Topic without the records below these offsets, by partition.
+func Rest(ctx context.Context, opts []kgo.Opt, topic string, starts map[int32]int64, fn func(*kgo.Record)) error {
+	from, to, err := bounds(ctx, opts, topic, starts)
 	if err != nil {
 		return fmt.Errorf("reading topic %q: %w", topic, err)
 	}
@@ -68,7 +73,7 @@ func fetchError(ctx context.Context, fs kgo.Fetches) error {
 }
 
 // bounds returns where to begin and, for partitions that have records, where to stop.
-func bounds(ctx context.Context, opts []kgo.Opt, topic string) (from map[int32]kgo.Offset, to map[int32]int64, err error) {
+func bounds(ctx context.Context, opts []kgo.Opt, topic string, least map[int32]int64) (from map[int32]kgo.Offset, to map[int32]int64, err error) {
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, nil, err
@@ -86,8 +91,8 @@ func bounds(ctx context.Context, opts []kgo.Opt, topic string) (from map[int32]k
 	from, to = make(map[int32]kgo.Offset), make(map[int32]int64)
 	ends.Each(func(o kadm.ListedOffset) {
 		start, _ := starts.Lookup(topic, o.Partition)
-		if o.Offset > start.Offset {
-			from[o.Partition] = kgo.NewOffset().At(start.Offset)
+		if first := max(start.Offset, least[o.Partition]); o.Offset > first {
+			from[o.Partition] = kgo.NewOffset().At(first)
 			to[o.Partition] = o.Offset
 		}
 	})

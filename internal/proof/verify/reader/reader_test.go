@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,22 @@ func TestTopicThatEndsWithAMarker(t *testing.T) {
 	n := 0
 	if err := Topic(ctx, opts, "out", func(*kgo.Record) { n++ }); err != nil || n != 2 {
 		t.Fatalf("%d records, %v", n, err)
+	}
+}
+
+// Rest begins at the offsets that it is given, and at the start where there is none.
+func TestRest(t *testing.T) {
+	opts := broker(t)
+	cl := client(t, opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	for p := range int32(3) {
+		for range 4 {
+			produce(t, cl, &kgo.Record{Topic: "in", Partition: p})
+		}
+	}
+	var got [3][]int64
+	err := Rest(t.Context(), opts, "in", map[int32]int64{0: 3, 1: 4, 2: -1}, func(r *kgo.Record) { got[r.Partition] = append(got[r.Partition], r.Offset) })
+	if err != nil || !slices.Equal(got[0], []int64{3}) || got[1] != nil || !slices.Equal(got[2], []int64{0, 1, 2, 3}) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

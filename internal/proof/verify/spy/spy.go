@@ -31,8 +31,8 @@ func (s *Producer) Assign(ctx context.Context, m producer.Membership, added []pr
 	return s.Producer.Assign(ctx, m, added)
 }
 
-// Release implements producer.Producer. From here on nobody may commit these stays but the process
-// itself.
+// Release implements producer.Producer. From here on nobody may commit these assignments but the
+// process itself.
 func (s *Producer) Release(ctx context.Context, epochs []uint64) error {
 	s.checker.Released(s.process, epochs...)
 	return s.Producer.Release(ctx, epochs)

@@ -1,4 +1,5 @@
-package chaos
+// Package feed produces numbered inputs to brokers at a steady rate, for chaos and e2e.
+package feed
 
 import (
 	"context"
@@ -11,26 +12,30 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
-// feed produces numbered inputs at a steady rate.
-type feed struct {
+// Feed feeds until it is told to finish.
+type Feed struct {
 	made atomic.Uint64
 	stop context.CancelFunc
 	done sync.WaitGroup
 	err  error // after done
 }
 
-// feedStep is how often the feed produces: often enough to look like a stream.
-const feedStep = 10 * time.Millisecond
+// step is how often the feed produces: often enough to look like a stream.
+const step = 10 * time.Millisecond
 
-func newFeed(client *kgo.Client, topic string, seed uint64, perSecond int) *feed {
+// keys is how many the inputs have.
+const keys = 200
+
+// Start starts to feed a topic.
+func Start(client *kgo.Client, topic string, seed uint64, perSecond int) *Feed {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &feed{stop: cancel}
+	f := &Feed{stop: cancel}
 	f.done.Go(func() { f.err = f.run(ctx, client, topic, seed, perSecond) })
 	return f
 }
 
-func (f *feed) run(ctx context.Context, client *kgo.Client, topic string, seed uint64, perSecond int) error {
-	gen := verify.NewGenerator(verify.GeneratorConfig{Seed: seed, Keys: 200})
+func (f *Feed) run(ctx context.Context, client *kgo.Client, topic string, seed uint64, perSecond int) error {
+	gen := verify.NewGenerator(verify.GeneratorConfig{Seed: seed, Keys: keys})
 	failed := make(chan error, 1)
 	promise := func(_ *kgo.Record, err error) {
 		if err != nil {
@@ -40,7 +45,7 @@ func (f *feed) run(ctx context.Context, client *kgo.Client, topic string, seed u
 			}
 		}
 	}
-	tick := time.NewTicker(feedStep)
+	tick := time.NewTicker(step)
 	defer tick.Stop()
 	for start := time.Now(); ctx.Err() == nil; <-tick.C {
 		due := uint64(float64(perSecond) * time.Since(start).Seconds())
@@ -63,8 +68,12 @@ func (f *feed) run(ctx context.Context, client *kgo.Client, topic string, seed u
 	}
 }
 
-// finish stops feeding and returns how many inputs there are, all of them acknowledged.
-func (f *feed) finish() (uint64, error) {
+// Made is how many inputs were made so far.
+func (f *Feed) Made() uint64 { return f.made.Load() }
+
+// Finish stops feeding and returns how many inputs there are, all of them acknowledged. It may be
+// called twice.
+func (f *Feed) Finish() (uint64, error) {
 	f.stop()
 	f.done.Wait()
 	return f.made.Load(), f.err
