@@ -3,8 +3,8 @@
 // from: the source headers of pipeline.Config.SourceHeaders, or the same headers written by hand.
 //
 // It shares no code with the judge of the proof (internal/proof/judge), although both count what is
-// lost: a fault in one must not hide what the other would find. And it knows less: not what was fed,
-// only what topics and commits have.
+// lost: a fault in one must not hide what the other would find. And it knows less: not what was
+// fed, only what topics and commits have.
 //
 // # What the words mean
 //

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/devbroker"
+	"github.com/ackmark/ackmark/internal/proof/verify/reader"
 )
 
 // cluster is where the show takes place: the embedded broker or a real cluster, with topics and
@@ -134,20 +135,8 @@ func (c *cluster) joined(ctx context.Context, members int, groups ...string) err
 
 // lag is the inputs that the group has not committed, from the committed offsets and the ends of
 // the log alone.
-func (c *cluster) lag(ctx context.Context, group string, ends kadm.ListedOffsets) (int64, error) {
-	committed, err := c.adm.FetchOffsets(ctx, group)
-	if err != nil {
-		return 0, err
-	}
-	var lag int64
-	ends.Each(func(end kadm.ListedOffset) {
-		at := int64(0)
-		if o, ok := committed.Lookup(end.Topic, end.Partition); ok && o.Err == nil {
-			at = max(o.At, 0)
-		}
-		lag += end.Offset - at
-	})
-	return lag, nil
+func (c *cluster) lag(ctx context.Context, group string) (int64, error) {
+	return reader.Lag(ctx, c.client, group, c.input)
 }
 
 // close deletes what the demo created and lets go of the brokers.

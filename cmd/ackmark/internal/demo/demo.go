@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // LostError is the verdict that Ackmark broke its promise.
@@ -241,11 +239,9 @@ func (s *show) killOnSchedule(ctx context.Context) {
 // watchLag asks the brokers twice a second.
 func (s *show) watchLag(ctx context.Context) {
 	for ctx.Err() == nil {
-		if ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input); err == nil && ends.Error() == nil {
-			for _, of := range s.sides() {
-				if lag, err := s.cluster.lag(ctx, of.group, ends); err == nil {
-					of.lag.Store(lag)
-				}
+		for _, of := range s.sides() {
+			if lag, err := s.cluster.lag(ctx, of.group); err == nil {
+				of.lag.Store(lag)
 			}
 		}
 		select {
@@ -259,18 +255,11 @@ func (s *show) watchLag(ctx context.Context) {
 // machine is no loss. Sides that stand still go on to the verdict, which tells what they left from
 // what they lost.
 func (s *show) drain(ctx context.Context) error {
-	ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("read the end of the input: %w", err)
-	}
 	least, since := int64(math.MaxInt64), time.Now()
 	return poll(ctx, 100*time.Millisecond, "everything to be committed", func() (bool, error) {
 		var left int64
 		for _, of := range s.sides() {
-			lag, err := s.cluster.lag(ctx, of.group, ends)
+			lag, err := s.cluster.lag(ctx, of.group)
 			if err != nil {
 				return false, err
 			}
@@ -334,29 +323,25 @@ func (s *show) logs() string {
 	return out
 }
 
-func (s *show) verdict(ctx context.Context, problems []string) (*result, error) {
-	ends, err := s.cluster.adm.ListEndOffsets(ctx, s.cluster.input)
-	if err != nil {
-		return nil, err
-	}
-	r := s.newResult()
+func (s *show) verdict(ctx context.Context, problems []string) (r *result, err error) {
+	r = s.newResult()
 	r.Problems = problems
-	if r.Ackmark, err = s.judge(ctx, s.ackmark, ends); err != nil {
+	if r.Ackmark, err = s.judge(ctx, s.ackmark); err != nil {
 		return nil, err
 	}
-	if r.AutoCommit, err = s.judge(ctx, s.auto, ends); err != nil {
+	if r.AutoCommit, err = s.judge(ctx, s.auto); err != nil {
 		return nil, err
 	}
 	r.ElapsedSeconds = seconds(time.Since(s.started))
 	return r, nil
 }
 
-func (s *show) judge(ctx context.Context, of *side, ends kadm.ListedOffsets) (*sideResult, error) {
+func (s *show) judge(ctx context.Context, of *side) (*sideResult, error) {
 	c := newChecker(&s.gen.ledger, s.Records)
 	if err := readAll(ctx, s.cluster, of.output, c); err != nil {
 		return nil, err
 	}
-	lag, err := s.cluster.lag(ctx, of.group, ends)
+	lag, err := s.cluster.lag(ctx, of.group)
 	if err != nil {
 		return nil, err
 	}
