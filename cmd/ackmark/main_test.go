@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected texts in testdata/*.txtar")
@@ -28,7 +30,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("SOCK", dir)
-			env.Values[processesKey{}] = &processes{byName: map[string]*background{}, connected: make(chan struct{}, 100)}
+			env.Values[processesKey{}] = &processes{byName: map[string]*childproc.Process{}, connected: make(chan struct{}, 100)}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

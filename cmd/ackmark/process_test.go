@@ -1,54 +1,35 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/devbroker"
 )
 
-// processes are the background processes of one script. They die with it, also when it fails: an
-// orphan would hold its pipes open and hang the tests.
+// processes are the background processes of one script. They die with it, also when it fails.
 type processes struct {
-	byName map[string]*background
+	byName map[string]*childproc.Process
 	broker *devbroker.Broker
 
 	connected chan struct{} // to a silent listener
-}
-
-type background struct {
-	cmd    *exec.Cmd
-	exited chan struct{}
-	mu     sync.Mutex
-	stderr bytes.Buffer
-}
-
-func (b *background) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.stderr.Write(p)
-}
-
-func (b *background) log() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.stderr.String()
 }
 
 type processesKey struct{}
 
 func processesOf(ts *testscript.TestScript) *processes { return ts.Value(processesKey{}).(*processes) }
 
-func (p *processes) named(ts *testscript.TestScript, name string) *background {
+func (p *processes) named(ts *testscript.TestScript, name string) *childproc.Process {
 	b := p.byName[name]
 	if b == nil {
 		ts.Fatalf("no process is called %s: start it", name)
@@ -63,20 +44,18 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
-	b := &background{cmd: exec.Command(path, args[2:]...), exited: make(chan struct{})}
-	b.cmd.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"))
-	b.cmd.Stderr = b
-	b.cmd.WaitDelay = time.Second
-	ts.Check(b.cmd.Start())
-	processesOf(ts).byName[args[0]] = b
-	go func() {
-		_ = b.cmd.Wait() // the exit code is read from ProcessState
-		close(b.exited)
-	}()
-	ts.Defer(func() {
-		_ = b.cmd.Process.Kill()
-		<-b.exited
+	p, err := childproc.Start(childproc.Spec{
+		Name: args[0], Path: path, Args: args[2:], Env: []string{"TMPDIR=" + ts.Getenv("TMPDIR")}, Log: filepath.Join(ts.Getenv("WORK"), args[0]+".log"),
 	})
+	ts.Check(err)
+	processesOf(ts).byName[args[0]] = p
+	ts.Defer(p.Kill)
+}
+
+// logOf is what a process has written so far.
+func logOf(p *childproc.Process) string {
+	text, _ := os.ReadFile(p.Log)
+	return string(text)
 }
 
 // silent is the script command `silent SOCKET`: there, and at $SILENT by TCP, somebody listens who
@@ -125,22 +104,22 @@ func logs(ts *testscript.TestScript, neg bool, args []string) {
 	b := processesOf(ts).named(ts, args[0])
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	for deadline := time.After(20 * time.Second); !strings.Contains(b.log(), args[1]); {
+	for deadline := time.After(20 * time.Second); !strings.Contains(logOf(b), args[1]); {
 		select {
 		case <-again.C:
 		case <-deadline:
-			ts.Fatalf("%s did not write %q, but:\n%s", args[0], args[1], b.log())
+			ts.Fatalf("%s did not write %q, but:\n%s", args[0], args[1], logOf(b))
 		}
 	}
 }
 
 // sendSignal is the script command `signal NAME TERM|INT`.
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
-	if neg || len(args) != 2 || signals[args[1]] == nil {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
+	if neg || len(args) != 2 || signals[args[1]] == 0 {
 		ts.Fatalf("usage: signal name TERM|INT")
 	}
-	ts.Check(processesOf(ts).named(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
+	ts.Check(processesOf(ts).named(ts, args[0]).Signal(signals[args[1]]))
 }
 
 // exits is the script command `exits NAME CODE [TEXT]`: it ends within 20 s, with this code and
@@ -149,16 +128,17 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: exits name code [text]")
 	}
-	b := processesOf(ts).named(ts, args[0])
-	select {
-	case <-b.exited:
-	case <-time.After(20 * time.Second):
-		ts.Fatalf("%s did not end within 20 s; it wrote:\n%s", args[0], b.log())
+	p := processesOf(ts).named(ts, args[0])
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	code, err := p.Wait(ctx)
+	if err != nil {
+		ts.Fatalf("%s did not end within 20 s; it wrote:\n%s", args[0], logOf(p))
 	}
-	if code := strconv.Itoa(b.cmd.ProcessState.ExitCode()); code != args[1] {
-		ts.Fatalf("%s ended with code %s, want %s; it wrote:\n%s", args[0], code, args[1], b.log())
+	if strconv.Itoa(code) != args[1] {
+		ts.Fatalf("%s ended with code %d, want %s; it wrote:\n%s", args[0], code, args[1], logOf(p))
 	}
-	if len(args) == 3 && !bytes.Contains([]byte(b.log()), []byte(args[2])) {
-		ts.Fatalf("%s did not write %q, but:\n%s", args[0], args[2], b.log())
+	if len(args) == 3 && !strings.Contains(logOf(p), args[2]) {
+		ts.Fatalf("%s did not write %q, but:\n%s", args[0], args[2], logOf(p))
 	}
 }
