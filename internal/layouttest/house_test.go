@@ -231,7 +231,7 @@ func TestNothingIsLeftForLater(t *testing.T) {
 var topLevel = []string{
 	"consumer", "producer", "pipeline", "sidecar", "internal", "cmd", "examples", "deploy", "docs", "tools",
 	"README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE",
-	"Makefile", ".golangci.yml", ".ci", ".gitignore", ".gitattributes", "go.mod", "go.sum", "doc.go", "example_test.go",
+	"Makefile", ".golangci.yml", ".ci", ".gitignore", ".gitattributes", "go.mod", "go.sum", "doc.go", "configerror.go", "example_test.go",
 }
 
 func TestTopLevelNames(t *testing.T) {
