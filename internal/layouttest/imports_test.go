@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"internal/ackmark":         {},
 	"internal/budget":          {},
 	"internal/childproc":       {},
+	"internal/proof/figures":   {},
 	"internal/proof/judge":     {},
 	"internal/proof/lab":       {"consumer", "producer", "pipeline", "sidecar", "internal"},
 	"internal/proof/verify":    {"consumer", "producer", "pipeline", "sidecar", "internal"},

@@ -3,7 +3,6 @@ package chaos
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -96,12 +95,4 @@ func (r *Result) judge() {
 	if len(why) > 0 {
 		r.Verdict = Broken
 	}
-}
-
-// quantile of the takeovers, 0 if there were none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[min(len(sorted)-1, int(math.Ceil(q*float64(len(sorted))))-1)]
 }

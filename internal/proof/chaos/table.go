@@ -5,6 +5,8 @@ import (
 	"io"
 	"text/tabwriter"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // Table prints results for people.
@@ -17,7 +19,7 @@ func Table(w io.Writer, all []Result) {
 		}
 		took := ""
 		if n := len(r.Takeovers); n > 0 {
-			took = fmt.Sprintf("%s / %s (%d)", show(quantile(r.Takeovers, 0.5)), show(quantile(r.Takeovers, 0.99)), n)
+			took = fmt.Sprintf("%s / %s (%d)", show(figures.Quantile(r.Takeovers, 0.5)), show(figures.Quantile(r.Takeovers, 0.99)), n)
 		}
 		verdict := string(r.Verdict)
 		if r.Why != "" {

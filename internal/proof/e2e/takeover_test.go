@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/proof/figures"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -183,6 +184,12 @@ func (s *scenario) settled(members int) {
 // wills asks the sidecar what its wills did.
 func (s *scenario) wills() *sidecarpb.WillStatus {
 	s.Helper()
+	return s.status().GetWills()
+}
+
+// status is the sidecar's.
+func (s *scenario) status() *sidecarpb.StatusResponse {
+	s.Helper()
 	conn, err := grpc.NewClient("unix://"+s.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		s.Fatal(err)
@@ -192,13 +199,12 @@ func (s *scenario) wills() *sidecarpb.WillStatus {
 	if err != nil {
 		s.Fatal(err)
 	}
-	return resp.GetWills()
+	return resp
 }
 
-// quantile is the smallest value that a share q of all does not exceed.
+// quantile of what is not sorted.
 func quantile(all []time.Duration, q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[max(0, min(len(sorted), int(q*float64(len(sorted))+0.999999))-1)]
+	return figures.Quantile(slices.Sorted(slices.Values(all)), q)
 }
 
 func quantiles(all []time.Duration) string {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // ErrWrong tells that a count did not add up. Everything else that a bench finds out is a figure,
@@ -129,7 +131,7 @@ func (b *bench) saturated(ctx context.Context) error {
 	if len(contestants)+len(controls) == 0 {
 		return nil
 	}
-	b.progress.say("writing %s inputs of %d bytes", thousands(b.opts.Records), b.opts.Size)
+	b.progress.say("writing %s inputs of %d bytes", figures.Thousands(b.opts.Records), b.opts.Size)
 	var err error
 	if b.input, err = b.cluster.createTopic(ctx, "input", b.opts.Partitions); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 const (
@@ -260,7 +261,7 @@ func (b *bench) concludeLatency(r *Latency, l *load, paths []*path) *Latency {
 	medians := map[string][]float64{}
 	for i, p := range paths {
 		slices.Sort(p.all)
-		r.Paths[i].P50, r.Paths[i].P90, r.Paths[i].P99 = quantile(p.all, 0.5), quantile(p.all, 0.9), quantile(p.all, 0.99)
+		r.Paths[i].P50, r.Paths[i].P90, r.Paths[i].P99 = figures.Quantile(p.all, 0.5), figures.Quantile(p.all, 0.9), figures.Quantile(p.all, 0.99)
 		medians[p.name] = r.Paths[i].Medians
 	}
 	r.Added = differences(medians[viaSidecar], medians[bare])

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // memoryLimit is GOMEMLIMIT of the process whose handler stalls: the consumer's default budget is a
@@ -17,7 +19,7 @@ const realBacklog = 1_000_000
 func (b *bench) memory(ctx context.Context) (*Memory, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
-	b.progress.say("memory: the handler stalls, %s inputs wait", thousands(b.opts.Backlog))
+	b.progress.say("memory: the handler stalls, %s inputs wait", figures.Thousands(b.opts.Backlog))
 	s := spec{Role: roleMemory, Partitions: b.opts.Partitions, Size: b.opts.Size, Concurrency: b.opts.Concurrency, Profile: b.profile(roleMemory, 0)}
 	if len(b.opts.Brokers) == 0 {
 		s.Input, s.Output, s.Group = "stall-input", "stall-output", "stall"
@@ -61,7 +63,7 @@ func (b *bench) fillBacklog(ctx context.Context, s *spec) (err error) {
 	if s.Output, err = b.cluster.createTopic(ctx, "output", s.Partitions); err != nil {
 		return err
 	}
-	b.progress.say("memory: writing a backlog of %s inputs", thousands(b.opts.Backlog))
+	b.progress.say("memory: writing a backlog of %s inputs", figures.Thousands(b.opts.Backlog))
 	if err := b.cluster.fill(ctx, s.Input, b.opts.Backlog, s.Size); err != nil {
 		return fmt.Errorf("bench: writing the backlog: %w", err)
 	}

@@ -95,14 +95,6 @@ func TestTablesNameEverything(t *testing.T) {
 	}
 }
 
-func TestThousands(t *testing.T) {
-	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
-		if got := thousands(n); got != want {
-			t.Errorf("thousands(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestOutputsAreJudged(t *testing.T) {
 	for name, c := range map[string]struct {
 		values, want []string

@@ -59,15 +59,6 @@ func medianInPlace(samples []float64) float64 {
 	return (samples[mid-1] + samples[mid]) / 2
 }
 
-// quantile of sorted samples, by the nearest rank.
-func quantile(sorted []float64, q float64) float64 {
-	if len(sorted) == 0 {
-		return math.NaN()
-	}
-	rank := int(math.Ceil(q*float64(len(sorted)))) - 1
-	return sorted[min(max(rank, 0), len(sorted)-1)]
-}
-
 // pairs divides what was measured next to each other: round i of a by round i of b.
 func pairs(a, b []float64) []float64 {
 	ratios := make([]float64, min(len(a), len(b)))

@@ -27,15 +27,6 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
-	sorted := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
-	for q, want := range map[float64]float64{0: 1, 0.1: 1, 0.5: 5, 0.9: 9, 0.99: 10, 1: 10} {
-		if got := quantile(sorted, q); got != want {
-			t.Errorf("quantile(%v) = %v, want %v", q, got, want)
-		}
-	}
-}
-
 func TestIntervalOfEqualSamplesIsAPoint(t *testing.T) {
 	got := interval([]float64{2, 2, 2, 2})
 	if want := (Interval{Median: 2, Low: 2, High: 2, Pairs: 4}); got != want {

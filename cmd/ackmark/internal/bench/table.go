@@ -2,17 +2,18 @@ package bench
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // render is what a reader sees at the end: what was measured, each contestant, the goals.
 func render(r *Result) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\nackmark bench: %s inputs of %d bytes, %d partitions, %s; %s, %d CPUs, took %.0f s\n",
-		thousands(r.Records), r.Size, r.Partitions, r.Broker, r.Go, r.CPUs, r.Took.Seconds())
+		figures.Thousands(r.Records), r.Size, r.Partitions, r.Broker, r.Go, r.CPUs, r.Took.Seconds())
 	renderContestants(&out, r)
 	renderLatency(&out, r.Latency)
 	renderMemory(&out, r.Memory)
@@ -56,14 +57,14 @@ func contestantRow(r *Result, c *Contestant) []string {
 	}
 	return []string{
 		c.Name, strconv.Itoa(len(c.Runs)),
-		thousands(int(records / median(c.walls()))),
+		figures.Thousands(int(records / median(c.walls()))),
 		fmt.Sprintf("%.0f", median(c.cpus())*1e9/records), sidecarCPU, allocs,
 		app(func(u Usage) float64 { return float64(u.AllocBytes) / records }),
 		app(func(u Usage) float64 { return float64(u.PeakRSS) / (1 << 20) }),
 		app(func(u Usage) float64 { return float64(u.ProduceRequests) }),
 		app(func(u Usage) float64 { return float64(u.Connections) }),
-		thousands(int(of(func(run *Race) float64 { return float64(run.Outputs) }))),
-		thousands(int(of(func(run *Race) float64 { return float64(run.Committed) }))),
+		figures.Thousands(int(of(func(run *Race) float64 { return float64(run.Outputs) }))),
+		figures.Thousands(int(of(func(run *Race) float64 { return float64(run.Committed) }))),
 	}
 }
 
@@ -80,11 +81,11 @@ func renderLatency(out *strings.Builder, l *Latency) {
 	if l == nil {
 		return
 	}
-	fmt.Fprintf(out, "\nPaced: an open loop of %s/s, no linger, from due to read back, in milliseconds.\n", thousands(l.RatePerSecond))
+	fmt.Fprintf(out, "\nPaced: an open loop of %s/s, no linger, from due to read back, in milliseconds.\n", figures.Thousands(l.RatePerSecond))
 	rows := [][]string{{"", "p50", "p90", "p99", "sent", "read back"}}
 	for _, p := range l.Paths {
 		rows = append(rows, []string{
-			p.Name, fmt.Sprintf("%.2f", p.P50), fmt.Sprintf("%.2f", p.P90), fmt.Sprintf("%.2f", p.P99), thousands(p.Sent), thousands(p.Seen),
+			p.Name, fmt.Sprintf("%.2f", p.P50), fmt.Sprintf("%.2f", p.P90), fmt.Sprintf("%.2f", p.P99), figures.Thousands(p.Sent), figures.Thousands(p.Seen),
 		})
 	}
 	table(out, rows)
@@ -96,13 +97,13 @@ func renderMemory(out *strings.Builder, m *Memory) {
 		return
 	}
 	mib := func(bytes int64) string { return fmt.Sprintf("%.0f MiB", float64(bytes)/(1<<20)) }
-	fmt.Fprintf(out, "\nMemory: every handler stalls while %s inputs wait.\n", thousands(int(m.Backlog)))
+	fmt.Fprintf(out, "\nMemory: every handler stalls while %s inputs wait.\n", figures.Thousands(int(m.Backlog)))
 	table(out, [][]string{
 		{"memory limit", mib(m.Limit), "GOMEMLIMIT of the process"},
 		{"budget", mib(m.Budget), "the consumer's default share of it"},
-		{"held", mib(m.HeldBytes), thousands(int(m.HeldRecords)) + " inputs fetched and not done, as the budget counts"},
+		{"held", mib(m.HeldBytes), figures.Thousands(int(m.HeldRecords)) + " inputs fetched and not done, as the budget counts"},
 		{"peak resident", mib(m.PeakRSS), "heap in use at most " + mib(m.PeakHeap)},
-		{"after the stall", thousands(int(m.After)), "inputs done within a second"},
+		{"after the stall", figures.Thousands(int(m.After)), "inputs done within a second"},
 	})
 }
 
@@ -130,15 +131,3 @@ func renderGoals(out *strings.Builder, r *Result) {
 }
 
 var marks = map[Verdict]string{Stretch: "✓✓", Must: "✓", Unclear: "?", Missed: "✗"}
-
-// thousands groups digits.
-func thousands(n int) string {
-	s := strconv.Itoa(int(math.Abs(float64(n))))
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	if n < 0 {
-		return "-" + s
-	}
-	return s
-}

@@ -213,9 +213,6 @@ func TestTableFits80Columns(t *testing.T) {
 	if got := clip(bold+"abc"+reset+"def", 4); got != bold+"abc"+reset+"d" {
 		t.Errorf("clip gives %q", got)
 	}
-	if got := thousands(-1234567); got != "-1,234,567" {
-		t.Errorf("thousands gives %q", got)
-	}
 }
 
 func TestOptionErrors(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 const (
@@ -91,7 +92,7 @@ func runMemory(ctx context.Context, o Options, dir string) (err error) {
 }
 
 func (m *memoryShow) run(ctx context.Context) (err error) {
-	m.say("%s inputs of %s bytes, compressed a thousandth of it: %s under a limit of %s a process", thousands(m.Records), thousands(largeBytes),
+	m.say("%s inputs of %s bytes, compressed a thousandth of it: %s under a limit of %s a process", figures.Thousands(m.Records), figures.Thousands(largeBytes),
 		mib(int64(m.Records)*largeBytes), mib(m.limit.Bytes()))
 	m.say("the limit: %s", m.limit.Mechanism())
 	if err := m.cluster.createTopics(ctx, m.Partitions, m.ackmark.output); err != nil {
@@ -180,7 +181,7 @@ func (m *memoryShow) stall(ctx context.Context) error {
 		return r.Deaths > 0 || records > 0 && time.Since(settled) > stallSettled, nil
 	})
 	r.Seconds, r.PeakBytes = seconds(time.Since(begin)), m.limit.TakePeak()
-	m.say("stalled for %.1f s: %s inputs held, %s of values; the largest process took %s of %s; %d died", r.Seconds, thousands(int(r.HeldRecords)),
+	m.say("stalled for %.1f s: %s inputs held, %s of values; the largest process took %s of %s; %d died", r.Seconds, figures.Thousands(int(r.HeldRecords)),
 		mib(r.HeldBytes), mib(r.PeakBytes), mib(m.limit.Bytes()), r.Deaths)
 	return err
 }
@@ -237,4 +238,4 @@ func (m *memoryShow) say(format string, args ...any) {
 	}
 }
 
-func mib(n int64) string { return thousands(int(math.Round(float64(n)/(1<<20)))) + " MiB" }
+func mib(n int64) string { return figures.Thousands(int(math.Round(float64(n)/(1<<20)))) + " MiB" }

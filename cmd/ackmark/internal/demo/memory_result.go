@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // memoryResult is what the memory show found. Its JSON is the output of --json.
@@ -78,8 +80,8 @@ func (r *memoryResult) table() string {
 	row := func(name, left, right string) { fmt.Fprintf(&b, "  %-34s%16s%16s\n", name, left, right) }
 	row("memory limit of a process", mib(r.LimitBytes), mib(r.LimitBytes))
 	row("peak of the largest process", mib(r.Stalled.PeakBytes), mib(r.Leaking.PeakBytes))
-	row("processes killed at the limit", thousands(r.Stalled.Deaths), thousands(r.Leaking.Deaths))
-	row("inputs held by all processes", thousands(int(r.Stalled.HeldRecords)), "")
+	row("processes killed at the limit", figures.Thousands(r.Stalled.Deaths), figures.Thousands(r.Leaking.Deaths))
+	row("inputs held by all processes", figures.Thousands(int(r.Stalled.HeldRecords)), "")
 	row("  of decompressed values", mib(r.Stalled.HeldBytes), "")
 	b.WriteString(rule)
 	a := r.Ackmark
@@ -89,7 +91,7 @@ func (r *memoryResult) table() string {
 	}{
 		{"inputs", a.Inputs}, {"outputs", a.Outputs}, {"lost", a.Lost}, {"duplicated", a.Duplicated}, {"reordered per key", a.Reordered},
 	} {
-		row(c.name, thousands(c.n), "")
+		row(c.name, figures.Thousands(c.n), "")
 	}
 	for _, c := range []struct {
 		name string
@@ -99,7 +101,7 @@ func (r *memoryResult) table() string {
 		{"not committed (lag) at the end", int(a.Lag)}, {"processes that died by themselves", a.Crashes},
 	} {
 		if c.n != 0 { // 0 is as it should be
-			row(c.name, thousands(c.n), "")
+			row(c.name, figures.Thousands(c.n), "")
 		}
 	}
 	for _, p := range r.Problems {

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // result is what the show found. Its JSON is the output of --json.
@@ -89,7 +90,7 @@ func (r *result) table() string {
 	fmt.Fprintf(&b, "\n  %-34s%16s%16s\n", "", "Ackmark", "auto-commit")
 	fmt.Fprintf(&b, "  %-34s%16s%16s\n  %s\n", "", "with sidecar", "no sidecar", rule)
 	row := func(name, left, right string) { fmt.Fprintf(&b, "  %-34s%16s%16s\n", name, left, right) }
-	num := func(name string, left, right int) { row(name, thousands(left), thousands(right)) }
+	num := func(name string, left, right int) { row(name, figures.Thousands(left), figures.Thousands(right)) }
 	num("inputs", a.Inputs, o.Inputs)
 	num("outputs", a.Outputs, o.Outputs)
 	num("lost", a.Lost, o.Lost)
@@ -131,11 +132,11 @@ func (r *result) story() string {
 		switch {
 		case o.Lost > 0:
 			text = []string{held + fmt.Sprintf(" An auto-commit had covered %s of them: they are lost. What was done since the last commit is repeated. "+
-				"It loses when it is behind its input, and repeats when it keeps up.", thousands(o.Lost))}
+				"It loses when it is behind its input, and repeats when it keeps up.", figures.Thousands(o.Lost))}
 		default:
 			text = []string{held + fmt.Sprintf(" No commit had covered them yet, so nothing was lost this time, and %s were repeated: at this rate a process does a buffer of %s "+
 				"in %s s, and commits every %g s. It loses when it holds more than it does between two commits: when it is slower, or behind its input.",
-				thousands(o.Duplicated), thousands(bufferSize), perSecond(drained), set.CommitIntervalSeconds)}
+				figures.Thousands(o.Duplicated), figures.Thousands(bufferSize), perSecond(drained), set.CommitIntervalSeconds)}
 		}
 	}
 	text = append(text, "Ackmark commits an input only when its output is acknowledged, so it loses nothing, whatever is killed.")
@@ -143,7 +144,7 @@ func (r *result) story() string {
 		text = append(text, "When a process is killed, the sidecar finishes what it had received, commits it as that member and leaves the group for it: nothing is done twice.")
 		if a.Duplicated > 0 {
 			text = append(text, fmt.Sprintf("Not so this time: %s were, because a killed member's session had ended before the sidecar could commit for it; "+
-				"a longer --session-timeout gives it time.", thousands(a.Duplicated)))
+				"a longer --session-timeout gives it time.", figures.Thousands(a.Duplicated)))
 		}
 		text = append(text, fmt.Sprintf("The stalls: a killed auto-commit member is noticed when its session times out, after %g s here and 45 s by default; "+
 			"Ackmark's partitions do not wait for that.", set.SessionTimeoutSeconds))
@@ -178,17 +179,9 @@ func wrap(text string, width int) string {
 func list(ns []int64) string {
 	words := make([]string, len(ns))
 	for i, n := range ns {
-		words[i] = thousands(int(n))
+		words[i] = figures.Thousands(int(n))
 	}
 	return strings.Join(words, ", ")
-}
-
-func thousands(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 // round keeps whole numbers, and of small ones what is not 0.

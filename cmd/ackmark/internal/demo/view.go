@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/term"
 	"github.com/ackmark/ackmark/internal/devbroker"
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 // view shows the progress: a table that is redrawn on a terminal, lines elsewhere.
@@ -79,9 +80,9 @@ func (s *show) intro() string {
 	if s.cluster.dev == nil {
 		broker = "brokers " + strings.Join(s.cluster.addrs, ",") + ", topics " + s.cluster.prefix + "-* (deleted afterwards)"
 	}
-	input := thousands(s.Records) + " generated inputs"
+	input := figures.Thousands(s.Records) + " generated inputs"
 	if s.Input != "" {
-		input = thousands(s.Records) + " lines of " + s.Input
+		input = figures.Thousands(s.Records) + " lines of " + s.Input
 	}
 	child := childSpec{SessionTimeout: s.SessionTimeout}
 	text := []string{
@@ -111,15 +112,15 @@ func perSecond(rate float64) string {
 	if rate < 10 {
 		return fmt.Sprintf("%.2g", rate)
 	}
-	return thousands(int(rate))
+	return figures.Thousands(int(rate))
 }
 
 // waiting says how much a process of each side may hold.
 func (s *show) waiting() string {
 	if s.maxRecords == bufferSize {
-		return "at most " + thousands(bufferSize) + " messages waiting in a process"
+		return "at most " + figures.Thousands(bufferSize) + " messages waiting in a process"
 	}
-	return fmt.Sprintf("at most %s messages waiting in an auto-commit process, and %s received and not done in an Ackmark one", thousands(bufferSize), thousands(s.maxRecords))
+	return fmt.Sprintf("at most %s messages waiting in an auto-commit process, and %s received and not done in an Ackmark one", figures.Thousands(bufferSize), figures.Thousands(s.maxRecords))
 }
 
 // write ends the show when nobody reads it any more (a pipe to head): its processes and files must
@@ -172,7 +173,7 @@ func (v *view) lines() []string {
 	fed := int(s.gen.fed.Load())
 	const form = "  %-34s%16s%16s"
 	num := func(name string, left, right int) string {
-		return fmt.Sprintf(form, name, thousands(left), thousands(right))
+		return fmt.Sprintf(form, name, figures.Thousands(left), figures.Thousands(right))
 	}
 	elapsed := time.Since(s.started).Seconds()
 	out := []string{
