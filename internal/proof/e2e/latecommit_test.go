@@ -42,12 +42,13 @@ func raceCommit(t *testing.T, key kmsg.Key) *lateCommit {
 	h.awaitWork(a.Name, 150)
 	r.late = r.app.hold(kmsg.OffsetCommit)
 	r.late.await(t, "it has not committed", r.late.caught)
-	// What it does now is above the commit on the network, and the will's to commit. Its heartbeats
-	// wait behind that commit: the broker takes it for as long as its session lasts.
+	// What is acknowledged from now on is above the commit on the network, and the will's to
+	// commit. Its heartbeats wait behind that commit: the broker takes it for as long as its
+	// session lasts.
 	held := time.Now()
-	h.awaitWork(a.Name, 150)
+	r.awaitAcked(a.Name, 150)
 	if took := time.Since(held); took > longSession/2 {
-		t.Fatalf("the app has done 150 inputs in %s: its session ends before its commit can be late", took)
+		t.Fatalf("150 inputs of the app took %s: its session ends before its commit can be late", took)
 	}
 	if key != anyTime {
 		r.stopped = r.sidecar.shut(key, kmsg.OffsetCommit) // a first, hasty commit of the will may be given up, and is asked for again
@@ -60,6 +61,29 @@ func raceCommit(t *testing.T, key kmsg.Key) *lateCommit {
 	}
 
 	return r
+}
+
+// awaitAcked waits until the sidecar has heard of so many more inputs of an app that they are done:
+// those it would commit if the app died now.
+func (r *lateCommit) awaitAcked(app string, more int64) {
+	r.Helper()
+	marks := func() (sum int64) {
+		for _, session := range r.status().GetSessions() {
+			if session.GetApp() == app {
+				for _, p := range session.GetPartitions() {
+					sum += p.GetAckMark()
+				}
+			}
+		}
+		return sum
+	}
+	begun := marks()
+	r.await(fmt.Sprintf("%d more acknowledged inputs of %s", more, app), func() error {
+		if n := marks() - begun; n < more {
+			return fmt.Errorf("%d so far", n)
+		}
+		return nil
+	})
 }
 
 // gatedSidecar is a sidecar with a gate between it and the brokers.
