@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/ackmark/ackmark/internal/proof/judge"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
@@ -42,7 +43,7 @@ func TestJudge(t *testing.T) {
 // The tail knows which inputs have an output, in whatever order it reads the two, and so which
 // commit came too early.
 func TestTailKnowsWhatIsMissing(t *testing.T) {
-	tl := &tail{seen: map[int32][]uint64{}, ends: map[string]map[int32]int64{}, owner: map[int32]string{}, since: map[int32]time.Time{},
+	tl := &tail{seen: map[int32]*judge.Set{}, ends: map[string]map[int32]int64{}, owner: map[int32]string{}, since: map[int32]time.Time{},
 		handled: map[int32]time.Time{}, early: map[uint64]bool{}}
 	gen := verify.NewGenerator(verify.GeneratorConfig{})
 	var ins []*kgo.Record

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/proof/judge"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
@@ -25,10 +26,10 @@ type tail struct {
 
 	mu      sync.Mutex
 	output  string
-	where   []input            // by global id; partition -1: not read yet
-	inputs  int                // read
-	seen    map[int32][]uint64 // bits by offset, by partition: inputs with an output or a dead letter
-	count   int                // bits
+	where   []input              // by global id; partition -1: not read yet
+	inputs  int                  // read
+	seen    map[int32]*judge.Set // by partition, the offsets of inputs with an output or a dead letter
+	count   int                  // their number
 	ends    map[string]map[int32]int64
 	owner   map[int32]string    // who made the last output of an input partition
 	since   map[int32]time.Time // when that owner's first one was seen
@@ -43,7 +44,7 @@ func newTail(opts []kgo.Opt, in, out, dead string) (*tail, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &tail{client: cl, cancel: cancel, output: out, seen: map[int32][]uint64{}, ends: map[string]map[int32]int64{},
+	t := &tail{client: cl, cancel: cancel, output: out, seen: map[int32]*judge.Set{}, ends: map[string]map[int32]int64{},
 		owner: map[int32]string{}, since: map[int32]time.Time{}, handled: map[int32]time.Time{}, early: map[uint64]bool{}}
 	t.done.Go(func() {
 		for ctx.Err() == nil {
@@ -98,13 +99,12 @@ func (t *tail) add(r *kgo.Record, in string) {
 }
 
 func (t *tail) saw(at input) {
-	bits := t.seen[at.partition]
-	for int64(len(bits)) <= at.offset/64 {
-		bits = append(bits, 0)
+	seen := t.seen[at.partition]
+	if seen == nil {
+		seen = new(judge.Set)
+		t.seen[at.partition] = seen
 	}
-	t.seen[at.partition] = bits
-	if bit := uint64(1) << (at.offset % 64); bits[at.offset/64]&bit == 0 {
-		bits[at.offset/64] |= bit
+	if seen.Add(uint64(at.offset)) {
 		t.count++
 	}
 }
@@ -151,9 +151,9 @@ func (t *tail) reached(topic string, ends map[int32]int64) bool {
 func (t *tail) missing(p int32, from, below int64) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	bits := t.seen[p]
+	seen := t.seen[p]
 	for o := from; o < below; o++ {
-		if o/64 >= int64(len(bits)) || bits[o/64]&(1<<(o%64)) == 0 {
+		if seen == nil || !seen.Has(uint64(o)) {
 			n++
 		}
 	}
