@@ -133,7 +133,7 @@ func (r *reportRing) finished() (n int64) {
 }
 
 // Unaccounted names what living sessions hold of their shares that nothing of theirs explains.
-// Nobody may be at work on them.
+// Nobody may be at work on them; a receiver may wait, and go on when time does.
 func (s *Server) Unaccounted() string {
 	var left leftover.List
 	for _, sess := range s.snapshot() {
@@ -147,7 +147,7 @@ func (s *Server) Unaccounted() string {
 			kept -= m.size()
 		}
 		if sess.state.streams() {
-			kept -= sess.stream.names.kept
+			kept -= sess.stream.names.kept.Load()
 		}
 		sess.mu.Unlock()
 		left.Check(sess.id+" tracker entries", entries)

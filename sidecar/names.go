@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -11,7 +12,9 @@ import (
 // must not take the memory of all below it. The zero value is empty. The receiver owns it.
 type topicNames struct {
 	pages [][]streamTopic
-	kept  int64 // bytes that are taken of the session's share
+	// kept is how many bytes are taken of the session's share. Only the receiver changes it, for a
+	// name that is new; whoever holds the session's books against its share reads it meanwhile.
+	kept atomic.Int64
 }
 
 // streamTopic is a topic as one stream named it.
@@ -51,7 +54,7 @@ func (n *topicNames) place(index uint32, kept *share) (*streamTopic, bool) {
 		if !kept.take(pageCost) {
 			return nil, false
 		}
-		n.kept += pageCost
+		n.kept.Add(pageCost)
 		n.pages[page] = make([]streamTopic, namePage)
 	}
 	return &n.pages[page][index%namePage], true
@@ -59,8 +62,8 @@ func (n *topicNames) place(index uint32, kept *share) (*streamTopic, bool) {
 
 // forget gives back what the names took: their stream is over.
 func (n *topicNames) forget(kept *share) {
-	kept.give(n.kept)
-	*n = topicNames{}
+	kept.give(n.kept.Swap(0))
+	n.pages = nil
 }
 
 // name gives a topic index its name on this stream.
@@ -100,7 +103,7 @@ func (d *delivery) named(name string, kept *share) streamTopic {
 	if !kept.take(cost) {
 		return streamTopic{refuse: tooManyNames}
 	}
-	d.names.kept += cost
+	d.names.kept.Add(cost)
 	return streamTopic{name: name, refuse: refused}
 }
 
