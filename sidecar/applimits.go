@@ -4,14 +4,15 @@ import (
 	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // appLimits is what one app may have of what all share, beside what is outstanding (app.meter):
 // never all of it.
 type appLimits struct {
-	pinned *meter       // received buffers that its records still need, of living and dead sessions
-	emits  *meter       // of what all emits may have outstanding
+	pinned *limit.Meter // received buffers that its records still need, of living and dead sessions
+	emits  *limit.Meter // of what all emits may have outstanding
 	waits  atomic.Int32 // emits whose caller waits
 	reads  atomic.Int32 // open Reports calls
 	topics atomic.Int32 // output topics that it was the first to name
@@ -26,8 +27,8 @@ const (
 
 func newAppLimits(c *Config) appLimits {
 	return appLimits{
-		pinned: newMeter(2*c.AppBytes, 2*c.AppRecords),
-		emits:  newMeter(c.emitBytes()/4*3, c.emitRecords()/4*3),
+		pinned: limit.NewMeter(2*c.AppBytes, 2*c.AppRecords),
+		emits:  limit.NewMeter(c.emitBytes()/4*3, c.emitRecords()/4*3),
 	}
 }
 
@@ -38,7 +39,7 @@ func (a *app) leave() { a.users.Add(-1) }
 // idle tells that nothing would be lost with the app but its name.
 func (a *app) idle() bool {
 	used, _, _ := a.ring.status()
-	return used == 0 && a.users.Load() == 0 && a.meter.used.Load() == 0 && a.pinned.used.Load() == 0
+	return used == 0 && a.users.Load() == 0 && a.meter.Empty() && a.pinned.Empty()
 }
 
 // forgetIdle makes room for another app where there is no allow-list: names that somebody once used
@@ -56,8 +57,8 @@ func (as *apps) forgetIdle() bool {
 // admitEmit takes the emit's places in every limit, or none, and says why not.
 func (s *Server) admitEmit(e *emit, p peerInfo, queued bool) (refused *sidecarpb.Error) {
 	a := e.app
-	if q := e.rec.likelyQueue(); q != nil && q.over() {
-		return full("partition %d of topic %q has %s waiting", q.retryAfter(), q.partition, e.rec.topic.name, q)
+	if q := e.rec.likelyQueue(); q != nil && q.Over() {
+		return limit.Full("partition %d of topic %q has %s waiting", q.RetryAfter(), q.partition, e.rec.topic.name, q)
 	}
 	var undo []func()
 	defer func() {
@@ -68,25 +69,25 @@ func (s *Server) admitEmit(e *emit, p peerInfo, queued bool) (refused *sidecarpb
 		}
 	}()
 	for _, m := range []struct {
-		*meter
+		*limit.Meter
 		whose string
 	}{{s.emits, "the sidecar"}, {a.emits, "app " + a.Name}, {a.meter, "app " + a.Name + " in all"}} {
-		if !m.tryAdd(e.rec.size, 1) {
-			return full("%s has %s of emits waiting", m.retryAfter(), m.whose, m.meter)
+		if !m.TryAdd(e.rec.size, 1) {
+			return limit.Full("%s has %s of emits waiting", m.RetryAfter(), m.whose, m.Meter)
 		}
-		undo = append(undo, func() { m.sub(e.rec.size, 1) })
+		undo = append(undo, func() { m.Sub(e.rec.size, 1) })
 	}
 	if !queued {
 		if e.waits = a.waits.Add(1) <= maxAppWaits; !e.waits {
 			a.waits.Add(-1)
-			return full("app %q waits for %d emits", s.emits.retryAfter(), a.Name, maxAppWaits)
+			return limit.Full("app %q waits for %d emits", s.emits.RetryAfter(), a.Name, maxAppWaits)
 		}
 		return nil
 	}
 	id, ok := a.ring.reserve(p)
 	if !ok {
 		used, _, _ := a.ring.status()
-		return full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", fullRing, used, a.Name)
+		return limit.Full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", limit.UntilRead, used, a.Name)
 	}
 	e.report = id
 	return nil
@@ -94,8 +95,8 @@ func (s *Server) admitEmit(e *emit, p peerInfo, queued bool) (refused *sidecarpb
 
 // giveBack returns what admitEmit took, when the emit has its fate.
 func (e *emit) giveBack() {
-	for _, m := range []*meter{e.app.meter, e.app.emits, e.server.emits} {
-		m.sub(e.rec.size, 1)
+	for _, m := range []*limit.Meter{e.app.meter, e.app.emits, e.server.emits} {
+		m.Sub(e.rec.size, 1)
 	}
 }
 
@@ -111,7 +112,7 @@ func (e *emit) stopWaiting() {
 func (a *app) readReports() (done func(), err error) {
 	if a.reads.Add(1) > maxAppReads {
 		a.reads.Add(-1)
-		return nil, fullStatus("%d Reports calls of app %q are open", fullRing, maxAppReads, a.Name)
+		return nil, limit.FullStatus("%d Reports calls of app %q are open", limit.UntilRead, maxAppReads, a.Name)
 	}
 	return func() { a.reads.Add(-1) }, nil
 }

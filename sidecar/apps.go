@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -18,7 +19,7 @@ const maxApps = 1024
 // apps are the apps by name: those of the allow-list, or whoever came.
 type apps struct {
 	cfg     *Config
-	reports *commons
+	reports *limit.Commons
 
 	assigning sync.Mutex // held while a session takes over a member: two cannot both find it free
 	refusals  refusals
@@ -31,12 +32,12 @@ type apps struct {
 // app is what all sessions and emits of one app share.
 type app struct {
 	App
-	meter *meter // outstanding of its sessions and emits
+	meter *limit.Meter // outstanding of its sessions and emits
 	ring  reportRing
 	appLimits
 }
 
-func newApps(cfg *Config, reports *commons) *apps {
+func newApps(cfg *Config, reports *limit.Commons) *apps {
 	as := &apps{cfg: cfg, reports: reports, byName: make(map[string]*app)}
 	for _, a := range cfg.Apps {
 		as.byName[a.Name] = as.newApp(a)
@@ -45,7 +46,7 @@ func newApps(cfg *Config, reports *commons) *apps {
 }
 
 func (as *apps) newApp(a App) *app {
-	return &app{App: a, meter: newMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing, a.Token != "", share{of: as.reports}, &as.pidfds), appLimits: newAppLimits(as.cfg)}
+	return &app{App: a, meter: limit.NewMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing, a.Token != "", as.reports.Share(), &as.pidfds), appLimits: newAppLimits(as.cfg)}
 }
 
 // get returns the app, for the caller to leave, or a gRPC status that says why it may not speak.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -113,11 +114,11 @@ func (c *calls) enter(ctx context.Context) (context.Context, error) {
 	open, unread := c.open.Add(1), c.unread.Add(1)
 	p := place{kind: c}
 	if open > c.maxOpen || unread > c.maxUnread {
-		p.refused = full("%d calls of this kind are open, and %d of them unread", fullCalls, open-1, unread-1)
+		p.refused = limit.Full("%d calls of this kind are open, and %d of them unread", fullCalls, open-1, unread-1)
 		if open > c.maxOpen+c.refusing || c.refusing == 0 {
 			c.open.Add(-1)
 			c.unread.Add(-1)
-			return ctx, statusOf(p.refused)
+			return ctx, limit.StatusOf(p.refused)
 		}
 	}
 	p.read = sync.OnceFunc(func() { c.unread.Add(-1) })
@@ -136,7 +137,7 @@ func (c *calls) reader(ctx context.Context) (free func(), err error) {
 	select {
 	case c.readers <- struct{}{}:
 	case <-late.C:
-		return nil, fullStatus("no reader came free within %s", fullCalls, readTimeout)
+		return nil, limit.FullStatus("no reader came free within %s", fullCalls, readTimeout)
 	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}

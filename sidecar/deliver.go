@@ -65,7 +65,7 @@ func (s *session) produce(r *outRec, left int32) error {
 	if q := s.intake.full.Load(); q != nil {
 		s.intake.full.Store(nil)
 		s.intake.backlog.Store(left - 1)
-		_ = q.wait(s.ctx) // this record is kgo's already; the next one sees the end
+		_ = q.Wait(s.ctx) // this record is kgo's already; the next one sees the end
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (s *Server) resend(r *outlet.Rec) error {
 func (s *Server) promised(kr *kgo.Record, err error) {
 	r := recordOf(kr)
 	if q := r.queue; q != nil {
-		q.sub(r.size, 1)
+		q.Sub(r.size, 1)
 	} else if err != nil {
 		r.topic.notPartitioned(err)
 	} else if !r.topic.ready.Load() {

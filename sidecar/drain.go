@@ -107,7 +107,7 @@ func (s *Server) flush(ctx context.Context) {
 
 // openEmits is how many emits were taken and have no fate.
 func (s *Server) openEmits() int64 {
-	_, n := unpacked(s.emits.used.Load())
+	_, n := s.emits.Held()
 	return n
 }
 
@@ -126,7 +126,7 @@ func (s *Server) undelivered() error {
 			if q == nil {
 				continue
 			}
-			if _, n := unpacked(q.used.Load()); n > 0 {
+			if _, n := q.Held(); n > 0 {
 				e.Topics[t.name] += n
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -115,7 +116,7 @@ func (a *assignments) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) e
 	e := &epoch{
 		id: p.GetEpoch(), of: of, topic: p.GetTopic(), partition: p.GetPartition(), kept: int64(epochCost + len(p.GetTopic())),
 	}
-	if !a.stock.kept.take(e.kept) {
+	if !a.stock.kept.Take(e.kept) {
 		return a.noRoom("a partition")
 	}
 	copy(e.topicID[:], p.GetTopicId())
@@ -147,7 +148,7 @@ func (a *assignments) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	if err != nil || len(runs) == 0 {
 		return
 	}
-	if cost := int64(len(runs)) * runCost; a.stock.kept.take(cost) {
+	if cost := int64(len(runs)) * runCost; a.stock.kept.Take(cost) {
 		e.kept += cost
 		e.core.Inherit(slices.Clip(slices.Clone(runs)), p.GetDoneSet(), -1)
 	}
@@ -236,7 +237,7 @@ func (a *assignments) source(u *unit, size int64, last *epoch) (*epoch, *sidecar
 
 // reserve counts the memory that an entry at index may take: a hostile index must not make a large
 // ring for nothing.
-func (e *epoch) reserve(index uint64, entries *share) bool {
+func (e *epoch) reserve(index uint64, entries *limit.Share) bool {
 	mark := e.core.MarkIndex()
 	if index < mark || index-mark >= maxSpan {
 		return false
@@ -245,7 +246,7 @@ func (e *epoch) reserve(index uint64, entries *share) bool {
 		return true
 	}
 	want := uint64(1) << bits.Len64(max(index-mark, 63))
-	if !entries.take(int64(want - e.capacity)) {
+	if !entries.Take(int64(want - e.capacity)) {
 		return false
 	}
 	e.capacity = want
@@ -271,8 +272,8 @@ func (s *session) finished(u *unit, acked bool) {
 }
 
 func (a *assignments) forget(e *epoch) {
-	a.stock.entries.give(int64(e.capacity))
-	a.stock.kept.give(e.kept)
+	a.stock.entries.Give(int64(e.capacity))
+	a.stock.kept.Give(e.kept)
 	delete(a.epochs, e.id)
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
 	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 )
 
 // ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process
@@ -14,7 +15,7 @@ import (
 const ProvesDeaths = provesDeaths
 
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
-func (s *Server) Pinned() (bytes, records int64) { return unpacked(s.pinned.used.Load()) }
+func (s *Server) Pinned() (bytes, records int64) { return s.pinned.Held() }
 
 // Window returns what the next session is granted.
 func (s *Server) Window() (bytes int64, records int) {
@@ -59,43 +60,36 @@ func (s *Server) Calls() (out [callKinds][3]int) {
 	return out
 }
 
-func (c *commons) lentNow() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lent
-}
-
-func (s *share) heldNow() int64 {
-	s.of.mu.Lock()
-	defer s.of.mu.Unlock()
-	return s.held
-}
-
 // LeftOver names what is taken of any limit, and is empty when everything was given back.
 func (s *Server) LeftOver() string {
 	var left leftover.List
 	check := left.Check
+	checkMeter := func(what string, m *limit.Meter) {
+		bytes, records := m.Held()
+		check(what+", bytes", bytes)
+		check(what+", records", records)
+	}
 	for k := range s.calls {
 		c := s.calls.of(callKind(k))
 		check(fmt.Sprintf("open calls of kind %d:", k), int64(c.open.Load()))
 		check(fmt.Sprintf("unread calls of kind %d:", k), int64(c.unread.Load()))
 		check(fmt.Sprintf("readers of kind %d:", k), int64(len(c.readers)))
 	}
-	check("pinned", s.pinned.used.Load())
-	check("emits", s.emits.used.Load())
-	check("tracker entries lent", s.common.entries.lentNow())
-	check("kept bytes lent", s.common.kept.lentNow())
+	checkMeter("pinned", s.pinned)
+	checkMeter("emits", s.emits)
+	check("tracker entries lent", s.common.entries.Lent())
+	check("kept bytes lent", s.common.kept.Lent())
 	shelves := 0
 	for _, a := range s.apps.all() {
-		for what, m := range map[string]*meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
-			check(a.Name+" "+what, m.used.Load())
+		for what, m := range map[string]*limit.Meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
+			checkMeter(a.Name+" "+what, m)
 		}
 		check(a.Name+" waits", int64(a.waits.Load()))
 		check(a.Name+" reads", int64(a.reads.Load()))
 		check(a.Name+" users", int64(a.users.Load()))
 		a.ring.mu.Lock()
 		used := int64(len(a.ring.kept))
-		check(a.Name+" places of the ring beside its reports", a.ring.places.heldNow()-used)
+		check(a.Name+" places of the ring beside its reports", a.ring.places.Held()-used)
 		check(a.Name+" reports that are not finished", used-a.ring.finished())
 		shelves += len(a.ring.shelves)
 		a.ring.mu.Unlock()
@@ -103,7 +97,7 @@ func (s *Server) LeftOver() string {
 	for _, t := range s.topics.all() {
 		for _, q := range *t.queues.Load() {
 			if q != nil {
-				check("queue of "+t.name, q.used.Load())
+				checkMeter("queue of "+t.name, &q.Meter)
 			}
 		}
 	}
@@ -138,7 +132,7 @@ func (s *Server) Unaccounted() string {
 	var left leftover.List
 	for _, sess := range s.snapshot() {
 		sess.mu.Lock()
-		entries, kept := sess.stock.entries.heldNow(), sess.stock.kept.heldNow()
+		entries, kept := sess.stock.entries.Held(), sess.stock.kept.Held()
 		for _, e := range sess.epochs {
 			entries -= int64(e.capacity)
 			kept -= e.kept

@@ -38,7 +38,7 @@ func (queueing) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 func enqueue(r *outRec, partition int32) {
 	q := r.topic.queue(partition)
 	r.queue = q
-	if q.add(r.size, 1) && r.frame != nil {
+	if q.Add(r.size, 1) && r.frame != nil {
 		r.frame.session.intake.full.Store(q)
 	}
 	if !r.topic.ready.Load() {

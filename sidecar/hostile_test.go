@@ -8,15 +8,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"pgregory.net/rapid"
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -26,7 +25,7 @@ func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
 	d := &delivery{server: srv, session: s}
-	before := s.stock.kept.held
+	before := s.stock.kept.Held()
 	huge := strings.Repeat("n", 1<<20)
 	if err := d.name(7, huge); err != nil {
 		t.Fatal(err)
@@ -37,8 +36,8 @@ func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	if err := d.name(7, huge); err != nil {
 		t.Errorf("the same name again: %v", err)
 	}
-	if d.forgetNames(); s.stock.kept.held != before {
-		t.Errorf("%d bytes are kept of the names of a stream that is over", s.stock.kept.held-before)
+	if d.forgetNames(); s.stock.kept.Held() != before {
+		t.Errorf("%d bytes are kept of the names of a stream that is over", s.stock.kept.Held()-before)
 	}
 	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: huge}}}); !errors.Is(err, errViolation) {
 		t.Errorf("assigned topic: %v", err)
@@ -147,48 +146,6 @@ func TestUnansweredReleasesAreBounded(t *testing.T) {
 	}
 }
 
-// One who takes all of what is shared leaves everybody else his floor, and some of the rest (F5).
-func TestShares(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		holders := rapid.IntRange(1, 8).Draw(t, "holders")
-		size := rapid.Int64Range(0, 1000).Draw(t, "size")
-		c := newCommons(size, holders)
-		shares := make([]*share, holders)
-		for i := range shares {
-			shares[i] = &share{of: c}
-		}
-		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			s := shares[rapid.IntRange(0, holders-1).Draw(t, "who")]
-			n := rapid.Int64Range(0, size+10).Draw(t, "n")
-			switch {
-			case rapid.Bool().Draw(t, "gives"):
-				s.give(min(n, s.held))
-			case !s.take(n) && s.held+n <= c.floor:
-				t.Fatalf("%d of a floor of %d are held, and %d more are refused", s.held, c.floor, n)
-			}
-			sum := int64(0)
-			for _, s := range shares {
-				if sum += s.held; holders > 1 && s.held > c.floor+c.extra/2+1 {
-					t.Fatalf("one of %d holds %d of %d", holders, s.held, size)
-				}
-			}
-			if sum > size {
-				t.Fatalf("%d of %d are given out", sum, size)
-			}
-		}
-		for _, s := range shares {
-			s.close()
-			s.give(5)
-			if s.take(1) {
-				t.Fatal("a closed share takes")
-			}
-		}
-		if c.lent != 0 {
-			t.Fatalf("%d are lent when nobody holds any", c.lent)
-		}
-	})
-}
-
 // F5: four units with a far index took every tracker entry, and other apps' wills committed
 // nothing.
 func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
@@ -232,44 +189,9 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 	other.end(errStreamDone)
 	hog.end(errStreamDone)
 	other.mu.Lock()
-	if lent := srv.common.entries.lent + srv.common.kept.lent; lent != 0 {
+	if lent := srv.common.entries.Lent() + srv.common.kept.Lent(); lent != 0 {
 		t.Errorf("%d are lent when no session is left", lent)
 	}
-}
-
-// A full meter says how long it will take to drain, in bytes and in records, whichever takes longer
-// (C9).
-func TestRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for name, x := range map[string]struct {
-			bytes, records           int64 // held, of 1000 each
-			bytesASecond, recASecond int64
-			least, most              time.Duration
-		}{
-			"by records":    {1, 1000, 0, 7, 30 * time.Second, 40 * time.Second},
-			"by bytes":      {1000, 1, 50, 0, 3 * time.Second, 6 * time.Second},
-			"fast":          {1000, 1000, 249, 249, 5 * time.Millisecond, time.Second},
-			"stands still":  {1000, 1000, 0, 0, stillRetryAfter, stillRetryAfter},
-			"almost still":  {1, 1000, 0, 1, maxRetryAfter, maxRetryAfter},
-			"bytes decides": {1000, 1000, 10, 240, 20 * time.Second, 30 * time.Second},
-		} {
-			m := newMeter(1000, 1000)
-			m.add(x.bytes, x.records)
-			if first := m.retryAfter(); first != rateWindow {
-				t.Errorf("%s: %v before anything is known", name, first)
-			}
-			time.Sleep(time.Second)
-			m.sub(x.bytesASecond, x.recASecond)
-			if after := m.retryAfter(); after < x.least || after > x.most {
-				t.Errorf("%s: %v, want %v to %v", name, after, x.least, x.most)
-			}
-			// What was measured long ago says nothing.
-			time.Sleep(time.Hour)
-			if after := m.retryAfter(); after != rateWindow {
-				t.Errorf("%s: %v after an hour of silence", name, after)
-			}
-		}
-	})
 }
 
 // Credit comes back for units that failed, too: those that may be tried again are sent again, and
@@ -291,7 +213,7 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 	if err := s.take(s.stream, &out); err != nil || len(out.Failed) != 2 {
 		t.Fatal(out.Failed, err)
 	}
-	if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || s.app.meter.used.Load() != 0 {
+	if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || !s.app.meter.Empty() {
 		t.Errorf("%+v is outstanding when all are reported; the app's meter has %v", out, s.app.meter)
 	}
 }
@@ -300,7 +222,7 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 // (I12).
 func TestAForeignCursorDropsNothing(t *testing.T) {
 	me := peerInfo{}
-	r := newReportRing(8, false, share{of: newCommons(64, 1)}, new(atomic.Int32))
+	r := newReportRing(8, false, limit.NewCommons(64, 1).Share(), new(atomic.Int32))
 	var ids []uint64
 	for range 3 {
 		id, ok := r.reserve(me)
@@ -324,8 +246,8 @@ func TestAForeignCursorDropsNothing(t *testing.T) {
 		t.Errorf("its own cursor: goes on from %d, want %d", cursor, ids[2])
 	}
 	r.forget(me, ids[2])
-	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || len(r.kept)+len(r.shelves) != 0 {
-		t.Errorf("%d used, %d places held, %d kept when all are seen", used, r.places.held, len(r.kept))
+	if used, _, _ := r.status(); used != 0 || r.places.Held() != 0 || len(r.kept)+len(r.shelves) != 0 {
+		t.Errorf("%d used, %d places held, %d kept when all are seen", used, r.places.Held(), len(r.kept))
 	}
 }
 

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -143,7 +143,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 		if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || s.ledger.Open() != 0 {
 			t.Fatalf("left over: %+v, %d open", out, s.ledger.Open())
 		}
-		if b, r := unpacked(s.app.meter.used.Load()); b != 0 || r != 0 {
+		if b, r := s.app.meter.Held(); b != 0 || r != 0 {
 			t.Fatalf("the app's share is not given back: %d bytes, %d records", b, r)
 		}
 		s.end(errStreamDone)
@@ -173,7 +173,7 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	}
 	s.mu.Unlock()
 	// All partitions together are bounded as well.
-	entries := &share{of: newCommons(2100, 1)}
+	entries := new(limit.NewCommons(2100, 1).Share())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !e.reserve(500, entries) || e.reserve(2000, entries) || !e.reserve(501, entries) {
@@ -200,34 +200,6 @@ func TestPeersThatMayConnect(t *testing.T) {
 	}
 }
 
-func TestMeter(t *testing.T) {
-	m := newMeter(100, 10)
-	if m.tryAdd(101, 1) != true || m.tryAdd(1, 1) {
-		t.Error("one that is larger than the whole passes alone, and nothing beside it")
-	}
-	m.sub(101, 1)
-	if m.add(60, 5) || !m.add(40, 1) || !m.over() {
-		t.Error("over is at the limit")
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(errDraining)
-	if err := m.wait(ctx); err != errDraining { //nolint:errorlint // the cause itself
-		t.Error(err)
-	}
-	woken := make(chan error)
-	go func() { woken <- m.wait(context.Background()) }()
-	for range 100 {
-		m.sub(1, 0)
-	}
-	m.sub(0, 6)
-	if err := <-woken; err != nil {
-		t.Error(err)
-	}
-	if b, r := unpacked(m.used.Load()); b != 0 || r != 0 {
-		t.Error(b, r)
-	}
-}
-
 // An emit that one limit refuses gives back its places in the others.
 func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	srv := idle(t)
@@ -239,14 +211,14 @@ func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.meter.add(srv.cfg.AppBytes, 1) // the last limit of all is reached
+	a.meter.Add(srv.cfg.AppBytes, 1) // the last limit of all is reached
 	for range 10 {
 		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, peerInfo{}, false); refused == nil {
 			t.Fatal("it was taken")
 		}
 	}
-	for name, m := range map[string]*meter{"all emits": srv.emits, "the app's emits": a.emits} {
-		if bytes, records := unpacked(m.used.Load()); bytes != 0 || records != 0 {
+	for name, m := range map[string]*limit.Meter{"all emits": srv.emits, "the app's emits": a.emits} {
+		if bytes, records := m.Held(); bytes != 0 || records != 0 {
 			t.Errorf("%s: %d bytes and %d records are taken", name, bytes, records)
 		}
 	}
@@ -271,8 +243,8 @@ func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 
 // A report that was read gives its place back, to its app and to all apps.
 func TestReportsGiveTheirPlacesBack(t *testing.T) {
-	all := newCommons(8, 1)
-	r := newReportRing(4, true, share{of: all}, new(atomic.Int32))
+	all := limit.NewCommons(8, 1)
+	r := newReportRing(4, true, all.Share(), new(atomic.Int32))
 	for i := range 100 {
 		id, ok := r.reserve(peerInfo{})
 		if !ok {
@@ -281,7 +253,7 @@ func TestReportsGiveTheirPlacesBack(t *testing.T) {
 		r.finish(&sidecarpb.EmitReport{ReportId: id})
 		r.forget(peerInfo{}, id)
 	}
-	if used, _, _ := r.status(); used != 0 || r.places.held != 0 || all.lent != 0 || len(r.kept) != 0 {
-		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.held, all.lent, len(r.kept))
+	if used, _, _ := r.status(); used != 0 || r.places.Held() != 0 || all.Lent() != 0 || len(r.kept) != 0 {
+		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.Held(), all.Lent(), len(r.kept))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -128,7 +129,7 @@ func (s *Server) enterSession(sess *session) error {
 	}
 	if old == nil && !s.mayOpen(sess.app) {
 		s.mu.Unlock()
-		return fullStatus("%d sessions may be open, one of them for each app of the list that has none: raise the sidecar's MaxSessions (limits.sessions)", fullRing, s.cfg.MaxSessions)
+		return limit.FullStatus("%d sessions may be open, one of them for each app of the list that has none: raise the sidecar's MaxSessions (limits.sessions)", limit.UntilRead, s.cfg.MaxSessions)
 	}
 	if old != nil {
 		s.giveBack(old.window)

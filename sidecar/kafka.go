@@ -167,7 +167,7 @@ func (s *Server) watchKafka(ctx context.Context) {
 		if s.kafka.set(err) {
 			s.logKafka(err)
 		}
-		s.setHealth(err == nil && !s.emits.over() && !s.pinned.over())
+		s.setHealth(err == nil && !s.emits.Over() && !s.pinned.Over())
 		pause := checkEvery
 		if err != nil {
 			pause = recheckEvery

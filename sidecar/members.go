@@ -45,18 +45,18 @@ func (s *session) enterMember(m membership) error {
 	switch {
 	case m.member == "" && !s.holds(m.memberKey):
 		if known {
-			s.stock.kept.give(before.size())
+			s.stock.kept.Give(before.size())
 		}
 		delete(s.members, m.memberKey) // it has left
 		return nil
 	case !known && len(s.members) == maxGroups:
 		return fmt.Errorf("%w: more than %d memberships in one session", errViolation, maxGroups)
 	}
-	if !s.stock.kept.take(m.size()) {
+	if !s.stock.kept.Take(m.size()) {
 		return s.noRoom("a membership")
 	}
 	if known {
-		s.stock.kept.give(before.size())
+		s.stock.kept.Give(before.size())
 	}
 	s.members[m.memberKey] = m
 	if why := s.server.noWill(m); why != nil && before.cluster != m.cluster {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -45,13 +46,13 @@ func (n *topicNames) at(index uint32) *streamTopic {
 }
 
 // place makes room for an index.
-func (n *topicNames) place(index uint32, kept *share) (*streamTopic, bool) {
+func (n *topicNames) place(index uint32, kept *limit.Share) (*streamTopic, bool) {
 	page := index / namePage
 	if int(page) >= len(n.pages) {
 		n.pages = append(n.pages, make([][]streamTopic, int(page)+1-len(n.pages))...)
 	}
 	if n.pages[page] == nil {
-		if !kept.take(pageCost) {
+		if !kept.Take(pageCost) {
 			return nil, false
 		}
 		n.kept.Add(pageCost)
@@ -61,8 +62,8 @@ func (n *topicNames) place(index uint32, kept *share) (*streamTopic, bool) {
 }
 
 // forget gives back what the names took: their stream is over.
-func (n *topicNames) forget(kept *share) {
-	kept.give(n.kept.Swap(0))
+func (n *topicNames) forget(kept *limit.Share) {
+	kept.Give(n.kept.Swap(0))
 	n.pages = nil
 }
 
@@ -88,7 +89,7 @@ func (d *delivery) name(index uint32, name string) error {
 }
 
 // named looks a name up. The text of one that is refused counts: there is no end of such names.
-func (d *delivery) named(name string, kept *share) streamTopic {
+func (d *delivery) named(name string, kept *limit.Share) streamTopic {
 	refused := d.session.app.refuse(name)
 	if refused != nil {
 		d.server.apps.refusals.note(d.server.log, peerOf(d.stream.Context()), d.session.app.Name, refusedTopic, refused.GetMessage())
@@ -100,7 +101,7 @@ func (d *delivery) named(name string, kept *share) streamTopic {
 		refused = topicError(d.session.app, err)
 	}
 	cost := int64(nameCost + 2*len(name))
-	if !kept.take(cost) {
+	if !kept.Take(cost) {
 		return streamTopic{refuse: tooManyNames}
 	}
 	d.names.kept.Add(cost)

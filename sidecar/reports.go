@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -21,7 +22,7 @@ type reportRing struct {
 	token bool // the app's token makes all its processes one
 
 	mu      sync.Mutex
-	places  share // of what all apps may have
+	places  limit.Share // of what all apps may have
 	shelves []*shelf
 	kept    map[uint64]*report // by id; not an array: most apps have few
 	next    uint64
@@ -50,7 +51,7 @@ const (
 
 // newReportRing numbers reports from the time on: after a restart ids go on above the old ones, so
 // that an old cursor does not swallow new reports.
-func newReportRing(size int, token bool, places share, pidfds *atomic.Int32) reportRing {
+func newReportRing(size int, token bool, places limit.Share, pidfds *atomic.Int32) reportRing {
 	return reportRing{size: size, token: token, places: places, next: uint64(time.Now().UnixMilli()) << 20, pidfds: pidfds}
 }
 
@@ -58,13 +59,13 @@ func newReportRing(size int, token bool, places share, pidfds *atomic.Int32) rep
 func (r *reportRing) reserve(p peerInfo) (id uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.kept) >= r.size || !r.places.take(1) {
+	if len(r.kept) >= r.size || !r.places.Take(1) {
 		return 0, false
 	}
 	sh := r.shelfOf(p)
 	if sh == nil {
 		if sh = r.newShelf(p); sh == nil {
-			r.places.give(1)
+			r.places.Give(1)
 			return 0, false
 		}
 	}
@@ -179,7 +180,7 @@ func (r *reportRing) forget(p peerInfo, id uint64) (cursor uint64, others bool) 
 		n, known := slices.BinarySearch(sh.ids, id)
 		for ; known && n >= 0 && r.kept[sh.ids[0]].said != nil; n-- {
 			delete(r.kept, sh.ids[0])
-			r.places.give(1)
+			r.places.Give(1)
 			sh.ids = sh.ids[1:]
 		}
 		if len(sh.ids) == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -55,7 +56,7 @@ func TestReportsBelongToWhoEmitted(t *testing.T) {
 	other, user := peerInfo{conn: conn, UID: 1, PID: 8, inode: 80}, peerInfo{conn: conn, UID: 2, PID: 7, inode: 71}
 	for _, token := range []bool{false, true} {
 		var pidfds atomic.Int32
-		r := newReportRing(8, token, share{of: newCommons(64, 1)}, &pidfds)
+		r := newReportRing(8, token, limit.NewCommons(64, 1).Share(), &pidfds)
 		mine := emitted(t, &r, me, 2)
 		r.shelves[0].process = living(t)
 		theirs := emitted(t, &r, other, 1)
@@ -99,7 +100,7 @@ func TestReportsOfAFormerProcess(t *testing.T) {
 	next, stranger := peerInfo{conn: conn, UID: 1, PID: 8, inode: 80}, peerInfo{conn: conn, UID: 2, PID: 9, inode: 90}
 	for _, own := range []int{0, 2} {
 		var pidfds atomic.Int32
-		r := newReportRing(8, false, share{of: newCommons(64, 1)}, &pidfds)
+		r := newReportRing(8, false, limit.NewCommons(64, 1).Share(), &pidfds)
 		left := emitted(t, &r, old, 3)
 		r.shelves[0].process = living(t)
 		mine := emitted(t, &r, next, own)
@@ -125,8 +126,8 @@ func TestReportsOfAFormerProcess(t *testing.T) {
 			t.Errorf("its cursor said again drops what it has not seen: goes on from %d, want %d", cursor, left[0])
 		}
 		r.forget(next, idsOf(got)[len(got)-1])
-		if used, _, _ := r.status(); used != 0 || r.places.held != 0 || len(r.shelves) != 0 || pidfds.Load() != 0 {
-			t.Errorf("%d used, %d places, %d shelves, %d pidfds when all are seen", used, r.places.held, len(r.shelves), pidfds.Load())
+		if used, _, _ := r.status(); used != 0 || r.places.Held() != 0 || len(r.shelves) != 0 || pidfds.Load() != 0 {
+			t.Errorf("%d used, %d places, %d shelves, %d pidfds when all are seen", used, r.places.Held(), len(r.shelves), pidfds.Load())
 		}
 	}
 }
@@ -134,15 +135,15 @@ func TestReportsOfAFormerProcess(t *testing.T) {
 // What is kept for each process is bounded, and none of it is kept when its reports are seen.
 func TestShelvesOfReportsAreBounded(t *testing.T) {
 	var pidfds atomic.Int32
-	r := newReportRing(1000, false, share{of: newCommons(4096, 1)}, &pidfds)
+	r := newReportRing(1000, false, limit.NewCommons(4096, 1).Share(), &pidfds)
 	for i := range maxShelves {
 		emitted(t, &r, peerInfo{conn: new(net.UnixConn), UID: uint32(i), inode: uint64(i) + 1}, 1)
 	}
 	if _, ok := r.reserve(peerInfo{conn: new(net.UnixConn), UID: 9999, inode: 9999}); ok {
 		t.Error("more processes than are kept apart")
 	}
-	if used, _, _ := r.status(); used != maxShelves || r.places.held < maxShelves {
-		t.Errorf("%d used, %d places held", used, r.places.held)
+	if used, _, _ := r.status(); used != maxShelves || r.places.Held() < maxShelves {
+		t.Errorf("%d used, %d places held", used, r.places.Held())
 	}
 	if _, ok := r.reserve(peerInfo{conn: new(net.UnixConn), UID: 0, inode: 1}); !ok {
 		t.Error("a process that has some is refused")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -40,8 +41,8 @@ type Server struct {
 	apps    *apps
 	health  *health.Server
 
-	pinned *meter // received buffers that records still need, of living and dead sessions
-	emits  *meter
+	pinned *limit.Meter // received buffers that records still need, of living and dead sessions
+	emits  *limit.Meter
 	common commonStock
 
 	unitsAcked, recordsAcked, recordsFailed atomic.Uint64
@@ -96,7 +97,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, id: newID(), started: time.Now(), health: health.NewServer(),
-		pinned: newMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: newMeter(cfg.emitBytes(), cfg.emitRecords()), common: newCommonStock(&cfg),
+		pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: limit.NewMeter(cfg.emitBytes(), cfg.emitRecords()), common: newCommonStock(&cfg),
 		calls: newCallTable(&cfg), drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
 	}
 	s.kafka.checked = make(chan struct{})

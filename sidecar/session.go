@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/ledger"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -54,7 +55,7 @@ func newLifetime() lifetime {
 
 // intake is what a session's receiver works with, between its stream and kgo.
 type intake struct {
-	pinned *meter                // received buffers that records still need
+	pinned *limit.Meter          // received buffers that records still need
 	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
 	// backlog is the number of records that the receiver has and kgo has not, as of when it last
 	// began to wait.
@@ -95,7 +96,7 @@ func (s *session) setWindow(w window) {
 	s.window = w
 	// The whole of a window may be pinned twice: once by what is on its way, once by frames of
 	// which one slow record is left.
-	s.intake.pinned = newMeter(2*w.bytes, 2*w.records)
+	s.intake.pinned = limit.NewMeter(2*w.bytes, 2*w.records)
 }
 
 // end closes the session: nothing of it is produced or reported any more. What kgo has already, it
@@ -114,7 +115,7 @@ func (s *session) endLocked(cause error) {
 	s.happen(eventEnd)
 	s.app.leave()
 	left := s.ledger.Close()
-	s.app.meter.sub(left.Bytes, left.Records)
+	s.app.meter.Sub(left.Bytes, left.Records)
 	s.stock.close()
 	s.epochs = nil
 	s.process.close()
@@ -181,7 +182,7 @@ func (s *session) admit(d *delivery, f *frame) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	s.app.meter.add(f.Total().Bytes, f.Total().Records)
+	s.app.meter.Add(f.Total().Bytes, f.Total().Records)
 	var last *epoch
 	for i := range f.units {
 		u := &f.units[i]
@@ -274,14 +275,14 @@ func (s *session) drop(units []unit) {
 func (s *session) pin(f *frame) {
 	f.pinned = int64(f.buf.Len())
 	n := int64(len(f.recs)) + 1
-	s.intake.pinned.add(f.pinned, n)
-	s.app.pinned.add(f.pinned, n)
-	s.server.pinned.add(f.pinned, n)
+	s.intake.pinned.Add(f.pinned, n)
+	s.app.pinned.Add(f.pinned, n)
+	s.server.pinned.Add(f.pinned, n)
 }
 
 func (s *session) unpin(f *frame) {
 	n := int64(len(f.recs)) + 1
-	s.intake.pinned.sub(f.pinned, n)
-	s.app.pinned.sub(f.pinned, n)
-	s.server.pinned.sub(f.pinned, n)
+	s.intake.pinned.Sub(f.pinned, n)
+	s.app.pinned.Sub(f.pinned, n)
+	s.server.pinned.Sub(f.pinned, n)
 }

@@ -50,7 +50,7 @@ func (s *session) take(d *delivery, out *outgoing) error {
 		return err
 	}
 	back, more := s.ledger.Take(&out.Report)
-	s.app.meter.sub(back.Bytes, back.Records)
+	s.app.meter.Sub(back.Bytes, back.Records)
 	for _, m := range out.Done {
 		m.Owner.(*frame).hold(1) //nolint:forcetypeassert // only frames are received
 	}

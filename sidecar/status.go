@@ -94,11 +94,11 @@ func (t *topic) status(out *sidecarpb.StatusResponse) {
 		if q == nil {
 			continue
 		}
-		bytes, records := unpacked(q.used.Load())
+		bytes, records := q.Held()
 		out.Queue.Bytes += uint64(bytes)
 		out.Queue.Records += uint64(records)
 		if records > 0 {
-			out.Partitions = append(out.Partitions, &sidecarpb.PartitionQueue{Topic: t.name, Partition: q.partition, Bytes: uint64(bytes), Records: uint64(records), Full: q.over()})
+			out.Partitions = append(out.Partitions, &sidecarpb.PartitionQueue{Topic: t.name, Partition: q.partition, Bytes: uint64(bytes), Records: uint64(records), Full: q.Over()})
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -319,8 +320,8 @@ func (d *delivery) frame(m *wire.Message, body []byte) error {
 // limits.
 func (d *delivery) room() error {
 	s := d.session
-	for _, m := range []*meter{s.intake.pinned, s.app.meter, s.app.pinned, d.server.pinned} {
-		if err := m.wait(s.ctx); err != nil {
+	for _, m := range []*limit.Meter{s.intake.pinned, s.app.meter, s.app.pinned, d.server.pinned} {
+		if err := m.Wait(s.ctx); err != nil {
 			return err
 		}
 	}

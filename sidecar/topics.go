@@ -13,6 +13,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -51,7 +52,7 @@ type topic struct {
 
 // queue is what waits for one output partition.
 type queue struct {
-	meter
+	limit.Meter
 	partition int32
 }
 
@@ -111,7 +112,7 @@ func (t *topic) newQueue(partition int32) *queue {
 	copy(qs, old)
 	if qs[partition] == nil {
 		q := &queue{partition: partition}
-		q.limit(t.server.cfg.PartitionBytes, t.server.cfg.PartitionRecords)
+		q.Limit(t.server.cfg.PartitionBytes, t.server.cfg.PartitionRecords)
 		qs[partition] = q
 	}
 	t.queues.Store(&qs)

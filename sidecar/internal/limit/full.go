@@ -1,4 +1,4 @@
-package sidecar
+package limit
 
 import (
 	"time"
@@ -14,21 +14,24 @@ import (
 // wait. Emit answers it in its response. A call that has no response to put it in ends with
 // RESOURCE_EXHAUSTED and the same Error as the status's detail.
 
-// fullRing is the time to wait for what depends on the client: that it reads its reports.
-const fullRing = time.Second
+// UntilRead is the time to wait for what depends on the client: that it reads its reports.
+const UntilRead = time.Second
 
-func full(format string, after time.Duration, args ...any) *sidecarpb.Error {
+// Full is the error, with a format that has its own arguments and a time, which is bounded.
+func Full(format string, after time.Duration, args ...any) *sidecarpb.Error {
 	after = min(max(after, minRetryAfter), maxRetryAfter)
 	e := wire.Errorf(wire.CodeFull, format+": wait and try again", args...)
 	e.RetryAfterMs = after.Milliseconds()
 	return e
 }
 
-func fullStatus(format string, after time.Duration, args ...any) error {
-	return statusOf(full(format, after, args...))
+// FullStatus is the same as the end of a call.
+func FullStatus(format string, after time.Duration, args ...any) error {
+	return StatusOf(Full(format, after, args...))
 }
 
-func statusOf(e *sidecarpb.Error) error {
+// StatusOf makes one error of the contract the end of a call.
+func StatusOf(e *sidecarpb.Error) error {
 	st := status.New(codes.ResourceExhausted, e.GetCode()+": "+e.GetMessage())
 	if detailed, err := st.WithDetails(e); err == nil {
 		st = detailed

@@ -1,4 +1,4 @@
-package sidecar
+package limit
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// meter counts bytes and records that are held, against limits that it reports and does not
+// Meter counts bytes and records that are held, against limits that it reports and does not
 // enforce: its users wait, refuse, or go on. The hot calls are one atomic addition each.
-type meter struct {
+type Meter struct {
 	// used packs both quantities, so that one addition counts a record: records above, bytes in the
 	// lower 40 bits (1 TiB).
 	used       atomic.Int64
@@ -31,24 +31,26 @@ func packed(bytes, records int64) int64 { return records<<byteBits + bytes }
 
 func unpacked(v int64) (bytes, records int64) { return v & (1<<byteBits - 1), v >> byteBits }
 
-func newMeter(maxBytes int64, maxRecords int) *meter {
-	m := new(meter)
-	m.limit(maxBytes, maxRecords)
+// NewMeter makes one that is empty.
+func NewMeter(maxBytes int64, maxRecords int) *Meter {
+	m := new(Meter)
+	m.Limit(maxBytes, maxRecords)
 	return m
 }
 
-func (m *meter) limit(maxBytes int64, maxRecords int) {
+// Limit sets the limits, before the meter is used.
+func (m *Meter) Limit(maxBytes int64, maxRecords int) {
 	m.maxBytes, m.maxRecords = maxBytes, int64(maxRecords)
 }
 
-// add counts, and tells whether the meter is at or over its limit now.
-func (m *meter) add(bytes, records int64) (over bool) {
+// Add counts, and tells whether the meter is at or over its limit now.
+func (m *Meter) Add(bytes, records int64) (over bool) {
 	return m.isOver(m.used.Add(packed(bytes, records)))
 }
 
-// tryAdd counts if that keeps the limit, or if nothing else is held: one that is larger than the
+// TryAdd counts if that keeps the limit, or if nothing else is held: one that is larger than the
 // whole passes alone.
-func (m *meter) tryAdd(bytes, records int64) bool {
+func (m *Meter) TryAdd(bytes, records int64) bool {
 	for {
 		old := m.used.Load()
 		b, r := unpacked(old)
@@ -61,7 +63,8 @@ func (m *meter) tryAdd(bytes, records int64) bool {
 	}
 }
 
-func (m *meter) sub(bytes, records int64) {
+// Sub gives back what was counted.
+func (m *Meter) Sub(bytes, records int64) {
 	left := m.used.Add(-packed(bytes, records))
 	m.released.Add(packed(bytes, records))
 	// A waiter counts itself before it looks at used a last time; here it is the other way round.
@@ -71,7 +74,13 @@ func (m *meter) sub(bytes, records int64) {
 	}
 }
 
-func (m *meter) wake() {
+// Held is what is held now.
+func (m *Meter) Held() (bytes, records int64) { return unpacked(m.used.Load()) }
+
+// Empty tells that nothing is held.
+func (m *Meter) Empty() bool { return m.used.Load() == 0 }
+
+func (m *Meter) wake() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.freed != nil {
@@ -80,24 +89,25 @@ func (m *meter) wake() {
 	}
 }
 
-func (m *meter) over() bool { return m.isOver(m.used.Load()) }
+// Over tells whether the meter is at or over its limit.
+func (m *Meter) Over() bool { return m.isOver(m.used.Load()) }
 
-func (m *meter) isOver(v int64) bool {
+func (m *Meter) isOver(v int64) bool {
 	b, r := unpacked(v)
 	return b >= m.maxBytes || r >= m.maxRecords
 }
 
 // isLow is a quarter below the limit: without that distance a waiter would be woken for every
 // single record.
-func (m *meter) isLow(v int64) bool {
+func (m *Meter) isLow(v int64) bool {
 	b, r := unpacked(v)
 	return b <= m.maxBytes/4*3 && r <= m.maxRecords/4*3
 }
 
-// wait returns when the meter is not over its limit, or with the context's cause. Who had to wait
+// Wait returns when the meter is not over its limit, or with the context's cause. Who had to wait
 // goes on only at the low mark.
-func (m *meter) wait(ctx context.Context) error {
-	if !m.over() {
+func (m *Meter) Wait(ctx context.Context) error {
+	if !m.Over() {
 		return nil
 	}
 	m.waiters.Add(1)
@@ -115,7 +125,7 @@ func (m *meter) wait(ctx context.Context) error {
 	}
 }
 
-func (m *meter) signal() chan struct{} {
+func (m *Meter) signal() chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.freed == nil {
@@ -166,9 +176,9 @@ func until(over int64, rate float64) time.Duration {
 	return time.Duration(min(float64(over)/rate, maxRetryAfter.Seconds()) * float64(time.Second))
 }
 
-// retryAfter estimates, from how fast the meter drains, when it will be at the low mark in bytes
+// RetryAfter estimates, from how fast the meter drains, when it will be at the low mark in bytes
 // and in records.
-func (m *meter) retryAfter() time.Duration {
+func (m *Meter) RetryAfter() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.rate.measure(time.Now(), m.released.Load()) {
@@ -179,7 +189,8 @@ func (m *meter) retryAfter() time.Duration {
 	return min(max(wait, minRetryAfter), maxRetryAfter)
 }
 
-func (m *meter) String() string {
+// String is what is held, for people.
+func (m *Meter) String() string {
 	bytes, records := unpacked(m.used.Load())
 	return fmt.Sprintf("%d bytes and %d records", bytes, records)
 }

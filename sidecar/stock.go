@@ -1,0 +1,48 @@
+package sidecar
+
+import (
+	"cmp"
+
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+// commonStock is what sessions share beside the memory of records.
+type commonStock struct {
+	entries *limit.Commons // of trackers; one takes about 17 bytes
+	kept    *limit.Commons // bytes of what a session says that costs no credit: stays, done-sets, names
+	reports *limit.Commons // reports of queued emits, finished or not
+}
+
+func newCommonStock(c *Config) commonStock {
+	return commonStock{
+		entries: limit.NewCommons(int64(c.MaxRecords)*trackedPerRecord, c.MaxSessions),
+		kept:    limit.NewCommons(c.MaxBytes, c.MaxSessions),
+		reports: limit.NewCommons(int64(max(c.MaxRecords/4, 4*c.ReportRing)), cmp.Or(len(c.Apps), maxApps)),
+	}
+}
+
+// holdings is what one session has of it. session.mu guards the counters.
+type holdings struct {
+	entries, kept limit.Share
+	unanswered    int    // Releases whose answer is not sent
+	refused       uint64 // units that came for assignments that the session did not hold
+}
+
+func (c *commonStock) holdings() holdings {
+	return holdings{entries: c.entries.Share(), kept: c.kept.Share()}
+}
+
+func (h *holdings) close() {
+	h.entries.Close()
+	h.kept.Close()
+}
+
+// answered counts the Releases whose answer is being sent.
+func (h *holdings) answered(sent []*sidecarpb.DeliveryStreamResponse) {
+	for _, m := range sent {
+		if m.GetReleased() != nil {
+			h.unanswered--
+		}
+	}
+}
