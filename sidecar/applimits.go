@@ -4,7 +4,9 @@ import (
 	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -20,7 +22,7 @@ type appLimits struct {
 }
 
 const (
-	maxAppWaits  = maxEmitCalls / 4 * 3
+	maxAppWaits  = calls.MaxEmitCalls / 4 * 3
 	maxAppReads  = 8
 	maxAppTopics = maxTopics / 2
 )
@@ -55,7 +57,7 @@ func (as *apps) forgetIdle() bool {
 }
 
 // admitEmit takes the emit's places in every limit, or none, and says why not.
-func (s *Server) admitEmit(e *emit, p peerInfo, queued bool) (refused *sidecarpb.Error) {
+func (s *Server) admitEmit(e *emit, p peer.Info, queued bool) (refused *sidecarpb.Error) {
 	a := e.app
 	if q := e.rec.likelyQueue(); q != nil && q.Over() {
 		return limit.Full("partition %d of topic %q has %s waiting", q.RetryAfter(), q.partition, e.rec.topic.name, q)

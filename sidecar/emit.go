@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -44,7 +45,7 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
-			s.apps.refusals.note(s.log, peerOf(ctx), a.Name, refusedTopic, refused.GetMessage())
+			s.apps.refusals.note(s.log, peer.Of(ctx), a.Name, refusedTopic, refused.GetMessage())
 		}
 		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.id}, nil
 	}
@@ -99,7 +100,7 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 
 // emit takes the emit's places in every limit, and hands it over.
 func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
-	if refused := s.admitEmit(e, peerOf(ctx), queued); refused != nil {
+	if refused := s.admitEmit(e, peer.Of(ctx), queued); refused != nil {
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
 	defer e.stopWaiting()

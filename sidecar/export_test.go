@@ -7,12 +7,14 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
 	"github.com/ackmark/ackmark/internal/proof/verify/leftover"
+	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
 
 // ProvesDeaths: this system tells who is at the other end of a unix socket, and when that process
 // ends.
-const ProvesDeaths = provesDeaths
+const ProvesDeaths = peer.ProvesDeaths
 
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
 func (s *Server) Pinned() (bytes, records int64) { return s.pinned.Held() }
@@ -27,11 +29,16 @@ func (s *Server) Window() (bytes int64, records int) {
 }
 
 // UnreadEmits returns the emits whose message is not read.
-func (s *Server) UnreadEmits() int32 { return s.calls.of(emitCall).unread.Load() }
+func (s *Server) UnreadEmits() int32 {
+	_, unread, _ := s.calls.Of(calls.Emit).Counts()
+	return int32(unread)
+}
 
 // OpenCalls returns the calls that are open as tap counts them.
 func (s *Server) OpenCalls() (emits, streams int32) {
-	return s.calls.of(emitCall).open.Load(), s.calls.of(deliveryCall).open.Load()
+	e, _, _ := s.calls.Of(calls.Emit).Counts()
+	d, _, _ := s.calls.Of(calls.Delivery).Counts()
+	return int32(e), int32(d)
 }
 
 // WillOutcome is what a will did.
@@ -52,10 +59,9 @@ func (s *Server) ExecuteWill(ctx context.Context, member string, generation int3
 }
 
 // Calls returns the calls that are open, unread and being read, by kind.
-func (s *Server) Calls() (out [callKinds][3]int) {
+func (s *Server) Calls() (out [calls.Kinds][3]int) {
 	for k := range out {
-		c := s.calls.of(callKind(k))
-		out[k] = [3]int{int(c.open.Load()), int(c.unread.Load()), len(c.readers)}
+		out[k][0], out[k][1], out[k][2] = s.calls.Of(calls.Kind(k)).Counts()
 	}
 	return out
 }
@@ -70,10 +76,10 @@ func (s *Server) LeftOver() string {
 		check(what+", records", records)
 	}
 	for k := range s.calls {
-		c := s.calls.of(callKind(k))
-		check(fmt.Sprintf("open calls of kind %d:", k), int64(c.open.Load()))
-		check(fmt.Sprintf("unread calls of kind %d:", k), int64(c.unread.Load()))
-		check(fmt.Sprintf("readers of kind %d:", k), int64(len(c.readers)))
+		open, unread, reading := s.calls.Of(calls.Kind(k)).Counts()
+		check(fmt.Sprintf("open calls of kind %d:", k), int64(open))
+		check(fmt.Sprintf("unread calls of kind %d:", k), int64(unread))
+		check(fmt.Sprintf("readers of kind %d:", k), int64(reading))
 	}
 	checkMeter("pinned", s.pinned)
 	checkMeter("emits", s.emits)

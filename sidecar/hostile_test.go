@@ -16,6 +16,7 @@ import (
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -221,7 +222,7 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 // A cursor that no report of this sidecar had is from another life: nothing is dropped for it
 // (I12).
 func TestAForeignCursorDropsNothing(t *testing.T) {
-	me := peerInfo{}
+	me := peer.Info{}
 	r := newReportRing(8, false, limit.NewCommons(64, 1).Share(), new(atomic.Int32))
 	var ids []uint64
 	for range 3 {
@@ -260,7 +261,7 @@ func TestIdleAppsMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	keep.leave()
-	if _, ok := keep.ring.reserve(peerInfo{}); !ok {
+	if _, ok := keep.ring.reserve(peer.Info{}); !ok {
 		t.Fatal("no room for a report")
 	}
 	for i := range 3 * maxApps {

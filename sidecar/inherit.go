@@ -101,7 +101,7 @@ func (s *Server) predecessor(heir *session, group, instance string) bool {
 // leavesStatic tells whether the session has a membership of that static member, and a process that
 // is dead, or taken for dead. One that lives commits itself.
 func (s *session) leavesStatic(group, instance string) bool {
-	dead := s.process.dead()
+	dead := s.process.Dead()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.state.willMayCome() || s.streams() && !dead {

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -11,9 +10,9 @@ import (
 	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
-	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -181,25 +180,6 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	}
 }
 
-func TestPeersThatMayConnect(t *testing.T) {
-	s := &Server{cfg: Config{AllowUIDs: []uint32{70001}, AllowGIDs: []uint32{70002}}}
-	for _, x := range []struct {
-		cred peercred.Cred
-		want bool
-	}{
-		{peercred.Cred{UID: uint32(os.Geteuid()), GID: 5}, true},
-		{peercred.Cred{UID: 70001, GID: 5}, true},
-		{peercred.Cred{UID: 5, GID: 70002}, true},
-		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70002}}, true},
-		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70001}}, false},
-		{peercred.Cred{UID: 70002, GID: 70001}, false},
-	} {
-		if s.allowed(x.cred) != x.want {
-			t.Errorf("%+v: want %v", x.cred, x.want)
-		}
-	}
-}
-
 // An emit that one limit refuses gives back its places in the others.
 func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	srv := idle(t)
@@ -213,7 +193,7 @@ func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	}
 	a.meter.Add(srv.cfg.AppBytes, 1) // the last limit of all is reached
 	for range 10 {
-		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, peerInfo{}, false); refused == nil {
+		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, peer.Info{}, false); refused == nil {
 			t.Fatal("it was taken")
 		}
 	}
@@ -246,12 +226,12 @@ func TestReportsGiveTheirPlacesBack(t *testing.T) {
 	all := limit.NewCommons(8, 1)
 	r := newReportRing(4, true, all.Share(), new(atomic.Int32))
 	for i := range 100 {
-		id, ok := r.reserve(peerInfo{})
+		id, ok := r.reserve(peer.Info{})
 		if !ok {
 			t.Fatalf("no place for report %d, with none that is not read", i)
 		}
 		r.finish(&sidecarpb.EmitReport{ReportId: id})
-		r.forget(peerInfo{}, id)
+		r.forget(peer.Info{}, id)
 	}
 	if used, _, _ := r.status(); used != 0 || r.places.Held() != 0 || all.Lent() != 0 || len(r.kept) != 0 {
 		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.Held(), all.Lent(), len(r.kept))

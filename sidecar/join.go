@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -34,7 +35,7 @@ func fencedStatus(why string) error {
 
 // join begins a session, or goes on with one.
 func (s *Server) join(d *delivery, h *sidecarpb.Hello, a *app) (*session, error) {
-	p := peerOf(d.stream.Context())
+	p := peer.Of(d.stream.Context())
 	s.kafka.await(d.stream.Context())
 	d.welcome = s.welcome(h, window{})
 	sess, err := s.resume(d, p, h, a)
@@ -50,7 +51,7 @@ func (s *Server) join(d *delivery, h *sidecarpb.Hello, a *app) (*session, error)
 
 // resume goes on with a session that is here, or tells that it is over, or returns nil: a session
 // begins.
-func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*session, error) {
+func (s *Server) resume(d *delivery, p peer.Info, h *sidecarpb.Hello, a *app) (*session, error) {
 	s.mu.Lock()
 	old, over := s.sessions[h.GetSessionId()], s.closed.holds(h.GetSessionId())
 	s.mu.Unlock()
@@ -61,7 +62,7 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 	case old != nil && !old.isOf(a, h.GetClientId(), p):
 		s.wills.fenced.Add(1)
 		s.apps.refusals.note(s.log, p, a.Name, refusedSession, "another process or client has this session")
-		if old.app == a && old.givesWayTo(p) && !old.process.lives() {
+		if old.app == a && old.givesWayTo(p) && !old.process.Lives() {
 			old.hurry()
 		}
 		return nil, fencedStatus("another process has this session, or died with it, or another client of this one: choose a unique id")
@@ -96,11 +97,11 @@ func (s *Server) resume(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*s
 // before open returns, so that what is sent again cannot be overtaken by it (S7). The new session
 // is "handling" until then: a third stream, which replaces it meanwhile, waits for it and with it
 // for the first.
-func (s *Server) open(d *delivery, p peerInfo, h *sidecarpb.Hello, a *app) (*session, error) {
+func (s *Server) open(d *delivery, p peer.Info, h *sidecarpb.Hello, a *app) (*session, error) {
 	sess := newSession(s, h.GetSessionId(), a, slices.Contains(h.GetFeatures(), featureResume))
 	sess.stream, sess.peer, sess.client = d, p, h.GetClientId()
 	if sess.resumable {
-		sess.process = openProcess(p)
+		sess.process = peer.Open(p)
 	}
 	if err := s.enterSession(sess); err != nil {
 		sess.end(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -92,7 +93,7 @@ func (d *delivery) name(index uint32, name string) error {
 func (d *delivery) named(name string, kept *limit.Share) streamTopic {
 	refused := d.session.app.refuse(name)
 	if refused != nil {
-		d.server.apps.refusals.note(d.server.log, peerOf(d.stream.Context()), d.session.app.Name, refusedTopic, refused.GetMessage())
+		d.server.apps.refusals.note(d.server.log, peer.Of(d.stream.Context()), d.session.app.Name, refusedTopic, refused.GetMessage())
 	} else {
 		t, err := d.server.topics.get(d.session.app, name)
 		if err == nil {

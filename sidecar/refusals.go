@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -46,7 +47,7 @@ type refusals struct {
 }
 
 // note counts a refusal. The names are the peer's: they are cut.
-func (r *refusals) note(log *slog.Logger, p peerInfo, app string, why refusal, detail string) {
+func (r *refusals) note(log *slog.Logger, p peer.Info, app string, why refusal, detail string) {
 	now := time.Now()
 	r.mu.Lock()
 	if r.counts == nil {
@@ -71,7 +72,7 @@ func (r *refusals) note(log *slog.Logger, p peerInfo, app string, why refusal, d
 func (s *Server) admitApp(ctx context.Context, name, token string) (*app, error) {
 	a, err := s.apps.get(name, token)
 	if status.Code(err) == codes.PermissionDenied {
-		s.apps.refusals.note(s.log, peerOf(ctx), name, refusedApp, status.Convert(err).Message())
+		s.apps.refusals.note(s.log, peer.Of(ctx), name, refusedApp, status.Convert(err).Message())
 	}
 	return a, err
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -39,9 +40,9 @@ type report struct {
 // shelf has the reports of who emitted: a process, or all that have the same credentials. It is
 // there while it has one.
 type shelf struct {
-	owner   peerInfo
-	process *process // nil: not known
-	ids     []uint64 // in order
+	owner   peer.Info
+	process *peer.Process // nil: not known
+	ids     []uint64      // in order
 }
 
 const (
@@ -56,7 +57,7 @@ func newReportRing(size int, token bool, places limit.Share, pidfds *atomic.Int3
 }
 
 // reserve gives a new report of who emits its place, or false if the ring is full.
-func (r *reportRing) reserve(p peerInfo) (id uint64, ok bool) {
+func (r *reportRing) reserve(p peer.Info) (id uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.kept) >= r.size || !r.places.Take(1) {
@@ -80,7 +81,7 @@ func (r *reportRing) reserve(p peerInfo) (id uint64, ok bool) {
 }
 
 // shelfOf finds the reports of who asks, or nil. mu is held.
-func (r *reportRing) shelfOf(p peerInfo) *shelf {
+func (r *reportRing) shelfOf(p peer.Info) *shelf {
 	for _, sh := range r.shelves {
 		if sh.ownedBy(r.token, p) {
 			return sh
@@ -89,13 +90,12 @@ func (r *reportRing) shelfOf(p peerInfo) *shelf {
 	return nil
 }
 
-func (sh *shelf) ownedBy(token bool, p peerInfo) bool {
-	byPid := sh.owner.inode == 0 || p.inode == 0
-	return sameOwner(token, sh.owner, p, byPid && sh.process.dead())
+func (sh *shelf) ownedBy(token bool, p peer.Info) bool {
+	return peer.SameOwner(token, sh.owner, p, sh.process)
 }
 
 // newShelf makes one, or returns nil if there are too many. mu is held.
-func (r *reportRing) newShelf(p peerInfo) *shelf {
+func (r *reportRing) newShelf(p peer.Info) *shelf {
 	sh := &shelf{owner: p}
 	if len(r.shelves) == maxShelves || !r.watch(sh) {
 		return nil
@@ -106,14 +106,14 @@ func (r *reportRing) newShelf(p peerInfo) *shelf {
 
 // watch opens the process of the shelf's owner, if that decides about it. mu is held.
 func (r *reportRing) watch(sh *shelf) bool {
-	if r.token || sh.owner.conn == nil {
+	if r.token || sh.owner.Conn == nil {
 		return true
 	}
 	if r.pidfds.Add(1) > maxPidfds {
 		r.pidfds.Add(-1)
 		return false
 	}
-	if sh.process = openProcess(sh.owner); sh.process == nil {
+	if sh.process = peer.Open(sh.owner); sh.process == nil {
 		r.pidfds.Add(-1)
 	}
 	return true
@@ -121,7 +121,7 @@ func (r *reportRing) watch(sh *shelf) bool {
 
 func (r *reportRing) unwatch(sh *shelf) {
 	if sh.process != nil {
-		sh.process.close()
+		sh.process.Close()
 		sh.process = nil
 		r.pidfds.Add(-1)
 	}
@@ -135,9 +135,9 @@ func (r *reportRing) drop(sh *shelf) {
 
 // inherit gives who asks the reports of former processes of its user. They come in their place: a
 // cursor that is none of them says nothing of them. mu is held.
-func (r *reportRing) inherit(p peerInfo) {
+func (r *reportRing) inherit(p peer.Info) {
 	for _, old := range slices.Clone(r.shelves) {
-		if old.ownedBy(r.token, p) || !formerOf(old.process, old.owner, p) {
+		if old.ownedBy(r.token, p) || !peer.FormerOf(old.process, old.owner, p) {
 			continue
 		}
 		sh := r.shelfOf(p)
@@ -173,7 +173,7 @@ func (r *reportRing) wake() {
 // forget drops the reports of who asks up to the one of that id, and returns the cursor to go on
 // from. An id that is none of them was forgotten already, or is from another life: it says nothing.
 // others tells that reports are kept, and all are another's.
-func (r *reportRing) forget(p peerInfo, id uint64) (cursor uint64, others bool) {
+func (r *reportRing) forget(p peer.Info, id uint64) (cursor uint64, others bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if sh := r.shelfOf(p); sh != nil {
@@ -196,7 +196,7 @@ func (r *reportRing) forget(p peerInfo, id uint64) (cursor uint64, others bool) 
 
 // read returns finished reports of who asks from the cursor on, in order and without gaps, or a
 // channel to wait on. In order, because a cursor speaks of all reports below it.
-func (r *reportRing) read(p peerInfo, cursor uint64, limit int) (batch []*sidecarpb.EmitReport, wait <-chan struct{}) {
+func (r *reportRing) read(p peer.Info, cursor uint64, limit int) (batch []*sidecarpb.EmitReport, wait <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if sh := r.shelfOf(p); sh != nil {
@@ -246,7 +246,7 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 		return err
 	}
 	defer done()
-	p := peerOf(stream.Context())
+	p := peer.Of(stream.Context())
 	cursor, others := a.ring.forget(p, req.GetAfterId())
 	if others {
 		s.apps.refusals.note(s.log, p, a.Name, refusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")

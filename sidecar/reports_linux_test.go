@@ -12,23 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // living is this process, which lives.
-func living(t *testing.T) *process {
+func living(t *testing.T) *peer.Process {
 	t.Helper()
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{fd: fd}
-	t.Cleanup(p.close)
+	p := peer.Watch(fd)
+	t.Cleanup(p.Close)
 	return p
 }
 
 // emitted are reports of a process's emits, finished.
-func emitted(t *testing.T, r *reportRing, p peerInfo, n int) (ids []uint64) {
+func emitted(t *testing.T, r *reportRing, p peer.Info, n int) (ids []uint64) {
 	t.Helper()
 	for range n {
 		id, ok := r.reserve(p)
@@ -52,8 +53,8 @@ func idsOf(batch []*sidecarpb.EmitReport) (ids []uint64) {
 // drops none of them.
 func TestReportsBelongToWhoEmitted(t *testing.T) {
 	conn := new(net.UnixConn)
-	me, twin := peerInfo{conn: conn, UID: 1, PID: 7, inode: 70}, peerInfo{conn: conn, UID: 1, PID: 7, inode: 70}
-	other, user := peerInfo{conn: conn, UID: 1, PID: 8, inode: 80}, peerInfo{conn: conn, UID: 2, PID: 7, inode: 71}
+	me, twin := peer.Info{Conn: conn, UID: 1, PID: 7, Inode: 70}, peer.Info{Conn: conn, UID: 1, PID: 7, Inode: 70}
+	other, user := peer.Info{Conn: conn, UID: 1, PID: 8, Inode: 80}, peer.Info{Conn: conn, UID: 2, PID: 7, Inode: 71}
 	for _, token := range []bool{false, true} {
 		var pidfds atomic.Int32
 		r := newReportRing(8, token, limit.NewCommons(64, 1).Share(), &pidfds)
@@ -64,7 +65,7 @@ func TestReportsBelongToWhoEmitted(t *testing.T) {
 			r.shelves[1].process = living(t)
 		}
 		for name, x := range map[string]struct {
-			p    peerInfo
+			p    peer.Info
 			want []uint64
 		}{"its process": {me, mine}, "another connection of it": {twin, mine}, "another process": {other, theirs}, "another user": {user, nil}} {
 			want := x.want
@@ -96,8 +97,8 @@ func TestReportsBelongToWhoEmitted(t *testing.T) {
 // does not drop them unseen.
 func TestReportsOfAFormerProcess(t *testing.T) {
 	conn := new(net.UnixConn)
-	old := peerInfo{conn: conn, UID: 1, PID: 7, inode: 70}
-	next, stranger := peerInfo{conn: conn, UID: 1, PID: 8, inode: 80}, peerInfo{conn: conn, UID: 2, PID: 9, inode: 90}
+	old := peer.Info{Conn: conn, UID: 1, PID: 7, Inode: 70}
+	next, stranger := peer.Info{Conn: conn, UID: 1, PID: 8, Inode: 80}, peer.Info{Conn: conn, UID: 2, PID: 9, Inode: 90}
 	for _, own := range []int{0, 2} {
 		var pidfds atomic.Int32
 		r := newReportRing(8, false, limit.NewCommons(64, 1).Share(), &pidfds)
@@ -137,20 +138,20 @@ func TestShelvesOfReportsAreBounded(t *testing.T) {
 	var pidfds atomic.Int32
 	r := newReportRing(1000, false, limit.NewCommons(4096, 1).Share(), &pidfds)
 	for i := range maxShelves {
-		emitted(t, &r, peerInfo{conn: new(net.UnixConn), UID: uint32(i), inode: uint64(i) + 1}, 1)
+		emitted(t, &r, peer.Info{Conn: new(net.UnixConn), UID: uint32(i), Inode: uint64(i) + 1}, 1)
 	}
-	if _, ok := r.reserve(peerInfo{conn: new(net.UnixConn), UID: 9999, inode: 9999}); ok {
+	if _, ok := r.reserve(peer.Info{Conn: new(net.UnixConn), UID: 9999, Inode: 9999}); ok {
 		t.Error("more processes than are kept apart")
 	}
 	if used, _, _ := r.status(); used != maxShelves || r.places.Held() < maxShelves {
 		t.Errorf("%d used, %d places held", used, r.places.Held())
 	}
-	if _, ok := r.reserve(peerInfo{conn: new(net.UnixConn), UID: 0, inode: 1}); !ok {
+	if _, ok := r.reserve(peer.Info{Conn: new(net.UnixConn), UID: 0, Inode: 1}); !ok {
 		t.Error("a process that has some is refused")
 	}
 	pidfds.Store(maxPidfds)
-	r.forget(peerInfo{conn: new(net.UnixConn), UID: 1, inode: 2}, r.shelves[1].ids[0])
-	if _, ok := r.reserve(peerInfo{conn: new(net.UnixConn), UID: 9999, inode: 9999}); ok || len(r.shelves) != maxShelves-1 {
+	r.forget(peer.Info{Conn: new(net.UnixConn), UID: 1, Inode: 2}, r.shelves[1].ids[0])
+	if _, ok := r.reserve(peer.Info{Conn: new(net.UnixConn), UID: 9999, Inode: 9999}); ok || len(r.shelves) != maxShelves-1 {
 		t.Errorf("a pidfd too many, or a seen report is kept: %d shelves", len(r.shelves))
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/ledger"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -107,7 +108,7 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 				if rapid.Bool().Draw(t, "seen to break") {
 					s.detach(s.stream, nil)
 				}
-				high, how, err := s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: missing})
+				high, how, err := s.attach(newDelivery(srv, nil), peer.Info{}, &sidecarpb.Hello{Unreported: missing})
 				if err != nil || how != resumed || high != sent {
 					t.Fatalf("high %d, %v, %v: want it to go on from %d", high, how, err, sent)
 				}
@@ -123,7 +124,7 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 				missing = append(missing, &sidecarpb.Range{First: seq, Count: 1})
 			}
 		}
-		if _, how, err := s.attach(newDelivery(srv, nil), peerInfo{}, &sidecarpb.Hello{Unreported: missing}); how != resumed || err != nil {
+		if _, how, err := s.attach(newDelivery(srv, nil), peer.Info{}, &sidecarpb.Hello{Unreported: missing}); how != resumed || err != nil {
 			t.Fatal(how, err)
 		}
 		take(true)
@@ -176,7 +177,7 @@ func TestWhoIsHurriedIsFenced(t *testing.T) {
 	defer s.end(errStreamDone)
 	s.detach(s.stream, nil)
 	s.hurry()
-	if _, how, err := s.attach(newDelivery(s.server, nil), peerInfo{}, &sidecarpb.Hello{}); how != overAlready || err != nil {
+	if _, how, err := s.attach(newDelivery(s.server, nil), peer.Info{}, &sidecarpb.Hello{}); how != overAlready || err != nil {
 		t.Fatal(how, err)
 	}
 }

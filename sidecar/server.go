@@ -21,6 +21,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -47,7 +48,7 @@ type Server struct {
 
 	unitsAcked, recordsAcked, recordsFailed atomic.Uint64
 
-	calls *callTable
+	calls *calls.Table
 
 	receivers sync.WaitGroup // receive goroutines of streams
 	draining  atomic.Bool
@@ -98,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, id: newID(), started: time.Now(), health: health.NewServer(),
 		pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: limit.NewMeter(cfg.emitBytes(), cfg.emitRecords()), common: newCommonStock(&cfg),
-		calls: newCallTable(&cfg), drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
+		calls: calls.New(calls.Limits{Sessions: cfg.MaxSessions, Apps: len(cfg.Apps), Bytes: cfg.MaxBytes, MessageBytes: cfg.MaxMessageBytes}), drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
 	}
 	s.kafka.checked = make(chan struct{})
 	s.promise = s.promised
@@ -218,7 +219,6 @@ const (
 	keepaliveTime    = 6 * time.Second
 	keepaliveTimeout = 4 * time.Second
 	streamsPerConn   = 1024
-	streamWindow     = 256 << 10 // what a call may hold that nobody reads yet; gRPC widens it for the message that is being read
 	connWindow       = 4 << 20
 )
 
@@ -230,15 +230,15 @@ func (s *Server) newGRPC() *grpc.Server {
 		grpc.MaxConcurrentStreams(streamsPerConn),
 		grpc.MaxHeaderListSize(16<<10),
 		grpc.ConnectionTimeout(5*time.Second),
-		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticStreamWindowSize(calls.StreamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.InTapHandle(s.tap),
+		grpc.InTapHandle(s.calls.Tap),
 		grpc.WaitForHandlers(true),
 	)
-	g.RegisterService(s.serviceDesc(), s)
-	healthpb.RegisterHealthServer(boundedRegistrar{g, s}, s.health)
-	reflection.Register(boundedRegistrar{g, s})
+	g.RegisterService(calls.Service(), s)
+	healthpb.RegisterHealthServer(calls.Registrar{Server: g}, s.health)
+	reflection.Register(calls.Registrar{Server: g})
 	return g
 }

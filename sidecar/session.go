@@ -9,6 +9,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -33,8 +34,8 @@ type session struct {
 	state   sessionState
 	stream  *delivery     // of a state that streams
 	breaks  int           // streams that broke
-	peer    peerInfo      // of the last stream
-	process *process      // whose session it is, nil: not known
+	peer    peer.Info     // of the last stream
+	process *peer.Process // whose session it is, nil: not known
 	quiet   chan struct{} // closed when the session is over and no unit is open
 	ledger  ledger.Ledger // of units
 	cold    []*sidecarpb.DeliveryStreamResponse
@@ -118,14 +119,14 @@ func (s *session) endLocked(cause error) {
 	s.app.meter.Sub(left.Bytes, left.Records)
 	s.stock.close()
 	s.epochs = nil
-	s.process.close()
+	s.process.Close()
 }
 
 // streams tells that it has a stream, and a connection that is not known to be over: the end of one
-// is told when what came before it is read (see limitConn.Read), and who asks about the session
+// is told when what came before it is read (see listen.Conn.Read), and who asks about the session
 // meanwhile may be its process's successor. mu is held.
 func (s *session) streams() bool {
-	return s.state.streams() && (s.peer.line == nil || !s.peer.line.ended.Load())
+	return s.state.streams() && (s.peer.Line == nil || !s.peer.Line.Gone())
 }
 
 func (s *session) ended() bool {

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"fmt"
 
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -38,7 +39,7 @@ const (
 // attach makes the session go on with another stream. What was reported on a stream that broke, and
 // not heard, is reported again: once for each sequence (S12). Nothing of the broken stream is
 // entered from here on (S7): the sequence returned is the last that was.
-func (s *session) attach(d *delivery, p peerInfo, h *sidecarpb.Hello) (high uint64, how resumption, err error) {
+func (s *session) attach(d *delivery, p peer.Info, h *sidecarpb.Hello) (high uint64, how resumption, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sid
 	out.Refusals = s.apps.refusals.status()
 	for _, sess := range s.snapshot() {
 		st := sess.status()
-		if overWire(ctx) {
+		if peer.OverWire(ctx) {
 			st.SessionId, st.MemberId = alias(st.GetSessionId()), ""
 		}
 		out.Sessions = append(out.Sessions, st)

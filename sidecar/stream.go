@@ -15,7 +15,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/listen"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -127,9 +130,9 @@ func (d *delivery) send(s *session) error {
 }
 
 // hearOut waits, when nothing can be sent any more, until what the client had sent before is read:
-// the end of its connection tells, see limitConn.Read.
+// the end of its connection tells, see listen.Conn.Read.
 func (d *delivery) hearOut() {
-	late := time.NewTimer(lastWords)
+	late := time.NewTimer(listen.LastWords)
 	defer late.Stop()
 	select {
 	case <-d.failed:
@@ -169,12 +172,11 @@ func (d *delivery) write(out *outgoing) error {
 // receive is the stream's receiving goroutine.
 func (d *delivery) receive() {
 	defer d.forgetNames()
-	line := peerOf(d.stream.Context()).line
+	line := peer.Of(d.stream.Context()).Line
 	if line == nil {
-		line = new(limitConn) // behind TLS
+		line = new(listen.Conn) // behind TLS
 	}
-	line.receivers.Add(1)
-	defer line.receivers.Add(-1)
+	defer line.Receive()()
 	var m wire.Message
 	if err := d.first(&m); err != nil {
 		d.failed <- err
@@ -185,9 +187,9 @@ func (d *delivery) receive() {
 			d.failed <- d.ended(err)
 			return
 		}
-		line.busy.Add(1)
+		line.Work()
 		err := d.handle(&m)
-		line.busy.Add(-1)
+		line.Rest()
 		m.Free()
 		if err != nil {
 			d.failed <- endStatus(err)
@@ -199,7 +201,7 @@ func (d *delivery) receive() {
 // first reads and handles Hello: as one of few at a time, because nobody is known yet who could be
 // held to a credit.
 func (d *delivery) first(m *wire.Message) error {
-	free, err := d.server.calls.of(deliveryCall).reader(d.stream.Context())
+	free, err := d.server.calls.Of(calls.Delivery).Reader(d.stream.Context())
 	if err != nil {
 		return err
 	}

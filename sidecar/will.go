@@ -97,7 +97,7 @@ func (s *session) awaitReturn(breaks int) sessionState {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		dead, over := s.process.dead(), !time.Now().Before(end)
+		dead, over := s.process.Dead(), !time.Now().Before(end)
 		if state := s.look(breaks, dead, over); !state.waits() {
 			return state
 		}
@@ -188,7 +188,7 @@ func (s *Server) execute(sess *session, willed bool) left {
 	defer cancel()
 	quiet, open := sess.allFinished()
 	var secured map[memberKey]marks
-	if willed && open > 0 && sess.process.dead() {
+	if willed && open > 0 && sess.process.Dead() {
 		secured = s.secure(ctx, sess, quiet)
 	}
 	var late error
@@ -214,7 +214,7 @@ func (s *Server) execute(sess *session, willed bool) left {
 	if !l.complete() {
 		log = s.log.Warn
 	}
-	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.dead(), "outcome", l.outcome(), "units", open,
+	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.Dead(), "outcome", l.outcome(), "units", open,
 		"partitions", l.partitions, "left", l.gone, "took", time.Since(begun), "err", l.err)
 	return l
 }
@@ -233,7 +233,7 @@ func (s *Server) carryOut(ctx context.Context, sess *session, late error, secure
 			l.err = errors.Join(l.err, err)
 			continue
 		}
-		w.Proven, w.Remain, w.Secured = sess.process.dead(), late != nil, secured[w.memberKey]
+		w.Proven, w.Remain, w.Secured = sess.process.Dead(), late != nil, secured[w.memberKey]
 		did := w.Execute(ctx, s.coordinator())
 		s.wills.repaired.Add(uint64(did.Repaired))
 		if did.Superseded != nil && len(w.Standings) > 0 {

@@ -1,4 +1,4 @@
-package sidecar
+package listen
 
 import (
 	"os"

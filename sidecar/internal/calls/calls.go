@@ -1,4 +1,4 @@
-package sidecar
+package calls
 
 import (
 	"context"
@@ -13,31 +13,28 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// Nothing of a message is counted before it is read, and each may be as large as MaxMessageBytes;
-// so the calls of each kind are few, those whose message is not read are fewer, and those whose
-// message is being read fewer still (S9). This holds for everybody, before it is known who speaks.
-
-// callKind sorts the methods by what their calls are bounded together with.
-type callKind int
+// Kind sorts the methods by what their calls are bounded together with.
+type Kind int
 
 const (
-	emitCall       callKind = iota
-	deliveryCall            // DeliveryStream until its Hello is read
-	reportsCall             // Reports
-	smallCall               // Status and health
-	reflectionCall          // reads many messages, each at its client's leisure
-	callKinds
+	Emit           Kind = iota
+	Delivery            // DeliveryStream until its Hello is read
+	reportsCall         // Reports
+	smallCall           // Status and health
+	reflectionCall      // reads many messages, each at its client's leisure
+	Kinds
 )
 
-func kindOf(method string) callKind {
+func kindOf(method string) Kind {
 	switch {
 	case method == sidecarpb.Sidecar_Emit_FullMethodName:
-		return emitCall
+		return Emit
 	case method == sidecarpb.Sidecar_DeliveryStream_FullMethodName:
-		return deliveryCall
+		return Delivery
 	case method == sidecarpb.Sidecar_Reports_FullMethodName:
 		return reportsCall
 	case strings.HasPrefix(method, "/grpc.reflection."):
@@ -47,18 +44,21 @@ func kindOf(method string) callKind {
 }
 
 const (
-	// maxEmitCalls bounds unary emits that are open at the same time: most of them wait for Kafka.
-	maxEmitCalls = 1024
+	// MaxEmitCalls bounds unary emits that are open at the same time: most of them wait for Kafka.
+	MaxEmitCalls = 1024
 	// maxRefusing is how many calls beyond the limit may be open at the same time to be told so in
 	// their response.
 	maxRefusing = 1024
 	// readTimeout is how long the one message of a call may take to arrive once it is open.
 	readTimeout  = 5 * time.Second
 	smallReaders = 4
+	// StreamWindow is what a call may hold that nobody reads yet; gRPC widens it for the message that
+	// is being read.
+	StreamWindow = 256 << 10
 )
 
-// calls are those of one kind.
-type calls struct {
+// Calls are those of one kind.
+type Calls struct {
 	maxOpen, maxUnread int32
 	refusing           int32 // how many more may be open to be told that it is full
 
@@ -66,37 +66,46 @@ type calls struct {
 	readers      chan struct{} // holds who reads a message now
 }
 
-// callTable has the calls of every kind.
-type callTable [callKinds]calls
+// Table has the calls of every kind.
+type Table [Kinds]Calls
 
-func (t *callTable) of(k callKind) *calls { return &t[k] }
+// Of are the calls of a kind.
+func (t *Table) Of(k Kind) *Calls { return &t[k] }
 
-func newCallTable(c *Config) *callTable {
-	t := new(callTable)
-	streams := int32(2*c.MaxSessions + 16) // twice, because every client may have a broken stream beside its new one
-	for kind, x := range [callKinds]struct{ open, unread, refusing, readers int32 }{
-		emitCall:       {maxEmitCalls, c.maxUnreadEmits(), maxRefusing, int32(c.emitReaders())},
-		deliveryCall:   {streams, streams, 0, int32(c.emitReaders())},
-		reportsCall:    {int32(64 + 2*len(c.Apps)), 64, 0, smallReaders},
+// Limits are the sidecar's limits that the calls' follow from.
+type Limits struct {
+	Sessions, Apps int
+	Bytes          int64
+	MessageBytes   int
+}
+
+// New makes the table of a sidecar with such limits.
+func New(c Limits) *Table {
+	t := new(Table)
+	streams := int32(2*c.Sessions + 16) // twice, because every client may have a broken stream beside its new one
+	for kind, x := range [Kinds]struct{ open, unread, refusing, readers int32 }{
+		Emit:           {MaxEmitCalls, c.maxUnreadEmits(), maxRefusing, int32(c.emitReaders())},
+		Delivery:       {streams, streams, 0, int32(c.emitReaders())},
+		reportsCall:    {int32(64 + 2*c.Apps), 64, 0, smallReaders},
 		smallCall:      {256, 64, 0, smallReaders},
 		reflectionCall: {smallReaders, smallReaders, 0, smallReaders},
 	} {
-		t[kind] = calls{maxOpen: x.open, maxUnread: x.unread, refusing: x.refusing, readers: make(chan struct{}, x.readers)}
+		t[kind] = Calls{maxOpen: x.open, maxUnread: x.unread, refusing: x.refusing, readers: make(chan struct{}, x.readers)}
 	}
 	return t
 }
 
-// tap looks at a call before anything of its message is read.
-func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if why := peerOf(ctx).refused; why != "" {
+// Tap looks at a call before anything of its message is read.
+func (t *Table) Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if why := peer.Of(ctx).Refused; why != "" {
 		return nil, status.Error(codes.PermissionDenied, why)
 	}
-	return s.calls.of(kindOf(info.FullMethodName)).enter(ctx)
+	return t.Of(kindOf(info.FullMethodName)).enter(ctx)
 }
 
 // place is a call's place among those of its kind.
 type place struct {
-	kind    *calls
+	kind    *Calls
 	read    func()           // gives the place of an unread call back, once
 	refused *sidecarpb.Error // told in the response
 }
@@ -108,9 +117,14 @@ func placeOf(ctx context.Context) place {
 	return p
 }
 
+// Counts are how many calls are open, how many of them unread, and how many being read.
+func (c *Calls) Counts() (open, unread, reading int) {
+	return int(c.open.Load()), int(c.unread.Load()), len(c.readers)
+}
+
 // enter takes a place until the context ends. Whoever is refused took nothing: nobody ends the
 // context of a call that is refused here.
-func (c *calls) enter(ctx context.Context) (context.Context, error) {
+func (c *Calls) enter(ctx context.Context) (context.Context, error) {
 	open, unread := c.open.Add(1), c.unread.Add(1)
 	p := place{kind: c}
 	if open > c.maxOpen || unread > c.maxUnread {
@@ -129,9 +143,9 @@ func (c *calls) enter(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, placeKey{}, p), nil
 }
 
-// reader waits until the call may read its message. Free gives the reader back, and the place of an
+// Reader waits until the call may read its message. Free gives the reader back, and the place of an
 // unread call.
-func (c *calls) reader(ctx context.Context) (free func(), err error) {
+func (c *Calls) Reader(ctx context.Context) (free func(), err error) {
 	late := time.NewTimer(readTimeout)
 	defer late.Stop()
 	select {
@@ -151,20 +165,20 @@ func (c *calls) reader(ctx context.Context) (free func(), err error) {
 
 // maxUnreadEmits is how many emits may wait for a reader: together they hold at most MaxBytes, but
 // for the least that work needs.
-func (c *Config) maxUnreadEmits() int32 {
-	return int32(min(max(c.MaxBytes/streamWindow, 64), maxEmitCalls))
+func (c Limits) maxUnreadEmits() int32 {
+	return int32(min(max(c.Bytes/StreamWindow, 64), MaxEmitCalls))
 }
 
 // emitReaders is how many emits are read at the same time: together they hold at most an eighth of
 // MaxBytes, but for the least that work needs.
-func (c *Config) emitReaders() int {
-	return int(max(smallReaders, c.MaxBytes/8/int64(c.MaxMessageBytes)))
+func (c Limits) emitReaders() int {
+	return int(max(smallReaders, c.Bytes/8/int64(c.MessageBytes)))
 }
 
 // bounded is a service whose calls read their one message by readOne: gRPC calls a unary handler
 // when it has read the message, which is too late to bound what that takes, and keeps what it does
 // not know of it. Clients cannot tell the difference.
-func (s *Server) bounded(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
+func bounded(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 	out := *desc
 	out.Methods, out.Streams = nil, nil
 	for _, m := range desc.Methods {
@@ -189,4 +203,5 @@ func (s *Server) bounded(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 // oneMessage is a stream whose client sends one message.
 type oneMessage struct{ grpc.ServerStream }
 
+// RecvMsg implements grpc.ServerStream.
 func (s oneMessage) RecvMsg(m any) error { return readOne(s.ServerStream, m) }

@@ -1,11 +1,13 @@
 //go:build !linux || portable
 
-package sidecar
+package peer
 
-const provesDeaths = false
+// ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when that
+// process ends.
+const ProvesDeaths = false
 
 // openPidfd: this system has no pidfds, so a death is never proven: the grace is waited for.
-func openPidfd(peerInfo) int { return -1 }
+func openPidfd(Info) int { return -1 }
 
 func pidfdDead(int) bool { return false }
 

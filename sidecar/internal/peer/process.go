@@ -1,33 +1,36 @@
-package sidecar
+package peer
 
 import "sync"
 
-// process tells whether the process at the other end of a unix socket is dead. It is a pidfd:
+// Process tells whether the process at the other end of a unix socket is dead. It is a pidfd:
 // unlike a pid it is never another process's. Nil is a process of which nothing is known: one
 // behind TCP, in another pid namespace on an old kernel, or on a system without pidfds.
-type process struct {
-	told PeerProcess // not nil: who knows instead of a pidfd
+type Process struct {
+	told Teller // not nil: who knows instead of a pidfd
 	mu   sync.Mutex
 	fd   int // -1: closed
 }
 
-// openProcess returns the process that a connection came from.
-func openProcess(p peerInfo) *process {
-	if p.process != nil {
-		return &process{told: p.process, fd: -1}
+// Open returns the process that a connection came from.
+func Open(p Info) *Process {
+	if p.Teller != nil {
+		return &Process{told: p.Teller, fd: -1}
 	}
-	if p.conn == nil {
+	if p.Conn == nil {
 		return nil
 	}
 	fd := openPidfd(p)
 	if fd < 0 {
 		return nil
 	}
-	return &process{fd: fd}
+	return Watch(fd)
 }
 
-// lives tells whether it is proven that it has not ended.
-func (p *process) lives() bool {
+// Watch takes a pidfd over.
+func Watch(pidfd int) *Process { return &Process{fd: pidfd} }
+
+// Lives tells whether it is proven that it has not ended.
+func (p *Process) Lives() bool {
 	if p == nil || p.told != nil {
 		return false
 	}
@@ -37,7 +40,7 @@ func (p *process) lives() bool {
 }
 
 // inode tells processes apart, or is 0.
-func (p *process) inode() uint64 {
+func (p *Process) inode() uint64 {
 	if p == nil || p.told != nil {
 		return 0
 	}
@@ -49,8 +52,8 @@ func (p *process) inode() uint64 {
 	return pidfdInode(p.fd)
 }
 
-// dead tells whether its end is proven.
-func (p *process) dead() bool {
+// Dead tells whether its end is proven.
+func (p *Process) Dead() bool {
 	if p == nil {
 		return false
 	}
@@ -65,7 +68,8 @@ func (p *process) dead() bool {
 	return pidfdDead(p.fd)
 }
 
-func (p *process) close() {
+// Close forgets the process: nothing is known of it any more.
+func (p *Process) Close() {
 	if p == nil {
 		return
 	}

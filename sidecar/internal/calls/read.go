@@ -1,4 +1,4 @@
-package sidecar
+package calls
 
 import (
 	"time"
@@ -24,7 +24,7 @@ func readOne(stream grpc.ServerStream, into any) error {
 	if p.kind == nil { // no call of a client: everything that comes over a connection passes tap
 		return stream.RecvMsg(into)
 	}
-	free, err := p.kind.reader(stream.Context())
+	free, err := p.kind.Reader(stream.Context())
 	if err != nil {
 		return err
 	}
@@ -48,10 +48,10 @@ func readOne(stream grpc.ServerStream, into any) error {
 	return nil
 }
 
-// serviceDesc is the service, bounded; an Emit that finds it full is told so in its response,
+// Service is the service, bounded; an Emit that finds it full is told so in its response,
 // before its message is read.
-func (s *Server) serviceDesc() *grpc.ServiceDesc {
-	desc := s.bounded(&sidecarpb.Sidecar_ServiceDesc)
+func Service() *grpc.ServiceDesc {
+	desc := bounded(&sidecarpb.Sidecar_ServiceDesc)
 	for i, st := range desc.Streams {
 		if st.StreamName != "Emit" {
 			continue
@@ -66,15 +66,12 @@ func (s *Server) serviceDesc() *grpc.ServiceDesc {
 	return desc
 }
 
-// boundedRegistrar registers services whose calls are bounded like the sidecar's own.
-type boundedRegistrar struct {
-	*grpc.Server
-	server *Server
-}
+// Registrar registers services whose calls are bounded like the sidecar's own.
+type Registrar struct{ *grpc.Server }
 
 // RegisterService implements grpc.ServiceRegistrar.
-func (r boundedRegistrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	r.Server.RegisterService(r.server.bounded(desc), impl)
+func (r Registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	r.Server.RegisterService(bounded(desc), impl)
 }
 
-var _ reflection.GRPCServer = boundedRegistrar{}
+var _ reflection.GRPCServer = Registrar{}

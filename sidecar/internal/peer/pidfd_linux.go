@@ -1,14 +1,16 @@
 //go:build linux && !portable
 
-package sidecar
+package peer
 
 import "golang.org/x/sys/unix"
 
-const provesDeaths = true
+// ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when that
+// process ends.
+const ProvesDeaths = true
 
 // openPidfd returns a pidfd of the process at the other end, or -1.
-func openPidfd(p peerInfo) int {
-	raw, err := p.conn.SyscallConn()
+func openPidfd(p Info) int {
+	raw, err := p.Conn.SyscallConn()
 	if err != nil {
 		return -1
 	}

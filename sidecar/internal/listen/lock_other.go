@@ -1,6 +1,6 @@
 //go:build !unix && !windows
 
-package sidecar
+package listen
 
 import "os"
 

@@ -1,0 +1,111 @@
+package listen
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// limitListener closes connections above the limit at once: a client that is let wait would not
+// know why.
+type limitListener struct {
+	net.Listener
+	open    chan struct{}
+	refused func()
+}
+
+// Limit lets so many connections of a listener be open, and tells of each that is refused.
+func Limit(lis net.Listener, most int, refused func()) net.Listener {
+	return &limitListener{Listener: lis, open: make(chan struct{}, most), refused: refused}
+}
+
+// Accept returns a *Conn.
+func (l *limitListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.open <- struct{}{}:
+			return &Conn{Conn: conn, open: l.open}, nil
+		default:
+			l.refused()
+			_ = conn.Close()
+		}
+	}
+}
+
+// Conn is a connection that counts against the limit.
+type Conn struct {
+	net.Conn
+	open      chan struct{}
+	once      sync.Once
+	receivers atomic.Int32 // of its streams
+	busy      atomic.Int32 // of them at a message, not waiting for one
+	ended     atomic.Bool  // by its peer, which may not be told yet
+}
+
+const (
+	// LastWords is how long the end of a connection is kept back at most while its receivers are at
+	// what came before it.
+	LastWords     = 50 * time.Millisecond
+	lastWordsLook = time.Millisecond
+)
+
+// Read tells the end of the connection only when its receivers have read what came before it, or
+// after a moment. When a connection ends gRPC drops what they have not read: a Release of a process
+// that died right after it, or that a stopped sidecar finds in its socket, would not be heard
+// before the will.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && n == 0 && !errors.Is(err, net.ErrClosed) {
+		c.ended.Store(true)
+		c.hearOut()
+	}
+	return n, err
+}
+
+// Receive tells that a receiver of the connection's streams begins; call what it returns when it
+// ends.
+func (c *Conn) Receive() (ends func()) {
+	c.receivers.Add(1)
+	return func() { c.receivers.Add(-1) }
+}
+
+// Work tells that a receiver has a message in its hands.
+func (c *Conn) Work() { c.busy.Add(1) }
+
+// Rest tells that it has not any more.
+func (c *Conn) Rest() { c.busy.Add(-1) }
+
+// Gone tells that the peer has ended the connection, of which gRPC may not be told yet.
+func (c *Conn) Gone() bool { return c.ended.Load() }
+
+func (c *Conn) hearOut() {
+	idle := 0
+	for begun := time.Now(); c.receivers.Load() > 0 && time.Since(begun) < LastWords; {
+		time.Sleep(lastWordsLook)
+		if c.busy.Load() > 0 {
+			idle = 0
+		} else if idle++; idle == 2 { // a receiver that was just woken is not busy yet
+			return
+		}
+	}
+}
+
+// Close makes room for another connection.
+func (c *Conn) Close() error {
+	c.once.Do(func() { <-c.open })
+	return c.Conn.Close()
+}
+
+// Unwrap returns what was accepted.
+func Unwrap(c net.Conn) net.Conn {
+	if l, ok := c.(*Conn); ok {
+		return l.Conn
+	}
+	return c
+}

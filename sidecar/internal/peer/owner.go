@@ -1,0 +1,53 @@
+package peer
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// SameOwner tells whether who has begun a session, or speaks for a member, and who is there now are
+// one: by the app's token, which was compared already, by the client's certificate, or as one
+// process. Of connections of a [Config.Listener] nothing is known: who may connect there is its
+// owner's business. Old is the process that was, or nil.
+func SameOwner(token bool, was, is Info, old *Process) bool {
+	switch {
+	case token:
+		return true
+	case was.Certificate != "" || is.Certificate != "":
+		return was.Certificate == is.Certificate
+	case was.Conn == nil || is.Conn == nil:
+		return true
+	case was.UID != is.UID:
+		return false
+	case was.Inode != 0 && is.Inode != 0:
+		return was.Inode == is.Inode
+	case was.PID != 0 || is.PID != 0:
+		return was.PID == is.PID && !old.Dead() // a dead one's pid may be another's
+	}
+	return true // another pid namespace on a kernel before 6.9: nothing but the user is known
+}
+
+// FormerOf tells whether a process may be a former one of a peer's: of the same user, and not
+// proven to live.
+func FormerOf(old *Process, was, is Info) bool {
+	return !old.Lives() && was.UID == is.UID && was.Certificate == is.Certificate
+}
+
+// certificateOf is what stays of a client's certificate when it is renewed: who issued it, and to
+// whom.
+func certificateOf(info credentials.TLSInfo) string {
+	if len(info.State.PeerCertificates) == 0 {
+		return ""
+	}
+	return certificateIdentity(info.State.PeerCertificates[0])
+}
+
+func certificateIdentity(c *x509.Certificate) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q %q", c.RawIssuer, c.RawSubject, c.DNSNames, c.EmailAddresses, c.IPAddresses, c.URIs)
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,141 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/ackmark/ackmark/internal/peercred"
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/listen"
+)
+
+// Info is who is at the other end of a unix socket, as the kernel says. It is zero for other
+// connections.
+type Info struct {
+	credentials.CommonAuthInfo
+	PID         int32
+	Conn        *net.UnixConn
+	Line        *listen.Conn // or nil
+	Teller      Teller       // or nil
+	UID, GID    uint32
+	Inode       uint64 // of its pidfd, where the kernel gives each process its own; 0: not known
+	Refused     string // why it may not connect, "" if it may
+	Certificate string // whose TLS certificate it has, "" without one
+}
+
+// Teller is a connection that knows whether the process at its other end is dead for certain.
+type Teller interface {
+	PeerDead() bool
+}
+
+// AuthType implements credentials.AuthInfo.
+func (Info) AuthType() string { return "peercred" }
+
+// Of is who makes a call.
+func Of(ctx context.Context) Info {
+	if p, ok := peer.FromContext(ctx); ok {
+		switch info := p.AuthInfo.(type) {
+		case Info:
+			return info
+		case credentials.TLSInfo:
+			return Info{Certificate: certificateOf(info)}
+		}
+	}
+	return Info{}
+}
+
+type socketCredentials struct {
+	rules   *Rules
+	refused func(Info)
+}
+
+// Credentials finds out who connects to a unix socket, as the kernel says. Those whom the rules
+// do not allow are told of by refused; without rules everybody may connect.
+func Credentials(r *Rules, refused func(Info)) credentials.TransportCredentials {
+	return socketCredentials{r, refused}
+}
+
+// ServerHandshake finds out who connects. The calls of users that are not allowed are refused
+// before a message of theirs is read, see tap.
+func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	info := Info{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
+	info.Line, _ = conn.(*listen.Conn)
+	uc, ok := listen.Unwrap(conn).(*net.UnixConn)
+	if !ok {
+		info.Teller, _ = listen.Unwrap(conn).(Teller)
+		return conn, info, nil // a Listener of the user's own
+	}
+	if !peercred.Known {
+		return conn, info, nil // who may enter the socket's directory may connect
+	}
+	cred, err := peercred.Of(uc)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
+	}
+	info.PID, info.UID, info.GID, info.Conn = cred.PID, cred.UID, cred.GID, uc
+	proc := Open(info)
+	info.Inode = proc.inode()
+	proc.Close()
+	if c.rules != nil && !c.rules.allow(cred) {
+		c.refused(info)
+		// It is told why by every call, and then cut off: a connection that only breaks says
+		// nothing.
+		info.Refused = fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, cred.UID, cred.GID)
+		time.AfterFunc(refusedConn, func() { _ = conn.Close() })
+	}
+	return conn, info, nil
+}
+
+// Rules say who may connect to a unix socket, beside this process's own user.
+type Rules struct {
+	UIDs, GIDs []uint32
+	// Dir, if not empty, is a directory whose group may connect too.
+	Dir string
+}
+
+func (r *Rules) allow(cred peercred.Cred) bool {
+	return int(cred.UID) == os.Geteuid() || slices.Contains(r.UIDs, cred.UID) || r.allowGroup(cred)
+}
+
+// allowGroup tells whether one of the peer's groups may connect.
+func (r *Rules) allowGroup(cred peercred.Cred) bool {
+	gids := r.GIDs
+	if r.Dir != "" {
+		if gid, ok := listen.GroupOf(r.Dir); ok {
+			gids = append(slices.Clone(gids), gid)
+		}
+	}
+	return slices.Contains(gids, cred.GID) || slices.ContainsFunc(cred.Groups, func(g uint32) bool { return slices.Contains(gids, g) })
+}
+
+// refusedConn is how long one who may not connect has to hear why.
+const refusedConn = time.Second
+
+// ClientHandshake implements credentials.TransportCredentials; the sidecar is no client.
+func (socketCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, fmt.Errorf("sidecar: server credentials used by a client")
+}
+
+// Info implements credentials.TransportCredentials.
+func (socketCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "peercred"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (c socketCredentials) Clone() credentials.TransportCredentials { return c }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (socketCredentials) OverrideServerName(string) error { return nil }
+
+// OverWire tells whether a call came from a peer, not from this process through Server's methods.
+func OverWire(ctx context.Context) bool {
+	_, ok := peer.FromContext(ctx)
+	return ok
+}

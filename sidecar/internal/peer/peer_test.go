@@ -1,0 +1,67 @@
+package peer
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"github.com/ackmark/ackmark/internal/peercred"
+)
+
+// processThat is dead for certain, or not.
+type processThat bool
+
+func (dead processThat) PeerDead() bool { return bool(dead) }
+
+func TestSameOwner(t *testing.T) {
+	conn := new(net.UnixConn)
+	unix := func(uid uint32, pid int32, inode uint64) Info {
+		return Info{Conn: conn, UID: uid, PID: pid, Inode: inode}
+	}
+	cert := func(c string) Info { return Info{Certificate: c} }
+	for name, x := range map[string]struct {
+		token   bool
+		was, is Info
+		dead    bool
+		want    bool
+	}{
+		"same process":                      {was: unix(1, 7, 70), is: unix(1, 7, 70), want: true},
+		"another process":                   {was: unix(1, 7, 70), is: unix(1, 8, 80)},
+		"another user":                      {was: unix(1, 7, 70), is: unix(2, 7, 70)},
+		"the pid of a dead process":         {was: unix(1, 7, 70), is: unix(1, 7, 71)},
+		"old kernel, same process":          {was: unix(1, 7, 0), is: unix(1, 7, 0), want: true},
+		"old kernel, another process":       {was: unix(1, 7, 0), is: unix(1, 8, 0)},
+		"old kernel, the pid of a dead one": {was: unix(1, 7, 0), is: unix(1, 7, 0), dead: true},
+		"old kernel, one namespace hidden":  {was: unix(1, 7, 0), is: unix(1, 0, 0)},
+		"both hidden, same user":            {was: unix(1, 0, 0), is: unix(1, 0, 0), want: true},
+		"both hidden, another user":         {was: unix(1, 0, 0), is: unix(2, 0, 0)},
+		"the app's token":                   {token: true, was: unix(1, 7, 70), is: unix(2, 8, 80), want: true},
+		"same certificate":                  {was: cert("a"), is: cert("a"), want: true},
+		"another certificate":               {was: cert("a"), is: cert("b")},
+		"no certificate":                    {was: cert("a"), is: Info{}},
+		"a listener of the user's own":      {want: true},
+	} {
+		if got := SameOwner(x.token, x.was, x.is, &Process{told: processThat(x.dead)}); got != x.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+func TestPeersThatMayConnect(t *testing.T) {
+	r := &Rules{UIDs: []uint32{70001}, GIDs: []uint32{70002}}
+	for _, x := range []struct {
+		cred peercred.Cred
+		want bool
+	}{
+		{peercred.Cred{UID: uint32(os.Geteuid()), GID: 5}, true},
+		{peercred.Cred{UID: 70001, GID: 5}, true},
+		{peercred.Cred{UID: 5, GID: 70002}, true},
+		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70002}}, true},
+		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70001}}, false},
+		{peercred.Cred{UID: 70002, GID: 70001}, false},
+	} {
+		if r.allow(x.cred) != x.want {
+			t.Errorf("%+v: want %v", x.cred, x.want)
+		}
+	}
+}
