@@ -40,7 +40,7 @@ func (a *app) leave() { a.users.Add(-1) }
 
 // idle tells that nothing would be lost with the app but its name.
 func (a *app) idle() bool {
-	used, _, _ := a.ring.status()
+	used, _, _ := a.ring.Status()
 	return used == 0 && a.users.Load() == 0 && a.meter.Empty() && a.pinned.Empty()
 }
 
@@ -86,9 +86,9 @@ func (s *Server) admitEmit(e *emit, p peer.Info, queued bool) (refused *sidecarp
 		}
 		return nil
 	}
-	id, ok := a.ring.reserve(p)
+	id, ok := a.ring.Reserve(p)
 	if !ok {
-		used, _, _ := a.ring.status()
+		used, _, _ := a.ring.Status()
 		return limit.Full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", limit.UntilRead, used, a.Name)
 	}
 	e.report = id

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/reports"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -33,7 +34,7 @@ type apps struct {
 type app struct {
 	App
 	meter *limit.Meter // outstanding of its sessions and emits
-	ring  reportRing
+	ring  *reports.Ring
 	appLimits
 }
 
@@ -46,7 +47,7 @@ func newApps(cfg *Config, reports *limit.Commons) *apps {
 }
 
 func (as *apps) newApp(a App) *app {
-	return &app{App: a, meter: limit.NewMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: newReportRing(as.cfg.ReportRing, a.Token != "", as.reports.Share(), &as.pidfds), appLimits: newAppLimits(as.cfg)}
+	return &app{App: a, meter: limit.NewMeter(as.cfg.AppBytes, as.cfg.AppRecords), ring: reports.New(as.cfg.ReportRing, a.Token != "", as.reports.Share(), &as.pidfds), appLimits: newAppLimits(as.cfg)}
 }
 
 // get returns the app, for the caller to leave, or a gRPC status that says why it may not speak.

@@ -164,7 +164,7 @@ func (e *emit) abandon(reason *sidecarpb.Error) {
 
 func (e *emit) finish() {
 	if e.report != 0 {
-		e.app.ring.finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.name, Partition: e.rec.Partition, Offset: e.rec.Offset})
+		e.app.ring.Finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.name, Partition: e.rec.Partition, Offset: e.rec.Offset})
 	}
 	e.giveBack()
 	close(e.done)

@@ -85,7 +85,7 @@ func (s *Server) LeftOver() string {
 	checkMeter("emits", s.emits)
 	check("tracker entries lent", s.common.entries.Lent())
 	check("kept bytes lent", s.common.kept.Lent())
-	shelves := 0
+	shelves := int64(0)
 	for _, a := range s.apps.all() {
 		for what, m := range map[string]*limit.Meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
 			checkMeter(a.Name+" "+what, m)
@@ -93,12 +93,10 @@ func (s *Server) LeftOver() string {
 		check(a.Name+" waits", int64(a.waits.Load()))
 		check(a.Name+" reads", int64(a.reads.Load()))
 		check(a.Name+" users", int64(a.users.Load()))
-		a.ring.mu.Lock()
-		used := int64(len(a.ring.kept))
-		check(a.Name+" places of the ring beside its reports", a.ring.places.Held()-used)
-		check(a.Name+" reports that are not finished", used-a.ring.finished())
-		shelves += len(a.ring.shelves)
-		a.ring.mu.Unlock()
+		kept, finished, places, own := a.ring.Left()
+		check(a.Name+" places of the ring beside its reports", places-kept)
+		check(a.Name+" reports that are not finished", kept-finished)
+		shelves += own
 	}
 	for _, t := range s.topics.all() {
 		for _, q := range *t.queues.Load() {
@@ -107,8 +105,8 @@ func (s *Server) LeftOver() string {
 			}
 		}
 	}
-	if n := s.apps.pidfds.Load(); int(n) > shelves {
-		check("pidfds beside those of reports", int64(n)-int64(shelves))
+	if n := int64(s.apps.pidfds.Load()); n > shelves {
+		check("pidfds beside those of reports", n-shelves)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,16 +118,6 @@ func (s *Server) LeftOver() string {
 	defer s.gate.mu.Unlock()
 	check("frames that may expire", int64(len(s.gate.expire)))
 	return left.String()
-}
-
-// finished is the number of reports that are. mu is held.
-func (r *reportRing) finished() (n int64) {
-	for _, rep := range r.kept {
-		if rep.said != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // Unaccounted names what living sessions hold of their shares that nothing of theirs explains.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/wire"
-	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -219,39 +217,6 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 	}
 }
 
-// A cursor that no report of this sidecar had is from another life: nothing is dropped for it
-// (I12).
-func TestAForeignCursorDropsNothing(t *testing.T) {
-	me := peer.Info{}
-	r := newReportRing(8, false, limit.NewCommons(64, 1).Share(), new(atomic.Int32))
-	var ids []uint64
-	for range 3 {
-		id, ok := r.reserve(me)
-		if !ok {
-			t.Fatal("no room")
-		}
-		r.finish(&sidecarpb.EmitReport{ReportId: id})
-		ids = append(ids, id)
-	}
-	for _, foreign := range []uint64{ids[2] + 1, ids[2] + 100, math.MaxUint64, ids[0] - 1, 1, 0} {
-		within(t, "a foreign cursor", func() {
-			if cursor, _ := r.forget(me, foreign); cursor != ids[0] {
-				t.Errorf("cursor %d of %v: goes on from %d", foreign, ids, cursor)
-			}
-		})
-	}
-	if batch, _ := r.read(me, 0, 10); len(batch) != 3 {
-		t.Errorf("%d of 3 reports are left", len(batch))
-	}
-	if cursor, _ := r.forget(me, ids[1]); cursor != ids[2] {
-		t.Errorf("its own cursor: goes on from %d, want %d", cursor, ids[2])
-	}
-	r.forget(me, ids[2])
-	if used, _, _ := r.status(); used != 0 || r.places.Held() != 0 || len(r.kept)+len(r.shelves) != 0 {
-		t.Errorf("%d used, %d places held, %d kept when all are seen", used, r.places.Held(), len(r.kept))
-	}
-}
-
 // Names that apps once used do not keep another one out for ever, where there is no allow-list
 // (F5).
 func TestIdleAppsMakeRoom(t *testing.T) {
@@ -261,7 +226,7 @@ func TestIdleAppsMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	keep.leave()
-	if _, ok := keep.ring.reserve(peer.Info{}); !ok {
+	if _, ok := keep.ring.Reserve(peer.Info{}); !ok {
 		t.Fatal("no room for a report")
 	}
 	for i := range 3 * maxApps {

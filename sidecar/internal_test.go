@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"log/slog"
-	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -218,22 +217,5 @@ func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 		if got := s.lapse(c.expires); got != c.want {
 			t.Errorf("expires at %d: late is %t", c.expires, got)
 		}
-	}
-}
-
-// A report that was read gives its place back, to its app and to all apps.
-func TestReportsGiveTheirPlacesBack(t *testing.T) {
-	all := limit.NewCommons(8, 1)
-	r := newReportRing(4, true, all.Share(), new(atomic.Int32))
-	for i := range 100 {
-		id, ok := r.reserve(peer.Info{})
-		if !ok {
-			t.Fatalf("no place for report %d, with none that is not read", i)
-		}
-		r.finish(&sidecarpb.EmitReport{ReportId: id})
-		r.forget(peer.Info{}, id)
-	}
-	if used, _, _ := r.status(); used != 0 || r.places.Held() != 0 || all.Lent() != 0 || len(r.kept) != 0 {
-		t.Errorf("used %d, held %d, lent %d, %d reports", used, r.places.Held(), all.Lent(), len(r.kept))
 	}
 }

@@ -38,8 +38,8 @@ func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sid
 		t.status(out)
 	}
 	for _, a := range s.apps.all() {
-		used, oldest, newest := a.ring.status()
-		out.Apps = append(out.Apps, &sidecarpb.AppStatus{App: a.Name, RingUsed: uint64(used), RingSize: uint64(a.ring.size), OldestReport: oldest, NewestReport: newest})
+		used, oldest, newest := a.ring.Status()
+		out.Apps = append(out.Apps, &sidecarpb.AppStatus{App: a.Name, RingUsed: uint64(used), RingSize: uint64(a.ring.Size), OldestReport: oldest, NewestReport: newest})
 	}
 	slices.SortFunc(out.Sessions, func(a, b *sidecarpb.SessionStatus) int { return cmp.Compare(a.GetSessionId(), b.GetSessionId()) })
 	slices.SortFunc(out.Apps, func(a, b *sidecarpb.AppStatus) int { return cmp.Compare(a.GetApp(), b.GetApp()) })
