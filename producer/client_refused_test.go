@@ -11,7 +11,6 @@ import (
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/ackmark/ackmark/sidecar"
-	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
@@ -56,7 +55,7 @@ func TestARefusedGroupEndsTheClient(t *testing.T) {
 // The sidecar's status counts refusals by reason. A question about topics is none.
 func wantRefusals(t *testing.T, sc *sidecartest.Sidecar, want map[string]uint64) {
 	t.Helper()
-	st, err := sc.Status(t.Context(), &sidecarpb.StatusRequest{})
+	st, err := sc.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

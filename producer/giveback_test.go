@@ -340,7 +340,7 @@ func TestClientGivesEverythingBack(t *testing.T) {
 		b.stalls(t, false)
 		leftover.Expect(t, "by the sidecar", func() string {
 			var left leftover.List
-			st, err := sc.Status(t.Context(), nil)
+			st, err := sc.Status(t.Context())
 			if err != nil {
 				return err.Error()
 			}

@@ -1,12 +1,13 @@
 package sidecar
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
-	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -24,7 +25,7 @@ type appLimits struct {
 const (
 	maxAppWaits  = calls.MaxEmitCalls / 4 * 3
 	maxAppReads  = 8
-	maxAppTopics = maxTopics / 2
+	maxAppTopics = topics.Max / 2
 )
 
 func newAppLimits(c *Config) appLimits {
@@ -56,60 +57,6 @@ func (as *apps) forgetIdle() bool {
 	return false
 }
 
-// admitEmit takes the emit's places in every limit, or none, and says why not.
-func (s *Server) admitEmit(e *emit, p peer.Info, queued bool) (refused *sidecarpb.Error) {
-	a := e.app
-	if q := e.rec.likelyQueue(); q != nil && q.Over() {
-		return limit.Full("partition %d of topic %q has %s waiting", q.RetryAfter(), q.partition, e.rec.topic.name, q)
-	}
-	var undo []func()
-	defer func() {
-		if refused != nil {
-			for _, f := range undo {
-				f()
-			}
-		}
-	}()
-	for _, m := range []struct {
-		*limit.Meter
-		whose string
-	}{{s.emits, "the sidecar"}, {a.emits, "app " + a.Name}, {a.meter, "app " + a.Name + " in all"}} {
-		if !m.TryAdd(e.rec.size, 1) {
-			return limit.Full("%s has %s of emits waiting", m.RetryAfter(), m.whose, m.Meter)
-		}
-		undo = append(undo, func() { m.Sub(e.rec.size, 1) })
-	}
-	if !queued {
-		if e.waits = a.waits.Add(1) <= maxAppWaits; !e.waits {
-			a.waits.Add(-1)
-			return limit.Full("app %q waits for %d emits", s.emits.RetryAfter(), a.Name, maxAppWaits)
-		}
-		return nil
-	}
-	id, ok := a.ring.Reserve(p)
-	if !ok {
-		used, _, _ := a.ring.Status()
-		return limit.Full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", limit.UntilRead, used, a.Name)
-	}
-	e.report = id
-	return nil
-}
-
-// giveBack returns what admitEmit took, when the emit has its fate.
-func (e *emit) giveBack() {
-	for _, m := range []*limit.Meter{e.app.meter, e.app.emits, e.server.emits} {
-		m.Sub(e.rec.size, 1)
-	}
-}
-
-// stopWaiting gives the caller's place back: its call ends.
-func (e *emit) stopWaiting() {
-	if e.waits {
-		e.waits = false
-		e.app.waits.Add(-1)
-	}
-}
-
 // readReports takes the place of a Reports call of this app, and returns how to give it back.
 func (a *app) readReports() (done func(), err error) {
 	if a.reads.Add(1) > maxAppReads {
@@ -119,25 +66,16 @@ func (a *app) readReports() (done func(), err error) {
 	return func() { a.reads.Add(-1) }, nil
 }
 
-// mayOpen tells whether the app may open another session: it leaves one for each other app of the
-// allow-list that has none. mu is held.
-func (s *Server) mayOpen(a *app) bool {
-	free, open := s.cfg.MaxSessions-len(s.sessions), make(map[*app]int)
-	for _, sess := range s.sessions {
-		open[sess.app]++
-	}
-	if open[a] > 0 && len(s.cfg.Apps) > 0 {
-		for _, other := range s.apps.all() {
-			if open[other] == 0 {
-				free--
-			}
-		}
-	}
-	return free > 0
-}
-
 // tooManyTopics refuses a topic because the app has named so many. It may stay so: topics are
 // remembered for the sidecar's life.
 func tooManyTopics(a *app) *sidecarpb.Error {
 	return wire.Errorf(wire.CodeTooManyTopics, "app %q has named too many output topics, a sidecar remembers each for its life: %s", a.Name, wire.CodeOf(wire.CodeTooManyTopics).Remedy)
+}
+
+// topicError makes the wire's error of one from topics.Get.
+func topicError(a *app, err error) *sidecarpb.Error {
+	if errors.Is(err, topics.ErrTooMany) {
+		return tooManyTopics(a)
+	}
+	return wire.FromKafka(err)
 }

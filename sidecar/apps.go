@@ -1,6 +1,8 @@
 package sidecar
 
 import (
+	"cmp"
+	"context"
 	"crypto/subtle"
 	"sync"
 	"sync/atomic"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/internal/reports"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -20,7 +23,7 @@ const maxApps = 1024
 // apps are the apps by name: those of the allow-list, or whoever came.
 type apps struct {
 	cfg     *Config
-	reports *limit.Commons
+	reports *limit.Commons // of queued emits, finished or not
 
 	assigning sync.Mutex // held while a session takes over a member: two cannot both find it free
 	refusals  refusals
@@ -38,8 +41,11 @@ type app struct {
 	appLimits
 }
 
-func newApps(cfg *Config, reports *limit.Commons) *apps {
-	as := &apps{cfg: cfg, reports: reports, byName: make(map[string]*app)}
+func newApps(cfg *Config) *apps {
+	as := &apps{
+		cfg: cfg, refusals: refusals{log: cfg.Logger}, byName: make(map[string]*app),
+		reports: limit.NewCommons(int64(max(cfg.MaxRecords/4, 4*cfg.ReportRing)), cmp.Or(len(cfg.Apps), maxApps)),
+	}
 	for _, a := range cfg.Apps {
 		as.byName[a.Name] = as.newApp(a)
 	}
@@ -71,6 +77,15 @@ func (as *apps) get(name, token string) (*app, error) {
 	}
 	a.enter()
 	return a, nil
+}
+
+// admit is get for a peer; it notes who was refused.
+func (as *apps) admit(ctx context.Context, name, token string) (*app, error) {
+	a, err := as.get(name, token)
+	if status.Code(err) == codes.PermissionDenied {
+		as.refusals.note(peer.Of(ctx), name, refusedApp, status.Convert(err).Message())
+	}
+	return a, err
 }
 
 func (as *apps) all() []*app {

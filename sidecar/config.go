@@ -186,16 +186,16 @@ func def[T comparable](field *T, value T) {
 	}
 }
 
-// A session's share of the outstanding: see Config.MaxBytes.
-func (c *Config) windowBytes() int64    { return c.MaxBytes / 16 * 7 / int64(c.MaxSessions) }
-func (c *Config) windowRecords() int    { return c.MaxRecords / 16 * 7 / c.MaxSessions }
+// The least credit of a session, and what emits may have: see Config.MaxBytes.
+func (c *Config) floorBytes() int64     { return c.MaxBytes / 16 * 7 / int64(c.MaxSessions) }
+func (c *Config) floorRecords() int     { return c.MaxRecords / 16 * 7 / c.MaxSessions }
 func (c *Config) emitBytes() int64      { return c.MaxBytes / 8 }
 func (c *Config) emitRecords() int      { return c.MaxRecords / 8 }
 func (c *Config) linger() time.Duration { return max(c.Linger, 0) }
 
 const (
-	minWindowBytes   = 16 << 10
-	minWindowRecords = 16
+	minCreditBytes   = 16 << 10
+	minCreditRecords = 16
 	messageOverhead  = 64 << 10
 )
 
@@ -211,10 +211,10 @@ func (c *Config) validate() error {
 	wrong.If(c.MaxSessions < 1 || c.MaxSessions > 4096, "MaxSessions", c.MaxSessions, "use 1 to 4096")
 	wrong.If(c.MaxConnections < 1, "MaxConnections", c.MaxConnections, "at least 1")
 	if c.MaxSessions > 0 {
-		wrong.If(c.windowBytes() < minWindowBytes, "MaxBytes", c.MaxBytes,
-			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(c.MaxSessions)*minWindowBytes*16+6)/7+16, c.MaxSessions, minWindowBytes))
-		wrong.If(c.windowRecords() < minWindowRecords, "MaxRecords", c.MaxRecords,
-			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (c.MaxSessions*minWindowRecords*16+6)/7+16, c.MaxSessions, minWindowRecords))
+		wrong.If(c.floorBytes() < minCreditBytes, "MaxBytes", c.MaxBytes,
+			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(c.MaxSessions)*minCreditBytes*16+6)/7+16, c.MaxSessions, minCreditBytes))
+		wrong.If(c.floorRecords() < minCreditRecords, "MaxRecords", c.MaxRecords,
+			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (c.MaxSessions*minCreditRecords*16+6)/7+16, c.MaxSessions, minCreditRecords))
 	}
 	wrong.If(c.PartitionBytes < 1, "PartitionBytes", c.PartitionBytes, "at least 1; 0 means the default")
 	wrong.If(c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default")

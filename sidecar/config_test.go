@@ -128,7 +128,7 @@ func TestUnreachableBrokersAreNamed(t *testing.T) {
 			t.Errorf("health of %q: %v, %v", service, resp, err)
 		}
 	}
-	for st, _ := sc.Status(context.Background(), nil); !strings.Contains(st.GetKafkaError(), dead); st, _ = sc.Status(context.Background(), nil) {
+	for st, _ := sc.Status(context.Background()); !strings.Contains(st.GetKafkaError(), dead); st, _ = sc.Status(context.Background()) {
 		time.Sleep(10 * time.Millisecond) // polling for the first check
 	}
 	if err := sc.Stop(); err != nil {

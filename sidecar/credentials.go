@@ -22,7 +22,7 @@ func (s *Server) credentials() credentials.TransportCredentials {
 		return credentials.NewTLS(s.cfg.TLS)
 	}
 	return peer.Credentials(s.cfg.rules(), func(p peer.Info) {
-		s.apps.refusals.note(s.log, p, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
+		s.apps.refusals.note(p, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
 	})
 }
 

@@ -15,10 +15,11 @@ import (
 
 // deliver hands the records of an admitted frame to kgo, in order. An error means that the session
 // ends (or drains) and that the rest was dropped.
-func (s *session) deliver(f *frame) error {
-	defer f.ended(1) // the receiver's own
+func (k *sink) deliver(f *frame) error {
+	s := f.session
+	defer f.unref(1) // the receiver's own
 	defer s.intake.backlog.Store(0)
-	s.server.gate.enter(f)
+	k.gate.Enter(&f.expires)
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure == nil && s.lapse(f.expires) {
@@ -26,7 +27,7 @@ func (s *session) deliver(f *frame) error {
 		}
 		if u.failure != nil || u.nrecs == 0 {
 			if u.failure != nil {
-				s.server.recordsFailed.Add(uint64(f.Cost(i).Records))
+				k.recordsFailed.Add(uint64(f.Cost(i).Records))
 			}
 			s.finish(f, int32(i))
 			f.drop(u.nrecs)
@@ -34,7 +35,7 @@ func (s *session) deliver(f *frame) error {
 		}
 		for r := range u.nrecs {
 			left := int32(len(f.recs)) - u.firstR - r
-			if err := s.produce(&f.recs[u.firstR+r], left); err != nil {
+			if err := k.produce(&f.recs[u.firstR+r], left); err != nil {
 				f.drop(left)
 				s.drop(f.units[i:])
 				return err
@@ -47,21 +48,22 @@ func (s *session) deliver(f *frame) error {
 // drop counts records that are not produced.
 func (f *frame) drop(n int32) {
 	if n > 0 {
-		f.ended(n)
+		f.unref(n)
 	}
 }
 
 // produce hands one record, of so many left in its frame, to kgo, and then waits if its queue is
 // full. The error is the session's end, and means that the record was not handed over.
-func (s *session) produce(r *outRec, left int32) error {
+func (k *sink) produce(r *outRec, left int32) error {
+	s := r.frame.session
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if !r.topic.ready.Load() {
+	if !r.topic.Ready() {
 		s.intake.backlog.Store(left)
-		return s.produceFirst(r)
+		return k.produceFirst(r)
 	}
-	s.server.produce(r)
+	k.send(r)
 	if q := s.intake.full.Load(); q != nil {
 		s.intake.full.Store(nil)
 		s.intake.backlog.Store(left - 1)
@@ -71,19 +73,20 @@ func (s *session) produce(r *outRec, left int32) error {
 }
 
 // produceFirst is for topics of which Kafka has told nothing yet.
-func (s *session) produceFirst(r *outRec) error {
-	first, err := r.topic.prepare(s.ctx)
+func (k *sink) produceFirst(r *outRec) error {
+	s := r.frame.session
+	first, err := r.topic.Prepare(s.ctx)
 	if s.ctx.Err() != nil {
 		if first != nil {
-			r.topic.probed(nil)
+			r.topic.Probed(nil)
 		}
 		return context.Cause(s.ctx)
 	}
 	if err != nil {
-		s.server.ended(r, err)
+		k.resolve(r, err)
 		return nil
 	}
-	s.server.produce(r)
+	k.send(r)
 	s.intake.backlog.Add(-1)
 	if first == nil {
 		return nil
@@ -96,15 +99,9 @@ func (s *session) produceFirst(r *outRec) error {
 	}
 }
 
-// produce never passes a context that can end: cancelling a record whose batch was sent could fail
-// it although Kafka has it.
-func (s *Server) produce(r *outRec) {
-	s.outlet.Produce(&r.Rec)
-}
-
 // resend tells why a record that its batch brought back must not be sent again: its session is
 // over, or its time. Who sent it may send it another way.
-func (s *Server) resend(r *outlet.Rec) error {
+func resend(r *outlet.Rec) error {
 	f := recordOf(&r.Record).frame
 	switch {
 	case f == nil:
@@ -119,36 +116,38 @@ func (s *Server) resend(r *outlet.Rec) error {
 
 // promised is the promise for every record. It is called in order for each partition, and must not
 // block.
-func (s *Server) promised(kr *kgo.Record, err error) {
+func (k *sink) promised(kr *kgo.Record, err error) {
 	r := recordOf(kr)
 	if q := r.queue; q != nil {
 		q.Sub(r.size, 1)
 	} else if err != nil {
-		r.topic.notPartitioned(err)
-	} else if !r.topic.ready.Load() {
-		r.topic.known() // it was too large for the usual client, which would have told
+		r.topic.NotPartitioned(err)
+	} else if !r.topic.Ready() {
+		r.topic.Known() // it was too large for the usual client, which would have told
 	}
-	s.ended(r, err)
+	k.resolve(r, err)
 }
 
-// ended ends a record, whether kgo ever had it or not.
-func (s *Server) ended(r *outRec, err error) {
+// resolve gives a record its fate, whether kgo ever had it or not.
+func (k *sink) resolve(r *outRec, err error) {
+	if err != nil {
+		k.recordsFailed.Add(1)
+	} else {
+		k.recordsAcked.Add(1)
+	}
 	if r.frame == nil {
-		r.emit.ended(r, err)
+		r.emit.resolve(err)
 		return
 	}
 	f := r.frame
 	u := &f.units[r.unit]
 	if err != nil {
-		s.recordsFailed.Add(1)
 		f.session.fail(u, unitFailure(r, err))
-	} else {
-		s.recordsAcked.Add(1)
 	}
 	if u.left.Add(-1) == 0 {
 		f.session.finish(f, r.unit)
 	}
-	f.ended(1)
+	f.unref(1)
 }
 
 func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
@@ -156,7 +155,7 @@ func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
 	if r.Explicit || r.queue != nil {
 		partition = r.Partition
 	}
-	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.name, Partition: partition, Error: recordError(r, err)}
+	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.Name, Partition: partition, Error: recordError(r, err)}
 }
 
 // recordError names what happened. kgo has no Kafka error for a partition that does not exist: it
@@ -172,16 +171,3 @@ func recordError(r *outRec, err error) *sidecarpb.Error {
 }
 
 var errExpired = errors.New("expires_at has passed")
-
-// notPartitioned tells that the first record failed before it had a partition.
-func (t *topic) notPartitioned(err error) {
-	if t.ready.Load() {
-		return
-	}
-	if errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) ||
-		errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.InvalidTopicException) {
-		t.probed(err)
-		return
-	}
-	t.probed(nil)
-}

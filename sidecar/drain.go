@@ -2,10 +2,10 @@ package sidecar
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -49,14 +49,22 @@ func (e *UndeliveredError) Error() string {
 // Unwrap returns the reason, if it is known.
 func (e *UndeliveredError) Unwrap() error { return e.Kafka }
 
-// drain ends the intake and waits until everything accepted has its fate and its report.
-func (s *Server) drain(g *grpc.Server) error {
+// draining is how far a sidecar is with its end.
+type draining struct {
+	begun atomic.Bool
+	over  chan struct{} // closed when every accepted record has its fate, or the deadline passed
+}
+
+func newDraining() *draining { return &draining{over: make(chan struct{})} }
+
+// drainAll ends the intake and waits until everything accepted has its fate and its report.
+func (s *Server) drainAll(g *grpc.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
-	s.log.Info("sidecar draining", "deadline", s.cfg.DrainTimeout, "records", s.outlet.Buffered())
+	s.log.Info("sidecar draining", "deadline", s.cfg.DrainTimeout, "records", s.sink.outlet.Buffered())
 	s.startDraining()
 	err := s.deliverAll(ctx)
-	close(s.drained)
+	close(s.drain.over)
 	s.stopGracefully(g)
 	if err != nil {
 		s.log.Error("sidecar stopped with records undelivered", "err", err)
@@ -67,14 +75,9 @@ func (s *Server) drain(g *grpc.Server) error {
 }
 
 func (s *Server) startDraining() {
-	s.mu.Lock()
-	s.draining.Store(true)
-	all := make([]*session, 0, len(s.sessions))
-	for _, sess := range s.sessions {
-		all = append(all, sess)
-	}
-	s.mu.Unlock()
-	s.setHealth(s.kafka.reachable())
+	s.drain.begun.Store(true)
+	all := s.sessions.all() // who comes now looks at begun when it is in the table
+	s.setHealth(s.brokers.Reachable())
 	for _, sess := range all {
 		sess.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Draining{
 			Draining: &sidecarpb.Draining{DeadlineMs: s.cfg.DrainTimeout.Milliseconds()}}})
@@ -85,7 +88,7 @@ func (s *Server) startDraining() {
 // deliverAll waits for the sessions, which end when all they sent is reported, and then for kgo.
 func (s *Server) deliverAll(ctx context.Context) error {
 	select {
-	case <-s.noSessions():
+	case <-s.sessions.none():
 	case <-ctx.Done():
 	}
 	s.flush(ctx)
@@ -96,7 +99,7 @@ func (s *Server) deliverAll(ctx context.Context) error {
 func (s *Server) flush(ctx context.Context) {
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
-	for s.outlet.Flush(ctx) == nil && s.openEmits() > 0 { // its error is the deadline; what counts is what is left
+	for s.sink.outlet.Flush(ctx) == nil && s.openEmits() > 0 { // its error is the deadline; what counts is what is left
 		select {
 		case <-again.C:
 		case <-ctx.Done():
@@ -107,13 +110,13 @@ func (s *Server) flush(ctx context.Context) {
 
 // openEmits is how many emits were taken and have no fate.
 func (s *Server) openEmits() int64 {
-	_, n := s.emits.Held()
+	_, n := s.service.emitter.all.Held()
 	return n
 }
 
 func (s *Server) undelivered() error {
-	e := &UndeliveredError{Records: s.outlet.Buffered(), Topics: make(map[string]int64), Kafka: s.kafka.err()}
-	for _, sess := range s.snapshot() {
+	e := &UndeliveredError{Records: s.sink.outlet.Buffered(), Topics: make(map[string]int64), Kafka: public(s.brokers.Err())}
+	for _, sess := range s.sessions.all() {
 		e.Records += int64(sess.intake.backlog.Load())
 	}
 	e.Emits = s.openEmits()
@@ -121,39 +124,14 @@ func (s *Server) undelivered() error {
 	if e.Records == 0 {
 		return nil // only a reader of reports was late
 	}
-	for _, t := range s.topics.all() {
-		for _, q := range *t.queues.Load() {
-			if q == nil {
-				continue
-			}
+	for _, t := range s.sink.topics.All() {
+		for q := range t.Queued() {
 			if _, n := q.Held(); n > 0 {
-				e.Topics[t.name] += n
+				e.Topics[t.Name] += n
 			}
 		}
 	}
 	return e
-}
-
-// noSessions returns a channel that is closed when no session is left.
-func (s *Server) noSessions() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.idle == nil {
-		s.idle = make(chan struct{})
-		s.signalIdle()
-	}
-	return s.idle
-}
-
-// signalIdle is called with mu held.
-func (s *Server) signalIdle() {
-	if s.idle != nil && len(s.sessions) == 0 {
-		select {
-		case <-s.idle:
-		default:
-			close(s.idle)
-		}
-	}
 }
 
 // stopGracefully lets answers that are on their way get out; a health watch or a stuck reader must
@@ -171,6 +149,3 @@ func (s *Server) stopGracefully(g *grpc.Server) {
 		<-stopped
 	}
 }
-
-// errNotChecked is the state of Kafka before the first check.
-var errNotChecked = errors.New("not checked yet")

@@ -10,7 +10,9 @@ import (
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -18,16 +20,30 @@ import (
 type emit struct {
 	rec    outRec
 	app    *app
-	server *Server
+	all    *limit.Meter  // of all apps' emits
 	report uint64        // 0: the caller waits
 	waits  bool          // the caller's place is taken; the call's own
 	done   chan struct{} // closed when ended; then the fields below are set
 	err    *sidecarpb.Error
 }
 
+// emitter answers Emit.
+type emitter struct {
+	self        *identity
+	drain       *draining
+	apps        *apps
+	sink        *sink
+	partitioner kgo.Partitioner
+	all         *limit.Meter // emits that have no fate
+}
+
+func newEmitter(s *Server) emitter {
+	return emitter{s.self, s.drain, s.apps, s.sink, s.cfg.Partitioner, limit.NewMeter(s.cfg.emitBytes(), s.cfg.emitRecords())}
+}
+
 // Emit delivers one record. Everything about the record is answered in the response; a gRPC status
 // means that the call itself is wrong.
-func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecarpb.EmitResponse, error) {
+func (s *emitter) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecarpb.EmitResponse, error) {
 	queued := req.GetWait() == sidecarpb.Wait_WAIT_QUEUED
 	switch {
 	case req.GetRecord() == nil:
@@ -37,7 +53,7 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 	case queued && req.GetApp() == "":
 		return nil, status.Error(codes.InvalidArgument, "app is required for WAIT_QUEUED: its report is kept for the app")
 	}
-	a, err := s.admitApp(ctx, req.GetApp(), req.GetToken())
+	a, err := s.apps.admit(ctx, req.GetApp(), req.GetToken())
 	if err != nil {
 		return nil, err
 	}
@@ -45,20 +61,20 @@ func (s *Server) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sidecar
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
-			s.apps.refusals.note(s.log, peer.Of(ctx), a.Name, refusedTopic, refused.GetMessage())
+			s.apps.refusals.note(peer.Of(ctx), a.Name, refusedTopic, refused.GetMessage())
 		}
-		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.id}, nil
+		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.self.id}, nil
 	}
 	answer, err := s.emit(ctx, e, queued)
 	if answer != nil {
-		answer.SidecarId = s.id
+		answer.SidecarId = s.self.id
 	}
 	return answer, err
 }
 
 // newEmit checks everything that can be known without Kafka.
-func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error) {
-	if s.draining.Load() {
+func (s *emitter) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error) {
+	if s.drain.begun.Load() {
 		refused := wire.Errorf(wire.CodeDraining, "the sidecar is about to stop: try again when it is back")
 		refused.RetryAfterMs = time.Second.Milliseconds()
 		return nil, refused
@@ -75,15 +91,15 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 	if refused := a.refuse(rec.GetTopic()); refused != nil {
 		return nil, refused
 	}
-	t, err := s.topics.get(a, rec.GetTopic())
+	t, err := s.sink.topics.Get(rec.GetTopic(), &a.topics, maxAppTopics)
 	if err != nil {
 		return nil, topicError(a, err)
 	}
-	e := &emit{app: a, server: s, done: make(chan struct{})}
+	e := &emit{app: a, all: s.all, done: make(chan struct{})}
 	e.rec = outRec{
 		Rec: outlet.Rec{
-			Record:  kgo.Record{Topic: t.name, Key: rec.Key, Value: rec.Value, Partition: rec.GetPartition()},
-			Promise: s.promise, To: t.out, Explicit: rec.Partition != nil,
+			Record:  kgo.Record{Topic: t.Name, Key: rec.Key, Value: rec.Value, Partition: rec.GetPartition()},
+			Promise: s.sink.promise, To: t.Out, Explicit: rec.Partition != nil,
 		},
 		emit: e, topic: t,
 		size: int64(len(rec.GetKey())+len(rec.GetValue())) + recordCost,
@@ -99,23 +115,23 @@ func (s *Server) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error
 }
 
 // emit takes the emit's places in every limit, and hands it over.
-func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
-	if refused := s.admitEmit(e, peer.Of(ctx), queued); refused != nil {
+func (s *emitter) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
+	if refused := s.admit(e, peer.Of(ctx), queued); refused != nil {
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
 	defer e.stopWaiting()
-	first, err := e.rec.topic.prepare(ctx)
+	first, err := e.rec.topic.Prepare(ctx)
 	switch {
 	case ctx.Err() != nil:
 		if first != nil {
-			e.rec.topic.probed(nil) // or everybody else would wait for this record
+			e.rec.topic.Probed(nil) // or everybody else would wait for this record
 		}
 		e.abandon(wire.FromKafka(ctx.Err()))
 		return nil, status.FromContextError(ctx.Err()).Err()
 	case err != nil:
-		s.ended(&e.rec, err)
+		s.sink.resolve(&e.rec, err)
 	default:
-		s.produce(&e.rec)
+		s.sink.send(&e.rec)
 	}
 	if queued {
 		return &sidecarpb.EmitResponse{Success: true, ReportId: e.report}, nil
@@ -130,28 +146,76 @@ func (s *Server) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Emi
 
 // likelyQueue is the queue that the record will go to, if that can be known before kgo partitions
 // it.
-func (r *outRec) likelyQueue() *queue {
-	n := r.To.Partitions()
+func (s *emitter) likelyQueue(r *outRec) *topics.Queue {
 	partition := r.Partition
 	if !r.Explicit {
+		n := r.To.Partitions()
 		if r.Key == nil || n == 0 {
 			return nil
 		}
-		partition = int32(r.topic.server.cfg.Partitioner.ForTopic(r.Topic).Partition(&r.Record, int(n)))
+		partition = int32(s.partitioner.ForTopic(r.Topic).Partition(&r.Record, int(n)))
 	}
-	if qs := *r.topic.queues.Load(); partition >= 0 && int(partition) < len(qs) {
-		return qs[partition]
+	return r.topic.QueueOf(partition)
+}
+
+// admit takes the emit's places in every limit, or none, and says why not.
+func (s *emitter) admit(e *emit, p peer.Info, queued bool) (refused *sidecarpb.Error) {
+	a := e.app
+	if q := s.likelyQueue(&e.rec); q != nil && q.Over() {
+		return limit.Full("partition %d of topic %q has %s waiting", q.RetryAfter(), q.Partition, e.rec.topic.Name, q)
 	}
+	var undo []func()
+	defer func() {
+		if refused != nil {
+			for _, f := range undo {
+				f()
+			}
+		}
+	}()
+	for _, m := range []struct {
+		*limit.Meter
+		whose string
+	}{{s.all, "the sidecar"}, {a.emits, "app " + a.Name}, {a.meter, "app " + a.Name + " in all"}} {
+		if !m.TryAdd(e.rec.size, 1) {
+			return limit.Full("%s has %s of emits waiting", m.RetryAfter(), m.whose, m.Meter)
+		}
+		undo = append(undo, func() { m.Sub(e.rec.size, 1) })
+	}
+	if !queued {
+		if e.waits = a.waits.Add(1) <= maxAppWaits; !e.waits {
+			a.waits.Add(-1)
+			return limit.Full("app %q waits for %d emits", s.all.RetryAfter(), a.Name, maxAppWaits)
+		}
+		return nil
+	}
+	id, ok := a.ring.Reserve(p)
+	if !ok {
+		used, _, _ := a.ring.Status()
+		return limit.Full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", limit.UntilRead, used, a.Name)
+	}
+	e.report = id
 	return nil
 }
 
-// ended is called once, when Kafka has the record or it failed for good.
-func (e *emit) ended(r *outRec, err error) {
+// giveBack returns what admit took, when the emit has its fate.
+func (e *emit) giveBack() {
+	for _, m := range []*limit.Meter{e.app.meter, e.app.emits, e.all} {
+		m.Sub(e.rec.size, 1)
+	}
+}
+
+// stopWaiting gives the caller's place back: its call ends.
+func (e *emit) stopWaiting() {
+	if e.waits {
+		e.waits = false
+		e.app.waits.Add(-1)
+	}
+}
+
+// resolve is called once, when Kafka has the record or it failed for good.
+func (e *emit) resolve(err error) {
 	if err != nil {
-		e.err = recordError(r, err)
-		e.server.recordsFailed.Add(1)
-	} else {
-		e.server.recordsAcked.Add(1)
+		e.err = recordError(&e.rec, err)
 	}
 	e.finish()
 }
@@ -164,7 +228,7 @@ func (e *emit) abandon(reason *sidecarpb.Error) {
 
 func (e *emit) finish() {
 	if e.report != 0 {
-		e.app.ring.Finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.name, Partition: e.rec.Partition, Offset: e.rec.Offset})
+		e.app.ring.Finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.Name, Partition: e.rec.Partition, Offset: e.rec.Offset})
 	}
 	e.giveBack()
 	close(e.done)

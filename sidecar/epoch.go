@@ -15,7 +15,7 @@ import (
 
 const (
 	maxEpochs = 16 << 10 // per session
-	// epochCost and memberCost are what a stay and a membership take beside their names, about;
+	// epochCost and memberCost are what an assignment and a membership take beside their names, about;
 	// runCost is a run of an inherited done-set.
 	epochCost  = 640
 	memberCost = 256
@@ -33,7 +33,7 @@ const (
 	trackedPerRecord = 16
 )
 
-// epoch is one stay of a partition with the session's process. All fields belong to session.mu.
+// epoch is one assignment of a partition to the session's process. All fields belong to session.mu.
 type epoch struct {
 	id        uint64
 	of        memberKey
@@ -71,27 +71,36 @@ func (c *commonStock) assignments() assignments {
 
 // assign takes over an Assign message. A client that connects again says everything again: what is
 // known stays as it is.
-func (s *session) assign(d *delivery, a *sidecarpb.Assign) error {
-	m := membershipOf(a)
-	s.server.apps.assigning.Lock()
-	defer s.server.apps.assigning.Unlock()
-	if err := s.mayAssign(m); err != nil {
+func (s *streams) assign(d *stream, a *sidecarpb.Assign) error {
+	sess, m := d.session, membershipOf(a)
+	s.apps.assigning.Lock()
+	defer s.apps.assigning.Unlock()
+	if err := s.sessions.mayAssign(sess, m); err != nil {
 		return err
 	}
+	cluster, err := sess.assign(d, m, a.GetPartitions())
+	if why := s.wills.never(m); cluster && why != nil {
+		s.log.Warn("there will be no will for a membership", "app", sess.app.Name, "session", sess.id, "group", m.group, "member", m.member, "reason", why)
+	}
+	return err
+}
+
+// assign enters what a member was assigned, and tells whether the member's cluster is news.
+func (s *session) assign(d *stream, m membership, partitions []*sidecarpb.AssignedPartition) (cluster bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.current(d); err != nil {
-		return err
+		return false, err
 	}
-	if err := s.enterMember(m); err != nil {
-		return err
+	if cluster, err = s.enterMember(m); err != nil {
+		return false, err
 	}
-	for _, p := range a.GetPartitions() {
+	for _, p := range partitions {
 		if err := s.enterEpoch(m.memberKey, p); err != nil {
-			return err
+			return cluster, err
 		}
 	}
-	return nil
+	return cluster, nil
 }
 
 func (a *assignments) noRoom(what string) error {
@@ -103,7 +112,7 @@ func (a *assignments) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) e
 		if e.of == of && e.topic == p.GetTopic() && e.partition == p.GetPartition() {
 			return nil
 		}
-		return fmt.Errorf("%w: assignment epoch %d is that of %s partition %d: an epoch is one stay of one partition", errViolation, e.id, e.topic, e.partition)
+		return fmt.Errorf("%w: assignment epoch %d is that of %s partition %d: an epoch is one assignment of one partition", errViolation, e.id, e.topic, e.partition)
 	}
 	switch {
 	case p.GetEpoch() == 0:
@@ -135,7 +144,7 @@ func (a *assignments) enterEpoch(of memberKey, p *sidecarpb.AssignedPartition) e
 // not be kept.
 var parsed = sync.Pool{New: func() any { return new([]donemeta.Run) }}
 
-// inherit keeps the done-set that a stay began from. One that is wrong is none, as is one for which
+// inherit keeps the done-set that an assignment began from. One that is wrong is none, as is one for which
 // there is no room: a repeat, no loss.
 func (a *assignments) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	if p.GetDoneSet() == "" {
@@ -154,7 +163,7 @@ func (a *assignments) inherit(e *epoch, p *sidecarpb.AssignedPartition) {
 	}
 }
 
-// enterDone enters inputs that were done before this sidecar heard of the stay. They lie above the
+// enterDone enters inputs that were done before this sidecar heard of the assignment. They lie above the
 // mark: one that claims to be at it would let the mark, and with it the room above, move on for as
 // long as the run says. What does not fit is left out: the mark may lag, never lie.
 func (a *assignments) enterDone(e *epoch, r *sidecarpb.DoneRun) {
@@ -176,7 +185,7 @@ func (a *assignments) enterDone(e *epoch, r *sidecarpb.DoneRun) {
 
 // release answers at once, or when the last unit of these epochs is finished. Units of them that
 // come later are refused.
-func (s *session) release(d *delivery, r *sidecarpb.Release) error {
+func (s *session) release(d *stream, r *sidecarpb.Release) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.current(d); err != nil {

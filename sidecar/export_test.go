@@ -17,15 +17,16 @@ import (
 const ProvesDeaths = peer.ProvesDeaths
 
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
-func (s *Server) Pinned() (bytes, records int64) { return s.pinned.Held() }
+func (s *Server) Pinned() (bytes, records int64) { return s.sink.pinned.Held() }
 
 // Window returns what the next session is granted.
 func (s *Server) Window() (bytes int64, records int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.grant()
-	s.giveBack(w)
-	return w.bytes, w.records
+	t := s.sessions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.grant()
+	t.giveBack(c)
+	return c.bytes, c.records
 }
 
 // UnreadEmits returns the emits whose message is not read.
@@ -54,7 +55,7 @@ func (s *Server) ExecuteWill(ctx context.Context, member string, generation int3
 	for p, mark := range marks {
 		w.Standings = append(w.Standings, lastwill.Standing{Epoch: uint64(p) + 1, Topic: topic, TopicID: topicID, Partition: int32(p), Mark: mark})
 	}
-	did := w.Execute(ctx, s.coordinator())
+	did := w.Execute(ctx, s.brokers.Coordinator(s.wills.life))
 	return WillOutcome{did.Partitions, did.Superseded != nil, did.Left}, did.Err
 }
 
@@ -81,10 +82,10 @@ func (s *Server) LeftOver() string {
 		check(fmt.Sprintf("unread calls of kind %d:", k), int64(unread))
 		check(fmt.Sprintf("readers of kind %d:", k), int64(reading))
 	}
-	checkMeter("pinned", s.pinned)
-	checkMeter("emits", s.emits)
-	check("tracker entries lent", s.common.entries.Lent())
-	check("kept bytes lent", s.common.kept.Lent())
+	checkMeter("pinned", s.sink.pinned)
+	checkMeter("emits", s.service.emitter.all)
+	check("tracker entries lent", s.sessions.common.entries.Lent())
+	check("kept bytes lent", s.sessions.common.kept.Lent())
 	shelves := int64(0)
 	for _, a := range s.apps.all() {
 		for what, m := range map[string]*limit.Meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
@@ -98,25 +99,22 @@ func (s *Server) LeftOver() string {
 		check(a.Name+" reports that are not finished", kept-finished)
 		shelves += own
 	}
-	for _, t := range s.topics.all() {
-		for _, q := range *t.queues.Load() {
-			if q != nil {
-				checkMeter("queue of "+t.name, &q.Meter)
-			}
+	for _, t := range s.sink.topics.All() {
+		for q := range t.Queued() {
+			checkMeter("queue of "+t.Name, &q.Meter)
 		}
 	}
 	if n := int64(s.apps.pidfds.Load()); n > shelves {
 		check("pidfds beside those of reports", n-shelves)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	check("sessions", int64(len(s.sessions)))
-	check("running wills", int64(s.wills.running.Load()))
-	check("windows lent, bytes", s.lent.bytes)
-	check("windows lent, records", int64(s.lent.records))
-	s.gate.mu.Lock()
-	defer s.gate.mu.Unlock()
-	check("frames that may expire", int64(len(s.gate.expire)))
+	t := s.sessions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	check("sessions", int64(len(t.byID)))
+	check("running wills", int64(s.wills.stats.running.Load()))
+	check("credit lent, bytes", t.lent.bytes)
+	check("credit lent, records", int64(t.lent.records))
+	check("frames that may expire", int64(s.gate.Waiting()))
 	return left.String()
 }
 
@@ -124,7 +122,7 @@ func (s *Server) LeftOver() string {
 // Nobody may be at work on them; a receiver may wait, and go on when time does.
 func (s *Server) Unaccounted() string {
 	var left leftover.List
-	for _, sess := range s.snapshot() {
+	for _, sess := range s.sessions.all() {
 		sess.mu.Lock()
 		entries, kept := sess.stock.entries.Held(), sess.stock.kept.Held()
 		for _, e := range sess.epochs {
@@ -135,7 +133,7 @@ func (s *Server) Unaccounted() string {
 			kept -= m.size()
 		}
 		if sess.state.streams() {
-			kept -= sess.stream.names.kept.Load()
+			kept -= sess.stream.names.Kept()
 		}
 		sess.mu.Unlock()
 		left.Check(sess.id+" tracker entries", entries)

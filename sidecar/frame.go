@@ -15,6 +15,8 @@ import (
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/gate"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -35,6 +37,7 @@ type frame struct {
 	ledger.Message
 
 	session *session
+	sink    *sink
 	buf     mem.Buffer
 	units   []unit
 	recs    []outRec
@@ -44,7 +47,7 @@ type frame struct {
 	holds  atomic.Int32
 	pinned int64
 
-	expires uint64 // boot-time clock, nanoseconds; 0: never
+	expires gate.Expiry // of its units
 }
 
 type unit struct {
@@ -64,8 +67,8 @@ type outRec struct {
 	outlet.Rec
 	frame  *frame // nil for an emit
 	emit   *emit
-	topic  *topic
-	queue  *queue // set when the record is given its partition, by the goroutine that holds kgo's lock on that partition's buffer
+	topic  *topics.Topic
+	queue  *topics.Queue // set when the record is given its partition, by the goroutine that holds kgo's lock on that partition's buffer
 	size   int64
 	unit   int32
 	output int32
@@ -84,9 +87,9 @@ const (
 
 var frames = sync.Pool{New: func() any { return new(frame) }}
 
-func newFrame(s *session) *frame {
+func newFrame(s *session, k *sink) *frame {
 	f := frames.Get().(*frame)
-	f.session, f.Owner = s, f
+	f.session, f.sink, f.Owner = s, k, f
 	return f
 }
 
@@ -99,7 +102,7 @@ func (f *frame) recycle() {
 	for i := range f.units {
 		f.units[i].epoch, f.units[i].failure = nil, nil
 	}
-	f.session, f.recs, f.headers, f.units = nil, f.recs[:0], f.headers[:0], f.units[:0]
+	f.session, f.sink, f.recs, f.headers, f.units = nil, nil, f.recs[:0], f.headers[:0], f.units[:0]
 	frames.Put(f)
 }
 
@@ -109,21 +112,21 @@ func (f *frame) hold(n int32) {
 	}
 }
 
-// ended counts records (and the receiver) that need the buffer no more.
-func (f *frame) ended(n int32) {
+// unref counts records (and the receiver) that need the buffer no more.
+func (f *frame) unref(n int32) {
 	if f.live.Add(-n) != 0 {
 		return
 	}
 	f.buf.Free()
 	f.buf = nil
-	f.session.server.gate.leave(f)
-	f.session.unpin(f)
+	f.sink.gate.Leave(&f.expires)
+	f.sink.unpin(f)
 	f.hold(1)
 }
 
 // decode fills the frame from the parsed message. An error means that the message cannot be
 // understood; a unit that can be understood and not be produced gets a failure.
-func (f *frame) decode(us *wire.Units, names *topicNames, maxRecords int) error {
+func (f *frame) decode(us *wire.Units, names *topics.Names, maxRecords int) error {
 	f.Begin(us.FirstSequence, us.Count)
 	f.grow(us.Count)
 	us.Headers, us.MaxHeaders = f.headers[:0], wire.MaxMessageHeaders
@@ -149,7 +152,7 @@ func (f *frame) grow(units int) {
 	}
 }
 
-func (f *frame) decodeUnit(x *wire.Unit, names *topicNames, now time.Time) error {
+func (f *frame) decodeUnit(x *wire.Unit, names *topics.Names, now time.Time) error {
 	index := len(f.units)
 	f.units = f.units[:index+1]
 	u := &f.units[index]
@@ -184,19 +187,19 @@ func (f *frame) decodeUnit(x *wire.Unit, names *topicNames, now time.Time) error
 	return nil
 }
 
-func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNames, now time.Time) *sidecarpb.UnitFailure {
-	st := names.at(out.Topic)
+func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topics.Names, now time.Time) *sidecarpb.UnitFailure {
+	st := names.At(out.Topic)
 	if st == nil {
 		return failure(u.outputs, "", out.Partition, wire.CodeInvalidRecord, fmt.Sprintf("topic index %d has no name on this stream: send it before it is used", out.Topic))
 	}
-	if st.refuse != nil {
-		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Error: st.refuse, Partition: out.Partition}
+	if st.Refuse != nil {
+		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Error: st.Refuse, Partition: out.Partition}
 	}
 	if ms := out.TimestampMs; ms < wire.MinTimeMs || ms > wire.MaxTimeMs {
-		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Topic: st.topic.name, Partition: out.Partition, Error: badTime(ms)}
+		return &sidecarpb.UnitFailure{Output: uint32(u.outputs), Topic: st.Topic.Name, Partition: out.Partition, Error: badTime(ms)}
 	}
 	if out.Partition < -1 {
-		return failure(u.outputs, st.topic.name, -1, wire.CodeInvalidRecord, fmt.Sprintf("partition %d: a partition is 0 or more, or absent", out.Partition))
+		return failure(u.outputs, st.Topic.Name, -1, wire.CodeInvalidRecord, fmt.Sprintf("partition %d: a partition is 0 or more, or absent", out.Partition))
 	}
 	n := len(f.recs)
 	if n == cap(f.recs) {
@@ -204,10 +207,10 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topicNa
 	}
 	f.recs = f.recs[:n+1]
 	r := &f.recs[n] // zero, as recycle left it: filled where it is, and not made elsewhere and copied
-	r.Topic, r.Key, r.Value, r.Headers = st.topic.name, out.Key, out.Value, out.Headers
+	r.Topic, r.Key, r.Value, r.Headers = st.Topic.Name, out.Key, out.Value, out.Headers
 	r.Timestamp, r.Partition = now, out.Partition
-	r.Promise, r.To, r.Explicit = f.session.server.promise, st.topic.out, out.Partition >= 0
-	r.frame, r.topic, r.unit, r.output = f, st.topic, index, u.outputs
+	r.Promise, r.To, r.Explicit = f.sink.promise, st.Topic.Out, out.Partition >= 0
+	r.frame, r.topic, r.unit, r.output = f, st.Topic, index, u.outputs
 	r.size = int64(len(out.Key)+len(out.Value)) + recordCost
 	if out.HasTimestamp {
 		r.Timestamp = out.Timestamp()

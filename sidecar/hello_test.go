@@ -106,7 +106,7 @@ func TestProtocolViolationsEndTheStream(t *testing.T) {
 		{"epoch 0", func(c *client) { c.assign(&sidecarpb.AssignedPartition{Topic: "in"}) }, "not 0"},
 		{"epoch twice", func(c *client) {
 			c.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"}, &sidecarpb.AssignedPartition{Epoch: 1, Topic: "in", Partition: 1})
-		}, "one stay"},
+		}, "one assignment of one"},
 		{"topic index renamed", func(c *client) {
 			c.units(plain("out", 1)...)
 			clear(c.topics)

@@ -23,29 +23,29 @@ import (
 func TestWhatCostsNoCreditIsBounded(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
-	d := &delivery{server: srv, session: s}
+	d := &stream{session: s}
 	before := s.stock.kept.Held()
 	huge := strings.Repeat("n", 1<<20)
-	if err := d.name(7, huge); err != nil {
+	if err := srv.service.name(d, 7, huge); err != nil {
 		t.Fatal(err)
 	}
-	if n := d.names.at(7); len(n.name) > 250 || n.refuse == nil || len(n.refuse.GetMessage()) > 1000 {
-		t.Errorf("%d characters are kept of a name that is no topic's, refused with %.100v", len(n.name), n.refuse)
+	if n := d.names.At(7); len(n.Name) > 250 || n.Refuse == nil || len(n.Refuse.GetMessage()) > 1000 {
+		t.Errorf("%d characters are kept of a name that is no topic's, refused with %.100v", len(n.Name), n.Refuse)
 	}
-	if err := d.name(7, huge); err != nil {
+	if err := srv.service.name(d, 7, huge); err != nil {
 		t.Errorf("the same name again: %v", err)
 	}
 	if d.forgetNames(); s.stock.kept.Held() != before {
 		t.Errorf("%d bytes are kept of the names of a stream that is over", s.stock.kept.Held()-before)
 	}
-	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: huge}}}); !errors.Is(err, errViolation) {
+	if err := s.testAssign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: huge}}}); !errors.Is(err, errViolation) {
 		t.Errorf("assigned topic: %v", err)
 	}
 	headers := make([]*sidecarpb.Header, 1000)
 	for i := range headers {
 		headers[i] = new(sidecarpb.Header)
 	}
-	e, refused := srv.newEmit(s.app, &sidecarpb.Record{Topic: "t", Headers: headers})
+	e, refused := srv.service.newEmit(s.app, &sidecarpb.Record{Topic: "t", Headers: headers})
 	if refused != nil || e.rec.size < 1000*headerCost {
 		t.Errorf("an emit with 1000 headers counts %d bytes (%v)", e.rec.size, refused)
 	}
@@ -75,7 +75,7 @@ func TestCountsOfAPeerAreNotLoopedOver(t *testing.T) {
 	defer s.end(errStreamDone)
 	enter := func(p *sidecarpb.AssignedPartition) *epoch {
 		within(t, p.String(), func() {
-			if err := s.assign(s.stream, &sidecarpb.Assign{Group: "g", Partitions: []*sidecarpb.AssignedPartition{p}}); err != nil {
+			if err := s.testAssign(&sidecarpb.Assign{Group: "g", Partitions: []*sidecarpb.AssignedPartition{p}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -110,7 +110,7 @@ func TestUnansweredReleasesAreBounded(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
 	defer s.end(errStreamDone)
-	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in"}}}); err != nil {
+	if err := s.testAssign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in"}}}); err != nil {
 		t.Fatal(err)
 	}
 	s.epochs[1].open = 1
@@ -156,7 +156,7 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 		for e := range uint64(8) {
 			parts = append(parts, &sidecarpb.AssignedPartition{Epoch: e + 1, Topic: "in", Partition: int32(e)})
 		}
-		if err := s.assign(s.stream, &sidecarpb.Assign{Group: "g", Partitions: parts}); err != nil {
+		if err := s.testAssign(&sidecarpb.Assign{Group: "g", Partitions: parts}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,7 +188,7 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 	other.end(errStreamDone)
 	hog.end(errStreamDone)
 	other.mu.Lock()
-	if lent := srv.common.entries.Lent() + srv.common.kept.Lent(); lent != 0 {
+	if lent := srv.sessions.common.entries.Lent() + srv.sessions.common.kept.Lent(); lent != 0 {
 		t.Errorf("%d are lent when no session is left", lent)
 	}
 }

@@ -16,42 +16,40 @@ const featureInherit = "inherit"
 // may come back, end or be replaced meanwhile.
 const inheritEvery = 10 * time.Millisecond
 
-// answerHeir answers when no will of a former process of that static member is left. As soon as the
+// inherit answers when no will of a former process of that static member is left. As soon as the
 // new process has joined, the broker gives the member another id and refuses everything that comes
 // under the old one (FENCED_INSTANCE_ID): the will would have nothing to commit any more.
-func (s *session) answerHeir(d *delivery, in *sidecarpb.Inherit) error {
+func (s *streams) inherit(d *stream, in *sidecarpb.Inherit) error {
 	if n := d.heirs.Add(1); n > maxGroups {
 		return fmt.Errorf("%w: more than %d unanswered Inherit messages", errViolation, maxGroups)
 	}
-	s.mu.Lock()
-	err := s.current(d)
-	s.mu.Unlock()
-	if err != nil {
+	sess := d.session
+	if err := sess.goesOn(d); err != nil {
 		return err
 	}
 	id, group, instance := in.GetRequestId(), in.GetGroup(), in.GetInstanceId()
-	if err := s.mayInherit(group, instance); err != nil {
+	if err := s.sessions.mayInherit(sess, group, instance); err != nil {
 		return err
 	}
-	s.server.outliving.Go(func() {
+	s.wills.waiting.Go(func() {
 		defer d.heirs.Add(-1)
-		if s.awaitWills(group, instance) {
-			s.answer(d, &sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Inherited{Inherited: &sidecarpb.Inherited{RequestId: id}}})
+		if s.wills.await(sess, group, instance) {
+			sess.answer(d, &sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Inherited{Inherited: &sidecarpb.Inherited{RequestId: id}}})
 		}
 	})
 	return nil
 }
 
-// awaitWills returns false if the session ends first, or the sidecar.
-func (s *session) awaitWills(group, instance string) bool {
+// await returns false if the session ends first, or the sidecar.
+func (w *wills) await(s *session, group, instance string) bool {
 	look := time.NewTicker(inheritEvery)
 	defer look.Stop()
-	for s.server.predecessor(s, group, instance) {
+	for w.sessions.predecessor(s, group, instance) {
 		select {
 		case <-look.C:
 		case <-s.ctx.Done():
 			return false
-		case <-s.server.life.Done():
+		case <-w.life.Done():
 			return false
 		}
 	}
@@ -61,38 +59,34 @@ func (s *session) awaitWills(group, instance string) bool {
 // mayInherit tells why the session may not end the grace of those that hold the static member: its
 // app may not speak for the group, or one of them is a stranger's. That one keeps its grace, and
 // who asks again after it is answered.
-func (s *session) mayInherit(group, instance string) error {
-	s.mu.Lock()
-	p := s.peer
-	s.mu.Unlock()
-	if err := s.mayJoin(p, group); err != nil {
+func (t *table) mayInherit(s *session, group, instance string) error {
+	p := s.from()
+	if err := t.mayJoin(s, p, group); err != nil {
 		return err
 	}
-	for _, old := range s.server.predecessors(s, group, instance) {
+	for _, old := range t.predecessors(s, group, instance) {
 		if !old.givesWayTo(p) {
-			return s.memberHeld(p, group, "static member "+instance)
+			return t.memberHeld(s, p, group, "static member "+instance)
 		}
 	}
 	return nil
 }
 
 // predecessors are the app's other sessions that have a will to come for that static member.
-func (s *Server) predecessors(heir *session, group, instance string) []*session {
-	return slices.DeleteFunc(s.snapshot(), func(old *session) bool {
+func (t *table) predecessors(heir *session, group, instance string) []*session {
+	return slices.DeleteFunc(t.all(), func(old *session) bool {
 		return old == heir || old.app != heir.app || !old.leavesStatic(group, instance)
 	})
 }
 
 // predecessor tells whether there is one. Its grace is over: two processes cannot be one member. A
 // stranger's, whose stream broke since the heir asked, keeps its grace.
-func (s *Server) predecessor(heir *session, group, instance string) bool {
-	heir.mu.Lock()
-	p := heir.peer
-	heir.mu.Unlock()
-	old := s.predecessors(heir, group, instance)
+func (t *table) predecessor(heir *session, group, instance string) bool {
+	p := heir.from()
+	old := t.predecessors(heir, group, instance)
 	for _, o := range old {
 		if o.givesWayTo(p) {
-			o.hurry()
+			o.endGrace()
 		}
 	}
 	return len(old) > 0
@@ -101,7 +95,7 @@ func (s *Server) predecessor(heir *session, group, instance string) bool {
 // leavesStatic tells whether the session has a membership of that static member, and a process that
 // is dead, or taken for dead. One that lives commits itself.
 func (s *session) leavesStatic(group, instance string) bool {
-	dead := s.process.Dead()
+	dead := s.process.ProvenDead()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.state.willMayCome() || s.streams() && !dead {
@@ -117,7 +111,7 @@ func (s *session) leavesStatic(group, instance string) bool {
 
 // answer queues a message for a stream, if the session still goes on with it. Otherwise its client
 // asks again.
-func (s *session) answer(d *delivery, m *sidecarpb.DeliveryStreamResponse) {
+func (s *session) answer(d *stream, m *sidecarpb.DeliveryStreamResponse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current(d) == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -32,14 +33,20 @@ func (s *Server) testSession(t interface{ Fatal(...any) }) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sess := newSession(s, "s", a, true)
-	sess.stream = newDelivery(s, nil)
+	sess := s.sessions.begin("s", a, true)
+	sess.stream = newStream(nil)
 	return sess
+}
+
+// testAssign assigns what a message says.
+func (s *session) testAssign(a *sidecarpb.Assign) error {
+	_, err := s.assign(s.stream, membershipOf(a), a.GetPartitions())
+	return err
 }
 
 // testFrame is a message of n units, which nothing but the ledger needs.
 func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
-	f := newFrame(s)
+	f := newFrame(s, nil)
 	f.Begin(first, n)
 	f.grow(n)
 	f.units = f.units[:n]
@@ -153,7 +160,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 func TestHostileIndicesTakeNoMemory(t *testing.T) {
 	srv := idle(t)
 	s := srv.testSession(t)
-	if err := s.assign(s.stream, &sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: 50}}}); err != nil {
+	if err := s.testAssign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: 50}}}); err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
@@ -186,17 +193,17 @@ func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	top, err := srv.topics.get(a, "out")
+	top, err := srv.sink.topics.Get("out", &a.topics, maxAppTopics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.meter.Add(srv.cfg.AppBytes, 1) // the last limit of all is reached
 	for range 10 {
-		if refused := srv.admitEmit(&emit{app: a, server: srv, rec: outRec{Rec: outlet.Rec{To: top.out}, topic: top, size: 100}}, peer.Info{}, false); refused == nil {
+		if refused := srv.service.emitter.admit(&emit{app: a, all: srv.service.all, rec: outRec{Rec: outlet.Rec{To: top.Out}, topic: top, size: 100}}, peer.Info{}, false); refused == nil {
 			t.Fatal("it was taken")
 		}
 	}
-	for name, m := range map[string]*limit.Meter{"all emits": srv.emits, "the app's emits": a.emits} {
+	for name, m := range map[string]*limit.Meter{"all emits": srv.service.all, "the app's emits": a.emits} {
 		if bytes, records := m.Held(); bytes != 0 || records != 0 {
 			t.Errorf("%s: %d bytes and %d records are taken", name, bytes, records)
 		}
@@ -214,7 +221,7 @@ func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 		expires uint64
 		want    bool
 	}{{0, false}, {2000, false}, {999, true}, {2000, true}, {0, false}} {
-		if got := s.lapse(c.expires); got != c.want {
+		if got := s.lapse(gate.Expiry{At: c.expires}); got != c.want {
 			t.Errorf("expires at %d: late is %t", c.expires, got)
 		}
 	}

@@ -15,7 +15,7 @@ func (s *Server) testJoin(t *testing.T) (*session, <-chan *session) {
 		t.Fatal(err)
 	}
 	join := func() *session {
-		sess, err := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
+		sess, err := s.service.join(newStream(helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 		if err != nil {
 			t.Error(err)
 		}
@@ -34,9 +34,8 @@ func (s *Server) testJoin(t *testing.T) (*session, <-chan *session) {
 }
 
 func (s *Server) registered() *session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sessions["s"]
+	sess, _ := s.sessions.find("s")
+	return sess
 }
 
 func stillWaits(t *testing.T, next <-chan *session) {
@@ -56,7 +55,7 @@ func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 	a, _ := s.apps.get("app", "")
 	third := make(chan *session, 1)
 	go func() {
-		sess, _ := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
+		sess, _ := s.service.join(newStream(helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 		third <- sess
 	}()
 	stillWaits(t, third)
@@ -73,17 +72,17 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
+	old, err := s.service.join(newStream(helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	old.intake.handling.Lock()
 	left := make(chan struct{})
-	go func() { s.close(old, errStreamDone); close(left) }()
+	go func() { s.sessions.close(old, errStreamDone); close(left) }()
 	<-old.ctx.Done()
 	next := make(chan *session, 1)
 	go func() {
-		sess, _ := s.join(newDelivery(s, helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
+		sess, _ := s.service.join(newStream(helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
 		next <- sess
 	}()
 	stillWaits(t, next)
@@ -98,9 +97,9 @@ func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 // behind.
 func TestHelloAfterTheStreamWasGivenUp(t *testing.T) {
 	s := idle(t)
-	d := newDelivery(s, helloStream{})
-	d.discard()
-	if err := d.hello(&sidecarpb.Hello{Version: ProtocolVersion, App: "app", SessionId: "s"}); err == nil {
+	d := newStream(helloStream{})
+	s.service.discard(d)
+	if err := s.service.hello(d, &sidecarpb.Hello{Version: ProtocolVersion, App: "app", SessionId: "s"}); err == nil {
 		t.Error("welcomed on a stream that is over")
 	}
 	if s.registered() != nil {

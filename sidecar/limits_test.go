@@ -37,7 +37,7 @@ func to(partition int32, n, size int) []testUnit {
 
 func (b *bubble) status(t *testing.T) *sidecarpb.StatusResponse {
 	t.Helper()
-	st, err := b.sc.Status(context.Background(), nil)
+	st, err := b.sc.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

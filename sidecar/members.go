@@ -39,8 +39,9 @@ func membershipOf(a *sidecarpb.Assign) membership {
 	return membership{memberKey{a.GetGroup(), a.GetConsumer()}, a.GetMemberId(), a.GetInstanceId(), a.GetGeneration(), a.GetClusterId()}
 }
 
-// enterMember takes over the membership of an Assign message. mu is held.
-func (s *session) enterMember(m membership) error {
+// enterMember takes over the membership of an Assign message, and tells whether its cluster is news. mu
+// is held.
+func (s *session) enterMember(m membership) (cluster bool, err error) {
 	before, known := s.members[m.memberKey]
 	switch {
 	case m.member == "" && !s.holds(m.memberKey):
@@ -48,24 +49,21 @@ func (s *session) enterMember(m membership) error {
 			s.stock.kept.Give(before.size())
 		}
 		delete(s.members, m.memberKey) // it has left
-		return nil
+		return false, nil
 	case !known && len(s.members) == maxGroups:
-		return fmt.Errorf("%w: more than %d memberships in one session", errViolation, maxGroups)
+		return false, fmt.Errorf("%w: more than %d memberships in one session", errViolation, maxGroups)
 	}
 	if !s.stock.kept.Take(m.size()) {
-		return s.noRoom("a membership")
+		return false, s.noRoom("a membership")
 	}
 	if known {
 		s.stock.kept.Give(before.size())
 	}
 	s.members[m.memberKey] = m
-	if why := s.server.noWill(m); why != nil && before.cluster != m.cluster {
-		s.server.log.Warn("there will be no will for a membership", "app", s.app.Name, "session", s.id, "group", m.group, "member", m.member, "reason", why)
-	}
-	return nil
+	return before.cluster != m.cluster, nil
 }
 
-// holds tells whether a consumer has stays that it did not release. mu is held.
+// holds tells whether a consumer has assignments that it did not release. mu is held.
 func (a *assignments) holds(of memberKey) bool {
 	for _, e := range a.epochs {
 		if e.of == of && !e.released() {
@@ -97,17 +95,17 @@ func (e *otherClusterError) Error() string {
 
 // sameCluster asks once more before a will acts on a membership: an Assign may have come before the
 // brokers were reached.
-func (s *Server) sameCluster(ctx context.Context, m membership) error {
-	if m.cluster != "" && s.kafka.clusterID() == "" {
-		_ = s.Check(ctx)
+func (w *wills) sameCluster(ctx context.Context, m membership) error {
+	if m.cluster != "" && w.brokers.ClusterID() == "" {
+		_ = w.brokers.Check(ctx)
 	}
-	return s.noWill(m)
+	return w.never(m)
 }
 
-// noWill tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it
+// never tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it
 // knows.
-func (s *Server) noWill(m membership) error {
-	if ours := s.kafka.clusterID(); clusterid.Differ(m.cluster, ours) {
+func (w *wills) never(m membership) error {
+	if ours := w.brokers.ClusterID(); clusterid.Differ(m.cluster, ours) {
 		return &otherClusterError{m.group, m.cluster, ours}
 	}
 	return nil

@@ -121,7 +121,7 @@ func TestNoWillInAnotherCluster(t *testing.T) {
 					Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", TopicId: id[:]}}})
 				m.units(from(0, 1, 2)...)
 				m.reported(3)
-				st, err := b.sc.Status(t.Context(), nil)
+				st, err := b.sc.Status(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -137,7 +137,7 @@ func TestNoWillInAnotherCluster(t *testing.T) {
 				if n := b.members(t); n != int(c.refused) {
 					t.Errorf("%d members: a group of another cluster is not left", n)
 				}
-				st, _ = b.sc.Status(t.Context(), nil)
+				st, _ = b.sc.Status(t.Context())
 				if w := st.GetWills(); w.GetRefused() != c.refused || w.GetExecuted() != 1 || w.GetComplete() != 1-c.refused {
 					t.Errorf("%v, want %d refused", w, c.refused)
 				}

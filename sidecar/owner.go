@@ -14,10 +14,7 @@ import (
 
 // ownedBy tells whether the peer may go on with the session. Apps are compared before.
 func (s *session) ownedBy(p peer.Info) bool {
-	s.mu.Lock()
-	was := s.peer
-	s.mu.Unlock()
-	return peer.SameOwner(s.app.Token != "", was, p, s.process)
+	return peer.SameOwner(s.app.Token != "", s.from(), p, s.process)
 }
 
 // isOf tells whether a client may go on with the session, or begin it anew. Two clients of one
@@ -26,49 +23,51 @@ func (s *session) isOf(a *app, client string, p peer.Info) bool {
 	return s.app == a && s.client == client && s.ownedBy(p)
 }
 
+// from is who is at the other end of its stream, or was.
+func (s *session) from() peer.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peer
+}
+
 // givesWayTo tells whether the peer may end the grace of the session, which broke: it owns it, or
 // the session's process may be a former one of the peer's user. One that is proven to live is not.
 // Where the process is proven dead, or the grace is over, there is none to protect.
 func (s *session) givesWayTo(p peer.Info) bool {
-	if s.ownedBy(p) || s.isClosed() || s.process.Dead() {
+	if s.ownedBy(p) || s.idClosed() || s.process.ProvenDead() {
 		return true
 	}
-	s.mu.Lock()
-	was := s.peer
-	s.mu.Unlock()
-	return peer.FormerOf(s.process, was, p)
+	return peer.FormerOf(s.process, s.from(), p)
 }
 
-// mayAssign tells why the session may not speak for a member. The caller holds Server.assigning, so
-// that two sessions cannot both find it free.
-func (s *session) mayAssign(m membership) error {
-	s.mu.Lock()
-	p := s.peer
-	s.mu.Unlock()
-	if err := s.mayJoin(p, m.group); err != nil {
+// mayAssign tells why the session may not speak for a member. The caller holds apps.assigning, so that
+// two sessions cannot both find it free.
+func (t *table) mayAssign(s *session, m membership) error {
+	p := s.from()
+	if err := t.mayJoin(s, p, m.group); err != nil {
 		return err
 	}
-	for _, other := range s.server.snapshot() {
+	for _, other := range t.all() {
 		if other != s && other.keeps(m) && (other.app != s.app || !other.ownedBy(p)) {
-			return s.memberHeld(p, m.group, "member "+m.member)
+			return t.memberHeld(s, p, m.group, "member "+m.member)
 		}
 	}
 	return nil
 }
 
 // mayJoin tells why the session's app may not speak for the group, and notes it.
-func (s *session) mayJoin(p peer.Info, group string) error {
+func (t *table) mayJoin(s *session, p peer.Info, group string) error {
 	why := s.app.refuseGroup(group)
 	if why != nil {
-		s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedGroup, why.Error())
+		t.apps.refusals.note(p, s.app.Name, refusedGroup, why.Error())
 	}
 	return why
 }
 
 // memberHeld refuses, for now, to speak for a member that another process's session has, and notes
 // it.
-func (s *session) memberHeld(p peer.Info, group, member string) error {
-	s.server.apps.refusals.note(s.server.log, p, s.app.Name, refusedMember, "another living session speaks for "+member+" of group "+group)
+func (t *table) memberHeld(s *session, p peer.Info, group, member string) error {
+	t.apps.refusals.note(p, s.app.Name, refusedMember, "another living session speaks for "+member+" of group "+group)
 	return status.Errorf(codes.Unavailable, "%s: another living session speaks for this member of group %.255q: a member is one process; stop the other one, "+
 		"give this one another member or instance id, or give both the app's token", wire.CodeMemberHeld, group)
 }
@@ -76,7 +75,7 @@ func (s *session) memberHeld(p peer.Info, group, member string) error {
 // keeps tells whether a living session speaks for the member, or, while it has its stream, for the
 // static instance: one that broke may be a former process.
 func (s *session) keeps(m membership) bool {
-	dead := s.process.Dead()
+	dead := s.process.ProvenDead()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.over() || dead || m.member == "" {

@@ -17,10 +17,10 @@ func TestRefusalsAreCountedAndPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text strings.Builder
 		log := slog.New(slog.NewTextHandler(&text, nil))
-		var r refusals
+		r := refusals{log: log}
 		for range 100 {
-			r.note(log, peer.Info{UID: 5}, "app", refusedApp, "wrong token")
-			r.note(log, peer.Info{UID: 5}, "app", refusedTopic, strings.Repeat("x", 4096))
+			r.note(peer.Info{UID: 5}, "app", refusedApp, "wrong token")
+			r.note(peer.Info{UID: 5}, "app", refusedTopic, strings.Repeat("x", 4096))
 		}
 		if n := strings.Count(text.String(), "\n"); n != 2 || r.counts[refusedApp] != 100 || r.counts[refusedTopic] != 100 || text.Len() > 2000 {
 			t.Errorf("%d lines, %v counted, %d characters", n, r.counts, text.Len())
@@ -29,13 +29,13 @@ func TestRefusalsAreCountedAndPaced(t *testing.T) {
 			t.Errorf("the line does not say who: %s", text.String())
 		}
 		time.Sleep(refusalEvery)
-		r.note(log, peer.Info{UID: 5}, "app", refusedApp, "wrong token")
+		r.note(peer.Info{UID: 5}, "app", refusedApp, "wrong token")
 		if n := strings.Count(text.String(), "\n"); n != 3 || !strings.Contains(text.String(), "refusals=101") {
 			t.Errorf("%d lines: %s", n, text.String())
 		}
-		quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+		r.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 		for uid := range uint32(10_000) {
-			r.note(quiet, peer.Info{UID: uid}, "app", refusedApp, "")
+			r.note(peer.Info{UID: uid}, "app", refusedApp, "")
 		}
 		if len(r.logged) > maxRefusals {
 			t.Errorf("%d kept", len(r.logged))

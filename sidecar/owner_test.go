@@ -220,7 +220,7 @@ func TestAStrangerDoesNotInherit(t *testing.T) {
 		return c
 	}
 	state := func() string {
-		st, err := sc.Status(t.Context(), nil)
+		st, err := sc.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestStatusHidesSessionIDs(t *testing.T) {
 	if s := seen.GetSessions()[0]; s.GetSessionId() == "" || strings.Contains(seen.String(), "secret-id") || s.GetMemberId() != "" || s.GetGroup() != "g" {
 		t.Errorf("a stranger sees %v", s)
 	}
-	own, err := sc.Status(t.Context(), nil)
+	own, err := sc.Status(t.Context())
 	if err != nil || own.GetSessions()[0].GetSessionId() != "secret-id" {
 		t.Errorf("the owner of the Server sees %v, %v", own, err)
 	}

@@ -61,7 +61,7 @@ func TestProvenDeath(t *testing.T) {
 	}
 	living.cancel()
 	for broken := false; !broken; time.Sleep(time.Millisecond) { // the sidecar hears of it in its own time
-		st, err := sc.Status(t.Context(), nil)
+		st, err := sc.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestProvenDeath(t *testing.T) {
 	}
 	killed := time.Now()
 	for {
-		st, err := sc.Status(t.Context(), nil)
+		st, err := sc.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,15 +1,11 @@
 package sidecar
 
 import (
-	"context"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -39,15 +35,17 @@ type refusalKey struct {
 }
 
 // refusals counts who was refused, and logs it now and then: what a peer does again and again must
-// not fill the log. The zero value is empty.
+// not fill the log. With its log it is ready.
 type refusals struct {
+	log *slog.Logger
+
 	mu     sync.Mutex
 	counts map[refusal]uint64
 	logged map[refusalKey]time.Time
 }
 
 // note counts a refusal. The names are the peer's: they are cut.
-func (r *refusals) note(log *slog.Logger, p peer.Info, app string, why refusal, detail string) {
+func (r *refusals) note(p peer.Info, app string, why refusal, detail string) {
 	now := time.Now()
 	r.mu.Lock()
 	if r.counts == nil {
@@ -63,18 +61,9 @@ func (r *refusals) note(log *slog.Logger, p peer.Info, app string, why refusal, 
 	}
 	r.mu.Unlock()
 	if say {
-		log.Warn("refused: an app or user is not allowed what it asks for", "what", string(why), "app", app[:min(len(app), 128)], "uid", p.UID, "gid", p.GID, "pid", p.PID,
+		r.log.Warn("refused: an app or user is not allowed what it asks for", "what", string(why), "app", app[:min(len(app), 128)], "uid", p.UID, "gid", p.GID, "pid", p.PID,
 			"detail", detail[:min(len(detail), 512)], "refusals", n)
 	}
-}
-
-// admitApp is apps.get for a peer; it notes who was refused.
-func (s *Server) admitApp(ctx context.Context, name, token string) (*app, error) {
-	a, err := s.apps.get(name, token)
-	if status.Code(err) == codes.PermissionDenied {
-		s.apps.refusals.note(s.log, peer.Of(ctx), name, refusedApp, status.Convert(err).Message())
-	}
-	return a, err
 }
 
 // status lists the counts by reason, of those that there were.

@@ -9,15 +9,22 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
+// reporter answers Reports.
+type reporter struct {
+	self  *identity
+	drain *draining
+	apps  *apps
+}
+
 const reportBatch = 256
 
 // Reports streams the fate of queued emits. It ends with OK when half of the ring was sent and
 // waits for a cursor: call it again with the last id seen.
-func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStreamingServer[sidecarpb.ReportsResponse]) error {
+func (s *reporter) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStreamingServer[sidecarpb.ReportsResponse]) error {
 	if req.GetApp() == "" {
 		return status.Error(codes.InvalidArgument, "app is required: reports are kept for each app")
 	}
-	a, err := s.admitApp(stream.Context(), req.GetApp(), req.GetToken())
+	a, err := s.apps.admit(stream.Context(), req.GetApp(), req.GetToken())
 	if err != nil {
 		return err
 	}
@@ -30,11 +37,11 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 	p := peer.Of(stream.Context())
 	cursor, others := a.ring.Forget(p, req.GetAfterId())
 	if others {
-		s.apps.refusals.note(s.log, p, a.Name, refusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")
+		s.apps.refusals.note(p, a.Name, refusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")
 	}
 	// At once: a client whose records died with another sidecar would wait for their reports for
 	// ever.
-	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.id}); err != nil {
+	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.self.id}); err != nil {
 		return err
 	}
 	for sent := 0; sent < max(a.ring.Size/2, 1); {
@@ -45,14 +52,14 @@ func (s *Server) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStream
 				continue
 			case <-stream.Context().Done():
 				return status.FromContextError(stream.Context().Err()).Err()
-			case <-s.drained:
+			case <-s.drain.over:
 				// Every record has its fate now, the last ones maybe since the look above.
 				if batch, _ = a.ring.Read(p, cursor, reportBatch); len(batch) == 0 {
 					return nil
 				}
 			}
 		}
-		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch, SidecarId: s.id}); err != nil {
+		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch, SidecarId: s.self.id}); err != nil {
 			return err
 		}
 		cursor = batch[len(batch)-1].GetReportId() + 1

@@ -108,7 +108,7 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 				if rapid.Bool().Draw(t, "seen to break") {
 					s.detach(s.stream, nil)
 				}
-				high, how, err := s.attach(newDelivery(srv, nil), peer.Info{}, &sidecarpb.Hello{Unreported: missing})
+				high, how, err := s.attach(newStream(nil), peer.Info{}, &sidecarpb.Hello{Unreported: missing})
 				if err != nil || how != resumed || high != sent {
 					t.Fatalf("high %d, %v, %v: want it to go on from %d", high, how, err, sent)
 				}
@@ -124,7 +124,7 @@ func TestResumedSessionsReportOnce(t *testing.T) {
 				missing = append(missing, &sidecarpb.Range{First: seq, Count: 1})
 			}
 		}
-		if _, how, err := s.attach(newDelivery(srv, nil), peer.Info{}, &sidecarpb.Hello{Unreported: missing}); how != resumed || err != nil {
+		if _, how, err := s.attach(newStream(nil), peer.Info{}, &sidecarpb.Hello{Unreported: missing}); how != resumed || err != nil {
 			t.Fatal(how, err)
 		}
 		take(true)
@@ -142,7 +142,7 @@ func TestLastWillsMayBeReadAgain(t *testing.T) {
 	defer s.end(errStreamDone)
 	id := [16]byte{1}
 	set, _ := donemeta.Append(nil, donemeta.Binding{TopicID: id, Base: 10, LeaderEpoch: 3}, []donemeta.Run{{First: 11, Last: 12}})
-	if err := s.assign(s.stream, &sidecarpb.Assign{Group: "g", MemberId: "m", Generation: 1, Partitions: []*sidecarpb.AssignedPartition{
+	if err := s.testAssign(&sidecarpb.Assign{Group: "g", MemberId: "m", Generation: 1, Partitions: []*sidecarpb.AssignedPartition{
 		{Epoch: 1, Topic: "t", TopicId: id[:], StartOffset: 10, DoneSet: string(set)}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestLastWillsMayBeReadAgain(t *testing.T) {
 	e.core.Done(0)
 	e.core.Done(2)
 	for range 2 {
-		all := s.lastWills()
+		all := s.lastWills(nil)
 		if len(all) != 1 || len(all[0].Standings) != 1 || all[0].Standings[0].Mark != 13 || !slices.Equal(all[0].Standings[0].Done, []donemeta.Run{{First: 14, Last: 14}}) {
 			t.Fatalf("%+v, want 13 with 14 each time", all)
 		}
@@ -176,8 +176,8 @@ func TestWhoIsHurriedIsFenced(t *testing.T) {
 	s := idle(t).testSession(t)
 	defer s.end(errStreamDone)
 	s.detach(s.stream, nil)
-	s.hurry()
-	if _, how, err := s.attach(newDelivery(s.server, nil), peer.Info{}, &sidecarpb.Hello{}); how != overAlready || err != nil {
+	s.endGrace()
+	if _, how, err := s.attach(newStream(nil), peer.Info{}, &sidecarpb.Hello{}); how != overAlready || err != nil {
 		t.Fatal(how, err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,65 +18,38 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
-	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/lifecycle"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
-	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
 // Server is a sidecar. Make it with New, run it once.
 type Server struct {
-	sidecarpb.UnimplementedSidecarServer
+	cfg    Config
+	log    *slog.Logger
+	life   lifecycle.Life
+	self   *identity
+	drain  *draining
+	health *health.Server
+	calls  *calls.Table
 
-	cfg     Config
-	log     *slog.Logger
-	outlet  *outlet.Outlet
-	client  *kgo.Client // the outlet's, for requests
-	hooks   hooks
-	promise func(*kgo.Record, error) // the promised method, made once: a method value is an allocation
-	id      string
-	started time.Time
-	topics  *topics
-	apps    *apps
-	health  *health.Server
-
-	pinned *limit.Meter // received buffers that records still need, of living and dead sessions
-	emits  *limit.Meter
-	common commonStock
-
-	unitsAcked, recordsAcked, recordsFailed atomic.Uint64
-
-	calls *calls.Table
-
-	receivers sync.WaitGroup // receive goroutines of streams
-	draining  atomic.Bool
-	drained   chan struct{} // closed when every accepted record has its fate, or the deadline passed
-	kafka     kafkaState
-	gate      *gate
-
-	outliving sync.WaitGroup  // sessions without a stream
-	life      context.Context // of wills: ends when the sidecar stops
-	stopLife  context.CancelFunc
-	wills     willStats
-
-	mu       sync.Mutex
-	sessions map[string]*session
-	closed   closedIDs
-	lent     window        // what living sessions have beyond their floors
-	idle     chan struct{} // closed when the last session leaves; nil: nobody waits
-	state    runState
-	stop     context.CancelCauseFunc // ends Run
-	done     chan struct{}           // closed when Run has returned
+	brokers  *brokers.Brokers
+	gate     *gate.Gate
+	sink     *sink
+	apps     *apps
+	sessions *table
+	wills    *wills
+	service  *service
 }
 
-type runState int
-
-const (
-	notRun runState = iota
-	running
-	closed
-)
+// identity is what a sidecar says of itself.
+type identity struct {
+	id, version string
+	started     time.Time
+}
 
 var (
 	// ErrClosed is returned by Run after Close.
@@ -97,21 +69,21 @@ func New(cfg Config) (*Server, error) {
 		cfg.Partitioner = kgo.StickyKeyPartitioner(nil)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, id: newID(), started: time.Now(), health: health.NewServer(),
-		pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords), emits: limit.NewMeter(cfg.emitBytes(), cfg.emitRecords()), common: newCommonStock(&cfg),
-		calls: calls.New(calls.Limits{Sessions: cfg.MaxSessions, Apps: len(cfg.Apps), Bytes: cfg.MaxBytes, MessageBytes: cfg.MaxMessageBytes}), drained: make(chan struct{}), done: make(chan struct{}), sessions: make(map[string]*session),
+		cfg: cfg, log: cfg.Logger, self: &identity{newID(), cfg.Version, time.Now()}, drain: newDraining(), health: health.NewServer(),
+		calls: calls.New(calls.Limits{Sessions: cfg.MaxSessions, Apps: len(cfg.Apps), Bytes: cfg.MaxBytes, MessageBytes: cfg.MaxMessageBytes}),
 	}
-	s.kafka.checked = make(chan struct{})
-	s.promise = s.promised
-	s.life, s.stopLife = context.WithCancel(context.Background())
-	s.apps = newApps(&s.cfg, s.common.reports)
-	s.topics = &topics{server: s, byName: make(map[string]*topic)}
-	s.gate = newGate(s)
-	out, err := s.newOutlet()
+	s.brokers = brokers.New(cfg.Brokers)
+	s.gate = gate.New(s.pause)
+	out, err := newOutlet(&s.cfg, s.brokers, s.gate)
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
 	}
-	s.outlet, s.client = out, out.Client()
+	s.brokers.Use(out.Client())
+	s.sink = newSink(&s.cfg, out, s.gate)
+	s.apps = newApps(&s.cfg)
+	s.sessions = newTable(&s.cfg, s.apps)
+	s.wills = newWills(&s.cfg, s.sessions, s.brokers)
+	s.service = newService(s)
 	s.setHealth(false)
 	return s, nil
 }
@@ -126,31 +98,20 @@ func newID() string {
 // was accepted is delivered and reported, for at most DrainTimeout. It returns nil after a clean
 // drain, *UndeliveredError if records were left, or why it could not serve.
 func (s *Server) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	if err := s.begin(stop); err != nil {
-		return err
+	ctx, err := s.life.Begin(ctx)
+	switch {
+	case errors.Is(err, lifecycle.ErrBegun):
+		return ErrAlreadyRun
+	case err != nil:
+		return ErrClosed
 	}
-	defer close(s.done)
-	defer s.outlet.Close()
+	defer s.life.End(nil)
+	defer s.sink.outlet.Close()
 	lis, err := s.listen()
 	if err != nil {
 		return err
 	}
 	return s.serve(ctx, lis)
-}
-
-func (s *Server) begin(stop context.CancelCauseFunc) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch s.state {
-	case running:
-		return ErrAlreadyRun
-	case closed:
-		return ErrClosed
-	}
-	s.state, s.stop = running, stop
-	return nil
 }
 
 func (s *Server) serve(ctx context.Context, lis net.Listener) error {
@@ -159,62 +120,48 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	failed := make(chan error, 1)
 	background.Go(func() { failed <- g.Serve(lis) })
 	watchCtx, stopWatch := context.WithCancel(context.Background())
-	background.Go(func() { s.watchKafka(watchCtx) })
-	background.Go(func() { s.gate.beat(watchCtx) })
-	s.log.Info("sidecar serving", "listen", lis.Addr().String(), "brokers", s.cfg.Brokers, "sidecar_id", s.id, "version", s.cfg.Version)
+	background.Go(func() { s.brokers.Watch(watchCtx, s.sink.recordsAcked.Load, s.checked) })
+	background.Go(func() { s.gate.Beat(watchCtx) })
+	s.log.Info("sidecar serving", "listen", lis.Addr().String(), "brokers", s.cfg.Brokers, "sidecar_id", s.self.id, "version", s.self.version)
 
 	var err error
 	select {
 	case <-ctx.Done():
 		if err = context.Cause(ctx); !errors.Is(err, ErrPaused) {
-			err = s.drain(g)
+			err = s.drainAll(g)
 		}
 	case err = <-failed:
 		err = fmt.Errorf("sidecar: listener %s: %w", lis.Addr(), err)
 	}
 	g.Stop()
-	s.stopLife()
-	for _, sess := range s.snapshot() {
-		s.close(sess, errStopped)
+	s.wills.stop()
+	for _, sess := range s.sessions.all() {
+		s.sessions.close(sess, errStopped)
 	}
-	s.outliving.Wait()
+	s.wills.waiting.Wait()
 	stopWatch()
 	background.Wait()
-	s.receivers.Wait()
+	s.service.receivers.Wait()
 	return err
-}
-
-// halt ends Run without a drain.
-func (s *Server) halt(cause error) {
-	s.mu.Lock()
-	stop := s.stop
-	s.mu.Unlock()
-	if stop != nil {
-		stop(cause)
-	}
 }
 
 // Close ends Run as the end of its context does, and waits for it; without Run it releases the
 // Kafka client. A second Close does nothing.
 func (s *Server) Close() error {
-	s.mu.Lock()
-	was := s.state
-	s.state = closed
-	stop := s.stop
-	s.mu.Unlock()
-	switch {
-	case was == notRun:
-		s.stopLife()
-		s.outlet.Close()
-		close(s.done)
-	case stop != nil:
-		stop(ErrClosed)
-		<-s.done
+	if first, _ := s.life.Close(ErrClosed); first {
+		s.wills.stop()
+		s.sink.outlet.Close()
 	}
 	return nil
 }
 
-// keepalive: a peer that is gone without a word is noticed after 10 s (spec row 10).
+// Status tells what the sidecar is doing, as its Status call does, and with the sessions' and members'
+// own ids, which only this process is told.
+func (s *Server) Status(ctx context.Context) (*sidecarpb.StatusResponse, error) {
+	return s.service.Status(ctx, nil)
+}
+
+// keepalive: a peer that is gone without a word is noticed after 10 s (fault 10).
 const (
 	keepaliveTime    = 6 * time.Second
 	keepaliveTimeout = 4 * time.Second
@@ -237,7 +184,7 @@ func (s *Server) newGRPC() *grpc.Server {
 		grpc.InTapHandle(s.calls.Tap),
 		grpc.WaitForHandlers(true),
 	)
-	g.RegisterService(calls.Service(), s)
+	g.RegisterService(calls.Service(), s.service)
 	healthpb.RegisterHealthServer(calls.Registrar{Server: g}, s.health)
 	reflection.Register(calls.Registrar{Server: g})
 	return g

@@ -7,9 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -22,17 +26,16 @@ import (
 type session struct {
 	lifetime
 
-	server    *Server
 	id        string
 	app       *app
 	client    string // that it is of, as it calls itself; "": not known
 	resumable bool   // the client knows how to go on with it, and what SESSION_FENCED means
-	window    window
+	credit    credit
 	intake    intake
 
 	mu      sync.Mutex
 	state   sessionState
-	stream  *delivery     // of a state that streams
+	stream  *stream       // of a state that streams
 	breaks  int           // streams that broke
 	peer    peer.Info     // of the last stream
 	process *peer.Process // whose session it is, nil: not known
@@ -56,8 +59,8 @@ func newLifetime() lifetime {
 
 // intake is what a session's receiver works with, between its stream and kgo.
 type intake struct {
-	pinned *limit.Meter          // received buffers that records still need
-	full   atomic.Pointer[queue] // a queue that one of our records found full: the receiver waits for it
+	pinned *limit.Meter                 // received buffers that records still need
+	full   atomic.Pointer[topics.Queue] // a queue that one of our records found full: the receiver waits for it
 	// backlog is the number of records that the receiver has and kgo has not, as of when it last
 	// began to wait.
 	backlog atomic.Int32
@@ -82,22 +85,19 @@ var (
 	errFenced     = errors.New("the session was closed")
 )
 
-func newSession(srv *Server, id string, a *app, resumable bool) *session {
-	s := &session{
-		lifetime: newLifetime(), server: srv, id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), assignments: srv.common.assignments(),
-	}
+func newSession(id string, a *app, resumable bool, held assignments) *session {
+	s := &session{lifetime: newLifetime(), id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), assignments: held}
 	s.intake.handling = make(turn, 1)
 	a.enter()
-	s.setWindow(srv.cfg.floor())
 	return s
 }
 
-// setWindow sets the credit, before the session is used.
-func (s *session) setWindow(w window) {
-	s.window = w
-	// The whole of a window may be pinned twice: once by what is on its way, once by frames of
+// grant gives the credit, before the session is used.
+func (s *session) grant(c credit) {
+	s.credit = c
+	// The whole of a credit may be pinned twice: once by what is on its way, once by frames of
 	// which one slow record is left.
-	s.intake.pinned = limit.NewMeter(2*w.bytes, 2*w.records)
+	s.intake.pinned = limit.NewMeter(2*c.bytes, 2*c.records)
 }
 
 // end closes the session: nothing of it is produced or reported any more. What kgo has already, it
@@ -135,7 +135,7 @@ func (s *session) ended() bool {
 	return s.state.ended()
 }
 
-func (s *session) isClosed() bool {
+func (s *session) idClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state.closed()
@@ -149,7 +149,7 @@ func (s *session) settle() {
 }
 
 // sayGoodbye is the client's clean end: no will.
-func (s *session) sayGoodbye(d *delivery) error {
+func (s *session) sayGoodbye(d *stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.current(d); err != nil {
@@ -170,7 +170,7 @@ func (s *session) leave() {
 
 // admit checks a decoded frame against the session and enters it: from here on every unit of it is
 // reported, or the session has ended.
-func (s *session) admit(d *delivery, f *frame) error {
+func (s *session) admit(d *stream, f *frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.current(d); err != nil {
@@ -179,7 +179,7 @@ func (s *session) admit(d *delivery, f *frame) error {
 	if s.state.leaves() {
 		return errDraining
 	}
-	late, err := s.ledger.Receive(&f.Message, s.window.credit())
+	late, err := s.ledger.Receive(&f.Message, s.credit.cost())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
@@ -204,7 +204,7 @@ func (s *session) admit(d *delivery, f *frame) error {
 
 // current tells why what came on this stream must not be entered: the session is over, or goes on
 // with another stream, to which Welcome has said what was received so far. mu is held.
-func (s *session) current(d *delivery) error {
+func (s *session) current(d *stream) error {
 	switch {
 	case s.state.ended():
 		return context.Cause(s.ctx)
@@ -214,6 +214,13 @@ func (s *session) current(d *delivery) error {
 		return errReplaced
 	}
 	return nil
+}
+
+// goesOn tells why the session does not go on with a stream.
+func (s *session) goesOn(d *stream) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current(d)
 }
 
 // fail notes the first failure of a unit's outputs.
@@ -236,7 +243,6 @@ func (s *session) finish(f *frame, i int32) {
 	}
 	if u.failure == nil {
 		s.ledger.Ack(&f.Message, i)
-		s.server.unitsAcked.Add(1)
 	} else {
 		s.ledger.Fail(&f.Message, i, u.failure)
 	}
@@ -272,18 +278,22 @@ func (s *session) drop(units []unit) {
 	s.signal()
 }
 
-// pin counts a frame's memory from the moment it is received, unpin when its buffer was freed.
-func (s *session) pin(f *frame) {
-	f.pinned = int64(f.buf.Len())
-	n := int64(len(f.recs)) + 1
-	s.intake.pinned.Add(f.pinned, n)
-	s.app.pinned.Add(f.pinned, n)
-	s.server.pinned.Add(f.pinned, n)
-}
-
-func (s *session) unpin(f *frame) {
-	n := int64(len(f.recs)) + 1
-	s.intake.pinned.Sub(f.pinned, n)
-	s.app.pinned.Sub(f.pinned, n)
-	s.server.pinned.Sub(f.pinned, n)
+// detach tells whether the session outlives this stream, and how many it has outlived.
+func (s *session) detach(d *stream, cause error) (breaks int, outlives bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stream != d {
+		return 0, false // it goes on already
+	}
+	s.stream = nil
+	if s.state.ended() {
+		return 0, false
+	}
+	if !s.resumable || errors.Is(cause, errViolation) || status.Code(cause) == codes.InvalidArgument {
+		s.endLocked(errStreamDone)
+		return 0, false
+	}
+	s.happen(eventBreak)
+	s.breaks++
+	return s.breaks, true
 }

@@ -41,7 +41,7 @@ type outgoing struct {
 // take moves what is to be sent into out, and gives the credit of what it reports back. Cold
 // messages come only behind all reports that were there before them: Released must not overtake the
 // reports of the units that it speaks of. The error is why this stream has nothing to say any more.
-func (s *session) take(d *delivery, out *outgoing) error {
+func (s *session) take(d *stream, out *outgoing) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d.woken = false

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"fmt"
 
+	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -17,11 +18,11 @@ func (s *session) expire(u *unit) {
 
 // lapse tells whether a unit whose records came back from Kafka must not be sent again: its time is
 // over, or that of another one that the client may be sending another way by now.
-func (s *session) lapse(expires uint64) bool {
-	if expires == 0 {
+func (s *session) lapse(expires gate.Expiry) bool {
+	if expires.At == 0 {
 		return false
 	}
-	over := s.server.expired(expires)
+	over := expires.Passed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ledger.Late(over)
@@ -39,7 +40,7 @@ const (
 // attach makes the session go on with another stream. What was reported on a stream that broke, and
 // not heard, is reported again: once for each sequence (S12). Nothing of the broken stream is
 // entered from here on (S7): the sequence returned is the last that was.
-func (s *session) attach(d *delivery, p peer.Info, h *sidecarpb.Hello) (high uint64, how resumption, err error) {
+func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint64, how resumption, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -48,7 +49,7 @@ func (s *session) attach(d *delivery, p peer.Info, h *sidecarpb.Hello) (high uin
 	case !s.state.returns(): // the drain began while its Hello was read
 		return 0, unresumed, errDraining
 	}
-	high, ok, err := s.ledger.Resume(h.GetUnreported(), s.window.records)
+	high, ok, err := s.ledger.Resume(h.GetUnreported(), s.credit.records)
 	if err != nil {
 		return 0, unresumed, fmt.Errorf("%w: %w", errViolation, err)
 	}

@@ -111,7 +111,7 @@ func TestWhoMayNotReturnIsRefused(t *testing.T) {
 		s.mu.Lock()
 		s.happen(x.event)
 		s.mu.Unlock()
-		if _, how, err := s.attach(newDelivery(srv, nil), peer.Info{}, new(sidecarpb.Hello)); how != x.how || !errors.Is(err, x.err) {
+		if _, how, err := s.attach(newStream(nil), peer.Info{}, new(sidecarpb.Hello)); how != x.how || !errors.Is(err, x.err) {
 			t.Errorf("%s: %v, %v; want %v, %v", name, how, err, x.how, x.err)
 		}
 		s.end(errStreamDone)

@@ -64,7 +64,7 @@ func TestTheSocketIsPrivate(t *testing.T) {
 			t.Errorf("%v, %v", st, err)
 		}
 		c := hello(t, dial(t, sc.Target), "s")
-		if st, _ = sc.Status(context.Background(), nil); sidecar.ProvesDeaths && st.GetSessions()[0].GetPeerPid() != int64(os.Getpid()) {
+		if st, _ = sc.Status(context.Background()); sidecar.ProvesDeaths && st.GetSessions()[0].GetPeerPid() != int64(os.Getpid()) {
 			t.Errorf("peer pid %d, this process is %d", st.GetSessions()[0].GetPeerPid(), os.Getpid())
 		}
 		c.goodbye()

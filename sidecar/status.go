@@ -6,20 +6,34 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
+// inspector answers Status.
+type inspector struct {
+	self     *identity
+	drain    *draining
+	limits   credit
+	apps     *apps
+	sink     *sink
+	brokers  *brokers.Brokers
+	sessions *table
+	wills    *wills
+}
+
 // Status tells what the sidecar is doing.
-func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
+func (s *inspector) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
 	out := &sidecarpb.StatusResponse{
-		Version: s.cfg.Version, SidecarId: s.id, UptimeMs: time.Since(s.started).Milliseconds(), State: s.stateName(),
-		BrokerConnections: uint32(max(s.hooks.connections.Load(), 0)), ProduceRequests: uint64(s.hooks.produceRequests.Load()),
-		RecordsAcked: s.recordsAcked.Load(), RecordsFailed: s.recordsFailed.Load(),
-		Wills: s.wills.status(),
-		Queue: &sidecarpb.QueueStatus{LimitBytes: uint64(s.cfg.MaxBytes), LimitRecords: uint64(s.cfg.MaxRecords)},
+		Version: s.self.version, SidecarId: s.self.id, UptimeMs: time.Since(s.self.started).Milliseconds(), State: s.stateName(),
+		BrokerConnections: s.brokers.Connections(), ProduceRequests: s.brokers.ProduceRequests(),
+		RecordsAcked: s.sink.recordsAcked.Load(), RecordsFailed: s.sink.recordsFailed.Load(),
+		Wills: s.wills.stats.status(),
+		Queue: &sidecarpb.QueueStatus{LimitBytes: uint64(s.limits.bytes), LimitRecords: uint64(s.limits.records)},
 	}
-	if err := s.kafka.err(); err != nil {
+	if err := public(s.brokers.Err()); err != nil {
 		out.KafkaError = err.Error()
 	}
 	var err error
@@ -27,15 +41,15 @@ func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sid
 		return nil, err
 	}
 	out.Refusals = s.apps.refusals.status()
-	for _, sess := range s.snapshot() {
-		st := sess.status()
+	for _, sess := range s.sessions.all() {
+		st := sess.status(s.wills.never)
 		if peer.OverWire(ctx) {
 			st.SessionId, st.MemberId = alias(st.GetSessionId()), ""
 		}
 		out.Sessions = append(out.Sessions, st)
 	}
-	for _, t := range s.topics.all() {
-		t.status(out)
+	for _, t := range s.sink.topics.All() {
+		queueStatus(t, out)
 	}
 	for _, a := range s.apps.all() {
 		used, oldest, newest := a.ring.Status()
@@ -49,27 +63,17 @@ func (s *Server) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sid
 	return out, nil
 }
 
-func (s *Server) stateName() string {
+func (s *inspector) stateName() string {
 	switch {
-	case s.draining.Load():
+	case s.drain.begun.Load():
 		return "draining"
-	case s.kafka.err() == errNotChecked: //nolint:errorlint // identity is meant
+	case s.brokers.Err() == brokers.ErrNotChecked: //nolint:errorlint // identity is meant
 		return "starting"
 	}
 	return "serving"
 }
 
-func (s *Server) snapshot() []*session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]*session, 0, len(s.sessions))
-	for _, sess := range s.sessions {
-		out = append(out, sess)
-	}
-	return out
-}
-
-func (s *session) status() *sidecarpb.SessionStatus {
+func (s *session) status(never func(membership) error) *sidecarpb.SessionStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := &sidecarpb.SessionStatus{
@@ -79,7 +83,7 @@ func (s *session) status() *sidecarpb.SessionStatus {
 	}
 	for _, m := range s.memberships() { // nearly always one
 		out.Group, out.MemberId, out.Generation = m.group, m.member, m.generation
-		if why := s.server.noWill(m); why != nil {
+		if why := never(m); why != nil {
 			out.NoWill = why.Error()
 		}
 	}
@@ -90,16 +94,13 @@ func (s *session) status() *sidecarpb.SessionStatus {
 	return out
 }
 
-func (t *topic) status(out *sidecarpb.StatusResponse) {
-	for _, q := range *t.queues.Load() {
-		if q == nil {
-			continue
-		}
+func queueStatus(t *topics.Topic, out *sidecarpb.StatusResponse) {
+	for q := range t.Queued() {
 		bytes, records := q.Held()
 		out.Queue.Bytes += uint64(bytes)
 		out.Queue.Records += uint64(records)
 		if records > 0 {
-			out.Partitions = append(out.Partitions, &sidecarpb.PartitionQueue{Topic: t.name, Partition: q.partition, Bytes: uint64(bytes), Records: uint64(records), Full: q.Over()})
+			out.Partitions = append(out.Partitions, &sidecarpb.PartitionQueue{Topic: t.Name, Partition: q.Partition, Bytes: uint64(bytes), Records: uint64(records), Full: q.Over()})
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package sidecar
 
 import (
-	"cmp"
-
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -10,15 +8,13 @@ import (
 // commonStock is what sessions share beside the memory of records.
 type commonStock struct {
 	entries *limit.Commons // of trackers; one takes about 17 bytes
-	kept    *limit.Commons // bytes of what a session says that costs no credit: stays, done-sets, names
-	reports *limit.Commons // reports of queued emits, finished or not
+	kept    *limit.Commons // bytes of what a session says that costs no credit: assignments, done-sets, names
 }
 
 func newCommonStock(c *Config) commonStock {
 	return commonStock{
 		entries: limit.NewCommons(int64(c.MaxRecords)*trackedPerRecord, c.MaxSessions),
 		kept:    limit.NewCommons(c.MaxBytes, c.MaxSessions),
-		reports: limit.NewCommons(int64(max(c.MaxRecords/4, 4*c.ReportRing)), cmp.Or(len(c.Apps), maxApps)),
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,10 +17,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
-	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/listen"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -35,11 +38,26 @@ var validSession = regexp.MustCompile(`^[\x21-\x7e]{1,64}$`)
 
 type serverStream = grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]
 
-// delivery is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends
-// with the stream.
-type delivery struct {
-	server   *Server
-	stream   serverStream
+// streams answers DeliveryStream.
+type streams struct {
+	log             *slog.Logger
+	self            *identity
+	drain           *draining
+	calls           *calls.Calls
+	maxMessageBytes int
+	brokers         *brokers.Brokers
+	sink            *sink
+	apps            *apps
+	sessions        *table
+	wills           *wills
+
+	receivers sync.WaitGroup // receive goroutines
+}
+
+// stream is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends with
+// the stream.
+type stream struct {
+	rpc      serverStream
 	joined   chan *session      // the session, when Hello was accepted
 	failed   chan error         // why receiving ended; capacity 1
 	wake     chan struct{}      // there is something to send; capacity 1
@@ -50,38 +68,38 @@ type delivery struct {
 
 	// The receiver's own:
 	session *session
-	names   topicNames
+	names   topics.Names
 	units   wire.Units
 	cold    sidecarpb.DeliveryStreamRequest
 }
 
-func newDelivery(s *Server, stream serverStream) *delivery {
-	return &delivery{
-		server: s, stream: stream, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
+func newStream(rpc serverStream) *stream {
+	return &stream{
+		rpc: rpc, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
 	}
 }
 
 // DeliveryStream carries units up and reports down.
-func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]) error {
-	if s.draining.Load() {
+func (s *streams) DeliveryStream(rpc grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, sidecarpb.DeliveryStreamResponse]) error {
+	if s.drain.begun.Load() {
 		return status.Error(codes.Unavailable, "DRAINING: the sidecar is about to stop: connect again when it is back")
 	}
-	d := newDelivery(s, stream)
+	d := newStream(rpc)
 	// receive cannot be waited for here: it sits in RecvMsg until this handler has returned. Run
 	// waits for it.
-	s.receivers.Go(d.receive)
+	s.receivers.Go(func() { s.receive(d) })
 	hello := time.NewTimer(helloTimeout)
 	defer hello.Stop()
 	select {
 	case sess := <-d.joined:
-		err := d.send(sess)
+		err := s.send(d, sess)
 		s.detach(d, sess, err)
 		return err
 	case err := <-d.failed:
-		d.discard()
+		s.discard(d)
 		return err
 	case <-hello.C:
-		d.discard()
+		s.discard(d)
 		return status.Errorf(codes.DeadlineExceeded, "no Hello within %s", helloTimeout)
 	}
 }
@@ -89,17 +107,17 @@ func (s *Server) DeliveryStream(stream grpc.BidiStreamingServer[sidecarpb.Delive
 // discard leaves a session that was joined at the same moment as the stream failed. The nil that it
 // puts in tells a receiver that comes to join only afterwards: nobody else would leave its session,
 // which would count against MaxSessions for ever and hold every drain up.
-func (d *delivery) discard() {
+func (s *streams) discard(d *stream) {
 	select {
 	case sess := <-d.joined:
-		d.server.detach(d, sess, errStreamDone)
+		s.detach(d, sess, errStreamDone)
 	case d.joined <- nil:
 	}
 }
 
 // send writes what the session has to say, until it or the stream has ended.
-func (d *delivery) send(s *session) error {
-	if err := d.stream.Send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.welcome}}); err != nil {
+func (s *streams) send(d *stream, sess *session) error {
+	if err := d.rpc.Send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.welcome}}); err != nil {
 		return err
 	}
 	var out outgoing
@@ -110,12 +128,12 @@ func (d *delivery) send(s *session) error {
 			return err
 		case <-d.replaced:
 			return endStatus(errReplaced)
-		case <-d.stream.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
+		case <-d.rpc.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
 			return endStatus(errStreamDone)
-		case <-s.ctx.Done():
-			return endStatus(context.Cause(s.ctx))
+		case <-sess.ctx.Done():
+			return endStatus(context.Cause(sess.ctx))
 		}
-		if err := s.take(d, &out); err != nil {
+		if err := sess.take(d, &out); err != nil {
 			return endStatus(err)
 		}
 		if err := d.write(&out); err != nil {
@@ -123,46 +141,46 @@ func (d *delivery) send(s *session) error {
 			return err
 		}
 		if out.last {
-			s.end(errStreamDone)
-			return d.goodbye()
+			sess.end(errStreamDone)
+			return s.goodbye()
 		}
 	}
 }
 
 // hearOut waits, when nothing can be sent any more, until what the client had sent before is read:
 // the end of its connection tells, see listen.Conn.Read.
-func (d *delivery) hearOut() {
+func (d *stream) hearOut() {
 	late := time.NewTimer(listen.LastWords)
 	defer late.Stop()
 	select {
 	case <-d.failed:
 	case <-d.replaced:
-	case <-d.stream.Context().Done():
+	case <-d.rpc.Context().Done():
 	case <-late.C:
 	}
 }
 
-func (d *delivery) goodbye() error {
-	if d.server.draining.Load() {
+func (s *streams) goodbye() error {
+	if s.drain.begun.Load() {
 		return status.Error(codes.Unavailable, "DRAINING: everything received is reported; connect again when the sidecar is back")
 	}
 	return nil
 }
 
-func (d *delivery) write(out *outgoing) error {
+func (d *stream) write(out *outgoing) error {
 	if len(out.Acked)+len(out.Failed) > 0 {
 		pool := wire.Pool()
 		buf := pool.Get(32*len(out.Acked) + 64)
 		*buf = wire.AppendReports((*buf)[:0], out.Acked, out.Failed)
 		raw := wire.Raw{Buffers: mem.BufferSlice{mem.NewBuffer(buf, pool)}}
-		err := d.stream.SendMsg(&raw)
+		err := d.rpc.SendMsg(&raw)
 		raw.Buffers.Free()
 		if err != nil {
 			return err
 		}
 	}
 	for _, m := range out.cold {
-		if err := d.stream.Send(m); err != nil {
+		if err := d.rpc.Send(m); err != nil {
 			return err
 		}
 	}
@@ -170,25 +188,25 @@ func (d *delivery) write(out *outgoing) error {
 }
 
 // receive is the stream's receiving goroutine.
-func (d *delivery) receive() {
+func (s *streams) receive(d *stream) {
 	defer d.forgetNames()
-	line := peer.Of(d.stream.Context()).Line
+	line := peer.Of(d.rpc.Context()).Line
 	if line == nil {
 		line = new(listen.Conn) // behind TLS
 	}
 	defer line.Receive()()
 	var m wire.Message
-	if err := d.first(&m); err != nil {
+	if err := s.first(d, &m); err != nil {
 		d.failed <- err
 		return
 	}
 	for {
-		if err := d.stream.RecvMsg(&m); err != nil {
-			d.failed <- d.ended(err)
+		if err := d.rpc.RecvMsg(&m); err != nil {
+			d.failed <- brokenStatus(err)
 			return
 		}
 		line.Work()
-		err := d.handle(&m)
+		err := s.handle(d, &m)
 		line.Rest()
 		m.Free()
 		if err != nil {
@@ -200,31 +218,31 @@ func (d *delivery) receive() {
 
 // first reads and handles Hello: as one of few at a time, because nobody is known yet who could be
 // held to a credit.
-func (d *delivery) first(m *wire.Message) error {
-	free, err := d.server.calls.Of(calls.Delivery).Reader(d.stream.Context())
+func (s *streams) first(d *stream, m *wire.Message) error {
+	free, err := s.calls.Reader(d.rpc.Context())
 	if err != nil {
 		return err
 	}
-	err = d.stream.RecvMsg(m)
+	err = d.rpc.RecvMsg(m)
 	free()
 	if err != nil {
-		return d.ended(err)
+		return brokenStatus(err)
 	}
 	defer m.Free()
-	if err := d.handle(m); err != nil {
+	if err := s.handle(d, m); err != nil {
 		return endStatus(err)
 	}
 	return nil
 }
 
-func (d *delivery) forgetNames() {
+func (d *stream) forgetNames() {
 	if d.session != nil {
-		d.names.forget(&d.session.stock.kept)
+		d.names.Forget(&d.session.stock.kept)
 	}
 }
 
-// ended is what a broken stream, or one that the client half-closed, ends with.
-func (d *delivery) ended(err error) error {
+// brokenStatus is what a broken stream, or one that the client half-closed, ends with.
+func brokenStatus(err error) error {
 	if errors.Is(err, io.EOF) {
 		return status.Error(codes.Canceled, "the client closed the stream without Goodbye")
 	}
@@ -251,14 +269,14 @@ func endStatus(err error) error {
 	return status.Error(codes.Internal, err.Error())
 }
 
-func (d *delivery) handle(m *wire.Message) error {
+func (s *streams) handle(d *stream, m *wire.Message) error {
 	d.cold.Reset()
 	body, hot, err := m.Request(&d.cold)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
 	if d.session == nil {
-		return d.hello(d.cold.GetHello())
+		return s.hello(d, d.cold.GetHello())
 	}
 	d.session.intake.handling.Lock()
 	defer d.session.intake.handling.Unlock()
@@ -266,15 +284,15 @@ func (d *delivery) handle(m *wire.Message) error {
 		return context.Cause(d.session.ctx)
 	}
 	if hot {
-		return d.frame(m, body)
+		return s.frame(d, m, body)
 	}
 	switch k := d.cold.GetKind().(type) {
 	case *sidecarpb.DeliveryStreamRequest_Assign:
-		return d.session.assign(d, k.Assign)
+		return s.assign(d, k.Assign)
 	case *sidecarpb.DeliveryStreamRequest_Release:
 		return d.session.release(d, k.Release)
 	case *sidecarpb.DeliveryStreamRequest_Inherit:
-		return d.session.answerHeir(d, k.Inherit)
+		return s.inherit(d, k.Inherit)
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
 		return d.session.sayGoodbye(d)
 	case *sidecarpb.DeliveryStreamRequest_Hello:
@@ -287,77 +305,65 @@ func (d *delivery) handle(m *wire.Message) error {
 }
 
 // frame takes over the message's buffer.
-func (d *delivery) frame(m *wire.Message, body []byte) error {
-	s := d.session
-	if err := d.room(); err != nil {
+func (s *streams) frame(d *stream, m *wire.Message, body []byte) error {
+	sess := d.session
+	if err := s.sink.room(sess); err != nil {
 		return err
 	}
-	if err := d.units.Parse(body, d.name); err != nil {
+	if err := d.units.Parse(body, func(index uint32, name string) error { return s.name(d, index, name) }); err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	window := s.window.records
+	credit := sess.credit.records
 	if d.units.Count == 0 {
 		return nil
 	}
-	if d.units.Count > window {
-		return fmt.Errorf("%w: credit exceeded: %d units in one message, the credit is %d records", errViolation, d.units.Count, window)
+	if d.units.Count > credit {
+		return fmt.Errorf("%w: credit exceeded: %d units in one message, the credit is %d records", errViolation, d.units.Count, credit)
 	}
-	f := newFrame(s)
-	if err := f.decode(&d.units, &d.names, window); err != nil {
+	f := newFrame(sess, s.sink)
+	if err := f.decode(&d.units, &d.names, credit); err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	f.expires = d.units.ExpiresAtNs
-	if err := s.admit(d, f); err != nil {
+	f.expires.At = d.units.ExpiresAtNs
+	if err := sess.admit(d, f); err != nil {
 		if errors.Is(err, errDraining) {
 			return nil // not received: the client sends it again, to the next sidecar
 		}
 		return err
 	}
 	f.buf = m.Take()
-	s.pin(f)
-	return s.deliver(f)
-}
-
-// room waits until the memory that this session, its app, and all sessions hold is below its
-// limits.
-func (d *delivery) room() error {
-	s := d.session
-	for _, m := range []*limit.Meter{s.intake.pinned, s.app.meter, s.app.pinned, d.server.pinned} {
-		if err := m.Wait(s.ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	s.sink.pin(f)
+	return s.sink.deliver(f)
 }
 
 // hello opens the session.
-func (d *delivery) hello(h *sidecarpb.Hello) error {
+func (s *streams) hello(d *stream, h *sidecarpb.Hello) error {
 	switch {
 	case h == nil:
 		return fmt.Errorf("%w: the first message must be Hello", errViolation)
 	case h.GetVersion() != ProtocolVersion:
 		return status.Errorf(codes.FailedPrecondition, "protocol version %d is spoken by the client (%s), version %d by this sidecar (%s): use the same major version on both sides",
-			h.GetVersion(), h.GetClientVersion(), ProtocolVersion, d.server.cfg.Version)
+			h.GetVersion(), h.GetClientVersion(), ProtocolVersion, s.self.version)
 	case !validSession.MatchString(h.GetSessionId()):
 		return fmt.Errorf("%w: session id %.80q: use 1 to 64 printable ASCII characters without spaces", errViolation, h.GetSessionId())
 	case h.GetApp() == "":
 		return fmt.Errorf("%w: app is required in Hello", errViolation)
 	}
-	a, err := d.server.admitApp(d.stream.Context(), h.GetApp(), h.GetToken())
+	a, err := s.apps.admit(d.rpc.Context(), h.GetApp(), h.GetToken())
 	if err != nil {
 		return err
 	}
 	defer a.leave() // the session has it in its own hands
-	s, err := d.server.join(d, h, a)
+	sess, err := s.join(d, h, a)
 	if err != nil {
 		return err
 	}
-	d.session = s
+	d.session = sess
 	select {
-	case d.joined <- s:
+	case d.joined <- sess:
 		return nil
 	default: // the handler has given up, see discard
-		d.server.detach(d, s, errStreamDone)
+		s.detach(d, sess, errStreamDone)
 		return errStreamDone
 	}
 }

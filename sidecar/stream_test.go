@@ -30,7 +30,7 @@ func TestUnitsReachKafkaAndAreReported(t *testing.T) {
 	if len(c.failed) != 0 {
 		t.Fatalf("failed: %v", c.failed)
 	}
-	st, err := sc.Status(context.Background(), nil)
+	st, err := sc.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,34 @@ import (
 
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
+	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
+
+// wills waits for clients that are gone, and executes the wills of those that do not come back.
+type wills struct {
+	log      *slog.Logger
+	grace    time.Duration
+	timeout  time.Duration
+	sessions *table
+	brokers  *brokers.Brokers
+	stats    willStats
+
+	life    context.Context // ends when the sidecar stops
+	stop    context.CancelFunc
+	waiting sync.WaitGroup // for clients, and for wills of others
+}
+
+func newWills(cfg *Config, sessions *table, b *brokers.Brokers) *wills {
+	w := &wills{log: cfg.Logger, grace: cfg.ReconnectGrace, timeout: cfg.WillTimeout, sessions: sessions, brokers: b}
+	w.life, w.stop = context.WithCancel(context.Background())
+	return w
+}
+
+// follow sees to a session whose stream broke, for the so-many-th time.
+func (w *wills) follow(sess *session, breaks int) {
+	w.waiting.Go(func() { w.outlive(sess, breaks) })
+}
 
 // willStats counts what wills did. fenced and resumed belong to the same story.
 type willStats struct {
@@ -30,9 +57,9 @@ func (w *willStats) status() *sidecarpb.WillStatus {
 	}
 }
 
-// left is what became of a session whose stream did not come back.
-type left struct {
-	willed            bool
+// outcome is what became of a session whose stream did not come back.
+type outcome struct {
+	executed          bool // a will was
 	units, partitions int
 	superseded        int   // memberships that the broker went on without
 	refused           int   // memberships of another cluster
@@ -41,10 +68,10 @@ type left struct {
 }
 
 // complete tells that nothing of it is done again.
-func (l left) complete() bool { return l.err == nil }
+func (l outcome) complete() bool { return l.err == nil }
 
-// outcome is the word for it in the log.
-func (l left) outcome() string {
+// word is what the log calls it.
+func (l outcome) word() string {
 	switch {
 	case l.complete():
 		return "complete"
@@ -58,8 +85,8 @@ func (l left) outcome() string {
 	return "failed"
 }
 
-func (w *willStats) count(l left) {
-	if !l.willed {
+func (w *willStats) count(l outcome) {
+	if !l.executed {
 		return
 	}
 	w.units.Add(uint64(l.units))
@@ -80,24 +107,24 @@ const lookEvery = 5 * time.Millisecond
 
 // outlive waits until the client of a broken session is back, and executes the will of one that
 // does not come.
-func (s *Server) outlive(sess *session, breaks int) {
-	state := sess.awaitReturn(breaks)
+func (w *wills) outlive(sess *session, breaks int) {
+	state := sess.awaitReturn(breaks, w.grace)
 	if !state.over() || state.ended() {
 		return
 	}
-	left := s.execute(sess, state == stateWill)
-	s.bury(sess)
-	s.wills.count(left) // last: who sees the count finds the session gone
+	done := w.execute(sess, state == stateWill)
+	w.sessions.fence(sess)
+	w.stats.count(done) // last: who sees the count finds the session gone
 }
 
 // awaitReturn waits until a session whose stream broke waits no more, and tells where it stands
 // then. The wait is over at once for a process that is proven dead or has said Goodbye.
-func (s *session) awaitReturn(breaks int) sessionState {
-	end := time.Now().Add(s.server.cfg.ReconnectGrace)
+func (s *session) awaitReturn(breaks int, grace time.Duration) sessionState {
+	end := time.Now().Add(grace)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		dead, over := s.process.Dead(), !time.Now().Before(end)
+		dead, over := s.process.ProvenDead(), !time.Now().Before(end)
 		if state := s.look(breaks, dead, over); !state.waits() {
 			return state
 		}
@@ -121,14 +148,14 @@ func (s *session) look(breaks int, dead, over bool) sessionState {
 	return s.state
 }
 
-// hurry ends the grace of a broken session: its process cannot come back.
-func (s *session) hurry() {
+// endGrace ends the grace of a broken session: its process cannot come back.
+func (s *session) endGrace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.happen(eventHeir)
 }
 
-// finished is closed when no unit of a closing session is open.
+// allFinished is closed when no unit of a closing session is open.
 func (s *session) allFinished() (_ <-chan struct{}, open int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +176,7 @@ type lastWill struct {
 
 // lastWills reads what the trackers know. Released assignments are not in it: they may have other
 // owners by now.
-func (s *session) lastWills() []lastWill {
+func (s *session) lastWills(log *slog.Logger) []lastWill {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	standings := make(map[memberKey][]lastwill.Standing)
@@ -169,7 +196,7 @@ func (s *session) lastWills() []lastWill {
 		}
 		wills = append(wills, lastWill{m, lastwill.Will{
 			Member:    groupcommit.Member{Group: m.group, MemberID: m.member, InstanceID: m.instance, Generation: m.generation},
-			Standings: standings[m.memberKey], Log: s.server.log,
+			Standings: standings[m.memberKey], Log: log,
 		}})
 	}
 	return wills
@@ -180,16 +207,16 @@ var errStillOpen = errors.New("units are still on their way to Kafka")
 
 // execute finishes what a session received and, if its process is gone without Goodbye, commits for
 // it and leaves its groups.
-func (s *Server) execute(sess *session, willed bool) left {
+func (w *wills) execute(sess *session, withWill bool) outcome {
 	begun := time.Now()
-	s.wills.running.Add(1)
-	defer s.wills.running.Add(-1)
-	ctx, cancel := context.WithTimeout(s.life, s.cfg.WillTimeout)
+	w.stats.running.Add(1)
+	defer w.stats.running.Add(-1)
+	ctx, cancel := context.WithTimeout(w.life, w.timeout)
 	defer cancel()
 	quiet, open := sess.allFinished()
 	var secured map[memberKey]marks
-	if willed && open > 0 && sess.process.Dead() {
-		secured = s.secure(ctx, sess, quiet)
+	if withWill && open > 0 && sess.process.ProvenDead() {
+		secured = w.secure(ctx, sess, quiet)
 	}
 	var late error
 	select {
@@ -197,48 +224,48 @@ func (s *Server) execute(sess *session, willed bool) left {
 	case <-ctx.Done():
 		late = errStillOpen
 	}
-	if !willed {
-		s.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
-		return left{}
+	if !withWill {
+		w.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
+		return outcome{}
 	}
-	if late != nil && s.life.Err() == nil {
+	if late != nil && w.life.Err() == nil {
 		// What is done is committed. The group is not left: its next owner would do again what may
 		// still be written. The session timeout of the dead member gives those units some more
 		// time, and after that a repeat is the smaller evil.
-		ctx, cancel = context.WithTimeout(s.life, willSteps)
+		ctx, cancel = context.WithTimeout(w.life, willSteps)
 		defer cancel()
 	}
-	l := s.carryOut(ctx, sess, late, secured)
+	l := w.carryOut(ctx, sess, late, secured)
 	l.units = open
-	log := s.log.Info
+	log := w.log.Info
 	if !l.complete() {
-		log = s.log.Warn
+		log = w.log.Warn
 	}
-	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.Dead(), "outcome", l.outcome(), "units", open,
+	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.ProvenDead(), "outcome", l.word(), "units", open,
 		"partitions", l.partitions, "left", l.gone, "took", time.Since(begun), "err", l.err)
 	return l
 }
 
 // carryOut executes the wills of all memberships of a session, after their first commits.
-func (s *Server) carryOut(ctx context.Context, sess *session, late error, secured map[memberKey]marks) left {
-	l := left{willed: true, gone: true, err: late}
-	for _, w := range sess.lastWills() {
-		if s.lives(sess, w.membership) {
-			s.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", w.group, "member", w.member)
+func (w *wills) carryOut(ctx context.Context, sess *session, late error, secured map[memberKey]marks) outcome {
+	l := outcome{executed: true, gone: true, err: late}
+	for _, will := range sess.lastWills(w.log) {
+		if w.spokenFor(sess, will.membership) {
+			w.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", will.group, "member", will.member)
 			continue
 		}
-		if err := s.sameCluster(ctx, w.membership); err != nil {
+		if err := w.sameCluster(ctx, will.membership); err != nil {
 			l.refused++
 			l.gone = false
 			l.err = errors.Join(l.err, err)
 			continue
 		}
-		w.Proven, w.Remain, w.Secured = sess.process.Dead(), late != nil, secured[w.memberKey]
-		did := w.Execute(ctx, s.coordinator())
-		s.wills.repaired.Add(uint64(did.Repaired))
-		if did.Superseded != nil && len(w.Standings) > 0 {
+		will.Proven, will.Remain, will.Secured = sess.process.ProvenDead(), late != nil, secured[will.memberKey]
+		did := will.Execute(ctx, w.brokers.Coordinator(w.life))
+		w.stats.repaired.Add(uint64(did.Repaired))
+		if did.Superseded != nil && len(will.Standings) > 0 {
 			l.superseded++
-			l.err = errors.Join(l.err, fmt.Errorf("group %q: %w", w.group, did.Superseded))
+			l.err = errors.Join(l.err, fmt.Errorf("group %q: %w", will.group, did.Superseded))
 		}
 		l.partitions += did.Partitions
 		l.gone = l.gone && did.Left
@@ -253,7 +280,7 @@ type marks map[lastwill.Partition]int64
 // secure commits what is done while the last units are still on their way: the process may have
 // joined a rebalance, and once that is over its generation is, too. It ends with the last unit, but
 // never with a commit on its way (S3). It returns what was committed.
-func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{}) map[memberKey]marks {
+func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}) map[memberKey]marks {
 	ctx, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -266,24 +293,24 @@ func (s *Server) secure(ctx context.Context, sess *session, quiet <-chan struct{
 		}
 	})
 	secured := make(map[memberKey]marks)
-	for _, w := range sess.lastWills() {
-		if w.member == "" || s.lives(sess, w.membership) || s.sameCluster(ctx, w.membership) != nil {
+	for _, will := range sess.lastWills(w.log) {
+		if will.member == "" || w.spokenFor(sess, will.membership) || w.sameCluster(ctx, will.membership) != nil {
 			continue
 		}
-		did := w.Secure(ctx, s.coordinator())
-		s.wills.repaired.Add(uint64(did.Repaired))
+		did := will.Secure(ctx, w.brokers.Coordinator(w.life))
+		w.stats.repaired.Add(uint64(did.Repaired))
 		if did.Err != nil && ctx.Err() == nil {
-			s.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", w.group, "err", did.Err)
+			w.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", will.group, "err", did.Err)
 		}
-		secured[w.memberKey] = did.Committed
+		secured[will.memberKey] = did.Committed
 	}
 	return secured
 }
 
-// lives tells whether another session, which is not over, speaks for the same member: then its
+// spokenFor tells whether another session, which is not over, speaks for the same member: then its
 // process is not dead, and commits itself.
-func (s *Server) lives(sess *session, m membership) bool {
-	for _, other := range s.snapshot() {
+func (w *wills) spokenFor(sess *session, m membership) bool {
+	for _, other := range w.sessions.all() {
 		if other != sess && other.speaksFor(m) {
 			return true
 		}
@@ -305,31 +332,22 @@ func (s *session) speaksFor(m membership) bool {
 	return false
 }
 
-// bury closes a session for good: a later Hello with its id is refused.
-func (s *Server) bury(sess *session) {
-	s.mu.Lock()
-	s.closed.add(sess.id)
-	s.mu.Unlock()
-	s.close(sess, errFenced)
-	close(sess.over)
-}
-
 // fencePatience is how long a client waits to hear that its session is over: until the will is
 // executed, if that is soon. Whoever hears it joins its group again, under the same member id, and
 // the will would leave the group for the new membership.
 const fencePatience = 3 * time.Second
 
 // refuse ends a Hello for a session whose process was taken for dead.
-func (s *Server) refuse(ctx context.Context, sess *session, why string) error {
+func (w *wills) refuse(ctx context.Context, sess *session, why string) error {
 	patience := time.NewTimer(fencePatience)
 	defer patience.Stop()
 	select {
 	case <-sess.over:
-	case <-s.life.Done():
+	case <-w.life.Done():
 	case <-ctx.Done():
 	case <-patience.C:
 		return status.Error(codes.Unavailable, "the will of this session is being executed: what was received is not in Kafka yet")
 	}
-	s.wills.fenced.Add(1)
+	w.stats.fenced.Add(1)
 	return fencedStatus(why)
 }

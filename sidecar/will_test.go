@@ -206,7 +206,7 @@ func TestWill(t *testing.T) {
 		if n := b.members(t); n != 0 {
 			t.Errorf("%d members, want the dead one to have left", n)
 		}
-		st, err := b.sc.Status(t.Context(), nil)
+		st, err := b.sc.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ func TestWillReadsBack(t *testing.T) {
 		if at, _ := b.committed(t); at != 5 || !left {
 			t.Errorf("committed %d, left %v: want 5 and the group left", at, left)
 		}
-		st, _ := b.sc.Status(t.Context(), nil)
+		st, _ := b.sc.Status(t.Context())
 		if n := st.GetWills().GetRepaired(); n != 1 {
 			t.Errorf("%d repaired, want 1", n)
 		}
@@ -331,7 +331,7 @@ func TestWillMeetsTheBroker(t *testing.T) {
 				if at != c.want || b.members(t) != 0 {
 					t.Errorf("committed %d, %d members; want %d and nobody left", at, b.members(t), c.want)
 				}
-				st, _ := b.sc.Status(t.Context(), nil)
+				st, _ := b.sc.Status(t.Context())
 				var superseded uint64
 				if c.want < 0 {
 					superseded = 1

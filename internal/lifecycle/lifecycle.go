@@ -1,5 +1,5 @@
 // Package lifecycle is the life of what runs once: not begun, running, ended, and closed by
-// somebody meanwhile or before. Consumer and pipeline have one each.
+// somebody meanwhile or before. Consumer, pipeline and sidecar have one each.
 package lifecycle
 
 import (

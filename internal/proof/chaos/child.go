@@ -96,7 +96,7 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer, kafka func(map[string]s
 			return err
 		}
 		more.Store(new(func(v *vitals) {
-			if st, err := srv.Status(ctx, nil); err == nil {
+			if st, err := srv.Status(ctx); err == nil {
 				v.Superseded = st.GetWills().GetSuperseded()
 			}
 		}))

@@ -60,7 +60,7 @@ func (l *Lab) Status() *sidecarpb.StatusResponse {
 	if l.sidecar == nil {
 		return nil
 	}
-	s, err := l.sidecar.server.Status(context.Background(), &sidecarpb.StatusRequest{})
+	s, err := l.sidecar.server.Status(context.Background())
 	if err != nil {
 		l.T.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func SameOwner(token bool, was, is Info, old *Process) bool {
 	case was.Inode != 0 && is.Inode != 0:
 		return was.Inode == is.Inode
 	case was.PID != 0 || is.PID != 0:
-		return was.PID == is.PID && !old.Dead() // a dead one's pid may be another's
+		return was.PID == is.PID && !old.ProvenDead() // a dead one's pid may be another's
 	}
 	return true // another pid namespace on a kernel before 6.9: nothing but the user is known
 }
@@ -34,7 +34,7 @@ func SameOwner(token bool, was, is Info, old *Process) bool {
 // FormerOf tells whether a process may be a former one of a peer's: of the same user, and not
 // proven to live.
 func FormerOf(old *Process, was, is Info) bool {
-	return !old.Lives() && was.UID == is.UID && was.Certificate == is.Certificate
+	return !old.ProvenAlive() && was.UID == is.UID && was.Certificate == is.Certificate
 }
 
 // certificateOf is what stays of a client's certificate when it is renewed: who issued it, and to

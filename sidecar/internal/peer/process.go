@@ -29,8 +29,8 @@ func Open(p Info) *Process {
 // Watch takes a pidfd over.
 func Watch(pidfd int) *Process { return &Process{fd: pidfd} }
 
-// Lives tells whether it is proven that it has not ended.
-func (p *Process) Lives() bool {
+// ProvenAlive tells whether it is proven that it has not ended.
+func (p *Process) ProvenAlive() bool {
 	if p == nil || p.told != nil {
 		return false
 	}
@@ -52,8 +52,8 @@ func (p *Process) inode() uint64 {
 	return pidfdInode(p.fd)
 }
 
-// Dead tells whether its end is proven.
-func (p *Process) Dead() bool {
+// ProvenDead tells whether its end is proven.
+func (p *Process) ProvenDead() bool {
 	if p == nil {
 		return false
 	}

@@ -1,4 +1,4 @@
-package sidecar
+package brokers
 
 import (
 	"context"
@@ -22,7 +22,10 @@ type coordinator struct {
 
 var _ lastwill.Coordinator = coordinator{}
 
-func (s *Server) coordinator() coordinator { return coordinator{s.client, s.life} }
+// Coordinator asks until its life ends.
+func (b *Brokers) Coordinator(life context.Context) lastwill.Coordinator {
+	return coordinator{b.client, life}
+}
 
 // Offsets implements lastwill.Coordinator.
 func (c coordinator) Offsets(ctx context.Context, group string, partitions []lastwill.Partition) (lastwill.Offsets, error) {

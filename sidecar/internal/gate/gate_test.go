@@ -1,4 +1,4 @@
-package sidecar
+package gate
 
 import (
 	"context"
@@ -20,15 +20,20 @@ func TestPausedSidecarSendsNothingLate(t *testing.T) {
 		left           bool
 		want           error
 	}{
-		"expired":               {expires: 5 * time.Second, pause: 6 * time.Second, want: ErrPaused},
+		"expired":               {expires: 5 * time.Second, pause: 6 * time.Second, want: ErrShut},
 		"expired and finished":  {expires: 5 * time.Second, pause: 6 * time.Second, left: true},
 		"not expired":           {expires: 10 * time.Second, pause: 6 * time.Second},
 		"expired, no pause":     {expires: time.Millisecond, pause: 900 * time.Millisecond},
 		"nothing that expires":  {pause: time.Hour},
-		"a long pause, expired": {expires: time.Second, pause: 24 * time.Hour, want: ErrPaused},
+		"a long pause, expired": {expires: time.Second, pause: 24 * time.Hour, want: ErrShut},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := idle(t)
+			told := 0
+			g := New(func(stoodStill time.Duration) {
+				if told++; stoodStill != c.pause {
+					t.Errorf("it stood still for %v, told %v", c.pause, stoodStill)
+				}
+			})
 			ours, theirs := net.Pipe()
 			defer func() { _, _ = ours.Close(), theirs.Close() }()
 			go func() {
@@ -39,17 +44,17 @@ func TestPausedSidecarSendsNothingLate(t *testing.T) {
 					}
 				}
 			}()
-			conn, err := s.gate.dialer(func(context.Context, string, string) (net.Conn, error) { return ours, nil })(t.Context(), "tcp", "b:1")
+			conn, err := g.Dialer(func(context.Context, string, string) (net.Conn, error) { return ours, nil })(t.Context(), "tcp", "b:1")
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := newFrame(s.testSession(t))
-			if f.expires = 0; c.expires > 0 {
-				f.expires = now + uint64(c.expires)
+			e := new(Expiry)
+			if c.expires > 0 {
+				e.At = now + uint64(c.expires)
 			}
-			s.gate.enter(f)
+			g.Enter(e)
 			if c.left {
-				s.gate.leave(f)
+				g.Leave(e)
 			}
 			if _, err := conn.Write([]byte("before")); err != nil {
 				t.Fatal(err)
@@ -60,8 +65,11 @@ func TestPausedSidecarSendsNothingLate(t *testing.T) {
 					t.Errorf("a write after the pause: %v, want %v", err, c.want)
 				}
 			}
-			if len(s.gate.expire) != 0 && c.left {
-				t.Error("a finished frame is kept")
+			if g.Waiting() != 0 && c.left {
+				t.Error("what is finished is kept")
+			}
+			if (told == 1) != (c.want != nil) {
+				t.Errorf("told %d times that it shut", told)
 			}
 		})
 	}

@@ -1,0 +1,124 @@
+package sidecar
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/kgoopt"
+	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/sidecar/internal/gate"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/topics"
+)
+
+// sink hands records to Kafka, and tells their units and emits how they ended.
+type sink struct {
+	outlet  *outlet.Outlet
+	topics  *topics.Topics
+	gate    *gate.Gate
+	promise func(*kgo.Record, error) // the promised method, made once: a method value is an allocation
+	pinned  *limit.Meter             // received buffers that records still need, of living and dead sessions
+
+	recordsAcked, recordsFailed atomic.Uint64
+}
+
+func newSink(cfg *Config, out *outlet.Outlet, g *gate.Gate) *sink {
+	k := &sink{
+		outlet: out, gate: g, pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
+		topics: topics.New(topics.Config{Outlet: out, Bytes: cfg.PartitionBytes, Records: cfg.PartitionRecords, RecordBytes: cfg.MaxRecordBytes, Log: cfg.Logger}),
+	}
+	k.promise = k.promised
+	return k
+}
+
+// newOutlet makes the Kafka clients with the gate in front of their dialers, TLS included.
+func newOutlet(cfg *Config, hooks kgo.Hook, g *gate.Gate) (*outlet.Outlet, error) {
+	all, usual := cfg.clientOptions(hooks)
+	probe, err := kgoopt.Probe(all)
+	if err != nil {
+		return nil, err
+	}
+	defer probe.Close()
+	if dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error)); ok {
+		all = append(all, kgo.DialTLSConfig(nil), kgo.Dialer(g.Dialer(dial)))
+	}
+	return outlet.New(outlet.Config{
+		Options: all, Usual: usual, Partitioner: cfg.Partitioner, MaxRecordBytes: int32(cfg.MaxRecordBytes), Resend: resend, Log: cfg.Logger,
+		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
+	})
+}
+
+// clientOptions are the user's options, and then those that hold the promises; usual are those of
+// the client that most records go through.
+func (c *Config) clientOptions(hooks kgo.Hook) (all, usual []kgo.Opt) {
+	defaults := []kgo.Opt{kgo.ClientID("ackmark-sidecar"), kgo.MetadataMinAge(400 * time.Millisecond)}
+	all = append(append(defaults, c.Options...),
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.BrokerMaxWriteBytes(int32(max(100<<20, c.MaxRecordBytes+(1<<20)))),
+		kgo.UnknownTopicRetries(2),
+		kgo.WithHooks(hooks),
+	)
+	return all, []kgo.Opt{
+		kgo.ProducerLinger(c.linger()),
+		kgo.ProducerBatchMaxBytes(int32(min(c.MaxRecordBytes, largestBatch))), // and the topic's own limit
+		kgo.WithHooks(queueing{}),
+	}
+}
+
+// queueing follows records of the usual client; those that are sent again are counted already.
+type queueing struct{}
+
+var _ kgo.HookProduceRecordPartitioned = queueing{}
+
+// OnProduceRecordPartitioned counts the record in its partition's queue. kgo holds that partition's
+// lock, so the promise, which subtracts, comes later.
+func (queueing) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
+	enqueue(recordOf(kr), kr.Partition)
+}
+
+// enqueue counts a record in its partition's queue.
+func enqueue(r *outRec, partition int32) {
+	q := r.topic.Queue(partition)
+	r.queue = q
+	if q.Add(r.size, 1) && r.frame != nil {
+		r.frame.session.intake.full.Store(q)
+	}
+	if !r.topic.Ready() {
+		r.topic.Known()
+	}
+}
+
+// send never passes a context that can end: cancelling a record whose batch was sent could fail it
+// although Kafka has it.
+func (k *sink) send(r *outRec) { k.outlet.Produce(&r.Rec) }
+
+// pin counts a frame's memory from the moment it is received, unpin when its buffer was freed.
+func (k *sink) pin(f *frame) {
+	f.pinned = int64(f.buf.Len())
+	n := int64(len(f.recs)) + 1
+	f.session.intake.pinned.Add(f.pinned, n)
+	f.session.app.pinned.Add(f.pinned, n)
+	k.pinned.Add(f.pinned, n)
+}
+
+func (k *sink) unpin(f *frame) {
+	n := int64(len(f.recs)) + 1
+	f.session.intake.pinned.Sub(f.pinned, n)
+	f.session.app.pinned.Sub(f.pinned, n)
+	k.pinned.Sub(f.pinned, n)
+}
+
+// room waits until the memory that a session, its app, and all sessions hold is below its limits.
+func (k *sink) room(s *session) error {
+	for _, m := range []*limit.Meter{s.intake.pinned, s.app.meter, s.app.pinned, k.pinned} {
+		if err := m.Wait(s.ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
