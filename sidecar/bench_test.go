@@ -27,9 +27,9 @@ func BenchmarkStream(b *testing.B) {
 	c.assign(&sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"})
 	c.units(plain("out", 1)...)
 	c.reported(1)
-	window, records := sc.Window()
+	credit, records := sc.Credit()
 	body := benchUnits()
-	frames := make(chan struct{}, min(window/int64(len(body)), int64(records/benchFrame))-1) // the credit, in frames
+	frames := make(chan struct{}, min(credit/int64(len(body)), int64(records/benchFrame))-1) // in frames
 	done := make(chan error, 1)
 	total := (b.N + benchFrame - 1) / benchFrame
 	b.ReportAllocs()

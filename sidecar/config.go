@@ -68,13 +68,13 @@ type Config struct {
 	Apps []App
 
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding:
-	// received, and not reported. An eighth is for emits, the rest is for windows: half in
+	// received, and not reported. An eighth is for emits, the rest is for sessions: half in
 	// MaxSessions equal floors, half for those who come first, up to an eighth each. Defaults: a
 	// quarter of the memory limit (8 to 256 MiB), and 262144 records.
 	//
 	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what
-	// costs no credit: stays, done-sets, names; one more while as many unary emits come in as may),
-	// about 1 KiB for each of MaxRecords, and twice MaxMessageBytes for each message that is
+	// costs no credit: assignments, done-sets, names; one more while as many unary emits come in as
+	// may), about 1 KiB for each of MaxRecords, and twice MaxMessageBytes for each message that is
 	// arriving: one for each session, and about 20 for calls that nobody is known to make yet (more
 	// for emits, if an eighth of MaxBytes has room for them). Beside that it takes at most 128 KiB
 	// for each of MaxConnections, and 12 MiB for the ids of sessions that are over (the last

@@ -2,7 +2,7 @@ package sidecar
 
 import "github.com/ackmark/ackmark/internal/ledger"
 
-// credit is what a session may have outstanding. It is granted with Welcome and stays:
+// credit is what a session may have outstanding. It is granted with Welcome and does not change:
 // a credit that shrinks would meet units that were sent under the larger one, and nothing in the
 // protocol tells which.
 //

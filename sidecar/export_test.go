@@ -19,8 +19,8 @@ const ProvesDeaths = peer.ProvesDeaths
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
 func (s *Server) Pinned() (bytes, records int64) { return s.sink.pinned.Held() }
 
-// Window returns what the next session is granted.
-func (s *Server) Window() (bytes int64, records int) {
+// Credit returns what the next session is granted.
+func (s *Server) Credit() (bytes int64, records int) {
 	t := s.sessions
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,8 +84,8 @@ func (s *Server) LeftOver() string {
 	}
 	checkMeter("pinned", s.sink.pinned)
 	checkMeter("emits", s.service.emitter.all)
-	check("tracker entries lent", s.sessions.common.entries.Lent())
-	check("kept bytes lent", s.sessions.common.kept.Lent())
+	check("tracker entries lent", s.sessions.common.Entries.Lent())
+	check("kept bytes lent", s.sessions.common.Kept.Lent())
 	shelves := int64(0)
 	for _, a := range s.apps.all() {
 		for what, m := range map[string]*limit.Meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
@@ -124,14 +124,7 @@ func (s *Server) Unaccounted() string {
 	var left leftover.List
 	for _, sess := range s.sessions.all() {
 		sess.mu.Lock()
-		entries, kept := sess.stock.entries.Held(), sess.stock.kept.Held()
-		for _, e := range sess.epochs {
-			entries -= int64(e.capacity)
-			kept -= e.kept
-		}
-		for _, m := range sess.members {
-			kept -= m.size()
-		}
+		entries, kept := sess.held.Unexplained()
 		if sess.state.streams() {
 			kept -= sess.stream.names.Kept()
 		}

@@ -100,7 +100,7 @@ func TestBadUnitsFailAlone(t *testing.T) {
 	}
 }
 
-// The broker appends and then says that it did not (spec rows 14, 15): retried under the same
+// The broker appends and then says that it did not (faults 14, 15): retried under the same
 // sequence, nothing twice.
 func TestLostProduceRepliesDuplicateNothing(t *testing.T) {
 	kafka := cluster(t)

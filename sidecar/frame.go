@@ -15,6 +15,7 @@ import (
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -51,9 +52,9 @@ type frame struct {
 }
 
 type unit struct {
-	epoch   *epoch
-	firstR  int32 // its records are recs[firstR : firstR+nrecs]
-	nrecs   int32 // outputs, or 0 if the unit was refused before it became records
+	of      *assigned.Partition // nil without an input, or of an assignment that is not held
+	firstR  int32               // its records are recs[firstR : firstR+nrecs]
+	nrecs   int32               // outputs, or 0 if the unit was refused before it became records
 	outputs int32
 	left    atomic.Int32           // outputs not ended
 	failure *sidecarpb.UnitFailure // the first one; session.mu once the unit is admitted
@@ -100,7 +101,7 @@ func (f *frame) recycle() {
 	clear(f.recs) // or a pooled frame would keep topics and sessions alive
 	clear(f.headers)
 	for i := range f.units {
-		f.units[i].epoch, f.units[i].failure = nil, nil
+		f.units[i].of, f.units[i].failure = nil, nil
 	}
 	f.session, f.sink, f.recs, f.headers, f.units = nil, nil, f.recs[:0], f.headers[:0], f.units[:0]
 	frames.Put(f)
@@ -156,7 +157,7 @@ func (f *frame) decodeUnit(x *wire.Unit, names *topics.Names, now time.Time) err
 	index := len(f.units)
 	f.units = f.units[:index+1]
 	u := &f.units[index]
-	u.epoch, u.failure, u.firstR, u.outputs = nil, nil, int32(len(f.recs)), 0
+	u.of, u.failure, u.firstR, u.outputs = nil, nil, int32(len(f.recs)), 0
 	var out wire.Output
 	for {
 		ok, err := x.Next(&out)
@@ -234,3 +235,11 @@ func expiredFailure() *sidecarpb.UnitFailure {
 
 // errViolation is a client that does not keep the protocol.
 var errViolation = errors.New("protocol violation")
+
+// violation is an error that says what the client did wrong, or nil.
+func violation(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errViolation, err)
+}

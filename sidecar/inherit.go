@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -20,8 +21,8 @@ const inheritEvery = 10 * time.Millisecond
 // new process has joined, the broker gives the member another id and refuses everything that comes
 // under the old one (FENCED_INSTANCE_ID): the will would have nothing to commit any more.
 func (s *streams) inherit(d *stream, in *sidecarpb.Inherit) error {
-	if n := d.heirs.Add(1); n > maxGroups {
-		return fmt.Errorf("%w: more than %d unanswered Inherit messages", errViolation, maxGroups)
+	if n := d.heirs.Add(1); n > assigned.MaxGroups {
+		return fmt.Errorf("%w: more than %d unanswered Inherit messages", errViolation, assigned.MaxGroups)
 	}
 	sess := d.session
 	if err := sess.goesOn(d); err != nil {
@@ -90,31 +91,4 @@ func (t *table) predecessor(heir *session, group, instance string) bool {
 		}
 	}
 	return len(old) > 0
-}
-
-// leavesStatic tells whether the session has a membership of that static member, and a process that
-// is dead, or taken for dead. One that lives commits itself.
-func (s *session) leavesStatic(group, instance string) bool {
-	dead := s.process.ProvenDead()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.state.willMayCome() || s.streams() && !dead {
-		return false
-	}
-	for _, m := range s.members {
-		if m.group == group && m.instance == instance && m.member != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// answer queues a message for a stream, if the session still goes on with it. Otherwise its client
-// asks again.
-func (s *session) answer(d *stream, m *sidecarpb.DeliveryStreamResponse) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current(d) == nil {
-		s.queue(m)
-	}
 }

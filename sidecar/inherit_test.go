@@ -116,11 +116,11 @@ func TestHeirsAreBounded(t *testing.T) {
 		m.units(from(0)...)
 		synctest.Wait()
 		m.cancel()
-		greedy := b.process(t, "u")
+		asker := b.process(t, "u")
 		for i := range uint64(65) {
-			greedy.inherit(i, "g", "i")
+			asker.inherit(i, "g", "i")
 		}
-		greedy.ends(codes.InvalidArgument, "unanswered")
+		asker.ends(codes.InvalidArgument, "unanswered")
 		long := b.process(t, "v")
 		long.inherit(1, strings.Repeat("g", 1<<20), "i")
 		long.ends(codes.InvalidArgument, "inherit.group")

@@ -9,7 +9,7 @@ import (
 	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
-	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
@@ -40,7 +40,7 @@ func (s *Server) testSession(t interface{ Fatal(...any) }) *session {
 
 // testAssign assigns what a message says.
 func (s *session) testAssign(a *sidecarpb.Assign) error {
-	_, err := s.assign(s.stream, membershipOf(a), a.GetPartitions())
+	_, err := s.assign(s.stream, assigned.MembershipOf(a), a.GetPartitions())
 	return err
 }
 
@@ -52,7 +52,7 @@ func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
 	f.units = f.units[:n]
 	for i := range f.units {
 		u := &f.units[i]
-		u.source, u.failure, u.epoch = false, nil, nil
+		u.source, u.failure, u.of = false, nil, nil
 		f.Add(each)
 	}
 	f.live.Store(1)
@@ -153,37 +153,6 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 		}
 		s.end(errStreamDone)
 	})
-}
-
-// A client can claim any index and offset: the mark does not lie, and no memory is taken for a
-// claim.
-func TestHostileIndicesTakeNoMemory(t *testing.T) {
-	srv := idle(t)
-	s := srv.testSession(t)
-	if err := s.testAssign(&sidecarpb.Assign{Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", StartOffset: 50}}}); err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	for _, index := range []uint64{1 << 63, 1 << 40, maxSpan, 1<<64 - 1} {
-		u := &unit{source: true, src: wire.Source{Epoch: 1, Index: index, Offset: 60}}
-		if e, refused := s.source(u, 1, nil); e == nil || refused != nil {
-			t.Errorf("index %d: refused %v", index, refused)
-		} else if u.epoch = e; true {
-			s.finished(u, true)
-		}
-	}
-	e := s.epochs[1]
-	if e.capacity != 0 || e.core.Mark() != 50 {
-		t.Errorf("capacity %d, mark %d", e.capacity, e.core.Mark())
-	}
-	s.mu.Unlock()
-	// All partitions together are bounded as well.
-	entries := new(limit.NewCommons(2100, 1).Share())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !e.reserve(500, entries) || e.reserve(2000, entries) || !e.reserve(501, entries) {
-		t.Errorf("the limit of tracked entries is not kept: capacity %d", e.capacity)
-	}
 }
 
 // An emit that one limit refuses gives back its places in the others.

@@ -86,13 +86,13 @@ func TestASlowPartitionStopsOnlyItsWriters(t *testing.T) {
 // comes back: the pinned buffers are bounded too.
 func TestStragglersCannotPinMemory(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) { small(c); c.PartitionRecords = 4000 }, func(t *testing.T, b *bubble) {
-		window, _ := b.sc.Window()
+		credit, _ := b.sc.Credit()
 		stuck := b.stick(0)
 		c := hello(t, b.conn, "s")
-		credit := make(chan struct{}, 20) // big units that may be outstanding
+		room := make(chan struct{}, 20) // big units that may be outstanding
 		go func() {
 			for range 200 {
-				credit <- struct{}{}
+				room <- struct{}{}
 				if err := c.sendUnits(append(to(0, 1, 1), to(1, 1, 10_000)...)); err != nil {
 					t.Error(err)
 				}
@@ -103,7 +103,7 @@ func TestStragglersCannotPinMemory(t *testing.T) {
 			big := 0
 			received <- c.until(func() bool {
 				for ; c.acked[uint64(2*big+2)]; big++ {
-					<-credit
+					<-room
 				}
 				return len(c.acked) == 400
 			})
@@ -111,11 +111,11 @@ func TestStragglersCannotPinMemory(t *testing.T) {
 		for range 300 {
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
-			if pinned, _ := b.sc.Pinned(); pinned > 2*window+11_000 {
-				t.Fatalf("%d bytes pinned, the session's bound is %d", pinned, 2*window)
+			if pinned, _ := b.sc.Pinned(); pinned > 2*credit+11_000 {
+				t.Fatalf("%d bytes pinned, the session's bound is %d", pinned, 2*credit)
 			}
 		}
-		if pinned, _ := b.sc.Pinned(); pinned < window {
+		if pinned, _ := b.sc.Pinned(); pinned < credit {
 			t.Errorf("only %d bytes pinned: the test does not reach the bound", pinned)
 		}
 		stuck.Remove()
@@ -153,7 +153,7 @@ func TestDeadSessionsAreBounded(t *testing.T) {
 }
 
 // Reports that nobody reads are kept, cost the reader its credit, and nobody else anything (S12,
-// spec row 25).
+// fault 25).
 func TestAStuckReaderLosesOnlyItsOwnCredit(t *testing.T) {
 	inBubble(t, func(c *sidecar.Config) {
 		small(c)
@@ -161,7 +161,7 @@ func TestAStuckReaderLosesOnlyItsOwnCredit(t *testing.T) {
 		c.Apps = []sidecar.App{{Name: "app", Topics: []string{"out"}}}
 	}, func(t *testing.T, b *bubble) {
 		stuck := hello(t, b.conn, "stuck")
-		_, records := b.sc.Window()
+		_, records := b.sc.Credit()
 		for i := range records {
 			u := to(int32(i%4), 1, 10)
 			if i%2 == 0 {
@@ -190,9 +190,9 @@ func TestAStuckReaderLosesOnlyItsOwnCredit(t *testing.T) {
 // A unit larger than the whole credit passes when nothing else is outstanding.
 func TestAnOversizedUnitPassesAlone(t *testing.T) {
 	inBubble(t, small, func(t *testing.T, b *bubble) {
-		window, _ := b.sc.Window()
+		credit, _ := b.sc.Credit()
 		c := hello(t, b.conn, "s")
-		c.units(to(0, 1, int(window)+100_000)...)
+		c.units(to(0, 1, int(credit)+100_000)...)
 		c.reported(1)
 		if len(c.failed) > 0 {
 			t.Fatal(c.failed)

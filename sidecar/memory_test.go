@@ -148,11 +148,11 @@ func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 		}
 		names = append(names, marshalled(t, &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Units{Units: u}}))
 	}
-	stays := &sidecarpb.Assign{Group: "g", MemberId: "m"}
+	assign := &sidecarpb.Assign{Group: "g", MemberId: "m"}
 	for i := range 300 {
-		stays.Partitions = append(stays.Partitions, &sidecarpb.AssignedPartition{Epoch: uint64(i + 1), Topic: "in", TopicId: append([]byte{1}, make([]byte, 15)...), Partition: int32(i), DoneSet: alternating})
+		assign.Partitions = append(assign.Partitions, &sidecarpb.AssignedPartition{Epoch: uint64(i + 1), Topic: "in", TopicId: append([]byte{1}, make([]byte, 15)...), Partition: int32(i), DoneSet: alternating})
 	}
-	doneSets := marshalled(t, &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: stays}})
+	doneSets := marshalled(t, &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Assign{Assign: assign}})
 	for _, x := range []struct {
 		name string
 		most int64

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
@@ -21,10 +22,10 @@ func (s *streams) name(d *stream, index uint32, name string) error {
 		}
 		return fmt.Errorf("topic index %d has another name already: an index keeps its name", index)
 	}
-	kept := &d.session.stock.kept
+	kept := d.session.held.Kept()
 	st, ok := d.names.Place(index, kept)
 	if !ok {
-		return d.session.noRoom(fmt.Sprintf("topic index %d", index))
+		return assigned.NoRoom(fmt.Sprintf("topic index %d", index))
 	}
 	*st = s.named(d, name, kept)
 	return nil

@@ -137,8 +137,8 @@ func TestAnOwnListenerTellsNobodyApart(t *testing.T) {
 	}
 }
 
-// A stay is its session's: another session of the same app, and of the same process, neither sends
-// inputs of it nor releases it.
+// An assignment is its session's: another session of the same app, and of the same process, neither
+// sends inputs of it nor releases it.
 func TestStaysBelongToTheirSession(t *testing.T) {
 	kafka := cluster(t)
 	sc := sidecartest.Start(t, kafka.ListenAddrs(), nil)
@@ -153,12 +153,12 @@ func TestStaysBelongToTheirSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f := other.failed[1]; f.GetError().GetCode() != wire.CodeUnknownAssignment {
-		t.Errorf("another session's input of the stay: %v", f)
+		t.Errorf("another session's input of the assignment: %v", f)
 	}
 	victim.units(from(1)...)
 	victim.reported(2)
 	if !victim.acked[2] {
-		t.Errorf("another session released the stay: %v", victim.failed[2])
+		t.Errorf("another session released the assignment: %v", victim.failed[2])
 	}
 }
 

@@ -146,11 +146,11 @@ func TestLastWillsMayBeReadAgain(t *testing.T) {
 		{Epoch: 1, Topic: "t", TopicId: id[:], StartOffset: 10, DoneSet: string(set)}}}); err != nil {
 		t.Fatal(err)
 	}
-	e := s.epochs[1]
-	e.core.Follow(0, 10, 0) // 11 and 12 are inherited, 13 has not arrived
-	e.core.Follow(2, 14, 0)
-	e.core.Done(0)
-	e.core.Done(2)
+	e := s.held.Partition(1)
+	e.Core.Follow(0, 10, 0) // 11 and 12 are inherited, 13 has not arrived
+	e.Core.Follow(2, 14, 0)
+	e.Core.Done(0)
+	e.Core.Done(2)
 	for range 2 {
 		all := s.lastWills(nil)
 		if len(all) != 1 || len(all[0].Standings) != 1 || all[0].Standings[0].Mark != 13 || !slices.Equal(all[0].Standings[0].Done, []donemeta.Run{{First: 14, Last: 14}}) {

@@ -39,10 +39,10 @@ func TestClientsOfOneNameAreTwo(t *testing.T) {
 	if first, err = join("first", ""); err != nil { // it did not hear Welcome
 		t.Fatal(err)
 	}
-	gate := make(chan struct{})
+	goesOn := make(chan struct{})
 	kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		kafka.KeepControl()
-		kafka.SleepControl(func() { <-gate })
+		kafka.SleepControl(func() { <-goesOn })
 		return nil, nil, false
 	})
 	first.units(plain("out", 3)...)
@@ -62,6 +62,6 @@ func TestClientsOfOneNameAreTwo(t *testing.T) {
 	}
 	first.next = next
 	first.sent.Store(next)
-	close(gate)
+	close(goesOn)
 	first.reported(3)
 }

@@ -155,8 +155,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Status tells what the sidecar is doing, as its Status call does, and with the sessions' and members'
-// own ids, which only this process is told.
+// Status tells what the sidecar is doing, as its Status call does, and with the sessions' and
+// members' own ids, which only this process is told.
 func (s *Server) Status(ctx context.Context) (*sidecarpb.StatusResponse, error) {
 	return s.service.Status(ctx, nil)
 }

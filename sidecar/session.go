@@ -7,10 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/ackmark/ackmark/internal/ledger"
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
@@ -42,7 +40,7 @@ type session struct {
 	quiet   chan struct{} // closed when the session is over and no unit is open
 	ledger  ledger.Ledger // of units
 	cold    []*sidecarpb.DeliveryStreamResponse
-	assignments
+	held    assigned.Held
 }
 
 // lifetime is how others hear of a session's end.
@@ -85,8 +83,8 @@ var (
 	errFenced     = errors.New("the session was closed")
 )
 
-func newSession(id string, a *app, resumable bool, held assignments) *session {
-	s := &session{lifetime: newLifetime(), id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), assignments: held}
+func newSession(id string, a *app, resumable bool, held assigned.Held) *session {
+	s := &session{lifetime: newLifetime(), id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), held: held}
 	s.intake.handling = make(turn, 1)
 	a.enter()
 	return s
@@ -117,8 +115,7 @@ func (s *session) endLocked(cause error) {
 	s.app.leave()
 	left := s.ledger.Close()
 	s.app.meter.Sub(left.Bytes, left.Records)
-	s.stock.close()
-	s.epochs = nil
+	s.held.Close()
 	s.process.Close()
 }
 
@@ -184,19 +181,18 @@ func (s *session) admit(d *stream, f *frame) error {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
 	s.app.meter.Add(f.Total().Bytes, f.Total().Records)
-	var last *epoch
+	var last *assigned.Partition
 	for i := range f.units {
 		u := &f.units[i]
 		if late && u.failure == nil {
 			u.failure = expiredFailure()
 		}
 		if u.source {
-			e, refused := s.source(u, f.Cost(i).Bytes, last)
-			if u.epoch = e; refused != nil {
-				u.failure = refused
+			if u.of = s.held.Receive(&u.src, f.Cost(i).Bytes, last); u.of == nil {
+				u.failure = unknownAssignment(u.src.Epoch)
 				continue
 			}
-			last = e
+			last = u.of
 		}
 	}
 	return nil
@@ -246,7 +242,7 @@ func (s *session) finish(f *frame, i int32) {
 	} else {
 		s.ledger.Fail(&f.Message, i, u.failure)
 	}
-	if u.epoch != nil {
+	if u.of != nil {
 		s.finished(u, u.failure == nil)
 	}
 	s.settled()
@@ -271,29 +267,12 @@ func (s *session) drop(units []unit) {
 	}
 	s.ledger.Drop(len(units))
 	for i := range units {
-		if units[i].epoch != nil {
+		if units[i].of != nil {
 			s.finished(&units[i], false)
 		}
 	}
 	s.signal()
 }
 
-// detach tells whether the session outlives this stream, and how many it has outlived.
-func (s *session) detach(d *stream, cause error) (breaks int, outlives bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stream != d {
-		return 0, false // it goes on already
-	}
-	s.stream = nil
-	if s.state.ended() {
-		return 0, false
-	}
-	if !s.resumable || errors.Is(cause, errViolation) || status.Code(cause) == codes.InvalidArgument {
-		s.endLocked(errStreamDone)
-		return 0, false
-	}
-	s.happen(eventBreak)
-	s.breaks++
-	return s.breaks, true
-}
+// happen takes an event. mu is held.
+func (s *session) happen(e sessionEvent) { s.state = s.state.after(e) }

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"github.com/ackmark/ackmark/internal/ledger"
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -59,7 +60,38 @@ func (s *session) take(d *stream, out *outgoing) error {
 		return nil
 	}
 	out.cold, s.cold = s.cold, nil
-	s.stock.answered(out.cold)
+	s.held.Answered(out.cold)
 	out.last = s.state.leaves() && s.ledger.Open() == 0
 	return nil
+}
+
+// answer queues a message for a stream, if the session still goes on with it. Otherwise its client
+// asks again.
+func (s *session) answer(d *stream, m *sidecarpb.DeliveryStreamResponse) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current(d) == nil {
+		s.queue(m)
+	}
+}
+
+// status is what Status says of it.
+func (s *session) status(never func(assigned.Membership) error) *sidecarpb.SessionStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := &sidecarpb.SessionStatus{
+		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state.word(),
+		OutstandingUnits: uint64(s.ledger.Outstanding().Units), OutstandingBytes: uint64(s.ledger.Outstanding().Bytes),
+		HighestSequence: s.ledger.Received(),
+	}
+	for _, m := range s.held.Memberships() { // nearly always one
+		out.Group, out.MemberId, out.Generation = m.Group, m.ID, m.Generation
+		if why := never(m); why != nil {
+			out.NoWill = why.Error()
+		}
+	}
+	for _, e := range s.held.Partitions() {
+		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.Topic, Partition: e.Index, Epoch: e.Epoch, AckMark: e.Core.FollowedMark(), Pending: uint64(e.Open)})
+	}
+	return out
 }

@@ -1,7 +1,12 @@
 package sidecar
 
 import (
+	"errors"
 	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
@@ -60,10 +65,8 @@ func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint6
 		close(s.stream.replaced)
 	}
 	s.happen(eventReturn)
-	s.stream, s.peer, s.cold, s.stock.unanswered = d, p, nil, 0
-	for _, e := range s.epochs {
-		e.releases = nil // the client says them again
-	}
+	s.stream, s.peer, s.cold = d, p, nil
+	s.held.Resume()
 	d.woken = false
 	s.signal()
 	return high, resumed, nil
@@ -73,5 +76,76 @@ func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint6
 func (s *session) blank() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ledger.Blank() && len(s.members) == 0 && len(s.epochs) == 0
+	return s.ledger.Blank() && s.held.Blank()
+}
+
+// detach tells whether the session outlives this stream, and how many it has outlived.
+func (s *session) detach(d *stream, cause error) (breaks int, outlives bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stream != d {
+		return 0, false // it goes on already
+	}
+	s.stream = nil
+	if s.state.ended() {
+		return 0, false
+	}
+	if !s.resumable || errors.Is(cause, errViolation) || status.Code(cause) == codes.InvalidArgument {
+		s.endLocked(errStreamDone)
+		return 0, false
+	}
+	s.happen(eventBreak)
+	s.breaks++
+	return s.breaks, true
+}
+
+// awaitReturn waits until a session whose stream broke waits no more, and tells where it stands
+// then. The wait is over at once for a process that is proven dead or has said Goodbye.
+func (s *session) awaitReturn(breaks int, grace time.Duration) sessionState {
+	end := time.Now().Add(grace)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		dead, over := s.process.ProvenDead(), !time.Now().Before(end)
+		if state := s.look(breaks, dead, over); !state.waits() {
+			return state
+		}
+		<-look.C
+	}
+}
+
+// look tells a session that waits what has become of its client's process and of its grace. To who
+// helps with an earlier break it says that the session went on.
+func (s *session) look(breaks int, dead, over bool) sessionState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.breaks != breaks:
+		return stateAttached
+	case dead:
+		s.happen(eventDeath)
+	case over:
+		s.happen(eventGraceOver)
+	}
+	return s.state
+}
+
+// endGrace ends the grace of a broken session: its process cannot come back.
+func (s *session) endGrace() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.happen(eventHeir)
+}
+
+// allFinished is closed when no unit of a closing session is open.
+func (s *session) allFinished() (_ <-chan struct{}, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	quiet := make(chan struct{})
+	if s.ledger.Open() == 0 || s.state.ended() {
+		close(quiet)
+	} else {
+		s.quiet = quiet
+	}
+	return quiet, s.ledger.Open()
 }

@@ -128,6 +128,3 @@ func (s sessionState) word() string {
 	}
 	return "broken"
 }
-
-// happen takes an event. mu is held.
-func (s *session) happen(e sessionEvent) { s.state = s.state.after(e) }

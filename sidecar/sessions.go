@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 )
 
@@ -14,7 +15,7 @@ import (
 type table struct {
 	cfg    *Config
 	apps   *apps
-	common commonStock
+	common assigned.Commons
 
 	mu     sync.Mutex
 	byID   map[string]*session
@@ -24,12 +25,12 @@ type table struct {
 }
 
 func newTable(cfg *Config, a *apps) *table {
-	return &table{cfg: cfg, apps: a, common: newCommonStock(cfg), byID: make(map[string]*session)}
+	return &table{cfg: cfg, apps: a, common: assigned.NewCommons(cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions), byID: make(map[string]*session)}
 }
 
 // begin makes a session, which enter puts into the table.
 func (t *table) begin(id string, a *app, resumable bool) *session {
-	s := newSession(id, a, resumable, t.common.assignments())
+	s := newSession(id, a, resumable, t.common.Held())
 	s.grant(t.cfg.floor())
 	return s
 }
@@ -47,8 +48,8 @@ func (t *table) all() []*session {
 	return slices.Collect(maps.Values(t.byID))
 }
 
-// enter puts a session into the table, in place of one of its id. Closing is the one of its id whose will
-// is being executed, if that is why it cannot.
+// enter puts a session into the table, in place of one of its id. Closing is the one of its id
+// whose will is being executed, if that is why it cannot.
 func (t *table) enter(sess *session) (closing *session, err error) {
 	sess.intake.handling.Lock()
 	defer sess.intake.handling.Unlock()

@@ -73,27 +73,6 @@ func (s *inspector) stateName() string {
 	return "serving"
 }
 
-func (s *session) status(never func(membership) error) *sidecarpb.SessionStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := &sidecarpb.SessionStatus{
-		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state.word(),
-		OutstandingUnits: uint64(s.ledger.Outstanding().Units), OutstandingBytes: uint64(s.ledger.Outstanding().Bytes),
-		HighestSequence: s.ledger.Received(),
-	}
-	for _, m := range s.memberships() { // nearly always one
-		out.Group, out.MemberId, out.Generation = m.group, m.member, m.generation
-		if why := never(m); why != nil {
-			out.NoWill = why.Error()
-		}
-	}
-	for _, e := range s.epochs {
-		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.topic, Partition: e.partition, Epoch: e.id, AckMark: e.core.FollowedMark(), Pending: uint64(e.open)})
-	}
-	slices.SortFunc(out.Partitions, func(a, b *sidecarpb.SessionPartition) int { return cmp.Compare(a.GetEpoch(), b.GetEpoch()) })
-	return out
-}
-
 func queueStatus(t *topics.Topic, out *sidecarpb.StatusResponse) {
 	for q := range t.Queued() {
 		bytes, records := q.Held()

@@ -237,7 +237,7 @@ func (s *streams) first(d *stream, m *wire.Message) error {
 
 func (d *stream) forgetNames() {
 	if d.session != nil {
-		d.names.Forget(&d.session.stock.kept)
+		d.names.Forget(d.session.held.Kept())
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
+	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -117,91 +117,6 @@ func (w *wills) outlive(sess *session, breaks int) {
 	w.stats.count(done) // last: who sees the count finds the session gone
 }
 
-// awaitReturn waits until a session whose stream broke waits no more, and tells where it stands
-// then. The wait is over at once for a process that is proven dead or has said Goodbye.
-func (s *session) awaitReturn(breaks int, grace time.Duration) sessionState {
-	end := time.Now().Add(grace)
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	for {
-		dead, over := s.process.ProvenDead(), !time.Now().Before(end)
-		if state := s.look(breaks, dead, over); !state.waits() {
-			return state
-		}
-		<-look.C
-	}
-}
-
-// look tells a session that waits what has become of its client's process and of its grace. To who
-// helps with an earlier break it says that the session went on.
-func (s *session) look(breaks int, dead, over bool) sessionState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.breaks != breaks:
-		return stateAttached
-	case dead:
-		s.happen(eventDeath)
-	case over:
-		s.happen(eventGraceOver)
-	}
-	return s.state
-}
-
-// endGrace ends the grace of a broken session: its process cannot come back.
-func (s *session) endGrace() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.happen(eventHeir)
-}
-
-// allFinished is closed when no unit of a closing session is open.
-func (s *session) allFinished() (_ <-chan struct{}, open int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	quiet := make(chan struct{})
-	if s.ledger.Open() == 0 || s.state.ended() {
-		close(quiet)
-	} else {
-		s.quiet = quiet
-	}
-	return quiet, s.ledger.Open()
-}
-
-// lastWill is the will of one membership.
-type lastWill struct {
-	membership
-	lastwill.Will
-}
-
-// lastWills reads what the trackers know. Released assignments are not in it: they may have other
-// owners by now.
-func (s *session) lastWills(log *slog.Logger) []lastWill {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	standings := make(map[memberKey][]lastwill.Standing)
-	for _, e := range s.epochs {
-		if e.released() {
-			continue
-		}
-		mark, done := e.core.Standing()
-		standings[e.of] = append(standings[e.of], lastwill.Standing{
-			Epoch: e.id, Topic: e.topic, TopicID: e.topicID, Partition: e.partition, Mark: mark, Done: done,
-		})
-	}
-	var wills []lastWill
-	for _, m := range s.memberships() { // one that holds nothing is a member all the same
-		if m.group == "" {
-			continue
-		}
-		wills = append(wills, lastWill{m, lastwill.Will{
-			Member:    groupcommit.Member{Group: m.group, MemberID: m.member, InstanceID: m.instance, Generation: m.generation},
-			Standings: standings[m.memberKey], Log: log,
-		}})
-	}
-	return wills
-}
-
 // errStillOpen: what was received is not finished in time.
 var errStillOpen = errors.New("units are still on their way to Kafka")
 
@@ -214,7 +129,7 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 	ctx, cancel := context.WithTimeout(w.life, w.timeout)
 	defer cancel()
 	quiet, open := sess.allFinished()
-	var secured map[memberKey]marks
+	var secured map[assigned.MemberKey]marks
 	if withWill && open > 0 && sess.process.ProvenDead() {
 		secured = w.secure(ctx, sess, quiet)
 	}
@@ -247,25 +162,25 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 }
 
 // carryOut executes the wills of all memberships of a session, after their first commits.
-func (w *wills) carryOut(ctx context.Context, sess *session, late error, secured map[memberKey]marks) outcome {
+func (w *wills) carryOut(ctx context.Context, sess *session, late error, secured map[assigned.MemberKey]marks) outcome {
 	l := outcome{executed: true, gone: true, err: late}
 	for _, will := range sess.lastWills(w.log) {
-		if w.spokenFor(sess, will.membership) {
-			w.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", will.group, "member", will.member)
+		if w.spokenFor(sess, will.Membership) {
+			w.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", will.Group, "member", will.ID)
 			continue
 		}
-		if err := w.sameCluster(ctx, will.membership); err != nil {
+		if err := w.sameCluster(ctx, will.Membership); err != nil {
 			l.refused++
 			l.gone = false
 			l.err = errors.Join(l.err, err)
 			continue
 		}
-		will.Proven, will.Remain, will.Secured = sess.process.ProvenDead(), late != nil, secured[will.memberKey]
+		will.Proven, will.Remain, will.Secured = sess.process.ProvenDead(), late != nil, secured[will.MemberKey]
 		did := will.Execute(ctx, w.brokers.Coordinator(w.life))
 		w.stats.repaired.Add(uint64(did.Repaired))
 		if did.Superseded != nil && len(will.Standings) > 0 {
 			l.superseded++
-			l.err = errors.Join(l.err, fmt.Errorf("group %q: %w", will.group, did.Superseded))
+			l.err = errors.Join(l.err, fmt.Errorf("group %q: %w", will.Group, did.Superseded))
 		}
 		l.partitions += did.Partitions
 		l.gone = l.gone && did.Left
@@ -280,7 +195,7 @@ type marks map[lastwill.Partition]int64
 // secure commits what is done while the last units are still on their way: the process may have
 // joined a rebalance, and once that is over its generation is, too. It ends with the last unit, but
 // never with a commit on its way (S3). It returns what was committed.
-func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}) map[memberKey]marks {
+func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}) map[assigned.MemberKey]marks {
 	ctx, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -292,40 +207,26 @@ func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}
 		case <-ctx.Done():
 		}
 	})
-	secured := make(map[memberKey]marks)
+	secured := make(map[assigned.MemberKey]marks)
 	for _, will := range sess.lastWills(w.log) {
-		if will.member == "" || w.spokenFor(sess, will.membership) || w.sameCluster(ctx, will.membership) != nil {
+		if will.ID == "" || w.spokenFor(sess, will.Membership) || w.sameCluster(ctx, will.Membership) != nil {
 			continue
 		}
 		did := will.Secure(ctx, w.brokers.Coordinator(w.life))
 		w.stats.repaired.Add(uint64(did.Repaired))
 		if did.Err != nil && ctx.Err() == nil {
-			w.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", will.group, "err", did.Err)
+			w.log.Info("a will's first commit was refused; it goes on", "session", sess.id, "group", will.Group, "err", did.Err)
 		}
-		secured[will.memberKey] = did.Committed
+		secured[will.MemberKey] = did.Committed
 	}
 	return secured
 }
 
 // spokenFor tells whether another session, which is not over, speaks for the same member: then its
 // process is not dead, and commits itself.
-func (w *wills) spokenFor(sess *session, m membership) bool {
+func (w *wills) spokenFor(sess *session, m assigned.Membership) bool {
 	for _, other := range w.sessions.all() {
 		if other != sess && other.speaksFor(m) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *session) speaksFor(m membership) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.over() || m.member == "" {
-		return false
-	}
-	for _, other := range s.members {
-		if other.group == m.group && other.member == m.member {
 			return true
 		}
 	}

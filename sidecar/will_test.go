@@ -494,7 +494,7 @@ func TestRestartUnderTheSameID(t *testing.T) {
 	})
 }
 
-// A stay that began with another sidecar is known from where it is now: its will commits.
+// An assignment that began with another sidecar is known from where it is now: its will commits.
 func TestWillOfAStayThatBeganElsewhere(t *testing.T) {
 	inDeath(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "")

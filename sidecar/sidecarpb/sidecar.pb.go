@@ -1168,13 +1168,13 @@ type AssignedPartition struct {
 	TopicId     []byte `protobuf:"bytes,3,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	Partition   int32  `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
 	LeaderEpoch int32  `protobuf:"varint,5,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
-	// Offset that the stay starts from; told to another sidecar later, the ack mark.
+	// Offset that the assignment starts from; told to another sidecar later, the ack mark.
 	StartOffset int64 `protobuf:"varint,6,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
-	// Commit metadata that the stay began from, if it is a done-set: what a will must not forget. Empty: none. At most 4096.
+	// Commit metadata that the assignment began from, if it is a done-set: what a will must not forget. Empty: none. At most 4096.
 	DoneSet string `protobuf:"bytes,7,opt,name=done_set,json=doneSet,proto3" json:"done_set,omitempty"`
-	// Index of the first input at or above start_offset: 0, unless the stay is told to another sidecar than the one that it began with.
+	// Index of the first input at or above start_offset: 0, unless the assignment is told to another sidecar than the one that it began with.
 	StartIndex uint64 `protobuf:"varint,8,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
-	// Inputs above start_index that are done already, increasing, when the stay is told to another sidecar. At most 4096 runs. What lies 1048576 or more above
+	// Inputs above start_index that are done already, increasing, when the assignment is told to another sidecar. At most 4096 runs. What lies 1048576 or more above
 	// start_index, or beyond the session's share of what the sidecar can follow, is left out: then the mark stays below it.
 	Done          []*DoneRun `protobuf:"bytes,9,rep,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -52,8 +52,8 @@ const (
 	// readTimeout is how long the one message of a call may take to arrive once it is open.
 	readTimeout  = 5 * time.Second
 	smallReaders = 4
-	// StreamWindow is what a call may hold that nobody reads yet; gRPC widens it for the message that
-	// is being read.
+	// StreamWindow is what a call may hold that nobody reads yet; gRPC widens it for the message
+	// that is being read.
 	StreamWindow = 256 << 10
 )
 

@@ -1,3 +1,3 @@
-// Package gate keeps a sidecar that stood still from sending what its client has sent another way by
-// then (fault 5).
+// Package gate keeps a sidecar that stood still from sending what its client has sent another way
+// by then (fault 5).
 package gate

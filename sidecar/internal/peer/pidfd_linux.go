@@ -4,8 +4,8 @@ package peer
 
 import "golang.org/x/sys/unix"
 
-// ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when that
-// process ends.
+// ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when
+// that process ends.
 const ProvesDeaths = true
 
 // openPidfd returns a pidfd of the process at the other end, or -1.

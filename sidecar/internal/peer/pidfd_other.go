@@ -2,8 +2,8 @@
 
 package peer
 
-// ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when that
-// process ends.
+// ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when
+// that process ends.
 const ProvesDeaths = false
 
 // openPidfd: this system has no pidfds, so a death is never proven: the grace is waited for.

@@ -152,7 +152,8 @@ func (r *Ring) inherit(p peer.Info) {
 	}
 }
 
-// Left is what is kept: reports, those of them that are finished, places that are taken, and shelves.
+// Left is what is kept: reports, those of them that are finished, places that are taken, and
+// shelves.
 func (r *Ring) Left() (kept, finished, places, shelves int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -34,7 +34,8 @@ type Config struct {
 	// Bytes and Records bound what waits for one partition.
 	Bytes   int64
 	Records int
-	// RecordBytes is the largest record that is taken, where Kafka does not tell a topic's own limit.
+	// RecordBytes is the largest record that is taken, where Kafka does not tell a topic's own
+	// limit.
 	RecordBytes int
 	Log         *slog.Logger
 }

@@ -1,0 +1,284 @@
+package assigned
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+const (
+	maxEpochs = 16 << 10 // per session
+	// epochCost and memberCost are what an assignment and a membership take beside their names,
+	// about; runCost is a run of an inherited done-set.
+	epochCost    = 640
+	memberCost   = 256
+	runCost      = 16
+	maxTopicName = 249
+	// trackedPerRecord is the number of tracker entries in the whole process for each of
+	// Config.MaxRecords; one takes about 17 bytes.
+	trackedPerRecord = 16
+)
+
+const (
+	// MaxReleases is how many Releases without an answer may name one assignment.
+	MaxReleases = 4
+	// MaxUnanswered is how many Releases of a session may wait for their answer, or for somebody to
+	// read it.
+	MaxUnanswered = 256
+	// MaxSpan is how far above the ack mark of its partition an input may be and still be followed.
+	MaxSpan = 1 << 20
+	// MaxGroups is how many memberships a session may have.
+	MaxGroups = 64
+)
+
+// Commons is what sessions share beside the memory of records.
+type Commons struct {
+	Entries *limit.Commons // of trackers; one takes about 17 bytes
+	Kept    *limit.Commons // bytes of what a session says that costs no credit: assignments, done-sets, names
+}
+
+// NewCommons are those of a sidecar with such limits.
+func NewCommons(maxBytes int64, maxRecords, maxSessions int) Commons {
+	return Commons{
+		Entries: limit.NewCommons(int64(maxRecords)*trackedPerRecord, maxSessions),
+		Kept:    limit.NewCommons(maxBytes, maxSessions),
+	}
+}
+
+// Held is what a session's process holds. See [Commons.Held].
+type Held struct {
+	partitions map[uint64]*Partition // by assignment epoch
+	members    map[MemberKey]Membership
+
+	entries, kept limit.Share
+	unanswered    int    // Releases whose answer is not sent
+	refused       uint64 // units that came for assignments that the session did not hold
+}
+
+// Held is nothing yet.
+func (c *Commons) Held() Held {
+	return Held{
+		partitions: make(map[uint64]*Partition), members: make(map[MemberKey]Membership), entries: c.Entries.Share(), kept: c.Kept.Share(),
+	}
+}
+
+// Close gives back what was taken. Nothing is held any more.
+func (h *Held) Close() {
+	h.entries.Close()
+	h.kept.Close()
+	h.partitions = nil
+}
+
+// Blank tells that the process has said nothing.
+func (h *Held) Blank() bool { return len(h.members) == 0 && len(h.partitions) == 0 }
+
+// Kept is the session's share of memory that no credit covers. Its lock is its own.
+func (h *Held) Kept() *limit.Share { return &h.kept }
+
+// Refused is how many units came for assignments that the session did not hold.
+func (h *Held) Refused() uint64 { return h.refused }
+
+// Partition is the assignment of an epoch, or nil.
+func (h *Held) Partition(epoch uint64) *Partition { return h.partitions[epoch] }
+
+// Partitions are the assignments in the order of their epochs, the released ones included.
+func (h *Held) Partitions() []*Partition {
+	return slices.SortedFunc(maps.Values(h.partitions), func(a, b *Partition) int { return cmp.Compare(a.Epoch, b.Epoch) })
+}
+
+// Memberships are in the order of their groups.
+func (h *Held) Memberships() []Membership {
+	return slices.SortedFunc(maps.Values(h.members), func(a, b Membership) int { return a.MemberKey.compare(b.MemberKey) })
+}
+
+// Speaks tells whether the process has a membership of which that is true.
+func (h *Held) Speaks(is func(*Membership) bool) bool {
+	for _, m := range h.members {
+		if is(&m) {
+			return true
+		}
+	}
+	return false
+}
+
+// EnterMember takes over the membership of an Assign message, and tells whether its cluster is
+// news.
+func (h *Held) EnterMember(m Membership) (cluster bool, err error) {
+	before, known := h.members[m.MemberKey]
+	switch {
+	case m.ID == "" && !h.holds(m.MemberKey):
+		if known {
+			h.kept.Give(before.size())
+		}
+		delete(h.members, m.MemberKey) // it has left
+		return false, nil
+	case !known && len(h.members) == MaxGroups:
+		return false, fmt.Errorf("more than %d memberships in one session", MaxGroups)
+	}
+	if !h.kept.Take(m.size()) {
+		return false, NoRoom("a membership")
+	}
+	if known {
+		h.kept.Give(before.size())
+	}
+	h.members[m.MemberKey] = m
+	return before.Cluster != m.Cluster, nil
+}
+
+// holds tells whether a consumer has assignments that it did not release.
+func (h *Held) holds(of MemberKey) bool {
+	for _, e := range h.partitions {
+		if e.Of == of && !e.Released() {
+			return true
+		}
+	}
+	return false
+}
+
+// NoRoom is said of what does not fit into the session's share.
+func NoRoom(what string) error {
+	return fmt.Errorf("no room for %s: what this session has told that costs no credit exceeds its share of MaxBytes; raise the sidecar's MaxBytes (limits.bytes)", what)
+}
+
+// Enter takes over a partition of an Assign message. A client that connects again says everything
+// again: what is known stays as it is.
+func (h *Held) Enter(of MemberKey, p *sidecarpb.AssignedPartition) error {
+	if e := h.partitions[p.GetEpoch()]; e != nil {
+		if e.Of == of && e.Topic == p.GetTopic() && e.Index == p.GetPartition() {
+			return nil
+		}
+		return fmt.Errorf("assignment epoch %d is that of %s partition %d: an epoch is one assignment of one partition", e.Epoch, e.Topic, e.Index)
+	}
+	switch {
+	case p.GetEpoch() == 0:
+		return fmt.Errorf("an assignment epoch is not 0")
+	case len(h.partitions) == maxEpochs:
+		return fmt.Errorf("more than %d assigned partitions", maxEpochs)
+	case len(p.GetTopic()) > maxTopicName:
+		return fmt.Errorf("the topic of assignment epoch %d has %d characters, Kafka takes %d", p.GetEpoch(), len(p.GetTopic()), maxTopicName)
+	}
+	e := &Partition{
+		Epoch: p.GetEpoch(), Of: of, Topic: p.GetTopic(), Index: p.GetPartition(), kept: int64(epochCost + len(p.GetTopic())),
+	}
+	if !h.kept.Take(e.kept) {
+		return NoRoom("a partition")
+	}
+	copy(e.TopicID[:], p.GetTopicId())
+	e.Core = assignment.New(assignment.Spec{
+		TopicID: e.TopicID, Start: p.GetStartOffset(), Committed: -1, Base: p.GetStartIndex(), Limit: MaxSpan,
+	})
+	h.inherit(e, p)
+	for _, r := range p.GetDone() {
+		h.enterDone(e, r)
+	}
+	h.partitions[e.Epoch] = e
+	return nil
+}
+
+// Release lets assignments go: units of them that come later are refused. Now: there is nothing to
+// wait for, and it is answered at once. Otherwise Finish says when.
+func (h *Held) Release(r *sidecarpb.Release) (now bool, err error) {
+	if h.unanswered++; h.unanswered > MaxUnanswered {
+		return false, fmt.Errorf("more than %d Releases wait for an answer, or for this client to read it", MaxUnanswered)
+	}
+	rel := &release{id: r.GetRequestId()}
+	for _, epoch := range r.GetEpochs() {
+		e := h.partitions[epoch]
+		if e == nil || slices.Contains(e.releases, rel) {
+			continue // named twice, released before, or never assigned: nothing to wait for
+		}
+		if len(e.releases) == MaxReleases {
+			return false, fmt.Errorf("assignment epoch %d is named in more than %d Releases without an answer", epoch, MaxReleases)
+		}
+		e.Core.Happen(assignment.Drain)
+		if e.Open == 0 {
+			h.forget(e)
+			continue
+		}
+		e.releases = append(e.releases, rel)
+		rel.left++
+	}
+	return rel.left == 0, nil
+}
+
+// Answered counts the Releases whose answer is being sent.
+func (h *Held) Answered(sent []*sidecarpb.DeliveryStreamResponse) {
+	for _, m := range sent {
+		if m.GetReleased() != nil {
+			h.unanswered--
+		}
+	}
+}
+
+// Resume forgets the Releases that are not answered: the client says them again.
+func (h *Held) Resume() {
+	h.unanswered = 0
+	for _, e := range h.partitions {
+		e.releases = nil
+	}
+}
+
+// Receive finds the assignment of a unit, and enters its input. It returns nil for one that is not
+// held. Last is that of the unit before: most units come in runs.
+func (h *Held) Receive(src *wire.Source, size int64, last *Partition) *Partition {
+	e := last
+	if e == nil || e.Epoch != src.Epoch {
+		e = h.partitions[src.Epoch]
+	}
+	if e == nil || e.Released() {
+		h.refused++
+		return nil
+	}
+	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1).
+	// One whose first unit failed is in the tracker already.
+	if e.reserve(src.Index, &h.entries) {
+		e.Core.Follow(src.Index, src.Offset, size)
+	}
+	e.Open++
+	return e
+}
+
+// Finish ends a unit of an assignment, and returns the Releases that are answered by that: nearly
+// always none.
+func (h *Held) Finish(e *Partition, index uint64, acked bool) (released []uint64) {
+	if acked {
+		e.Core.Done(index)
+	}
+	e.Open--
+	if !e.Released() || e.Open > 0 {
+		return nil
+	}
+	for _, rel := range e.releases {
+		if rel.left--; rel.left == 0 {
+			released = append(released, rel.id)
+		}
+	}
+	h.forget(e)
+	return released
+}
+
+func (h *Held) forget(e *Partition) {
+	h.entries.Give(int64(e.capacity))
+	h.kept.Give(e.kept)
+	delete(h.partitions, e.Epoch)
+}
+
+// Unexplained is what is taken of the shares beside what assignments and memberships take, for
+// tests: names of topics, or a leak.
+func (h *Held) Unexplained() (entries, kept int64) {
+	entries, kept = h.entries.Held(), h.kept.Held()
+	for _, e := range h.partitions {
+		entries -= int64(e.capacity)
+		kept -= e.kept
+	}
+	for _, m := range h.members {
+		kept -= m.size()
+	}
+	return entries, kept
+}
