@@ -14,7 +14,7 @@ import (
 
 // A count is a peer's word: whatever it is, the work is that of what is here (F1).
 func TestCountsOfAPeerAreNotLoopedOver(t *testing.T) {
-	h := new(NewCommons(64<<20, 1<<18, 1)).Held()
+	h := new(NewCommons(64<<20, 1<<18, 4)).Held()
 	enter := func(p *sidecarpb.AssignedPartition) *Partition {
 		within(t, p.String(), func() {
 			if err := h.Enter(MemberKey{Group: "g"}, p); err != nil {
@@ -103,7 +103,7 @@ func TestOneSessionLeavesTrackerEntriesToOthers(t *testing.T) {
 // A client can claim any index and offset: the mark does not lie, and no memory is taken for a
 // claim.
 func TestHostileIndicesTakeNoMemory(t *testing.T) {
-	h := new(NewCommons(64<<20, 1<<18, 1)).Held()
+	h := new(NewCommons(64<<20, 1<<18, 4)).Held()
 	if err := h.Enter(MemberKey{}, &sidecarpb.AssignedPartition{Epoch: 1, Topic: "in", StartOffset: 50}); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 // A Release is answered when the last unit of its assignments has ended, and only then; what was
 // released takes nothing any more, and gets no units.
 func TestReleaseIsAnsweredWithTheLastUnit(t *testing.T) {
-	h := new(NewCommons(64<<20, 1<<18, 1)).Held()
+	h := new(NewCommons(64<<20, 1<<18, 4)).Held()
 	for e := range uint64(2) {
 		if err := h.Enter(MemberKey{}, &sidecarpb.AssignedPartition{Epoch: e + 1, Topic: "in", Partition: int32(e)}); err != nil {
 			t.Fatal(err)
