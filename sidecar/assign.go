@@ -8,8 +8,8 @@ import (
 // assign takes over an Assign message.
 func (s *streams) assign(d *stream, a *sidecarpb.Assign) error {
 	sess, m := d.session, assigned.MembershipOf(a)
-	s.apps.assigning.Lock()
-	defer s.apps.assigning.Unlock()
+	s.apps.Assigning.Lock()
+	defer s.apps.Assigning.Unlock()
 	if err := s.sessions.mayAssign(sess, m); err != nil {
 		return err
 	}

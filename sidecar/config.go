@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/hostport"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 )
 
 // Defaults of Config.
@@ -186,6 +186,18 @@ func def[T comparable](field *T, value T) {
 	}
 }
 
+// apps is what the apps are bounded by.
+func (c *Config) apps() apps.Config {
+	out := apps.Config{
+		Bytes: c.AppBytes, Records: c.AppRecords, EmitBytes: c.emitBytes(), EmitRecords: c.emitRecords(),
+		Ring: c.ReportRing, Reports: max(c.MaxRecords/4, 4*c.ReportRing), Log: c.Logger,
+	}
+	for _, a := range c.Apps {
+		out.List = append(out.List, apps.Entry(a))
+	}
+	return out
+}
+
 // The least credit of a session, and what emits may have: see Config.MaxBytes.
 func (c *Config) floorBytes() int64     { return c.MaxBytes / 16 * 7 / int64(c.MaxSessions) }
 func (c *Config) floorRecords() int     { return c.MaxRecords / 16 * 7 / c.MaxSessions }
@@ -198,8 +210,6 @@ const (
 	minCreditRecords = 16
 	messageOverhead  = 64 << 10
 )
-
-var appName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // validate finds all that is wrong, each a *ConfigError.
 func (c *Config) validate() error {
@@ -245,7 +255,7 @@ func (c *Config) validateApps(wrong *configerr.List) {
 	seen := make(map[string]bool)
 	for i, a := range c.Apps {
 		field := fmt.Sprintf("Apps[%d].Name", i)
-		wrong.If(!appName.MatchString(a.Name), field, a.Name, "use 1 to 128 letters, digits, '.', '_', '-'")
+		wrong.If(!apps.ValidName.MatchString(a.Name), field, a.Name, "use 1 to 128 letters, digits, '.', '_', '-'")
 		wrong.If(seen[a.Name], field, a.Name, "each app once: join their topics")
 		seen[a.Name] = true
 		validateNames(wrong, fmt.Sprintf("Apps[%d].Topics", i), "topic", a.Topics)

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
 
@@ -22,7 +23,7 @@ func (s *Server) credentials() credentials.TransportCredentials {
 		return credentials.NewTLS(s.cfg.TLS)
 	}
 	return peer.Credentials(s.cfg.rules(), func(p peer.Info) {
-		s.apps.refusals.note(p, "", refusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
+		s.apps.Refusals.Note(p, "", apps.RefusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
 	})
 }
 

@@ -62,7 +62,7 @@ func TestAnAppAloneIsNotBoundByItsCredit(t *testing.T) {
 // and leaving gives it back.
 func TestJoiningGrantsCredit(t *testing.T) {
 	s := idle(t)
-	a, err := s.apps.get("app", "")
+	a, err := s.apps.Get("app", "")
 	if err != nil {
 		t.Fatal(err)
 	}

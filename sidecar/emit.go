@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
@@ -19,7 +20,7 @@ import (
 // emit is one unary record on its way.
 type emit struct {
 	rec    outRec
-	app    *app
+	app    *apps.App
 	all    *limit.Meter  // of all apps' emits
 	report uint64        // 0: the caller waits
 	waits  bool          // the caller's place is taken; the call's own
@@ -31,7 +32,7 @@ type emit struct {
 type emitter struct {
 	self        *identity
 	drain       *draining
-	apps        *apps
+	apps        *apps.Apps
 	sink        *sink
 	partitioner kgo.Partitioner
 	all         *limit.Meter // emits that have no fate
@@ -53,15 +54,15 @@ func (s *emitter) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sideca
 	case queued && req.GetApp() == "":
 		return nil, status.Error(codes.InvalidArgument, "app is required for WAIT_QUEUED: its report is kept for the app")
 	}
-	a, err := s.apps.admit(ctx, req.GetApp(), req.GetToken())
+	a, err := s.apps.Admit(ctx, req.GetApp(), req.GetToken())
 	if err != nil {
 		return nil, err
 	}
-	defer a.leave()
+	defer a.Leave()
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
-			s.apps.refusals.note(peer.Of(ctx), a.Name, refusedTopic, refused.GetMessage())
+			s.apps.Refusals.Note(peer.Of(ctx), a.Name, apps.RefusedTopic, refused.GetMessage())
 		}
 		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.self.id}, nil
 	}
@@ -73,7 +74,7 @@ func (s *emitter) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sideca
 }
 
 // newEmit checks everything that can be known without Kafka.
-func (s *emitter) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Error) {
+func (s *emitter) newEmit(a *apps.App, rec *sidecarpb.Record) (*emit, *sidecarpb.Error) {
 	if s.drain.begun.Load() {
 		refused := wire.Errorf(wire.CodeDraining, "the sidecar is about to stop: try again when it is back")
 		refused.RetryAfterMs = time.Second.Milliseconds()
@@ -88,12 +89,12 @@ func (s *emitter) newEmit(a *app, rec *sidecarpb.Record) (*emit, *sidecarpb.Erro
 	if ms := rec.GetTimestampMs(); ms < wire.MinTimeMs || ms > wire.MaxTimeMs {
 		return nil, badTime(ms)
 	}
-	if refused := a.refuse(rec.GetTopic()); refused != nil {
+	if refused := a.RefuseTopic(rec.GetTopic()); refused != nil {
 		return nil, refused
 	}
-	t, err := s.sink.topics.Get(rec.GetTopic(), &a.topics, maxAppTopics)
+	t, err := s.sink.topics.Get(rec.GetTopic(), &a.Named, apps.MaxTopics)
 	if err != nil {
-		return nil, topicError(a, err)
+		return nil, apps.TopicError(a, err)
 	}
 	e := &emit{app: a, all: s.all, done: make(chan struct{})}
 	e.rec = outRec{
@@ -175,22 +176,22 @@ func (s *emitter) admit(e *emit, p peer.Info, queued bool) (refused *sidecarpb.E
 	for _, m := range []struct {
 		*limit.Meter
 		whose string
-	}{{s.all, "the sidecar"}, {a.emits, "app " + a.Name}, {a.meter, "app " + a.Name + " in all"}} {
+	}{{s.all, "the sidecar"}, {a.Emits, "app " + a.Name}, {a.Outstanding, "app " + a.Name + " in all"}} {
 		if !m.TryAdd(e.rec.size, 1) {
 			return limit.Full("%s has %s of emits waiting", m.RetryAfter(), m.whose, m.Meter)
 		}
 		undo = append(undo, func() { m.Sub(e.rec.size, 1) })
 	}
 	if !queued {
-		if e.waits = a.waits.Add(1) <= maxAppWaits; !e.waits {
-			a.waits.Add(-1)
-			return limit.Full("app %q waits for %d emits", s.all.RetryAfter(), a.Name, maxAppWaits)
+		if e.waits = a.Waits.Add(1) <= apps.MaxAppWaits; !e.waits {
+			a.Waits.Add(-1)
+			return limit.Full("app %q waits for %d emits", s.all.RetryAfter(), a.Name, apps.MaxAppWaits)
 		}
 		return nil
 	}
-	id, ok := a.ring.Reserve(p)
+	id, ok := a.Ring.Reserve(p)
 	if !ok {
-		used, _, _ := a.ring.Status()
+		used, _, _ := a.Ring.Status()
 		return limit.Full("%d reports of app %q are not seen: read them by Reports and come back with the last id as cursor, from the process that emitted or with the app's token", limit.UntilRead, used, a.Name)
 	}
 	e.report = id
@@ -199,7 +200,7 @@ func (s *emitter) admit(e *emit, p peer.Info, queued bool) (refused *sidecarpb.E
 
 // giveBack returns what admit took, when the emit has its fate.
 func (e *emit) giveBack() {
-	for _, m := range []*limit.Meter{e.app.meter, e.app.emits, e.all} {
+	for _, m := range []*limit.Meter{e.app.Outstanding, e.app.Emits, e.all} {
 		m.Sub(e.rec.size, 1)
 	}
 }
@@ -208,7 +209,7 @@ func (e *emit) giveBack() {
 func (e *emit) stopWaiting() {
 	if e.waits {
 		e.waits = false
-		e.app.waits.Add(-1)
+		e.app.Waits.Add(-1)
 	}
 }
 
@@ -228,7 +229,7 @@ func (e *emit) abandon(reason *sidecarpb.Error) {
 
 func (e *emit) finish() {
 	if e.report != 0 {
-		e.app.ring.Finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.Name, Partition: e.rec.Partition, Offset: e.rec.Offset})
+		e.app.Ring.Finish(&sidecarpb.EmitReport{ReportId: e.report, Success: e.err == nil, Error: e.err, Topic: e.rec.topic.Name, Partition: e.rec.Partition, Offset: e.rec.Offset})
 	}
 	e.giveBack()
 	close(e.done)

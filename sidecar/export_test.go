@@ -87,14 +87,14 @@ func (s *Server) LeftOver() string {
 	check("tracker entries lent", s.sessions.common.Entries.Lent())
 	check("kept bytes lent", s.sessions.common.Kept.Lent())
 	shelves := int64(0)
-	for _, a := range s.apps.all() {
-		for what, m := range map[string]*limit.Meter{"outstanding": a.meter, "pinned": a.pinned, "emits": a.emits} {
+	for _, a := range s.apps.All() {
+		for what, m := range map[string]*limit.Meter{"outstanding": a.Outstanding, "pinned": a.Pinned, "emits": a.Emits} {
 			checkMeter(a.Name+" "+what, m)
 		}
-		check(a.Name+" waits", int64(a.waits.Load()))
-		check(a.Name+" reads", int64(a.reads.Load()))
-		check(a.Name+" users", int64(a.users.Load()))
-		kept, finished, places, own := a.ring.Left()
+		check(a.Name+" waits", int64(a.Waits.Load()))
+		check(a.Name+" reads", int64(a.Reads.Load()))
+		check(a.Name+" users", int64(a.Users.Load()))
+		kept, finished, places, own := a.Ring.Left()
 		check(a.Name+" places of the ring beside its reports", places-kept)
 		check(a.Name+" reports that are not finished", kept-finished)
 		shelves += own
@@ -104,7 +104,7 @@ func (s *Server) LeftOver() string {
 			checkMeter("queue of "+t.Name, &q.Meter)
 		}
 	}
-	if n := int64(s.apps.pidfds.Load()); n > shelves {
+	if n := int64(s.apps.Pidfds.Load()); n > shelves {
 		check("pidfds beside those of reports", n-shelves)
 	}
 	t := s.sessions

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -108,8 +109,8 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 	if err := s.take(s.stream, &out); err != nil || len(out.Failed) != 2 {
 		t.Fatal(out.Failed, err)
 	}
-	if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || !s.app.meter.Empty() {
-		t.Errorf("%+v is outstanding when all are reported; the app's meter has %v", out, s.app.meter)
+	if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || !s.app.Outstanding.Empty() {
+		t.Errorf("%+v is outstanding when all are reported; the app's meter has %v", out, s.app.Outstanding)
 	}
 }
 
@@ -117,28 +118,28 @@ func TestFailedUnitsGiveTheirCreditBack(t *testing.T) {
 // (F5).
 func TestIdleAppsMakeRoom(t *testing.T) {
 	srv := idle(t)
-	keep, err := srv.apps.get("keep", "")
+	keep, err := srv.apps.Get("keep", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	keep.leave()
-	if _, ok := keep.ring.Reserve(peer.Info{}); !ok {
+	keep.Leave()
+	if _, ok := keep.Ring.Reserve(peer.Info{}); !ok {
 		t.Fatal("no room for a report")
 	}
-	for i := range 3 * maxApps {
-		a, err := srv.apps.get(fmt.Sprintf("app%d", i), "")
+	for i := range 3 * apps.MaxApps {
+		a, err := srv.apps.Get(fmt.Sprintf("app%d", i), "")
 		if err != nil {
 			t.Fatalf("app %d: %v", i, err)
 		}
-		a.leave()
+		a.Leave()
 	}
-	if again, err := srv.apps.get("keep", ""); err != nil || again != keep {
+	if again, err := srv.apps.Get("keep", ""); err != nil || again != keep {
 		t.Errorf("an app with a report that nobody has seen is forgotten: %v", err)
 	}
-	for i := range maxApps {
-		_, err = srv.apps.get(fmt.Sprintf("busy%d", i), "")
+	for i := range apps.MaxApps {
+		_, err = srv.apps.Get(fmt.Sprintf("busy%d", i), "")
 	}
 	if st := status.Convert(err); st.Code() != codes.ResourceExhausted {
-		t.Errorf("%d apps that are in use: %v", maxApps, err)
+		t.Errorf("%d apps that are in use: %v", apps.MaxApps, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
@@ -29,7 +30,7 @@ func idle(t interface {
 }
 
 func (s *Server) testSession(t interface{ Fatal(...any) }) *session {
-	a, err := s.apps.get("app", "")
+	a, err := s.apps.Get("app", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 		if out := s.ledger.Outstanding(); out != (ledger.Outstanding{}) || s.ledger.Open() != 0 {
 			t.Fatalf("left over: %+v, %d open", out, s.ledger.Open())
 		}
-		if b, r := s.app.meter.Held(); b != 0 || r != 0 {
+		if b, r := s.app.Outstanding.Held(); b != 0 || r != 0 {
 			t.Fatalf("the app's share is not given back: %d bytes, %d records", b, r)
 		}
 		s.end(errStreamDone)
@@ -158,21 +159,21 @@ func TestReportsAreRangesOfWhatHappened(t *testing.T) {
 // An emit that one limit refuses gives back its places in the others.
 func TestRefusedEmitGivesItsPlacesBack(t *testing.T) {
 	srv := idle(t)
-	a, err := srv.apps.get("app", "")
+	a, err := srv.apps.Get("app", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	top, err := srv.sink.topics.Get("out", &a.topics, maxAppTopics)
+	top, err := srv.sink.topics.Get("out", &a.Named, apps.MaxTopics)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.meter.Add(srv.cfg.AppBytes, 1) // the last limit of all is reached
+	a.Outstanding.Add(srv.cfg.AppBytes, 1) // the last limit of all is reached
 	for range 10 {
 		if refused := srv.service.emitter.admit(&emit{app: a, all: srv.service.all, rec: outRec{Rec: outlet.Rec{To: top.Out}, topic: top, size: 100}}, peer.Info{}, false); refused == nil {
 			t.Fatal("it was taken")
 		}
 	}
-	for name, m := range map[string]*limit.Meter{"all emits": srv.service.all, "the app's emits": a.emits} {
+	for name, m := range map[string]*limit.Meter{"all emits": srv.service.all, "the app's emits": a.Emits} {
 		if bytes, records := m.Held(); bytes != 0 || records != 0 {
 			t.Errorf("%s: %d bytes and %d records are taken", name, bytes, records)
 		}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -30,7 +31,7 @@ func fencedStatus(why string) error {
 }
 
 // join begins a session, or goes on with one.
-func (s *streams) join(d *stream, h *sidecarpb.Hello, a *app) (*session, error) {
+func (s *streams) join(d *stream, h *sidecarpb.Hello, a *apps.App) (*session, error) {
 	p := peer.Of(d.rpc.Context())
 	s.brokers.Await(d.rpc.Context())
 	d.welcome = s.welcome(h)
@@ -47,7 +48,7 @@ func (s *streams) join(d *stream, h *sidecarpb.Hello, a *app) (*session, error) 
 
 // resume goes on with a session that is here, or tells that it is over, or returns nil: a session
 // begins.
-func (s *streams) resume(d *stream, p peer.Info, h *sidecarpb.Hello, a *app) (*session, error) {
+func (s *streams) resume(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App) (*session, error) {
 	old, over := s.sessions.find(h.GetSessionId())
 	switch {
 	case over:
@@ -55,7 +56,7 @@ func (s *streams) resume(d *stream, p peer.Info, h *sidecarpb.Hello, a *app) (*s
 		return nil, fencedStatus("its process was taken for dead: its will was executed, and its partitions have left it")
 	case old != nil && !old.isOf(a, h.GetClientId(), p):
 		s.wills.stats.fenced.Add(1)
-		s.apps.refusals.note(p, a.Name, refusedSession, "another process or client has this session")
+		s.apps.Refusals.Note(p, a.Name, apps.RefusedSession, "another process or client has this session")
 		if old.app == a && old.givesWayTo(p) && !old.process.ProvenAlive() {
 			old.endGrace()
 		}
@@ -91,7 +92,7 @@ func (s *streams) resume(d *stream, p peer.Info, h *sidecarpb.Hello, a *app) (*s
 // before open returns, so that what is sent again cannot be overtaken by it (S7). The new session
 // is "handling" until then: a third stream, which replaces it meanwhile, waits for it and with it
 // for the first.
-func (s *streams) open(d *stream, p peer.Info, h *sidecarpb.Hello, a *app) (*session, error) {
+func (s *streams) open(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App) (*session, error) {
 	sess := s.sessions.begin(h.GetSessionId(), a, slices.Contains(h.GetFeatures(), featureResume))
 	sess.stream, sess.peer, sess.client = d, p, h.GetClientId()
 	if sess.resumable {

@@ -10,7 +10,7 @@ import (
 
 func (s *Server) testJoin(t *testing.T) (*session, <-chan *session) {
 	t.Helper()
-	a, err := s.apps.get("app", "")
+	a, err := s.apps.Get("app", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func stillWaits(t *testing.T, next <-chan *session) {
 func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 	s := idle(t)
 	first, second := s.testJoin(t)
-	a, _ := s.apps.get("app", "")
+	a, _ := s.apps.Get("app", "")
 	third := make(chan *session, 1)
 	go func() {
 		sess, _ := s.service.join(newStream(helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a)
@@ -68,7 +68,7 @@ func TestAThirdStreamWaitsForTheFirst(t *testing.T) {
 // session or nothing that could still produce.
 func TestABrokenStreamIsForgottenWhenItsReceiverIsDone(t *testing.T) {
 	s := idle(t)
-	a, err := s.apps.get("app", "")
+	a, err := s.apps.Get("app", "")
 	if err != nil {
 		t.Fatal(err)
 	}

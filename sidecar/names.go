@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
@@ -33,15 +34,15 @@ func (s *streams) name(d *stream, index uint32, name string) error {
 
 // named looks a name up. The text of one that is refused counts: there is no end of such names.
 func (s *streams) named(d *stream, name string, kept *limit.Share) topics.Named {
-	refused := d.session.app.refuse(name)
+	refused := d.session.app.RefuseTopic(name)
 	if refused != nil {
-		s.apps.refusals.note(peer.Of(d.rpc.Context()), d.session.app.Name, refusedTopic, refused.GetMessage())
+		s.apps.Refusals.Note(peer.Of(d.rpc.Context()), d.session.app.Name, apps.RefusedTopic, refused.GetMessage())
 	} else {
-		t, err := s.sink.topics.Get(name, &d.session.app.topics, maxAppTopics)
+		t, err := s.sink.topics.Get(name, &d.session.app.Named, apps.MaxTopics)
 		if err == nil {
 			return topics.Named{Name: t.Name, Topic: t}
 		}
-		refused = topicError(d.session.app, err)
+		refused = apps.TopicError(d.session.app, err)
 	}
 	if !d.names.Refuse(name, kept) {
 		return topics.Named{Refuse: tooManyNames}

@@ -3,12 +3,12 @@ package sidecar
 import (
 	"fmt"
 	"hash/maphash"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
@@ -30,9 +30,9 @@ func (t *table) mayAssign(s *session, m assigned.Membership) error {
 
 // mayJoin tells why the session's app may not speak for the group, and notes it.
 func (t *table) mayJoin(s *session, p peer.Info, group string) error {
-	why := s.app.refuseGroup(group)
+	why := s.app.RefuseGroup(group)
 	if why != nil {
-		t.apps.refusals.note(p, s.app.Name, refusedGroup, why.Error())
+		t.apps.Refusals.Note(p, s.app.Name, apps.RefusedGroup, why.Error())
 	}
 	return why
 }
@@ -40,27 +40,9 @@ func (t *table) mayJoin(s *session, p peer.Info, group string) error {
 // memberHeld refuses, for now, to speak for a member that another process's session has, and notes
 // it.
 func (t *table) memberHeld(s *session, p peer.Info, group, member string) error {
-	t.apps.refusals.note(p, s.app.Name, refusedMember, "another living session speaks for "+member+" of group "+group)
+	t.apps.Refusals.Note(p, s.app.Name, apps.RefusedMember, "another living session speaks for "+member+" of group "+group)
 	return status.Errorf(codes.Unavailable, "%s: another living session speaks for this member of group %.255q: a member is one process; stop the other one, "+
 		"give this one another member or instance id, or give both the app's token", wire.CodeMemberHeld, group)
-}
-
-// refuseGroup returns why the app may not speak for members of the group, or nil.
-func (a *app) refuseGroup(group string) error {
-	if a.Groups == nil || matches(a.Groups, group) {
-		return nil
-	}
-	return status.Errorf(codes.PermissionDenied, "%s: app %q may not speak for group %.255q: %s", wire.CodeGroupNotAllowed, a.Name, group, wire.CodeOf(wire.CodeGroupNotAllowed).Remedy)
-}
-
-// matches tells whether a name is in a list of names and of prefixes with '*' at their end.
-func matches(list []string, name string) bool {
-	for _, x := range list {
-		if prefix, ok := strings.CutSuffix(x, "*"); x == name || ok && strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 var aliasSeed = maphash.MakeSeed()

@@ -5,6 +5,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -13,7 +14,7 @@ import (
 type reporter struct {
 	self  *identity
 	drain *draining
-	apps  *apps
+	apps  *apps.Apps
 }
 
 const reportBatch = 256
@@ -24,28 +25,28 @@ func (s *reporter) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStre
 	if req.GetApp() == "" {
 		return status.Error(codes.InvalidArgument, "app is required: reports are kept for each app")
 	}
-	a, err := s.apps.admit(stream.Context(), req.GetApp(), req.GetToken())
+	a, err := s.apps.Admit(stream.Context(), req.GetApp(), req.GetToken())
 	if err != nil {
 		return err
 	}
-	defer a.leave()
-	done, err := a.readReports()
+	defer a.Leave()
+	done, err := a.ReadReports()
 	if err != nil {
 		return err
 	}
 	defer done()
 	p := peer.Of(stream.Context())
-	cursor, others := a.ring.Forget(p, req.GetAfterId())
+	cursor, others := a.Ring.Forget(p, req.GetAfterId())
 	if others {
-		s.apps.refusals.note(p, a.Name, refusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")
+		s.apps.Refusals.Note(p, a.Name, apps.RefusedReports, "the reports that are kept are of other processes' emits: read them there, or give the app a token, which makes its processes one")
 	}
 	// At once: a client whose records died with another sidecar would wait for their reports for
 	// ever.
 	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.self.id}); err != nil {
 		return err
 	}
-	for sent := 0; sent < max(a.ring.Size/2, 1); {
-		batch, wait := a.ring.Read(p, cursor, reportBatch)
+	for sent := 0; sent < max(a.Ring.Size/2, 1); {
+		batch, wait := a.Ring.Read(p, cursor, reportBatch)
 		if len(batch) == 0 {
 			select {
 			case <-wait:
@@ -54,7 +55,7 @@ func (s *reporter) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStre
 				return status.FromContextError(stream.Context().Err()).Err()
 			case <-s.drain.over:
 				// Every record has its fate now, the last ones maybe since the look above.
-				if batch, _ = a.ring.Read(p, cursor, reportBatch); len(batch) == 0 {
+				if batch, _ = a.Ring.Read(p, cursor, reportBatch); len(batch) == 0 {
 					return nil
 				}
 			}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/lifecycle"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
@@ -39,7 +40,7 @@ type Server struct {
 	brokers  *brokers.Brokers
 	gate     *gate.Gate
 	sink     *sink
-	apps     *apps
+	apps     *apps.Apps
 	sessions *table
 	wills    *wills
 	service  *service
@@ -80,7 +81,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.brokers.Use(out.Client())
 	s.sink = newSink(&s.cfg, out, s.gate)
-	s.apps = newApps(&s.cfg)
+	s.apps = apps.New(s.cfg.apps())
 	s.sessions = newTable(&s.cfg, s.apps)
 	s.wills = newWills(&s.cfg, s.sessions, s.brokers)
 	s.service = newService(s)

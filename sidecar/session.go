@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ackmark/ackmark/internal/ledger"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
@@ -25,7 +26,7 @@ type session struct {
 	lifetime
 
 	id        string
-	app       *app
+	app       *apps.App
 	client    string // that it is of, as it calls itself; "": not known
 	resumable bool   // the client knows how to go on with it, and what SESSION_FENCED means
 	credit    credit
@@ -83,10 +84,10 @@ var (
 	errFenced     = errors.New("the session was closed")
 )
 
-func newSession(id string, a *app, resumable bool, held assigned.Held) *session {
+func newSession(id string, a *apps.App, resumable bool, held assigned.Held) *session {
 	s := &session{lifetime: newLifetime(), id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), held: held}
 	s.intake.handling = make(turn, 1)
-	a.enter()
+	a.Enter()
 	return s
 }
 
@@ -112,9 +113,9 @@ func (s *session) endLocked(cause error) {
 		return
 	}
 	s.happen(eventEnd)
-	s.app.leave()
+	s.app.Leave()
 	left := s.ledger.Close()
-	s.app.meter.Sub(left.Bytes, left.Records)
+	s.app.Outstanding.Sub(left.Bytes, left.Records)
 	s.held.Close()
 	s.process.Close()
 }
@@ -180,7 +181,7 @@ func (s *session) admit(d *stream, f *frame) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	s.app.meter.Add(f.Total().Bytes, f.Total().Records)
+	s.app.Outstanding.Add(f.Total().Bytes, f.Total().Records)
 	var last *assigned.Partition
 	for i := range f.units {
 		u := &f.units[i]

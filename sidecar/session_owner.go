@@ -1,6 +1,9 @@
 package sidecar
 
-import "github.com/ackmark/ackmark/sidecar/internal/peer"
+import (
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
+)
 
 // ownedBy tells whether the peer may go on with the session. Apps are compared before.
 func (s *session) ownedBy(p peer.Info) bool {
@@ -9,7 +12,7 @@ func (s *session) ownedBy(p peer.Info) bool {
 
 // isOf tells whether a client may go on with the session, or begin it anew. Two clients of one
 // owner that chose one id are two all the same: the one would take the other's reports for its own.
-func (s *session) isOf(a *app, client string, p peer.Info) bool {
+func (s *session) isOf(a *apps.App, client string, p peer.Info) bool {
 	return s.app == a && s.client == client && s.ownedBy(p)
 }
 

@@ -51,7 +51,7 @@ func (s *session) take(d *stream, out *outgoing) error {
 		return err
 	}
 	back, more := s.ledger.Take(&out.Report)
-	s.app.meter.Sub(back.Bytes, back.Records)
+	s.app.Outstanding.Sub(back.Bytes, back.Records)
 	for _, m := range out.Done {
 		m.Owner.(*frame).hold(1) //nolint:forcetypeassert // only frames are received
 	}

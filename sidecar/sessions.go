@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 )
@@ -14,7 +15,7 @@ import (
 // table has the sessions, by their ids, and what they have of what all share.
 type table struct {
 	cfg    *Config
-	apps   *apps
+	apps   *apps.Apps
 	common assigned.Commons
 
 	mu     sync.Mutex
@@ -24,12 +25,12 @@ type table struct {
 	idle   chan struct{} // closed when the last session leaves; nil: nobody waits
 }
 
-func newTable(cfg *Config, a *apps) *table {
+func newTable(cfg *Config, a *apps.Apps) *table {
 	return &table{cfg: cfg, apps: a, common: assigned.NewCommons(cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions), byID: make(map[string]*session)}
 }
 
 // begin makes a session, which enter puts into the table.
-func (t *table) begin(id string, a *app, resumable bool) *session {
+func (t *table) begin(id string, a *apps.App, resumable bool) *session {
 	s := newSession(id, a, resumable, t.common.Held())
 	s.grant(t.cfg.floor())
 	return s
@@ -83,13 +84,13 @@ func (t *table) enter(sess *session) (closing *session, err error) {
 
 // mayOpen tells whether the app may open another session: it leaves one for each other app of the
 // allow-list that has none. mu is held.
-func (t *table) mayOpen(a *app) bool {
-	free, open := t.cfg.MaxSessions-len(t.byID), make(map[*app]int)
+func (t *table) mayOpen(a *apps.App) bool {
+	free, open := t.cfg.MaxSessions-len(t.byID), make(map[*apps.App]int)
 	for _, sess := range t.byID {
 		open[sess.app]++
 	}
 	if open[a] > 0 && len(t.cfg.Apps) > 0 {
-		for _, other := range t.apps.all() {
+		for _, other := range t.apps.All() {
 			if open[other] == 0 {
 				free--
 			}

@@ -102,20 +102,20 @@ func (k *sink) pin(f *frame) {
 	f.pinned = int64(f.buf.Len())
 	n := int64(len(f.recs)) + 1
 	f.session.intake.pinned.Add(f.pinned, n)
-	f.session.app.pinned.Add(f.pinned, n)
+	f.session.app.Pinned.Add(f.pinned, n)
 	k.pinned.Add(f.pinned, n)
 }
 
 func (k *sink) unpin(f *frame) {
 	n := int64(len(f.recs)) + 1
 	f.session.intake.pinned.Sub(f.pinned, n)
-	f.session.app.pinned.Sub(f.pinned, n)
+	f.session.app.Pinned.Sub(f.pinned, n)
 	k.pinned.Sub(f.pinned, n)
 }
 
 // room waits until the memory that a session, its app, and all sessions hold is below its limits.
 func (k *sink) room(s *session) error {
-	for _, m := range []*limit.Meter{s.intake.pinned, s.app.meter, s.app.pinned, k.pinned} {
+	for _, m := range []*limit.Meter{s.intake.pinned, s.app.Outstanding, s.app.Pinned, k.pinned} {
 		if err := m.Wait(s.ctx); err != nil {
 			return err
 		}

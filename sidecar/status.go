@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
@@ -17,7 +18,7 @@ type inspector struct {
 	self     *identity
 	drain    *draining
 	limits   credit
-	apps     *apps
+	apps     *apps.Apps
 	sink     *sink
 	brokers  *brokers.Brokers
 	sessions *table
@@ -40,7 +41,7 @@ func (s *inspector) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*
 	if out.Topics, err = s.checkTopics(ctx, req); err != nil {
 		return nil, err
 	}
-	out.Refusals = s.apps.refusals.status()
+	out.Refusals = s.apps.Refusals.Status()
 	for _, sess := range s.sessions.all() {
 		st := sess.status(s.wills.never)
 		if peer.OverWire(ctx) {
@@ -51,9 +52,9 @@ func (s *inspector) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*
 	for _, t := range s.sink.topics.All() {
 		queueStatus(t, out)
 	}
-	for _, a := range s.apps.all() {
-		used, oldest, newest := a.ring.Status()
-		out.Apps = append(out.Apps, &sidecarpb.AppStatus{App: a.Name, RingUsed: uint64(used), RingSize: uint64(a.ring.Size), OldestReport: oldest, NewestReport: newest})
+	for _, a := range s.apps.All() {
+		used, oldest, newest := a.Ring.Status()
+		out.Apps = append(out.Apps, &sidecarpb.AppStatus{App: a.Name, RingUsed: uint64(used), RingSize: uint64(a.Ring.Size), OldestReport: oldest, NewestReport: newest})
 	}
 	slices.SortFunc(out.Sessions, func(a, b *sidecarpb.SessionStatus) int { return cmp.Compare(a.GetSessionId(), b.GetSessionId()) })
 	slices.SortFunc(out.Apps, func(a, b *sidecarpb.AppStatus) int { return cmp.Compare(a.GetApp(), b.GetApp()) })

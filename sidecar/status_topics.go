@@ -19,13 +19,13 @@ func (s *inspector) checkTopics(ctx context.Context, status *sidecarpb.StatusReq
 	names = names[:min(len(names), wire.MaxTopicsChecked)]
 	var out []*sidecarpb.TopicCheck
 	if name := status.GetApp(); name != "" {
-		a, err := s.apps.admit(ctx, name, status.GetToken())
+		a, err := s.apps.Admit(ctx, name, status.GetToken())
 		if err != nil {
 			return nil, err
 		}
-		defer a.leave()
+		defer a.Leave()
 		names = slices.DeleteFunc(slices.Clone(names), func(topic string) bool {
-			why := a.refuse(topic)
+			why := a.RefuseTopic(topic)
 			if why != nil {
 				out = append(out, &sidecarpb.TopicCheck{Topic: topic, Error: why.GetCode(), Message: why.GetMessage()})
 			}

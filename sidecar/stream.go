@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/listen"
@@ -47,7 +48,7 @@ type streams struct {
 	maxMessageBytes int
 	brokers         *brokers.Brokers
 	sink            *sink
-	apps            *apps
+	apps            *apps.Apps
 	sessions        *table
 	wills           *wills
 
@@ -349,11 +350,11 @@ func (s *streams) hello(d *stream, h *sidecarpb.Hello) error {
 	case h.GetApp() == "":
 		return fmt.Errorf("%w: app is required in Hello", errViolation)
 	}
-	a, err := s.apps.admit(d.rpc.Context(), h.GetApp(), h.GetToken())
+	a, err := s.apps.Admit(d.rpc.Context(), h.GetApp(), h.GetToken())
 	if err != nil {
 		return err
 	}
-	defer a.leave() // the session has it in its own hands
+	defer a.Leave() // the session has it in its own hands
 	sess, err := s.join(d, h, a)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package sidecar
+package apps
 
 import (
 	"log/slog"
@@ -11,17 +11,17 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// refusal is why somebody may not do what it wants.
-type refusal string
+// Refusal is why somebody may not do what it wants.
+type Refusal string
 
 const (
-	refusedUser    refusal = "user"
-	refusedApp     refusal = "app or token"
-	refusedTopic   refusal = "topic"
-	refusedGroup   refusal = "group"
-	refusedMember  refusal = "member"
-	refusedSession refusal = "session"
-	refusedReports refusal = "reports"
+	RefusedUser    Refusal = "user"
+	refusedApp     Refusal = "app or token"
+	RefusedTopic   Refusal = "topic"
+	RefusedGroup   Refusal = "group"
+	RefusedMember  Refusal = "member"
+	RefusedSession Refusal = "session"
+	RefusedReports Refusal = "reports"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 )
 
 type refusalKey struct {
-	why refusal
+	why Refusal
 	uid uint32
 }
 
@@ -40,16 +40,16 @@ type refusals struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	counts map[refusal]uint64
+	counts map[Refusal]uint64
 	logged map[refusalKey]time.Time
 }
 
-// note counts a refusal. The names are the peer's: they are cut.
-func (r *refusals) note(p peer.Info, app string, why refusal, detail string) {
+// Note counts a refusal. The names are the peer's: they are cut.
+func (r *refusals) Note(p peer.Info, app string, why Refusal, detail string) {
 	now := time.Now()
 	r.mu.Lock()
 	if r.counts == nil {
-		r.counts, r.logged = make(map[refusal]uint64), make(map[refusalKey]time.Time)
+		r.counts, r.logged = make(map[Refusal]uint64), make(map[refusalKey]time.Time)
 	}
 	r.counts[why]++
 	n := r.counts[why]
@@ -66,8 +66,8 @@ func (r *refusals) note(p peer.Info, app string, why refusal, detail string) {
 	}
 }
 
-// status lists the counts by reason, of those that there were.
-func (r *refusals) status() (list []*sidecarpb.RefusalCount) {
+// Status lists the counts by reason, of those that there were.
+func (r *refusals) Status() (list []*sidecarpb.RefusalCount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, why := range slices.Sorted(maps.Keys(r.counts)) {
