@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 
+	"google.golang.org/grpc/credentials"
+
 	"github.com/ackmark/ackmark/sidecar/internal/listen"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
 
 // SocketError tells why the unix socket cannot be listened on, and what to do.
@@ -21,33 +25,61 @@ func (e *SocketError) Error() string { return "sidecar: " + (*listen.Error)(e).E
 // Unwrap returns the cause.
 func (e *SocketError) Unwrap() error { return e.Err }
 
-func (s *Server) isUnix() bool { return strings.HasPrefix(s.cfg.Listen, "unix://") }
+func (c *Config) isUnix() bool { return strings.HasPrefix(c.Listen, "unix://") }
 
 // listen opens the listener, with its limit of connections.
-func (s *Server) listen() (net.Listener, error) {
-	lis, err := s.openListener()
+func (c *Config) listen() (net.Listener, error) {
+	lis, err := c.openListener()
 	if err != nil {
 		return nil, err
 	}
-	return listen.Limit(lis, s.cfg.MaxConnections, func() {
-		s.log.Warn("refused a connection: the limit is reached; raise MaxConnections", "limit", s.cfg.MaxConnections)
+	return listen.Limit(lis, c.MaxConnections, func() {
+		c.Logger.Warn("refused a connection: the limit is reached; raise MaxConnections", "limit", c.MaxConnections)
 	}), nil
 }
 
-func (s *Server) openListener() (net.Listener, error) {
+func (c *Config) openListener() (net.Listener, error) {
 	switch {
-	case s.cfg.Listener != nil:
-		return s.cfg.Listener, nil
-	case s.isUnix():
-		lis, err := listen.Unix(strings.TrimPrefix(s.cfg.Listen, "unix://"), s.cfg.SocketMode)
+	case c.Listener != nil:
+		return c.Listener, nil
+	case c.isUnix():
+		lis, err := listen.Unix(strings.TrimPrefix(c.Listen, "unix://"), c.SocketMode)
 		if e, ok := errors.AsType[*listen.Error](err); ok {
 			return nil, (*SocketError)(e)
 		}
 		return lis, err
 	}
-	lis, err := net.Listen("tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://"))
+	lis, err := net.Listen("tcp", strings.TrimPrefix(c.Listen, "tcp://"))
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: %w", err)
 	}
 	return lis, nil
+}
+
+// PeerProcess is implemented by connections of a [Config.Listener] that know whether the process at
+// their other end is dead for certain. Its will is executed at once then, not after the grace. Unix
+// sockets need none: the kernel tells.
+type PeerProcess interface {
+	PeerDead() bool
+}
+
+// credentials are mutual TLS on TCP; on a unix socket, the kernel's word on who connects. Refused
+// tells of those who may not.
+func (c *Config) credentials(refused func(peer.Info)) credentials.TransportCredentials {
+	if c.Listener == nil && c.TLS != nil && !c.isUnix() {
+		return credentials.NewTLS(c.TLS)
+	}
+	return peer.Credentials(c.rules(), refused)
+}
+
+// rules say who may connect to the socket: nil for a Listener, which is its owner's business.
+func (c *Config) rules() *peer.Rules {
+	if c.Listener != nil {
+		return nil
+	}
+	r := &peer.Rules{UIDs: c.AllowUIDs, GIDs: c.AllowGIDs}
+	if path, unix := strings.CutPrefix(c.Listen, "unix://"); unix && c.SocketMode == 0o770 {
+		r.Dir = filepath.Dir(path)
+	}
+	return r
 }

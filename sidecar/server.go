@@ -24,6 +24,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -108,7 +109,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer s.life.End(nil)
 	defer s.sink.outlet.Close()
-	lis, err := s.listen()
+	lis, err := s.cfg.listen()
 	if err != nil {
 		return err
 	}
@@ -170,9 +171,13 @@ const (
 	connWindow       = 4 << 20
 )
 
+func (s *Server) refuse(p peer.Info) {
+	s.apps.Refusals.Note(p, "", apps.RefusedUser, "it may not connect: add it to AllowUIDs or AllowGIDs")
+}
+
 func (s *Server) newGRPC() *grpc.Server {
 	g := grpc.NewServer(
-		grpc.Creds(s.credentials()),
+		grpc.Creds(s.cfg.credentials(s.refuse)),
 		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(streamsPerConn),

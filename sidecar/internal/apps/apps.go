@@ -33,8 +33,8 @@ type Entry struct {
 // Config is what the apps are bounded by.
 type Config struct {
 	List []Entry // empty: whoever comes
-	// Bytes and Records are what one app may have outstanding, EmitBytes and EmitRecords what all emits
-	// together may.
+	// Bytes and Records are what one app may have outstanding, EmitBytes and EmitRecords what all
+	// emits together may.
 	Bytes, EmitBytes     int64
 	Records, EmitRecords int
 	// Ring is how many reports are kept for one app, Reports for all.
