@@ -13,7 +13,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
 
-// mayAssign tells why the session may not speak for a member. The caller holds apps.assigning, so
+// mayAssign tells why the session may not speak for a member. The caller holds Apps.Assigning, so
 // that two sessions cannot both find it free.
 func (t *table) mayAssign(s *session, m assigned.Membership) error {
 	p := s.from()
