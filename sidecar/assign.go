@@ -14,7 +14,7 @@ func (s *streams) assign(d *stream, a *sidecarpb.Assign) error {
 		return err
 	}
 	cluster, err := sess.assign(d, m, a.GetPartitions())
-	if why := s.wills.never(m); cluster && why != nil {
+	if why := s.wills.noWill(m); cluster && why != nil {
 		s.log.Warn("there will be no will for a membership", "app", sess.app.Name, "session", sess.id, "group", m.Group, "member", m.ID, "reason", why)
 	}
 	return err

@@ -2,8 +2,8 @@
 //
 // [New] validates a [Config], [Server.Run] serves until its context ends and then drains,
 // [Server.Check] tells whether Kafka can be reached, [Server.Status] what is going on,
-// [Server.Close] stops. What is wrong with a Config is a [ConfigError] or an [OptionError], why it
-// cannot serve a [SocketError], what a drain left behind an [UndeliveredError]. The wire contract
+// [Server.Close] stops. What is wrong with a Config is a [ConfigError], why it cannot serve a
+// [SocketError], what a drain left behind an [UndeliveredError]. The wire contract
 // is package sidecarpb; `ackmark sidecar` is a thin shell on this package.
 //
 // # Memory

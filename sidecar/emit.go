@@ -30,7 +30,7 @@ type emit struct {
 
 // emitter answers Emit.
 type emitter struct {
-	self        *identity
+	identity    *identity
 	drain       *draining
 	apps        *apps.Apps
 	sink        *sink
@@ -39,7 +39,7 @@ type emitter struct {
 }
 
 func newEmitter(s *Server) emitter {
-	return emitter{s.self, s.drain, s.apps, s.sink, s.cfg.Partitioner, limit.NewMeter(s.cfg.emitBytes(), s.cfg.emitRecords())}
+	return emitter{s.identity, s.drain, s.apps, s.sink, s.cfg.Partitioner, limit.NewMeter(s.cfg.emitBytes(), s.cfg.emitRecords())}
 }
 
 // Emit delivers one record. Everything about the record is answered in the response; a gRPC status
@@ -64,11 +64,11 @@ func (s *emitter) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sideca
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
 			s.apps.Refusals.Note(peer.Of(ctx), a.Name, apps.RefusedTopic, refused.GetMessage())
 		}
-		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.self.id}, nil
+		return &sidecarpb.EmitResponse{Error: refused, SidecarId: s.identity.id}, nil
 	}
 	answer, err := s.emit(ctx, e, queued)
 	if answer != nil {
-		answer.SidecarId = s.self.id
+		answer.SidecarId = s.identity.id
 	}
 	return answer, err
 }

@@ -21,7 +21,7 @@ var features = []string{featureResume, featureInherit}
 func (s *streams) welcome(h *sidecarpb.Hello) *sidecarpb.Welcome {
 	both := slices.DeleteFunc(slices.Clone(features), func(f string) bool { return !slices.Contains(h.GetFeatures(), f) })
 	return &sidecarpb.Welcome{
-		Version: ProtocolVersion, Features: both, SidecarId: s.self.id, ServerVersion: s.self.version, MaxMessageBytes: uint32(s.maxMessageBytes), ClusterId: s.brokers.ClusterID(),
+		Version: ProtocolVersion, Features: both, SidecarId: s.identity.id, ServerVersion: s.identity.version, MaxMessageBytes: uint32(s.maxMessageBytes), ClusterId: s.brokers.ClusterID(),
 	}
 }
 
@@ -67,7 +67,7 @@ func (s *streams) resume(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App
 		s.wills.stats.fenced.Add(1)
 		old.endGrace()
 		return nil, fencedStatus("another process has this session, or died with it: choose a unique id")
-	case h.GetPreviousSidecarId() != s.self.id:
+	case h.GetPreviousSidecarId() != s.identity.id:
 		return nil, nil
 	}
 	if s.drain.begun.Load() {

@@ -12,9 +12,9 @@ import (
 
 // reporter answers Reports.
 type reporter struct {
-	self  *identity
-	drain *draining
-	apps  *apps.Apps
+	identity *identity
+	drain    *draining
+	apps     *apps.Apps
 }
 
 const reportBatch = 256
@@ -42,7 +42,7 @@ func (s *reporter) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStre
 	}
 	// At once: a client whose records died with another sidecar would wait for their reports for
 	// ever.
-	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.self.id}); err != nil {
+	if err := stream.Send(&sidecarpb.ReportsResponse{SidecarId: s.identity.id}); err != nil {
 		return err
 	}
 	for sent := 0; sent < max(a.Ring.Size/2, 1); {
@@ -60,7 +60,7 @@ func (s *reporter) Reports(req *sidecarpb.ReportsRequest, stream grpc.ServerStre
 				}
 			}
 		}
-		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch, SidecarId: s.self.id}); err != nil {
+		if err := stream.Send(&sidecarpb.ReportsResponse{Reports: batch, SidecarId: s.identity.id}); err != nil {
 			return err
 		}
 		cursor = batch[len(batch)-1].GetReportId() + 1

@@ -30,13 +30,13 @@ import (
 
 // Server is a sidecar. Make it with New, run it once.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	life   lifecycle.Life
-	self   *identity
-	drain  *draining
-	health *health.Server
-	calls  *calls.Table
+	cfg      Config
+	log      *slog.Logger
+	life     lifecycle.Life
+	identity *identity
+	drain    *draining
+	health   *health.Server
+	calls    *calls.Table
 
 	brokers  *brokers.Brokers
 	gate     *gate.Gate
@@ -71,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Partitioner = kgo.StickyKeyPartitioner(nil)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, self: &identity{newID(), cfg.Version, time.Now()}, drain: newDraining(), health: health.NewServer(),
+		cfg: cfg, log: cfg.Logger, identity: &identity{newID(), cfg.Version, time.Now()}, drain: newDraining(), health: health.NewServer(),
 		calls: calls.New(calls.Limits{Sessions: cfg.MaxSessions, Apps: len(cfg.Apps), Bytes: cfg.MaxBytes, MessageBytes: cfg.MaxMessageBytes}),
 	}
 	s.brokers = brokers.New(cfg.Brokers)
@@ -124,7 +124,7 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	watchCtx, stopWatch := context.WithCancel(context.Background())
 	background.Go(func() { s.brokers.Watch(watchCtx, s.sink.recordsAcked.Load, s.checked) })
 	background.Go(func() { s.gate.Beat(watchCtx) })
-	s.log.Info("sidecar serving", "listen", lis.Addr().String(), "brokers", s.cfg.Brokers, "sidecar_id", s.self.id, "version", s.self.version)
+	s.log.Info("sidecar serving", "listen", lis.Addr().String(), "brokers", s.cfg.Brokers, "sidecar_id", s.identity.id, "version", s.identity.version)
 
 	var err error
 	select {

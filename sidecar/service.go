@@ -9,10 +9,10 @@ import (
 type service struct {
 	sidecarpb.UnsafeSidecarServer // a call that nothing here answers does not compile
 
-	streams   // DeliveryStream
-	emitter   // Emit
-	reporter  // Reports
-	inspector // Status
+	streams  // DeliveryStream
+	emitter  // Emit
+	reporter // Reports
+	statuses // Status
 }
 
 var _ sidecarpb.SidecarServer = (*service)(nil)
@@ -20,13 +20,13 @@ var _ sidecarpb.SidecarServer = (*service)(nil)
 func newService(s *Server) *service {
 	return &service{
 		streams: streams{
-			log: s.log, self: s.self, drain: s.drain, calls: s.calls.Of(calls.Delivery), maxMessageBytes: s.cfg.MaxMessageBytes,
+			log: s.log, identity: s.identity, drain: s.drain, calls: s.calls.Of(calls.Delivery), maxMessageBytes: s.cfg.MaxMessageBytes,
 			brokers: s.brokers, sink: s.sink, apps: s.apps, sessions: s.sessions, wills: s.wills,
 		},
 		emitter:  newEmitter(s),
-		reporter: reporter{s.self, s.drain, s.apps},
-		inspector: inspector{
-			self: s.self, drain: s.drain, limits: credit{s.cfg.MaxBytes, s.cfg.MaxRecords}, apps: s.apps, sink: s.sink,
+		reporter: reporter{s.identity, s.drain, s.apps},
+		statuses: statuses{
+			identity: s.identity, drain: s.drain, limits: credit{s.cfg.MaxBytes, s.cfg.MaxRecords}, apps: s.apps, sink: s.sink,
 			brokers: s.brokers, sessions: s.sessions, wills: s.wills,
 		},
 	}

@@ -76,7 +76,7 @@ func (s *session) answer(d *stream, m *sidecarpb.DeliveryStreamResponse) {
 }
 
 // status is what Status says of it.
-func (s *session) status(never func(assigned.Membership) error) *sidecarpb.SessionStatus {
+func (s *session) status(noWill func(assigned.Membership) error) *sidecarpb.SessionStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := &sidecarpb.SessionStatus{
@@ -86,7 +86,7 @@ func (s *session) status(never func(assigned.Membership) error) *sidecarpb.Sessi
 	}
 	for _, m := range s.held.Memberships() { // nearly always one
 		out.Group, out.MemberId, out.Generation = m.Group, m.ID, m.Generation
-		if why := never(m); why != nil {
+		if why := noWill(m); why != nil {
 			out.NoWill = why.Error()
 		}
 	}

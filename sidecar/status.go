@@ -13,9 +13,9 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// inspector answers Status.
-type inspector struct {
-	self     *identity
+// statuses answers Status.
+type statuses struct {
+	identity *identity
 	drain    *draining
 	limits   credit
 	apps     *apps.Apps
@@ -26,9 +26,9 @@ type inspector struct {
 }
 
 // Status tells what the sidecar is doing.
-func (s *inspector) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
+func (s *statuses) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
 	out := &sidecarpb.StatusResponse{
-		Version: s.self.version, SidecarId: s.self.id, UptimeMs: time.Since(s.self.started).Milliseconds(), State: s.stateName(),
+		Version: s.identity.version, SidecarId: s.identity.id, UptimeMs: time.Since(s.identity.started).Milliseconds(), State: s.stateName(),
 		BrokerConnections: s.brokers.Connections(), ProduceRequests: s.brokers.ProduceRequests(),
 		RecordsAcked: s.sink.recordsAcked.Load(), RecordsFailed: s.sink.recordsFailed.Load(),
 		Wills: s.wills.stats.status(),
@@ -43,7 +43,7 @@ func (s *inspector) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*
 	}
 	out.Refusals = s.apps.Refusals.Status()
 	for _, sess := range s.sessions.all() {
-		st := sess.status(s.wills.never)
+		st := sess.status(s.wills.noWill)
 		if peer.OverWire(ctx) {
 			st.SessionId, st.MemberId = alias(st.GetSessionId()), ""
 		}
@@ -64,7 +64,7 @@ func (s *inspector) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*
 	return out, nil
 }
 
-func (s *inspector) stateName() string {
+func (s *statuses) stateName() string {
 	switch {
 	case s.drain.begun.Load():
 		return "draining"

@@ -11,7 +11,7 @@ import (
 // checkTopics tells which topics the app that asks may not write to, and asks a broker which of the
 // others are there. A topic without an answer is left out: nothing is known of it. A question is no
 // attempt: what it finds forbidden is not counted as a refusal.
-func (s *inspector) checkTopics(ctx context.Context, status *sidecarpb.StatusRequest) ([]*sidecarpb.TopicCheck, error) {
+func (s *statuses) checkTopics(ctx context.Context, status *sidecarpb.StatusRequest) ([]*sidecarpb.TopicCheck, error) {
 	names := status.GetCheckTopics()
 	if len(names) == 0 {
 		return nil, nil

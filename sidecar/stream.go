@@ -42,7 +42,7 @@ type serverStream = grpc.BidiStreamingServer[sidecarpb.DeliveryStreamRequest, si
 // streams answers DeliveryStream.
 type streams struct {
 	log             *slog.Logger
-	self            *identity
+	identity        *identity
 	drain           *draining
 	calls           *calls.Calls
 	maxMessageBytes int
@@ -344,7 +344,7 @@ func (s *streams) hello(d *stream, h *sidecarpb.Hello) error {
 		return fmt.Errorf("%w: the first message must be Hello", errViolation)
 	case h.GetVersion() != ProtocolVersion:
 		return status.Errorf(codes.FailedPrecondition, "protocol version %d is spoken by the client (%s), version %d by this sidecar (%s): use the same major version on both sides",
-			h.GetVersion(), h.GetClientVersion(), ProtocolVersion, s.self.version)
+			h.GetVersion(), h.GetClientVersion(), ProtocolVersion, s.identity.version)
 	case !validSession.MatchString(h.GetSessionId()):
 		return fmt.Errorf("%w: session id %.80q: use 1 to 64 printable ASCII characters without spaces", errViolation, h.GetSessionId())
 	case h.GetApp() == "":

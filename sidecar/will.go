@@ -165,7 +165,7 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 func (w *wills) carryOut(ctx context.Context, sess *session, late error, secured map[assigned.MemberKey]marks) outcome {
 	l := outcome{executed: true, gone: true, err: late}
 	for _, will := range sess.lastWills(w.log) {
-		if w.spokenFor(sess, will.Membership) {
+		if w.otherSpeaksFor(sess, will.Membership) {
 			w.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", will.Group, "member", will.ID)
 			continue
 		}
@@ -209,7 +209,7 @@ func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}
 	})
 	secured := make(map[assigned.MemberKey]marks)
 	for _, will := range sess.lastWills(w.log) {
-		if will.ID == "" || w.spokenFor(sess, will.Membership) || w.sameCluster(ctx, will.Membership) != nil {
+		if will.ID == "" || w.otherSpeaksFor(sess, will.Membership) || w.sameCluster(ctx, will.Membership) != nil {
 			continue
 		}
 		did := will.Secure(ctx, w.brokers.Coordinator(w.life))
@@ -222,9 +222,9 @@ func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}
 	return secured
 }
 
-// spokenFor tells whether another session, which is not over, speaks for the same member: then its
-// process is not dead, and commits itself.
-func (w *wills) spokenFor(sess *session, m assigned.Membership) bool {
+// otherSpeaksFor tells whether another session, which is not over, speaks for the same member: then
+// its process is not dead, and commits itself.
+func (w *wills) otherSpeaksFor(sess *session, m assigned.Membership) bool {
 	for _, other := range w.sessions.all() {
 		if other != sess && other.speaksFor(m) {
 			return true

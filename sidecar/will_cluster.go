@@ -24,12 +24,12 @@ func (w *wills) sameCluster(ctx context.Context, m assigned.Membership) error {
 	if m.Cluster != "" && w.brokers.ClusterID() == "" {
 		_ = w.brokers.Check(ctx)
 	}
-	return w.never(m)
+	return w.noWill(m)
 }
 
-// never tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it
+// noWill tells why the sidecar cannot execute a will for a membership: nil, if it can as far as it
 // knows.
-func (w *wills) never(m assigned.Membership) error {
+func (w *wills) noWill(m assigned.Membership) error {
 	if ours := w.brokers.ClusterID(); clusterid.Differ(m.Cluster, ours) {
 		return &otherClusterError{m.Group, m.Cluster, ours}
 	}
