@@ -19,6 +19,7 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 var errDraining = &producer.Error{Code: "DRAINING", Message: "the sidecar is about to stop", Retryable: true, Partition: -1}
@@ -33,17 +34,17 @@ type outages struct {
 	refusals int
 }
 
-func (o *outages) fate(d producer.Delivered) producer.Fate {
+func (o *outages) fate(d producertest.Delivered) producertest.Decision {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.taken++
 	key := string(d.Outputs[0].Key)
 	if n, _ := strconv.Atoi(string(d.Outputs[0].Value)); n != o.next[key] || o.rng.IntN(20) == 0 {
 		o.refusals++
-		return producer.FateFail(errDraining)
+		return producertest.Fail(errDraining)
 	}
 	o.next[key]++
-	return producer.FateAck()
+	return producertest.Ack()
 }
 
 func TestRetryableFailuresAreDeliveredAgainInOrder(t *testing.T) {
@@ -54,7 +55,7 @@ func TestRetryableFailuresAreDeliveredAgainInOrder(t *testing.T) {
 				rng := rand.New(rand.NewPCG(seed, 3))
 				o := &outages{rng: rng, next: map[string]int{}}
 				cfg := quiet(pipeline.Config{Concurrency: 1 + rng.IntN(6), Backoff: pipeline.Backoff{Initial: time.Millisecond}})
-				cfg.Producer = producer.NewFake(producer.FakeConfig{Fate: o.fate})
+				cfg.Producer = producertest.NewFake(producertest.FakeConfig{Rule: o.fate})
 				cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
 					return []producer.Record{{Topic: "out", Key: in.Key, Value: in.Value}}, nil
 				})
@@ -89,11 +90,11 @@ func TestUnknownFailureHaltsItsPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		strange := &producer.Error{Code: "UNKNOWN_SERVER_ERROR", Message: "what?", Partition: -1, Err: kerr.UnknownServerError}
 		cfg := quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), DeadLetter: pipeline.DeadLetter{Topic: "dead"}})
-		fake := producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
+		fake := producertest.NewFake(producertest.FakeConfig{Rule: func(d producertest.Delivered) producertest.Decision {
 			if string(d.Outputs[0].Value) == "B" {
-				return producer.FateFail(strange)
+				return producertest.Fail(strange)
 			}
-			return producer.FateAck()
+			return producertest.Ack()
 		}})
 		cfg.Producer = fake
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 2))
@@ -141,8 +142,8 @@ func TestInvalidOutputHarmsNobodyElse(t *testing.T) {
 
 func TestFullProducerThatRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{MaxRecords: 1, OnFull: producer.Refuse,
-			Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
+		fake := producertest.NewFake(producertest.FakeConfig{MaxRecords: 1, OnFull: producer.Refuse,
+			Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})
 		defer fake.Close()
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake, KeepProducer: true, Concurrency: 3}),
 			pipelinetest.Topic("in", 1))
@@ -163,7 +164,7 @@ func TestFullProducerThatRefuses(t *testing.T) {
 // the shutdown ends in time and says what is left.
 func TestProducerThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{MaxRecords: 10, Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
+		fake := producertest.NewFake(producertest.FakeConfig{MaxRecords: 10, Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})
 		defer fake.Close()
 		cfg := quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake, KeepProducer: true, Concurrency: 3})
 		cfg.Consumer.MaxRecords = 1000
@@ -189,7 +190,7 @@ func TestProducerThatTakesNothing(t *testing.T) {
 // what comes later changes nothing.
 func TestRevokeWithUnitsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
+		fake := producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})
 		defer fake.Close()
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake, KeepProducer: true}),
 			pipelinetest.Topic("in", 2), pipelinetest.Timeout(5*time.Minute))

@@ -15,11 +15,12 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 // fencing is a fake that can be fenced, and that remembers what it was told of memberships.
 type fencing struct {
-	*producer.Fake
+	*producertest.Fake
 	mu          sync.Mutex
 	fns         []func(*producer.Error)
 	memberships []producer.Membership
@@ -50,7 +51,7 @@ func TestFenced(t *testing.T) {
 		for _, letters := range []string{"", "dlq"} {
 			t.Run(fmt.Sprintf("%s, dead letters to %q", code, letters), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					f := &fencing{Fake: producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})}
+					f := &fencing{Fake: producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})}
 					cfg := quiet(pipeline.Config{Producer: f, Handler: pipeline.HandlerFunc(upper), DeadLetter: pipeline.DeadLetter{Topic: letters}})
 					cfg.Consumer.InstanceID = "static"
 					cfg.Consumer.OnHalt = func(e *consumer.HaltError) { t.Errorf("halted: %v", e) }
@@ -65,7 +66,7 @@ func TestFenced(t *testing.T) {
 					if got := len(f.Units()); got != 2 || h.State().Undelivered != 0 {
 						t.Errorf("%d units were delivered before the fence, %+v", got, h.State())
 					}
-					f.SetFate(func(producer.Delivered) producer.Fate { return producer.FateAck() })
+					f.SetRule(func(producertest.Delivered) producertest.Decision { return producertest.Ack() })
 					for _, fn := range f.fns {
 						fn(&producer.Error{Code: producer.CodeSessionFenced, Partition: -1})
 					}
@@ -93,7 +94,7 @@ func written(list []producer.Record) (all string) {
 // from, and with its progress, which must not forget it either.
 func TestDoneSetReachesTheProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})}
+		f := &fencing{Fake: producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})}
 		h := pipelinetest.New(t, quiet(pipeline.Config{Producer: f, Handler: pipeline.HandlerFunc(upper), Order: pipeline.PerPartition}), pipelinetest.Topic("in", 1))
 		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "b"), pipelinetest.Record("k", "c"))
 		if err := f.WaitUnits(t.Context(), 3); err != nil {
@@ -132,7 +133,7 @@ func TestDoneSetReachesTheProducer(t *testing.T) {
 // one that adds nothing.
 func TestEveryRebalanceIsAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{})}
+		f := &fencing{Fake: producertest.NewFake(producertest.FakeConfig{})}
 		h := pipelinetest.New(t, quiet(pipeline.Config{Producer: f, Handler: pipeline.HandlerFunc(upper)}), pipelinetest.Topic("in", 4))
 		check := func(when string) {
 			t.Helper()

@@ -13,6 +13,7 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 // A service of which every partition stands still lives, and says so; Run's error names them all.
@@ -119,7 +120,7 @@ func TestSink(t *testing.T) {
 // reported.
 func TestRedeliveryIsSorted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
+		fake := producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})
 		defer fake.Close()
 		cfg := quiet(pipeline.Config{Producer: fake, KeepProducer: true, Handler: pipeline.HandlerFunc(upper), Concurrency: 1})
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1))
@@ -128,7 +129,7 @@ func TestRedeliveryIsSorted(t *testing.T) {
 			t.Fatal(err)
 		}
 		fake.Fail(&producer.Error{Code: "REQUEST_TIMED_OUT", Retryable: true, Partition: -1}, 3, 2, 1, 0)
-		fake.SetFate(func(producer.Delivered) producer.Fate { return producer.FateAck() })
+		fake.SetRule(func(producertest.Delivered) producertest.Decision { return producertest.Ack() })
 		h.WaitDone(4)
 		if got := written(fake.Records("out")); got != "A B C D " {
 			t.Errorf("written: %s", got)
@@ -142,7 +143,7 @@ func TestQueuesOfLostAssignmentsAreDropped(t *testing.T) {
 	for _, order := range []pipeline.Order{pipeline.PerKey, pipeline.PerPartition, pipeline.Unordered} {
 		t.Run(order.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fencing{Fake: producer.NewFake(producer.FakeConfig{})}
+				f := &fencing{Fake: producertest.NewFake(producertest.FakeConfig{})}
 				gate := make(chan struct{})
 				cfg := quiet(pipeline.Config{Producer: f, Concurrency: 1, Order: order, HandlerTimeout: -1})
 				cfg.Consumer.MaxRecords = 800

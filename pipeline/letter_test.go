@@ -20,6 +20,7 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 func reject(context.Context, *consumer.Message) ([]producer.Record, error) {
@@ -147,12 +148,12 @@ func TestTheLetterFits(t *testing.T) {
 				limits[fmt.Sprint("key", i)] = rnd.IntN(2) * rnd.IntN(12_000)
 			}
 			in := map[string]int{}
-			fake := producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
+			fake := producertest.NewFake(producertest.FakeConfig{Rule: func(d producertest.Delivered) producertest.Decision {
 				r := d.Outputs[0]
 				if recordSize(r) > in[string(r.Key)]+limits[string(r.Key)] {
-					return producer.FateFail(&producer.Error{Code: "MESSAGE_TOO_LARGE", Topic: "dead", Partition: -1})
+					return producertest.Fail(&producer.Error{Code: "MESSAGE_TOO_LARGE", Topic: "dead", Partition: -1})
 				}
-				return producer.FateAck()
+				return producertest.Ack()
 			}})
 			defer fake.Close()
 			cfg := quiet(pipeline.Config{Producer: fake, KeepProducer: true, MaxAttempts: 1, DeadLetter: pipeline.DeadLetter{Topic: "dead"}, SourceHeaders: headers})
@@ -194,14 +195,14 @@ func TestHandlersMayChangeTheirInput(t *testing.T) {
 		for _, ends := range []string{"fails", "is refused", "panics"} {
 			t.Run(fmt.Sprintf("batch %v, %s", batch, ends), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					fake := producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
+					fake := producertest.NewFake(producertest.FakeConfig{Rule: func(d producertest.Delivered) producertest.Decision {
 						if d.Outputs[0].Topic == "out" {
 							if got := string(d.Outputs[0].Value); got != "#####" {
 								t.Errorf("the output became %q", got)
 							}
-							return producer.FateFail(&producer.Error{Code: "INVALID_RECORD", Topic: "out", Partition: -1})
+							return producertest.Fail(&producer.Error{Code: "INVALID_RECORD", Topic: "out", Partition: -1})
 						}
-						return producer.FateAck()
+						return producertest.Ack()
 					}})
 					defer fake.Close()
 					one := func(in *consumer.Message) ([]producer.Record, error) {

@@ -15,13 +15,14 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
 func minimal() pipeline.Config {
 	return pipeline.Config{
 		Consumer: consumer.Config{Brokers: []string{"localhost:1"}, Group: "g", Topics: []string{"in"}},
-		Producer: producer.NewFake(producer.FakeConfig{}),
+		Producer: producertest.NewFake(producertest.FakeConfig{}),
 		Handler:  pipeline.HandlerFunc(upper),
 	}
 }
@@ -118,7 +119,7 @@ func TestCloseBeforeRun(t *testing.T) {
 
 func TestRunTwiceAndCloseWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{})
+		fake := producertest.NewFake(producertest.FakeConfig{})
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake}))
 		p := h.Pipeline()
 		h.Wait("the pipeline to work", func() bool { return p.Check(t.Context()) == nil })
@@ -162,7 +163,7 @@ func TestRunClosesTheProducerOfAnInvalidConfig(t *testing.T) {
 
 func TestKeepProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{})
+		fake := producertest.NewFake(producertest.FakeConfig{})
 		defer fake.Close()
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake, KeepProducer: true}))
 		h.Feed(pipelinetest.Record("k", "v"))
@@ -184,7 +185,7 @@ func TestKeepProducer(t *testing.T) {
 
 func TestProducerClosedUnderneath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{})
+		fake := producertest.NewFake(producertest.FakeConfig{})
 		h := pipelinetest.New(t, quiet(pipeline.Config{Handler: pipeline.HandlerFunc(upper), Producer: fake}))
 		h.Feed(pipelinetest.Record("k", "v"))
 		h.WaitDone(1)

@@ -19,6 +19,7 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 var errBroken = errors.New("broken")
@@ -207,7 +208,7 @@ func TestDeadLetterThatFailsHalts(t *testing.T) {
 
 func TestDeadLetterIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})
+		fake := producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})
 		defer fake.Close()
 		cfg := quiet(pipeline.Config{DeadLetter: pipeline.DeadLetter{Topic: "dead"}, Producer: fake, KeepProducer: true})
 		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/producer/producertest"
 )
 
 // Every output says which input it was made from, behind its own headers; so does a dead letter; a
@@ -27,7 +28,7 @@ func TestSourceHeaders(t *testing.T) {
 		const group = "team/billing" // a group's name may hold slashes
 		cfg := quiet(pipeline.Config{Concurrency: 2, SourceHeaders: true, DeadLetter: pipeline.DeadLetter{Topic: "dlq"}})
 		cfg.Consumer.Group = group
-		cfg.Producer = producer.NewFake(producer.FakeConfig{Fate: func(d producer.Delivered) producer.Fate {
+		cfg.Producer = producertest.NewFake(producertest.FakeConfig{Rule: func(d producertest.Delivered) producertest.Decision {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, out := range d.Outputs {
@@ -49,9 +50,9 @@ func TestSourceHeaders(t *testing.T) {
 			}
 			if !refused {
 				refused = true
-				return producer.FateFail(errDraining)
+				return producertest.Fail(errDraining)
 			}
-			return producer.FateAck()
+			return producertest.Ack()
 		}})
 		cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
 			if string(in.Value) == "bad" {
@@ -88,7 +89,7 @@ func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
 		var mu sync.Mutex
 		all := map[string][]producer.Header{} // as the producer was given them, not copies
 		cfg := quiet(pipeline.Config{Concurrency: 4, SourceHeaders: true})
-		cfg.Producer = &keeping{Fake: producer.NewFake(producer.FakeConfig{}), keep: func(r producer.Record) {
+		cfg.Producer = &keeping{Fake: producertest.NewFake(producertest.FakeConfig{}), keep: func(r producer.Record) {
 			mu.Lock()
 			defer mu.Unlock()
 			all[string(r.Value)] = r.Headers
@@ -120,7 +121,7 @@ func TestSourceHeadersKeepTheirOffsets(t *testing.T) {
 
 // keeping shows the outputs themselves.
 type keeping struct {
-	*producer.Fake
+	*producertest.Fake
 	keep func(producer.Record)
 }
 
@@ -136,14 +137,14 @@ func (k *keeping) Deliver(ctx context.Context, units []producer.Unit, r producer
 // What is handed out again after a fence says so; what comes for the first time does not.
 func TestIncidentIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fencing{Fake: producer.NewFake(producer.FakeConfig{Fate: func(producer.Delivered) producer.Fate { return producer.FateHold() }})}
+		f := &fencing{Fake: producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})}
 		h := pipelinetest.New(t, quiet(pipeline.Config{Producer: f, SourceHeaders: true, Handler: pipeline.HandlerFunc(upper)}), pipelinetest.Topic("in", 1))
 		h.Feed(pipelinetest.Record("k", "a"), pipelinetest.Record("k", "b"))
 		if err := f.WaitUnits(t.Context(), 2); err != nil {
 			t.Fatal(err)
 		}
 		f.Fail(&producer.Error{Code: producer.CodeSessionFenced, Partition: -1}, f.Held()...)
-		f.SetFate(func(producer.Delivered) producer.Fate { return producer.FateAck() })
+		f.SetRule(func(producertest.Delivered) producertest.Decision { return producertest.Ack() })
 		f.fns[0](&producer.Error{Code: producer.CodeSessionFenced, Partition: -1, Message: "the will was executed"})
 		h.WaitIdle()
 		h.Feed(pipelinetest.Record("k", "c"))

@@ -1,8 +1,6 @@
 package producer
 
 import (
-	"time"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ackmark/ackmark/internal/assignment"
@@ -48,7 +46,7 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 		a, left = bare(), room
 	}
 	for _, p := range added {
-		ap := assigned(p)
+		ap := describe(p)
 		size := proto.Size(ap) + fieldHead
 		for size > room && len(ap.Done) > 0 {
 			ap.Done = ap.Done[:len(ap.Done)/2]
@@ -68,7 +66,7 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 // length.
 const fieldHead = 8
 
-func assigned(p Assignment) *sidecarpb.AssignedPartition {
+func describe(p Assignment) *sidecarpb.AssignedPartition {
 	at := Progress{Offset: p.Start, DoneSet: p.DoneSet}
 	if p.Progress != nil {
 		at = p.Progress()
@@ -79,33 +77,4 @@ func assigned(p Assignment) *sidecarpb.AssignedPartition {
 		ap.Done = append(ap.Done, &sidecarpb.DoneRun{Index: r.Index, Offset: r.Offset, Count: r.Count})
 	}
 	return ap
-}
-
-// tellTimeout bounds the wait for Reporters, which must not block.
-const tellTimeout = time.Second
-
-// awaitTold waits until the Reporters know everything that was reported so far. A stay's progress
-// is asked for after that: an input that was reported and is not done yet would be in neither, and
-// a sidecar that is told so would wait for it for ever.
-func (c *client) awaitTold() {
-	end := time.NewTimer(tellTimeout)
-	defer end.Stop()
-	for {
-		c.mu.Lock()
-		if !c.telling && len(c.fates) == 0 {
-			c.mu.Unlock()
-			return
-		}
-		told := make(chan struct{})
-		c.listening = append(c.listening, told)
-		c.notify()
-		c.mu.Unlock()
-		select {
-		case <-told:
-		case <-end.C:
-			return
-		case <-c.done.Done():
-			return
-		}
-	}
 }

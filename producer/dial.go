@@ -110,7 +110,7 @@ func (c DialConfig) New() Producer {
 	}
 	cl := newClient(c)
 	if err != nil {
-		cl.fatal = invalidConfig(err)
+		cl.life.refuse(invalidConfig(err))
 	}
 	return cl
 }

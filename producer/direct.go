@@ -14,6 +14,8 @@ import (
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/producer/internal/tally"
+	"github.com/ackmark/ackmark/producer/internal/unit"
 )
 
 // DirectConfig configures [Direct]. Zero fields mean the defaults named.
@@ -100,14 +102,14 @@ type direct struct {
 	outlet  atomic.Pointer[outlet.Outlet]
 	loop    sync.WaitGroup
 
-	mu      sync.Mutex
-	broken  *Error // configuration error
-	closed  bool
-	active  int           // calls between enter and leave
-	left    chan struct{} // closed when closed and active == 0
-	tally   tally
-	epochs  epochs
-	dropped int // units failed by Close
+	mu       sync.Mutex
+	broken   *Error // configuration error
+	closed   bool
+	active   int           // calls between enter and leave
+	left     chan struct{} // closed when closed and active == 0
+	tally    tally.Tally
+	assigned assignments
+	dropped  int // units failed by Close
 
 	// The calls with something to report.
 	dirtyMu sync.Mutex
@@ -141,25 +143,25 @@ func (d *direct) start() (*outlet.Outlet, error) {
 }
 
 // acquire takes space for a call, by the rule of OnFull.
-func (d *direct) acquire(ctx context.Context, c cost) error {
+func (d *direct) acquire(ctx context.Context, c unit.Cost) error {
 	if d.closing.Err() != nil {
 		return errClosed()
 	}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if d.budget.TryAcquire(c.bytes, c.records) {
+	if d.budget.TryAcquire(c.Bytes, c.Records) {
 		return nil
 	}
 	if d.cfg.OnFull == Refuse {
 		bytes, records := d.budget.Used()
-		return errFull(fmt.Sprintf("%d bytes and %d records are on their way (limits %d and %d)",
-			bytes, records, d.cfg.MaxBufferedBytes, d.cfg.MaxBufferedRecords))
+		return (*Error)(unit.Full(fmt.Sprintf("%d bytes and %d records are on their way (limits %d and %d)",
+			bytes, records, d.cfg.MaxBufferedBytes, d.cfg.MaxBufferedRecords)))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(d.closing, func() { cancel(ErrClosed) })()
-	err := d.budget.Acquire(ctx, c.bytes, c.records)
+	err := d.budget.Acquire(ctx, c.Bytes, c.Records)
 	if err != nil && d.closing.Err() != nil {
 		return errClosed()
 	}
@@ -168,14 +170,14 @@ func (d *direct) acquire(ctx context.Context, c cost) error {
 
 // enter admits a call of n units; false: closed. Close waits for leave, so that nothing is handed
 // to a closed client.
-func (d *direct) enter(n int) (*batch, bool) {
+func (d *direct) enter(n int) (*tally.Batch, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return nil, false
 	}
 	d.active++
-	return d.tally.add(n), true
+	return d.tally.Add(n), true
 }
 
 func (d *direct) leave() {
@@ -188,12 +190,12 @@ func (d *direct) leave() {
 }
 
 // settle takes reported units off the books.
-func (d *direct) settle(b *batch, t settled) {
-	if t.cost != (cost{}) {
-		d.budget.Release(t.bytes, t.records)
+func (d *direct) settle(b *tally.Batch, t settled) {
+	if t.Cost != (unit.Cost{}) {
+		d.budget.Release(t.Bytes, t.Records)
 	}
 	d.mu.Lock()
-	d.tally.remove(b, t.units)
+	d.tally.Remove(b, t.units)
 	d.dropped += t.dropped
 	d.mu.Unlock()
 }
@@ -206,7 +208,7 @@ func (d *direct) Assign(_ context.Context, m Membership, added []Assignment) err
 	if d.closed {
 		return errClosed()
 	}
-	d.epochs.assign(m, added)
+	d.assigned.announce(m, added)
 	return nil
 }
 
@@ -214,7 +216,7 @@ func (d *direct) Assign(_ context.Context, m Membership, added []Assignment) err
 // on its way is awaited.
 func (d *direct) Release(ctx context.Context, list []uint64) error {
 	d.mu.Lock()
-	gone := d.epochs.release(list)
+	gone := d.assigned.Release(list)
 	d.mu.Unlock()
 	if len(gone) == 0 {
 		return nil
@@ -225,7 +227,7 @@ func (d *direct) Release(ctx context.Context, list []uint64) error {
 // Flush implements Producer.
 func (d *direct) Flush(ctx context.Context) error {
 	d.mu.Lock()
-	open := d.tally.seal()
+	open := d.tally.Seal()
 	d.mu.Unlock()
 	if len(open) == 0 {
 		return nil
@@ -237,18 +239,7 @@ func (d *direct) Flush(ctx context.Context) error {
 	// kgo's own Flush also waits for what others produce meanwhile: it only ends the linger here,
 	// the tally says when we are done.
 	wg.Go(func() { _ = d.outlet.Load().Flush(unlinger) })
-	return waitAll(ctx, open)
-}
-
-func waitAll(ctx context.Context, list []*batch) error {
-	for _, b := range list {
-		select {
-		case <-b.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
+	return tally.Await(ctx, open)
 }
 
 // Check implements Producer.
@@ -294,9 +285,9 @@ func (d *direct) Close() error {
 	_ = d.Flush(ctx) // what is left over is counted below
 	out.Close()      // fails the rest
 	d.mu.Lock()
-	open := d.tally.seal()
+	open := d.tally.Seal()
 	d.mu.Unlock()
-	_ = waitAll(context.Background(), open)
+	_ = tally.Await(context.Background(), open)
 	d.notify() // reportLoop sees closing and an empty list
 	d.loop.Wait()
 	if d.dropped > 0 {

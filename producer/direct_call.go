@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/producer/internal/tally"
+	"github.com/ackmark/ackmark/producer/internal/unit"
 )
 
 // call is one Deliver: what is needed to turn promises into coalesced reports.
@@ -20,7 +22,7 @@ import (
 type call struct {
 	d      *direct
 	r      Reporter
-	batch  *batch
+	batch  *tally.Batch
 	states *[]unitState
 	slots  slots
 	done   []atomic.Uint64 // bit per unit: acked and not reported yet; set by promises, taken by reportLoop
@@ -71,11 +73,11 @@ func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 	}
 	b, ok := d.enter(len(units))
 	if !ok {
-		d.budget.Release(total.bytes, total.records)
+		d.budget.Release(total.Bytes, total.Records)
 		return errClosed()
 	}
 	defer d.leave()
-	c := &call{d: d, r: r, batch: b, left: len(units), states: takeStates(len(units)), slots: takeSlots(total.records)}
+	c := &call{d: d, r: r, batch: b, left: len(units), states: takeStates(len(units)), slots: takeSlots(total.Records)}
 	c.done = c.inline[:]
 	if words := (len(units) + 63) / 64; words > len(c.done) {
 		c.done = make([]atomic.Uint64, words)
@@ -152,7 +154,7 @@ func (c *call) prepare(units []Unit) (refused map[int]*Error) {
 		outs := units[i].Outputs
 		st := unitState{records: int32(len(outs)), pending: int32(len(outs))}
 		for j := range outs {
-			st.bytes += recordBytes(&outs[j])
+			st.bytes += (*unit.Record)(&outs[j]).Bytes()
 		}
 		(*c.states)[i] = st
 		if refused[i] == nil && len(outs) == 0 {
@@ -177,7 +179,7 @@ func (d *direct) refusedUnits(units []Unit) (refused map[int]*Error) {
 	defer d.mu.Unlock()
 	for i := range units {
 		if epoch := units[i].Source.Epoch; epoch != last {
-			last, gone = epoch, d.epochs.releasedAlready(epoch)
+			last, gone = epoch, d.assigned.WasReleased(epoch)
 		}
 		if gone {
 			if refused == nil {

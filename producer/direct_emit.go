@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackmark/ackmark/producer/internal/tally"
+	"github.com/ackmark/ackmark/producer/internal/unit"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -15,7 +17,7 @@ type emission struct {
 	d     *direct
 	fn    func(Ack, error)
 	bytes int64
-	batch *batch
+	batch *tally.Batch
 }
 
 var emissions sync.Pool
@@ -38,20 +40,7 @@ func (d *direct) EmitAsync(rec Record, fn func(Ack, error)) {
 
 // Emit implements Producer.
 func (d *direct) Emit(ctx context.Context, rec Record) (Ack, error) {
-	type fate struct {
-		ack Ack
-		err error
-	}
-	done := make(chan fate, 1)
-	if err := d.emit(ctx, &rec, func(a Ack, err error) { done <- fate{a, err} }); err != nil {
-		return Ack{}, err
-	}
-	select {
-	case f := <-done:
-		return f.ack, f.err
-	case <-ctx.Done():
-		return Ack{}, context.Cause(ctx)
-	}
+	return awaitEmit(ctx, func(fn func(Ack, error)) error { return d.emit(ctx, &rec, fn) })
 }
 
 // emit queues one record; fn is called if and only if the error is nil.
@@ -60,16 +49,16 @@ func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) err
 	if err != nil {
 		return err
 	}
-	if bad := checkRecord(rec); bad != nil {
-		return bad
+	if bad := (*unit.Record)(rec).Invalid(); bad != nil {
+		return (*Error)(bad)
 	}
 	if rec.Headers != nil || !rec.Timestamp.IsZero() {
 		if bad := unfitUnit([]Record{*rec}); bad != nil {
 			return bad
 		}
 	}
-	bytes := recordBytes(rec)
-	if err := d.acquire(ctx, cost{bytes, 1}); err != nil {
+	bytes := (*unit.Record)(rec).Bytes()
+	if err := d.acquire(ctx, unit.Cost{Bytes: bytes, Records: 1}); err != nil {
 		return err
 	}
 	b, ok := d.enter(1)
@@ -90,7 +79,7 @@ func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) err
 // finish is the promise.
 func (e *emission) finish(_ *kgo.Record, err error) {
 	ack := Ack{Topic: e.rec.Topic, Partition: e.rec.Partition, Offset: e.rec.Offset}
-	t := settled{cost: cost{e.bytes, 1}, units: 1}
+	t := settled{Cost: unit.Cost{Bytes: e.bytes, Records: 1}, units: 1}
 	d, b, fn := e.d, e.batch, e.fn
 	var fate error
 	if err != nil {

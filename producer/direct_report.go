@@ -1,6 +1,10 @@
 package producer
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/ackmark/ackmark/producer/internal/unit"
+)
 
 // push tells reportLoop that the call has something to report. It must come after the bit or
 // failure was set: the other way round, reportLoop could clear dirty and find nothing between the
@@ -51,7 +55,7 @@ func (d *direct) reportLoop() {
 func (d *direct) finished() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.closed && d.active == 0 && d.tally.pending == 0
+	return d.closed && d.active == 0 && d.tally.Pending() == 0
 }
 
 // report tells the Reporter what came since the last time, in as few ranges as possible. The books
@@ -80,7 +84,7 @@ func (c *call) report() {
 
 // settled is what one round of reports took off the books.
 type settled struct {
-	cost
+	unit.Cost
 	units   int
 	dropped int // of them failed by Close
 }
@@ -115,8 +119,8 @@ func (c *call) acked(first, n int, t *settled) {
 		return
 	}
 	for _, st := range (*c.states)[first : first+n] {
-		t.bytes += st.bytes
-		t.records += int(st.records)
+		t.Bytes += st.bytes
+		t.Records += int(st.records)
 	}
 	t.units += n
 	c.r.Acked(first, n)
@@ -124,8 +128,8 @@ func (c *call) acked(first, n int, t *settled) {
 
 func (c *call) failed(f unitFailure, t *settled) {
 	st := (*c.states)[f.unit]
-	t.bytes += st.bytes
-	t.records += int(st.records)
+	t.Bytes += st.bytes
+	t.Records += int(st.records)
 	t.units++
 	if f.err.Code == CodeClosed {
 		t.dropped++

@@ -1,12 +1,12 @@
 package producer
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/producer/internal/unit"
 )
 
 // Codes of Ackmark's own in [Error.Code], beside Kafka's error names. docs/errors.md says what to
@@ -49,9 +49,9 @@ const (
 
 var (
 	// ErrClosed is the cause when the producer was closed.
-	ErrClosed = errors.New("producer: closed")
+	ErrClosed = unit.ErrClosed
 	// ErrFull is the cause when the producer is full and configured to refuse instead of to wait.
-	ErrFull = errors.New("producer: full")
+	ErrFull = unit.ErrFull
 )
 
 // ConfigError names a field of a configuration that is wrong, an option of the Kafka client among

@@ -34,31 +34,26 @@ func LeftOver(p Producer) string {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		left.Check("calls", int64(p.active))
-		left.Check("units", int64(p.tally.pending))
+		left.Check("units", int64(p.tally.Pending()))
 		p.dirtyMu.Lock()
 		defer p.dirtyMu.Unlock()
 		left.Check("calls with reports", int64(len(p.dirty)))
 	case *client:
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		left.Check("bytes", p.win.taken.bytes)
-		left.Check("records", int64(p.win.taken.records))
-		left.Check("bytes of the credit", p.win.sent.bytes)
-		left.Check("records of the credit", int64(p.win.sent.records))
-		left.Check("calls that wait", int64(p.waiters.len()))
-		left.Check("Releases without an answer", int64(len(p.releases)))
-		left.Check("questions about wills", int64(len(p.heritage.asked)))
-		left.Check("fates that nobody was told", int64(len(p.fates)))
-		left.Check("who waits for fates to be told", int64(len(p.listening)))
-		left.Check("units", int64(p.tally.pending))
-		for _, e := range p.win.entries {
-			left.Check("units of a call", int64(e.left))
-		}
-		for _, f := range p.win.frames {
-			left.Check("units of a frame", int64(f.left))
-		}
-		if p.fall.way != nil {
-			return left.String() + LeftOver(p.fall.way.direct)
+		taken, sent := p.books.queue.Taken(), p.books.queue.Sent()
+		left.Check("bytes", taken.Bytes)
+		left.Check("records", int64(taken.Records))
+		left.Check("bytes of the credit", sent.Bytes)
+		left.Check("records of the credit", int64(sent.Records))
+		left.Check("calls that wait", int64(p.books.line.waiters.Len()))
+		left.Check("Releases without an answer", int64(len(p.releases.open)))
+		left.Check("questions about wills", int64(len(p.inherits.open)))
+		left.Check("fates that nobody was told", int64(len(p.reports.fates)))
+		left.Check("who waits for fates to be told", int64(len(p.reports.listening)))
+		left.Check("units", int64(p.reports.tally.Pending()))
+		if p.fall.detour != nil {
+			return left.String() + LeftOver(p.fall.detour.direct)
 		}
 	}
 	return left.String()

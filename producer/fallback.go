@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/ackmark/ackmark/internal/configerr"
 )
 
@@ -75,15 +73,6 @@ type FallbackStats struct {
 	Records, SidecarRecords uint64
 }
 
-// Switcher is implemented by the sidecar client: it switches the fallback at run time.
-type Switcher interface {
-	// SetFallback changes the mode and returns at once; the switch follows when it is safe. Modes
-	// other than [Off] need FallbackConfig.Direct.
-	SetFallback(FallbackMode) error
-	// FallbackStats tells how much went which way.
-	FallbackStats() FallbackStats
-}
-
 func (f FallbackConfig) withDefaults(c DialConfig) FallbackConfig {
 	if f.After == 0 {
 		f.After = 5 * time.Second
@@ -121,116 +110,3 @@ func (f FallbackConfig) allows(mode FallbackMode) error {
 	}
 	return wrong.Err()
 }
-
-// fallback is the client's state of it. The client's mu guards it.
-type fallback struct {
-	mode    FallbackMode
-	breaker breaker
-	broken  *Error // the Kafka client cannot be made: configuration
-	way     *way   // not nil: units go directly
-	began   time.Time
-	// heldBack is why a switch waits, as it was logged last.
-	heldBack string
-
-	expiry  uint64 // boot-time clock: what was sent in this session with an expiry is expired then
-	eternal uint64 // numbers below it were sent in this session without one
-
-	since          time.Time
-	switches       uint64
-	spent          time.Duration // in former stays
-	records        uint64
-	sidecarRecords uint64
-}
-
-// SetFallback implements [Switcher].
-func (c *client) SetFallback(mode FallbackMode) error {
-	if err := c.cfg.Fallback.allows(mode); err != nil {
-		return invalidConfig(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return errClosed()
-	}
-	if mode == c.fall.mode {
-		return nil
-	}
-	c.cfg.Logger.Info("fallback mode changed", "target", c.cfg.Target, "from", c.fall.mode.String(), "to", mode.String())
-	c.fall.mode = mode
-	if mode == Forced && c.stream != nil {
-		c.stream.depart()
-	}
-	c.announce()
-	select {
-	case c.retry <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
-// FallbackStats implements [Switcher].
-func (c *client) FallbackStats() FallbackStats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := &c.fall
-	s := FallbackStats{Mode: f.mode, Active: f.way != nil, Switches: f.switches, Time: f.spent, Records: f.records, SidecarRecords: f.sidecarRecords}
-	if !f.began.IsZero() {
-		s.Running = time.Since(f.began)
-	}
-	if s.Active {
-		s.Since = f.since
-		s.Time += time.Since(f.since)
-	}
-	return s
-}
-
-// expiresAt returns when units that are sent now expire, on the boot-time clock; 0: never. The
-// caller holds mu.
-func (c *client) expiresAt(f *frame) uint64 {
-	if c.fall.mode != Off {
-		if now := c.cfg.boot(); now != 0 {
-			c.fall.expiry = now + uint64(c.cfg.Fallback.UnitTTL)
-			return c.fall.expiry
-		}
-	}
-	c.fall.eternal = f.end()
-	return 0
-}
-
-// heldBack tells whether the sidecar may still begin with something that was sent, and if so why.
-// It is called without a stream, mu held.
-func (c *client) heldBack() (why string, held bool) {
-	if c.session.gone {
-		return "", false
-	}
-	open := c.win.unreported()
-	switch {
-	case len(open) == 0:
-		return "", false
-	case open[0].First < c.fall.eternal:
-		return "units were sent while fallback was off, they never expire: waiting for the sidecar to report them or to be gone", true
-	case c.cfg.boot() <= c.fall.expiry:
-		return "waiting until units that were sent to the sidecar have expired", true
-	}
-	return "", false
-}
-
-// directWay returns a started direct producer without limits of its own: the window has them.
-func (c *client) directWay() (*direct, error) {
-	cfg := c.cfg.Fallback.Direct
-	cfg.MaxBufferedBytes, cfg.MaxBufferedRecords, cfg.OnFull = noLimit, noLimit, Block
-	cfg.CloseTimeout = 1 // when it is closed, everything is reported, or Close has waited already
-	// A linger waits for more records; here whole frames come.
-	cfg.Options = append([]kgo.Opt{kgo.ProducerLinger(0)}, cfg.Options...)
-	d, ok := Direct(cfg).(*direct)
-	if !ok {
-		return nil, errors.New("producer: Direct is not the direct producer")
-	}
-	if _, err := d.start(); err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-// noLimit is more than a process can hold.
-const noLimit = 1 << 50

@@ -109,15 +109,6 @@ type Membership struct {
 	Consumer uint64
 }
 
-// Fencer is implemented by producers that somebody else may commit for: the sidecar client.
-type Fencer interface {
-	// OnFenced registers a function that is called once for each session that the sidecar has
-	// closed because it took this process for dead. All partitions of the process are lost then:
-	// their epochs count as released, what was on its way fails with [CodeSessionFenced]. It is
-	// called from a goroutine of the producer, which Close awaits: do not call Close in it.
-	OnFenced(fn func(*Error))
-}
-
 // Producer delivers units. All methods are safe for concurrent use. A Producer connects on first
 // use and is closed by its owner.
 type Producer interface {

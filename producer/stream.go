@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/producer/internal/resend"
+	"github.com/ackmark/ackmark/producer/internal/unit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -27,9 +28,9 @@ const (
 	answerWithin = 4 * time.Second
 )
 
-// stream is one DeliveryStream. Its fields below the line are guarded by the client's mu.
+// stream is one DeliveryStream. What stands below the line is guarded by mu.
 type stream struct {
-	c       *client
+	*shared
 	conn    *grpc.ClientConn
 	rpc     grpc.ClientStream
 	welcome *sidecarpb.Welcome
@@ -38,11 +39,10 @@ type stream struct {
 	heard   atomic.Int64 // messages received
 
 	controls   []*sidecarpb.DeliveryStreamRequest // go out before units
-	credit     cost
-	topicsSent int  // the writer's own
-	draining   bool // the sidecar is about to stop: nothing is sent any more
-	departing  bool // Goodbye was said, for the direct way
-	expired    bool // the sidecar gave units back: it takes no more on this stream
+	topicsSent int                                // the writer's own
+	draining   bool                               // the sidecar is about to stop: nothing is sent any more
+	departing  bool                               // Goodbye was said, for the direct way
+	expired    bool                               // the sidecar gave units back: it takes no more on this stream
 }
 
 var (
@@ -51,89 +51,17 @@ var (
 )
 
 func (s *stream) saidGoodbye() bool {
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.departing
 }
 
 var errDrained = errors.New("the sidecar is stopping and has reported everything it had")
 
-// serve runs the stream until it ends and returns why. It begins with what every new stream must
-// know: memberships and live epochs, then every unit that the sidecar does not have, in order,
-// before any new one (S7).
-func (c *client) serve(s *stream) error {
-	if err := c.attach(s); err != nil {
-		s.fail(err)
-		_ = s.conn.Close()
-		return err
-	}
-	var wg sync.WaitGroup
-	wg.Go(s.write)
-	wg.Go(s.read)
-	wg.Go(s.watch)
-	<-s.ctx.Done()
-	c.mu.Lock()
-	c.writable.Broadcast() // the writer must see that it is over
-	c.mu.Unlock()
-	_ = s.conn.Close()
-	wg.Wait()
-	c.detach(s)
-	return context.Cause(s.ctx)
-}
-
-func (c *client) attach(s *stream) error {
-	c.awaitTold()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.maxUnit = 0
-	if n := int(s.welcome.GetMaxMessageBytes()); n > 0 {
-		c.maxUnit = max(n-headRoom, 1)
-	}
-	if err := c.welcomed(s); err != nil {
-		return err
-	}
-	c.stream = s
-	c.fall.breaker.connected(time.Now())
-	c.setCredit(s.welcome.GetCredit())
-	if c.fall.mode == Forced && c.fall.broken == nil {
-		s.depart() // it was only for the reports that were missing
-	}
-	c.announce()
-	c.afterReports()
-	return nil
-}
-
-// headRoom is left in a message for what stands beside a single unit: sequence number and lengths.
-const headRoom = 64
-
-// detach is called when no goroutine of the stream runs any more.
-func (c *client) detach(s *stream) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stream = nil
-	if s.departing {
-		c.session = c.session.renewed(c.cfg.SessionID) // a session that said Goodbye is closed
-	}
-	if !c.session.resumes {
-		c.lost() // otherwise the next stream brings the answers and the reports
-	}
-	c.announce()
-	c.afterReports()
-}
-
-// setCredit replaces the credit. The caller holds mu.
-func (c *client) setCredit(credit *sidecarpb.Credit) {
-	const most = 1 << 40 // no overflow in sums, whatever the peer says
-	c.stream.credit = cost{int64(min(credit.GetBytes(), most)), int(min(credit.GetRecords(), most))}
-	own := c.ownLimit()
-	c.limit = cost{min(own.bytes, c.stream.credit.bytes), min(own.records, c.stream.credit.records)}
-}
-
 // write sends: control messages first, then frames as the credit allows.
 func (s *stream) write() {
-	c := s.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for s.ctx.Err() == nil {
 		if len(s.controls) > 0 {
 			if !s.sendControls() {
@@ -141,15 +69,15 @@ func (s *stream) write() {
 			}
 			continue
 		}
-		if !c.leaving && !s.draining && !s.departing {
-			if f := c.win.send(s.credit, c.maxUnit); f != nil {
+		if !s.life.isLeaving() && !s.draining && !s.departing {
+			if f := s.books.queue.Send(s.books.credit, s.books.maxUnit); f != nil {
 				s.sendFrame(f)
 				continue
 			}
 		}
-		c.idle = true
-		c.writable.Wait()
-		c.idle = false
+		s.idle = true
+		s.writable.Wait()
+		s.idle = false
 	}
 }
 
@@ -159,8 +87,8 @@ func (s *stream) write() {
 func (s *stream) sendControls() bool {
 	list := s.controls
 	s.controls = nil
-	s.c.mu.Unlock()
-	defer s.c.mu.Lock()
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	for _, m := range list {
 		s.send(m)
 		if m.GetGoodbye() != nil {
@@ -172,19 +100,19 @@ func (s *stream) sendControls() bool {
 
 // sendFrame sends one frame. The lock is given up meanwhile, so the frame may be reported and freed
 // by its last report: the reference taken here keeps its bytes.
-func (s *stream) sendFrame(f *frame) {
-	buf := f.buf
+func (s *stream) sendFrame(f *resend.Frame) {
+	buf := f.Buf
 	buf.Ref()
 	defer buf.Free()
-	limit := s.c.maxUnit
+	limit := s.books.maxUnit
 	if limit == 0 {
-		limit = maxUnit // the sidecar names none
+		limit = resend.MaxUnit // the sidecar names none
 	}
-	names := s.c.topics.names[s.topicsSent:] // never changed, only appended to
-	expires := s.c.expiresAt(f)
-	s.c.mu.Unlock()
-	defer s.c.mu.Lock()
-	head := s.name(names, wire.UnitsHeader{FirstSequence: f.first, ExpiresAtNs: expires}, limit-buf.Len())
+	names := s.books.topics.names[s.topicsSent:] // never changed, only appended to
+	expires := s.fall.expiresAt(&s.cfg, f.End())
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	head := s.nameTopics(names, wire.UnitsHeader{FirstSequence: f.First, ExpiresAtNs: expires}, limit-buf.Len())
 	start := wire.AppendUnitsHeader(make([]byte, 0, 32), &head, buf.Len())
 	s.send(&wire.Raw{Buffers: mem.BufferSlice{mem.SliceBuffer(start), buf}})
 }
@@ -193,11 +121,11 @@ func (s *stream) sendFrame(f *frame) {
 // sidecar can have is above 64 KiB.
 const namesBytes = 32 << 10
 
-// name puts the names that the stream has not heard into the header of units that leave so much
-// room in their message. Names that do not fit go before, in messages of their own: the sidecar
-// would break the stream over a message that is too large, and over the same one on the next
-// stream, for ever. It is called without the lock.
-func (s *stream) name(names []string, head wire.UnitsHeader, room int) wire.UnitsHeader {
+// nameTopics puts the names that the stream has not heard into the header of units that leave so
+// much room in their message. Names that do not fit go before, in messages of their own: the
+// sidecar would break the stream over a message that is too large, and over the same one on the
+// next stream, for ever. It is called without the lock.
+func (s *stream) nameTopics(names []string, head wire.UnitsHeader, room int) wire.UnitsHeader {
 	const around = 12 // tags, lengths and index of a name
 	size := 0
 	for _, n := range names {
@@ -242,7 +170,7 @@ func (s *stream) read() {
 				s.fail(fenced)
 			}
 			if st, ok := status.FromError(err); ok && st.Code() == codes.PermissionDenied {
-				s.fail(s.c.cfg.unauthorized(err, st.Message()))
+				s.fail(s.cfg.unauthorized(err, st.Message()))
 			}
 			if s.saidGoodbye() && errors.Is(err, io.EOF) {
 				s.fail(errDeparted)
@@ -268,39 +196,38 @@ func (s *stream) read() {
 // report books the reports of one message. A report that cannot be true breaks the stream (S12):
 // what is not reported by then is sent again.
 func (s *stream) report(body []byte) error {
-	c := s.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var lie error
-	before := c.win.taken.records
+	before := s.books.queue.Taken().Records
 	book := func(first, n uint64, err *Error) {
 		if lie == nil {
-			lie = c.win.check(first, n)
+			lie = s.books.queue.Check(first, n)
 		}
 		switch {
 		case lie != nil:
 		case err != nil && notBegun(err.Code):
 			s.expired = true
-			c.win.giveBack(first)
+			s.books.queue.GiveBack(first)
 		default:
-			c.win.report(first, int(n), err)
+			s.books.queue.Report(first, int(n), err)
 		}
 	}
 	err := wire.DecodeReports(body,
 		func(r wire.Range) { book(r.First, r.Count, nil) },
 		func(f *sidecarpb.UnitFailure) { book(f.GetSequence(), 1, wireError(f)) })
-	c.fall.sidecarRecords += uint64(before - c.win.taken.records)
-	if err == nil && lie == nil && c.win.back != 0 && c.win.allBack() {
+	s.fall.usage.sidecar += uint64(before - s.books.queue.Taken().Records)
+	if err == nil && lie == nil && s.books.queue.AllBack() {
 		err = s.takeBack()
 	}
-	c.afterReports()
-	if *c.win.pool.pinned > pinnedFactor*max(c.limit.bytes, 1<<20) {
-		c.win.shrink()
+	s.afterReports()
+	if s.books.queue.Pinned() > s.books.mayPin() {
+		s.books.queue.Shrink()
 	}
 	if err == nil && lie != nil {
 		err = fmt.Errorf("protocol error: %w", lie)
 	}
-	if err == nil && s.draining && c.win.sent == (cost{}) {
+	if err == nil && s.draining && s.books.queue.Sent() == (unit.Cost{}) {
 		err = errDrained
 	}
 	return err
@@ -316,17 +243,12 @@ var errExpired = errors.New("units came too late to the sidecar: what came back 
 // after them is back, too. A sidecar whose sessions outlive a stream takes nothing more on this
 // one, or what it got a moment later could overtake them.
 func (s *stream) takeBack() error {
-	if s.expired && s.c.session.resumes {
+	if s.expired && s.session.resumes {
 		return errExpired
 	}
-	s.c.win.takeBack(s.c.unfit)
+	s.books.queue.TakeBack(s.books.unfit)
 	return nil
 }
-
-// pinnedFactor is how many times the limit frames may hold before what is left of them is copied
-// out. Afterwards frames hold at most twice the limit, so that copying happens once per limit's
-// worth of traffic at most.
-const pinnedFactor = 3
 
 func wireError(f *sidecarpb.UnitFailure) *Error {
 	e := f.GetError()
@@ -340,24 +262,20 @@ func wireError(f *sidecarpb.UnitFailure) *Error {
 
 // handle does what a control message asks for.
 func (s *stream) handle(m *sidecarpb.DeliveryStreamResponse) error {
-	c := s.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch k := m.GetKind().(type) {
 	case *sidecarpb.DeliveryStreamResponse_Credit:
-		c.setCredit(k.Credit)
-		c.afterReports()
+		s.books.setCredit(k.Credit)
+		s.afterReports()
 	case *sidecarpb.DeliveryStreamResponse_Released:
-		if r := c.releases[k.Released.GetRequestId()]; r != nil {
-			close(r.answered)
-			delete(c.releases, k.Released.GetRequestId())
-		}
+		s.releases.answer(k.Released.GetRequestId())
 	case *sidecarpb.DeliveryStreamResponse_Inherited:
-		c.heritage.answered(k.Inherited.GetRequestId())
+		s.inherits.answer(k.Inherited.GetRequestId())
 	case *sidecarpb.DeliveryStreamResponse_Draining:
 		s.draining = true
-		c.cfg.Logger.Info("the sidecar is stopping", "target", c.cfg.Target, "within_ms", k.Draining.GetDeadlineMs())
-		if c.win.sent == (cost{}) {
+		s.cfg.Logger.Info("the sidecar is stopping", "target", s.cfg.Target, "within_ms", k.Draining.GetDeadlineMs())
+		if s.books.queue.Sent() == (unit.Cost{}) {
 			return errDrained
 		}
 	case *sidecarpb.DeliveryStreamResponse_Welcome:
@@ -397,4 +315,30 @@ func (s *stream) ping() error {
 		return fmt.Errorf("no sign of life from the sidecar for %v", quietAfter+answerWithin)
 	}
 	return nil
+}
+
+// depart ends the session in order, for the direct way: what was sent is finished and reported
+// first, nothing more is sent. A sidecar that does not manage in time is left when what it has is
+// expired. The caller holds mu.
+func (s *stream) depart() {
+	if s.departing {
+		return
+	}
+	s.departing = true
+	s.session.resumes = false
+	s.control(s, goodbyeMessage())
+	if s.fall.sent.neverExpires(s.books.queue.Unreported()) {
+		return // nothing of this may be left with it
+	}
+	t := time.AfterFunc(s.cfg.Fallback.UnitTTL+answerWithin, func() { s.fail(errSlowGoodbye) })
+	context.AfterFunc(s.ctx, func() { t.Stop() })
+}
+
+func goodbyeMessage() *sidecarpb.DeliveryStreamRequest {
+	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Goodbye{Goodbye: &sidecarpb.Goodbye{}}}
+}
+
+// status asks the sidecar how it is.
+func (s *stream) status(ctx context.Context, req *sidecarpb.StatusRequest) (*sidecarpb.StatusResponse, error) {
+	return sidecarpb.NewSidecarClient(s.conn).Status(ctx, req)
 }

@@ -94,7 +94,7 @@ var brokers = []string{"localhost:9092"}
 
 // New starts a broker and a pipeline; the test's cleanup stops both. In cfg, Consumer.Brokers and
 // the dialer are filled in, and if they are empty Consumer.Topics (DefaultTopic), Consumer.Group
-// (DefaultGroup) and Producer: a direct one. To test with another (a producer.Fake, a sidecar's
+// (DefaultGroup) and Producer: a direct one. To test with another (a producertest.Fake, a sidecar's
 // client) set it: with KeepProducer it stays open for the test to look at.
 func New(t testing.TB, cfg pipeline.Config, opts ...Option) *Harness {
 	t.Helper()

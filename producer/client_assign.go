@@ -1,0 +1,107 @@
+package producer
+
+import (
+	"context"
+)
+
+// Assign implements Producer. Without a stream it is only remembered: every new stream begins with
+// what is held then.
+func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.ready(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	fresh := c.books.assigned.announce(m, added)
+	if s := c.link.stream; s != nil {
+		c.warnOfCluster(m)
+		c.control(s, assignMessages(m, fresh, c.books.maxUnit)...)
+	}
+	return nil
+}
+
+// Release implements Producer. Units of these epochs that were not sent are dropped at once; for
+// those that were, the sidecar is asked, if need be on the stream that goes on with the session.
+// From its return on nothing of these epochs is sent: they are not live any more, and only live
+// ones get from a broken stream to the next.
+func (c *client) Release(ctx context.Context, list []uint64) error {
+	c.mu.Lock()
+	gone := c.books.assigned.Release(list)
+	if len(gone) == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	answered := c.release(gone)
+	c.afterReports()
+	c.mu.Unlock()
+	if answered != nil {
+		select {
+		case <-answered: // or the session is lost
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	// What a revoke commits next must include everything that is known by now.
+	return c.reports.awaitKnown(ctx)
+}
+
+// release drops the units of epochs that are not live any more, and returns what is closed when
+// those of them ended that were sent; nil: there are none. The caller holds mu.
+func (c *client) release(gone []uint64) (answered chan struct{}) {
+	s, queue := c.link.stream, c.books.queue
+	if s == nil && c.fall.detour == nil && !c.session.resumes {
+		queue.FailWhere(0, c.books.notLive)
+		return nil
+	}
+	queue.Rebuild(queue.Unsent(), queue.Unsent(), c.books.notLive)
+	r := c.releases.ask(gone)
+	if s != nil {
+		c.control(s, r.message())
+	}
+	if s != nil || queue.HoldsSent(gone) {
+		return r.answered
+	}
+	return nil
+}
+
+// Inherit implements [Heir].
+func (c *client) Inherit(ctx context.Context, group, instanceID string) error {
+	c.mu.Lock()
+	if err := c.ready(); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	q := c.inherits.ask(group, instanceID)
+	if s := c.link.stream; s != nil {
+		c.control(s, c.inherits.send(q, s.welcome)...)
+	}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.inherits.forget(q)
+	}()
+	for {
+		c.mu.Lock()
+		changed := c.link.changed
+		// Where nobody listens there is no sidecar, and its wills have ended with it. Who goes
+		// directly does not wait for it either.
+		nobody := c.link.stream == nil && (c.session.gone || c.fall.detour != nil || c.life.refusal != nil)
+		c.mu.Unlock()
+		if nobody {
+			return nil
+		}
+		select {
+		case <-q.over:
+			return nil
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.done.Done():
+			return errClosed()
+		}
+	}
+}
