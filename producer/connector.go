@@ -59,7 +59,7 @@ func (c *connector) run() {
 		if fenced, ok := asFenced(err); ok {
 			c.fenced(fenced)
 		}
-		if c.ended(err) {
+		if c.disconnected(err) {
 			break
 		}
 		if errors.Is(err, errDeparted) {
@@ -93,8 +93,8 @@ func (c *connector) pause(d time.Duration) {
 	}
 }
 
-// ended notes why there is no stream, and tells whether that is for good.
-func (c *connector) ended(err error) bool {
+// disconnected notes why there is no stream, and tells whether that is for good.
+func (c *connector) disconnected(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link.lastErr = err

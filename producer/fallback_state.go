@@ -23,8 +23,8 @@ type fallback struct {
 
 // sentExpiry is what is known of when units expire that were sent in this session.
 type sentExpiry struct {
-	last    uint64 // boot-time clock: what was sent with an expiry is expired then
-	eternal uint64 // numbers below it were sent without one
+	last          uint64 // boot-time clock: what was sent with an expiry is expired then
+	noExpiryBelow uint64 // numbers below it were sent without one
 }
 
 // expiresAt returns when units that are sent now expire, those before the number end, on the
@@ -36,16 +36,16 @@ func (f *fallback) expiresAt(cfg *DialConfig, end uint64) uint64 {
 			return f.sent.last
 		}
 	}
-	f.sent.eternal = end
+	f.sent.noExpiryBelow = end
 	return 0
 }
 
 // resumed is for a session that goes on, of which numbers from unsent on are sent again.
-func (s *sentExpiry) resumed(unsent uint64) { s.eternal = min(s.eternal, unsent) }
+func (s *sentExpiry) resumed(unsent uint64) { s.noExpiryBelow = min(s.noExpiryBelow, unsent) }
 
-// neverExpires tells whether one of the units that were sent and not reported has no expiry.
-func (s *sentExpiry) neverExpires(open []wire.Range) bool {
-	return len(open) > 0 && open[0].First < s.eternal
+// hasNoExpiry tells whether one of the units that were sent and not reported has no expiry.
+func (s *sentExpiry) hasNoExpiry(open []wire.Range) bool {
+	return len(open) > 0 && open[0].First < s.noExpiryBelow
 }
 
 // heldBack tells whether a sidecar may still begin with something that was sent and not reported,
@@ -54,7 +54,7 @@ func (s *sentExpiry) heldBack(open []wire.Range, now uint64) (why string, held b
 	switch {
 	case len(open) == 0:
 		return "", false
-	case s.neverExpires(open):
+	case s.hasNoExpiry(open):
 		return "units were sent while fallback was off, they never expire: waiting for the sidecar to report them or to be gone", true
 	case now <= s.last:
 		return "waiting until units that were sent to the sidecar have expired", true

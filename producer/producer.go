@@ -1,8 +1,8 @@
 // Package producer delivers outputs to Kafka and reports their fate.
 //
-// Every form of it, the sidecar client ([Dial]), the process's own Kafka producer ([Direct]) and
-// the fake for tests ([NewFake]), is a [Producer]; package producertest holds the conformance suite
-// that each of them passes.
+// Every form of it, the sidecar client ([Dial]) and the process's own Kafka producer ([Direct]), is a
+// [Producer]. Package producertest has a fake one for tests, and the conformance suite that each of
+// them passes, one of your own too.
 package producer
 
 import (

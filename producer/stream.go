@@ -327,7 +327,7 @@ func (s *stream) depart() {
 	s.departing = true
 	s.session.resumes = false
 	s.control(s, goodbyeMessage())
-	if s.fall.sent.neverExpires(s.books.queue.Unreported()) {
+	if s.fall.sent.hasNoExpiry(s.books.queue.Unreported()) {
 		return // nothing of this may be left with it
 	}
 	t := time.AfterFunc(s.cfg.Fallback.UnitTTL+answerWithin, func() { s.fail(errSlowGoodbye) })

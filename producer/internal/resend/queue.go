@@ -12,7 +12,7 @@ import (
 	"github.com/ackmark/ackmark/producer/internal/unit"
 )
 
-// Queue holds every unit that was taken and not reported, in order, under the sequence numbers of
+// Queue is the resend queue: it holds every unit that was taken and not reported, in order, under the sequence numbers of
 // the current session. O is what is kept of a call for its reports, E why a unit failed.
 //
 //	                         unsent                 next
@@ -31,18 +31,18 @@ import (
 // one unit that Kafka does not take for an hour would keep an hour's worth of numbers in memory
 // (S9).
 type Queue[O, E any] struct {
-	entries     []entry[O]
-	frames      []*Frame
-	deadEntries int // with left 0; removed when they are the majority
-	deadFrames  int
-	unsent      uint64
-	next        uint64
-	seen        uint64    // highest number that the sidecar reported in this session: it has received that much
-	back        uint64    // beginning of the first frame that the sidecar gave back; 0: none. Nothing is sent until TakeBack
-	taken       unit.Cost // taken and not reported
-	sent        unit.Cost // of them sent
-	pool        Pool
-	out         func(Fate[O, E]) // receives the fates of units, in the order in which they are known
+	entries      []entry[O]
+	frames       []*Frame
+	emptyEntries int // with left 0; removed when they are the majority
+	emptyFrames  int
+	unsent       uint64
+	next         uint64
+	seen         uint64    // highest number that the sidecar reported in this session: it has received that much
+	back         uint64    // beginning of the first frame that the sidecar gave back; 0: none. Nothing is sent until TakeBack
+	taken        unit.Cost // taken and not reported
+	sent         unit.Cost // of them sent
+	pool         Pool
+	out          func(Fate[O, E]) // receives the fates of units, in the order in which they are known
 }
 
 // entry maps consecutive sequence numbers to consecutive units of one call.
@@ -211,7 +211,7 @@ func (q *Queue[O, E]) Report(first uint64, n int, err *E) {
 // tell gives out the fate of m units of an entry.
 func (q *Queue[O, E]) tell(e *entry[O], skip, m int, err *E) {
 	if e.left -= m; e.left == 0 {
-		q.deadEntries++
+		q.emptyEntries++
 	}
 	q.out(Fate[O, E]{e.call, e.index + skip, m, err})
 }
@@ -235,20 +235,20 @@ func (q *Queue[O, E]) markOne(f *Frame, s *Slot, seq uint64) {
 	s.records |= reportedBit
 	if f.left--; f.left == 0 && f.sealed {
 		f.free()
-		q.deadFrames++
+		q.emptyFrames++
 	}
 }
 
 // sweep forgets what is reported, when it is the majority of a list: a constant number of steps per
 // unit.
 func (q *Queue[O, E]) sweep() {
-	if q.deadEntries > 16 && 2*q.deadEntries > len(q.entries) {
+	if q.emptyEntries > 16 && 2*q.emptyEntries > len(q.entries) {
 		q.entries = slices.DeleteFunc(q.entries, func(e entry[O]) bool { return e.left == 0 })
-		q.deadEntries = 0
+		q.emptyEntries = 0
 	}
-	if q.deadFrames > 16 && 2*q.deadFrames > len(q.frames) {
+	if q.emptyFrames > 16 && 2*q.emptyFrames > len(q.frames) {
 		q.frames = slices.DeleteFunc(q.frames, (*Frame).forget)
-		q.deadFrames = 0
+		q.emptyFrames = 0
 	}
 }
 
@@ -283,7 +283,7 @@ func (q *Queue[O, E]) Rebuild(from, first uint64, bad func(Slot) *E) {
 	old := q.entries
 	q.frames = slices.DeleteFunc(slices.Clone(q.frames[:cut]), (*Frame).forget)
 	q.entries = entriesBelow(old, from, moved)
-	q.deadEntries, q.deadFrames = 0, 0
+	q.emptyEntries, q.emptyFrames = 0, 0
 	q.next, q.unsent = first, first
 	q.seen = min(q.seen, first-1)
 	if from <= q.back {
