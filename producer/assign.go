@@ -18,14 +18,14 @@ type Progress = assignment.Progress
 // three are numbers of 64 bits.
 type DoneRun = assignment.DoneRun
 
-// maxDoneRuns bounds what a stay may add to an Assign message; the mark stays below what is left
-// out.
+// maxDoneRuns bounds what an assignment may add to an Assign message; the mark stays below what is
+// left out.
 const maxDoneRuns = 4096
 
 // maxAssignBytes is below what any gRPC peer takes if it is not told otherwise (4 MiB).
 const maxAssignBytes = 1 << 20
 
-// assignMessages announces stays that the sidecar has not heard of, as they are now: in one
+// assignMessages announces assignments that the sidecar has not heard of, as they are now: in one
 // message, or in as many as it takes to keep each below limit (0: the sidecar names none). Assign
 // adds to what is known, and a message that is too large would break this stream and every one
 // after it.

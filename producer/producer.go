@@ -1,8 +1,8 @@
 // Package producer delivers outputs to Kafka and reports their fate.
 //
-// Every form of it, the sidecar client ([Dial]) and the process's own Kafka producer ([Direct]), is a
-// [Producer]. Package producertest has a fake one for tests, and the conformance suite that each of
-// them passes, one of your own too.
+// Every form of it, the sidecar client ([Dial]) and the process's own Kafka producer ([Direct]), is
+// a [Producer]. Package producertest has a fake one for tests, and the conformance suite that each
+// of them passes, one of your own too.
 package producer
 
 import (
@@ -75,22 +75,24 @@ type Reporter interface {
 
 // Assignment announces a partition that this process holds, before the first unit made from it.
 type Assignment struct {
-	// Epoch is unique in this process, increasing, never zero: one stay of one partition.
+	// Epoch is unique in this process, increasing, never zero: it is that of one assignment of one
+	// partition.
 	Epoch uint64
 	Topic string
 	// TopicID is Kafka's topic id; zero when the brokers are too old to have one.
 	TopicID     [16]byte
 	Partition   int32
 	LeaderEpoch int32
-	// Start is the offset that the stay starts from.
+	// Start is the offset that the assignment starts from.
 	Start int64
-	// DoneSet is the commit metadata that the stay began from, "" for none: inputs beyond Start
-	// that are done and are not delivered here. Who commits for this process must not forget them.
+	// DoneSet is the commit metadata that the assignment began from, "" for none: inputs beyond
+	// Start that are done and are not delivered here. Who commits for this process must not forget
+	// them.
 	DoneSet string
-	// Progress tells where the stay is now. It is asked when a sidecar is told of the stay that did
-	// not see its beginning; it must not call the producer, and must count every unit that was
-	// reported as acked: one that is in neither is never done for that sidecar. Nil: such a sidecar
-	// cannot commit for this process.
+	// Progress tells where the assignment is now. It is asked when a sidecar is told of the
+	// assignment that did not see its beginning; it must not call the producer, and must count
+	// every unit that was reported as acked: one that is in neither is never done for that sidecar.
+	// Nil: such a sidecar cannot commit for this process.
 	Progress func() Progress
 }
 

@@ -12,8 +12,9 @@ import (
 	"github.com/ackmark/ackmark/producer/internal/unit"
 )
 
-// Queue is the resend queue: it holds every unit that was taken and not reported, in order, under the sequence numbers of
-// the current session. O is what is kept of a call for its reports, E why a unit failed.
+// Queue is the resend queue: it holds every unit that was taken and not reported, in order, under
+// the sequence numbers of the current session. O is what is kept of a call for its reports, E why a
+// unit failed.
 //
 //	                         unsent                 next
 //	    sent, some reported    |  taken, not sent   |
