@@ -18,6 +18,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/neterr"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/producer/internal/socketowner"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -121,7 +122,7 @@ func (d *dialLog) dial(ctx context.Context, _ string) (conn net.Conn, err error)
 			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 		}
 		if err == nil {
-			if err = d.cfg.admit(conn, addr); err != nil {
+			if err = socketowner.Check(conn, addr, d.cfg.SidecarUIDs, d.cfg.peer); err != nil {
 				_ = conn.Close()
 			}
 		}
@@ -142,7 +143,7 @@ func (d *dialLog) explain(err, cause error) error {
 	d.mu.Lock()
 	dialErr := d.err
 	d.mu.Unlock()
-	if stranger, ok := errors.AsType[*strangerError](dialErr); ok {
+	if stranger, ok := errors.AsType[*socketowner.StrangerError](dialErr); ok {
 		return fmt.Errorf("producer: not the sidecar, as far as can be known: %w", stranger)
 	}
 	if dialErr != nil {

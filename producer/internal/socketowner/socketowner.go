@@ -1,4 +1,5 @@
-package producer
+// Package socketowner tells whether who listens at a unix socket may be trusted.
+package socketowner
 
 import (
 	"errors"
@@ -13,8 +14,8 @@ import (
 	"github.com/ackmark/ackmark/internal/peercred"
 )
 
-// strangerError refuses who serves the socket: nothing was said to it.
-type strangerError struct {
+// StrangerError refuses who serves the socket: nothing was said to it.
+type StrangerError struct {
 	path     string
 	uid, own uint32
 	listed   []uint32
@@ -22,7 +23,7 @@ type strangerError struct {
 }
 
 // Error implements error.
-func (e *strangerError) Error() string {
+func (e *StrangerError) Error() string {
 	text := fmt.Sprintf("who listens at %s runs as uid %d, this process as uid %d: nothing was sent to it; if it is the sidecar, add %d to DialConfig.SidecarUIDs, "+
 		"or run both as one user", e.path, e.uid, e.own, e.uid)
 	if len(e.listed) > 0 {
@@ -31,23 +32,24 @@ func (e *strangerError) Error() string {
 	return text + " (" + e.why + ")"
 }
 
-// admit tells why who serves the socket must not hear a token or a record. What this system does
-// not tell is not checked.
-func (c DialConfig) admit(conn net.Conn, path string) error {
+// Check tells why who serves the socket must not hear a token or a record: another user than root,
+// this process's own and those listed. peer asks the system who it is; what it does not tell is not
+// checked.
+func Check(conn net.Conn, path string, listed []uint32, peer func(*net.UnixConn) (peercred.Cred, error)) error {
 	uc, ok := conn.(*net.UnixConn)
 	if !ok || !peercred.Known {
 		return nil
 	}
-	cred, err := c.peer(uc)
+	cred, err := peer(uc)
 	if err != nil {
 		return fmt.Errorf("the system does not say who listens at %s: %w", path, err)
 	}
 	own := uint32(os.Geteuid())
-	if cred.UID == 0 || cred.UID == own || slices.Contains(c.SidecarUIDs, cred.UID) {
+	if cred.UID == 0 || cred.UID == own || slices.Contains(listed, cred.UID) {
 		return nil
 	}
-	e := &strangerError{path: path, uid: cred.UID, own: own, listed: c.SidecarUIDs}
-	if len(c.SidecarUIDs) > 0 {
+	e := &StrangerError{path: path, uid: cred.UID, own: own, listed: listed}
+	if len(listed) > 0 {
 		return e
 	}
 	if e.why = notInOwnDirectory(path, cred.UID, own, lookAt); e.why == "" {
