@@ -22,8 +22,7 @@ var (
 )
 
 // citers are files that still cite what is elsewhere; a line goes when its file does not any more.
-var citers = map[string]bool{
-}
+var citers = map[string]bool{}
 
 // What comments, pages and scripts cite is in the repository: docs/faults.md has the faults by
 // their numbers.
