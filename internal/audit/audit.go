@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/topicread"
 )
 
 // Run audits. An error means that there is no answer: an *OptionError, or why something could not
@@ -76,31 +78,28 @@ func (a *audit) run(ctx context.Context, dir string) (err error) {
 
 // read reads all topics to the ends that the plan has.
 func (a *audit) read(ctx context.Context) error {
-	r := &reader{client: a.opts.Client, isolation: kgo.ReadCommitted(), level: 1, inflate: kgo.DefaultDecompressor(), progress: a.opts.Progress}
-	if a.opts.ReadUncommitted {
-		r.isolation, r.level = kgo.ReadUncommitted(), 0
-	}
-	var tasks []*task
+	r := &topicread.Reader{Client: a.opts.Client, ReadUncommitted: a.opts.ReadUncommitted, Progress: &a.opts.Progress.Progress}
+	var tasks []*topicread.Task
 	add := func(topic string, id kadm.TopicID, partition int32, start, end int64, take func([]*kgo.Record) error, skipped func()) {
-		tasks = append(tasks, &task{topic: topic, id: id, partition: partition, next: start, unseen: start, end: end, take: take, skipped: skipped})
+		tasks = append(tasks, &topicread.Task{Topic: topic, ID: id, Partition: partition, Next: start, End: end, Take: take, Skipped: skipped})
 		a.opts.Progress.Offsets.Add(max(end-start, 0))
 	}
 	for i, in := range a.plan.inputs {
 		add(in.topic, in.id, in.partition, in.start, in.end, func(records []*kgo.Record) error { return a.takeInputs(int32(i), records) }, func() {
-			r.note("%s/%d: inputs were deleted while they were read", in.topic, in.partition)
+			r.Note("%s/%d: inputs were deleted while they were read", in.topic, in.partition)
 		})
 	}
 	for i, out := range a.plan.outputs {
 		add(out.topic, out.id, out.partition, out.start, out.end, func(records []*kgo.Record) error { return a.takeOutputs(int32(i), out, records) }, func() {
 			out.cut.truncated, out.cut.first = true, nil
-			r.note("%s/%d: outputs were deleted while they were read", out.topic, out.partition)
+			r.Note("%s/%d: outputs were deleted while they were read", out.topic, out.partition)
 		})
 	}
-	err := r.run(ctx, tasks)
+	err := r.Run(ctx, tasks)
 	for i, t := range tasks[len(a.plan.inputs):] {
-		a.plan.outputs[i].cut.holes = t.holes
+		a.plan.outputs[i].cut.holes = t.Holes()
 	}
-	a.plan.warnings = append(a.plan.warnings, r.notes...)
+	a.plan.warnings = append(a.plan.warnings, r.Notes()...)
 	return err
 }
 

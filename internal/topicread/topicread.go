@@ -1,4 +1,6 @@
-package audit
+// Package topicread reads partitions from where one says up to ends that are known before, and then
+// ends: what the audit and the dead letters are read with.
+package topicread
 
 import (
 	"context"
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -23,44 +26,67 @@ const (
 	fetchPatience       = time.Minute // without any progress
 )
 
-// task is a partition to read, up to an end that is known before.
-type task struct {
-	topic     string
-	id        kadm.TopicID
-	partition int32
-	next, end int64
+// Task is a partition to read, from Next up to an End that is known before.
+type Task struct {
+	Topic     string
+	ID        kadm.TopicID
+	Partition int32
+	Next, End int64
+	// Take gets the records in order. It is called by one goroutine at a time for each task; those
+	// of several tasks may be called at once.
+	Take func([]*kgo.Record) error
+	// Skipped is told when records were deleted before they could be read.
+	Skipped func()
+
 	// unseen is the offset behind the last batch that was counted, holes how many offsets before it
 	// have no record.
 	unseen, holes int64
-	take          func([]*kgo.Record) error
-	// skipped is told when records were deleted before they could be read.
-	skipped func()
 	// empty is how many responses in a row had nothing. Then it is asked for alone: brokers may
 	// leave a partition empty because others filled the response.
 	empty int
 }
 
-func (t *task) done() bool { return t.next >= t.end }
+// Holes is how many offsets that were passed have no record.
+func (t *Task) Holes() int64 { return t.holes }
 
-// reader reads partitions with fetch requests of its own. A consuming client would never say that
+func (t *Task) done() bool { return t.Next >= t.End }
+
+// Progress is how many offsets were passed, and how many records they held.
+type Progress struct{ Passed, Records atomic.Int64 }
+
+// Reader reads partitions with fetch requests of its own. A consuming client would never say that
 // it has passed the last offset when that is a control record, an aborted record or a gap, and an
 // audit must neither wait forever nor guess.
-type reader struct {
-	client    *kgo.Client
+type Reader struct {
+	Client *kgo.Client
+	// ReadUncommitted reads the records of open and aborted transactions too.
+	ReadUncommitted bool
+	// Progress may be read while Run runs. Default: one of its own.
+	Progress *Progress
+
 	isolation kgo.IsolationLevel
 	level     int8
 	inflate   kgo.Decompressor // one for all: it keeps buffers
-	progress  *Progress
 
 	mu    sync.Mutex
 	notes []string
 }
 
-// run reads all tasks to their ends, side by side from all leaders.
-func (r *reader) run(ctx context.Context, tasks []*task) error {
+// Run reads all tasks to their ends, side by side from all leaders.
+func (r *Reader) Run(ctx context.Context, tasks []*Task) error {
+	r.isolation, r.level, r.inflate = kgo.ReadCommitted(), 1, kgo.DefaultDecompressor()
+	if r.ReadUncommitted {
+		r.isolation, r.level = kgo.ReadUncommitted(), 0
+	}
+	if r.Progress == nil {
+		r.Progress = new(Progress)
+	}
+	for _, t := range tasks {
+		t.unseen = t.Next
+	}
 	began, lastErr := time.Now(), error(nil)
 	for tasks = open(tasks); len(tasks) > 0; tasks = open(tasks) {
-		before := r.progress.Passed.Load()
+		before := r.Progress.Passed.Load()
 		leaders, err := r.leaders(ctx, tasks)
 		if err == nil {
 			err = r.readAll(ctx, leaders)
@@ -74,12 +100,12 @@ func (r *reader) run(ctx context.Context, tasks []*task) error {
 		if err != nil {
 			lastErr = err
 		}
-		if r.progress.Passed.Load() != before {
+		if r.Progress.Passed.Load() != before {
 			began = time.Now()
 		}
 		if rest := open(tasks); len(rest) > 0 {
 			if time.Since(began) > fetchPatience {
-				return fmt.Errorf("no progress for %s at %s/%d, offset %d of %d: %w", fetchPatience, rest[0].topic, rest[0].partition, rest[0].next, rest[0].end,
+				return fmt.Errorf("no progress for %s at %s/%d, offset %d of %d: %w", fetchPatience, rest[0].Topic, rest[0].Partition, rest[0].Next, rest[0].End,
 					errors.Join(lastErr, errNoRecords))
 			}
 			select {
@@ -96,7 +122,7 @@ var errNoRecords = errors.New("the partition's leader sends no records; check th
 // fatalError is one that trying again does not cure.
 type fatalError struct{ error }
 
-func open(tasks []*task) (rest []*task) {
+func open(tasks []*Task) (rest []*Task) {
 	for _, t := range tasks {
 		if !t.done() {
 			rest = append(rest, t)
@@ -105,28 +131,28 @@ func open(tasks []*task) (rest []*task) {
 	return rest
 }
 
-func (r *reader) leaders(ctx context.Context, tasks []*task) (map[int32][]*task, error) {
+func (r *Reader) leaders(ctx context.Context, tasks []*Task) (map[int32][]*Task, error) {
 	names := map[string]bool{}
 	var list []string
 	for _, t := range tasks {
-		if !names[t.topic] {
-			names[t.topic] = true
-			list = append(list, t.topic)
+		if !names[t.Topic] {
+			names[t.Topic] = true
+			list = append(list, t.Topic)
 		}
 	}
-	topics, err := kadm.NewClient(r.client).ListTopics(ctx, list...)
+	topics, err := kadm.NewClient(r.Client).ListTopics(ctx, list...)
 	if err != nil {
 		return nil, err
 	}
-	by := map[int32][]*task{}
+	by := map[int32][]*Task{}
 	for _, t := range tasks {
-		d := topics[t.topic]
-		if d.Err == nil && d.ID != t.id {
-			return nil, &fatalError{fmt.Errorf("topic %s was deleted and created anew while it was read; audit again", t.topic)}
+		d := topics[t.Topic]
+		if d.Err == nil && d.ID != t.ID {
+			return nil, &fatalError{fmt.Errorf("topic %s was deleted and created anew while it was read; run it again", t.Topic)}
 		}
-		p, ok := d.Partitions[t.partition]
+		p, ok := d.Partitions[t.Partition]
 		if !ok || p.Leader < 0 {
-			err = errors.Join(fmt.Errorf("%s/%d has no leader", t.topic, t.partition), d.Err, p.Err)
+			err = errors.Join(fmt.Errorf("%s/%d has no leader", t.Topic, t.Partition), d.Err, p.Err)
 			continue
 		}
 		by[p.Leader] = append(by[p.Leader], t)
@@ -138,7 +164,7 @@ func (r *reader) leaders(ctx context.Context, tasks []*task) (map[int32][]*task,
 }
 
 // readAll reads from each leader until its partitions are done or have moved.
-func (r *reader) readAll(ctx context.Context, leaders map[int32][]*task) error {
+func (r *Reader) readAll(ctx context.Context, leaders map[int32][]*Task) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
@@ -167,7 +193,7 @@ func (r *reader) readAll(ctx context.Context, leaders map[int32][]*task) error {
 
 // readFrom reads from one broker. An error that is not fatal, and partitions left over, mean: look
 // for the leaders again.
-func (r *reader) readFrom(ctx context.Context, leader int32, tasks []*task) error {
+func (r *Reader) readFrom(ctx context.Context, leader int32, tasks []*Task) error {
 	for idle := 0; ; {
 		if tasks = open(tasks); len(tasks) == 0 {
 			return nil
@@ -177,13 +203,13 @@ func (r *reader) readFrom(ctx context.Context, leader int32, tasks []*task) erro
 		ask := tasks
 		for _, t := range tasks {
 			if t.empty > 0 {
-				ask = []*task{t}
+				ask = []*Task{t}
 				break
 			}
 		}
 		tasks = append(tasks[1:], tasks[0])
-		before := r.progress.Passed.Load()
-		resp, err := r.client.Broker(int(leader)).RetriableRequest(ctx, r.request(ask))
+		before := r.Progress.Passed.Load()
+		resp, err := r.Client.Broker(int(leader)).RetriableRequest(ctx, r.request(ask))
 		if err != nil {
 			return err
 		}
@@ -192,7 +218,7 @@ func (r *reader) readFrom(ctx context.Context, leader int32, tasks []*task) erro
 		}
 		// Other goroutines progress too: this only bounds how long the leaders are not looked at
 		// while nothing comes at all.
-		if idle++; r.progress.Passed.Load() != before {
+		if idle++; r.Progress.Passed.Load() != before {
 			idle = 0
 		} else if idle > 20+len(tasks) {
 			return errNoRecords
@@ -200,28 +226,28 @@ func (r *reader) readFrom(ctx context.Context, leader int32, tasks []*task) erro
 	}
 }
 
-func (r *reader) request(tasks []*task) *kmsg.FetchRequest {
+func (r *Reader) request(tasks []*Task) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, fetchWait, 1, fetchBytes
 	req.IsolationLevel, req.SessionEpoch = r.level, -1
 	at := map[string]int{}
 	for _, t := range tasks {
-		i, ok := at[t.topic]
+		i, ok := at[t.Topic]
 		if !ok {
 			topic := kmsg.NewFetchRequestTopic()
-			topic.Topic, topic.TopicID = t.topic, t.id
+			topic.Topic, topic.TopicID = t.Topic, t.ID
 			i = len(req.Topics)
-			at[t.topic] = i
+			at[t.Topic] = i
 			req.Topics = append(req.Topics, topic)
 		}
 		p := kmsg.NewFetchRequestTopicPartition()
-		p.Partition, p.FetchOffset, p.CurrentLeaderEpoch, p.PartitionMaxBytes = t.partition, t.next, -1, fetchPartitionBytes
+		p.Partition, p.FetchOffset, p.CurrentLeaderEpoch, p.PartitionMaxBytes = t.Partition, t.Next, -1, fetchPartitionBytes
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	return req
 }
 
-func (r *reader) response(resp *kmsg.FetchResponse, asked []*task) error {
+func (r *Reader) response(resp *kmsg.FetchResponse, asked []*Task) error {
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
@@ -230,10 +256,10 @@ func (r *reader) response(resp *kmsg.FetchResponse, asked []*task) error {
 		id        kadm.TopicID
 		partition int32
 	}
-	find := make(map[place]*task, len(asked))
+	find := make(map[place]*Task, len(asked))
 	for _, t := range asked {
-		find[place{topic: t.topic, partition: t.partition}] = t
-		find[place{id: t.id, partition: t.partition}] = t // newer brokers answer with the id
+		find[place{topic: t.Topic, partition: t.Partition}] = t
+		find[place{id: t.ID, partition: t.Partition}] = t // newer brokers answer with the id
 	}
 	for i := range resp.Topics {
 		topic := &resp.Topics[i]
@@ -253,45 +279,45 @@ func (r *reader) response(resp *kmsg.FetchResponse, asked []*task) error {
 }
 
 // records takes what came of one partition.
-func (r *reader) records(t *task, rp *kmsg.FetchResponseTopicPartition, alone bool) error {
-	where := fmt.Sprintf("%s/%d at offset %d", t.topic, t.partition, t.next)
+func (r *Reader) records(t *Task, rp *kmsg.FetchResponseTopicPartition, alone bool) error {
+	where := fmt.Sprintf("%s/%d at offset %d", t.Topic, t.Partition, t.Next)
 	switch err := kerr.ErrorForCode(rp.ErrorCode); {
-	case errors.Is(err, kerr.OffsetOutOfRange) && rp.LogStartOffset > t.next: // retention was faster
-		t.skipped()
+	case errors.Is(err, kerr.OffsetOutOfRange) && rp.LogStartOffset > t.Next: // retention was faster
+		t.Skipped()
 		t.unseen = max(t.unseen, rp.LogStartOffset)
 		r.pass(t, rp.LogStartOffset)
 		return nil
 	case errors.Is(err, kerr.OffsetOutOfRange):
-		return &fatalError{fmt.Errorf("fetch %s: %w; the log was truncated while it was read, audit again", where, err)}
+		return &fatalError{fmt.Errorf("fetch %s: %w; the log was truncated while it was read, run it again", where, err)}
 	case kerr.IsRetriable(err):
 		return fmt.Errorf("fetch %s: %w", where, err)
 	case err != nil:
 		return &fatalError{fmt.Errorf("fetch %s: %w", where, err)}
 	}
-	opts := kgo.ProcessFetchPartitionOpts{Offset: t.next, IsolationLevel: r.isolation, Topic: t.topic, Partition: t.partition}
+	opts := kgo.ProcessFetchPartitionOpts{Offset: t.Next, IsolationLevel: r.isolation, Topic: t.Topic, Partition: t.Partition}
 	fetched, next := kgo.ProcessFetchPartition(opts, rp, r.inflate, nil)
 	if fetched.Err != nil { // a record that cannot be read is none that is not there
 		return &fatalError{fmt.Errorf("read %s: %w", where, fetched.Err)}
 	}
 	t.count(rp.RecordBatches)
 	records := fetched.Records
-	for len(records) > 0 && records[len(records)-1].Offset >= t.end {
+	for len(records) > 0 && records[len(records)-1].Offset >= t.End {
 		records = records[:len(records)-1]
 	}
 	if len(records) > 0 {
-		if err := t.take(records); err != nil {
+		if err := t.Take(records); err != nil {
 			return &fatalError{err}
 		}
-		r.progress.Records.Add(int64(len(records)))
+		r.Progress.Records.Add(int64(len(records)))
 	}
-	if next != t.next {
+	if next != t.Next {
 		t.empty = 0
-	} else if t.empty++; alone && len(rp.RecordBatches) == 0 && t.empty > fetchEmpty && r.stable(rp) >= t.end {
+	} else if t.empty++; alone && len(rp.RecordBatches) == 0 && t.empty > fetchEmpty && r.stable(rp) >= t.End {
 		// Asked for alone, a broker sends the next batch whatever its size. None, again and again:
 		// there is nothing from here to the end.
-		r.note("%s/%d has no records from offset %d to its end %d", t.topic, t.partition, t.next, t.end)
-		t.holes += t.end - t.next
-		next = t.end
+		r.Note("%s/%d has no records from offset %d to its end %d", t.Topic, t.Partition, t.Next, t.End)
+		t.holes += t.End - t.Next
+		next = t.End
 	}
 	r.pass(t, next)
 	return nil
@@ -309,11 +335,11 @@ const (
 
 // count adds up offsets that have no record: what compaction takes leaves them, and nothing else
 // does. Markers and records of aborted transactions are there.
-func (t *task) count(batches []byte) {
+func (t *Task) count(batches []byte) {
 	for len(batches) >= batchHeader {
 		first := int64(binary.BigEndian.Uint64(batches))
 		size := int64(binary.BigEndian.Uint32(batches[batchLength:])) + batchLength + 4
-		if size > int64(len(batches)) || first >= t.end {
+		if size > int64(len(batches)) || first >= t.End {
 			return // the broker cut it off, and sends it again
 		}
 		last, records := first, int64(0)
@@ -330,21 +356,25 @@ func (t *task) count(batches []byte) {
 }
 
 // stable is up to where the broker would send records.
-func (r *reader) stable(rp *kmsg.FetchResponseTopicPartition) int64 {
+func (r *Reader) stable(rp *kmsg.FetchResponseTopicPartition) int64 {
 	if r.level == 1 {
 		return rp.LastStableOffset
 	}
 	return rp.HighWatermark
 }
 
-func (r *reader) note(format string, args ...any) {
+// Notes are what the reader of the figures should know.
+func (r *Reader) Notes() []string { return r.notes }
+
+// Note adds one; Take and Skipped may call it.
+func (r *Reader) Note(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-func (r *reader) pass(t *task, next int64) {
-	next = max(t.next, min(next, t.end))
-	r.progress.Passed.Add(next - t.next)
-	t.next = next
+func (r *Reader) pass(t *Task, next int64) {
+	next = max(t.Next, min(next, t.End))
+	r.Progress.Passed.Add(next - t.Next)
+	t.Next = next
 }
