@@ -15,6 +15,7 @@ func commands() []*cobra.Command {
 		cli.NewBenchCommand(),
 		cli.NewChaosCommand(),
 		cli.NewAuditCommand(),
+		cli.NewDLQCommand(),
 		cli.NewStatusCommand(),
 		cli.NewHealthcheckCommand(),
 		cli.NewConfigCommand(),

@@ -86,6 +86,23 @@ func TestExitCodes(t *testing.T) {
 			0: {script: "audit", shows: `(?m)^exec ackmark audit .* --strict$`}, 1: {script: "audit", shows: `--strict >strict.txt; echo code \$\?'\nstdout 'code 1'`},
 			2: {args: "audit"}, 130: {script: "interrupt", shows: `exits audit 130`},
 		},
+		"dlq": {0: {args: "dlq"}, 2: {args: "dlq list"}},
+		"dlq ls": {
+			0: {script: "dlq", shows: `(?m)^exec ackmark dlq ls .*\nstdout '\^dead: 20 letters wait`}, 1: {args: "dlq ls --topic dead --kafka security.protocol=ssl --brokers 127.0.0.1:1"}, 2: {args: "dlq ls"},
+			130: {script: "interrupt", shows: `exits ls 130`},
+		},
+		"dlq show": {
+			0: {script: "dlq", shows: `(?m)^exec ackmark dlq show`}, 1: {args: "dlq show --topic dead --brokers 127.0.0.1:1"}, 2: {args: "dlq show"},
+			130: {script: "interrupt", shows: `exits show 130`},
+		},
+		"dlq redrive": {
+			0: {script: "dlq", shows: `(?m)^exec ackmark dlq redrive .* --yes`}, 1: {args: "dlq redrive --topic dead --brokers 127.0.0.1:1"}, 2: {args: "dlq redrive"},
+			130: {script: "interrupt", shows: `exits redrive 130`},
+		},
+		"dlq discard": {
+			0: {script: "dlq", shows: `(?m)^exec ackmark dlq discard .* --yes`}, 1: {args: "dlq discard --topic dead --brokers 127.0.0.1:1"}, 2: {args: "dlq discard"},
+			130: {script: "interrupt", shows: `exits discard 130`},
+		},
 		"status": {
 			0: {script: "sidecar", shows: `(?m)^exec ackmark status`}, 1: {args: "status " + nobody}, 2: {args: "status -o xml"},
 			130: {script: "interrupt", shows: `exits status 130`},

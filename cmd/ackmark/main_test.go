@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"broker": startBroker, "stopbroker": stopBroker, "emit": emit, "eventually": eventually, "json": checkJSON,
-			"start": start, "signal": sendSignal, "exits": exits, "uppercase": uppercase, "rewind": rewind,
+			"start": start, "signal": sendSignal, "exits": exits, "uppercase": uppercase, "rewind": rewind, "reject": reject, "plain": plain,
 			"silent": silent, "accepted": accepted, "logs": logs,
 		},
 	})

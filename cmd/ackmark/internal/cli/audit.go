@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/audit"
@@ -38,8 +37,8 @@ with --memory for sorting; beside it one fetch response (8 MiB) per broker, and 
 
 // auditFlags are what is written on the command line.
 type auditFlags struct {
+	cluster                     clusterFlags
 	o                           audit.Options
-	brokers, kafka              []string
 	expect, from, until, memory string
 	order, isolation, list      string
 	json, strict                bool
@@ -59,7 +58,7 @@ func NewAuditCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	set := cmd.Flags()
-	set.StringSliceVar(&f.brokers, "brokers", nil, "brokers of the cluster, host:port comma separated (required)")
+	addClusterFlags(cmd, &f.cluster)
 	set.StringVar(&f.o.Group, "group", "", "consumer group whose commits say what is done (required)")
 	set.StringSliceVar(&f.o.AlsoGroups, "also-group", nil, "group whose outputs count as well, because this group took over from it; repeatable")
 	set.StringSliceVar(&f.o.Outputs, "output", nil, "topic that the group's apps write, the dead-letter topic too; repeatable (required)")
@@ -75,7 +74,6 @@ func NewAuditCommand() *cobra.Command {
 	set.StringVar(&f.list, "list", "", "write all findings into this file, one JSON object a line")
 	set.StringVar(&f.memory, "memory", "256MiB", "memory for sorting")
 	set.StringVar(&f.o.TempDir, "temp-dir", "", "where the sorted files go (default: the system's directory for temporary files)")
-	set.StringArrayVar(&f.kafka, "kafka", nil, "Kafka client property as name=value (security.protocol, sasl.username …); repeatable")
 	return cmd
 }
 
@@ -106,7 +104,7 @@ func (f *auditFlags) audit(ctx context.Context, cmd *cobra.Command) (err error) 
 	if err := f.parse(); err != nil {
 		return err
 	}
-	if f.o.Client, err = f.client(); err != nil {
+	if f.o.Client, err = f.cluster.client("ackmark-audit"); err != nil {
 		return err
 	}
 	defer f.o.Client.Close()
@@ -152,10 +150,7 @@ func (f *auditFlags) verdict(r *audit.Report) error {
 
 // parse turns texts into options.
 func (f *auditFlags) parse() error {
-	if len(f.brokers) == 0 {
-		return usageError{errors.New("--brokers is missing; write host:port of one or more brokers")}
-	}
-	if err := checkBrokers(f.brokers); err != nil {
+	if err := f.cluster.check(); err != nil {
 		return err
 	}
 	expect, err := audit.ParseExpect(f.expect)
@@ -180,23 +175,6 @@ func (f *auditFlags) parse() error {
 		return usageError{fmt.Errorf("--isolation is %q; write read_committed or read_uncommitted", f.isolation)}
 	}
 	return nil
-}
-
-func (f *auditFlags) client() (*kgo.Client, error) {
-	props, err := parseProperties(f.kafka)
-	if err != nil {
-		return nil, err
-	}
-	opts, err := settings.KafkaOptions(props)
-	if err != nil {
-		return nil, err
-	}
-	opts = append([]kgo.Opt{kgo.ClientID("ackmark-audit")}, append(opts, kgo.SeedBrokers(f.brokers...), kgo.RetryTimeout(30*time.Second))...)
-	client, err := kgo.NewClient(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("--brokers or --kafka: %w", err)
-	}
-	return client, nil
 }
 
 // pointInTime reads a time, or how long ago it was.

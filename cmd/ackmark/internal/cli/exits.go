@@ -55,6 +55,22 @@ var exits = map[string][]exit{
 		{ExitClean, "CLEAN: nothing is lost"}, {ExitFailed, "LOST; with --strict also NOT STRICTLY CLEAN"},
 		{ExitUsage, "UNDECIDED, it could not be audited, or " + wrongUsage}, {ExitKilled, interrupted},
 	},
+	"ackmark dlq": {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark dlq ls": {
+		{ExitClean, "counted, whether letters wait or not"}, {ExitFailed, "the topic or the position could not be read"}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark dlq show": {
+		{ExitClean, "shown, if there is one"}, {ExitFailed, "the topic or the position could not be read"}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark dlq redrive": {
+		{ExitClean, "all chosen letters are redriven; or none was chosen, or it only said what it would do"},
+		{ExitFailed, "some are not, the error says why; or the audit misses one"}, {ExitUsage, wrongUsage},
+		{ExitKilled, interrupted + "; what was redriven stays so"},
+	},
+	"ackmark dlq discard": {
+		{ExitClean, "all chosen letters are discarded; or none was chosen, or it only said what it would do"}, {ExitFailed, "some are not, the error says why"}, {ExitUsage, wrongUsage},
+		{ExitKilled, interrupted + "; what was discarded stays so"},
+	},
 	"ackmark status":       {{ExitClean, "the sidecar answered"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
 	"ackmark healthcheck":  {{ExitClean, "it is well"}, {ExitFailed, "it is not well, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
 	"ackmark config":       {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
