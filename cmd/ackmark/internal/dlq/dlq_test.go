@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/letters"
@@ -280,6 +283,26 @@ func (w *world) must(err error) {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)
+	}
+}
+
+// An answer without the position is no position: it is asked for again, and where that does not
+// help nothing is done. Else every letter would wait, and go back twice.
+func TestAPositionThatIsNotReadIsNotNone(t *testing.T) {
+	w := newWorld(t)
+	w.write(letter(0, 0, "a"), letter(0, 0, "b"))
+	w.run(letters.Rule{Filter: letters.Filter{Offsets: letters.Offsets([][2]int64{{0, 0}})}})
+	fail := func(code *kerr.Error, times int) *kfake.FaultHandle {
+		return w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "dead", Err: code, Count: times})
+	}
+	late := fail(kerr.UnstableOffsetCommit, 3)
+	w.is("waiting", w.waiting(), "b")
+	if late.Hits() != 3 {
+		t.Errorf("it was asked %d times in vain", late.Hits())
+	}
+	fail(kerr.UnknownServerError, -1)
+	if _, err := Open(t.Context(), w.client, "dead", GroupOf("dead")); !errors.Is(err, kerr.UnknownServerError) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -88,7 +88,7 @@ func (j *Job) Run(ctx context.Context, plan *Plan) (err error) {
 	if err := j.Topic.bounds(ctx); err != nil {
 		return err
 	}
-	if err := j.Topic.Positions(ctx); err != nil {
+	if err := j.Topic.Positions(ctx, true); err != nil {
 		return err
 	}
 	j.Topic.Lower(plan.Ends)
@@ -272,7 +272,7 @@ func (j *Job) wait(ctx context.Context) error {
 // letters that the rule chooses still wait below the plan's ends.
 func (j *Job) Recount(ctx context.Context) (left int64, err error) {
 	t := j.Topic
-	if err := t.Positions(ctx); err != nil {
+	if err := t.Positions(ctx, true); err != nil {
 		return 0, err
 	}
 	err = t.Each(ctx, false, nil, func(l *letters.Letter, done bool) {

@@ -64,7 +64,7 @@ func Open(ctx context.Context, client *kgo.Client, topic, group string) (*Topic,
 	if err := t.bounds(ctx); err != nil {
 		return nil, err
 	}
-	return t, t.Positions(ctx)
+	return t, t.Positions(ctx, false)
 }
 
 func describe(ctx context.Context, admin *kadm.Client, topic string) (d kadm.TopicDetail, err error) {
@@ -115,20 +115,21 @@ func errNoAnswer(answered bool) error {
 	return errors.New("no broker answered for it")
 }
 
-// Positions reads the position again.
-func (t *Topic) Positions(ctx context.Context) error {
-	commits, err := kadm.NewClient(t.client).FetchOffsets(kadm.RequireStable(ctx), t.Group)
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
-		return fmt.Errorf("read the position, which is what group %s has committed: %w; check the permission to describe the group", t.Group, err)
+// Positions reads the position again. Who writes by it needs it stable.
+func (t *Topic) Positions(ctx context.Context, stable bool) error {
+	commits, err := t.commits(ctx, stable)
+	if err != nil {
+		remedy := "; try again when its coordinator answers"
+		if errors.Is(err, kerr.GroupAuthorizationFailed) {
+			remedy = "; allow Describe on the group"
+		}
+		return fmt.Errorf("read the position, which is what group %s has committed: %w%s", t.Group, err, remedy)
 	}
 	t.New = true
 	for i := range t.Partitions {
 		p := &t.Partitions[i]
 		p.Position = letters.Position{}
-		if commit, ok := commits.Lookup(t.Name, int32(i)); ok && commit.At >= 0 {
-			if commit.Err != nil {
-				return fmt.Errorf("position of %s/%d: %w", t.Name, i, commit.Err)
-			}
+		if commit := commits[int32(i)]; commit.At >= 0 {
 			t.New = false
 			if p.Position, err = letters.ReadPosition(t.id, commit.At, commit.LeaderEpoch, commit.Metadata); err != nil {
 				return fmt.Errorf("position of %s/%d, committed by group %s: %w; nothing is done by a position that is not understood: choose another --group, or set this one with kafka-consumer-groups.sh --reset-offsets", t.Name, i, t.Group, err)

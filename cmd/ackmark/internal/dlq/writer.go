@@ -157,9 +157,11 @@ func (w *writer) sendOffsets(ctx context.Context, req *kmsg.TxnOffsetCommitReque
 	return nil
 }
 
-// untilReady tries again while the coordinator still ends the transaction before, or loads: the
-// context, which is as long as a transaction may be, ends it.
+// untilReady tries again while a coordinator still ends the transaction before, or loads, for as
+// long as a transaction may be open and its end may take.
 func untilReady(ctx context.Context, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*transactionLimit)
+	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := try()
 		if e, ok := errors.AsType[*kerr.Error](err); !ok || !e.Retriable {
@@ -167,7 +169,7 @@ func untilReady(ctx context.Context, try func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
+			return err
 		case <-time.After(wait):
 		}
 	}
