@@ -16,6 +16,7 @@ func commands() []*cobra.Command {
 		cli.NewChaosCommand(),
 		cli.NewAuditCommand(),
 		cli.NewDLQCommand(),
+		cli.NewLagCommand(),
 		cli.NewStatusCommand(),
 		cli.NewHealthcheckCommand(),
 		cli.NewConfigCommand(),

@@ -103,6 +103,10 @@ func TestExitCodes(t *testing.T) {
 			0: {script: "dlq", shows: `(?m)^exec ackmark dlq discard .* --yes`}, 1: {args: "dlq discard --topic dead --brokers 127.0.0.1:1"}, 2: {args: "dlq discard"},
 			130: {script: "interrupt", shows: `exits discard 130`},
 		},
+		"lag": {
+			0: {script: "lag", shows: `(?m)^exec ackmark lag .* --window 0s$`}, 1: {script: "lag", shows: `--group g; echo code \$\?'\nstdout 'code 1'`}, 2: {args: "lag"},
+			130: {script: "interrupt", shows: `exits lag 130`},
+		},
 		"status": {
 			0: {script: "sidecar", shows: `(?m)^exec ackmark status`}, 1: {args: "status " + nobody}, 2: {args: "status -o xml"},
 			130: {script: "interrupt", shows: `exits status 130`},

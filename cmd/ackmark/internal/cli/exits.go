@@ -71,6 +71,9 @@ var exits = map[string][]exit{
 		{ExitClean, "all chosen letters are discarded; or none was chosen, or it only said what it would do"}, {ExitFailed, "some are not, the error says why"}, {ExitUsage, wrongUsage},
 		{ExitKilled, interrupted + "; what was discarded stays so"},
 	},
+	"ackmark lag": {
+		{ExitClean, "ok or draining"}, {ExitFailed, "growing or stalled"}, {ExitUsage, "unknown, the group could not be read, or " + wrongUsage}, {ExitKilled, interrupted},
+	},
 	"ackmark status":       {{ExitClean, "the sidecar answered"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
 	"ackmark healthcheck":  {{ExitClean, "it is well"}, {ExitFailed, "it is not well, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
 	"ackmark config":       {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
