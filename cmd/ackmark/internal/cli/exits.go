@@ -32,7 +32,7 @@ const (
 // commands return.
 var exits = map[string][]exit{
 	"ackmark": {
-		{ExitClean, "clean"}, {ExitFailed, "failed"}, {ExitUsage, "wrong usage or configuration; audit: not decided"},
+		{ExitClean, "clean; lag: ok or draining"}, {ExitFailed, "failed; lag: growing or stalled"}, {ExitUsage, "wrong usage or configuration; audit: not decided; lag: unknown"},
 		{ExitUndelivered, "sidecar: drained with undelivered records"}, {ExitKilled, "interrupted"},
 	},
 	"ackmark demo": {

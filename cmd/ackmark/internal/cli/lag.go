@@ -116,12 +116,16 @@ func (f *lagFlags) look(ctx context.Context, cmd *cobra.Command, client *kgo.Cli
 	view := lagView{out: cmd.OutOrStdout(), format: f.output, watch: f.watch, redraw: f.watch && terminal(cmd.OutOrStdout())}
 	for {
 		r, err := readLag(ctx, client, f.group, f.topics)
-		if err != nil {
-			return lag.Unknown, err
-		}
-		w.add(r, time.Now(), f.window)
 		full := time.Since(began) >= f.window
-		if f.watch || full {
+		switch {
+		case err == nil:
+			w.add(r, time.Now(), f.window)
+		case ctx.Err() != nil, full && !f.watch, errors.Is(err, errNotAllowed):
+			return lag.Unknown, err
+		default: // a broker that restarts, perhaps: the next reading may come
+			fmt.Fprintln(cmd.ErrOrStderr(), "ackmark: "+oneLine(err))
+		}
+		if err == nil && (f.watch || full) {
 			report := w.report(f.group)
 			if err := view.print(report); err != nil {
 				return lag.Unknown, err

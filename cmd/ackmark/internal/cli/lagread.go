@@ -139,10 +139,13 @@ func (d *describedLag) memberOf(m kadm.GroupMemberLag) string {
 	return ""
 }
 
+// errNotAllowed is an error that asking again does not help.
+var errNotAllowed = errors.New("allow Describe on the group and on the topics that it reads")
+
 func lagError(group string, err error) error {
 	_, auth := errors.AsType[*kadm.AuthError](err)
 	if auth || errors.Is(err, kerr.GroupAuthorizationFailed) {
-		return fmt.Errorf("group %q: %w; allow Describe on the group and on the topics that it reads", group, err)
+		return fmt.Errorf("group %q: %w; %w", group, err, errNotAllowed)
 	}
 	return fmt.Errorf("group %q: %w; try again when its coordinator answers", group, err)
 }

@@ -279,6 +279,30 @@ func TestADeathInsideATransaction(t *testing.T) {
 	w.is("in", w.values("in"), "0:a 0:b")
 }
 
+// One that dies when its letters are visible has its position with them.
+func TestADeathBehindTheLetters(t *testing.T) {
+	w := newWorld(t)
+	w.write(letter(0, 0, "a"), letter(0, 0, "b"))
+	job, plan := w.job(letters.Rule{})
+	w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.AddOffsetsToTxn}, Err: kerr.InvalidRequest, Count: 1})
+	if err := job.Run(t.Context(), plan); !errors.Is(err, kerr.InvalidRequest) {
+		t.Fatal(err)
+	}
+	w.is("in", w.values("in"), "")
+	w.run(letters.Rule{})
+	w.is("in", w.values("in"), "0:a 0:b")
+}
+
+// What another run gave back after the plan is not given back again.
+func TestAnotherRunBetweenPlanAndRun(t *testing.T) {
+	w := newWorld(t)
+	w.write(letter(0, 0, "a"), letter(0, 0, "b"), letter(1, 0, "c"))
+	late, plan := w.job(letters.Rule{})
+	w.run(letters.Rule{Filter: letters.Filter{Offsets: letters.Offsets([][2]int64{{0, 1}, {1, 0}})}})
+	w.must(late.Run(t.Context(), plan))
+	w.is("in", w.values("in"), "0:b 0:c 0:a")
+}
+
 func (w *world) must(err error) {
 	w.Helper()
 	if err != nil {
