@@ -46,14 +46,14 @@ func NewDLQCommand() *cobra.Command {
 
 // letterFlags choose letters of a topic.
 type letterFlags struct {
-	cluster             clusterFlags
-	topic, group        string
-	rule                letters.Rule
-	key, since, until   string
-	offsets             []string
-	below, output, form string
-	limit, bytes        int
-	all                 bool
+	cluster           clusterFlags
+	topic, group      string
+	rule              letters.Rule
+	key, since, until string
+	offsets           []string
+	below, output, as string
+	limit, bytes      int
+	all               bool
 }
 
 func addLetterFlags(cmd *cobra.Command, f *letterFlags) {
@@ -230,7 +230,7 @@ terminal as it is. --as says how values are shown:
 	set.BoolVar(&f.all, "all", false, "show those that were redriven or discarded too, as long as they are in the topic")
 	set.IntVar(&f.limit, "limit", 10, "letters at most")
 	set.IntVar(&f.bytes, "bytes", 2048, "bytes of each value, key and header at most")
-	set.StringVar(&f.form, "as", "auto", "how values are shown: auto, text, json or hex")
+	set.StringVar(&f.as, "as", "auto", "how values are shown: auto, text, json or hex")
 	set.StringVarP(&f.output, "output", "o", "text", "text, or json: an object a line")
 	return cmd
 }
@@ -239,7 +239,7 @@ terminal as it is. --as says how values are shown:
 var errEnough = errors.New("enough")
 
 func (f *letterFlags) show(cmd *cobra.Command) error {
-	if err := errors.Join(oneOfWords("--output", f.output, "text", "json"), oneOfWords("--as", f.form, "auto", "text", "json", "hex"),
+	if err := errors.Join(oneOfWords("--output", f.output, "text", "json"), oneOfWords("--as", f.as, "auto", "text", "json", "hex"),
 		atLeastOne("--limit", f.limit), atLeastOne("--bytes", f.bytes)); err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (f *letterFlags) show(cmd *cobra.Command) error {
 			if f.output == "json" {
 				return printLine(cmd.OutOrStdout(), letterJSON(l, done, f.bytes))
 			}
-			return printLetter(cmd.OutOrStdout(), f.topic, l, done, letters.Form(f.form), f.bytes)
+			return printLetter(cmd.OutOrStdout(), f.topic, l, done, letters.Format(f.as), f.bytes)
 		})
 		if err != nil && !errors.Is(err, errEnough) {
 			return err

@@ -128,7 +128,7 @@ func (f *moveFlags) run(cmd *cobra.Command) error {
 	if ok, err := f.agreed(cmd, r); err != nil || !ok {
 		return err
 	}
-	return f.do(cmd, t, client, r)
+	return f.move(cmd, t, client, r)
 }
 
 func (f *moveFlags) checkMove(cmd *cobra.Command) error {
@@ -216,7 +216,7 @@ func ask(cmd *cobra.Command) (bool, error) {
 	}
 }
 
-func (f *moveFlags) do(cmd *cobra.Command, t *dlq.Topic, client *kgo.Client, r *moveReport) error {
+func (f *moveFlags) move(cmd *cobra.Command, t *dlq.Topic, client *kgo.Client, r *moveReport) error {
 	ctx := cmd.Context()
 	opts, err := f.cluster.options("ackmark-dlq")
 	if err != nil {
@@ -313,7 +313,7 @@ func printPlan(w io.Writer, r *moveReport, discard bool) error {
 	out := bufio.NewWriter(w)
 	p := r.Plan
 	waiting := p.Chosen
-	for _, n := range p.Stay {
+	for _, n := range p.Waiting {
 		waiting += n
 	}
 	fmt.Fprintf(out, "%s: %s, %s chosen (position: group %s)\n", r.Topic, plural(waiting, "letter waits", "letters wait"), plural(p.Chosen, "is", "are"), letters.Printable(r.Group))
@@ -327,8 +327,8 @@ func printPlan(w io.Writer, r *moveReport, discard bool) error {
 	if discard && p.Chosen > 0 {
 		fmt.Fprintf(t, "  to nowhere\t%d\n", p.Chosen)
 	}
-	for _, why := range slices.Sorted(maps.Keys(p.Stay)) {
-		fmt.Fprintf(t, "  stay: %s\t%d%s\n", why, p.Stay[why], stayHint(why))
+	for _, why := range slices.Sorted(maps.Keys(p.Waiting)) {
+		fmt.Fprintf(t, "  stay: %s\t%d%s\n", why, p.Waiting[why], waitingHint(why))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -339,7 +339,7 @@ func printPlan(w io.Writer, r *moveReport, discard bool) error {
 	return out.Flush()
 }
 
-func stayHint(why letters.Reason) string {
+func waitingHint(why letters.Reason) string {
 	return map[letters.Reason]string{
 		letters.TooOften: "  (--max-rounds; or discard them)",
 		letters.Unnamed:  "  (another program's: --to names a topic)",

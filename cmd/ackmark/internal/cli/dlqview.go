@@ -101,7 +101,7 @@ func ago(at time.Time) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-func printLetter(w io.Writer, topic string, l *letters.Letter, done bool, form letters.Form, most int) error {
+func printLetter(w io.Writer, topic string, l *letters.Letter, done bool, format letters.Format, most int) error {
 	out := bufio.NewWriter(w)
 	from := "from an unknown topic"
 	if l.Source != "" {
@@ -123,7 +123,7 @@ func printLetter(w io.Writer, topic string, l *letters.Letter, done bool, form l
 	for _, h := range l.Headers {
 		field("header "+letters.Printable(h.Key[:min(len(h.Key), most)])+":", h.Value)
 	}
-	lines, rest := letters.Value(l.Value, form, most)
+	lines, rest := letters.Value(l.Value, format, most)
 	fmt.Fprintf(out, "  value  %s\n", plural(int64(len(l.Value)), "byte", "bytes"))
 	for _, line := range lines {
 		fmt.Fprintln(out, "    | "+line)

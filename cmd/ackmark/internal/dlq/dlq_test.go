@@ -186,7 +186,7 @@ func TestRoundsAreBounded(t *testing.T) {
 	for round := int64(1); ; round++ {
 		job, plan := w.job(letters.Rule{MaxRounds: 2})
 		if plan.Chosen == 0 {
-			if round != 3 || plan.Stay[letters.TooOften] != 1 {
+			if round != 3 || plan.Waiting[letters.TooOften] != 1 {
 				t.Errorf("round %d: %+v", round, plan)
 			}
 			break
@@ -405,7 +405,7 @@ func TestLettersThatCannotGoBack(t *testing.T) {
 	tombstone.Value = nil
 	w.write(foreign, loop, tombstone)
 	_, plan := w.job(letters.Rule{})
-	if plan.Chosen != 1 || plan.Nulls != 1 || plan.Stay[letters.Unnamed] != 1 || plan.Stay[letters.Loop] != 1 {
+	if plan.Chosen != 1 || plan.Nulls != 1 || plan.Waiting[letters.Unnamed] != 1 || plan.Waiting[letters.Loop] != 1 {
 		t.Errorf("%+v", plan)
 	}
 	gone := letter(0, 0, "x")

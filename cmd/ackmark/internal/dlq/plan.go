@@ -21,7 +21,7 @@ type Plan struct {
 	Nulls   int64                    `json:"tombstones"` // chosen letters with a null value
 	Largest int                      `json:"largest"`
 	Targets map[string]int64         `json:"targets,omitempty"`
-	Stay    map[letters.Reason]int64 `json:"stay"`
+	Waiting map[letters.Reason]int64 `json:"waiting"`
 	Done    int64                    `json:"done"` // above the mark, earlier
 	Ends    []int64                  `json:"ends"` // nothing at or above is looked at
 
@@ -33,7 +33,7 @@ const maxTargets = 1000
 
 // MakePlan reads what waits, and decides. Targets that do not exist are an error.
 func MakePlan(ctx context.Context, t *Topic, rule *letters.Rule, progress *topicread.Progress) (*Plan, error) {
-	p := &Plan{Targets: map[string]int64{}, Stay: map[letters.Reason]int64{}, Ends: t.Ends(), partitions: map[string]int{}}
+	p := &Plan{Targets: map[string]int64{}, Waiting: map[letters.Reason]int64{}, Ends: t.Ends(), partitions: map[string]int{}}
 	err := t.Each(ctx, false, progress, func(l *letters.Letter, done bool) {
 		if done {
 			p.Done++
@@ -41,7 +41,7 @@ func MakePlan(ctx context.Context, t *Topic, rule *letters.Rule, progress *topic
 		}
 		to, stays := rule.Decide(l)
 		if stays != "" {
-			p.Stay[stays]++
+			p.Waiting[stays]++
 			return
 		}
 		p.Chosen++

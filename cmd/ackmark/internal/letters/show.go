@@ -10,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// Form is how values are shown.
-type Form string
+// Format is how values are shown.
+type Format string
 
-// Forms.
+// Formats.
 const (
-	Auto Form = "auto" // JSON where it is JSON, text where it is text, else hex
-	Text Form = "text"
-	JSON Form = "json"
-	Hex  Form = "hex"
+	Auto Format = "auto" // JSON where it is JSON, text where it is text, else hex
+	Text Format = "text"
+	JSON Format = "json"
+	Hex  Format = "hex"
 )
 
 // Printable is a text that a terminal only prints: what is not a printable character, or no UTF-8,
@@ -71,18 +71,18 @@ func surrogates(r rune) (high, low rune, pair bool) {
 
 // Value shows at most so many bytes of a value, in lines that a terminal only prints; rest is how
 // many bytes are left out. A nil value is no value.
-func Value(value []byte, form Form, most int) (lines []string, rest int) {
+func Value(value []byte, format Format, most int) (lines []string, rest int) {
 	if value == nil {
 		return []string{"null"}, 0
 	}
-	if form == Auto || form == JSON {
+	if format == Auto || format == JSON {
 		if text, ok := indented(value, most); ok {
 			return text, 0
 		}
 	}
 	shown := value[:min(len(value), most)]
 	rest = len(value) - len(shown)
-	if form == Hex || form != Text && !looksLikeText(shown, rest > 0) {
+	if format == Hex || format != Text && !looksLikeText(shown, rest > 0) {
 		return hexLines(shown), rest
 	}
 	for line := range strings.Lines(string(shown)) {

@@ -28,7 +28,7 @@ func TestNothingReachesTheTerminal(t *testing.T) {
 			rapid.Custom(func(t *rapid.T) []byte {
 				return []byte(`{"a":"` + rapid.StringMatching("[\u007f-\u009f\u202a-\u202e ä\U000e0001\U0001f600]*").Draw(t, "text") + `"}`)
 			})).Draw(t, "value")
-		form := rapid.SampledFrom([]Form{Auto, Text, JSON, Hex}).Draw(t, "form")
+		form := rapid.SampledFrom([]Format{Auto, Text, JSON, Hex}).Draw(t, "form")
 		lines, rest := Value(value, form, 40)
 		if rest < 0 || rest > 0 && len(value) <= 40 {
 			t.Fatalf("%d bytes left of %d", rest, len(value))
@@ -60,7 +60,7 @@ func TestNothingReachesTheTerminal(t *testing.T) {
 func TestValue(t *testing.T) {
 	for name, c := range map[string]struct {
 		value []byte
-		form  Form
+		form  Format
 		most  int
 		want  string
 		rest  int
