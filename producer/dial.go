@@ -76,7 +76,7 @@ type DialConfig struct {
 type TLSFiles struct{ Certificate, Key, CA string }
 
 func (f TLSFiles) read() (*tls.Config, error) {
-	pair, err := tlsfiles.Pair(f.Certificate, f.Key)
+	pair, err := tlsfiles.Pair(f.Certificate, f.Key, nil)
 	if err != nil {
 		return nil, &ConfigError{Config: dialConfig, Field: "TLSFiles.Certificate", Value: fmt.Sprintf("%q, with Key %q", f.Certificate, f.Key), Remedy: err.Error(), Err: err}
 	}

@@ -1,7 +1,6 @@
 // Package tlsfiles reads TLS files again for each connection, so that a renewed certificate, key or
 // authority is in force from the next one on: of the sidecar's listener, of its Kafka client, and
-// of the client that dials a sidecar. Connections are few, and a watch would miss how some volumes
-// replace files.
+// of the client that dials a sidecar.
 package tlsfiles
 
 import (
@@ -13,50 +12,21 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/kept"
 )
 
 // Renewed remembers what the files said when they last could be read.
-type Renewed struct {
-	read func() (*tls.Config, error)
-
-	mu   sync.Mutex
-	log  *slog.Logger
-	last *tls.Config
-	said string // the error that was logged: once, not for each connection
-}
+type Renewed struct{ *kept.Kept[*tls.Config] }
 
 // New reads the files for the first time, with a function that is called again for each connection.
 func New(read func() (*tls.Config, error), log *slog.Logger) (*Renewed, error) {
-	first, err := read()
+	k, err := kept.New("the TLS files", read, log)
 	if err != nil {
 		return nil, err
 	}
-	return &Renewed{read: read, log: log, last: first}, nil
-}
-
-// LogTo replaces the log.
-func (r *Renewed) LogTo(log *slog.Logger) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.log = log
-}
-
-// Current reads the files. While they cannot be read, as in the middle of a renewal, what they said
-// before stays in force, and the log says so once.
-func (r *Renewed) Current() *tls.Config {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	cfg, err := r.read()
-	switch {
-	case err == nil:
-		r.last, r.said = cfg, ""
-	case err.Error() != r.said:
-		r.said = err.Error()
-		r.log.Warn("the TLS files cannot be read: the ones before stay in force", "err", err)
-	}
-	return r.last
+	return &Renewed{k}, nil
 }
 
 // Dial connects with what the files say now; the timeout bounds connection and handshake. The
@@ -79,9 +49,23 @@ func Pool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// Password is asked for when a key is encrypted. Nil: there is none.
+type Password func() (string, error)
+
 // Pair reads a certificate and its key.
-func Pair(certificate, key string) ([]tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(certificate, key)
+func Pair(certificate, key string, password Password) ([]tls.Certificate, error) {
+	chain, err := os.ReadFile(certificate)
+	if err != nil {
+		return nil, err
+	}
+	private, err := os.ReadFile(key)
+	if err != nil {
+		return nil, err
+	}
+	if private, err = decrypted(private, password); err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	pair, err := tls.X509KeyPair(chain, private)
 	if err != nil {
 		return nil, fmt.Errorf("%s and %s: %w", certificate, key, err)
 	}

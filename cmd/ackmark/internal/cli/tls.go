@@ -27,7 +27,7 @@ type tlsFileError struct{ key, problem string }
 func (e *tlsFileError) Error() string { return strings.ReplaceAll(e.key, "/", ".") + " " + e.problem }
 
 func readTLS(files settings.TLS) (*tls.Config, error) {
-	pair, pairErr := tlsfiles.Pair(files.Certificate, files.Key)
+	pair, pairErr := tlsfiles.Pair(files.Certificate, files.Key, nil)
 	if pairErr != nil {
 		pairErr = &tlsFileError{"tls/certificate", "and tls.key cannot be used: " + pairErr.Error() + "; name PEM files of one pair"}
 	}

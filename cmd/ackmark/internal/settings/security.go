@@ -138,7 +138,7 @@ func (f tlsFiles) load() (_ *tls.Config, wrong []wrongFile) {
 	if (f.certificate == "") != (f.key == "") {
 		wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location go together; one of them is missing"})
 	} else if f.certificate != "" {
-		pair, err := tlsfiles.Pair(f.certificate, f.key)
+		pair, err := tlsfiles.Pair(f.certificate, f.key, nil)
 		if err != nil {
 			wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location cannot be used: " + err.Error() + "; name readable PEM files"})
 		}
