@@ -164,9 +164,7 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 		MaxRecordBytes: int(e.Limits.RecordBytes), MaxMessageBytes: int(e.Limits.MessageBytes), ReportRing: int(e.Limits.ReportRing),
 		DrainTimeout: e.DrainTimeout, ReconnectGrace: e.ReconnectGrace, WillTimeout: e.WillTimeout, Version: version(),
 	}
-	if e.Client.TLS != nil {
-		e.Client.TLS.LogTo(log)
-	}
+	e.Client.LogTo(log)
 	if linger := e.Client.Linger; linger != nil {
 		cfg.Linger = *linger
 		if cfg.Linger == 0 {

@@ -8,15 +8,14 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
 )
 
 const (
-	redacted    = "(redacted)"
+	redacted    = secret.Redacted
 	wasRedacted = "is " + redacted + ", as `config echo` prints it; write the secret itself, or leave it to a variable"
 )
-
-// secrets are the Kafka properties whose values are never shown.
-var secrets = []string{"sasl.password"}
 
 // appsHelp stands above apps in what `config echo` prints.
 const appsHelp = `Allow-list: which apps may connect, what they may write to and which consumer groups they may speak for.
@@ -28,7 +27,7 @@ The token is the app's DialConfig.Token. Put it in quotes.
     token: "secret"`
 
 // YAML is the effective configuration as a file, with the source of each value as a comment and
-// without its secrets. Automatic limits are told as such, or a file made on one machine would set
+// without its secrets, but for where they are read. Automatic limits are told as such, or a file made on one machine would set
 // them for another; inEffect is what they come to here.
 func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
 	here := e.Sidecar
@@ -55,7 +54,7 @@ func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(e.Kafka)) {
 		v := e.Kafka[name]
 		if slices.Contains(secrets, name) {
-			v = redacted
+			v = secret.Parse(v).Shown()
 		}
 		if err := add(kafka, name, v, e.from[kafkaPrefix+name].String()); err != nil {
 			return nil, err
@@ -79,7 +78,7 @@ func (e *Effective) addApps(root *yaml.Node) error {
 	for _, a := range e.Apps {
 		shown := app{Name: a.Name, Topics: a.Topics, Groups: a.Groups}
 		if a.Token != "" {
-			shown.Token = redacted
+			shown.Token = secret.Parse(a.Token).Shown()
 		}
 		apps = append(apps, shown)
 	}

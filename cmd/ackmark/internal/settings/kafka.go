@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
@@ -23,6 +25,15 @@ type Client struct {
 	RecordBytes int64
 	// TLS are the files of ssl.*, read again for each connection; nil: no TLS.
 	TLS *tlsfiles.Renewed
+
+	logs []func(*slog.Logger)
+}
+
+// LogTo replaces the log of what is read or fetched again: TLS files, secrets, tokens.
+func (c *Client) LogTo(log *slog.Logger) {
+	for _, to := range c.logs {
+		to(log)
+	}
 }
 
 // KafkaOptions are [ParseKafka]'s options alone, for a client that is no sidecar: its properties
@@ -37,7 +48,7 @@ func KafkaOptions(props map[string]string) ([]kgo.Opt, error) {
 // nearest known name. bootstrap.servers is not in the result: see [Bootstrap]. written tells how
 // the user named a property; the errors are all that there are.
 func ParseKafka(props map[string]string, written func(name string) FieldError) (*Client, Errors) {
-	b := builder{written: written, dialTimeout: defaultDialTimeout}
+	b := builder{written: written, dialTimeout: defaultDialTimeout, sasl: defaultSASL}
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		value := strings.TrimSpace(props[name])
 		apply, ok := properties[name]
@@ -69,10 +80,11 @@ func splitList(s string) []string {
 // builder collects what several properties decide together.
 type builder struct {
 	Client
-	protocol                      string
-	mechanism, username, password string
-	tls                           tlsFiles
-	dialTimeout                   time.Duration
+	protocol    string
+	sasl        saslProps
+	jaasModule  string // of sasl.jaas.config
+	tls         tlsFiles
+	dialTimeout time.Duration
 
 	written func(name string) FieldError
 	wrong   Errors
@@ -109,14 +121,10 @@ func init() {
 		"socket.connection.setup.timeout.ms": setupTimeout,
 
 		"security.protocol":                     protocol,
-		"sasl.mechanism":                        mechanism,
-		"sasl.mechanisms":                       mechanism,
-		"sasl.username":                         func(b *builder, v string) error { b.username = v; return nil },
-		"sasl.password":                         func(b *builder, v string) error { b.password = v; return nil },
-		"sasl.jaas.config":                      refuse("is not read; write sasl.username and sasl.password"),
 		"ssl.ca.location":                       func(b *builder, v string) error { b.tls.ca = v; return nil },
 		"ssl.certificate.location":              func(b *builder, v string) error { b.tls.certificate = v; return nil },
 		"ssl.key.location":                      func(b *builder, v string) error { b.tls.key = v; return nil },
+		propKeyPassword:                         func(b *builder, v string) error { b.tls.password = secret.Parse(v); return nil },
 		"ssl.endpoint.identification.algorithm": identification,
 		"ssl.truststore.location":               refuse("is a Java key store; write the authority's certificates as PEM and name them in ssl.ca.location"),
 		"ssl.keystore.location":                 refuse("is a Java key store; write PEM files and name them in ssl.certificate.location and ssl.key.location"),
@@ -144,6 +152,8 @@ func init() {
 	} {
 		properties[name] = refuse("belongs to a consumer, and the sidecar only produces; set it in the app's consumer.Config")
 	}
+	moreSASL()
+	maps.Copy(properties, saslProperties)
 }
 
 func knownProperties() []string { return slices.Collect(maps.Keys(properties)) }

@@ -12,14 +12,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
 type tlsFiles struct {
 	ca, certificate, key string
+	password             secret.Value // of the key
 	anyName              bool
 }
 
@@ -30,15 +30,6 @@ func protocol(b *builder, v string) error {
 		return nil
 	}
 	return fmt.Errorf("is %q; it must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", v)
-}
-
-func mechanism(b *builder, v string) error {
-	switch m := strings.ToUpper(v); m {
-	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
-		b.mechanism = m
-		return nil
-	}
-	return fmt.Errorf("is %q; it must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", v)
 }
 
 func identification(b *builder, v string) error {
@@ -54,18 +45,7 @@ func identification(b *builder, v string) error {
 
 // finish adds what several properties decide together: the security of the connections.
 func (b *builder) finish() {
-	sasl := strings.HasPrefix(b.protocol, "SASL_")
-	switch {
-	case sasl && b.mechanism == "":
-		b.fail("sasl.mechanism", "is missing; security.protocol "+b.protocol+" needs PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-	case sasl && (b.username == "" || b.password == ""):
-		b.fail("sasl.username", "and sasl.password are needed for security.protocol "+b.protocol)
-	case !sasl && (b.mechanism != "" || b.username != "" || b.password != ""):
-		b.fail("security.protocol", "must be SASL_SSL or SASL_PLAINTEXT when sasl.* is set; without it no password would be sent")
-	}
-	if sasl {
-		b.addSASL()
-	}
+	b.judgeSASL(strings.HasPrefix(b.protocol, "SASL_"))
 	b.addTLS()
 }
 
@@ -88,6 +68,7 @@ func (b *builder) addTLS() {
 		}
 		timeout := b.dialTimeout
 		b.TLS = renewed
+		b.logs = append(b.logs, renewed.LogTo)
 		b.Options = append(b.Options, kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return renewed.Dial(ctx, network, addr, timeout)
 		}))
@@ -96,17 +77,6 @@ func (b *builder) addTLS() {
 
 // defaultDialTimeout is that of the Kafka client, which does not apply it to a dialer of ours.
 const defaultDialTimeout = 10 * time.Second
-
-func (b *builder) addSASL() {
-	switch b.mechanism {
-	case "PLAIN":
-		b.Options = append(b.Options, kgo.SASL(plain.Auth{User: b.username, Pass: b.password}.AsMechanism()))
-	case "SCRAM-SHA-256":
-		b.Options = append(b.Options, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha256Mechanism()))
-	case "SCRAM-SHA-512":
-		b.Options = append(b.Options, kgo.SASL(scram.Auth{User: b.username, Pass: b.password}.AsSha512Mechanism()))
-	}
-}
 
 // wrongFile is a property whose file cannot be used.
 type wrongFile struct{ name, problem string }
@@ -138,13 +108,29 @@ func (f tlsFiles) load() (_ *tls.Config, wrong []wrongFile) {
 	if (f.certificate == "") != (f.key == "") {
 		wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location go together; one of them is missing"})
 	} else if f.certificate != "" {
-		pair, err := tlsfiles.Pair(f.certificate, f.key, nil)
-		if err != nil {
-			wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location cannot be used: " + err.Error() + "; name readable PEM files"})
+		var err error
+		if cfg.Certificates, err = tlsfiles.Pair(f.certificate, f.key, f.keyPassword); err != nil {
+			wrong = append(wrong, wrongFile{"ssl.certificate.location", "and ssl.key.location cannot be used: " + err.Error() + "; " + pairRemedy(err)})
 		}
-		cfg.Certificates = pair
+	} else if f.password.Set() {
+		wrong = append(wrong, wrongFile{propKeyPassword, "is the password of ssl.key.location, which is missing"})
 	}
 	return cfg, wrong
+}
+
+func (f tlsFiles) keyPassword() (string, error) {
+	text, err := f.password.Read()
+	if err != nil {
+		return "", fmt.Errorf("%s %w", propKeyPassword, err)
+	}
+	return text, nil
+}
+
+func pairRemedy(err error) string {
+	if errors.Is(err, tlsfiles.ErrNoPassword) {
+		return "set " + propKeyPassword
+	}
+	return "name readable PEM files, and in " + propKeyPassword + " the password of an encrypted key"
 }
 
 func verifyChain(cs tls.ConnectionState, roots *x509.CertPool) error {
