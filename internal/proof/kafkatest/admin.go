@@ -21,6 +21,9 @@ const requestLimit = time.Minute
 // Addrs are the bootstrap addresses.
 func (c *Cluster) Addrs() []string { return slices.Clone(c.addrs) }
 
+// SecuredAddrs are those of the listener that [Config.Secured] asks for.
+func (c *Cluster) SecuredAddrs() []string { return slices.Clone(c.secured) }
+
 // Brokers are the bootstrap addresses as KAFKA_BROKERS has them.
 func (c *Cluster) Brokers() string { return strings.Join(c.addrs, ",") }
 

@@ -26,6 +26,7 @@ type broker struct {
 	heapMB   int
 	client   *port
 	control  *port
+	secured  *port // nil: no such listener
 	proc     *childproc.Process
 	isPaused bool
 }
@@ -65,6 +66,17 @@ func properties(all []*broker, b *broker, own map[string]string) map[string]stri
 	}
 	maps.Copy(p, own)
 	return p
+}
+
+// secure adds the second listener for clients.
+func (b *broker) secure(p map[string]string, protocol string) {
+	if b.secured == nil {
+		return
+	}
+	at := ",SECURED://" + b.secured.addr()
+	p["listeners"] += at
+	p["advertised.listeners"] += at
+	p["listener.security.protocol.map"] += ",SECURED:" + protocol
 }
 
 func (b *broker) configFile() string { return filepath.Join(b.dir, "node.properties") }

@@ -24,7 +24,8 @@ const startLimit = 3 * time.Minute
 type cluster struct {
 	brokers []*broker
 	addrs   []string
-	dir     string // configuration and data
+	secured []string // addresses of the second listener
+	dir     string   // configuration and data
 	logs    string
 	admin   *kgo.Client
 
@@ -89,14 +90,25 @@ func (c *cluster) addBrokers(inst installation, cfg Config) error {
 			client.release()
 			return err
 		}
+		var secured *port
+		if cfg.Secured != "" {
+			if secured, err = reservePort(); err != nil {
+				client.release()
+				control.release()
+				return err
+			}
+			c.secured = append(c.secured, secured.addr())
+		}
 		c.brokers = append(c.brokers, &broker{
 			id: id, inst: inst, dir: filepath.Join(c.dir, fmt.Sprint(id)), log: filepath.Join(c.logs, fmt.Sprintf("broker-%d.log", id)),
-			heapMB: cfg.HeapMB, client: client, control: control,
+			heapMB: cfg.HeapMB, client: client, control: control, secured: secured,
 		})
 		c.addrs = append(c.addrs, client.addr())
 	}
 	for _, b := range c.brokers {
-		if err := b.configure(properties(c.brokers, b, cfg.Properties)); err != nil {
+		p := properties(c.brokers, b, cfg.Properties)
+		b.secure(p, cfg.Secured)
+		if err := b.configure(p); err != nil {
 			return err
 		}
 	}
@@ -132,6 +144,9 @@ func (c *cluster) stop() (logs string) {
 		b.stop()
 		b.client.release()
 		b.control.release()
+		if b.secured != nil {
+			b.secured.release()
+		}
 	}
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir)

@@ -32,6 +32,11 @@ type Config struct {
 	// Properties are added to each broker's server.properties and win over what is set here by
 	// default.
 	Properties map[string]string
+	// Secured is the protocol of one more listener, beside the open one that the methods of Cluster
+	// use: SASL_SSL, SSL or SASL_PLAINTEXT; "": none. What it demands is in Properties, under
+	// listener.name.secured.; [Cluster.SecuredAddrs] are its addresses. A cluster of KAFKA_BROKERS
+	// has none, and the test skips.
+	Secured string
 	// HeapMB is the maximum heap of a broker; 0: 384.
 	HeapMB int
 }
@@ -54,7 +59,7 @@ func (c Config) validate() error {
 }
 
 // key identifies clusters that tests can share.
-func (c Config) key() string { return fmt.Sprint(c.Brokers, c.HeapMB, c.Properties) }
+func (c Config) key() string { return fmt.Sprint(c.Brokers, c.HeapMB, c.Secured, c.Properties) }
 
 // Cluster is a test's view of running brokers. Its methods fail the test when they cannot do what
 // they say.
@@ -143,6 +148,9 @@ func open(tb testing.TB, cfg Config) *cluster {
 		tb.Fatal(err)
 	}
 	if list := os.Getenv(brokersEnv); list != "" {
+		if cfg.Secured != "" {
+			tb.Skipf("kafkatest: %s is set, whose listeners are not known", brokersEnv)
+		}
 		c, err := external(list)
 		if err != nil {
 			tb.Fatalf("kafkatest: %s=%q: %v", brokersEnv, list, err)

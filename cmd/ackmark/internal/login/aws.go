@@ -44,7 +44,7 @@ func NewAWS(getenv func(string) string) (Mechanism, error) {
 		static := aws.Auth{AccessKey: id, SecretKey: key, SessionToken: e.get("AWS_SESSION_TOKEN")}
 		return iamStatic{static.AsManagedStreamingIAMMechanism()}, nil
 	}
-	r := &renewing[aws.Auth]{log: slog.Default(), retries: awsRetries, timeout: stsTimeout}
+	r := &renewing[aws.Auth]{log: slog.Default(), retries: awsRetries, patience: patience, timeout: stsTimeout}
 	var err error
 	switch {
 	case e.get("AWS_WEB_IDENTITY_TOKEN_FILE") != "" || e.get("AWS_ROLE_ARN") != "":

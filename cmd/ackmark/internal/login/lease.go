@@ -28,6 +28,12 @@ const (
 	unknownLife = time.Minute
 	// headroom is how long a credential must last for a fetch not to be waited for.
 	headroom = 10 * time.Second
+	// shortest is how long it must last to be used at all. A broker ends the session with it, the
+	// client authenticates a second before that, and Kafka takes that once a second: what comes
+	// earlier is answered with ILLEGAL_SASL_STATE, by which a group loses its member.
+	shortest = 3 * time.Second
+	// patience is how long a login waits for an endpoint that fails.
+	patience = 2 * time.Second
 )
 
 // renewing hands out a credential and fetches the next one before it ends. A fetch happens when
@@ -38,7 +44,9 @@ type renewing[T any] struct {
 	fetch   func(context.Context) (lease[T], error)
 	timeout time.Duration // of a fetch
 	retries Retries       // zero: after a failure, the next one who asks fetches
-	always  bool          // fetch for each authentication: a file, which is near
+	// patience is how long who asks waits for a fetch that fails to succeed.
+	patience time.Duration
+	always   bool // fetch for each authentication: a file, which is near
 
 	mu      sync.Mutex
 	log     *slog.Logger
@@ -61,31 +69,55 @@ type flight[T any] struct {
 }
 
 // current is the credential to use now. While a fetch fails, or takes long, the one before is used
-// as long as it lasts.
+// as long as it lasts; without one a fetch that fails is tried again, for a moment: without an
+// answer the Kafka client ends some of what it was doing.
 func (r *renewing[T]) current(ctx context.Context) (T, error) {
+	deadline := time.Now().Add(r.patience)
 	for {
 		value, f, err := r.now(ctx)
-		if f == nil {
+		if f != nil {
+			value, err = r.await(ctx, f)
+		}
+		if err == nil || ctx.Err() != nil {
 			return value, err
 		}
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return value, context.Cause(ctx)
+		if !errors.Is(err, context.Canceled) { // else who began the fetch has closed its client
+			next := r.next()
+			if next.IsZero() || next.After(deadline) {
+				return value, err
+			}
+			select {
+			case <-time.After(time.Until(next)):
+			case <-ctx.Done():
+				return value, err
+			}
 		}
-		if f.err == nil {
-			return f.value, nil
-		}
-		if ctx.Err() == nil && errors.Is(f.err, context.Canceled) {
-			continue // who began the fetch has closed its client
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.lasts(time.Now()) {
-			return r.last.value, nil
-		}
-		return value, f.err
 	}
+}
+
+// await waits for a fetch.
+func (r *renewing[T]) await(ctx context.Context, f *flight[T]) (none T, _ error) {
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+	if f.err == nil {
+		return f.value, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lasts(time.Now()) {
+		return r.last.value, nil
+	}
+	return none, f.err
+}
+
+// next is when a fetch is tried again; zero: by the next one who asks.
+func (r *renewing[T]) next() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.retryAt
 }
 
 // now is what can be said without waiting; else the fetch to wait for.
@@ -114,7 +146,7 @@ func (r *renewing[T]) now(ctx context.Context) (value T, wait *flight[T], err er
 }
 
 func (r *renewing[T]) lasts(now time.Time) bool {
-	return r.has && (r.last.until.IsZero() || now.Before(r.last.until))
+	return r.has && (r.last.until.IsZero() || r.last.until.Sub(now) >= shortest)
 }
 
 func (r *renewing[T]) run(ctx context.Context, f *flight[T]) {
@@ -145,12 +177,18 @@ func (r *renewing[T]) take(got lease[T], now time.Time) {
 	r.has, r.last, r.begun, r.failed, r.err, r.said, r.retryAt = true, got, now, 0, nil, "", time.Time{}
 	life := unknownLife
 	if !got.until.IsZero() {
-		life = time.Duration(float64(got.until.Sub(now)) * renewAfter)
+		life = renewal(got.until.Sub(now))
 	}
 	if r.always {
 		life = 0
 	}
 	r.renewAt = now.Add(life)
+}
+
+// renewal is how long after its begin a credential is fetched anew: early enough for the fetch to
+// fail once or twice.
+func renewal(life time.Duration) time.Duration {
+	return max(life/2, min(time.Duration(float64(life)*renewAfter), life-2*shortest))
 }
 
 func (r *renewing[T]) fail(err error, now time.Time) {
@@ -186,7 +224,8 @@ func (r *renewing[T]) refused(is func(T) bool) bool {
 	if !r.has || !is(r.last.value) {
 		return true // another was fetched since, or will be
 	}
-	if time.Since(r.begun) < freshFor {
+	now := time.Now()
+	if now.Sub(r.begun) < freshFor && r.lasts(now) { // near its end it may be over for a broker: it travels, and clocks differ
 		return false
 	}
 	r.has = false

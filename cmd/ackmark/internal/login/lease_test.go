@@ -103,7 +103,9 @@ func TestShortLivesAreWaitedFor(t *testing.T) {
 		s := &shop{life: 5 * time.Second, slow: 100 * time.Millisecond}
 		r := newRenewing(s, new(strings.Builder))
 		want(t, r, 1)
-		time.Sleep(4100 * time.Millisecond)
+		time.Sleep(2300 * time.Millisecond)
+		want(t, r, 1)
+		time.Sleep(300 * time.Millisecond) // Kafka would end the session before the client may authenticate again
 		want(t, r, 2)
 	})
 }
@@ -118,7 +120,7 @@ func TestTheOldOneIsUsedWhileItLasts(t *testing.T) {
 		want(t, r, 1)
 		s.set(func(s *shop) { s.err = errors.New("answers 503") })
 		time.Sleep(8 * time.Minute)
-		for range 119 {
+		for range 115 {
 			want(t, r, 1)
 			synctest.Wait()
 			time.Sleep(time.Second)
@@ -126,7 +128,7 @@ func TestTheOldOneIsUsedWhileItLasts(t *testing.T) {
 		if n := s.fetched(); n < 10 || n > 25 {
 			t.Errorf("%d fetches in two minutes, want one for about ten seconds, and more at first", n)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(3 * time.Second) // two are left: too few to be used
 		_, err := r.current(t.Context())
 		if err == nil || err.Error() != "the shop answers 503" {
 			t.Errorf("after its end: %v", err)
@@ -219,6 +221,13 @@ func TestRefusedCredentials(t *testing.T) {
 			t.Error("there is a newer one than the one that was refused")
 		}
 		want(t, r, 2)
+		s.set(func(s *shop) { s.life = time.Second })
+		time.Sleep(time.Minute)
+		r.refused(is(2))
+		want(t, r, 3)
+		if !r.refused(is(3)) {
+			t.Error("one that ends now is not to blame")
+		}
 	})
 }
 
@@ -239,5 +248,42 @@ func TestUnknownLives(t *testing.T) {
 		want(t, r, 2)
 		synctest.Wait()
 		want(t, r, 2)
+	})
+}
+
+// Without a credential, an endpoint that fails for a moment fails nobody who asks: some requests of
+// the Kafka client are made once. One that fails for longer is an error in bounded time.
+func TestAMomentWithoutCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shop{life: time.Hour, err: errors.New("answers 503")}
+		r := newRenewing(s, new(strings.Builder))
+		r.patience = patience
+		began := time.Now()
+		if _, err := r.current(t.Context()); err == nil || time.Since(began) > patience {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		time.Sleep(time.Minute)
+		go func() {
+			time.Sleep(time.Second)
+			s.set(func(s *shop) { s.err = nil })
+		}()
+		s.set(func(s *shop) { s.count = 0 })
+		r.mu.Lock()
+		r.failed = 0
+		r.mu.Unlock()
+		if got, err := r.current(t.Context()); err != nil || got < 4 {
+			t.Errorf("%d, %v: want one of the later fetches", got, err)
+		}
+		closing, closed := context.WithCancel(t.Context())
+		s.set(func(s *shop) { s.err = errors.New("answers 503") })
+		time.Sleep(time.Hour)
+		r.mu.Lock()
+		r.failed = 0
+		r.mu.Unlock()
+		go closed()
+		if _, err := r.current(closing); err == nil {
+			t.Error("no error for a client that is closed")
+		}
+		synctest.Wait()
 	})
 }

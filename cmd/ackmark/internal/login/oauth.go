@@ -50,7 +50,7 @@ type Mechanism interface {
 
 // NewOAuth makes the mechanism. It fetches nothing yet.
 func NewOAuth(o OAuth) Mechanism {
-	r := &renewing[string]{log: slog.Default(), retries: o.Retries, timeout: o.Connect + o.Read}
+	r := &renewing[string]{log: slog.Default(), retries: o.Retries, patience: patience, timeout: o.Connect + o.Read}
 	if o.File != "" {
 		r.what, r.fetch, r.always, r.retries = EndpointProperty+" (file "+o.File+")", o.read, true, Retries{}
 	} else {

@@ -19,9 +19,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
+	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(kafkatest.Main{M: m}) }
 
 const clientSecret = "cl1ent-s3cret/&+"
 
