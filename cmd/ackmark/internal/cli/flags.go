@@ -63,11 +63,20 @@ func parseProperties(list []string) (map[string]string, error) {
 	for _, p := range list {
 		name, value, ok := strings.Cut(p, "=")
 		if !ok || name == "" {
-			return nil, usageError{fmt.Errorf("--kafka %q: write name=value, as in --kafka client.id=orders", p)}
+			return nil, usageError{fmt.Errorf("--kafka %q: write name=value, as in --kafka client.id=orders", propertyName(p))}
 		}
 		props[name] = value
 	}
 	return props, nil
+}
+
+// propertyName is the start of a text that may be a name; what follows may be a secret.
+func propertyName(text string) string {
+	end := strings.IndexFunc(text, func(r rune) bool { return r == ':' || r == ' ' || r == '\t' || r == '=' })
+	if end < 0 {
+		return text
+	}
+	return text[:end] + "…"
 }
 
 func lookupEnv(environ []string, name string) string {

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,5 +63,25 @@ func TestNoErrorNamesAGoField(t *testing.T) {
 		if !strings.Contains(text, flag) {
 			t.Errorf("no %q in\n%s", flag, text)
 		}
+	}
+}
+
+// A token that is a reference reaches the sidecar as what it refers to; without it nothing starts.
+func TestTokensByReference(t *testing.T) {
+	t.Setenv("CREDS_TEST_TOKEN", "t0ken")
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte("brokers: [a:1]\napps: [{name: a, token: 'env:CREDS_TEST_TOKEN'}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, err := settings.Load(settings.Sources{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg := sidecarConfig(e, slog.New(slog.DiscardHandler)); cfg.Apps[0].Token != "t0ken" || e.Err() != nil {
+		t.Errorf("%q, %v", cfg.Apps[0].Token, e.Err())
+	}
+	t.Setenv("CREDS_TEST_TOKEN", "")
+	if sidecarConfig(e, slog.New(slog.DiscardHandler)); e.Err() == nil {
+		t.Error("an app whose token is gone is open to all")
 	}
 }

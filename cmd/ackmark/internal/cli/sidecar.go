@@ -171,8 +171,12 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 			cfg.Linger = -1 // zero is the default there; linger.ms=0 is none at all
 		}
 	}
-	for _, a := range e.Apps {
-		cfg.Apps = append(cfg.Apps, sidecar.App{Name: a.Name, Topics: a.Topics, Groups: a.Groups, Token: a.Token})
+	for i, a := range e.Apps {
+		token, err := a.Secret()
+		if err != nil {
+			e.Refuse(fmt.Sprintf("apps[%d]", i), "token "+err.Error())
+		}
+		cfg.Apps = append(cfg.Apps, sidecar.App{Name: a.Name, Topics: a.Topics, Groups: a.Groups, Token: token})
 	}
 	if strings.HasPrefix(e.Listen, "tcp://") && e.TLS.Certificate != "" && e.TLS.Key != "" && e.TLS.ClientCA != "" {
 		var err error

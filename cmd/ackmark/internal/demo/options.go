@@ -9,6 +9,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ type Options struct {
 	Input string
 	// Brokers of a real cluster. Empty: the embedded development broker.
 	Brokers []string
-	// Kafka properties for the connections to a real cluster: security.*, sasl.*, ssl.*.
+	// Kafka properties for the connections to a real cluster: security.*, sasl.*, ssl.*, https.*.
 	Kafka map[string]string
 	// Records is how many inputs are fed. Default 16,000, or all lines of Input.
 	Records int
@@ -124,8 +125,8 @@ func (o Options) validate() error {
 		return bad("--brokers", "has %q; %s", b, hostport.Remedy)
 	}
 	for name := range o.Kafka {
-		if !strings.HasPrefix(name, "security.") && !strings.HasPrefix(name, "sasl.") && !strings.HasPrefix(name, "ssl.") {
-			return bad("--kafka", "has %s; the demo takes security.*, sasl.* and ssl.* properties: the rest is the same for both sides", name)
+		if kind, _, _ := strings.Cut(name, "."); !slices.Contains([]string{"security", "sasl", "ssl", "https"}, kind) {
+			return bad("--kafka", "has %s; the demo takes security.*, sasl.*, ssl.* and https.* properties: the rest is the same for both sides", name)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -48,8 +49,11 @@ type App struct {
 	Name   string
 	Topics []string // nil: all
 	Groups []string // nil: all
-	Token  string
+	Token  string   // or where to read it
 }
+
+// Secret is the token itself.
+func (a App) Secret() (string, error) { return secret.Parse(a.Token).Read() }
 
 // Field is one setting: its key in the file, and how it is read and shown.
 type Field struct {

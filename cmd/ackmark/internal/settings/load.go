@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
 	"github.com/ackmark/ackmark/internal/hostport"
 )
 
@@ -133,6 +135,9 @@ func (e *Effective) Err() error { return e.wrong.orNil() }
 
 func dotted(key string) string { return strings.ReplaceAll(key, delimiter, ".") }
 
+// yamlQuote is what YAML's errors show of a file: it may be a secret.
+var yamlQuote = regexp.MustCompile("`[^`]*`|(anchor )'[^']*'")
+
 func loadFile(k *koanf.Koanf, path string) error {
 	err := k.Load(file.Provider(path), yaml.Parser())
 	switch {
@@ -143,7 +148,8 @@ func loadFile(k *koanf.Koanf, path string) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("--config %s: no right to read it; run as its owner, or chmod it", path)
 	case err != nil:
-		return fmt.Errorf("--config %s: %s; check the indentation and the colons", path, strings.ReplaceAll(err.Error(), "\n", " "))
+		text := yamlQuote.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", " "), "${1}…")
+		return fmt.Errorf("--config %s: %s; check the indentation and the colons, and put secrets in quotes", path, text)
 	}
 	return nil
 }
@@ -229,7 +235,7 @@ func (e *Effective) readKafka(k *koanf.Koanf) {
 	e.Kafka = map[string]string{}
 	raw, isMap := k.Get("kafka").(map[string]any)
 	if k.Get("kafka") != nil && !isMap {
-		e.fail("kafka", "is "+shown(k.Get("kafka"))+"; write a map of properties, as in `client.id: orders`")
+		e.fail("kafka", "is "+hidden(k.Get("kafka"))+"; write a map of properties, as in `client.id: orders`")
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
@@ -252,7 +258,7 @@ func (e *Effective) readApps(k *koanf.Koanf) {
 	raw := k.Get("apps")
 	list, isList := raw.([]any)
 	if raw != nil && !isList {
-		e.fail("apps", "is "+shown(raw)+"; write a list, as in `- {name: orders, topics: [orders.upper], token: \"secret\"}`")
+		e.fail("apps", "is "+hidden(raw)+"; write a list, as in `- {name: orders, topics: [orders.upper], token: \"secret\"}`")
 	}
 	for i, entry := range list {
 		app, wrong := readApp(entry)
@@ -281,7 +287,7 @@ func asAllowed(v any) ([]string, error) {
 func readApp(entry any) (app App, wrong []error) {
 	m, ok := entry.(map[string]any)
 	if !ok {
-		return app, []error{fmt.Errorf("is %s; write a map, as in {name: orders, topics: [orders.upper]}", shown(entry))}
+		return app, []error{fmt.Errorf("is %s; write a map, as in {name: orders, topics: [orders.upper]}", hidden(entry))}
 	}
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		var err error
@@ -303,6 +309,9 @@ func readApp(entry any) (app App, wrong []error) {
 	}
 	if app.Token == redacted {
 		wrong = append(wrong, errors.New("token "+wasRedacted))
+	}
+	if _, err := secret.Parse(app.Token).Read(); err != nil {
+		wrong = append(wrong, fmt.Errorf("token %w", err))
 	}
 	if app.Name == "" {
 		wrong = append(wrong, errors.New("has no name; write the name that the app gives in Hello"))

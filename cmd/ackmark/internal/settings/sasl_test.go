@@ -136,3 +136,31 @@ func TestEncryptedKafkaKey(t *testing.T) {
 		}
 	}
 }
+
+// What `config echo` prints of a reference is the reference, so that it is a configuration.
+func TestReferencesAreEchoed(t *testing.T) {
+	t.Setenv("CREDS_TEST_SECRET", "s3cret")
+	text := "brokers: [a:1]\napps: [{name: a, token: 'env:CREDS_TEST_SECRET'}]\nkafka: {security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username: u, sasl.password: 'env:CREDS_TEST_SECRET'}"
+	e, err := settings.Load(settings.Sources{File: write(t, text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token, err := e.Apps[0].Secret(); err != nil || token != "s3cret" {
+		t.Errorf("%q, %v", token, err)
+	}
+	echo, err := e.YAML(settings.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := settings.Load(settings.Sources{File: write(t, string(echo))})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, echo)
+	}
+	if again.Kafka["sasl.password"] != "env:CREDS_TEST_SECRET" || again.Apps[0].Token != "env:CREDS_TEST_SECRET" || strings.Contains(string(echo), "s3cret") {
+		t.Errorf("%s", echo)
+	}
+	_, err = settings.Load(settings.Sources{File: write(t, "brokers: [a:1]\napps: [{name: a, token: 'file:/nowhere/x'}]")})
+	if err == nil || !strings.Contains(err.Error(), "apps[0] token refers to a file, but there is no file /nowhere/x") {
+		t.Errorf("an app without its token would be open to all: %v", err)
+	}
+}

@@ -43,6 +43,14 @@ func shown(v any) string {
 	return "a date"
 }
 
+// hidden is shown where what was written may hold a secret.
+func hidden(v any) string {
+	if _, isText := v.(string); isText {
+		return "a text"
+	}
+	return shown(v)
+}
+
 // yamlKind says what YAML made of a value, and not the value.
 func yamlKind(v any) string {
 	switch v.(type) {
