@@ -28,14 +28,21 @@ const canary = "CanaRy-0451"
 
 // printed is what commands print.
 type printed struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu    sync.Mutex
+	text  bytes.Buffer
+	await string        // "": nothing
+	there chan struct{} // closed when await has been printed
 }
 
 func (p *printed) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.text.Write(b)
+	n, err := p.text.Write(b)
+	if p.await != "" && strings.Contains(p.text.String(), p.await) {
+		p.await = ""
+		close(p.there)
+	}
+	return n, err
 }
 
 func (p *printed) String() string {
@@ -175,7 +182,7 @@ func TestNoSecretIsPrinted(t *testing.T) {
 		"misspelt":          with(plain, "sasl.pasword", canary),
 	} {
 		all.Go(func() {
-			p := &printed{}
+			p := &printed{await: "Kafka is not reachable", there: make(chan struct{})}
 			defer p.clean(t, name)
 			var flags []string
 			var yaml strings.Builder
@@ -199,15 +206,10 @@ func TestNoSecretIsPrinted(t *testing.T) {
 				defer close(over)
 				_ = p.command(ctx, NewSidecarCommand(), append([]string{"--brokers", broker, "--listen", socket, "--log-level", "debug", "--log-format", "json", "--drain-timeout", "100ms"}, flags...)...)
 			}()
-			for {
-				select {
-				case <-over: // it refused its configuration
-					return
-				case <-time.After(20 * time.Millisecond):
-				}
-				if strings.Contains(p.String(), "Kafka is not reachable") {
-					break
-				}
+			select {
+			case <-over: // it refused its configuration
+				return
+			case <-p.there:
 			}
 			for _, form := range []string{"table", "json"} {
 				if err := p.command(t.Context(), NewStatusCommand(), "--listen", socket, "-o", form); err != nil {

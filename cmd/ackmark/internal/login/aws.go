@@ -76,7 +76,8 @@ type awsEnv struct{ getenv func(string) string }
 
 func (e awsEnv) get(name string) string { return strings.TrimSpace(e.getenv(name)) }
 
-// webIdentity exchanges a token, which Kubernetes renews in its file, for the credentials of a role.
+// webIdentity exchanges a token, which Kubernetes renews in its file, for the credentials of a
+// role.
 func (e awsEnv) webIdentity() (string, func(context.Context) (lease[aws.Auth], error), error) {
 	file, role := e.get("AWS_WEB_IDENTITY_TOKEN_FILE"), e.get("AWS_ROLE_ARN")
 	if file == "" || role == "" {

@@ -27,8 +27,8 @@ The token is the app's DialConfig.Token. Put it in quotes.
     token: "secret"`
 
 // YAML is the effective configuration as a file, with the source of each value as a comment and
-// without its secrets, but for where they are read. Automatic limits are told as such, or a file made on one machine would set
-// them for another; inEffect is what they come to here.
+// without its secrets, but for where they are read. Automatic limits are told as such, or a file
+// made on one machine would set them for another; inEffect is what they come to here.
 func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
 	here := e.Sidecar
 	here.Limits = inEffect
