@@ -27,9 +27,13 @@ type tlsFileError struct{ key, problem string }
 func (e *tlsFileError) Error() string { return strings.ReplaceAll(e.key, "/", ".") + " " + e.problem }
 
 func readTLS(files settings.TLS) (*tls.Config, error) {
-	pair, pairErr := tlsfiles.Pair(files.Certificate, files.Key, nil)
+	pair, pairErr := tlsfiles.Pair(files.Certificate, files.Key, files.Password)
 	if pairErr != nil {
-		pairErr = &tlsFileError{"tls/certificate", "and tls.key cannot be used: " + pairErr.Error() + "; name PEM files of one pair"}
+		remedy := "name PEM files of one pair"
+		if errors.Is(pairErr, tlsfiles.ErrNoPassword) {
+			remedy = "set tls.key_password"
+		}
+		pairErr = &tlsFileError{"tls/certificate", "and tls.key cannot be used: " + pairErr.Error() + "; " + remedy}
 	}
 	pool, caErr := tlsfiles.Pool(files.ClientCA)
 	if caErr != nil {

@@ -90,3 +90,37 @@ func TestRenewedTLSFiles(t *testing.T) {
 		t.Errorf("mended: serial %d, want 3", got)
 	}
 }
+
+// The listener's key may be encrypted; its password is never shown, and without it the error names
+// the setting.
+func TestEncryptedListenerKey(t *testing.T) {
+	const testdata = "../../../../internal/tlsfiles/testdata/"
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct{ password, want string }{
+		"itself":   {"s3cret", ""},
+		"file":     {"file:" + password, ""},
+		"wrong":    {"0ther-s3cret", "the password does not open the key"},
+		"none":     {"", "no password is given; set tls.key_password"},
+		"gone":     {"file:/nowhere/x", "tls.key_password refers to a file, but there is no file /nowhere/x"},
+		"redacted": {"(redacted)", "as `config echo` prints it"},
+	} {
+		e, err := settings.Load(settings.Sources{Flags: map[string]string{
+			"brokers": "a:1", "listen": "tcp://127.0.0.1:0", "tls/certificate": testdata + "cert.pem", "tls/key": testdata + "aes256.key", "tls/client_ca": testdata + "cert.pem",
+			"tls/key_password": tc.password,
+		}})
+		if e == nil {
+			t.Fatal(err)
+		}
+		sidecarConfig(e, slog.New(slog.DiscardHandler))
+		if err = e.Err(); (err == nil) != (tc.want == "") || err != nil && (!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "0ther-s3cret")) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
+		text, err := e.YAML(settings.Limits{})
+		if err != nil || strings.Contains(string(text), "s3cret") {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -42,7 +43,19 @@ type Limits struct {
 }
 
 // TLS files for a TCP listener.
-type TLS struct{ Certificate, Key, ClientCA string }
+type TLS struct {
+	Certificate, Key, ClientCA string
+	KeyPassword                string // or where to read it
+}
+
+// Password is that of an encrypted key.
+func (t TLS) Password() (string, error) {
+	text, err := secret.Parse(t.KeyPassword).Read()
+	if err != nil {
+		return "", fmt.Errorf("tls.key_password %w", err)
+	}
+	return text, nil
+}
 
 // App is an entry of the allow-list.
 type App struct {
@@ -133,6 +146,21 @@ var fields = []Field{
 	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", sidecar.DefaultReportRing, func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
 	pemFile("tls/certificate", "PEM certificate of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Certificate }),
 	pemFile("tls/key", "PEM key of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Key }),
+	{
+		Key: "tls/key_password", Usage: "password of an encrypted tls.key, or file:/path or env:NAME to read it from",
+		set: func(s *Sidecar, v any) (err error) {
+			if s.TLS.KeyPassword, err = asSecret(v); s.TLS.KeyPassword == redacted {
+				err = errors.New(wasRedacted)
+			}
+			return err
+		},
+		show: func(s *Sidecar) any {
+			if s.TLS.KeyPassword == "" {
+				return ""
+			}
+			return secret.Parse(s.TLS.KeyPassword).Shown()
+		},
+	},
 	pemFile("tls/client_ca", "PEM certificates of the authorities that sign the apps' certificates", func(s *Sidecar) *string { return &s.TLS.ClientCA }),
 	{
 		Key: "log/level", Default: "info", Usage: "debug, info, warn or error",

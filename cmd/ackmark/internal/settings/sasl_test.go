@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 )
@@ -162,5 +163,38 @@ func TestReferencesAreEchoed(t *testing.T) {
 	_, err = settings.Load(settings.Sources{File: write(t, "brokers: [a:1]\napps: [{name: a, token: 'file:/nowhere/x'}]")})
 	if err == nil || !strings.Contains(err.Error(), "apps[0] token refers to a file, but there is no file /nowhere/x") {
 		t.Errorf("an app without its token would be open to all: %v", err)
+	}
+}
+
+// A password in a file is read for each login; while the file is gone, the one before is sent.
+func TestPasswordsAreReadForEachLogin(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	opts := func() []kgo.Opt {
+		t.Helper()
+		opts, err := settings.KafkaOptions(props("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=u\nsasl.password=file:" + file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opts
+	}
+	if err := os.WriteFile(file, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(opts()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	mechanisms, ok := cl.OptValue(kgo.SASL).([]sasl.Mechanism)
+	if !ok || len(mechanisms) != 1 {
+		t.Fatalf("%T", cl.OptValue(kgo.SASL))
+	}
+	for _, step := range []struct{ text, want string }{{"one", "one"}, {"two\n", "two"}, {"", "two"}, {"three", "three"}} {
+		if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, first, err := mechanisms[0].Authenticate(t.Context(), "a:1"); err != nil || string(first) != "\x00u\x00"+step.want {
+			t.Errorf("%q, %v; want the password %s", first, err, step.want)
+		}
 	}
 }
