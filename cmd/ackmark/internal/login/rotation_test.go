@@ -27,8 +27,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/login"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
@@ -79,21 +79,6 @@ func (i *issuer) rotated(ids ...string) int {
 		least = min(least, i.issued[id]-1)
 	}
 	return least
-}
-
-// logins counts connections, and authentications on them.
-type logins struct{ connects, authentications atomic.Int64 }
-
-func (l *logins) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if err == nil {
-		l.connects.Add(1)
-	}
-}
-
-func (l *logins) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
-	if key == kmsg.NewPtrSASLAuthenticateRequest().Key() && err == nil {
-		l.authentications.Add(1)
-	}
 }
 
 const tlsTestdata = "../../../../internal/tlsfiles/testdata/"
@@ -153,7 +138,7 @@ type pod struct {
 	idp      *issuer
 	endpoint string
 	dir      string
-	logins   map[string]*logins
+	logins   map[string]*login.Logins
 	in, out  string
 }
 
@@ -202,7 +187,7 @@ func (p *pod) options(id string) []kgo.Opt {
 	if err != nil {
 		p.Fatal(err)
 	}
-	p.logins[id] = new(logins)
+	p.logins[id] = new(login.Logins)
 	return append(opts, kgo.WithHooks(p.logins[id]))
 }
 
@@ -310,7 +295,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &pod{T: t, idp: &issuer{issued: map[string]int{}}, dir: dir, logins: map[string]*logins{}}
+	p := &pod{T: t, idp: &issuer{issued: map[string]int{}}, dir: dir, logins: map[string]*login.Logins{}}
 	web := httptest.NewServer(p.idp)
 	t.Cleanup(web.Close)
 	p.endpoint = web.URL + "/token"
@@ -345,7 +330,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 	issued := maps.Clone(p.idp.issued)
 	p.idp.mu.Unlock()
 	for id, l := range p.logins {
-		connects, authentications := l.connects.Load(), l.authentications.Load()
+		connects, authentications := l.Connects.Load(), l.Authentications.Load()
 		if issued[id] <= rotations || authentications-connects < rotations-1 { // it may have to connect again, while the endpoint fails
 			t.Errorf("%s: %d tokens, %d authentications on %d connections: it did not authenticate again", id, issued[id], authentications, connects)
 		}
