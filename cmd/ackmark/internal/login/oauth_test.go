@@ -188,7 +188,7 @@ func TestBadEndpoints(t *testing.T) {
 			endpoint := serve(t, tc.answer)
 			b := client(t, endpoint, func(o *OAuth) {
 				if o.Connect, o.Read = 10*time.Millisecond, 20*time.Millisecond; !strings.HasPrefix(name, "hangs") {
-					o.Connect, o.Read = time.Minute, time.Minute
+					o.Connect, o.Read = 5*time.Second, 5*time.Second
 				}
 			})
 			_, _, err := b.Authenticate(t.Context(), "kafka:9092")
