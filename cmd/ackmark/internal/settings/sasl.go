@@ -32,12 +32,12 @@ const (
 	propKeyPassword  = "ssl.key.password"
 
 	// librdkafka's names.
-	propRDClientID     = "sasl.oauthbearer.client.id"
-	propRDClientSecret = "sasl.oauthbearer.client.secret"
+	propLibrdkafkaClientID     = "sasl.oauthbearer.client.id"
+	propLibrdkafkaClientSecret = "sasl.oauthbearer.client.secret"
 )
 
 // secrets are the Kafka properties whose values are never shown. Each may be a reference instead.
-var secrets = []string{propPassword, propJAAS, propClientSecret, propRDClientSecret, propKeyPassword}
+var secrets = []string{propPassword, propJAAS, propClientSecret, propLibrdkafkaClientSecret, propKeyPassword}
 
 // mechanisms are what sasl.mechanism may be.
 var mechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"}
@@ -92,18 +92,18 @@ func (s *saslProps) give(name, written string) {
 }
 
 var saslProperties = map[string]property{
-	"sasl.mechanism":       mechanism,
-	"sasl.mechanisms":      mechanism,
-	"sasl.username":        saslText(func(s *saslProps) *string { return &s.username }, "sasl.username"),
-	propPassword:           saslText(func(s *saslProps) *string { return &s.password }, propPassword),
-	login.EndpointProperty: saslText(func(s *saslProps) *string { return &s.endpoint }, login.EndpointProperty),
-	propClientID:           saslText(func(s *saslProps) *string { return &s.id }, propClientID),
-	propRDClientID:         saslAlias(func(s *saslProps) *string { return &s.id }, propClientID, propRDClientID),
-	propClientSecret:       saslText(func(s *saslProps) *string { return &s.secret }, propClientSecret),
-	propRDClientSecret:     saslAlias(func(s *saslProps) *string { return &s.secret }, propClientSecret, propRDClientSecret),
-	propScope:              saslText(func(s *saslProps) *string { return &s.scope }, propScope),
-	"https.ca.location":    saslText(func(s *saslProps) *string { return &s.ca }, "https.ca.location"),
-	propExtensions:         extensions,
+	"sasl.mechanism":           mechanism,
+	"sasl.mechanisms":          mechanism,
+	"sasl.username":            saslText(func(s *saslProps) *string { return &s.username }, "sasl.username"),
+	propPassword:               saslText(func(s *saslProps) *string { return &s.password }, propPassword),
+	login.EndpointProperty:     saslText(func(s *saslProps) *string { return &s.endpoint }, login.EndpointProperty),
+	propClientID:               saslText(func(s *saslProps) *string { return &s.id }, propClientID),
+	propLibrdkafkaClientID:     saslAlias(func(s *saslProps) *string { return &s.id }, propClientID, propLibrdkafkaClientID),
+	propClientSecret:           saslText(func(s *saslProps) *string { return &s.secret }, propClientSecret),
+	propLibrdkafkaClientSecret: saslAlias(func(s *saslProps) *string { return &s.secret }, propClientSecret, propLibrdkafkaClientSecret),
+	propScope:                  saslText(func(s *saslProps) *string { return &s.scope }, propScope),
+	"https.ca.location":        saslText(func(s *saslProps) *string { return &s.ca }, "https.ca.location"),
+	propExtensions:             extensions,
 	"sasl.oauthbearer.header.urlencode": func(b *builder, v string) (err error) {
 		b.sasl.give("sasl.oauthbearer.header.urlencode", "sasl.oauthbearer.header.urlencode")
 		if b.sasl.urlEncode, err = strconv.ParseBool(strings.ToLower(v)); err != nil {
