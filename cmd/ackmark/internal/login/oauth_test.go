@@ -145,12 +145,12 @@ func TestBadEndpoints(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"hangs": {func(_ http.ResponseWriter, r *http.Request) { hang(r) }, "does not answer: no answer within 30ms"},
+		"hangs": {func(_ http.ResponseWriter, r *http.Request) { hang(r) }, "does not answer: "},
 		"hangs in the middle": {func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, `{"access_token": "`)
 			_ = http.NewResponseController(w).Flush()
 			hang(r)
-		}, "does not answer: no answer within 30ms"},
+		}, "does not answer: "},
 		"cuts the connection": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "does not answer: EOF"},
 		"garbage":             {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>"+stolen) }, "with what is no token answer (84 bytes, text/html); is it the token endpoint?"},
 		"binary":              {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0, 1, 2, 255}) }, "with what is no token answer"},
