@@ -196,7 +196,8 @@ func (c *Consumer) shutdown(cl *kgo.Client) error {
 }
 
 // Close ends Run and waits for it, and returns what Run did. Before Run it makes Run return
-// ErrClosed. It may be called twice, from anywhere but deliver and the hooks.
+// ErrClosed. It may be called twice, from anywhere but the hooks and the function
+// that Run was given.
 func (c *Consumer) Close() error {
 	_, result := c.life.Close(errClosing)
 	return result

@@ -23,9 +23,9 @@ var (
 	ErrShutdown = errors.New("consumer: shutting down")
 )
 
-// ErrNoDrain in the cause that the context of [Consumer.Run] is cancelled with ends Run without
-// waiting for the inputs that were started: nothing can be done any more, as when the producer is
-// refused for good. What is done is committed, the group is left.
+// ErrNoDrain tells [Consumer.Run] not to wait for the inputs that were started, because none of
+// them can be done any more, as when the producer is refused for good. Cancel Run's context with a
+// cause that wraps it (see [context.WithCancelCause]). What is done is committed, the group is left.
 var ErrNoDrain = errors.New("consumer: nothing that was started can be done any more")
 
 // States that a call can find the consumer in.

@@ -48,8 +48,8 @@ type DialConfig struct {
 	// effect.
 	MaxFrameBytes int
 	// MaxBufferedBytes bounds the encoded units that are accepted and not reported, whatever credit
-	// the sidecar gives. Default: [budget.DefaultBytes], at most 64 MiB. One call to Deliver that
-	// is larger passes alone.
+	// the sidecar gives. Default: a quarter of the memory limit (8 to 64 MiB; 64 MiB without a
+	// limit). One call to Deliver that is larger passes alone.
 	MaxBufferedBytes int64
 	// MaxBufferedRecords bounds the records that are accepted and not reported; a unit without
 	// outputs counts as one. Default 100,000.

@@ -26,9 +26,9 @@ type DirectConfig struct {
 	// Options are your own: TLS, SASL, linger, compression … Those that would break a promise are
 	// refused by name.
 	Options []kgo.Opt
-	// MaxBufferedBytes bounds keys, values and headers that are accepted and not reported. Default [budget.DefaultBytes]:
-	// a quarter of the memory limit, at most 256 MiB. One call to Deliver that is larger passes
-	// alone.
+	// MaxBufferedBytes bounds keys, values and headers that are accepted and not reported. Default:
+	// a quarter of the memory limit (8 to 256 MiB; 64 MiB without a limit). One call to Deliver
+	// that is larger passes alone.
 	MaxBufferedBytes int64
 	// MaxBufferedRecords bounds the records that are accepted and not reported. Default 100,000.
 	MaxBufferedRecords int
