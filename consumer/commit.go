@@ -67,6 +67,20 @@ func (d *due) add(pt groupcommit.Point, of dueOf) {
 	d.points, d.of = append(d.points, pt), append(d.of, of)
 }
 
+// fenced tells that an assignment in it has ended.
+func (d *due) fenced() bool {
+	for i := range d.of {
+		p := d.of[i].p
+		p.mu.Lock()
+		over := p.core.State().Over()
+		p.mu.Unlock()
+		if over {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *due) part(first, end int) due { return due{d.points[first:end:end], d.of[first:end:end]} }
 
 type topicPartition struct {
@@ -278,15 +292,11 @@ func prepare(req *kmsg.OffsetCommitRequest, m Membership, d due) error {
 	if req.Generation < 0 || req.MemberID == "" || req.MemberID != m.MemberID || req.Generation < m.Generation {
 		return groupcommit.ErrStale
 	}
+	if d.fenced() {
+		return groupcommit.ErrStale
+	}
 	said := map[topicPartition]*groupcommit.Point{}
 	for i := range d.points {
-		p := d.of[i].p
-		p.mu.Lock()
-		fenced := p.core.State().Over()
-		p.mu.Unlock()
-		if fenced {
-			return groupcommit.ErrStale
-		}
 		said[topicPartition{d.points[i].Topic, d.points[i].Partition}] = &d.points[i]
 	}
 	for i := range req.Topics {

@@ -26,7 +26,9 @@ func (c *committer) sendPast(m Membership, d due) error {
 	if id, generation := cl.GroupMetadata(); id == m.MemberID {
 		member.Generation = max(m.Generation, generation) // a join is over, and its callback waits for us
 	}
-	if !member.Valid() {
+	// A shutdown that has waited long enough fences without commitMu: what it had begun to send, in
+	// several requests or behind a look at the topics, ends here.
+	if !member.Valid() || d.fenced() {
 		return groupcommit.ErrStale
 	}
 	resp, err := groupcommit.Request(&member, d.points).RequestWith(context.Background(), cl)

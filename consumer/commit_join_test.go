@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // crashing is the network of a process that will be killed.
@@ -75,5 +77,26 @@ func TestCommitsWhileAJoinWaitsForADeadMember(t *testing.T) {
 		l.until("the successor has both", func() bool { return len(successor.State().Partitions) == 2 })
 		wantNil(t, successor.stop())
 		_ = killed.stop()
+	})
+}
+
+// A shutdown fences without the commit's lock when the coordinator is silent: what follows the
+// request that hangs, of a commit that was cut into several, is not sent any more (S2).
+func TestNothingGoesPastTheClientAfterTheFence(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		m := l.start(l.config(), nil)
+		l.until("assigned", func() bool { return len(m.State().Partitions) == 1 })
+		points := allDue(m.Consumer)
+		m.commits.commitMu.Lock()
+		points.of[0].p.fence(ErrShutdown)
+		err := m.commits.sendPast(*m.group.current.Load(), points)
+		m.commits.commitMu.Unlock()
+		if !errors.Is(err, groupcommit.ErrStale) {
+			t.Errorf("got %v", err)
+		}
+		if at := l.committed(0); at > 0 {
+			t.Errorf("committed %d after the fence", at)
+		}
+		_ = m.stop()
 	})
 }

@@ -25,7 +25,8 @@ var (
 
 // ErrNoDrain tells [Consumer.Run] not to wait for the inputs that were started, because none of
 // them can be done any more, as when the producer is refused for good. Cancel Run's context with a
-// cause that wraps it (see [context.WithCancelCause]). What is done is committed, the group is left.
+// cause that wraps it (see [context.WithCancelCause]). What is done is committed, the group is
+// left.
 var ErrNoDrain = errors.New("consumer: nothing that was started can be done any more")
 
 // States that a call can find the consumer in.
