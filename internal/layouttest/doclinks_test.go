@@ -211,8 +211,7 @@ var notForUsers = regexp.MustCompile(`\b\w+\.go\b|\bS(?:[1-9]|1[0-2])\b|\bfault 
 
 // speakingInward are documented names whose text does so still; a line goes when it does not.
 var speakingInward = map[string]bool{
-	"producer DialConfig": true, "producer DirectConfig": true,
-	"sidecar Config": true, "sidecar ErrPaused": true,
+	"sidecar Config": true,
 }
 
 // go doc of a public package speaks to who imports it: what one can only understand with the source
