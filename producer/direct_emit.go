@@ -5,9 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/ackmark/ackmark/producer/internal/tally"
 	"github.com/ackmark/ackmark/producer/internal/unit"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // emission is one emitted record on its way. Its promise calls the user back itself: there is

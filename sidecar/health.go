@@ -55,7 +55,9 @@ type UnreachableError struct {
 }
 
 // Error implements error.
-func (e *UnreachableError) Error() string { return "sidecar: " + (*brokers.Unreachable)(e).Error() }
+func (e *UnreachableError) Error() string {
+	return "sidecar: " + (*brokers.UnreachableError)(e).Error()
+}
 
 // Unwrap returns what the brokers said.
 func (e *UnreachableError) Unwrap() []error { return e.Errs }
@@ -65,7 +67,7 @@ func (s *Server) Check(ctx context.Context) error { return public(s.brokers.Chec
 
 // public is an error of the brokers as users know it.
 func public(err error) error {
-	if e, ok := errors.AsType[*brokers.Unreachable](err); ok {
+	if e, ok := errors.AsType[*brokers.UnreachableError](err); ok {
 		return (*UnreachableError)(e)
 	}
 	return err

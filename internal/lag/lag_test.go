@@ -93,8 +93,8 @@ func TestWorst(t *testing.T) {
 // long enough, whatever was before.
 func TestAgainstAHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		at, committed, end := time.Unix(rapid.Int64Range(0, 1e9).Draw(t, "at"), 0), rapid.Int64Range(0, 1e6).Draw(t, "committed"), int64(0)
-		end = committed + rapid.Int64Range(1000, 1e6).Draw(t, "lag")
+		at, committed := time.Unix(rapid.Int64Range(0, 1e9).Draw(t, "at"), 0), rapid.Int64Range(0, 1e6).Draw(t, "committed")
+		end := committed + rapid.Int64Range(1000, 1e6).Draw(t, "lag")
 		arriving := rapid.Int64Range(0, 50).Draw(t, "arriving")
 		handled := rapid.Int64Range(0, 50).Draw(t, "handled")
 		n := rapid.IntRange(2, 12).Draw(t, "readings")

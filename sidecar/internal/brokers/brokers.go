@@ -107,15 +107,15 @@ func (b *Brokers) Err() error {
 // Reachable tells that the last check found nothing.
 func (b *Brokers) Reachable() bool { return b.Err() == nil }
 
-// Unreachable tells that no broker answered, with what was tried.
-type Unreachable struct {
+// UnreachableError tells that no broker answered, with what was tried.
+type UnreachableError struct {
 	// Brokers as configured, and what each of them said.
 	Brokers []string
 	Errs    []error
 }
 
 // Error implements error.
-func (e *Unreachable) Error() string {
+func (e *UnreachableError) Error() string {
 	parts := make([]string, len(e.Brokers))
 	for i, addr := range e.Brokers {
 		parts[i] = fmt.Sprintf("%s (%v)", addr, e.Errs[i])
@@ -125,9 +125,9 @@ func (e *Unreachable) Error() string {
 }
 
 // Unwrap returns what the brokers said.
-func (e *Unreachable) Unwrap() []error { return e.Errs }
+func (e *UnreachableError) Unwrap() []error { return e.Errs }
 
-// Check tells whether a broker answers now: nil, or an *Unreachable that names what was tried.
+// Check tells whether a broker answers now: nil, or an *UnreachableError that names what was tried.
 func (b *Brokers) Check(ctx context.Context) error {
 	var answers []error
 	for _, seed := range b.client.SeedBrokers() {
@@ -148,7 +148,7 @@ func (b *Brokers) Check(ctx context.Context) error {
 // unreachable names what each configured broker said when it was last connected to. kgo's seeds do
 // not tell their addresses.
 func (b *Brokers) unreachable(answers []error) error {
-	e := &Unreachable{Brokers: b.addrs}
+	e := &UnreachableError{Brokers: b.addrs}
 	for i, addr := range b.addrs {
 		err := b.connectError(addr)
 		if err == nil && i < len(answers) {

@@ -87,7 +87,7 @@ func describeLag(ctx context.Context, admin *kadm.Client, group string) (*descri
 	described, err := admin.DescribeConsumerGroups(ctx, group)
 	c, ok := described[group]
 	if err != nil || !ok || c.Err != nil {
-		return d, nil // it is not: what there is of commits is in d
+		return d, nil //nolint:nilerr // it is not: what there is of commits is in d
 	}
 	d.consumer, d.State = &c, c.State
 	return d, d.newProtocol(ctx, admin, group)

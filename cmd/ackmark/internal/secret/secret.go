@@ -49,7 +49,7 @@ func (v Value) Shown() string {
 	return Redacted
 }
 
-// String, GoString and LogValue keep it out of every log and error.
+// String keeps it out of every log and error, as GoString and LogValue do.
 func (v Value) String() string { return v.Shown() }
 
 // GoString implements fmt.GoStringer.

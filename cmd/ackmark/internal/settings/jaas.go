@@ -81,12 +81,12 @@ func jaasWords(text string) (words []jaasWord, _ error) {
 func quotedWord(text string) (string, int, error) {
 	var word strings.Builder
 	for i := 1; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == text[0]:
+		switch c := text[i]; c {
+		case text[0]:
 			return word.String(), i + 1, nil
-		case c == '\n' || c == '\r':
+		case '\n', '\r':
 			return "", 0, errJAAS
-		case c == '\\':
+		case '\\':
 			if i++; i == len(text) {
 				return "", 0, errJAAS
 			}
