@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,31 @@ const fastHandler = 200 * time.Microsecond
 // The fields up to mu belong to the lane's goroutine.
 type lane struct {
 	p     *Pipeline
+	input Handler
+	ended chan struct{}
+
+	serving
+	calling
+
+	slow  atomic.Bool // handlers are: deliver before the next one. Set by the pacer, cleared by the lane
+	paced atomic.Bool // the pacer delivers for it now
+
+	mu      sync.Mutex
+	wake    sync.Cond
+	backlog backlog // ordered: its chunks, first in first out
+	closed  bool
+	idle    bool
+	flight  *flight   // finished units that are not delivered yet
+	again   []failure // units to deliver again, before flight
+
+	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose
+	// handler runs. Whoever holds it takes the oldest flight, so flights keep their order. Taken
+	// before mu. A channel, since a test in virtual time cannot wait for a mutex.
+	delivering chan struct{}
+}
+
+// serving is what a lane's goroutine works on. Nobody else touches it.
+type serving struct {
 	chunk *chunk // ordered: what it works on
 	grab  chunk  // unordered, and for a batch handler: what it took from the queue
 	want  int    // unordered: how much to take at once
@@ -30,36 +54,11 @@ type lane struct {
 	tried trial
 	works workCache
 	work  *work // of the chunk that runs
-	input Handler
 	batch []batchInput
-	ended chan struct{}
-
-	timedOut atomic.Bool // the watchdog cancelled the call that runs; set under mu
-	slow     atomic.Bool // handlers are: deliver before the next one. Set by the pacer, cleared by the lane
-
-	paced atomic.Bool // the pacer delivers for it now
-
-	mu        sync.Mutex
-	wake      sync.Cond
-	backlog   backlog // ordered: its chunks, first in first out
-	closed    bool
-	idle      bool
-	flight    *flight   // finished units that are not delivered yet
-	again     []failure // units to deliver again, before flight
-	running   *consumer.Message
-	cancel    context.CancelCauseFunc // ends the call that runs
-	cancelOf  *work                   // whose cancel that is; nil: of one call alone
-	calls     uint64                  // handler calls begun, so that the watchdog tells one from the next
-	abandoned bool                    // the pipeline went on without it: it must not touch anything any more
-
-	// delivering is held around Deliver, which may block: the pacer delivers for a lane whose
-	// handler runs. Whoever holds it takes the oldest flight, so flights keep their order. Taken
-	// before mu. A channel, since a test in virtual time cannot wait for a mutex.
-	delivering chan struct{}
 }
 
 func newLane(p *Pipeline) *lane {
-	l := &lane{p: p, want: 1, ended: make(chan struct{}), delivering: make(chan struct{}, 1), backlog: newBacklog(p.cfg.BatchWait)}
+	l := &lane{p: p, serving: serving{want: 1}, ended: make(chan struct{}), delivering: make(chan struct{}, 1), backlog: newBacklog(p.cfg.BatchWait)}
 	l.wake.L = &l.mu
 	if len(p.cfg.Middleware.AroundInput) > 0 {
 		l.input = wrap(Handler(HandlerFunc(l.attempts)), p.cfg.Middleware.AroundInput)

@@ -249,13 +249,12 @@ func (l *lane) isAbandoned() bool {
 // leave gives up on a lane whose handler ignores the end of its context.
 func (l *lane) leave(running time.Duration) error {
 	l.mu.Lock()
-	m := l.running
-	if m == nil { // it puts its last input away, which no handler can delay
+	if l.running == nil { // it puts its last input away, which no handler can delay
 		l.mu.Unlock()
 		<-l.ended
 		return nil
 	}
-	l.abandoned, l.running = true, nil
+	m := l.leaveIt()
 	l.mu.Unlock()
 	return &StuckError{Input: inputOf(m), Running: running}
 }

@@ -69,8 +69,7 @@ func (w *watchdog) look(l *lane, s *watchMark, now time.Time) {
 // abandon leaves the lane's goroutine to its handler, under mu: the pipeline stops, its other lanes
 // drain.
 func (l *lane) abandon(running time.Duration) {
-	m := l.running
-	l.abandoned, l.running = true, nil
+	m := l.leaveIt()
 	l.p.side.Go(func() { // not under mu: the consumer takes locks of its own
 		l.p.stopBy(&StuckError{Input: inputOf(m), Running: running})
 		m.Done(consumer.ErrShutdown) // no outcome: the drain must not wait for it
