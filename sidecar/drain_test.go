@@ -114,4 +114,7 @@ func TestLifecycle(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Errorf("Close after Run: %v", err)
 	}
+	if err := s.Run(context.Background()); !errors.Is(err, sidecar.ErrClosed) {
+		t.Errorf("Run after Run and Close: %v", err)
+	}
 }

@@ -54,7 +54,7 @@ type identity struct {
 }
 
 var (
-	// ErrClosed is returned by Run after Close.
+	// ErrClosed is returned by Run after Close, also if it has run before.
 	ErrClosed = errors.New("sidecar: closed")
 	// ErrAlreadyRun is returned by a second Run: a sidecar runs once.
 	ErrAlreadyRun = errors.New("sidecar: Run was called before: a Server runs once, make a new one with New")
@@ -102,10 +102,10 @@ func newID() string {
 func (s *Server) Run(ctx context.Context) error {
 	ctx, err := s.life.Begin(ctx)
 	switch {
-	case errors.Is(err, lifecycle.ErrBegun):
-		return ErrAlreadyRun
-	case err != nil:
+	case err != nil && s.life.Closing():
 		return ErrClosed
+	case err != nil:
+		return ErrAlreadyRun
 	}
 	defer s.life.End(nil)
 	defer s.sink.outlet.Close()
