@@ -33,8 +33,8 @@ func (c *Config) listen() (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listen.Limit(lis, c.MaxConnections, func() {
-		c.Logger.Warn("refused a connection: the limit is reached; raise MaxConnections", "limit", c.MaxConnections)
+	return listen.Limit(lis, c.MaxConnections, func(refused uint64) {
+		c.Logger.Warn("refused a connection: the limit is reached; raise MaxConnections", "limit", c.MaxConnections, "refused", refused)
 	}), nil
 }
 

@@ -12,13 +12,36 @@ import (
 // know why.
 type limitListener struct {
 	net.Listener
-	open    chan struct{}
-	refused func()
+	open chan struct{}
+	tell func(refused uint64)
+
+	mu      sync.Mutex
+	refused uint64
+	told    time.Time
 }
 
-// Limit lets so many connections of a listener be open, and tells of each that is refused.
-func Limit(lis net.Listener, most int, refused func()) net.Listener {
-	return &limitListener{Listener: lis, open: make(chan struct{}, most), refused: refused}
+// tellEvery is how often it is told that connections are refused: what a peer does again and again
+// must not fill the log.
+const tellEvery = 10 * time.Second
+
+// Limit lets so many connections of a listener be open. It tells of those that it refuses, at once
+// and then now and then: how many they are so far.
+func Limit(lis net.Listener, most int, tell func(refused uint64)) net.Listener {
+	return &limitListener{Listener: lis, open: make(chan struct{}, most), tell: tell}
+}
+
+// refuse counts a connection that is refused, and tells of it if it is time to.
+func (l *limitListener) refuse() {
+	l.mu.Lock()
+	l.refused++
+	n, say := l.refused, l.told.IsZero() || time.Since(l.told) >= tellEvery
+	if say {
+		l.told = time.Now()
+	}
+	l.mu.Unlock()
+	if say {
+		l.tell(n)
+	}
 }
 
 // Accept returns a *Conn.
@@ -32,8 +55,8 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		case l.open <- struct{}{}:
 			return &Conn{Conn: conn, open: l.open}, nil
 		default:
-			l.refused()
 			_ = conn.Close()
+			l.refuse()
 		}
 	}
 }
