@@ -1,8 +1,12 @@
 package sidecar
 
 import (
+	"errors"
 	"log/slog"
+	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -195,4 +199,43 @@ func TestNothingIsSentAgainPastALateUnit(t *testing.T) {
 			t.Errorf("expires at %d: late is %t", c.expires, got)
 		}
 	}
+}
+
+// A drain begins while sessions do: those that are in the table are told to leave, and who comes
+// when it was looked at is refused. A session that is neither would hold the drain up to its
+// deadline.
+func TestNoSessionBeginsUnseenByADrain(t *testing.T) {
+	srv := idle(t)
+	a, err := srv.apps.Get("app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(id string) (*session, error) {
+		return srv.service.open(newStream(nil), peer.Info{}, &sidecarpb.Hello{SessionId: id}, a)
+	}
+	before, err := open("before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.sessions.mu.Lock() // the drain comes to the table, and must wait
+	var drain sync.WaitGroup
+	drain.Go(srv.startDraining)
+	for late := time.Now().Add(10 * time.Second); !srv.drain.begun.Load(); runtime.Gosched() {
+		if time.Now().After(late) {
+			srv.sessions.mu.Unlock()
+			t.Fatal("it looks at the table before who comes can see that it has begun")
+		}
+	}
+	srv.sessions.mu.Unlock()
+	if _, err := open("after"); !errors.Is(err, errDraining) {
+		t.Errorf("a session that begins after the drain: %v", err)
+	}
+	drain.Wait()
+	before.mu.Lock()
+	leaves := before.state.leaves()
+	before.mu.Unlock()
+	if all := srv.sessions.all(); !leaves || len(all) != 1 || all[0] != before {
+		t.Errorf("the session of before leaves: %v; %d are in the table", leaves, len(all))
+	}
+	srv.sessions.close(before, errStreamDone)
 }
