@@ -18,7 +18,7 @@ import (
 // a Deliver.
 type client struct {
 	*shared
-	done    context.Context // ends when Close gives up on what is left; its cause is ErrClosed
+	done    context.Context // ends when Close gives up on what is left
 	end     context.CancelFunc
 	tasks   sync.WaitGroup // the connector's run, reports.loop, and callbacks
 	stopped chan struct{}  // closed when run has returned

@@ -29,7 +29,7 @@ type FakeConfig struct {
 	CloseTimeout time.Duration
 }
 
-// Decision is what the fake does with a units.
+// Decision is what the fake does with a unit.
 type Decision struct {
 	hold bool
 	err  *producer.Error
@@ -54,7 +54,7 @@ type Delivered struct {
 }
 
 // Fake is a [producer.Producer] for tests of handlers and pipelines: it keeps what it is given, and
-// the test decides the fate of each units. Reports come from one goroutine of its own, in the order
+// the test decides the fate of each unit. Reports come from one goroutine of its own, in the order
 // of the decisions; it ends with Close.
 type Fake struct {
 	cfg     FakeConfig

@@ -105,7 +105,7 @@ func (as *Apps) Get(name, token string) (*App, error) {
 	return a, nil
 }
 
-// Admit is get for a peer; it notes who was refused.
+// Admit is Get for a peer; it notes who was refused.
 func (as *Apps) Admit(ctx context.Context, name, token string) (*App, error) {
 	a, err := as.Get(name, token)
 	if status.Code(err) == codes.PermissionDenied {

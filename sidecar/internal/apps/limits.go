@@ -11,7 +11,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// appLimits is what one app may have of what all share, beside what is outstanding (app.meter):
+// appLimits is what one app may have of what all share, beside what is outstanding (Outstanding):
 // never all of it.
 type appLimits struct {
 	Pinned *limit.Meter // received buffers that its records still need, of living and dead sessions

@@ -58,7 +58,7 @@ func (b *Brokers) Use(client *kgo.Client) { b.client = client }
 // log that there will be no will.
 const firstCheck = time.Second
 
-// Await waits until the first check has ended, or for firstChecb.
+// Await waits until the first check has ended, or for firstCheck.
 func (b *Brokers) Await(ctx context.Context) {
 	late := time.NewTimer(firstCheck)
 	defer late.Stop()

@@ -11,8 +11,8 @@ import (
 
 // SameOwner tells whether who has begun a session, or speaks for a member, and who is there now are
 // one: by the app's token, which was compared already, by the client's certificate, or as one
-// process. Of connections of a [Config.Listener] nothing is known: who may connect there is its
-// owner's business. Old is the process that was, or nil.
+// process. Of connections of a listener of the user's own nothing is known: who may connect there
+// is its owner's business. Old is the process that was, or nil.
 func SameOwner(token bool, was, is Info, old *Process) bool {
 	switch {
 	case token:

@@ -63,7 +63,7 @@ func Credentials(r *Rules, refused func(Info)) credentials.TransportCredentials 
 }
 
 // ServerHandshake finds out who connects. The calls of users that are not allowed are refused
-// before a message of theirs is read, see tap.
+// before a message of theirs is read, see calls.Table.Tap.
 func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	info := Info{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
 	info.Line, _ = conn.(*listen.Conn)
