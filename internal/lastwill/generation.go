@@ -53,7 +53,9 @@ func (e *execution) commitLater(ctx context.Context, refused error) error {
 				return nil
 			}
 			if !errors.Is(err, kerr.IllegalGeneration) {
-				refused = err
+				if ctx.Err() == nil { // the end of our patience is not the broker's word
+					refused = err
+				}
 				break
 			}
 		}
