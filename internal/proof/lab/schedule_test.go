@@ -60,6 +60,7 @@ func TestSchedulesThatFailedOnce(t *testing.T) {
 		208016921876:  "a dial over a slow link went on when the lab had ended",
 		900599882031:  "a will did not know what a former sidecar had written and not reported",
 		1053357040763: "the embedded broker forgot a join, and the lab took the last commit that its member could not make any more for a fault",
+		219009817972:  "a process that was cut off from its sidecar lost its partitions, and the checker thought that the sidecar knew",
 		893933328626:  "a will counted what its process had done in a stay before the last",
 	} {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {

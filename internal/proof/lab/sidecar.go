@@ -193,6 +193,7 @@ func (l *Lab) Heal() {
 		h.heal()
 	}
 	for _, a := range l.live() {
+		l.Checker.CutOff(a.Name, false)
 		if a.host.stopped.Load() {
 			a.Resume()
 		}

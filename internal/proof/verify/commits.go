@@ -147,7 +147,8 @@ func (c *Checker) checkDone(l *inputLog, commit Commit) {
 // checkHeld holds S2. Without any assignment nobody feeds them, and nothing is known.
 //
 // The dead cannot say what they had let go of a moment before: a process that lost its membership
-// joins again without its partitions, and may be killed before its sidecar hears of that. The
+// joins again without its partitions, and may be killed before its sidecar hears of that, or be cut
+// off from it until its will is executed. The
 // will's commit in the generation that still stands takes nothing from anybody: whoever gets the
 // partition gets it in the next one, reads the offset then, and from then on the broker refuses
 // this one.
@@ -165,7 +166,7 @@ func (c *Checker) checkHeld(commit Commit) {
 	}
 	h, known := c.holders[commit.Partition]
 	switch {
-	case known && h.gone && h.member == commit.Member && commit.Generation >= h.generation && c.silentMember(commit.Member):
+	case known && h.gone && h.member == commit.Member && commit.Generation >= h.generation && (c.silentMember(commit.Member) || c.unheard(commit)):
 	case !known || h.gone:
 		c.violate(CommitNotHeld, commit.Partition, "%s (generation %d) committed %d; nobody holds it", commit.Member, commit.Generation, commit.Offset)
 	case h.member != commit.Member:

@@ -152,6 +152,24 @@ var deaths = []told{
 		r.ProcessGone("p")
 		r.will(in0, 1)
 	}},
+	{name: "a will of what its process lost while it was cut off from its sidecar", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.write(0)
+		r.CutOff("p", true)
+		r.Unassigned("a", in0)
+		r.Released("p", 1)
+		r.will(in0, 1)
+	}},
+	{name: "a will of what its process has given up, while both hear each other", play: func(r *run) {
+		r.CutOff("p", true)
+		r.CutOff("p", false)
+		r.EpochStart("p", 2, "a", in0, 0)
+		r.deliver("p", 2, 0, 0)
+		r.write(0)
+		r.Unassigned("a", in0)
+		r.Released("p", 2)
+		r.will(in0, 1)
+	}, want: []Name{CommitNotHeld}},
 	{name: "the living commit what they have let go of", play: func(r *run) {
 		r.write(0)
 		r.ack(1, 0, 0)

@@ -20,6 +20,7 @@ type epoch struct {
 	inherited coverage // what the commit that it began from says is done
 	fenced    []int64  // reported as gone: the sidecar closed the session, what was on its way may be in Kafka or not
 	released  bool     // given up by its process
+	unheard   bool     // its process was cut off from the sidecar: whether that heard of the end is not known
 	closed    bool     // ended by a will
 	raced     bool     // … which a late commit of its process took back at the last moment
 	checked   int64    // every input from start to here is acked in this epoch
@@ -36,7 +37,7 @@ func (c *Checker) EpochStart(process string, number uint64, member string, p Par
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts.Epochs++
-	e := &epoch{number: number, process: process, member: member, p: p, start: start, checked: start}
+	e := &epoch{number: number, process: process, member: member, p: p, start: start, checked: start, unheard: c.silence.cutOff[process]}
 	if l := c.log(p); l.committed == start {
 		e.inherited = l.covered()
 	}

@@ -4,13 +4,14 @@ package verify
 // members that somebody left the group for.
 type silence struct {
 	processes map[string]bool // killed, or stopped for now
+	cutOff    map[string]bool // from the sidecar
 	ownWay    map[string]bool // have a producer of their own beside the sidecar
 	left      map[string]bool // members
 	refused   map[string]bool // members whose last commit request the broker refused
 }
 
 func newSilence() silence {
-	return silence{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	return silence{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 }
 
 // ProcessStopped tells that a process does not run, for now (SIGSTOP).
@@ -25,6 +26,25 @@ func (c *Checker) ProcessContinued(process string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.silence.processes, process)
+}
+
+// CutOff tells that a process and its sidecar cannot hear each other from now on, or can again.
+func (c *Checker) CutOff(process string, off bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silence.cutOff[process] = off
+	for _, e := range c.byNumber {
+		if e.process == process && off {
+			e.unheard = true
+		}
+	}
+}
+
+// unheard tells whether this is a will's commit (a will knows no leader epoch) of an assignment
+// whose process could not tell its sidecar that it lost it.
+func (c *Checker) unheard(commit Commit) bool {
+	e := c.epochs[commit.Partition]
+	return commit.LeaderEpoch < 0 && e != nil && e.unheard && e.member == commit.Member
 }
 
 // HasOwnWay tells that a process may also write its outputs itself, past the sidecar: the end of
