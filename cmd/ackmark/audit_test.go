@@ -27,17 +27,9 @@ func uppercase(ts *testscript.TestScript, neg bool, args []string) {
 	group, in, out := args[0], args[1], args[2]
 	n, err := strconv.Atoi(args[3])
 	ts.Check(err)
-	brokers := processesOf(ts).broker.Addrs()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
-	ts.Check(err)
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	var inputs []*kgo.Record
-	for i := range n {
-		inputs = append(inputs, &kgo.Record{Topic: in, Key: fmt.Append(nil, i%5), Value: fmt.Appendf(nil, "input %d", i)})
-	}
-	ts.Check(client.ProduceSync(ctx, inputs...).FirstErr())
+	ctx, client, brokers := withInputs(ts, in, n, func(i int) (key, value []byte) {
+		return fmt.Append(nil, i%5), fmt.Appendf(nil, "input %d", i)
+	})
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, in)
 	ts.Check(err)
 	all := int64(0)
@@ -57,6 +49,26 @@ func uppercase(ts *testscript.TestScript, neg bool, args []string) {
 		}),
 	}))
 	ts.Check(ctx.Err())
+}
+
+// withInputs writes so many inputs to a topic of the script's broker. The client is closed, and the
+// context ends, with the script, or after 20 s.
+func withInputs(ts *testscript.TestScript, topic string, n int, input func(i int) (key, value []byte)) (context.Context, *kgo.Client, []string) {
+	brokers := processesOf(ts).broker.Addrs()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ts.Defer(func() {
+		cancel()
+		client.Close()
+	})
+	var inputs []*kgo.Record
+	for i := range n {
+		key, value := input(i)
+		inputs = append(inputs, &kgo.Record{Topic: topic, Key: key, Value: value})
+	}
+	ts.Check(client.ProduceSync(ctx, inputs...).FirstErr())
+	return ctx, client, brokers
 }
 
 // rewind is the script command `rewind GROUP`: the group has committed 0 for all partitions of the

@@ -18,29 +18,22 @@ import (
 	"github.com/ackmark/ackmark/producer"
 )
 
-// reject is the script command `reject GROUP IN DEAD N`: write N inputs, none if it is 0, and let a
-// pipeline reject all that its group has not done.
+// reject is the script command `reject GROUP IN DEAD N ALL`: write N inputs, none if it is 0, and
+// let a pipeline reject so many in all: those, and what was given back.
 func reject(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 4 {
-		ts.Fatalf("usage: reject group in dead n")
+	if neg || len(args) != 5 {
+		ts.Fatalf("usage: reject group in dead n all")
 	}
 	group, in, dead := args[0], args[1], args[2]
 	n, err := strconv.Atoi(args[3])
 	ts.Check(err)
-	brokers := processesOf(ts).broker.Addrs()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	due, err := strconv.ParseInt(args[4], 10, 64)
 	ts.Check(err)
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	var inputs []*kgo.Record
-	for i := range n {
-		inputs = append(inputs, &kgo.Record{Topic: in, Key: fmt.Append(nil, "key ", i%5), Value: fmt.Appendf(nil, `{"amount":"%d"}`, i)})
-	}
-	ts.Check(client.ProduceSync(ctx, inputs...).FirstErr())
+	ctx, _, brokers := withInputs(ts, in, n, func(i int) (key, value []byte) {
+		return fmt.Append(nil, "key ", i%5), fmt.Appendf(nil, `{"amount":"%d"}`, i)
+	})
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	idle := time.AfterFunc(2*time.Second, stop) // nothing comes any more
 	var seen atomic.Int64
 	log := slog.New(slog.DiscardHandler)
 	ts.Check(pipeline.Run(running, pipeline.Config{
@@ -48,8 +41,9 @@ func reject(ts *testscript.TestScript, neg bool, args []string) {
 		Producer: producer.Direct(producer.DirectConfig{Brokers: brokers}), SourceHeaders: true, Logger: log,
 		DeadLetter: pipeline.DeadLetter{Topic: dead},
 		Handler: pipeline.HandlerFunc(func(_ context.Context, m *consumer.Message) ([]producer.Record, error) {
-			idle.Reset(2 * time.Second)
-			seen.Add(1)
+			if seen.Add(1) == due {
+				stop() // the end finishes, writes the letters and commits
+			}
 			if m.Offset%2 == 1 {
 				return nil, pipeline.Reject(errors.New("odd offset " + strconv.FormatInt(m.Offset, 10)))
 			}
@@ -57,7 +51,7 @@ func reject(ts *testscript.TestScript, neg bool, args []string) {
 		}),
 	}))
 	if ctx.Err() != nil {
-		ts.Fatalf("%d inputs were seen", seen.Load())
+		ts.Fatalf("%d of %d inputs were seen", seen.Load(), due)
 	}
 }
 
