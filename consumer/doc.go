@@ -3,7 +3,9 @@
 //
 // Package pipeline runs handlers on top of it. A loop of one's own is as short:
 //
-//	c, err := consumer.New(consumer.Config{Brokers: brokers, Group: "audit", Topics: []string{"orders"}})
+//	c, err := consumer.New(consumer.Config{
+//		Brokers: brokers, Group: "audit", Topics: []string{"orders"},
+//	})
 //	if err != nil {
 //		return err
 //	}

@@ -7,41 +7,44 @@ import (
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
-// releases are the Releases that the sidecar has not answered. Without a stream they wait for one
-// that goes on with the session, and are told there again, because a will must not commit their
-// epochs. The client's lock guards them.
-type releases struct {
-	open map[uint64]*release
+// asked are requests that the sidecar has not answered, by their ids. The client's lock guards
+// them.
+type asked[Q any] struct {
+	open map[uint64]*request[Q]
 	last uint64
 }
 
-type release struct {
+type request[Q any] struct {
 	id       uint64
-	epochs   []uint64
-	answered chan struct{} // closed at the answer, or when the session is lost
+	of       Q
+	answered chan struct{} // closed at the answer, or when none is needed any more
 }
 
-func (r *release) message() *sidecarpb.DeliveryStreamRequest {
-	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Release{
-		Release: &sidecarpb.Release{RequestId: r.id, Epochs: r.epochs}}}
-}
-
-func (a *releases) ask(epochs []uint64) *release {
+func (a *asked[Q]) ask(of Q) *request[Q] {
 	a.last++
-	r := &release{a.last, epochs, make(chan struct{})}
+	q := &request[Q]{a.last, of, make(chan struct{})}
 	if a.open == nil {
-		a.open = map[uint64]*release{}
+		a.open = map[uint64]*request[Q]{}
 	}
-	a.open[r.id] = r
-	return r
+	a.open[q.id] = q
+	return q
 }
 
 // answer ends the wait for one.
-func (a *releases) answer(id uint64) {
-	if r := a.open[id]; r != nil {
-		close(r.answered)
+func (a *asked[Q]) answer(id uint64) {
+	if q := a.open[id]; q != nil {
+		close(q.answered)
 		delete(a.open, id)
 	}
+}
+
+// releases are Releases, of epochs. Without a stream they wait for one that goes on with the
+// session, and are told there again, because a will must not commit their epochs.
+type releases struct{ asked[[]uint64] }
+
+func releaseOf(q *request[[]uint64]) *sidecarpb.DeliveryStreamRequest {
+	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Release{
+		Release: &sidecarpb.Release{RequestId: q.id, Epochs: q.of}}}
 }
 
 // answerAll ends the wait for all.
@@ -53,8 +56,8 @@ func (a *releases) answerAll() {
 
 // answerUnless ends the wait for those of whose epochs nothing is held.
 func (a *releases) answerUnless(holds func(epochs []uint64) bool) {
-	for id, r := range a.open {
-		if !holds(r.epochs) {
+	for id, q := range a.open {
+		if !holds(q.of) {
 			a.answer(id)
 		}
 	}
@@ -63,53 +66,29 @@ func (a *releases) answerUnless(holds func(epochs []uint64) bool) {
 // messages are all of them, in order, for a new stream.
 func (a *releases) messages() (list []*sidecarpb.DeliveryStreamRequest) {
 	for _, id := range slices.Sorted(maps.Keys(a.open)) {
-		list = append(list, a.open[id].message())
+		list = append(list, releaseOf(a.open[id]))
 	}
 	return list
 }
 
 // inherits are the questions of static members whether a will of their former process is still to
-// come. The client's lock guards them.
-type inherits struct {
-	open map[uint64]*inherit
-	last uint64
-}
+// come.
+type inherits struct{ asked[staticMember] }
 
-type inherit struct {
-	id                uint64
-	group, instanceID string
-	over              chan struct{} // closed when there is nothing to wait for
-}
-
-func (a *inherits) ask(group, instanceID string) *inherit {
-	a.last++
-	q := &inherit{a.last, group, instanceID, make(chan struct{})}
-	if a.open == nil {
-		a.open = map[uint64]*inherit{}
-	}
-	a.open[q.id] = q
-	return q
-}
-
-func (a *inherits) answer(id uint64) {
-	if q := a.open[id]; q != nil {
-		close(q.over)
-		delete(a.open, id)
-	}
-}
+type staticMember struct{ group, instanceID string }
 
 // forget is for one whose asker does not wait any more.
-func (a *inherits) forget(q *inherit) { delete(a.open, q.id) }
+func (a *inherits) forget(q *request[staticMember]) { delete(a.open, q.id) }
 
 // send returns the message that asks a sidecar; one that would not understand it is not asked, and
 // there is nothing to wait for.
-func (a *inherits) send(q *inherit, sidecar *sidecarpb.Welcome) (list []*sidecarpb.DeliveryStreamRequest) {
+func (a *inherits) send(q *request[staticMember], sidecar *sidecarpb.Welcome) (list []*sidecarpb.DeliveryStreamRequest) {
 	if !slices.Contains(sidecar.GetFeatures(), featureInherit) {
 		a.answer(q.id)
 		return nil
 	}
 	return []*sidecarpb.DeliveryStreamRequest{{Kind: &sidecarpb.DeliveryStreamRequest_Inherit{
-		Inherit: &sidecarpb.Inherit{RequestId: q.id, Group: q.group, InstanceId: q.instanceID}}}}
+		Inherit: &sidecarpb.Inherit{RequestId: q.id, Group: q.of.group, InstanceId: q.of.instanceID}}}}
 }
 
 // messages are all of them, for a new stream.

@@ -59,7 +59,7 @@ func (c *client) release(gone []uint64) (answered chan struct{}) {
 	queue.Rebuild(queue.Unsent(), queue.Unsent(), c.books.notLive)
 	r := c.releases.ask(gone)
 	if s != nil {
-		c.control(s, r.message())
+		c.control(s, releaseOf(r))
 	}
 	if s != nil || queue.HoldsSent(gone) {
 		return r.answered
@@ -74,7 +74,7 @@ func (c *client) Inherit(ctx context.Context, group, instanceID string) error {
 		c.mu.Unlock()
 		return err
 	}
-	q := c.inherits.ask(group, instanceID)
+	q := c.inherits.ask(staticMember{group, instanceID})
 	if s := c.link.stream; s != nil {
 		c.control(s, c.inherits.send(q, s.welcome)...)
 	}
@@ -95,7 +95,7 @@ func (c *client) Inherit(ctx context.Context, group, instanceID string) error {
 			return nil
 		}
 		select {
-		case <-q.over:
+		case <-q.answered:
 			return nil
 		case <-changed:
 		case <-ctx.Done():
