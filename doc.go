@@ -1,5 +1,6 @@
 // Package ackmark is a framework for consume-transform-produce services on Apache Kafka. This page
-// is the promise and a tour of the packages; of code it has only the error that they share.
+// is the promise and a tour of the packages; of code it has only the error and
+// the counts that they share.
 //
 // # The promise
 //

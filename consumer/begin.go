@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,10 +23,12 @@ func (g *group) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.
 	if g.life.Closing() {
 		return offsets, nil // nothing is polled any more
 	}
+	begun := time.Now()
+	defer func() { g.around.metrics.rebalanced(byAssign, time.Since(begun)) }()
 	// The client's context ends with the next rebalance, and the client begins to read
 	// nevertheless: an assignment that was not announced then would be refused everything it
 	// delivers.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.RebalanceTimeout/2)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.stepTimeout())
 	defer cancel()
 	defer context.AfterFunc(g.life.Context(), cancel)() // a shutdown waits for this callback
 	cl := g.brokers.client.Load()
@@ -167,6 +170,7 @@ func (g *group) admit(starts, had map[string]map[int32]kgo.Offset, topics map[st
 				delete(g.found, topicPartition{topic, id})
 				p.inherit(f)
 			}
+			p.checkStart(had[topic][id].EpochOffset().Offset)
 			g.parts.add(p)
 			g.owned[topicPartition{topic, id}] = true
 			added = append(added, p)
@@ -187,7 +191,7 @@ func (g *group) announce(ctx context.Context, parts []*partition) {
 // reacquire begins a new assignment of partitions that the client holds, from what the group has
 // committed by now. Either no poll runs meanwhile, or the client has them paused. hookMu is held.
 func (g *group) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.RebalanceTimeout/2)
+	ctx, cancel := context.WithTimeout(ctx, g.stepTimeout())
 	defer cancel()
 	failed := g.survey.readCommitted(ctx, cl, offsets, g.found)
 	starts, more := g.beginAssignments(ctx, cl, offsets)

@@ -21,12 +21,16 @@ import (
 
 // brokers is how a consumer reaches Kafka.
 type brokers struct {
-	cfg       *Config
-	log       *slog.Logger
-	troubles  *troubles
-	client    atomic.Pointer[kgo.Client]
-	dials     dialLog
-	connected atomic.Bool // one was reached
+	cfg           *Config
+	log           *slog.Logger
+	troubles      *troubles
+	client        atomic.Pointer[kgo.Client]
+	dials         dialLog
+	connected     atomic.Bool // one was reached
+	refused       sync.Map    // address → *atomic.Int64: refusals in a row
+	protocol      Protocol    // that the group is joined in; known before the client is
+	turnedClassic atomic.Bool // the client joined in another one
+	session       *session
 }
 
 // baseOptions are those of a client that only asks: the user's, and how to connect.
@@ -37,6 +41,12 @@ func (b *brokers) baseOptions() []kgo.Opt {
 		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(b.patient(b.cfg.dial))) // it has TLS in it
 	}
 	return opts
+}
+
+// asking makes a client that asks about the group and does not join it: it is of the group in name,
+// since the options may say more of it, and has no topics.
+func (b *brokers) asking() (*kgo.Client, error) {
+	return kgo.NewClient(append(b.baseOptions(), kgo.ConsumerGroup(b.cfg.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics())...)
 }
 
 // clientOptions: first defaults that the user's options override, then the user's, then what the
@@ -77,6 +87,9 @@ func (b *brokers) clientOptions() []kgo.Opt {
 	}
 	if cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+	}
+	if b.epochs() {
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.WithHooks(b.session))
 	}
 	if cfg.ReadCommitted {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))

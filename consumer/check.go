@@ -74,6 +74,7 @@ type troubles struct {
 	mu        sync.Mutex
 	stopped   error
 	groupErr  error
+	since     time.Time // that groupErr has been there
 	fetchErr  error
 	commitErr error
 }
@@ -93,9 +94,24 @@ func (t *troubles) fatal(err error) {
 }
 
 func (t *troubles) joined()             { t.set(&t.groupErr, nil) }
-func (t *troubles) group(err error)     { t.set(&t.groupErr, err) }
 func (t *troubles) fetch(err error)     { t.set(&t.fetchErr, err) }
 func (t *troubles) committed(err error) { t.set(&t.commitErr, err) }
+
+// group notes why the group is not joined.
+func (t *troubles) group(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.groupErr == nil {
+		t.since = time.Now()
+	}
+	t.groupErr = err
+}
+
+func (t *troubles) groupSince() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.since
+}
 
 func (t *troubles) errors() (stopped, commit error) {
 	t.mu.Lock()

@@ -30,6 +30,7 @@ type committer struct {
 
 	member    func() *Membership // that commits are made under; nil: none
 	forbidden func(error)        // the coordinator refuses this member for good
+	metrics   *metrics
 
 	commitMu   chanMutex
 	commitKick chan struct{}
@@ -120,6 +121,10 @@ func newBackoff(limit time.Duration) *backoff.ExponentialBackOff {
 // commitSome commits every mark that moved. A done-set that changed counts as a move. The error is
 // for what is worth another attempt soon.
 func (c *committer) commitSome(ousted func(by *Membership, err error)) error {
+	if c.cfg.CommitElsewhere {
+		c.follow(c.parts.all())
+		return nil
+	}
 	c.doneSince.Store(0)
 	c.commitMu.Lock()
 	by := c.member()
@@ -147,6 +152,13 @@ func (c *committer) commitStarts(parts []*partition) error {
 // commit: nothing of these assignments can be committed after it (S2). It retries what can be
 // retried until end.
 func (c *committer) commitAndFence(parts []*partition, why error, end time.Time) error {
+	if c.cfg.CommitElsewhere {
+		c.follow(parts)
+		for _, p := range parts {
+			p.fence(why)
+		}
+		return nil
+	}
 	retry := newBackoff(time.Second)
 	for {
 		c.commitMu.Lock()
@@ -204,6 +216,7 @@ func (c *committer) attempt(parts []*partition) error {
 		return groupcommit.ErrStale
 	}
 	err := c.sendAll(*m, d)
+	c.metrics.committed(err)
 	if !errors.Is(err, groupcommit.ErrStale) {
 		c.troubles.committed(err)
 	}
@@ -238,6 +251,9 @@ func (c *committer) sendPart(m Membership, d due) error {
 	case c.joining.Load():
 		return groupcommit.Worse(worst, groupcommit.ErrStale)
 	}
+	if c.cfg.tracer != nil {
+		send = c.traced(send)
+	}
 	return groupcommit.Worse(worst, send(m, d))
 }
 
@@ -245,18 +261,20 @@ func (c *committer) sendPart(m Membership, d due) error {
 // construction at or below the first input not done (S1).
 func (c *committer) snapshot(parts []*partition) (d due) {
 	for _, p := range parts {
+		cut, a := 0, p.assignment
 		p.mu.Lock()
 		if at, moved := p.core.Due(!c.noDoneSets.Load()); moved {
-			a := p.assignment
+			p.check(at)
 			d.add(groupcommit.Point{
 				Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, Offset: at.Offset, LeaderEpoch: at.LeaderEpoch, Metadata: at.Set,
 			}, dueOf{p, at})
-			if at.Cut > 0 {
-				c.log.Error("a done-set did not fit: a part of what it says is done again after a hand-over; this is a bug in Ackmark",
-					"topic", a.Topic, "partition", a.Partition, "cut", at.Cut)
-			}
+			cut = at.Cut
 		}
 		p.mu.Unlock()
+		if cut > 0 { // not under mu: a Logger may call State
+			c.log.Error("a done-set did not fit: a part of what it says is done again after a hand-over; this is a bug in Ackmark",
+				"topic", a.Topic, "partition", a.Partition, "cut", cut)
+		}
 	}
 	return d
 }

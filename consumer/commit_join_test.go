@@ -47,6 +47,7 @@ func (c *crashing) kill() {
 // A member was killed and its successor joins: the join takes until the dead member's session ends,
 // 45 s. The survivor works on meanwhile, and commits, and a shutdown in that time commits too.
 func TestCommitsWhileAJoinWaitsForADeadMember(t *testing.T) {
+	classicOnly(t)
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		survivor := l.start(l.config(), nil)
 		l.until("the survivor has both", func() bool { return len(survivor.State().Partitions) == 2 })

@@ -8,9 +8,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
+	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/sessionfile"
+	"github.com/ackmark/ackmark/internal/tracing"
 )
 
 // Start is where a partition begins for which the group has no committed offset. The zero Start
@@ -73,6 +78,21 @@ func (o OutOfRange) String() string {
 	return "OutOfRange(" + strconv.Itoa(int(o)) + ")"
 }
 
+// Protocol is how a member takes part in its group: Kafka's group.protocol.
+type Protocol = groupcommit.Protocol
+
+// What Protocol can be.
+const (
+	// ClassicProtocol has members join and synchronize, and one of them assign.
+	ClassicProtocol = groupcommit.Classic
+	// ConsumerProtocol is that of KIP-848: members heartbeat, and the brokers assign.
+	ConsumerProtocol = groupcommit.Consumer
+	// AutoProtocol takes the ConsumerProtocol where the brokers are of Kafka 4.3 or later and the
+	// group has no members, or is one of it already; otherwise the ClassicProtocol. The log says
+	// why.
+	AutoProtocol = groupcommit.Auto
+)
+
 // Defaults of Config.
 const (
 	DefaultCommitEvery       = time.Second
@@ -106,6 +126,11 @@ type Config struct {
 	// InstanceID makes a static member: its partitions wait for its return for SessionTimeout, and
 	// closing does not leave the group.
 	InstanceID string
+	// Protocol is how the group is joined: ClassicProtocol (default), ConsumerProtocol (KIP-848,
+	// Kafka 4.3 or later) or AutoProtocol. Run returns a *GroupError if the brokers do not serve
+	// the ConsumerProtocol. Members may
+	// change from one to the other one by one; that was not proven under kills.
+	Protocol Protocol
 	// AllowEager permits balancers that are not cooperative (Options with kgo.Balancers): every
 	// rebalance then drains all partitions.
 	AllowEager bool
@@ -128,11 +153,19 @@ type Config struct {
 	CommitEvery time.Duration
 	// CommitAfter also commits after so many inputs were done. 0: off.
 	CommitAfter int
+	// CommitElsewhere leaves the commits to what delivers the outputs, which commits an input's
+	// offset with them: [Message.Done] tells that this has happened. A package like pipeline sets
+	// it, and ReadCommitted, for exactly-once. Only where to start is still committed here, for
+	// partitions of which the group has no offset.
+	CommitElsewhere bool
 	// DrainTimeout is how long started inputs are waited for when their partition is revoked, or at
 	// shutdown. Default 10 s (or half of RebalanceTimeout when that is shorter). It must be below
 	// RebalanceTimeout.
 	DrainTimeout time.Duration
-	// SessionTimeout 45 s, RebalanceTimeout 60 s.
+	// SessionTimeout 45 s, RebalanceTimeout 60 s. In the ConsumerProtocol the session is the
+	// brokers' to set (group.consumer.session.timeout.ms): it is asked for, again and again, and
+	// SessionTimeout is what counts where they do not say (DESCRIBE_CONFIGS on the group). A member
+	// whose heartbeats have no answer for so long ends its assignments by itself, as lost.
 	SessionTimeout, RebalanceTimeout time.Duration
 	// HeartbeatInterval is when a member learns at the latest that another one left: it bounds how
 	// long partitions stand still then. Default 500 ms, or a quarter of a SessionTimeout below 2 s.
@@ -163,6 +196,14 @@ type Config struct {
 	MaxBytes   int64
 	MaxRecords int
 
+	// StateDir is a directory for a small file of what this consumer would commit next, for when
+	// the process is killed and started again: the next one with the same StateDir and Group
+	// commits it in the dead member's name and leaves the group for it, before it joins. So nothing
+	// of what was done is done again, and no partition waits for the SessionTimeout. It must be
+	// this user's own and outlive the process; of a pod that is an emptyDir. Several processes may
+	// share it. Default: none. Behind a sidecar it is not needed. Linux and macOS only.
+	StateDir string
+
 	// HandlerTimeout is how long an input may be started and not done. Then its partition's context
 	// is cancelled with a *StuckError; when that is ignored for as long again (at most 30 s), the
 	// consumer stops with it. Default 5 min; negative: off.
@@ -177,9 +218,19 @@ type Config struct {
 	// OnHalt is called once for each partition that halts, from an unspecified goroutine; it must
 	// not block.
 	OnHalt func(*HaltError)
+	// MeterProvider gets the metrics of docs/metrics.md. Default: none, at no cost.
+	MeterProvider metric.MeterProvider
+	// MetricsPerTopic tells no partitions apart in metrics: lags and gaps of a topic are added, of
+	// ages and offsets the largest counts.
+	MetricsPerTopic bool
+	// TracerProvider makes a span of each poll that returns something and of each commit. Default:
+	// none, at no cost.
+	TracerProvider trace.TracerProvider
 	// Logger, default slog.Default().
 	Logger *slog.Logger
 
+	tracer       *tracing.Tracer  // of TracerProvider
+	state        *sessionfile.Dir // of StateDir; nil: none
 	dial         dialFunc         // as Options say, TLS included
 	decompressor kgo.Decompressor // as Options say, bounded
 	excluded     []string         // expressions of topics that Regex is not for, as Options say
@@ -188,6 +239,7 @@ type Config struct {
 func (cfg Config) withDefaults() Config {
 	def(&cfg.Start, Earliest)
 	def(&cfg.OnOutOfRange, Halt)
+	def(&cfg.Protocol, ClassicProtocol)
 	def(&cfg.CommitEvery, DefaultCommitEvery)
 	def(&cfg.MaxRecords, DefaultMaxRecords)
 	def(&cfg.HandlerTimeout, DefaultHandlerTimeout)
@@ -211,15 +263,23 @@ func def[T comparable](field *T, value T) {
 // configName is how errors name the type.
 const configName = "consumer.Config"
 
+// elsewhere begins what is wrong beside CommitElsewhere.
+const elsewhere = "with CommitElsewhere (exactly-once) "
+
 // validate checks the fields that do not depend on Options.
 func (cfg *Config) validate() error {
 	wrong := configerr.For(configName)
 	wrong.If(cfg.Regex != "" && len(cfg.Topics) > 0, "Regex", cfg.Regex, "Topics is set too; set one of them")
 	wrong.If(cfg.Start != Earliest && cfg.Start != Latest && cfg.Start < firstTime, "Start", cfg.Start, "use Earliest, Latest or StartAt(time)")
 	wrong.If(cfg.OnOutOfRange < Halt || cfg.OnOutOfRange > ResetLatest, "OnOutOfRange", cfg.OnOutOfRange, "use Halt, ResetEarliest or ResetLatest")
+	wrong.If(cfg.Protocol > AutoProtocol, "Protocol", cfg.Protocol, "use ClassicProtocol, ConsumerProtocol or AutoProtocol")
 	wrong.If(cfg.CommitEvery < time.Millisecond, "CommitEvery", cfg.CommitEvery, "at least 1ms; leave it 0 for 1s")
 	wrong.If(cfg.CommitAfter < 0, "CommitAfter", cfg.CommitAfter, "a number of inputs, or 0 to commit by time alone")
 	wrong.If(cfg.MaxBytes < 0, "MaxBytes", cfg.MaxBytes, "a number of bytes; leave it 0 for a share of the memory limit")
+	wrong.If(cfg.CommitElsewhere && cfg.AllowEager, "AllowEager", true, elsewhere+"the partitions of an eager member would all wait for its transactions at every rebalance; leave it false")
+	wrong.If(cfg.CommitElsewhere && cfg.StateDir != "", "StateDir", cfg.StateDir, elsewhere+"nothing that this process commits could be left to a successor; leave it empty")
+	wrong.If(cfg.CommitElsewhere && cfg.CommitAfter > 0, "CommitAfter", cfg.CommitAfter, elsewhere+"set the interval of the transactions instead")
+	cfg.openState(wrong)
 	wrong.If(cfg.MaxRecords < 1, "MaxRecords", cfg.MaxRecords, "at least 1; leave it 0 for 100000")
 	for _, d := range []struct {
 		field string

@@ -12,12 +12,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/lifecycle"
+	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/sessionfile"
+	"github.com/ackmark/ackmark/internal/tracing"
 )
 
 // Hooks are called at the points of a rebalance, one at a time, from the group's goroutine (at
 // shutdown: from Run's). They must not call Close, and should return well within the
 // RebalanceTimeout.
 type Hooks struct {
+	// Joining is called once, when the member has an id and waits in its first join, unless that is
+	// over already: it holds nothing, and has no generation (-1).
+	Joining func(m Membership)
 	// Assigned is called after every completed rebalance, before the first input of the added
 	// partitions is handed out. added may be empty.
 	Assigned func(ctx context.Context, m Membership, added []*Assignment)
@@ -27,19 +33,25 @@ type Hooks struct {
 	// Lost is called when partitions were lost: another member may hold them already, nothing is
 	// committed.
 	Lost func(lost []*Assignment)
+	// Crossed is called now and then, only with CommitElsewhere, for an assignment of which every
+	// input that was handed out is done: everything below offset is. Behind its last input there
+	// may be control records and gaps, which who commits does not see. It must not block.
+	Crossed func(a *Assignment, offset int64)
 }
 
 // Consumer reads one group. It runs once; New makes another.
 type Consumer struct {
 	// It is made of parts, each with fields of its own: the reader polls and hands out within the
 	// memory budget, the committer commits, the group is this member's place in it, the survey asks
-	// where partitions begin, and held is what this member holds. A part does not know the
-	// Consumer: what it finds out it returns, or tells by a function that it was given.
+	// where partitions begin, the guard sees to it that all are read, and held is what this
+	// member holds. The session file is what a successor needs if this process is killed, the heir
+	// is the successor. A part does not know the Consumer: what it finds out it returns, or tells
+	// by a function that it was given.
 	//
 	// Goroutines, all of which Run waits for: Run's own polls; the committer's commits by time;
-	// maintain resumes partitions and watches for stuck inputs; the group's begins partitions that
-	// could not be read at first; one checks the start. The group's callbacks come from the
-	// client's goroutine.
+	// maintain resumes partitions, and watches for stuck inputs and unread partitions; the group's
+	// begins partitions that could not be read at first; another of it heartbeats; one checks the
+	// start. The group's callbacks come from the client's goroutine.
 	//
 	// Locks, in the order they may be taken: hookMu (one rebalance step or shutdown at a time),
 	// commitMu (one commit in flight), flowMu, partsMu, partition.mu. The client's own locks are
@@ -55,9 +67,13 @@ type Consumer struct {
 	around   *surroundings // of the partitions
 	survey   *survey
 	commits  *committer
+	file     *sessionFile
+	heir     *heir
 	group    *group
 	reader   *reader
+	guard    *guard
 	onHalted func(*HaltError) // of the iterators
+	events   podstate.Events
 }
 
 var errClosing = errors.New("consumer: Close was called")
@@ -77,21 +93,29 @@ func New(cfg Config) (*Consumer, error) {
 
 // assemble makes the parts and tells them of each other.
 func assemble(cfg *Config) *Consumer {
+	cfg.tracer = tracing.New(cfg.TracerProvider)
 	log := cfg.Logger.With("group", cfg.Group)
 	c := &Consumer{cfg: cfg, log: log, clock: clock{time.Now()}, parts: newHeld()}
-	c.brokers = &brokers{cfg: cfg, log: log, troubles: &c.troubles}
+	cfg.Hooks = c.watched(cfg.Hooks)
+	c.brokers = &brokers{cfg: cfg, log: log, troubles: &c.troubles, session: newSession(cfg.SessionTimeout)}
 	c.survey = &survey{cfg: cfg, log: log, brokers: c.brokers}
 	c.commits = newCommitter(cfg, log, c.brokers, c.parts)
 	c.around = newSurroundings(cfg, log, &c.commits.noDoneSets)
 	c.group = newGroup(cfg, log, c.brokers, c.parts, c.survey, c.commits)
+	c.file = &sessionFile{cfg: cfg, log: log, brokers: c.brokers, number: c.group.identity.number}
+	c.heir = &heir{cfg: cfg, log: log, brokers: c.brokers, metrics: c.around.metrics}
 	c.reader = newReader(cfg, log, c.clock, c.brokers, c.parts, c.survey)
+	c.guard = &guard{log: log, clock: c.clock, life: &c.life, brokers: c.brokers, parts: c.parts, survey: c.survey}
 
 	c.around.halted, c.around.stopping = c.onHalt, c.life.Stopping
 	c.around.done = c.commits.countDone
+	c.commits.metrics = c.around.metrics
 	c.around.ready, c.around.freed = c.reader.wakePoll, c.reader.memoryFreed
 	c.commits.life, c.commits.troubles = &c.life, &c.troubles
 	c.commits.member, c.commits.forbidden = c.group.current.Load, c.stop
 	c.group.life, c.group.troubles, c.group.around = &c.life, &c.troubles, c.around
+	c.group.file = c.file
+	c.around.enter = func(a *Assignment) *sessionfile.Entry { return c.file.enter(c.group.current.Load(), a) }
 	c.reader.troubles, c.reader.stop = &c.troubles, c.stop
 	c.reader.explain, c.reader.restart = c.group.waiting.explain, c.group.restart
 	return c
@@ -120,18 +144,17 @@ func (c *Consumer) runOnce(ctx context.Context, deliver func(*Batch), halted fun
 		return ErrClosed
 	}
 	c.onHalted = halted
+	told := c.around.metrics.begin(c)
 	err = c.run(ctx, deliver)
+	told() // before the end: a process may exit when Close has returned
 	c.life.End(err)
 	return err
 }
 
 func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
-	err := c.survey.askKnown(ctx)
-	var cl *kgo.Client
-	if err == nil {
-		cl, err = c.connect()
-	}
+	cl, err := c.begin(ctx)
 	if err != nil {
+		c.file.end(true)
 		c.stop(err)
 		return err
 	}
@@ -139,6 +162,9 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 	c.life.Go(func() { c.commits.commitLoop(loops, c.group.ousted) })
 	c.life.Go(func() { c.maintain(loops) })
 	c.life.Go(func() { c.group.waitLoop(loops) })
+	c.life.Go(func() { c.group.beatLoop(loops) })
+	c.life.Go(func() { c.group.watchSession(loops) })
+	c.life.Go(func() { c.brokers.followSession(loops) })
 	c.life.Go(func() { c.checkStart(ctx) })
 
 	if err := c.reader.poll(ctx, cl, deliver); err != nil {
@@ -149,10 +175,26 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 	stopLoops()
 	left := c.group.leave(cl)
 	c.life.Wait()
+	c.file.end(nothingLeft(abandoned, c.cfg.InstanceID != "", c.group.left))
 	if isOwnStop(cause) {
 		return errors.Join(cause, abandoned)
 	}
 	return errors.Join(abandoned, left)
+}
+
+// begin does what comes before the group is joined, and has it joined.
+func (c *Consumer) begin(ctx context.Context) (*kgo.Client, error) {
+	c.heir.inherit(ctx)
+	if err := c.brokers.chooseProtocol(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.survey.askKnown(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.file.begin(); err != nil {
+		return nil, err
+	}
+	return c.connect()
 }
 
 // connect makes the client. hookMu is held until it is known: the group's callbacks may begin
@@ -160,7 +202,8 @@ func (c *Consumer) run(ctx context.Context, deliver func(*Batch)) error {
 func (c *Consumer) connect() (*kgo.Client, error) {
 	c.group.hookMu.Lock()
 	defer c.group.hookMu.Unlock()
-	cl, err := kgo.NewClient(slices.Concat(c.brokers.clientOptions(), c.reader.clientOptions(), c.group.clientOptions())...)
+	opts := slices.Concat(c.brokers.clientOptions(), c.reader.clientOptions(), c.group.clientOptions())
+	cl, err := kgo.NewClient(append(opts, kgo.WithHooks(watchProtocol{c.brokers, c.stop}))...)
 	if err != nil {
 		c.life.Leave() // a callback that waits for hookMu has nothing to do any more
 	} else {
@@ -246,12 +289,18 @@ func (c *Consumer) Resume(topic string, id int32) error {
 		c.log.Warn("a halted partition is resumed before its other inputs were done", "err", err)
 	}
 	// The group still assigns it to this member: after the next join it is taken up from what the
-	// group has, as every partition that is ours and has no assignment.
+	// group has, as every partition that is ours and has no assignment. Where there is no join to
+	// repeat, it waits for a moment, as one that could not be begun.
+	if c.brokers.epochs() {
+		c.group.setAside(cl, map[topicPartition]error{{topic, id}: errResumed})
+		return nil
+	}
 	cl.ForceRebalance()
 	return nil
 }
 
-// maintain resumes partitions that gave memory back, and looks after inputs that are not done.
+// maintain resumes partitions that gave memory back, and looks after what is not read and what is
+// not done.
 func (c *Consumer) maintain(ctx context.Context) {
 	every := maintainEvery
 	if t := c.cfg.HandlerTimeout; t > 0 {
@@ -268,6 +317,7 @@ func (c *Consumer) maintain(ctx context.Context) {
 		case <-c.group.fenceKick:
 			c.group.rejoin()
 		case <-tick.C:
+			c.guard.wake(ctx, c.clock.now())
 			for _, p := range c.parts.all() {
 				if err := p.watch(c.clock.now(), c.cfg.HandlerTimeout); err != nil {
 					c.stop(err)
@@ -295,6 +345,7 @@ func (c *Consumer) Fence(why error) {
 func (c *Consumer) onHalt(e *HaltError) {
 	c.log.Error("partition halted", "topic", e.Topic, "partition", e.Partition, "offset", e.Offset, "err", e.Err,
 		"lost_from", e.LostFrom, "lost_to", e.LostTo, "remedy", e.Remedy)
+	c.events.Add(podstate.Halt, e.Topic, e.Partition, e.Error())
 	c.parts.balance()
 	if c.cfg.OnHalt != nil {
 		c.cfg.OnHalt(e)
@@ -323,3 +374,13 @@ func newChanMutex() chanMutex { return make(chanMutex, 1) }
 
 func (m chanMutex) Lock()   { m <- struct{}{} }
 func (m chanMutex) Unlock() { <-m }
+
+// TryLock does not wait.
+func (m chanMutex) TryLock() bool {
+	select {
+	case m <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}

@@ -18,7 +18,8 @@ func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 	a := &Assignment{Topic: r.Topic, Partition: r.Partition, LeaderEpoch: -1, Epoch: lastEpoch.Add(1), Start: r.Offset}
 	p := newPartition(around, a, -1)
 	one := &run{part: p, left: 1, states: make([]uint32, 1), outcome: outcome}
-	one.Batch = Batch{Assignment: a, Messages: []Message{{Record: r, run: one}}}
+	one.Assignment = a
+	one.append(r)
 	if _, ok := p.core.Read(r.Offset, 0); !ok {
 		panic("consumer: a new tracker is full")
 	}

@@ -3,6 +3,8 @@ package consumer
 import (
 	"context"
 	"net"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,6 +19,11 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // committed is then done again. What timed out it tries until the session is over, on another
 // broker each time, so a refusal is shown to it as that.
 //
+// Where one broker cannot be reached again and again, whatever the reason (its name may be gone
+// while it restarts), the dial ends after a pause: a client in a group of the consumer protocol
+// that cannot fetch the offsets of what it was assigned begins its session anew without one (kgo
+// 1.22, manage848), millions of times while its brokers are away.
+//
 // Before the first connection it stays a refusal: whoever gave a wrong address hears so at once.
 func (b *brokers) patient(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -24,10 +31,34 @@ func (b *brokers) patient(dial dialFunc) dialFunc {
 		switch {
 		case err == nil:
 			b.connected.Store(true)
-		case b.connected.Load() && isRefusal(err):
-			err = &net.OpError{Op: "dial", Net: network, Err: refusal{err}}
+			b.refused.Delete(addr)
+		case b.connected.Load():
+			b.pauseRefused(ctx, addr)
+			if isRefusal(err) {
+				err = &net.OpError{Op: "dial", Net: network, Err: refusal{err}}
+			}
 		}
 		return conn, err
+	}
+}
+
+const (
+	freeRefusals    = 3 // in a row, without a pause
+	maxRefusalPause = 200 * time.Millisecond
+)
+
+// pauseRefused waits, the longer the more often this broker has refused in a row.
+func (b *brokers) pauseRefused(ctx context.Context, addr string) {
+	count, _ := b.refused.LoadOrStore(addr, new(atomic.Int64))
+	times := count.(*atomic.Int64).Add(1) - freeRefusals
+	if times <= 0 {
+		return
+	}
+	t := time.NewTimer(min(10*time.Millisecond<<min(times, 10), maxRefusalPause))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

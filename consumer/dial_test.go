@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -82,5 +83,57 @@ func TestRefusedAtTheStart(t *testing.T) {
 			t.Errorf("Check returned %v after %v, want the refusal at once", err, time.Since(begun))
 		}
 		_ = m.stop()
+	})
+}
+
+// A broker that refuses again and again does so after a pause, each time until it is back: kgo asks
+// without one while a session of the consumer protocol cannot begin.
+func TestRefusalsInARowTakeTime(t *testing.T) {
+	for what, cause := range map[string]error{
+		"refused":      os.NewSyscallError("connect", syscall.ECONNREFUSED),
+		"without name": &net.DNSError{Err: "no such host", Name: "broker-1", IsNotFound: true},
+	} {
+		t.Run(what, func(t *testing.T) { testRefusalsInARow(t, cause) })
+	}
+}
+
+func testRefusalsInARow(t *testing.T, cause error) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		b := &brokers{}
+		b.connected.Store(true)
+		dial := b.patient(func(context.Context, string, string) (net.Conn, error) {
+			if down {
+				return nil, &net.OpError{Op: "dial", Err: cause}
+			}
+			return nil, nil
+		})
+		begun := time.Now()
+		for range freeRefusals {
+			_, _ = dial(t.Context(), "tcp", "broker-1:9092")
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("the first refusals took %v", took)
+		}
+		for range 100 {
+			_, _ = dial(t.Context(), "tcp", "broker-1:9092")
+		}
+		if took := time.Since(begun); took < 15*time.Second || took > 20*time.Second {
+			t.Errorf("100 refusals more took %v", took)
+		}
+		begun = time.Now()
+		_, _ = dial(t.Context(), "tcp", "broker-2:9092")
+		down = false
+		_, _ = dial(t.Context(), "tcp", "broker-1:9092")
+		down = true
+		_, _ = dial(t.Context(), "tcp", "broker-1:9092")
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 10 {
+			_, _ = dial(ended, "tcp", "broker-1:9092")
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("another broker, one that is back, and a caller that has gone waited for %v", took)
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +62,7 @@ func (p *partition) abandoned() (a Abandoned) {
 	a.Topic, a.Partition = p.assignment.Topic, p.assignment.Partition
 	p.eachRunning(func(m *Message) {
 		if a.Count == 0 {
-			a.First = m.Offset
+			a.First = m.offset()
 		}
 		a.Count++
 	})
@@ -72,13 +73,20 @@ func (p *partition) abandoned() (a Abandoned) {
 func (p *partition) fence(why error) {
 	p.stopped.Store(true)
 	p.mu.Lock()
+	p.around.metrics.ended(p, why)
+	if !p.core.State().Over() {
+		p.around.past.Add(p.core.Counts().Done)
+	}
 	p.core.Happen(assignment.Fence)
+	if !errors.Is(why, ErrShutdown) { // then the whole file goes, or stays if the last commit failed
+		p.entry.Release()
+	}
 	if p.drain.why == nil {
 		p.drain.why = why
 	}
 	p.drain.waiting = 0
 	p.runs = nil
-	p.parked = parked{}
+	p.dropParked()
 	p.mu.Unlock()
 	select {
 	case p.drain.done <- struct{}{}: // a drain that still waits must not wait for what cannot count any more

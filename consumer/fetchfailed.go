@@ -3,11 +3,13 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/neterr"
 )
 
 // fetchFailed sorts the errors that the client does not retry by itself.
@@ -76,12 +78,21 @@ func (rd *reader) haltFor(p *partition, fp *kgo.FetchPartition) *HaltError {
 		e.Remedy = "grant READ on the topic to this principal and restart the consumer"
 	case large:
 		e.Remedy = fmt.Sprintf("a batch inflates beyond %d bytes: raise MaxBytes", max(rd.cfg.MaxBytes, minDecompressBytes))
-	case kerr.IsRetriable(err):
+	case kerr.IsRetriable(err), isConnection(err):
 		return nil
 	default:
 		e.Remedy = "the batch cannot be read: check it with another tool; the group's offset can be moved over it on purpose"
 	}
 	return e
+}
+
+// isConnection tells that a connection failed: that says nothing of what is in the partition. The
+// client tries again, and tells some of these errors all the same: those of the requests that find
+// out where to read on.
+func isConnection(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	_, closed := errors.AsType[*kgo.ErrFirstReadEOF](err)
+	return network || closed || neterr.Reset(err) || neterr.Refused(err) || neterr.Unreachable(err)
 }
 
 func recreated(offset int64, err error) *HaltError {
@@ -96,6 +107,10 @@ func recreated(offset int64, err error) *HaltError {
 // except that some errors never heal.
 func (rd *reader) groupFailed(err error) {
 	rd.troubles.group(err)
+	if rd.mayBeReleased(err) {
+		rd.log.Warn("the brokers keep this static member's place for a former process, until its session is over; it is joined again", "instance", rd.cfg.InstanceID, "err", err)
+		return
+	}
 	if groupcommit.Judge(err) == groupcommit.Forbidden || errors.Is(err, kerr.TopicAuthorizationFailed) { // the coordinator refuses the subscription as a whole
 		rd.stop(rd.cfg.groupError(err))
 		return

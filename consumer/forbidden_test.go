@@ -39,6 +39,7 @@ func (l *lab) forbiddenCommitted(offset int64) {
 // named by State and Check with what to do, the others are read, and it is read when the right is
 // granted. It is one join for all of that.
 func TestOneForbiddenTopicWaits(t *testing.T) {
+	classicOnly(t)
 	for _, id := range []string{"by topic id", "by name"} {
 		t.Run(id, func(t *testing.T) {
 			inLab(t, 1, func(t *testing.T, l *lab) {

@@ -23,10 +23,12 @@ type group struct {
 	around   *surroundings // of partitions that begin
 	survey   *survey
 	commits  *committer
+	file     *sessionFile
 
 	hookMu   chanMutex
 	current  atomic.Pointer[Membership] // nil: none
 	identity identity
+	joins    atomic.Bool                       // its first join was told of
 	owned    map[topicPartition]bool           // what the client holds for us: true once its assignment began; under hookMu
 	again    map[topicPartition]lostAssignment // of partitions that were lost and did not come back yet; under hookMu
 	found    map[topicPartition]found          // what the group has, of the answer that the next assignments begin from; under hookMu
@@ -34,6 +36,7 @@ type group struct {
 
 	fenceKick chan struct{}
 	fencedBy  atomic.Pointer[error]
+	left      bool // the group, at the end, or it does not know this member
 }
 
 func newGroup(cfg *Config, log *slog.Logger, b *brokers, parts *held, s *survey, commits *committer) *group {
@@ -52,6 +55,7 @@ func (g *group) onAssigned(ctx context.Context, cl *kgo.Client, added map[string
 	// Before the lock: a shutdown holds it while it waits, with its last commit, for this very join
 	// to be over.
 	if g.life.Closing() && !g.replaced(cl) && g.current.Load() != nil {
+		g.announceNewer(ctx, cl)
 		g.refreshMembership(cl)
 		g.commits.joined()
 	}
@@ -109,7 +113,7 @@ func (g *group) ousted(by *Membership, err error) {
 	// already, and the one that followed is sound.
 	if m := g.current.Load(); m != nil && by != nil && *m == *by {
 		g.lose(err.Error())
-		g.brokers.client.Load().ForceRebalance() // the join finds out who we are; onAssigned takes the partitions up again
+		g.joinAgainNow(g.brokers.client.Load()) // the join finds out who we are; onAssigned takes the partitions up again
 	}
 }
 
@@ -118,14 +122,16 @@ func (g *group) joinAgain(cl *kgo.Client) {
 	select {
 	case <-g.life.Context().Done():
 	case <-time.After(time.Second):
-		cl.ForceRebalance()
+		g.joinAgainNow(cl)
 	}
 }
 
 func (g *group) refreshMembership(cl *kgo.Client) {
 	id, generation := cl.GroupMetadata()
-	g.current.Store(&Membership{Group: g.cfg.Group, MemberID: id, Generation: generation, InstanceID: g.cfg.InstanceID,
-		ClusterID: g.identity.clusterID(), Consumer: g.identity.number})
+	m := &Membership{Group: g.cfg.Group, MemberID: id, Generation: generation, InstanceID: g.cfg.InstanceID,
+		Protocol: g.brokers.protocol, ClusterID: g.identity.clusterID(), Consumer: g.identity.number}
+	g.file.joined(m)
+	g.current.Store(m)
 	g.troubles.joined()
 }
 
@@ -140,7 +146,7 @@ func (g *group) callAssigned(ctx context.Context, added []*Assignment) {
 
 // onRevoked runs when partitions leave in good order: the member is still in the group and may
 // commit. It also runs, with nothing, before every join.
-func (g *group) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string][]int32) {
+func (g *group) onRevoked(ctx context.Context, cl *kgo.Client, revoked map[string][]int32) {
 	g.commits.joined() // no callback runs during a join
 	defer g.commits.holdCommits()
 	if len(revoked) == 0 {
@@ -148,6 +154,9 @@ func (g *group) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string]
 	}
 	for _, p := range g.parts.of(revoked) {
 		p.stopped.Store(true)
+	}
+	if g.life.Closing() {
+		g.announceNewer(ctx, cl) // before the lock, as in onAssigned
 	}
 	g.hookMu.Lock()
 	defer g.hookMu.Unlock()
@@ -161,6 +170,7 @@ func (g *group) onRevoked(_ context.Context, cl *kgo.Client, revoked map[string]
 		g.lose("the group took this member for a new one")
 		return
 	}
+	g.announceNewer(ctx, cl)
 	if err := g.letGo(g.parts.of(revoked), ErrRevoked); err != nil {
 		g.log.Warn("partitions were revoked before their inputs were done", "err", err)
 	}
@@ -184,6 +194,6 @@ func (g *group) onLost(_ context.Context, cl *kgo.Client, _ map[string][]int32) 
 func (g *group) clientOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.OnPartitionsAssigned(g.onAssigned), kgo.OnPartitionsRevoked(g.onRevoked), kgo.OnPartitionsLost(g.onLost),
-		kgo.OnOffsetsFetched(g.onFetched), kgo.AdjustFetchOffsetsFn(g.onOffsets),
+		kgo.OnOffsetsFetched(g.onFetched), kgo.AdjustFetchOffsetsFn(g.onOffsets), kgo.WithHooks(g.file, joining{g}),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -80,11 +81,29 @@ func (l *lab) feed(partition int32, n int) {
 	}
 }
 
+// protocolUnderTest is that of ACKMARK_PROTOCOL, by default classic: protocol_test.go has what is
+// particular to the other one, and all the rest holds in both.
+var protocolUnderTest = func() (p Protocol) {
+	if err := p.UnmarshalText([]byte(os.Getenv("ACKMARK_PROTOCOL"))); err != nil {
+		panic(err)
+	}
+	return p
+}()
+
+// classicOnly skips what is about classic requests, or brokers that have no other.
+func classicOnly(t *testing.T) {
+	t.Helper()
+	if protocolUnderTest == ConsumerProtocol {
+		t.Skip("a classic group's alone")
+	}
+}
+
 func (l *lab) config() Config {
 	return Config{
 		Brokers: []string{"localhost:9092"}, Group: groupName, Topics: []string{topic},
-		Options: []kgo.Opt{kgo.Dialer(l.net.DialContext), kgo.DisableClientMetrics()},
-		Logger:  slog.New(slog.NewTextHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Options:  []kgo.Opt{kgo.Dialer(l.net.DialContext), kgo.DisableClientMetrics()},
+		Protocol: protocolUnderTest,
+		Logger:   slog.New(slog.NewTextHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }
 

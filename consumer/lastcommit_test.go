@@ -20,6 +20,7 @@ import (
 // A topic that is deleted and created again while its inputs are in flight gets no commit of the
 // old one, by id or by name.
 func TestCommitByNameOfARecreatedTopic(t *testing.T) {
+	classicOnly(t)
 	for _, delay := range []time.Duration{0, 100 * time.Millisecond, time.Second, 3 * time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
 			inLab(t, 1, func(t *testing.T, l *lab) {
@@ -54,6 +55,7 @@ func TestCommitByNameOfARecreatedTopic(t *testing.T) {
 
 // A topic with a regular expression is created again while its revoke drains.
 func TestLastCommitOfARecreatedTopic(t *testing.T) {
+	classicOnly(t)
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
 		var h holder
@@ -78,6 +80,7 @@ func TestLastCommitOfARecreatedTopic(t *testing.T) {
 // While a join runs a commit goes past the client, which would notice that the topic is another
 // one: ours is looked at, too.
 func TestCommitByNameWhileAJoinRuns(t *testing.T) {
+	classicOnly(t)
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 100)
 		cfg := l.config()

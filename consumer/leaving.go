@@ -1,12 +1,15 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // lostAssignment is what is known of an assignment that ended without its last commit.
@@ -23,6 +26,7 @@ func (g *group) lose(why string) {
 	if len(parts) == 0 {
 		return
 	}
+	begun := time.Now()
 	for _, p := range parts {
 		p.fence(ErrLost)
 		p.end(ErrLost)
@@ -34,12 +38,15 @@ func (g *group) lose(why string) {
 	if g.cfg.Hooks.Lost != nil {
 		g.cfg.Hooks.Lost(assignments(parts))
 	}
+	g.around.metrics.rebalanced(byLost, time.Since(begun))
 }
 
 // letGo ends the assignment of partitions in good order: no more Start, drain under the deadline,
-// end the handlers' context, hook, commit, fence. It returns an *AbandonedError for what was
-// started and not done, and at a shutdown an *UncommittedError when the last commit failed. hookMu
-// is held.
+// end the handlers' context, commit, hook, commit what became done meanwhile, fence. The first
+// commit comes before the hook, since that releases them: from then on no will names them, and a
+// process that is killed in between would have said nowhere what it had done. It returns an
+// *AbandonedError for what was started and not done, and at a shutdown an *UncommittedError when
+// the last commit failed. hookMu is held.
 func (g *group) letGo(parts []*partition, why error) error {
 	if len(parts) == 0 {
 		return nil
@@ -62,6 +69,7 @@ func (g *group) letGo(parts []*partition, why error) error {
 				abandoned = &AbandonedError{After: min(g.cfg.DrainTimeout, time.Since(begun))}
 			}
 			abandoned.Partitions = append(abandoned.Partitions, a)
+			g.around.metrics.abandoned(a.Count)
 		}
 		p.end(why)
 	}
@@ -69,18 +77,21 @@ func (g *group) letGo(parts []*partition, why error) error {
 	if errors.Is(why, ErrShutdown) {
 		end = time.Now().Add(finalCommitTimeout)
 	}
+	uncommitted := g.commits.commitFirst(parts) // of a topic created anew nothing is due any more
 	if g.cfg.Hooks.Revoking != nil {
 		ctx, cancel := context.WithDeadline(context.Background(), end)
 		g.cfg.Hooks.Revoking(ctx, assignments(parts))
 		cancel()
 	}
-	var uncommitted error
+	var last error
 	if errors.Is(why, ErrShutdown) {
-		uncommitted = g.commits.commitAndFenceUntil(parts, end)
+		last = g.commits.commitAndFenceUntil(parts, end)
 	} else {
-		uncommitted = g.commits.commitAndFence(parts, why, end)
+		last = g.commits.commitAndFence(parts, why, end)
 	}
+	uncommitted = cmp.Or(last, uncommitted)
 	g.remove(parts)
+	g.around.metrics.letGo(why, time.Since(begun))
 	g.log.Info("partitions released", "why", why, "partitions", len(parts), "took", time.Since(begun).Round(time.Millisecond))
 	var errs []error
 	if abandoned != nil {
@@ -90,6 +101,33 @@ func (g *group) letGo(parts []*partition, why error) error {
 		errs = append(errs, &UncommittedError{Group: g.cfg.Group, Err: uncommitted})
 	}
 	return errors.Join(errs...)
+}
+
+// firstCommitTimeout is how long partitions that leave wait for the commit before their release.
+const firstCommitTimeout = time.Second
+
+// commitFirst commits what is done of partitions that leave, once; commitAndFence follows, which
+// tries again what is due. A coordinator that does not answer holds it up for a moment only.
+func (c *committer) commitFirst(parts []*partition) error {
+	if c.cfg.CommitElsewhere {
+		return nil
+	}
+	answered := make(chan error, 1)
+	c.life.Go(func() {
+		c.commitMu.Lock()
+		defer c.commitMu.Unlock()
+		answered <- c.attempt(parts)
+	})
+	late := time.NewTimer(firstCommitTimeout)
+	defer late.Stop()
+	select {
+	case err := <-answered:
+		if groupcommit.Judge(err) == groupcommit.Recreated {
+			return err
+		}
+	case <-late.C:
+	}
+	return nil
 }
 
 // onNoDrain calls fn when Run's context has ended with ErrNoDrain, until stop is called.
@@ -142,7 +180,13 @@ func (g *group) shutdown() error {
 func (g *group) leave(cl *kgo.Client) (left error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := cl.LeaveGroupContext(ctx); err != nil {
+	id, _ := cl.GroupMetadata()
+	err := cl.LeaveGroupContext(ctx)
+	if g.brokers.epochs() && g.cfg.InstanceID != "" && id != "" {
+		err = g.leaveForNow(ctx, cl, id)
+	}
+	g.left = err == nil
+	if err != nil {
 		g.log.Warn("leaving the group failed: its partitions wait for the session timeout", "err", err, "session_timeout", g.cfg.SessionTimeout)
 		// A join that waits for other members holds the leave up: then the group goes on by the
 		// session timeout, and nothing is wrong here.
@@ -168,7 +212,7 @@ func (g *group) rejoin() {
 	g.lose(why.Error())
 	// The join finds out whether the group still knows this member, and onAssigned takes up what it
 	// keeps, from what is committed by then.
-	g.brokers.client.Load().ForceRebalance()
+	g.joinAgainNow(g.brokers.client.Load())
 }
 
 // fence ends every assignment at once, as if the membership were lost, and has maintain do the

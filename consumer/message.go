@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,12 +35,20 @@ type Assignment struct {
 // [ErrShutdown] or a [*StuckError].
 func (a *Assignment) Context() context.Context { return *a.part.ctx.Load() }
 
+// DoneInputs is how many inputs of the assignment are done.
+func (a *Assignment) DoneInputs() int64 {
+	a.part.mu.Lock()
+	defer a.part.mu.Unlock()
+	return a.part.core.Counts().Done
+}
+
 // Membership is the group membership that assignments are held under.
 type Membership struct {
 	Group      string
 	MemberID   string
-	Generation int32
+	Generation int32 // in the ConsumerProtocol, the member's epoch
 	InstanceID string
+	Protocol   Protocol // never AutoProtocol
 	// ClusterID is that of the Kafka cluster that the group is in, "" if the brokers told none.
 	ClusterID string
 	// Consumer tells the consumers of this process apart: several may be members of one group.
@@ -52,8 +61,9 @@ type Membership struct {
 type Message struct {
 	*kgo.Record
 
-	run   *run
-	index uint64
+	run  *run
+	at   uint32 // of run.Messages
+	skip uint32 // offsets between the run's first input and this one
 }
 
 // Bits of an input's state.
@@ -78,18 +88,67 @@ type run struct {
 	first uint64 // index of Messages[0]; the others follow without gaps
 	// states of Messages, see started …; atomic. They are not in Message, so that a message can be
 	// copied at any time.
-	states []uint32
-	left   int // inputs that are not done; under the partition's lock
-	bytes  int64
-	at     int64 // when it was handed out, as the consumer's monotonic nanoseconds
+	states  []uint32
+	base    int64   // offset of Messages[0]
+	offsets []int64 // offsets of Messages, if one is too far from base for its skip; else nil
+	left    int     // inputs that are not done; under the partition's lock
+	done    int     // inputs at the beginning that are done, as far as firstOpen looked
+	begun   int     // … that were started, as far as firstUnstarted looked
+	bytes   int64
+	at      int64 // when it was handed out, as the consumer's monotonic nanoseconds
 
 	outcome func(error) // of NewMessage; else nil
 }
 
+// append adds an input.
+func (r *run) append(rec *kgo.Record) {
+	at := len(r.Messages)
+	if at == 0 {
+		r.base = rec.Offset
+	}
+	skip := rec.Offset - r.base
+	if skip > math.MaxUint32 && r.offsets == nil {
+		for i := range r.Messages {
+			r.offsets = append(r.offsets, r.base+int64(r.Messages[i].skip))
+		}
+	}
+	if r.offsets != nil {
+		r.offsets = append(r.offsets, rec.Offset)
+	}
+	r.Messages = append(r.Messages, Message{Record: rec, run: r, at: uint32(at), skip: uint32(skip)}) //nolint:gosec // offsets has what skip cannot say
+}
+
+// Original is where an input was read, whatever its handler made of the record since.
+type Original struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// Original tells where the input was read. It may be called from any goroutine, also while a
+// handler changes the record. Of a Message that no Consumer handed out it is what the record says.
+func (m *Message) Original() Original {
+	r := m.run
+	if r == nil {
+		return Original{m.Topic, m.Partition, m.Record.Offset}
+	}
+	return Original{r.Topic, r.Partition, m.offset()}
+}
+
+// offset is that of the input, whatever its record says now.
+func (m *Message) offset() int64 {
+	if m.run.offsets != nil {
+		return m.run.offsets[m.at]
+	}
+	return m.run.base + int64(m.skip)
+}
+
+func (m *Message) index() uint64 { return m.run.first + uint64(m.at) }
+
 // Index is the input's position in fetch order within its assignment epoch: 0, 1, 2 … without gaps.
 // It is the Index of a producer.Source, and exported for the pipeline, and for whoever delivers
 // units to a sidecar without one.
-func (m *Message) Index() uint64 { return m.index }
+func (m *Message) Index() uint64 { return m.index() }
 
 // Assignment is what the input was fetched under.
 func (m *Message) Assignment() *Assignment { return m.mine().Assignment }
@@ -97,7 +156,7 @@ func (m *Message) Assignment() *Assignment { return m.mine().Assignment }
 // Context is the context of the input's assignment.
 func (m *Message) Context() context.Context { return m.mine().Assignment.Context() }
 
-func (m *Message) state() *uint32 { return &m.run.states[m.index-m.run.first] }
+func (m *Message) state() *uint32 { return &m.run.states[m.at] }
 
 // Start tells that a handler takes the input now. False: its partition was revoked, lost or halted
 // meanwhile, and the input must be dropped. Inputs that were not started are not waited for when
@@ -147,10 +206,10 @@ func DoneAll(ms []*Message) {
 		p.mu.Lock()
 		for i < len(ms) && ms[i].run.part == p {
 			m, n := ms[i], 1
-			for i+n < len(ms) && ms[i+n].run == m.run && ms[i+n].index == m.index+uint64(n) {
+			for i+n < len(ms) && ms[i+n].run == m.run && ms[i+n].at == m.at+uint32(n) {
 				n++
 			}
-			p.finishRun(m.run, m.index, n)
+			p.finishRun(m.run, m.index(), n)
 			i += n
 		}
 		p.mu.Unlock()
@@ -164,6 +223,6 @@ func (b *Batch) DoneAll() {
 	}
 	m := &b.Messages[0]
 	m.mine().part.mu.Lock()
-	m.run.part.finishRun(m.run, m.index, len(b.Messages))
+	m.run.part.finishRun(m.run, m.index(), len(b.Messages))
 	m.run.part.mu.Unlock()
 }

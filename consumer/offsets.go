@@ -144,10 +144,7 @@ func (s *survey) askKnown(ctx context.Context) error {
 	if s.cfg.Start != Latest {
 		return nil
 	}
-	// Of the group in name, since the options may say more of it, and with no topics it does not
-	// join.
-	opts := append(s.brokers.baseOptions(), kgo.ConsumerGroup(s.cfg.Group), kgo.DisableAutoCommit(), kgo.ConsumeTopics())
-	cl, err := kgo.NewClient(opts...)
+	cl, err := s.brokers.asking()
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (cfg *Config) adopt() error {
 		return err
 	}
 	defer probe.Close()
-	if err := cfg.refuseEager(probe); err != nil {
+	if err := errors.Join(cfg.refuseEager(probe), cfg.checkProtocol(probe)); err != nil {
 		return err
 	}
 	cfg.dial = dialer(probe)

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -162,6 +163,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{"CommitAfter", func(c *Config) { c.CommitAfter = -1 }},
 		{"MaxBytes", func(c *Config) { c.MaxBytes = -1 }},
 		{"MaxRecords", func(c *Config) { c.MaxRecords = -1 }},
+		{"StateDir", func(c *Config) { c.StateDir = os.DevNull }}, // no directory, wherever this is
 		{"DrainTimeout", func(c *Config) { c.DrainTimeout = -1 }},
 		{"DrainTimeout", func(c *Config) { c.DrainTimeout = time.Minute }},
 		{"HeartbeatInterval", func(c *Config) { c.HeartbeatInterval = time.Minute }},

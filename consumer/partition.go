@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/sentinel"
+	"github.com/ackmark/ackmark/internal/sessionfile"
 )
 
 // recordOverhead is what a record costs beside its bytes: the client's record, the message, the
@@ -28,6 +30,7 @@ type partition struct {
 
 	mu     sync.Mutex
 	core   *assignment.Assignment
+	entry  *sessionfile.Entry // in the session file; nil: none
 	drain  drain
 	halted *HaltError
 
@@ -41,6 +44,8 @@ type partition struct {
 	logEnd int64
 	lost   int64 // inputs skipped by Config.OnOutOfRange
 	stuck  stuckState
+	quiet  quiet
+	seen   fetched
 }
 
 // surroundings is what the partitions of a consumer have in common, and whom they tell what. The
@@ -50,7 +55,11 @@ type surroundings struct {
 	maxRecords int // between the mark and the newest input
 	limit      int // that are followed
 	noDoneSets *atomic.Bool
+	watch      *sentinel.Watch
+	metrics    *metrics
+	past       atomic.Int64 // done, of assignments that are over
 
+	enter    func(*Assignment) *sessionfile.Entry
 	counts   bool        // done is called
 	done     func(n int) // inputs
 	ready    func()      // parked records may be handed out
@@ -64,8 +73,10 @@ func (cfg *Config) maxPoll() int { return min(max(cfg.MaxRecords/8, 1), 8192) }
 
 func newSurroundings(cfg *Config, log *slog.Logger, noDoneSets *atomic.Bool) *surroundings {
 	return &surroundings{
-		log: log, maxRecords: cfg.MaxRecords, limit: cfg.MaxRecords + cfg.maxPoll(), noDoneSets: noDoneSets, counts: cfg.CommitAfter > 0,
-		done: func(int) {}, ready: func() {}, freed: func(bool) {}, halted: func(*HaltError) {}, stopping: func() bool { return false },
+		log: log, maxRecords: cfg.MaxRecords, limit: cfg.MaxRecords + cfg.maxPoll(), noDoneSets: noDoneSets,
+		watch: sentinel.NewWatch(log), metrics: newMetrics(cfg), counts: cfg.CommitAfter > 0,
+		enter: func(*Assignment) *sessionfile.Entry { return nil },
+		done:  func(int) {}, ready: func() {}, freed: func(bool) {}, halted: func(*HaltError) {}, stopping: func() bool { return false },
 	}
 }
 
@@ -77,9 +88,13 @@ type drain struct {
 }
 
 func newPartition(around *surroundings, a *Assignment, committed int64) *partition {
+	spec := assignment.Spec{TopicID: a.TopicID, Start: a.Start, Committed: committed, Limit: around.limit}
+	entry := around.enter(a)
+	if entry != nil {
+		spec.Journal = entry
+	}
 	p := &partition{
-		around: around, assignment: a, logEnd: -1, drain: drain{done: make(chan struct{}, 1)},
-		core: assignment.New(assignment.Spec{TopicID: a.TopicID, Start: a.Start, Committed: committed, Limit: around.limit}),
+		around: around, assignment: a, logEnd: -1, drain: drain{done: make(chan struct{}, 1)}, core: assignment.New(spec), entry: entry,
 	}
 	a.part = p
 	p.renewContext()
@@ -98,7 +113,7 @@ func (p *partition) end(cause error) { (*p.cancel.Load())(cause) }
 // then could be committed over another member's (the known loss bug of marks made after a revoke).
 func (p *partition) finish(m *Message) {
 	state := m.state()
-	if atomic.LoadUint32(state)&(done|failed) != 0 || !p.core.Done(m.index) {
+	if atomic.LoadUint32(state)&(done|failed) != 0 || !p.core.Done(m.index()) {
 		return
 	}
 	p.settle(state, done)
@@ -107,7 +122,7 @@ func (p *partition) finish(m *Message) {
 	if r.left--; r.left == 0 {
 		p.release(r)
 	}
-	p.afterDone(m.index, 1)
+	p.afterDone(m.index(), 1)
 }
 
 // finishRun is finish for n inputs of a run, from an index on.
@@ -134,6 +149,9 @@ func (p *partition) finishRun(r *run, index uint64, n int) {
 // settleFresh settles inputs up to the first that has its outcome, and returns how many.
 func (p *partition) settleFresh(states []uint32) int {
 	for i := range states {
+		if atomic.CompareAndSwapUint32(&states[i], started, started|done) {
+			continue // nearly always
+		}
 		if atomic.LoadUint32(&states[i])&(done|failed) != 0 {
 			return i
 		}
@@ -182,13 +200,15 @@ func (p *partition) release(r *run) {
 
 // fail is Done(err): the input is not done, its partition halts there.
 func (p *partition) fail(m *Message, err error) {
+	// Not under mu: what the methods of a handler's error do is its own, and may be to call State.
+	ofContext := isContextErr(err)
+	leaves := errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
 	p.mu.Lock()
 	if p.core.State().Over() || atomic.LoadUint32(m.state())&(done|failed) != 0 {
 		p.mu.Unlock()
 		return
 	}
-	noOutcome := isContextErr(err) && (p.drain.why != nil || p.around.stopping()) ||
-		errors.Is(err, ErrRevoked) || errors.Is(err, ErrLost) || errors.Is(err, ErrShutdown)
+	noOutcome := leaves || ofContext && (p.drain.why != nil || p.around.stopping())
 	p.settle(m.state(), failed)
 	p.mu.Unlock()
 	m.run.tell(err)
@@ -196,7 +216,7 @@ func (p *partition) fail(m *Message, err error) {
 		return
 	}
 	p.halt(&HaltError{
-		Offset: m.Offset, LostFrom: -1, LostTo: -1, Err: err,
+		Offset: m.offset(), LostFrom: -1, LostTo: -1, Err: err,
 		Remedy: "the input is not done and was not skipped: correct the cause, then call Consumer.Resume or restart the consumer",
 	})
 }
@@ -215,7 +235,7 @@ func (p *partition) halt(e *HaltError) {
 	}
 	p.core.Happen(assignment.Halt)
 	p.halted = e
-	p.parked = parked{}
+	p.dropParked()
 	p.stopped.Store(true)
 	p.mu.Unlock()
 	p.around.halted(e)
@@ -229,6 +249,7 @@ var errMoved = errors.New("the fetch position went back below what was read alre
 func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.heard(now)
 	if fp.HighWatermark > 0 {
 		p.logEnd = fp.HighWatermark
 	}
@@ -242,14 +263,12 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	if len(recs) == 0 {
 		return nil, nil
 	}
-	if recs[0].Offset < p.core.Next() {
-		return nil, errMoved
-	}
-	if len(p.parked.recs) == 0 {
-		return p.handOut(recs, now), nil
-	}
 	if recs[0].Offset < p.readTo() {
 		return nil, errMoved
+	}
+	p.seen.records += int64(len(recs))
+	if len(p.parked.recs) == 0 {
+		return p.handOut(recs, now), nil
 	}
 	p.park(recs)
 	return p.unpark(now), nil
@@ -275,6 +294,9 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 			p.core.EnterEpoch(rec.Offset, last)
 		}
 		if !input {
+			if !inherited {
+				p.seen.control++
+			}
 			p.core.Pass(rec.Offset, inherited)
 			continue
 		}
@@ -287,7 +309,7 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 		if len(r.Messages) == 0 {
 			r.first = index
 		}
-		r.Messages = append(r.Messages, Message{Record: rec, run: r, index: index})
+		r.append(rec)
 		r.bytes += size
 	}
 	if len(r.Messages) == 0 {
@@ -320,6 +342,7 @@ func (p *partition) disown() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.core.Happen(assignment.Recreate)
+	p.entry.Release()
 }
 
 // skipped counts inputs that were lost by choice (Config.OnOutOfRange).

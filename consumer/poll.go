@@ -60,7 +60,11 @@ const slowDeliver = time.Second
 // be entered in the next one, which started elsewhere. Nothing waits in between.
 func (rd *reader) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)) error {
 	for ctx.Err() == nil {
+		begun := rd.clock.now()
 		fetches := rd.pollOnce(ctx, cl)
+		if rd.cfg.tracer != nil {
+			rd.cfg.tracer.Polled(fetches, rd.cfg.Group, time.Duration(rd.clock.now()-begun))
+		}
 		if fetches.IsClientClosed() {
 			cl.AllowRebalance()
 			return kgo.ErrClientClosed

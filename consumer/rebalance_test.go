@@ -177,6 +177,7 @@ func TestRevokeDoesNotWaitForWhatWasNotStarted(t *testing.T) {
 // The coordinator forgets the member: everything is fenced, nothing is committed, and the member
 // joins again.
 func TestLost(t *testing.T) {
+	classicOnly(t)
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
 		var h holder
@@ -270,6 +271,7 @@ func TestCoordinatorMoves(t *testing.T) {
 // The client got a new member id between a heartbeat and a join without telling: what was held is
 // lost.
 func TestReplacedMember(t *testing.T) {
+	classicOnly(t)
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		lost := make(chan []*Assignment, 10)
 		cfg := l.config()
@@ -295,6 +297,7 @@ func TestReplacedMember(t *testing.T) {
 }
 
 func TestStaticMember(t *testing.T) {
+	classicOnly(t)
 	inLab(t, 2, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
 		cfg := l.config()

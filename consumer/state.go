@@ -2,8 +2,10 @@ package consumer
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/internal/lifecycle"
 )
 
@@ -24,6 +26,9 @@ type State struct {
 	Err error
 	// CommitErr is why the last commit failed: nil once one succeeded.
 	CommitErr error
+	// Sentinels must stay 0: CommitBeyond is looked at with every commit, InputSkipped with every
+	// commit and every start. The others are 0 here.
+	Sentinels ackmark.Sentinels
 }
 
 // PartitionState is where one partition stands in its present assignment. Offsets are -1 where they
@@ -34,8 +39,9 @@ type PartitionState struct {
 	Epoch     uint64 // assignment epoch
 	Start     int64  // offset that the assignment started from
 
-	LogEnd    int64 // the broker's high watermark, as of the last fetch
+	LogEnd    int64 // the broker's high watermark as of the last fetch, or where its log ended when nothing came and it was asked
 	Fetched   int64 // first offset that was not handed out yet; what was fetched beyond is Parked
+	Untaken   int64 // first offset that no handler has taken yet; Fetched when all that were handed out are
 	HandedOut int64 // inputs handed out in this assignment
 	Inherited int64 // inputs read in this assignment and not handed out: a done-set said that they were done before it
 	Done      int64 // inputs done in this assignment
@@ -46,20 +52,31 @@ type PartitionState struct {
 	Pending      int    // inputs handed out and not done
 	PendingBytes int64
 	DoneAbove    int   // done inputs above the ack mark
+	DoneRuns     []Run // they, as runs of offsets, increasing: the first ones, at most 32
 	Parked       int   // records fetched and held back, because a done-set could not describe more
 	Lost         int64 // offsets skipped because OnOutOfRange said so
 	Paused       bool  // by the memory budget, or halted
 	Halted       error // *HaltError, or nil
+	Unread       error // *UnreadError: nothing comes of it although it should; or nil
 }
 
-// Oldest names an input: Offset -1 means that there is none. Age is since it was handed out.
+// Oldest names an input: Offset -1 means that there is none. Index is its position in fetch order,
+// Age since it was handed out; Started: a handler took it.
 type Oldest struct {
-	Offset int64
-	Age    time.Duration
+	Offset  int64
+	Index   uint64
+	Age     time.Duration
+	Started bool
 }
 
-// Lag is how many offsets lie between the ack mark and the end of the log: -1 before the first
-// fetch.
+// Run is the offsets First to Last.
+type Run struct{ First, Last int64 }
+
+// maxRuns bounds DoneRuns.
+const maxRuns = 32
+
+// Lag is how many offsets lie between the ack mark and the end of the log: -1 while that is not
+// known.
 func (s PartitionState) Lag() int64 {
 	if s.LogEnd < 0 {
 		return -1
@@ -86,6 +103,7 @@ func (c *Consumer) State() State {
 	}
 	s.Err, s.CommitErr = c.troubles.errors()
 	s.Waiting = c.group.waiting.errors()
+	s.Sentinels = c.around.watch.Counts()
 	now := c.clock.now()
 	for _, p := range c.parts.all() {
 		s.Partitions = append(s.Partitions, p.state(now))
@@ -102,6 +120,21 @@ func (c *Consumer) State() State {
 	return s
 }
 
+// untaken is the first offset that was handed out and that no handler took, under mu.
+func (p *partition) untaken() int64 {
+	for _, r := range p.runs {
+		if r == nil {
+			continue
+		}
+		for i := range r.states {
+			if atomic.LoadUint32(&r.states[i]) == 0 {
+				return r.Messages[i].offset()
+			}
+		}
+	}
+	return p.core.Next()
+}
+
 func (p *partition) state(now int64) PartitionState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,10 +147,20 @@ func (p *partition) state(now int64) PartitionState {
 		Oldest: Oldest{Offset: -1},
 	}
 	if m := p.oldest(); m != nil {
-		s.Oldest = Oldest{Offset: m.Offset, Age: time.Duration(now - m.run.at)}
+		s.Oldest = Oldest{Offset: m.offset(), Index: m.index(), Age: time.Duration(now - m.run.at), Started: atomic.LoadUint32(m.state())&started != 0}
+	}
+	s.Untaken = p.untaken()
+	for first, last := range p.core.DoneRuns() {
+		if len(s.DoneRuns) == maxRuns {
+			break
+		}
+		s.DoneRuns = append(s.DoneRuns, Run{first, last})
 	}
 	if p.halted != nil {
 		s.Halted = p.halted
+	}
+	if e := p.unread(now); e != nil {
+		s.Unread = e
 	}
 	return s
 }

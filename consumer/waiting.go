@@ -41,6 +41,9 @@ const (
 // to say what is committed.
 var errNoOffset = errors.New("the coordinator did not say what the group has committed")
 
+// errResumed: the partition was halted, and was resumed.
+var errResumed = errors.New("it was resumed")
+
 // WaitingError tells why a partition that the group assigned to this member is not read yet. The
 // others are.
 type WaitingError struct {

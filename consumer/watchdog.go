@@ -40,11 +40,11 @@ func (p *partition) watch(now int64, timeout time.Duration) error {
 		return nil
 	}
 	s := &p.stuck
-	if !s.known || s.index != m.index {
-		s.known, s.index, s.since = true, m.index, now
+	if !s.known || s.index != m.index() {
+		s.known, s.index, s.since = true, m.index(), now
 	}
 	running := time.Duration(now - s.since)
-	err := &StuckError{Topic: p.assignment.Topic, Partition: p.assignment.Partition, Offset: m.Offset, Running: time.Duration(now - m.run.at)}
+	err := &StuckError{Topic: p.assignment.Topic, Partition: p.assignment.Partition, Offset: m.offset(), Running: time.Duration(now - m.run.at)}
 	cancelNow := running >= timeout && !s.cancelled
 	if cancelNow {
 		s.cancelled = true
@@ -68,7 +68,7 @@ func (p *partition) warnStalled(m *Message, now int64) {
 	}
 	p.stuck.warned = now
 	p.around.log.Warn("nothing is committed beyond an input that is not done", "topic", p.assignment.Topic, "partition", p.assignment.Partition,
-		"offset", m.Offset, "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(m.state())&started != 0,
+		"offset", m.offset(), "age", time.Duration(now-m.run.at).Round(time.Second), "started", atomic.LoadUint32(m.state())&started != 0,
 		"done_above", p.core.Counts().DoneAbove)
 }
 

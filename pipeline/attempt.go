@@ -48,13 +48,14 @@ type trial struct {
 	// As AroundInput middleware hands it on: the attempts below it start from that.
 	innerCopies copies
 	asSeen      original
+	seenAt      consumer.Original
 }
 
 // forget lets go of the last input: an idle lane must not keep its batch alive.
 func (t *trial) forget() {
 	t.copies.forget()
 	t.innerCopies.forget()
-	t.asCame, t.asSeen = original{}, original{}
+	t.asCame, t.asSeen, t.seenAt = original{}, original{}, consumer.Original{}
 }
 
 // errGivenBack is what a middleware sees of an input that is no longer this process's.
@@ -65,13 +66,18 @@ func stillWanted(m *consumer.Message) bool { return m.Start() }
 
 // handle runs an input through all its attempts. The first call was begun by the caller.
 func (l *lane) handle(m *consumer.Message) outcome {
-	if !l.slow.Load() {
+	measured, slow := l.times != nil && l.times.due(), l.slow.Load()
+	if !measured && !slow {
 		return l.handleInput(m)
 	}
 	start := time.Now()
 	r := l.handleInput(m)
-	if time.Since(start) < fastHandler {
+	took := time.Since(start)
+	if slow && took < fastHandler {
 		l.slow.Store(false)
+	}
+	if measured {
+		l.times.took(took, r)
 	}
 	return r
 }
@@ -82,13 +88,21 @@ func (l *lane) handleInput(m *consumer.Message) outcome {
 	l.left, l.tried.calls = false, 0
 	l.tried.copies.reset()
 	l.tried.copies.keep(&l.tried.asCame, m)
+	ctx := l.work.parent
+	var in *traced
+	if l.p.traces != nil {
+		ctx, in = l.p.traces.begin(ctx, m, &l.mayRoot)
+	}
 	if l.input == nil {
-		outputs, err = l.attempts(l.work.parent, m)
-	} else if outputs, err = protect(l.input, l.work.parent, m); l.left || l.work.parent.Err() != nil {
+		outputs, err = l.attempts(ctx, m)
+	} else if outputs, err = protect(l.input, ctx, m); l.left || l.work.parent.Err() != nil {
 		err = errGivenBack // whatever the middleware made of it
 	}
 	l.tried.copies.restore(&l.tried.asCame, m) // a dead letter may be made of it, now or when an output is refused
 	if err == nil {
+		if in != nil {
+			outputs = in.carry(outputs)
+		}
 		return l.accept(m, outputs, l.tried.calls)
 	}
 	return l.conclude(m, err)
@@ -143,15 +157,21 @@ func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Re
 		copies, came = &l.tried.innerCopies, &l.tried.asSeen
 		copies.reset()
 		copies.keep(came, m)
+		l.tried.seenAt = consumer.Original{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}
 	}
 	outputs, err := l.attempt(ctx, m)
 	if err == nil {
 		return outputs, nil
 	}
+	was := l.tried.seenAt
+	if l.input == nil {
+		was = m.Original()
+	}
 	var pause backoff.BackOff
 	counted := 0
 	for {
 		copies.restore(came, m)
+		putBack(m.Record, was)
 		c, after := classify(err)
 		switch {
 		case l.left:
@@ -173,7 +193,10 @@ func (l *lane) attempts(ctx context.Context, m *consumer.Message) ([]producer.Re
 		}
 		l.p.retrying(m, l.tried.calls, after, err)
 		if !l.pause(ctx, m, after) {
-			return nil, errGivenBack
+			if l.left {
+				return nil, errGivenBack
+			}
+			return nil, fmt.Errorf("%w (the middleware's context ended before another attempt: %w)", err, context.Cause(ctx))
 		}
 		if outputs, err = l.attempt(ctx, m); err == nil {
 			return outputs, nil
@@ -186,18 +209,20 @@ func (l *lane) giveBack() error {
 	return errGivenBack
 }
 
-// pause waits between two attempts and begins the next one. False: the input is given back.
+// pause waits between two attempts and begins the next one. False: the input is given back, or,
+// when it has not left, a middleware's context ended.
 func (l *lane) pause(ctx context.Context, m *consumer.Message, d time.Duration) bool {
 	if !l.end() {
 		l.left = true
 		return false
 	}
 	l.flush() // what is finished must not wait for the retry
-	if !waitWanted(ctx, m, d) || !l.begin(m) {
-		l.left = true
+	if !waitWanted(ctx, m, d) {
+		l.left = l.work.parent.Err() != nil || !stillWanted(m)
 		return false
 	}
-	return true
+	l.left = !l.begin(m)
+	return !l.left
 }
 
 // drainPoll is how soon a waiting retry notices that its partition is to leave. The assignment's

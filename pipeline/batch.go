@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackmark/ackmark/consumer"
 )
@@ -30,6 +31,9 @@ func (l *lane) processBatches(c *chunk) bool {
 	}
 	if len(l.batch) == 0 {
 		return true
+	}
+	if l.p.traces != nil {
+		l.batchTrace = l.p.traces.beginBatch(l.work.parent, l.batch)
 	}
 	l.tried.copies.reset()
 	for i := range l.batch {
@@ -151,14 +155,22 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 	msgs := make([]*consumer.Message, len(list))
 	for i, in := range list {
 		msgs[i] = in.m
-		in.tries++
+		if in.tries++; in.tries > 1 {
+			putBack(in.m.Record, in.m.Original())
+		}
 	}
 	start := time.Now()
-	results, err := protectBatch(l.p.batchHandler, l.work.ctx, msgs)
+	ctx := l.work.ctx
+	if l.batchTrace != nil {
+		ctx = trace.ContextWithSpan(ctx, l.batchTrace.span)
+	}
+	results, err := protectBatch(l.p.batchHandler, ctx, msgs)
 	for _, in := range list {
 		l.tried.copies.restore(&in.asCame, in.m)
 	}
-	l.slow.Store(time.Since(start) >= fastHandler)
+	took := time.Since(start)
+	l.slow.Store(took >= fastHandler)
+	l.times.batchTook(took, err)
 	switch {
 	case l.work.ctx.Err() != nil:
 		if err = l.interrupted(list[0].m, err); l.left {
@@ -193,6 +205,9 @@ func (l *lane) tryBatch(list []*batchInput) bool {
 func (l *lane) judge(in *batchInput, r Result) {
 	in.after, in.asked, in.err = 0, false, r.Err
 	if r.Err == nil {
+		if l.batchTrace != nil {
+			r.Outputs = l.batchTrace.carry(r.Outputs)
+		}
 		in.outcome = l.accept(in.m, r.Outputs, in.tries)
 		l.left = l.left || in.outcome.kind == stops
 		return

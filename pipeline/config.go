@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/consumer"
@@ -76,6 +78,10 @@ type DeadLetter struct {
 	// and it must not be one that the pipeline reads, by name or by Consumer.Regex. Empty: a
 	// rejected input halts its partition.
 	Topic string
+	// Spring writes also the headers that Spring's DeadLetterPublishingRecoverer writes
+	// (kafka_dlt-original-topic …, see HeaderSpringTopic), by which UIs show letters and Spring's
+	// own tools read them. Letters that have to be small go without.
+	Spring bool
 }
 
 // Config of a pipeline. Zero fields mean the documented defaults.
@@ -89,6 +95,8 @@ type Config struct {
 	// returns no outputs, ever; the first one stops the pipeline. A dead-letter topic needs a
 	// Producer.
 	Producer producer.Producer
+	// Mode is AtLeastOnce (default) or ExactlyOnce.
+	Mode Mode
 	// KeepProducer leaves the producer open when the pipeline ends: for a producer that several
 	// pipelines share.
 	KeepProducer bool
@@ -146,6 +154,17 @@ type Config struct {
 
 	// Middleware wraps the handler.
 	Middleware Middleware
+	// TracerProvider makes spans of inputs that have a sampled trace context, and of their batches,
+	// polls and commits; it is the Consumer's too, where that has none. Default: none, at no cost.
+	// The producer has its own. See "Traces" in docs/operations.md.
+	TracerProvider trace.TracerProvider
+	// JoinTraces makes the span of an input a child in the trace that the input came with. Default:
+	// a trace of its own that links to it, as OpenTelemetry's messaging conventions have it. A
+	// BatchHandler's call links always.
+	JoinTraces bool
+	// MeterProvider gets the metrics of docs/metrics.md; it is the Consumer's too, where that has
+	// none. Default: none, at no cost. The producer has its own.
+	MeterProvider metric.MeterProvider
 	// Logger, default that of Consumer, default slog.Default().
 	Logger *slog.Logger
 }
@@ -180,6 +199,12 @@ func (cfg Config) withDefaults() Config {
 		cfg.Logger = slog.Default()
 	}
 	def(&cfg.Consumer.Logger, cfg.Logger)
+	if cfg.Consumer.TracerProvider == nil {
+		cfg.Consumer.TracerProvider = cfg.TracerProvider
+	}
+	if cfg.Consumer.MeterProvider == nil {
+		cfg.Consumer.MeterProvider = cfg.MeterProvider
+	}
 	return cfg
 }
 
@@ -217,6 +242,7 @@ func (cfg Config) validate() error {
 	wrong.If(len(cfg.DeadLetter.Topic) > 249, "DeadLetter.Topic",
 		configerr.Words(fmt.Sprintf("%d characters long", len(cfg.DeadLetter.Topic))), "Kafka's topic names have at most 249")
 	cfg.Backoff.validate(wrong)
+	cfg.validateMode(wrong)
 	return wrong.Err()
 }
 

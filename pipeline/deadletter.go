@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -97,10 +98,11 @@ func (p *Pipeline) deadLetter(m *consumer.Message, r *rejection) producer.Record
 	if r.size >= letterShort {
 		errorText = shortErrorText
 	}
-	add(HeaderTopic, m.Topic, maxName)
-	add(HeaderPartition, strconv.Itoa(int(m.Partition)), maxName)
-	add(HeaderOffset, strconv.FormatInt(m.Offset, 10), maxName)
-	add(HeaderError, r.err.Error(), errorText)
+	came := m.Original()
+	add(HeaderTopic, came.Topic, maxName)
+	add(HeaderPartition, strconv.Itoa(int(came.Partition)), maxName)
+	add(HeaderOffset, strconv.FormatInt(came.Offset, 10), maxName)
+	add(HeaderError, fmt.Sprint(r.err), errorText) // Sprint: an Error that panics, as of a nil pointer, ends nothing
 	if r.code != "" {
 		add(HeaderCode, r.code, maxName)
 	}
@@ -122,6 +124,9 @@ func (p *Pipeline) deadLetter(m *consumer.Message, r *rejection) producer.Record
 		add(HeaderFirstOffset, before.first.offset, maxName)
 		add(HeaderFirstError, before.first.err, min(maxFirstError, errorText))
 		add(HeaderFirstTime, before.first.time, maxName)
+	}
+	if p.cfg.DeadLetter.Spring {
+		headers = p.appendSpring(headers, m, r, errorText)
 	}
 	letter.Headers = headers
 	return letter
@@ -196,7 +201,7 @@ func (h history) appendOwn(to, from []producer.Header) []producer.Header {
 	incidents := 0
 	for _, header := range from {
 		switch {
-		case strings.HasPrefix(header.Key, headerPrefix), header.Key == HeaderSource && ofLetter(header.Value):
+		case isLetterHeader(header.Key), header.Key == HeaderSource && ofLetter(header.Value):
 			continue
 		case header.Key == HeaderIncident:
 			if incidents++; incidents > 1 {

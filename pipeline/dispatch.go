@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 type chunk struct {
 	assignment *consumer.Assignment
 	msgs       []*consumer.Message
+	slots      []uint16  // of the keys of msgs, where lanes share them
 	next       int       // the first one not taken yet
 	at         time.Time // when it was queued, where something waits for batches to fill
 }
@@ -27,7 +27,7 @@ func newChunk(a *consumer.Assignment) *chunk {
 
 func (c *chunk) recycle() {
 	clear(c.msgs) // a pooled chunk must not keep a fetched batch alive
-	c.assignment, c.msgs, c.next, c.at = nil, c.msgs[:0], 0, time.Time{}
+	c.assignment, c.msgs, c.slots, c.next, c.at = nil, c.msgs[:0], c.slots[:0], 0, time.Time{}
 	chunks.Put(c)
 }
 
@@ -36,14 +36,18 @@ type dispatcher struct {
 	order   Order
 	lanes   []*lane
 	shared  *sharedQueue
-	seed    maphash.Seed
+	routing *routing // per key, with more than one lane
 	spread  uint64   // the next lane for an input without a key
 	filling []*chunk // per lane: its chunk of the batch being split
 	touched []int    // the lanes that have one
 }
 
 func newDispatcher(order Order, lanes []*lane, shared *sharedQueue) *dispatcher {
-	return &dispatcher{order: order, lanes: lanes, shared: shared, seed: maphash.MakeSeed(), filling: make([]*chunk, len(lanes))}
+	d := &dispatcher{order: order, lanes: lanes, shared: shared, filling: make([]*chunk, len(lanes))}
+	if order == PerKey && len(lanes) > 1 {
+		d.routing = newRouting(lanes)
+	}
+	return d
 }
 
 // deliver is what the consumer calls with each batch. It never blocks: the consumer's budget bounds
@@ -72,15 +76,16 @@ func wholeChunk(b *consumer.Batch) *chunk {
 
 // split sends each key to its lane. Inputs without a key promise no order: they go round.
 func (d *dispatcher) split(b *consumer.Batch) {
-	n := uint64(len(d.lanes))
+	n, r := uint64(len(d.lanes)), d.routing
+	r.mu.Lock() // no key moves meanwhile
+	defer r.mu.Unlock()
 	for i := range b.Messages {
 		m := &b.Messages[i]
-		var l uint64
+		slot, l := noKey, d.spread%n
 		if m.Key == nil {
-			l = d.spread % n
 			d.spread++
 		} else {
-			l = maphash.Bytes(d.seed, m.Key) % n
+			slot, l = r.of(m.Key)
 		}
 		c := d.filling[l]
 		if c == nil {
@@ -88,7 +93,7 @@ func (d *dispatcher) split(b *consumer.Batch) {
 			d.filling[l] = c
 			d.touched = append(d.touched, int(l))
 		}
-		c.msgs = append(c.msgs, m)
+		c.msgs, c.slots = append(c.msgs, m), append(c.slots, slot)
 	}
 	for _, l := range d.touched {
 		d.lanes[l].push(d.filling[l])

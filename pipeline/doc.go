@@ -47,8 +47,11 @@
 //
 // [Config.Concurrency] lanes run handlers. A lane is a queue: by default all inputs of a key share
 // one ([PerKey]), so their handlers run one after the other in fetch order, and their outputs are
-// delivered in that order, also through retries: an input in backoff holds up its lane. Lanes have
-// no limit of their own; the consumer's budget bounds what is fetched and not done.
+// delivered in that order, also through retries: an input in backoff holds up its key. A key
+// belongs to a lane only while that has something of it in hand: a lane with nothing to do takes
+// half of the keys that wait in one that is behind. Lanes have no limit of their own; the
+// consumer's budget bounds what is fetched and not done. A batch handler's keys do not move, nor do
+// those of a pipeline with more than 4,096 lanes.
 //
 // One thing is not held back: without a dead-letter topic, an output that Kafka refuses halts its
 // partition, and later outputs of its key that were on their way then stay written. When the

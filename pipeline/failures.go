@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer"
 )
@@ -19,6 +22,7 @@ type failure struct {
 	err        *producer.Error
 	tries      int // redeliveries so far
 	attempts   int // handler calls that made the outputs
+	slot       uint16
 }
 
 // failures decides what becomes of inputs whose outputs could not be written. It is a goroutine,
@@ -87,7 +91,7 @@ func actionFor(err *producer.Error) action {
 	switch {
 	case err.Code == producer.CodeClosed || errors.Is(err, producer.ErrClosed):
 		return actionClosed
-	case err.Code == producer.CodeSessionFenced, err.Code == producer.CodeReleased: // the second: delivered between the fence and consumer.Fence
+	case err.Code == producer.CodeSessionFenced, err.Code == producer.CodeMemberFenced, err.Code == producer.CodeReleased: // the last: delivered between the fence and consumer.Fence
 		return actionGone
 	case blame == wire.OfProcess, blame == wire.OfProducer: // a restart, after the cause was corrected, goes on where it stopped
 		return actionStop
@@ -106,14 +110,15 @@ func (fs *failures) decide(f failure) {
 		return
 	}
 	p.counts.undelivered.Add(1)
+	p.troubles.note(f.m, problem{stage: podstate.Deciding, attempt: f.attempts}, f.err)
 	kind := actionFor(f.err)
 	switch {
 	case kind == actionClosed:
 		p.producerClosed()
-		f.m.Done(consumer.ErrShutdown)
+		p.undone(f.m, consumer.ErrShutdown)
 	case kind == actionStop && wire.CodeOf(f.err.Code).Blame == wire.OfProducer:
 		p.stopBy(&DeliveryError{Err: f.err})
-		f.m.Done(consumer.ErrShutdown)
+		p.undone(f.m, consumer.ErrShutdown)
 	case kind == actionStop:
 		p.fatal(f.m, f.err)
 	case kind == actionRedeliver:
@@ -121,11 +126,11 @@ func (fs *failures) decide(f failure) {
 	case f.letter != nil && f.letter.size < letterKeyValue && tooLarge(f.err):
 		fs.shrink(f)
 	case f.letter != nil:
-		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: f.letter.attempts, Err: f.letter.err, DeadLetter: f.err})
+		p.undone(f.m, &RejectedError{Input: inputOf(f.m), Attempts: f.letter.attempts, Err: f.letter.err, DeadLetter: f.err})
 	case kind == actionReject:
 		fs.reject(f)
 	default:
-		f.m.Done(fmt.Errorf("pipeline: an output of %s was not written: %w", inputOf(f.m), f.err))
+		p.undone(f.m, fmt.Errorf("pipeline: an output of %s was not written: %w", inputOf(f.m), f.err))
 	}
 }
 
@@ -133,7 +138,7 @@ func (fs *failures) reject(f failure) {
 	r := &rejection{err: fmt.Errorf("output %d was not written: %w", f.err.Output, f.err), attempts: f.attempts, code: f.err.Code}
 	fs.p.rejecting(f.m, r)
 	if fs.p.cfg.DeadLetter.Topic == "" {
-		f.m.Done(&RejectedError{Input: inputOf(f.m), Attempts: r.attempts, Err: r.err})
+		fs.p.undone(f.m, &RejectedError{Input: inputOf(f.m), Attempts: r.attempts, Err: r.err})
 		return
 	}
 	fs.writeLetter(f, r)
@@ -141,7 +146,7 @@ func (fs *failures) reject(f failure) {
 
 func (fs *failures) writeLetter(f failure, r *rejection) {
 	one := newFlight(fs.p, nil, f.assignment)
-	one.addLetter(f.m, r)
+	one.addLetter(f.m, r, fs.p.deadLetter(f.m, r))
 	one.deliver()
 }
 
@@ -159,6 +164,9 @@ func (fs *failures) shrink(f failure) {
 // dead letters have no order.
 func (fs *failures) redeliver(f failure) {
 	f.tries++
+	fs.p.traces.note(f.m, telemetry.SpanDelivery, f.err.Code)
+	fs.p.metrics.redeliver(1)
+	fs.p.troubles.note(f.m, problem{podstate.Redelivering, f.tries, "", time.Now().Add(fs.p.redeliveryPause(f.tries))}, f.err)
 	fs.p.side.Go(func() {
 		if !sleep(f.assignment.Context(), fs.p.redeliveryPause(f.tries)) {
 			return

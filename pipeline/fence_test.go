@@ -2,10 +2,12 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,9 +27,13 @@ type fencing struct {
 	fns         []func(*producer.Error)
 	memberships []producer.Membership
 	announced   []producer.Assignment
+	forgotten   atomic.Int32
 }
 
-func (f *fencing) OnFenced(fn func(*producer.Error)) { f.fns = append(f.fns, fn) }
+func (f *fencing) OnFenced(fn func(*producer.Error)) (forget func()) {
+	f.fns = append(f.fns, fn)
+	return func() { f.forgotten.Add(1) }
+}
 
 func (f *fencing) Assign(ctx context.Context, m producer.Membership, added []producer.Assignment) error {
 	f.mu.Lock()
@@ -223,4 +229,58 @@ func TestWillOfAnotherSidecarsAssignment(t *testing.T) {
 		}
 		p.stop()
 	})
+}
+
+// A member that its group does not know any more is one consumer's matter: another one that shares
+// the producer keeps its partitions. When the pipeline has ended the producer calls it no more.
+func TestFencedMemberOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fencing{Fake: producertest.NewFake(producertest.FakeConfig{})}
+		h := pipelinetest.New(t, quiet(pipeline.Config{Producer: f, Handler: pipeline.HandlerFunc(upper)}), pipelinetest.Topic("in", 1))
+		h.Feed(pipelinetest.Record("k", "a"))
+		h.WaitIdle()
+		m, before := f.last()
+		fence := func(group string, consumer uint64) int {
+			f.fns[0](&producer.Error{Code: producer.CodeMemberFenced, Partition: -1,
+				Err: &producer.MemberFencedError{Group: group, Consumer: consumer, MemberID: m.MemberID}})
+			synctest.Wait()
+			h.Feed(pipelinetest.Record("k", "b"))
+			h.WaitIdle()
+			_, after := f.last()
+			return len(after)
+		}
+		if n := fence("another", m.Consumer); n != len(before) {
+			t.Error("another group's member took the partitions along")
+		}
+		if n := fence(m.Group, m.Consumer+1); n != len(before) {
+			t.Error("another consumer's member took the partitions along")
+		}
+		if n := fence(m.Group, m.Consumer); n != len(before)+1 {
+			t.Errorf("its own member's end has it join again: %d assignments, %d before", n, len(before))
+		}
+		if err := h.Stop(); err != nil {
+			t.Error(err)
+		}
+		if n := f.forgotten.Load(); n == 0 {
+			t.Error("the producer still calls it")
+		}
+	})
+}
+
+// committing is a fake that was used exactly-once.
+type committing struct{ *producertest.Fake }
+
+func (committing) CommitUnits() error    { return nil }
+func (committing) Committing() bool      { return true }
+func (committing) Crossed(uint64, int64) {}
+
+// A producer that commits offsets is refused by a pipeline whose consumer commits them, too.
+func TestCommittingProducerIsRefused(t *testing.T) {
+	p := committing{producertest.NewFake(producertest.FakeConfig{})}
+	cfg := quiet(pipeline.Config{Producer: p, Handler: pipeline.HandlerFunc(upper)})
+	cfg.Consumer.Brokers, cfg.Consumer.Group, cfg.Consumer.Topics = []string{"localhost:1"}, "g", []string{"in"}
+	err := pipeline.Run(t.Context(), cfg)
+	if e, ok := errors.AsType[*pipeline.ConfigError](err); !ok || e.Field != "Producer" || e.Remedy == "" {
+		t.Errorf("%v", err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/podstate"
 )
 
 // ErrAllHalted is in the error of Check when every partition held stands still: the process lives,
@@ -34,6 +35,12 @@ func (h *halts) add(e *consumer.HaltError) {
 	h.list = append(h.remove(e.Topic, e.Partition), e)
 }
 
+func (h *halts) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.list)
+}
+
 // forget takes partitions off that left, or came anew.
 func (h *halts) forget(assignments []*consumer.Assignment) {
 	h.mu.Lock()
@@ -53,12 +60,13 @@ func (h *halts) remove(topic string, partition int32) []*consumer.HaltError {
 // err joins what stands still, in order, apart from what is in said.
 func (h *halts) err(said error) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	slices.SortFunc(h.list, func(a, b *consumer.HaltError) int {
+	list := slices.Clone(h.list)
+	h.mu.Unlock()
+	slices.SortFunc(list, func(a, b *consumer.HaltError) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	var errs []error
-	for _, e := range h.list {
+	for _, e := range list { // not under mu: said may be a handler's error
 		if !errors.Is(said, e) {
 			errs = append(errs, e)
 		}
@@ -69,6 +77,7 @@ func (h *halts) err(said error) error {
 // halted is told of each partition that halts.
 func (p *Pipeline) halted(e *consumer.HaltError) {
 	p.halts.add(e)
+	p.events.Add(podstate.Halt, e.Topic, e.Partition, e.Error())
 	if p.cfg.StopOnHalt {
 		p.stopBy(e)
 	}

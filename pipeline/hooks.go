@@ -3,20 +3,31 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/producer"
 )
 
 // consumerConfig is the user's, with the pipeline's hooks chained in front.
 func (p *Pipeline) consumerConfig() consumer.Config {
-	cfg := p.cfg.Consumer
+	cfg := p.cfg.forMode(p.cfg.Consumer)
 	user := cfg.Hooks
 	cfg.HandlerTimeout = -1 // it would count the time in lanes and in the producer as the handler's
 	cfg.Hooks = consumer.Hooks{
+		Joining: func(m consumer.Membership) {
+			p.assigned(context.Background(), m, nil)
+			if user.Joining != nil {
+				user.Joining(m)
+			}
+		},
 		Assigned: func(ctx context.Context, m consumer.Membership, added []*consumer.Assignment) {
 			p.halts.forget(added)
+			p.sentinels.assigned(added)
+			p.rebalanced("assigned", added)
 			p.assigned(ctx, m, added)
 			if user.Assigned != nil {
 				user.Assigned(ctx, m, added)
@@ -27,13 +38,21 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 				user.Revoking(ctx, leaving)
 			}
 			p.forget(leaving)
+			p.rebalanced("revoked", leaving)
 			p.release(ctx, leaving)
 		},
 		Lost: func(lost []*consumer.Assignment) {
 			p.forget(lost)
+			p.rebalanced("lost", lost)
 			p.lost(lost)
 			if user.Lost != nil {
 				user.Lost(lost)
+			}
+		},
+		Crossed: func(a *consumer.Assignment, offset int64) {
+			p.crossed(a, offset)
+			if user.Crossed != nil {
+				user.Crossed(a, offset)
 			}
 		},
 	}
@@ -45,6 +64,21 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 		}
 	}
 	return cfg
+}
+
+// rebalanced notes which partitions came or went.
+func (p *Pipeline) rebalanced(what string, list []*consumer.Assignment) {
+	if len(list) == 0 {
+		return
+	}
+	names := make([]string, 0, 4)
+	for _, a := range list[:min(len(list), 3)] {
+		names = append(names, fmt.Sprintf("%s %d", a.Topic, a.Partition))
+	}
+	if len(list) > 3 {
+		names = append(names, "…")
+	}
+	p.events.Add(podstate.Rebalance, "", 0, fmt.Sprintf("%d partitions %s: %s", len(list), what, strings.Join(names, ", ")))
 }
 
 // forget drops what waits of assignments that are over: nobody will start it.
@@ -60,6 +94,7 @@ func (p *Pipeline) forget(over []*consumer.Assignment) {
 		dropped += p.shared.forget(over)
 	}
 	p.counts.dropped.Add(int64(dropped))
+	p.sentinels.over(over)
 	p.halts.forget(over)
 }
 
@@ -72,6 +107,7 @@ func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []
 			Progress: a.Progress,
 		}
 	}
+	p.consumer.Store(m.Consumer)
 	err := p.cfg.Producer.Assign(ctx, producer.Membership(m), list)
 	switch {
 	case err == nil, ctx.Err() != nil: // the client stops, or joins again
@@ -80,6 +116,18 @@ func (p *Pipeline) assigned(ctx context.Context, m consumer.Membership, added []
 	default:
 		// Without the announcement the units of these partitions would be refused one by one.
 		p.stopBy(&DeliveryError{Err: err})
+	}
+}
+
+// isMine tells that a member that its group does not know was this pipeline's.
+func (p *Pipeline) isMine(m *producer.MemberFencedError) bool {
+	return m.Group == p.cfg.Consumer.Group && m.Consumer == p.consumer.Load()
+}
+
+// forgetFences ends what the producer tells: it may outlive the pipeline.
+func (p *Pipeline) forgetFences() {
+	if p.unfence != nil {
+		p.unfence()
 	}
 }
 
@@ -98,6 +146,10 @@ func (p *Pipeline) release(ctx context.Context, leaving []*consumer.Assignment) 
 // not.
 func (p *Pipeline) lost(lost []*consumer.Assignment) {
 	epochs := epochsOf(lost)
+	if p.cfg.Mode == ExactlyOnce {
+		p.giveUp(epochs)
+		return
+	}
 	p.side.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 		defer cancel()

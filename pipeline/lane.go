@@ -26,6 +26,7 @@ type lane struct {
 
 	serving
 	calling
+	sharing
 
 	slow  atomic.Bool // handlers are: deliver before the next one. Set by the pacer, cleared by the lane
 	paced atomic.Bool // the pacer delivers for it now
@@ -55,11 +56,18 @@ type serving struct {
 	works workCache
 	work  *work // of the chunk that runs
 	batch []batchInput
+
+	slot uint16 // of the key of the input that was started last, where lanes share keys
+
+	times      *handlerTimes
+	batchTrace *traced
+	mayRoot    bool // an input of this chunk that has no trace context may begin a trace
 }
 
 func newLane(p *Pipeline) *lane {
 	l := &lane{p: p, serving: serving{want: 1}, ended: make(chan struct{}), delivering: make(chan struct{}, 1), backlog: newBacklog(p.cfg.BatchWait)}
 	l.wake.L = &l.mu
+	l.times = p.metrics.handlerTimes()
 	if len(p.cfg.Middleware.AroundInput) > 0 {
 		l.input = wrap(Handler(HandlerFunc(l.attempts)), p.cfg.Middleware.AroundInput)
 	}
@@ -69,10 +77,14 @@ func newLane(p *Pipeline) *lane {
 func (l *lane) push(c *chunk) {
 	l.mu.Lock()
 	l.backlog.push(c)
-	idle := l.idle
+	l.noneFree = false
+	idle, waits := l.idle, l.waits()
 	l.mu.Unlock()
-	if idle {
+	switch {
+	case idle:
 		l.wake.Signal()
+	case waits: // behind a handler that began when nothing did, maybe
+		l.p.pacer.poke()
 	}
 }
 
@@ -103,118 +115,11 @@ func (l *lane) run() {
 func (l *lane) lost() {
 	l.mu.Lock()
 	m := l.running
-	l.running = nil
+	l.running, l.stopped = nil, true
 	l.mu.Unlock()
 	if m != nil {
 		l.p.fatal(m, errors.New("the handler ended its goroutine (runtime.Goexit, or FailNow of a test)"))
 	}
-}
-
-// next returns the chunk to process, or nil when the lane is closed. What is finished is delivered
-// before it waits.
-func (l *lane) next() *chunk {
-	switch {
-	case l.p.cfg.BatchHandler != nil && l.p.shared != nil:
-		return l.nextSharedBatch()
-	case l.p.cfg.BatchHandler != nil:
-		return l.nextBatch()
-	case l.p.shared != nil:
-		return l.nextShared()
-	}
-	if l.chunk != nil {
-		l.chunk.recycle()
-		l.chunk = nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.backlog.empty() {
-		if !l.rest(time.Time{}) {
-			return nil
-		}
-	}
-	l.chunk = l.backlog.pop()
-	return l.chunk
-}
-
-// rest waits, under mu, for something to do, after what is finished was delivered. False: the lane
-// is closed.
-func (l *lane) rest(until time.Time) bool {
-	if l.flight != nil {
-		l.mu.Unlock()
-		l.flush()
-		l.mu.Lock()
-		return true
-	}
-	if l.closed {
-		return false
-	}
-	l.tried.forget()
-	l.idle = true
-	waitUntil(&l.wake, until)
-	l.idle = false
-	return true
-}
-
-// nextBatch returns the inputs of a batch: as many of one partition as are there, or as come within
-// BatchWait.
-func (l *lane) nextBatch() *chunk {
-	clear(l.grab.msgs)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for {
-		a, until := l.backlog.due(time.Now(), l.p.cfg.MaxBatch)
-		if a == nil && l.closed && !l.backlog.empty() {
-			a = l.backlog.chunks[l.backlog.head].assignment
-		}
-		if a != nil {
-			l.backlog.gather(&l.grab, a, l.p.cfg.MaxBatch)
-			return &l.grab
-		}
-		if !l.rest(until) {
-			return nil
-		}
-	}
-}
-
-func (l *lane) nextSharedBatch() *chunk {
-	q, size := l.p.shared, l.p.cfg.MaxBatch
-	clear(l.grab.msgs)
-	if q.takeBatch(&l.grab, size, false) {
-		return &l.grab
-	}
-	l.flush()
-	l.tried.forget()
-	if q.takeBatch(&l.grab, size, true) {
-		return &l.grab
-	}
-	return nil
-}
-
-// forget drops the inputs of assignments that are over.
-func (l *lane) forget(over []*consumer.Assignment) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.backlog.forget(over)
-}
-
-// nextShared takes little while handlers are slow, since what it took waits behind its own handler,
-// and more while they are fast.
-func (l *lane) nextShared() *chunk {
-	l.want = min(2*l.want, flightSize)
-	if l.slow.Load() {
-		l.want = 1
-	}
-	q := l.p.shared
-	if q.tryTake(&l.grab, l.want) {
-		return &l.grab
-	}
-	clear(l.grab.msgs)
-	l.flush()
-	l.tried.forget()
-	if q.waitTake(&l.grab, l.want) {
-		return &l.grab
-	}
-	return nil
 }
 
 // process runs the handler on a chunk. False: the lane was abandoned, or its goroutine must end.
@@ -223,7 +128,7 @@ func (l *lane) process(c *chunk) bool {
 	if l.p.cfg.BatchHandler != nil {
 		return l.processBatches(c)
 	}
-	m := c.start(l)
+	m := l.start(c)
 	for m != nil {
 		if !l.begin(m) {
 			return false
@@ -237,13 +142,10 @@ func (l *lane) process(c *chunk) bool {
 				// Put away before the next one is started: where this one halts its partition, what
 				// is behind it must not overtake it (S7).
 				l.putAway(m, r)
-				m = c.start(l)
+				m = l.start(c)
 				break
 			}
-			// The next input is started before this one is put away, so that one lock does for
-			// both.
-			following := c.start(l)
-			again, ok := l.settle(m, r, following)
+			following, again, ok := l.settle(m, r, c)
 			if !ok {
 				return false
 			}
@@ -256,10 +158,20 @@ func (l *lane) process(c *chunk) bool {
 	return true
 }
 
+// start is the chunk's, under mu: another lane may take what was not started.
+func (l *lane) start(c *chunk) *consumer.Message {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.start(l)
+}
+
 // start returns the next input that its partition still wants, or nil at the end of the chunk.
 func (c *chunk) start(l *lane) *consumer.Message {
 	for c.next < len(c.msgs) {
 		m := c.msgs[c.next]
+		if l.routing != nil {
+			l.slot = c.slots[c.next]
+		}
 		c.next++
 		if !l.stop && m.Start() {
 			return m
@@ -279,6 +191,8 @@ func (l *lane) enter(a *consumer.Assignment) {
 		l.flush()
 	}
 	l.work = l.works.of(a)
+	l.mayRoot = l.p.traces != nil
+	l.times.enter(a.Topic)
 }
 
 // begin enters the call of m's handler. What the last one finished is delivered first if handlers
@@ -306,7 +220,7 @@ func (l *lane) beginLocked(m *consumer.Message, w *work) bool {
 		l.cancel, l.cancelOf = w.cancel, w
 	}
 	l.calls++
-	if l.flight != nil {
+	if l.flight != nil || l.waits() {
 		l.p.pacer.poke()
 	}
 	return true
@@ -320,15 +234,16 @@ func (l *lane) end() bool {
 	return !l.abandoned
 }
 
-// settle puts a finished input away and, when nothing stands against it, begins the following one:
-// again tells that it did.
-func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Message) (again, ok bool) {
+// settle puts a finished input away, starts the following one of the chunk and, when nothing stands
+// against it, begins it: again tells that it did. One lock does for all.
+func (l *lane) settle(m *consumer.Message, r outcome, c *chunk) (following *consumer.Message, again, ok bool) {
 	l.mu.Lock()
 	if l.abandoned {
 		l.mu.Unlock()
-		return false, false
+		return nil, false, false
 	}
 	l.add(m, r)
+	following = c.start(l)
 	full := l.slow.Load() || len(l.flight.units) == flightSize
 	if again = following != nil && !full; again {
 		l.beginLocked(following, l.work)
@@ -339,22 +254,32 @@ func (l *lane) settle(m *consumer.Message, r outcome, following *consumer.Messag
 	if full {
 		l.flush()
 	}
-	return again, true
+	return following, again, true
 }
 
 // add puts a finished unit into the flight, under mu.
 func (l *lane) add(m *consumer.Message, r outcome) {
+	f := l.open()
+	if r.attempts > 1 {
+		f.noteAttempts(r.attempts)
+	}
+	f.addNew(m, r.outputs, false)
+	l.noteSlot(f)
+}
+
+// noteSlot is for the unit that was added last.
+func (l *lane) noteSlot(f *flight) {
+	if l.routing != nil {
+		f.slots = append(f.slots, l.slot)
+	}
+}
+
+// open is the flight that collects, under mu.
+func (l *lane) open() *flight {
 	if l.flight == nil {
 		l.flight = newFlight(l.p, l, l.work.assignment)
 	}
-	if r.kind == rejected {
-		l.flight.addLetter(m, r.rejection)
-		return
-	}
-	if r.attempts > 1 {
-		l.flight.noteAttempts(r.attempts)
-	}
-	l.flight.addNew(m, r.outputs, false)
+	return l.flight
 }
 
 // putAway ends an input that has no outputs to deliver.
@@ -363,11 +288,14 @@ func (l *lane) putAway(m *consumer.Message, r outcome) {
 	case rejected:
 		l.p.rejecting(m, r.rejection)
 		if l.p.cfg.DeadLetter.Topic == "" {
-			m.Done(&RejectedError{Input: inputOf(m), Attempts: r.rejection.attempts, Err: r.rejection.err})
+			l.p.undone(m, &RejectedError{Input: inputOf(m), Attempts: r.rejection.attempts, Err: r.rejection.err})
 			return
 		}
+		letter := l.p.deadLetter(m, r.rejection) // not under mu: the error's Error may call State
 		l.mu.Lock()
-		l.add(m, r)
+		f := l.open()
+		f.addLetter(m, r.rejection, letter)
+		l.noteSlot(f)
 		full := l.slow.Load() || len(l.flight.units) == flightSize
 		l.mu.Unlock()
 		if full {
@@ -375,9 +303,12 @@ func (l *lane) putAway(m *consumer.Message, r outcome) {
 		}
 	case stops:
 		l.stop = true
+		l.mu.Lock()
+		l.stopped = true
+		l.mu.Unlock()
 		l.p.fatal(m, r.rejection.err)
 	case givenBack:
 		l.p.counts.dropped.Add(1)
-		m.Done(consumer.ErrRevoked) // no outcome: it tells a drain not to wait
+		l.p.undone(m, consumer.ErrRevoked) // no outcome: it tells a drain not to wait
 	}
 }

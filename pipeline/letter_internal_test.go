@@ -199,7 +199,7 @@ func TestOriginal(t *testing.T) {
 		var in, want [3]*consumer.Message
 		for i := range in {
 			r := fresh()
-			in[i], want[i] = &consumer.Message{Record: r}, &consumer.Message{Record: clone(r)}
+			in[i], want[i] = consumer.NewMessage(r, nil), &consumer.Message{Record: clone(r)}
 			book.keep(&kept[i], in[i])
 		}
 		for i := range in {
@@ -209,6 +209,7 @@ func TestOriginal(t *testing.T) {
 			made := append([]byte{}, in[i].Value...)
 			output := in[i].Value
 			book.restore(&kept[i], in[i])
+			putBack(in[i].Record, in[i].Original())
 			if !reflect.DeepEqual(in[i].Record, want[i].Record) {
 				t.Fatalf("input %+v, want %+v", in[i].Record, want[i].Record)
 			}

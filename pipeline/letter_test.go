@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -190,6 +191,7 @@ func TestHandlersMayChangeTheirInput(t *testing.T) {
 		in.Key = append(in.Key[:0:0], "other"...)
 		in.Headers[0].Value[0] = '#'
 		in.Headers = append(in.Headers, producer.Header{Key: "more"})
+		in.Topic, in.Partition, in.Offset, in.Timestamp = "elsewhere", 7, in.Offset+1_000, time.UnixMilli(1)
 	}
 	for _, batch := range []bool{false, true} {
 		for _, ends := range []string{"fails", "is refused", "panics"} {
@@ -208,6 +210,9 @@ func TestHandlersMayChangeTheirInput(t *testing.T) {
 					one := func(in *consumer.Message) ([]producer.Record, error) {
 						if string(in.Value) != "value" || string(in.Key) != "k" || len(in.Headers) != 1 || string(in.Headers[0].Value) != "own" {
 							t.Errorf("the handler was given key %q, value %q, headers %v", in.Key, in.Value, in.Headers)
+						}
+						if in.Topic != "in" || in.Partition != 0 || in.Offset > 2 || in.Timestamp.UnixMilli() == 1 {
+							t.Errorf("the handler was given topic %s, partition %d, offset %d, time %s", in.Topic, in.Partition, in.Offset, in.Timestamp)
 						}
 						spoil(in)
 						switch ends {
@@ -242,7 +247,11 @@ func TestHandlersMayChangeTheirInput(t *testing.T) {
 					if len(letters) != 3 {
 						t.Fatalf("%d letters", len(letters))
 					}
-					for _, l := range letters {
+					for i, l := range letters {
+						came := &kgo.Record{Headers: l.Headers}
+						if topic, offset := header(came, pipeline.HeaderTopic), header(came, pipeline.HeaderOffset); topic != "in" || offset != strconv.Itoa(i) {
+							t.Errorf("letter %d says it came from %s at %s", i, topic, offset)
+						}
 						if string(l.Value) != "value" || string(l.Key) != "k" || l.Headers[0].Key != "h" || string(l.Headers[0].Value) != "own" {
 							t.Errorf("the letter has key %q, value %q, headers %v", l.Key, l.Value, l.Headers[0])
 						}

@@ -22,10 +22,7 @@ import (
 // garbage collector runs.
 type original struct {
 	rec        *kgo.Record
-	topic      string
-	offset     int64
-	timestamp  int64 // ms since the epoch, as Kafka keeps it
-	partition  int32
+	timestamp  int64 // ms since 1970, as Kafka keeps it
 	key, value int32 // lengths; noBytes for none
 	headers    int32 // how many; noBytes for none
 	at         int   // of the copies' bytes: key, value and the headers' values, one behind the other
@@ -72,8 +69,7 @@ func (c *copies) keep(o *original, m *consumer.Message) {
 	if o.rec != r {
 		o.rec = r
 	}
-	setBack(&o.topic, r.Topic)
-	o.partition, o.offset, o.timestamp = r.Partition, r.Offset, r.Timestamp.UnixMilli()
+	o.timestamp = r.Timestamp.UnixMilli()
 	o.key, o.value, o.headers = lengthOf(r.Key), lengthOf(r.Value), lengthOf(r.Headers)
 	o.at, o.headersAt = len(c.bytes), len(c.headers)
 	c.bytes = append(append(c.bytes, r.Key...), r.Value...)
@@ -92,22 +88,23 @@ func lengthOf[T any](s []T) int32 {
 	return int32(len(s)) //nolint:gosec // a record that Kafka can hold
 }
 
-// restore makes the input what it was. Only what differs is written: the consumer reads the
-// record's coordinates meanwhile.
+// restore makes the input what it was, but for where it was read: the consumer keeps that, and who
+// calls a handler again uses putBack.
 func (c *copies) restore(o *original, m *consumer.Message) {
 	if m.Record != o.rec {
 		m.Record = o.rec
 	}
-	r := o.rec
-	setBack(&r.Topic, o.topic)
-	setBack(&r.Partition, o.partition)
-	setBack(&r.Offset, o.offset)
-	if r.Timestamp.UnixMilli() != o.timestamp {
+	if r := o.rec; r.Timestamp.UnixMilli() != o.timestamp {
 		r.Timestamp = time.UnixMilli(o.timestamp)
 	}
 	if !c.untouched(o) {
 		c.writeBack(o)
 	}
+}
+
+// putBack makes the record say where it was read.
+func putBack(r *kgo.Record, was consumer.Original) {
+	r.Topic, r.Partition, r.Offset = was.Topic, was.Partition, was.Offset
 }
 
 // writeBack gives the record a copy of its own of what was kept.
@@ -139,13 +136,6 @@ func (c *copies) writeBack(o *original) {
 
 func (c *copies) headersOf(o *original) []producer.Header {
 	return c.headers[o.headersAt:][:max(o.headers, 0)]
-}
-
-// setBack writes only what differs: a write is what the garbage collector and other readers see.
-func setBack[T comparable](field *T, was T) {
-	if *field != was {
-		*field = was
-	}
 }
 
 // untouched compares the record's key, value and headers with what was kept of them.

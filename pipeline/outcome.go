@@ -81,7 +81,8 @@ type Input struct {
 }
 
 func inputOf(m *consumer.Message) Input {
-	return Input{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key}
+	came := m.Original()
+	return Input{Topic: came.Topic, Partition: came.Partition, Offset: came.Offset, Key: m.Key}
 }
 
 func (in Input) String() string {

@@ -12,17 +12,19 @@ const paceEvery = 2 * time.Millisecond
 
 // pacer delivers for lanes whose handlers take long. Lanes cannot do it themselves: they run
 // handlers, and asking the clock before each would cost as much as all the rest. It sleeps until a
-// lane begins a handler while it holds something finished.
+// lane begins a handler while it holds something finished, or something waits.
 type pacer struct {
 	p      *Pipeline
 	asleep atomic.Bool
 	poked  chan struct{}
-	seen   []paceMark // per lane; the pacer's own
+	seen   []paceMark // per lane; the pacer's own, like idle
+	idle   []*lane    // of the look that is made
 }
 
 type paceMark struct {
 	flight *flight
 	again  bool
+	waits  bool
 	calls  uint64
 }
 
@@ -86,11 +88,21 @@ func (c *pacer) awake(ctx context.Context) bool {
 
 // look delivers what was there at the last look already. It tells whether any lane holds something.
 func (c *pacer) look() bool {
-	held := false
+	held, behind := false, 0
+	c.idle = c.idle[:0]
 	for i, l := range c.p.lanes {
 		s := &c.seen[i]
 		l.mu.Lock()
-		f, again, calls := l.flight, len(l.again) > 0, l.calls
+		f, again, waits, calls := l.flight, len(l.again) > 0, l.waits(), l.calls
+		if waits && s.waits && calls-s.calls < behindFrom && !l.noHelp() {
+			l.behind.Store(true)
+			behind++
+		} else {
+			l.behind.Store(false)
+			if l.idle {
+				c.idle = append(c.idle, l)
+			}
+		}
 		l.mu.Unlock()
 		late := f != nil && f == s.flight
 		if late && calls == s.calls {
@@ -100,10 +112,21 @@ func (c *pacer) look() bool {
 			c.flush(l)
 			f, again = nil, false
 		}
-		*s = paceMark{f, again, calls}
-		held = held || l.holds()
+		*s = paceMark{f, again, waits, calls}
+		held = held || waits || l.holds()
 	}
+	c.help(behind)
 	return held
+}
+
+// help wakes an idle lane for each that is behind: it takes keys.
+func (c *pacer) help(behind int) {
+	if r := c.p.dispatcher.routing; r != nil {
+		r.anyBehind.Store(behind > 0)
+	}
+	for _, l := range c.idle[:min(behind, len(c.idle))] {
+		l.wake.Signal()
+	}
 }
 
 // flush has a goroutine of its own, since it may block while the producer is full; one per lane at

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/lifecycle"
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/producer"
 )
 
@@ -64,9 +66,16 @@ type Pipeline struct {
 	pacer        *pacer
 	outputs      outputTopics
 	halts        halts
+	traces       *traces // nil: nothing is traced
+	troubles     troubles
+	events       podstate.Events
 	counts       counts
+	metrics      *metrics // nil: no meter provider
+	sentinels    sentinels
 	warned       throttle
 	side         sync.WaitGroup
+	unfence      func() // the producer tells of fences until then; nil: it tells of none
+	consumer     atomic.Uint64
 
 	life     lifecycle.Life
 	mu       sync.Mutex
@@ -110,12 +119,18 @@ func New(cfg Config) (*Pipeline, error) {
 	p.log = cfg.Logger.With("group", c.Group())
 	p.outputs.reads, p.outputs.log = c.Reads, p.log
 	p.outputs.named, p.outputs.regex = c.Subscription()
+	p.traces = newTraces(&p.cfg)
+	p.metrics = newMetrics(p.cfg.MeterProvider, c.Group())
 	p.build(c)
 	if f, ok := cfg.Producer.(producer.Fencer); ok {
 		// Somebody has committed for this process, because it was taken for dead, and has left the
 		// group for it: every partition is lost (S8). Units may fail a moment before this is
 		// called: see actionGone.
-		f.OnFenced(func(err *producer.Error) { c.Fence(err) })
+		p.unfence = f.OnFenced(func(err *producer.Error) {
+			if m, ofOne := errors.AsType[*producer.MemberFencedError](err); !ofOne || p.isMine(m) {
+				c.Fence(err)
+			}
+		})
 	}
 	return p, nil
 }
@@ -131,8 +146,12 @@ func (p *Pipeline) build(s source) {
 		p.shared = newSharedQueue(len(p.lanes), p.cfg.BatchWait)
 	}
 	p.dispatcher = newDispatcher(p.cfg.Order, p.lanes, p.shared)
+	if p.dispatcher.routing != nil && p.cfg.BatchHandler == nil {
+		p.dispatcher.routing.share()
+	}
 	p.failures = newFailures(p)
 	p.pacer = newPacer(p)
+	p.sentinels.begin(p.log, p.cfg.Order)
 	p.warned.base = time.Now()
 }
 
@@ -160,6 +179,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 }
 
 func (p *Pipeline) work(ctx context.Context) error {
+	defer p.metrics.begin(p)()
 	for _, l := range p.lanes {
 		go l.run() // waited for by endLanes, which may leave one behind
 	}
@@ -170,6 +190,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 		w := newWatchdog(p)
 		helpers.Go(func() { w.run(helping) })
 	}
+	helpers.Go(func() { p.sentinels.run(helping) })
 	deciding.Go(p.failures.run)
 	p.side.Go(func() { p.flushDuringDrain(ctx, helping) })
 	p.side.Go(func() { p.checkStart(ctx) })
@@ -177,6 +198,10 @@ func (p *Pipeline) work(ctx context.Context) error {
 		r.OnRefused(p.refused)
 	}
 
+	if t, ok := p.cfg.Producer.(producer.Teller); ok {
+		defer t.Tell(p.report)()
+	}
+	p.beginCommits()
 	p.inherit(ctx)
 	err := p.source.Run(ctx, p.dispatcher.deliver)
 	stuck := p.endLanes()
@@ -186,6 +211,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 	deciding.Wait()
 	closed := p.closeProducer()
 	p.side.Wait() // last: what blocks in the producer ends with it
+	p.traces.close()
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -260,6 +286,7 @@ func (l *lane) leave(running time.Duration) error {
 }
 
 func (p *Pipeline) closeProducer() error {
+	p.forgetFences()
 	if p.cfg.KeepProducer {
 		p.leaveProducer()
 		return nil
@@ -303,15 +330,19 @@ func (p *Pipeline) whyStopping() error {
 // stopBy stops the pipeline for a reason of its own. The first one counts.
 func (p *Pipeline) stopBy(err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopping == nil {
+	first := p.stopping == nil
+	if first {
 		p.stopping = err
+	}
+	p.mu.Unlock()
+	cause := err
+	if _, nothing := errors.AsType[*DeliveryError](err); nothing { // a drain would wait for outputs that nobody takes
+		cause = fmt.Errorf("%w: %w", consumer.ErrNoDrain, err)
+	}
+	p.life.Stop(cause)
+	if first { // not under mu: what a handler's error and a Logger do is their own, and may be to call State
 		p.log.Error("the pipeline stops", "err", err)
 	}
-	if _, nothing := errors.AsType[*DeliveryError](err); nothing { // a drain would wait for outputs that nobody takes
-		err = fmt.Errorf("%w: %w", consumer.ErrNoDrain, err)
-	}
-	p.life.Stop(err)
 }
 
 // refused is told that the producer will never deliver anything. It may be when the pipeline has
@@ -325,7 +356,7 @@ func (p *Pipeline) refused(err *producer.Error) {
 // fatal stops the pipeline at an input, which stays undone.
 func (p *Pipeline) fatal(m *consumer.Message, err error) {
 	p.stopBy(&FatalError{Input: inputOf(m), Err: err})
-	m.Done(consumer.ErrShutdown) // no outcome: it only tells the drain not to wait
+	p.undone(m, consumer.ErrShutdown) // no outcome: it only tells the drain not to wait
 }
 
 // producerClosed is told that the producer is closed while the pipeline works.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/ackmark/ackmark/pipeline"
@@ -25,9 +26,12 @@ import (
 // pod is a sidecar in memory that can be stopped and started again.
 type pod struct {
 	t    *testing.T
+	tp   trace.TracerProvider
 	mu   sync.Mutex
 	lis  *bufconn.Listener
 	stop func()
+
+	server *sidecar.Server
 }
 
 func (p *pod) dial(ctx context.Context) (net.Conn, error) {
@@ -41,7 +45,7 @@ func (p *pod) dial(ctx context.Context) (net.Conn, error) {
 
 func (p *pod) start(opts []kgo.Opt, apps ...sidecar.App) {
 	lis := bufconn.Listen(1 << 16)
-	s, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts, Listener: lis, Apps: apps, Logger: slog.New(slog.DiscardHandler)})
+	s, err := sidecar.New(sidecar.Config{Brokers: []string{"localhost:9092"}, Options: opts, Listener: lis, Apps: apps, TracerProvider: p.tp, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -50,7 +54,7 @@ func (p *pod) start(opts []kgo.Opt, apps ...sidecar.App) {
 	go func() { ended <- s.Run(ctx) }()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lis = lis
+	p.lis, p.server = lis, s
 	p.stop = func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -3,17 +3,22 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/lifecycle"
+	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/recent"
+	"github.com/ackmark/ackmark/internal/telemetry"
 )
 
 // counts are the pipeline's counters. None is touched more often than once per flight in normal
 // operation.
 type counts struct {
-	acked       atomic.Int64
+	acked       atomic.Int64 // without the dead letters
 	deadLetters atomic.Int64
 	retries     atomic.Int64
 	rejected    atomic.Int64
@@ -21,6 +26,8 @@ type counts struct {
 	dropped     atomic.Int64
 	undelivered atomic.Int64
 	redelivered atomic.Int64
+
+	latency recent.Window
 }
 
 // State is a snapshot of a pipeline, made without asking a broker.
@@ -48,39 +55,52 @@ type State struct {
 	// their partition before they had an outcome. Undelivered: units that the producer could not
 	// deliver. Redelivered: rounds of units that it could not deliver then, and was given again.
 	Done, DeadLetters, Retries, Rejected, Timeouts, Dropped, Undelivered, Redelivered int64
+
+	// Sentinels must stay 0: those of the consumer; OrderInverted, which is looked at for all keys
+	// of some flights; and CommitBeyond of what is done without an acknowledgement, looked at each
+	// second and when a partition leaves. ClosedAdmitted is the sidecar's.
+	Sentinels ackmark.Sentinels
 }
 
 // State tells where the pipeline stands. It may be called at any time, from anywhere.
 func (p *Pipeline) State() State {
 	s := State{
 		Consumer: p.source.State(), Lanes: len(p.lanes),
-		Done: p.counts.acked.Load(), DeadLetters: p.counts.deadLetters.Load(), Retries: p.counts.retries.Load(), Rejected: p.counts.rejected.Load(),
+		DeadLetters: p.counts.deadLetters.Load(), Retries: p.counts.retries.Load(), Rejected: p.counts.rejected.Load(),
 		Timeouts: p.counts.timeouts.Load(), Dropped: p.counts.dropped.Load(), Undelivered: p.counts.undelivered.Load(),
 		Redelivered: p.counts.redelivered.Load(),
 	}
+	s.Done = p.counts.acked.Load() + s.DeadLetters
 	for i := range s.Consumer.Partitions {
 		if s.Consumer.Partitions[i].Halted != nil {
 			s.Halted++
 		}
 	}
+	s.Sentinels = p.sentinels.watch.Counts().Plus(s.Consumer.Sentinels)
 	s.Running, s.Stopping = p.life.Phase() == lifecycle.Running, p.whyStopping()
+	s.Busy, s.Queued, s.Finished = p.laneCounts()
+	return s
+}
+
+// laneCounts are the sums of State over the lanes.
+func (p *Pipeline) laneCounts() (busy, queued, finished int) {
 	for _, l := range p.lanes {
 		l.mu.Lock()
-		s.Queued += l.backlog.queued
+		queued += l.backlog.queued
 		if l.running != nil {
-			s.Busy++
+			busy++
 		}
 		if l.flight != nil {
-			s.Finished += len(l.flight.units)
+			finished += len(l.flight.units)
 		}
 		l.mu.Unlock()
 	}
 	if p.shared != nil {
 		p.shared.mu.Lock()
-		s.Queued += p.shared.backlog.queued
+		queued += p.shared.backlog.queued
 		p.shared.mu.Unlock()
 	}
-	return s
+	return busy, queued, finished
 }
 
 // Check tells whether the pipeline works now: nil, or all that is wrong and what to do. It asks a
@@ -126,6 +146,9 @@ func (t *throttle) allow() (suppressed int64, ok bool) {
 
 func (p *Pipeline) retrying(m *consumer.Message, attempt int, after time.Duration, err error) {
 	p.counts.retries.Add(1)
+	p.metrics.retry(m)
+	p.traces.note(m, telemetry.SpanRetry, kindOf(err), telemetry.SpanAttempt.Int(attempt))
+	p.troubles.note(m, problem{stage: podstate.Retrying, attempt: attempt, next: time.Now().Add(after)}, err)
 	if n, ok := p.warned.allow(); ok {
 		p.log.Warn("a handler failed and is called again",
 			"input", inputOf(m).String(), "attempt", attempt, "after", after, "err", err, "suppressed", n)
@@ -134,6 +157,9 @@ func (p *Pipeline) retrying(m *consumer.Message, attempt int, after time.Duratio
 
 func (p *Pipeline) rejecting(m *consumer.Message, r *rejection) {
 	p.counts.rejected.Add(1)
+	if p.cfg.DeadLetter.Topic != "" {
+		p.events.Add(podstate.DeadLetter, m.Topic, m.Partition, fmt.Sprintf("offset %d, after %s: %v", m.Offset, attempts(r.attempts), r.err))
+	}
 	if n, ok := p.warned.allow(); ok {
 		p.log.Warn("an input is rejected", "input", inputOf(m).String(), "attempts", r.attempts,
 			"dead_letter_topic", p.cfg.DeadLetter.Topic, "err", r.err, "suppressed", n)

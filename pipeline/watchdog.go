@@ -45,6 +45,14 @@ func (w *watchdog) run(ctx context.Context) {
 }
 
 func (w *watchdog) look(l *lane, s *watchMark, now time.Time) {
+	if late := w.judge(l, s, now); late != nil { // not under the lane's mu: a Logger may call State
+		w.p.log.Warn("handler runs longer than HandlerTimeout: its context is cancelled", "input", inputOf(late).String(),
+			"timeout", w.p.cfg.HandlerTimeout)
+	}
+}
+
+// judge looks at the call that runs, and returns its input if it was cancelled now.
+func (w *watchdog) judge(l *lane, s *watchMark, now time.Time) *consumer.Message {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -58,12 +66,12 @@ func (w *watchdog) look(l *lane, s *watchMark, now time.Time) {
 			l.timedOut.Store(true)
 			l.cancel(ErrHandlerTimeout)
 			w.p.counts.timeouts.Add(1)
-			w.p.log.Warn("handler runs longer than HandlerTimeout: its context is cancelled", "input", inputOf(l.running).String(),
-				"timeout", w.p.cfg.HandlerTimeout)
+			return l.running
 		}
 	case now.Sub(s.cancelled) >= w.p.cfg.HandlerGrace:
 		l.abandon(now.Sub(s.since))
 	}
+	return nil
 }
 
 // abandon leaves the lane's goroutine to its handler, under mu: the pipeline stops, its other lanes
@@ -72,6 +80,6 @@ func (l *lane) abandon(running time.Duration) {
 	m := l.leaveIt()
 	l.p.side.Go(func() { // not under mu: the consumer takes locks of its own
 		l.p.stopBy(&StuckError{Input: inputOf(m), Running: running})
-		m.Done(consumer.ErrShutdown) // no outcome: the drain must not wait for it
+		l.p.undone(m, consumer.ErrShutdown) // no outcome: the drain must not wait for it
 	})
 }

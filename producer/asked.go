@@ -40,11 +40,16 @@ func (a *asked[Q]) answer(id uint64) {
 
 // releases are Releases, of epochs. Without a stream they wait for one that goes on with the
 // session, and are told there again, because a will must not commit their epochs.
-type releases struct{ asked[[]uint64] }
+type releases struct{ asked[release] }
 
-func releaseOf(q *request[[]uint64]) *sidecarpb.DeliveryStreamRequest {
+type release struct {
+	epochs []uint64
+	given  bool // up: nothing of them is committed any more
+}
+
+func releaseOf(q *request[release]) *sidecarpb.DeliveryStreamRequest {
 	return &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_Release{
-		Release: &sidecarpb.Release{RequestId: q.id, Epochs: q.of}}}
+		Release: &sidecarpb.Release{RequestId: q.id, Epochs: q.of.epochs, GivenUp: q.of.given}}}
 }
 
 // answerAll ends the wait for all.
@@ -57,7 +62,7 @@ func (a *releases) answerAll() {
 // answerUnless ends the wait for those of whose epochs nothing is held.
 func (a *releases) answerUnless(holds func(epochs []uint64) bool) {
 	for id, q := range a.open {
-		if !holds(q.of) {
+		if !holds(q.of.epochs) {
 			a.answer(id)
 		}
 	}

@@ -33,8 +33,12 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 	if limit == 0 || limit > maxAssignBytes {
 		limit = maxAssignBytes
 	}
+	protocol := sidecarpb.GroupProtocol_GROUP_PROTOCOL_UNSPECIFIED
+	if m.Protocol == ConsumerProtocol {
+		protocol = sidecarpb.GroupProtocol_GROUP_PROTOCOL_CONSUMER
+	}
 	bare := func() *sidecarpb.Assign {
-		return &sidecarpb.Assign{Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID,
+		return &sidecarpb.Assign{Protocol: protocol, Group: m.Group, MemberId: m.MemberID, Generation: m.Generation, InstanceId: m.InstanceID,
 			ClusterId: m.ClusterID, Consumer: m.Consumer}
 	}
 	a := bare()

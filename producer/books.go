@@ -34,6 +34,14 @@ type books struct {
 	tell     func(fate) // receives the fates of units that are not taken
 }
 
+// short is what a call waits for that does not fit.
+func (b *books) short() string {
+	if b.limit != b.own {
+		return forCredit
+	}
+	return forBuffer
+}
+
 // setCredit replaces the credit.
 func (b *books) setCredit(credit *sidecarpb.Credit) {
 	const most = 1 << 40 // no overflow in sums, whatever the peer says

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackmark/ackmark/internal/telemetry"
+	"github.com/ackmark/ackmark/internal/tracing"
 	"github.com/ackmark/ackmark/producer/internal/tally"
 )
 
@@ -18,6 +20,8 @@ import (
 // a Deliver.
 type client struct {
 	*shared
+	tracer  *tracing.Tracer
+	counts  *counts
 	done    context.Context // ends when Close gives up on what is left
 	end     context.CancelFunc
 	tasks   sync.WaitGroup // the connector's run, reports.loop, and callbacks
@@ -25,7 +29,10 @@ type client struct {
 }
 
 func newClient(cfg DialConfig) *client {
-	c := &client{shared: newShared(cfg), stopped: make(chan struct{})}
+	c := &client{shared: newShared(cfg), tracer: tracing.New(cfg.TracerProvider), stopped: make(chan struct{})}
+	if c.counts = newCounts(cfg.MeterProvider, telemetry.BySidecar, c.tellPath, pathRows...); c.counts != nil {
+		c.cfg.Fallback.Direct.kafka = c.counts.kafka
+	}
 	c.done, c.end = context.WithCancel(context.Background())
 	return c
 }
@@ -49,11 +56,7 @@ func (c *client) ready() error {
 }
 
 // OnFenced implements [Fencer].
-func (c *client) OnFenced(fn func(*Error)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onFenced = append(c.onFenced, fn)
-}
+func (c *client) OnFenced(fn func(*Error)) (forget func()) { return c.onFenced.add(fn) }
 
 // OnRefused implements [Refuser].
 func (c *client) OnRefused(fn func(*Error)) {
@@ -89,6 +92,7 @@ func (c *client) Close() error {
 	began := c.life.close()
 	c.serveLine() // who waits learns that it is over
 	c.mu.Unlock()
+	defer c.counts.end()
 	defer c.end()
 	if !began {
 		return nil

@@ -17,8 +17,7 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	}
 	fresh := c.books.assigned.announce(m, added)
 	if s := c.link.stream; s != nil {
-		c.warnOfCluster(m)
-		c.control(s, assignMessages(m, fresh, c.books.maxUnit)...)
+		c.control(s, c.assignTo(s, m, fresh)...)
 	}
 	return nil
 }
@@ -34,13 +33,14 @@ func (c *client) Release(ctx context.Context, list []uint64) error {
 		c.mu.Unlock()
 		return nil
 	}
-	answered := c.release(gone)
+	answered := c.release(release{gone, c.committing && ctx.Err() != nil})
 	c.afterReports()
 	c.mu.Unlock()
 	if answered != nil {
 		select {
 		case <-answered: // or the session is lost
 		case <-ctx.Done():
+			c.giveUp(gone)
 			return context.Cause(ctx)
 		}
 	}
@@ -50,21 +50,31 @@ func (c *client) Release(ctx context.Context, list []uint64) error {
 
 // release drops the units of epochs that are not live any more, and returns what is closed when
 // those of them ended that were sent; nil: there are none. The caller holds mu.
-func (c *client) release(gone []uint64) (answered chan struct{}) {
+func (c *client) release(of release) (answered chan struct{}) {
 	s, queue := c.link.stream, c.books.queue
 	if s == nil && c.fall.detour == nil && !c.session.resumes {
 		queue.FailWhere(0, c.books.notLive)
 		return nil
 	}
 	queue.Rebuild(queue.Unsent(), queue.Unsent(), c.books.notLive)
-	r := c.releases.ask(gone)
+	r := c.releases.ask(of)
 	if s != nil {
 		c.control(s, releaseOf(r))
 	}
-	if s != nil || queue.HoldsSent(gone) {
+	if s != nil || queue.HoldsSent(of.epochs) {
 		return r.answered
 	}
 	return nil
+}
+
+// giveUp has the sidecar commit nothing any more of epochs whose Release was not waited for: their
+// inputs are read again, and would be done twice. At-least-once they may be.
+func (c *client) giveUp(epochs []uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.committing {
+		c.release(release{epochs, true})
+	}
 }
 
 // Inherit implements [Heir].

@@ -3,12 +3,17 @@ package producer
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ackmark/ackmark/producer/internal/unit"
 )
 
 // Deliver implements Producer.
 func (c *client) Deliver(ctx context.Context, units []Unit, r Reporter) error {
+	return c.counts.follow(units, r, func(r Reporter) error { return c.deliver(ctx, units, r) })
+}
+
+func (c *client) deliver(ctx context.Context, units []Unit, r Reporter) error {
 	total, bad := checkUnits(units)
 	if bad != nil {
 		return bad
@@ -53,8 +58,9 @@ func (c *client) admit(ctx context.Context, want unit.Cost) error {
 		return (*Error)(unit.Full(fmt.Sprintf("%d bytes and %d records are on their way (limits %d and %d)",
 			taken.Bytes, taken.Records, limit.Bytes, limit.Records)))
 	}
-	w := line.join()
+	w, begun := line.join(), time.Now()
 	defer func() {
+		c.counts.wait(c.books.short(), begun)
 		line.leave(w)
 		c.serveLine()
 	}()
@@ -100,7 +106,9 @@ func (c *client) EmitAsync(rec Record, fn func(Ack, error)) {
 
 // Emit implements Producer.
 func (c *client) Emit(ctx context.Context, rec Record) (Ack, error) {
-	return awaitEmit(ctx, func(fn func(Ack, error)) error { return c.emit(ctx, rec, fn) })
+	return awaitEmit(ctx, func(fn func(Ack, error)) error {
+		return traceEmit(c.tracer, ctx, rec, fn, func(rec Record, fn func(Ack, error)) error { return c.emit(ctx, rec, fn) })
+	})
 }
 
 // emit delivers a unit of one output without a source. The unit is encoded before Deliver returns,

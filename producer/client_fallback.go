@@ -15,6 +15,9 @@ func (c *client) SetFallback(mode FallbackMode) error {
 	if mode == c.fall.mode {
 		return nil
 	}
+	if c.committing {
+		return invalidConfig(&ConfigError{Config: dialConfig, Field: "Fallback.Mode", Value: mode.String(), Remedy: remedyNoFallback})
+	}
 	c.cfg.Logger.Info("fallback mode changed", "target", c.cfg.Target, "from", c.fall.mode.String(), "to", mode.String())
 	c.fall.mode = mode
 	if mode == Forced && c.link.stream != nil {

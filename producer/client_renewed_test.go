@@ -1,6 +1,7 @@
 package producer_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -137,4 +138,36 @@ func TestClientTLSFilesThatCannotBeRead(t *testing.T) {
 	p := producer.DialConfig{Target: "tcp://127.0.0.1:1", TLS: &tls.Config{}, TLSFiles: producer.TLSFiles{CA: "x"}}.New()
 	mustSay(t, p.Check(t.Context()), "DialConfig.TLSFiles", "set one of them")
 	_ = p.Close()
+}
+
+// A key that is encrypted is opened with its password, or with the one of a file, read anew for
+// each connection; a wrong one and a missing one are said, and not shown.
+func TestClientKeyPasswords(t *testing.T) {
+	const testdata = "../internal/tlsfiles/testdata/"
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		with producer.TLSFiles
+		want string // "": it is opened
+	}{
+		"a password":       {producer.TLSFiles{KeyPassword: "s3cret"}, ""},
+		"in a file":        {producer.TLSFiles{KeyPasswordFile: file}, ""},
+		"none":             {producer.TLSFiles{}, "set TLSFiles.KeyPassword or KeyPasswordFile"},
+		"a wrong one":      {producer.TLSFiles{KeyPassword: "wr0ng"}, "the password does not open the key"},
+		"no file":          {producer.TLSFiles{KeyPasswordFile: file + "x"}, "no such file"},
+		"one, and another": {producer.TLSFiles{KeyPassword: "s3cret", KeyPasswordFile: file}, "not both"},
+	} {
+		x.with.Certificate, x.with.Key, x.with.CA = testdata+"cert.pem", testdata+"aes256.key", testdata+"cert.pem"
+		p := producer.DialConfig{Target: "tcp://127.0.0.1:1", TLSFiles: x.with, Logger: slog.New(slog.DiscardHandler)}.New()
+		ctx, cancel := context.WithTimeout(t.Context(), producertest.Patience)
+		err := p.Check(ctx) // nobody listens there
+		cancel()
+		_ = p.Close()
+		invalid := strings.Contains(err.Error(), producer.CodeInvalidConfig)
+		if invalid != (x.want != "") || !strings.Contains(err.Error(), x.want) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "wr0ng") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

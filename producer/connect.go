@@ -27,8 +27,8 @@ const (
 	protocolVersion = 1
 	// connectTimeout bounds an attempt, from dialling to Welcome.
 	connectTimeout = 5 * time.Second
-	// writeBuffer collects what a frame becomes on the wire into few system calls.
-	writeBuffer = 128 << 10
+	// writeBuffer collects what some frames become on the wire into few system calls.
+	writeBuffer = 256 << 10
 )
 
 // connect makes one attempt: connection, stream, Hello, Welcome. Every attempt has a connection of
@@ -78,7 +78,7 @@ func (s *stream) hello() error {
 	case w.GetVersion() != protocolVersion:
 		return versionMismatch(fmt.Sprintf("it answered with version %d", w.GetVersion()), w.GetServerVersion())
 	}
-	return nil
+	return s.mayServe(s.welcome)
 }
 
 func versionMismatch(said, server string) *Error {
@@ -99,12 +99,38 @@ type dialLog struct {
 
 func (d *dialLog) options() []grpc.DialOption {
 	creds := insecure.NewCredentials() // a unix socket is protected by its directory and the peer's credentials
-	if cfg := d.cfg.encryption(); cfg != nil {
-		creds = credentials.NewTLS(cfg)
+	if d.cfg.encrypted() {
+		creds = encryption{&d.cfg}
 	}
 	return []grpc.DialOption{grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(creds), grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithWriteBufferSize(writeBuffer), grpc.WithIdleTimeout(0)}
 }
+
+// encryption asks for what is in force at each handshake: grpc connects again by itself, too.
+type encryption struct{ cfg *DialConfig }
+
+func (e encryption) now() credentials.TransportCredentials {
+	return credentials.NewTLS(e.cfg.encryption())
+}
+
+// ClientHandshake implements [credentials.TransportCredentials].
+func (e encryption) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return e.now().ClientHandshake(ctx, authority, raw)
+}
+
+// ServerHandshake implements [credentials.TransportCredentials]; a client has none.
+func (e encryption) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("producer: a client's credentials were used as a server's")
+}
+
+// Info implements [credentials.TransportCredentials].
+func (e encryption) Info() credentials.ProtocolInfo { return e.now().Info() }
+
+// Clone implements [credentials.TransportCredentials].
+func (e encryption) Clone() credentials.TransportCredentials { return e }
+
+// OverrideServerName implements [credentials.TransportCredentials]; the address names the server.
+func (e encryption) OverrideServerName(string) error { return nil }
 
 func (d *dialLog) authority() string {
 	if network, addr, err := d.cfg.address(); err == nil && network == "tcp" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +47,7 @@ func (c *connector) run() {
 		}
 		s, err := connect(c.done, c.shared)
 		served := err == nil
+		c.tried(served)
 		if served {
 			log.connected(s)
 			since := time.Now()
@@ -80,6 +80,17 @@ func (c *connector) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fall.breaker.Lost(time.Now(), 0)
+}
+
+// tried counts an attempt to come to the sidecar.
+func (c *connector) tried(served bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if served {
+		c.link.opened++
+	} else {
+		c.link.failed++
+	}
 }
 
 // pause waits between two attempts. Check cuts it short.
@@ -168,6 +179,7 @@ func (c *connector) attach(s *stream) error {
 	if err := c.welcomed(s); err != nil {
 		return err
 	}
+	s.tasks = c.tasks
 	c.link.stream = s
 	c.fall.breaker.Connected(time.Now())
 	c.books.setCredit(s.welcome.GetCredit())
@@ -213,8 +225,8 @@ func (c *connector) fenced(why *fencedError) {
 	c.books.assigned.ReleaseAll()
 	c.books.queue.FailWhere(0, func(u resend.Slot) *Error { return errFenced(u.Epoch == 0) })
 	c.lost()
-	for _, fn := range slices.Clone(c.onFenced) {
-		c.tasks.Go(func() { fn(errFenced(false)) })
+	for _, fn := range c.onFenced.all() {
+		c.tasks.Go(func() { (*fn)(errFenced(false)) })
 	}
 }
 

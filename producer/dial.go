@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,9 +14,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/peercred"
+	"github.com/ackmark/ackmark/internal/route"
+	"github.com/ackmark/ackmark/internal/smallfile"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
@@ -58,6 +64,12 @@ type DialConfig struct {
 	OnFull OnFull
 	// CloseTimeout is how long Close waits for what is on its way. Default 10 s.
 	CloseTimeout time.Duration
+	// TracerProvider makes a span of each record that is emitted under a sampled span; those of
+	// units are the sidecar's. It is that of Fallback.Direct, too, where that has none. Default:
+	// none, at no cost.
+	TracerProvider trace.TracerProvider
+	// MeterProvider gets the metrics of docs/metrics.md. Default: none, at no cost.
+	MeterProvider metric.MeterProvider
 	// Logger is the log. Default slog.Default().
 	Logger *slog.Logger
 	// Fallback configures the direct way to Kafka while the sidecar is not available. Default:
@@ -69,16 +81,34 @@ type DialConfig struct {
 	boot    func() uint64                              // the boot-time clock
 	peer    func(*net.UnixConn) (peercred.Cred, error) // who listens at a unix socket
 	renewed *tlsfiles.Renewed
+	routes  func(route.Routes) // is told what the sidecar says of them
 }
 
 // TLSFiles are PEM files. Certificate and Key are this app's, CA the authorities that the sidecar's
-// certificate may come from; all three are required.
-type TLSFiles struct{ Certificate, Key, CA string }
+// certificate may come from; these three are required.
+type TLSFiles struct {
+	Certificate, Key, CA string
+	// KeyPassword opens a Key that is encrypted: PKCS#8, with AES or 3DES, as openssl pkcs8 -topk8
+	// writes it. KeyPasswordFile is a file that holds it instead, read again as the others are.
+	KeyPassword, KeyPasswordFile string
+}
+
+func (f TLSFiles) password() (string, error) {
+	if f.KeyPasswordFile == "" {
+		return f.KeyPassword, nil
+	}
+	text, err := smallfile.Read(f.KeyPasswordFile, 64<<10)
+	return strings.TrimRight(string(text), "\r\n"), err
+}
 
 func (f TLSFiles) read() (*tls.Config, error) {
-	pair, err := tlsfiles.Pair(f.Certificate, f.Key, nil)
+	pair, err := tlsfiles.Pair(f.Certificate, f.Key, f.password)
 	if err != nil {
-		return nil, &ConfigError{Config: dialConfig, Field: "TLSFiles.Certificate", Value: fmt.Sprintf("%q, with Key %q", f.Certificate, f.Key), Remedy: err.Error(), Err: err}
+		remedy := err.Error()
+		if errors.Is(err, tlsfiles.ErrNoPassword) {
+			remedy += ": set TLSFiles.KeyPassword or KeyPasswordFile"
+		}
+		return nil, &ConfigError{Config: dialConfig, Field: "TLSFiles.Certificate", Value: fmt.Sprintf("%q, with Key %q", f.Certificate, f.Key), Remedy: remedy, Err: err}
 	}
 	pool, err := tlsfiles.Pool(f.CA)
 	if err != nil {
@@ -88,12 +118,15 @@ func (f TLSFiles) read() (*tls.Config, error) {
 }
 
 // encryption returns what the next connection uses, nil for none.
-func (c DialConfig) encryption() *tls.Config {
+func (c *DialConfig) encryption() *tls.Config {
 	if c.renewed != nil {
 		return c.renewed.Current()
 	}
 	return c.TLS
 }
+
+// encrypted tells whether connections are.
+func (c *DialConfig) encrypted() bool { return c.renewed != nil || c.TLS != nil }
 
 // Dial returns a client of the sidecar at the target, with the defaults of [DialConfig]. It
 // connects on first use; while the sidecar cannot be reached it keeps trying, and what is delivered
@@ -168,6 +201,7 @@ func (c DialConfig) validate() error {
 	wrong.If(c.MaxBufferedBytes < 0, "MaxBufferedBytes", c.MaxBufferedBytes, "a number of bytes, or 0 for the default")
 	wrong.If(c.MaxBufferedRecords < 0, "MaxBufferedRecords", c.MaxBufferedRecords, "a number of records, or 0 for the default")
 	wrong.If(c.TLS != nil && c.TLSFiles != (TLSFiles{}), "TLSFiles", configerr.Words("set, and so is TLS"), "set one of them")
+	wrong.If(c.TLSFiles.KeyPassword != "" && c.TLSFiles.KeyPasswordFile != "", "TLSFiles.KeyPasswordFile", c.TLSFiles.KeyPasswordFile, "set it or KeyPassword, not both")
 	wrong.If(c.CloseTimeout < 0, "CloseTimeout", c.CloseTimeout, "a duration, or 0 for the default of 10s")
 	c.OnFull.validate(wrong)
 	wrong.Add(c.Fallback.validate())

@@ -10,10 +10,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/telemetry"
+	"github.com/ackmark/ackmark/internal/tracing"
 	"github.com/ackmark/ackmark/producer/internal/tally"
 	"github.com/ackmark/ackmark/producer/internal/unit"
 )
@@ -36,8 +40,27 @@ type DirectConfig struct {
 	OnFull OnFull
 	// CloseTimeout is how long Close waits for what is on its way. Default 10 s.
 	CloseTimeout time.Duration
+	// TransactionalID has outputs and the offsets of their inputs committed together, in Kafka
+	// transactions: exactly-once, see [Committer] and pipeline.Config.Mode. Processes that run at
+	// the same time need one each, and each the same one again when it is started again: by it,
+	// what the process before it has left open is ended. The ids that Kafka sees begin with it and
+	// a dash. TracerProvider is not used then.
+	TransactionalID string
+	// CommitEvery is the time between two transactions while there is something to commit. Default
+	// 100 ms; 5 ms to 1 s. Only with TransactionalID.
+	CommitEvery time.Duration
+	// TransactionTimeout is after how long the brokers abort a transaction of a process that does
+	// not answer. Default 15 s. Only with TransactionalID.
+	TransactionTimeout time.Duration
+	// TracerProvider makes a span of each record that carries a sampled trace context, and of each
+	// that is emitted under a sampled span. Default: none, at no cost.
+	TracerProvider trace.TracerProvider
+	// MeterProvider gets the metrics of docs/metrics.md. Default: none, at no cost.
+	MeterProvider metric.MeterProvider
 	// Logger is the log. Default slog.Default().
 	Logger *slog.Logger
+
+	kafka *telemetry.Kafka // follows the Kafka client; nil: nobody does
 }
 
 func (c DirectConfig) withDefaults() DirectConfig {
@@ -65,6 +88,7 @@ func (c DirectConfig) validate() error {
 	wrong.If(c.MaxBufferedRecords < 0, "MaxBufferedRecords", c.MaxBufferedRecords, "a number of records, or 0 for the default")
 	wrong.If(c.CloseTimeout < 0, "CloseTimeout", c.CloseTimeout, "a duration, or 0 for the default of 10s")
 	c.OnFull.validate(wrong)
+	c.validateTransactions(wrong)
 	return wrong.Err()
 }
 
@@ -72,12 +96,25 @@ func (c DirectConfig) validate() error {
 // partition chosen from the key by murmur2 as the Java client and the sidecar do. It connects on
 // first use; an invalid configuration is returned by every call and by Check.
 func Direct(cfg DirectConfig) Producer {
+	if cfg.TransactionalID != "" {
+		return newTransactional(cfg)
+	}
+	return newDirect(cfg)
+}
+
+func newDirect(cfg DirectConfig) *direct { return newDirectTelling(cfg, func(*telemetry.Reading) {}) }
+
+// newDirectTelling tells more than others of itself.
+func newDirectTelling(cfg DirectConfig, tells func(*telemetry.Reading), rows ...*telemetry.Metric) *direct {
 	cfg = cfg.withDefaults()
-	d := &direct{cfg: cfg, wake: make(chan struct{}, 1), left: make(chan struct{})}
+	d := &direct{cfg: cfg, tracer: tracing.New(cfg.TracerProvider), wake: make(chan struct{}, 1), left: make(chan struct{})}
 	d.closing, d.close = context.WithCancelCause(context.Background())
 	if err := cfg.validate(); err != nil {
 		d.broken = invalidConfig(err)
 		return d
+	}
+	if d.counts = newCounts(cfg.MeterProvider, telemetry.Directly, tells, rows...); d.counts != nil {
+		d.cfg.kafka = d.counts.kafka
 	}
 	d.budget = budget.New(budget.Config{Bytes: cfg.MaxBufferedBytes, Records: cfg.MaxBufferedRecords, LowPercent: 100})
 	return d
@@ -96,6 +133,8 @@ func invalidConfig(err error) *Error {
 // go to different partitions.
 type direct struct {
 	cfg     DirectConfig
+	tracer  *tracing.Tracer
+	counts  *counts
 	budget  *budget.Budget
 	closing context.Context // ends with ErrClosed
 	close   context.CancelCauseFunc
@@ -161,6 +200,7 @@ func (d *direct) acquire(ctx context.Context, c unit.Cost) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(d.closing, func() { cancel(ErrClosed) })()
+	defer d.counts.wait(forBuffer, time.Now())
 	err := d.budget.Acquire(ctx, c.Bytes, c.Records)
 	if err != nil && d.closing.Err() != nil {
 		return errClosed()
@@ -255,10 +295,14 @@ func (d *direct) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := cl.Ping(ctx); err != nil {
-		seeds, _ := cl.OptValue(kgo.SeedBrokers).([]string)
-		return fmt.Errorf("producer: no broker of %v answered: %w; check the addresses, that Kafka runs, and the TLS and SASL settings", seeds, err)
+		return noBrokerAnswered(cl, err)
 	}
 	return nil
+}
+
+func noBrokerAnswered(cl *kgo.Client, err error) error {
+	seeds, _ := cl.OptValue(kgo.SeedBrokers).([]string)
+	return fmt.Errorf("producer: no broker of %v answered: %w; check the addresses, that Kafka runs, and the TLS and SASL settings", seeds, err)
 }
 
 // Close implements Producer.
@@ -273,6 +317,7 @@ func (d *direct) Close() error {
 		close(d.left)
 	}
 	d.mu.Unlock()
+	defer d.counts.end()
 	d.close(ErrClosed)
 	<-d.left // no produce loop runs any more; none of them blocks
 
@@ -290,6 +335,11 @@ func (d *direct) Close() error {
 	_ = tally.Await(context.Background(), open)
 	d.notify() // reportLoop sees closing and an empty list
 	d.loop.Wait()
+	return d.leftOver()
+}
+
+// leftOver names what Close had to give up.
+func (d *direct) leftOver() error {
 	if d.dropped > 0 {
 		return fmt.Errorf("%w with %d units not acknowledged after CloseTimeout (%v): their inputs stay uncommitted",
 			ErrClosed, d.dropped, d.cfg.CloseTimeout)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/producer/internal/tally"
@@ -33,6 +34,8 @@ type call struct {
 	errs    map[int32]*Error // first failure per unit; under d.dirtyMu
 	fails   []unitFailure    // under d.dirtyMu
 	left    int              // units not reported; reportLoop only
+
+	spans map[output]trace.Span // of records that carry a sampled context; written before the first is produced
 }
 
 type unitState struct {
@@ -57,6 +60,10 @@ type slot struct {
 
 // Deliver implements Producer.
 func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
+	return d.counts.follow(units, r, func(r Reporter) error { return d.deliver(ctx, units, r) })
+}
+
+func (d *direct) deliver(ctx context.Context, units []Unit, r Reporter) error {
 	out, err := d.start()
 	if err != nil {
 		return err
@@ -68,6 +75,11 @@ func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 	if err := d.acquire(ctx, total); err != nil {
 		return err
 	}
+	return d.take(ctx, out, units, r, total)
+}
+
+// take takes the units of a call, for which there is space.
+func (d *direct) take(ctx context.Context, out *outlet.Outlet, units []Unit, r Reporter, total unit.Cost) error {
 	if len(units) == 0 {
 		return nil
 	}
@@ -77,19 +89,28 @@ func (d *direct) Deliver(ctx context.Context, units []Unit, r Reporter) error {
 		return errClosed()
 	}
 	defer d.leave()
-	c := &call{d: d, r: r, batch: b, left: len(units), states: takeStates(len(units)), slots: takeSlots(total.Records)}
-	c.done = c.inline[:]
-	if words := (len(units) + 63) / 64; words > len(c.done) {
-		c.done = make([]atomic.Uint64, words)
-	}
+	c := d.newCall(r, b, len(units))
+	c.slots = takeSlots(total.Records)
 	c.produce(ctx, out, units)
 	return nil
+}
+
+func (d *direct) newCall(r Reporter, b *tally.Batch, n int) *call {
+	c := &call{d: d, r: r, batch: b, left: n, states: takeStates(n)}
+	c.done = c.inline[:]
+	if words := (n + 63) / 64; words > len(c.done) {
+		c.done = make([]atomic.Uint64, words)
+	}
+	return c
 }
 
 // produce hands all outputs to the outlet. It does not block, but for the first records of topics:
 // their limits are asked for, all at the same time, until the context ends.
 func (c *call) produce(ctx context.Context, out *outlet.Outlet, units []Unit) {
 	refused := c.prepare(units)
+	if c.d.tracer != nil {
+		c.trace(c.d.tracer, units, refused)
+	}
 	now := time.Now() // one clock read per call, not per record
 	next := 0
 	var topic *outlet.Topic // of the record before: most calls are for one
@@ -227,6 +248,9 @@ func (s *slot) finish(_ *kgo.Record, err error) {
 	c, unit := s.call, s.unit
 	if err != nil {
 		c.fail(s, err)
+	}
+	if c.spans != nil {
+		s.endSpan(err)
 	}
 	s.rec.Key, s.rec.Record.Value = nil, nil // a pooled slot must not keep the user's memory alive
 	if s.rec.Headers != nil {

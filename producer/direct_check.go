@@ -26,7 +26,10 @@ func (d *direct) CheckTopics(ctx context.Context, topics ...string) error {
 	if err != nil {
 		return err
 	}
-	cl := out.Client()
+	return checkTopics(ctx, out.Client(), topics)
+}
+
+func checkTopics(ctx context.Context, cl *kgo.Client, topics []string) error {
 	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range topics {

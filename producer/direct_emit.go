@@ -41,11 +41,17 @@ func (d *direct) EmitAsync(rec Record, fn func(Ack, error)) {
 
 // Emit implements Producer.
 func (d *direct) Emit(ctx context.Context, rec Record) (Ack, error) {
-	return awaitEmit(ctx, func(fn func(Ack, error)) error { return d.emit(ctx, &rec, fn) })
+	return awaitEmit(ctx, func(fn func(Ack, error)) error {
+		return traceEmit(d.tracer, ctx, rec, fn, func(rec Record, fn func(Ack, error)) error { return d.emit(ctx, &rec, fn) })
+	})
 }
 
 // emit queues one record; fn is called if and only if the error is nil.
 func (d *direct) emit(ctx context.Context, rec *Record, fn func(Ack, error)) error {
+	return d.counts.emit(rec.Topic, fn, func(fn func(Ack, error)) error { return d.emitCounted(ctx, rec, fn) })
+}
+
+func (d *direct) emitCounted(ctx context.Context, rec *Record, fn func(Ack, error)) error {
 	out, err := d.start()
 	if err != nil {
 		return err

@@ -27,19 +27,16 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 	if err := checkOptions(cfg.Options); err != nil {
 		return nil, err
 	}
-	opts := []kgo.Opt{kgo.ClientID("ackmark"), kgo.WithLogger(kgoLog{cfg.Logger})}
-	opts = append(opts, cfg.Options...)
 	wrong := configerr.For(directConfig)
-	if b, bad := hostport.FirstBad(cfg.Brokers); bad {
-		wrong.Wrong("Brokers", b, hostport.Remedy)
-		return nil, wrong.Err()
+	opts, err := cfg.clientOptions()
+	if err != nil {
+		return nil, err
 	}
-	if len(cfg.Brokers) > 0 {
-		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
+	made := outlet.Config{Options: opts, Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: maxDirectRecord, Log: cfg.Logger}
+	if cfg.kafka != nil {
+		made.Options, made.Retried = append(opts, cfg.kafka.Hooks()...), cfg.kafka.Retried
 	}
-	out, err := outlet.New(outlet.Config{
-		Options: opts, Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: maxDirectRecord, Log: cfg.Logger,
-	})
+	out, err := outlet.New(made)
 	if err != nil {
 		wrong.Failed("Options", configerr.Words("refused by the Kafka client"), err, "correct it")
 		return nil, wrong.Err()
@@ -50,6 +47,21 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 		return nil, wrong.Err()
 	}
 	return out, nil
+}
+
+// clientOptions are the user's, with what every client of this process has.
+func (c *DirectConfig) clientOptions() ([]kgo.Opt, error) {
+	opts := []kgo.Opt{kgo.ClientID("ackmark"), kgo.WithLogger(kgoLog{c.Logger})}
+	opts = append(opts, c.Options...)
+	if b, bad := hostport.FirstBad(c.Brokers); bad {
+		wrong := configerr.For(directConfig)
+		wrong.Wrong("Brokers", b, hostport.Remedy)
+		return nil, wrong.Err()
+	}
+	if len(c.Brokers) > 0 {
+		opts = append(opts, kgo.SeedBrokers(c.Brokers...))
+	}
+	return opts, nil
 }
 
 // isDefaultSeed tells that nobody named a broker: kgo would try 127.0.0.1:9092, and a forgotten

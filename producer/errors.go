@@ -43,6 +43,12 @@ const (
 	CodeUnauthorized = wire.CodeUnauthorized
 	// CodeVersionMismatch: the sidecar speaks another major version of the protocol.
 	CodeVersionMismatch = wire.CodeVersionMismatch
+	// CodeMemberFenced: the group does not know the member any more that held the partition of the
+	// unit's input: its next owner reads the input.
+	CodeMemberFenced = wire.CodeMemberFenced
+	// CodeTransactionTaken: another process uses the transactional id, and has ended this one's
+	// part.
+	CodeTransactionTaken = wire.CodeTransactionTaken
 	// CodeInvalidConfig: the producer's configuration is invalid; it can never deliver.
 	CodeInvalidConfig = wire.CodeInvalidConfig
 )

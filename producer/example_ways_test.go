@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ackmark/ackmark/internal/exampletest"
 	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecartest"
 )
 
@@ -87,4 +89,42 @@ func ExampleTopicChecker() {
 	// Output:
 	// <nil>
 	// odrers UNKNOWN_TOPIC_OR_PARTITION
+}
+
+// With routes a topic goes through the sidecar, directly, or both ways by its keys: here the
+// configuration begins with half of them, and the sidecar says all while the process runs.
+func ExampleRouteConfig() {
+	kafka := exampletest.Start("invoices")
+	defer kafka.Close()
+	t := exampletest.New()
+	defer t.End()
+	pod := sidecartest.Start(t, kafka.Brokers, nil) // in a pod: `ackmark sidecar`
+
+	p := producer.RouteConfig{
+		Sidecar: producer.DialConfig{Target: pod.Target, App: "billing"},
+		Direct:  producer.DirectConfig{Brokers: kafka.Brokers},
+		Topics:  map[string]string{"invoices": "sidecar:50", "*": "direct"},
+	}.New()
+	defer p.Close()
+	say := func(value string) error {
+		_, err := p.Emit(context.Background(), producer.Record{Topic: "invoices", Key: []byte("customer 1"), Value: []byte(value)})
+		return err
+	}
+	first := say("first")
+	routes := p.(producer.Router).Routes()
+	fmt.Println(first, routes[0].By, "by", routes[0].From)
+
+	// As `ackmark set route billing invoices sidecar` does.
+	_ = pod.SetRoutes([]sidecar.Route{{App: "billing", Topic: "invoices", By: "sidecar"}})
+	for routes[0].By != "sidecar" {
+		time.Sleep(time.Millisecond)
+		routes = p.(producer.Router).Routes()
+	}
+	second := say("second")
+	fmt.Println(second, routes[0].By, "by", routes[0].From)
+	fmt.Println(kafka.Read("invoices", 2))
+	// Output:
+	// <nil> sidecar:50 by configuration
+	// <nil> sidecar by sidecar
+	// [first second]
 }

@@ -84,6 +84,9 @@ func (f FallbackConfig) withDefaults(c DialConfig) FallbackConfig {
 		f.UnitTTL = 5 * time.Second
 	}
 	f.Direct.Logger = c.Logger
+	if f.Direct.TracerProvider == nil {
+		f.Direct.TracerProvider = c.TracerProvider
+	}
 	return f
 }
 
@@ -99,7 +102,10 @@ func (f FallbackConfig) validate() error {
 // allows tells whether the mode can be had with this configuration.
 func (f FallbackConfig) allows(mode FallbackMode) error {
 	wrong := configerr.For(dialConfig)
+	wrong.If(f.Direct.TransactionalID != "", "Fallback.Direct.TransactionalID", f.Direct.TransactionalID,
+		"a fallback commits no offsets; leave it empty, or use Direct without a sidecar")
 	switch {
+	case f.Direct.TransactionalID != "":
 	case mode == Off:
 	case mode != OnUnavailable && mode != Forced:
 		wrong.Wrong("Fallback.Mode", mode, "use producer.Off, producer.OnUnavailable or producer.Forced")

@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -30,7 +29,7 @@ type sentExpiry struct {
 // expiresAt returns when units that are sent now expire, those before the number end, on the
 // boot-time clock; 0: never.
 func (f *fallback) expiresAt(cfg *DialConfig, end uint64) uint64 {
-	if f.mode != Off {
+	if f.mode != Off || cfg.routes != nil {
 		if now := cfg.boot(); now != 0 {
 			f.sent.last = now + uint64(cfg.Fallback.UnitTTL)
 			return f.sent.last
@@ -102,13 +101,11 @@ func (u *usage) stats(now time.Time) FallbackStats {
 func (c *DialConfig) ownDirect() (*direct, error) {
 	cfg := c.Fallback.Direct
 	cfg.MaxBufferedBytes, cfg.MaxBufferedRecords, cfg.OnFull = noLimit, noLimit, Block
-	cfg.CloseTimeout = 1 // when it is closed, everything is reported, or Close has waited already
+	cfg.MeterProvider = nil // the client counts, and follows its Kafka client
+	cfg.CloseTimeout = 1    // when it is closed, everything is reported, or Close has waited already
 	// A linger waits for more records; here whole frames come.
 	cfg.Options = append([]kgo.Opt{kgo.ProducerLinger(0)}, cfg.Options...)
-	d, ok := Direct(cfg).(*direct)
-	if !ok {
-		return nil, errors.New("producer: Direct is not the direct producer")
-	}
+	d := newDirect(cfg)
 	if _, err := d.start(); err != nil {
 		return nil, err
 	}

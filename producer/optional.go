@@ -1,6 +1,10 @@
 package producer
 
-import "context"
+import (
+	"context"
+
+	"github.com/ackmark/ackmark/internal/podstate"
+)
 
 // What only some producers can do: ask with a type assertion.
 
@@ -21,17 +25,35 @@ type TopicChecker interface {
 	CheckTopics(ctx context.Context, topics ...string) error
 }
 
-// Fencer is implemented by producers that somebody else may commit for: the sidecar client.
+// Fencer is implemented by producers that may learn that the process has lost its partitions: the
+// sidecar client, when somebody else has committed for it, and a [Committer].
 type Fencer interface {
 	// OnFenced registers a function that is called once for each session that the sidecar has
 	// closed because it took this process for dead. All partitions of the process are lost then:
 	// their epochs count as released, what was on its way fails with [CodeSessionFenced]. It is
 	// called from a goroutine of the producer, which Close awaits: do not call Close in it.
-	OnFenced(fn func(*Error))
+	//
+	// It is called, too, when the group of one consumer does not know its member any more: with
+	// [CodeMemberFenced], and a *[MemberFencedError] in the error's chain, which names the
+	// consumer. What is of others goes on. Forget ends it: call it when the consumer has ended.
+	OnFenced(fn func(*Error)) (forget func())
+}
+
+// Teller is implemented by producers that tell their sidecar what this process does, for the pod's
+// page, `ackmark top` and `ackmark explain`: the sidecar client. A pipeline does that by itself.
+// With a consumer of your own, whose assignments you give to Assign:
+//
+//	if t, ok := p.(producer.Teller); ok {
+//		defer t.Tell(c.Report)()
+//	}
+type Teller interface {
+	// Tell has report called at most once a second, while there is a sidecar to tell it to, until
+	// stop is called. Its type is of this module: it is that of a consumer's Report.
+	Tell(report func() podstate.Report) (stop func())
 }
 
 // Refuser is implemented by producers that may learn, at any time, that they can never deliver: the
-// sidecar client.
+// sidecar client, and [Direct] with a TransactionalID, when another process has taken it.
 //
 // The sidecar refuses an app for good that it does not know, that has a wrong token, that speaks
 // for a group or runs as a user that it may not, or that speaks another version: a running sidecar
@@ -63,6 +85,23 @@ type Heir interface {
 	// such process, or is an older one. The error is that of a closed producer, or the context's
 	// cause; then the member may join all the same, and repeat.
 	Inherit(ctx context.Context, group, instanceID string) error
+}
+
+// Committer is implemented by producers that can commit the offset of each input together with its
+// outputs: that of [Direct] with a TransactionalID, and that of [Dial], whose sidecar has one.
+type Committer interface {
+	// CommitUnits begins it: from now on a unit is acked when its outputs are visible to readers of
+	// committed records, and its input's offset is the group's. The consumer must commit nothing of
+	// its own, and read the offsets and records of committed transactions only. Call it before the
+	// group is joined: it ends what a predecessor has left open. The error is that of an invalid
+	// configuration.
+	CommitUnits() error
+	// Committing tells that CommitUnits was called: a consumer that commits by itself must not use
+	// the producer any more.
+	Committing() bool
+	// Crossed tells that everything below an offset is done of an assignment whose inputs all are:
+	// behind the last of them are only control records and gaps.
+	Crossed(epoch uint64, offset int64)
 }
 
 // Switcher is implemented by the sidecar client: it switches the fallback at run time.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // Header is a record header, as Kafka has it.
@@ -96,13 +98,24 @@ type Assignment struct {
 	Progress func() Progress
 }
 
+// Protocol is how a member takes part in its group: Kafka's group.protocol.
+type Protocol = groupcommit.Protocol
+
+// What the Protocol of a Membership can be. The zero Protocol means ClassicProtocol.
+const (
+	ClassicProtocol  = groupcommit.Classic
+	ConsumerProtocol = groupcommit.Consumer // KIP-848
+)
+
 // Membership is the group membership that assignments are held under. The generation changes at
-// every rebalance, also for partitions that stay.
+// every rebalance, also for partitions that stay. In the ConsumerProtocol it is the member's epoch:
+// say it as soon as it changes, since a will is refused under an epoch that is too old.
 type Membership struct {
 	Group      string
 	MemberID   string
 	Generation int32
 	InstanceID string
+	Protocol   Protocol
 	// ClusterID is that of the Kafka cluster that the group is in, "" if it is not known. A sidecar
 	// that delivers to another one cannot commit for this process when it dies, and says so.
 	ClusterID string

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ackmark/ackmark/internal/clusterid"
+	"github.com/ackmark/ackmark/internal/podwire"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer/internal/resend"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -26,6 +27,16 @@ const featureResume = "resume"
 // its former process.
 const featureInherit = "inherit"
 
+// featureRoutes is the ability to send a part of a topic's keys to Kafka directly.
+const featureRoutes = "routes"
+
+// featureEpochs is the ability to execute wills of members of the consumer protocol, static ones
+// too: those leave for now, and a sidecar that does not know it would not leave for them at all.
+const featureEpochs = "epochs"
+
+// featureCredit is the ability to take a smaller credit.
+const featureCredit = "credit"
+
 // session is this client in the sidecar's eyes. The client's mu guards it.
 type session struct {
 	id      string
@@ -35,7 +46,7 @@ type session struct {
 	afresh  bool   // the next Hello must not ask for that: what the sidecar said of the session cannot be true
 	gone    bool   // the sidecar's process is: nobody listens at its address
 	cluster string // the Kafka cluster that the sidecar delivers to, "": not known
-	warned  bool   // that it is not the inputs'
+	warned  bool   // that there will be no will
 }
 
 // maxSessionID is the protocol's limit.
@@ -61,10 +72,16 @@ func (c *shared) sayHello() *sidecarpb.Hello {
 	defer c.mu.Unlock()
 	h := &sidecarpb.Hello{Version: protocolVersion, App: c.cfg.App, SessionId: c.session.id, Token: c.cfg.Token, ClientVersion: clientVersion(),
 		ClientId: c.name}
+	if c.committing {
+		h.Features = []string{featureExactlyOnce}
+	}
 	if c.session.afresh {
 		return h
 	}
-	h.Features = []string{featureResume, featureInherit}
+	h.Features = append(h.Features, featureResume, featureInherit, featureEpochs, featureCredit, podwire.Feature)
+	if c.cfg.routes != nil {
+		h.Features = append(h.Features, featureRoutes)
+	}
 	if !c.session.resumes {
 		return h
 	}
@@ -85,6 +102,10 @@ func (c *shared) sayHello() *sidecarpb.Hello {
 // Welcome says of the session cannot be true (S12).
 func (c *shared) welcomed(s *stream) error {
 	w := s.welcome
+	// What was sent before may be committed. Also where the session goes on: the stream that broke
+	// may not have told it of all assignments, or it was still asking the group when the stream
+	// broke.
+	again := c.committing && c.session.begun
 	if w.GetResumed() {
 		if err := c.session.mayResume(w, c.books.queue); err != nil {
 			c.lost()
@@ -99,24 +120,48 @@ func (c *shared) welcomed(s *stream) error {
 		c.fall.sent = sentExpiry{}
 	}
 	c.session = session{id: c.session.id, begun: true, sidecar: w.GetSidecarId(), resumes: slices.Contains(w.GetFeatures(), featureResume), cluster: w.GetClusterId()}
+	// Before the memberships of now: what was released is committed under that of its release (S2).
+	s.controls = append(s.controls, c.releases.messages()...)
 	c.books.assigned.Each(func(m Membership, live []Assignment) {
-		c.warnOfCluster(m)
-		s.controls = append(s.controls, assignMessages(m, live, c.books.maxUnit)...)
+		list := c.assignTo(s, m, live)
+		for _, a := range list {
+			for _, p := range a.GetAssign().GetPartitions() {
+				p.Resumed = again
+			}
+		}
+		s.controls = append(s.controls, list...)
 	})
 	s.controls = append(s.controls, c.inherits.messages(w)...)
-	s.controls = append(s.controls, c.releases.messages()...)
 	return nil
 }
 
-// warnOfCluster says, once a stream, that the sidecar cannot commit for this process. The caller
-// holds mu.
-func (c *shared) warnOfCluster(m Membership) {
-	if c.session.warned || !clusterid.Differ(m.ClusterID, c.session.cluster) {
-		return
+// assignTo tells a sidecar of assignments, and this process's user of a will that there will not
+// be. The caller holds mu.
+func (c *shared) assignTo(s *stream, m Membership, list []Assignment) []*sidecarpb.DeliveryStreamRequest {
+	c.warnOfCluster(m)
+	if m.InstanceID != "" && m.Protocol == ConsumerProtocol && !slices.Contains(s.welcome.GetFeatures(), featureEpochs) {
+		c.warnOfWill("the sidecar is of an older version, and cannot leave the group for a static member of the consumer protocol: "+
+			"if this process dies, nobody commits for it, and its partitions wait for the session timeout; renew the sidecar",
+			"group", m.Group, "instance", m.InstanceID, "sidecar_version", s.welcome.GetServerVersion())
+		m = Membership{Group: m.Group, ClusterID: m.ClusterID, Consumer: m.Consumer} // without a member there is no will
 	}
-	c.session.warned = true
-	c.cfg.Logger.Warn("the sidecar delivers to another Kafka cluster than the inputs come from: if this process dies, nobody commits for it, and what it did since its last commit is done again",
-		"group", m.Group, "input_cluster", m.ClusterID, "sidecar_cluster", c.session.cluster)
+	return assignMessages(m, list, c.books.maxUnit)
+}
+
+// warnOfCluster says that the sidecar cannot commit for this process. The caller holds mu.
+func (c *shared) warnOfCluster(m Membership) {
+	if clusterid.Differ(m.ClusterID, c.session.cluster) {
+		c.warnOfWill("the sidecar delivers to another Kafka cluster than the inputs come from: if this process dies, nobody commits for it, and what it did since its last commit is done again",
+			"group", m.Group, "input_cluster", m.ClusterID, "sidecar_cluster", c.session.cluster)
+	}
+}
+
+// warnOfWill says why there will be none, once a stream. The caller holds mu.
+func (c *shared) warnOfWill(why string, about ...any) {
+	if !c.session.warned {
+		c.session.warned = true
+		c.cfg.Logger.Warn(why, about...)
+	}
 }
 
 // mayResume tells why what a sidecar says of the session that it goes on with cannot be true.

@@ -15,19 +15,21 @@ type shared struct {
 	cfg  DialConfig
 	name string // random: tells this client from another one with its session's id
 
-	mu        sync.Mutex
-	writable  *sync.Cond
-	idle      bool // the writer waits on writable
-	life      life
-	books     books    // units that were taken
-	reports   reports  // what Reporters are told
-	link      link     // the stream, or why there is none
-	session   session  // what the sidecar knows
-	releases  releases // asked of the sidecar
-	inherits  inherits // asked of the sidecar
-	fall      fallback
-	onFenced  []func(*Error)
-	onRefused []func(*Error)
+	mu         sync.Mutex
+	writable   *sync.Cond
+	idle       bool // the writer waits on writable
+	life       life
+	books      books    // units that were taken
+	reports    reports  // what Reporters are told
+	link       link     // the stream, or why there is none
+	session    session  // what the sidecar knows
+	releases   releases // asked of the sidecar
+	inherits   inherits // asked of the sidecar
+	fall       fallback
+	tellers    tellers
+	committing bool // the sidecar commits offsets, see Committer
+	onFenced   fences
+	onRefused  []func(*Error)
 }
 
 func newShared(cfg DialConfig) *shared {
@@ -92,6 +94,8 @@ type link struct {
 	stream   *stream // nil: not connected
 	lastErr  error   // why the last attempt failed
 	attempts int
+	opened   uint64 // streams, and attempts that failed: for metrics
+	failed   uint64
 	changed  chan struct{} // closed and replaced when the stream, the way to Kafka or the life changes
 	retry    chan struct{} // capacity 1: try to connect now
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +40,10 @@ type stream struct {
 	fail    context.CancelCauseFunc
 	heard   atomic.Int64 // messages received
 
+	tasks *sync.WaitGroup // awaited by Close; set before it serves
+
 	controls   []*sidecarpb.DeliveryStreamRequest // go out before units
+	states     []*sidecarpb.DeliveryStreamRequest // of the process: between frames
 	topicsSent int                                // the writer's own
 	draining   bool                               // the sidecar is about to stop: nothing is sent any more
 	departing  bool                               // Goodbye was said, for the direct way
@@ -72,6 +77,13 @@ func (s *stream) write() {
 		if !s.life.isLeaving() && !s.draining && !s.departing {
 			if f := s.books.queue.Send(s.books.credit, s.books.maxUnit); f != nil {
 				s.sendFrame(f)
+				if len(s.states) > 0 { // one between two frames: units do not wait for more
+					s.sendState()
+				}
+				continue
+			}
+			if len(s.states) > 0 {
+				s.sendState()
 				continue
 			}
 		}
@@ -262,16 +274,25 @@ func wireError(f *sidecarpb.UnitFailure) *Error {
 
 // handle does what a control message asks for.
 func (s *stream) handle(m *sidecarpb.DeliveryStreamResponse) error {
+	if said := m.GetRoutes(); said != nil && s.cfg.routes != nil {
+		return s.hearRoutes(said)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch k := m.GetKind().(type) {
 	case *sidecarpb.DeliveryStreamResponse_Credit:
 		s.books.setCredit(k.Credit)
+		if n := k.Credit.GetNumber(); n != 0 { // behind the frame that is being sent, before the next one; a newer word stands for an older one
+			s.controls = slices.DeleteFunc(s.controls, func(m *sidecarpb.DeliveryStreamRequest) bool { return m.GetCreditTaken() != nil })
+			s.control(s, &sidecarpb.DeliveryStreamRequest{Kind: &sidecarpb.DeliveryStreamRequest_CreditTaken{CreditTaken: &sidecarpb.CreditTaken{Number: n}}})
+		}
 		s.afterReports()
 	case *sidecarpb.DeliveryStreamResponse_Released:
 		s.releases.answer(k.Released.GetRequestId())
 	case *sidecarpb.DeliveryStreamResponse_Inherited:
 		s.inherits.answer(k.Inherited.GetRequestId())
+	case *sidecarpb.DeliveryStreamResponse_MemberFenced:
+		s.memberFenced(k.MemberFenced)
 	case *sidecarpb.DeliveryStreamResponse_Draining:
 		s.draining = true
 		s.cfg.Logger.Info("the sidecar is stopping", "target", s.cfg.Target, "within_ms", k.Draining.GetDeadlineMs())
@@ -284,15 +305,25 @@ func (s *stream) handle(m *sidecarpb.DeliveryStreamResponse) error {
 	return nil // what a newer sidecar adds is no concern of ours
 }
 
-// watch breaks the stream when the sidecar gives no sign of life.
+// watch breaks the stream when the sidecar gives no sign of life, and tells it the process's state.
 func (s *stream) watch() {
 	t := time.NewTicker(quietAfter)
 	defer t.Stop()
+	var states <-chan time.Time
+	if tellsState(s.welcome) {
+		often := time.NewTicker(tellEvery)
+		defer often.Stop()
+		states = often.C
+	}
+	var told telling
 	heard := int64(-1)
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-states:
+			s.tell(&told, time.Now())
+			continue
 		case <-t.C:
 		}
 		if n := s.heard.Load(); n != heard {

@@ -57,3 +57,9 @@ func (a *assignments) announce(m Membership, added []Assignment) []Assignment {
 	of := assigned.Member{Group: m.Group, Consumer: m.Consumer}
 	return a.Assign(of, m, m.MemberID == "", added, func(p Assignment) uint64 { return p.Epoch })
 }
+
+// isMember tells whether that is the latest membership of a consumer.
+func (a *assignments) isMember(group string, consumer uint64, id string) bool {
+	m, known := a.Membership(assigned.Member{Group: group, Consumer: consumer})
+	return known && m.MemberID == id
+}

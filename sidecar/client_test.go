@@ -33,6 +33,8 @@ type client struct {
 	released map[uint64]bool
 	heir     map[uint64]bool
 	draining bool
+	routes   *sidecarpb.Routes
+	fenced   []*sidecarpb.MemberFenced
 }
 
 func dial(t testing.TB, target string) *grpc.ClientConn {
@@ -173,6 +175,10 @@ func (c *client) recv() error {
 		c.heir[k.Inherited.GetRequestId()] = true
 	case *sidecarpb.DeliveryStreamResponse_Draining:
 		c.draining = true
+	case *sidecarpb.DeliveryStreamResponse_MemberFenced:
+		c.fenced = append(c.fenced, k.MemberFenced)
+	case *sidecarpb.DeliveryStreamResponse_Routes:
+		c.routes = k.Routes
 	}
 	return nil
 }

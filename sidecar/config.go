@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -10,12 +11,16 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/hostport"
+	"github.com/ackmark/ackmark/internal/sessionfile"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 )
 
 // Defaults of Config.
@@ -31,6 +36,7 @@ const (
 	DefaultDrainTimeout    = 20 * time.Second
 	DefaultReconnectGrace  = time.Second
 	DefaultWillTimeout     = 30 * time.Second
+	DefaultStateBytes      = sessionfile.DefaultLimit
 	DefaultSocketMode      = fs.FileMode(0o700)
 )
 
@@ -66,19 +72,25 @@ type Config struct {
 	// Apps is the allow-list of apps. Empty: any app may write to any topic that the sidecar's
 	// Kafka principal may write to.
 	Apps []App
+	// Routes say which part of a topic's keys goes through the sidecar, to clients that can go to
+	// Kafka directly, too. Default: what each app configures itself.
+	Routes []Route
+	// RouteSetters are who may set which routes while the sidecar runs. What was set by who may not
+	// any more is forgotten. Default: this process's own user and root, all routes.
+	RouteSetters []RouteSetter
 
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding:
 	// received, and not reported. An eighth is for emits, the rest is for sessions: half in
-	// MaxSessions equal floors, half for those who come first, up to an eighth each. Defaults: a
+	// MaxSessions equal floors, half equally for those at work, up to an eighth each. Defaults: a
 	// quarter of the memory limit (8 to 256 MiB), and 262144 records.
 	//
 	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what
 	// costs no credit: assignments, done-sets, names; one more while as many unary emits come in as
-	// may), about 1 KiB for each of MaxRecords, and twice MaxMessageBytes for each message that is
-	// arriving: one for each session, and about 20 for calls that nobody is known to make yet (more
-	// for emits, if an eighth of MaxBytes has room for them). Beside that it takes at most 128 KiB
-	// for each of MaxConnections, and 12 MiB for the ids of sessions that are over (the last
-	// 65,536).
+	// may), an eighth of it for what processes tell of their state, about 1 KiB for each of
+	// MaxRecords, and twice MaxMessageBytes for each message that is arriving: one for each
+	// session, and about 20 for calls that nobody is known to make yet (more for emits, if an
+	// eighth of MaxBytes has room for them). Beside that it takes at most 128 KiB for each of
+	// MaxConnections, and 12 MiB for the ids of sessions that are over (the last 65,536).
 	MaxBytes   int64
 	MaxRecords int
 	// MaxSessions is how many sessions may be open at the same time. Default 64.
@@ -114,13 +126,46 @@ type Config struct {
 	// that member, and the groups are left for it. A process that is proven dead is not waited for.
 	// Default 1 s.
 	ReconnectGrace time.Duration
+	// StateDir is a directory of this user's own in which every session is written down, so that
+	// the sidecar after this one executes the wills of those whose process died with this one. It
+	// must outlive the process, not the pod: in Kubernetes an emptyDir, best of medium Memory. A
+	// session takes 12 KiB there, and each of its assignments 8. A second sidecar that has it does
+	// not start. Default: none. Then app and
+	// sidecar that die together repeat what was done since the last commit. Linux and macOS only.
+	StateDir string
+	// StateBytes bounds the sum of it, with what the dead have left. Half of it is divided equally
+	// among MaxSessions sessions, so that none takes another's room; of the rest each takes what it
+	// needs, at most half of what is left. What has no room is not written, with a line in the log.
+	// Default 64 MiB.
+	StateBytes int64
+	// TransactionalID has the sidecar commit, for the sessions of apps that are exactly-once, the
+	// outputs of every input with the input's offset, in transactions that all of them share. It
+	// names the pod's place, not the process: a sidecar that is started in the place of another one
+	// has the same, and two that run at the same time have different ones. Kafka 4.0 or later with
+	// transaction.version 2. Default: none, every session is at-least-once.
+	TransactionalID string
+	// CommitEvery is the time between the ends of two transactions, while there is something to
+	// commit: 5 ms to 1 s. Default 100 ms.
+	CommitEvery time.Duration
+	// TransactionTimeout is after how long the brokers abort a transaction that nobody ends: at
+	// most their transaction.max.timeout.ms, and less than the consumers' SessionTimeout. Default
+	// 15 s.
+	TransactionTimeout time.Duration
 	// WillTimeout is how long a will may take. Keep it below the consumers' SessionTimeout, after
 	// which nothing can be committed any more. Default 30 s.
 	WillTimeout time.Duration
 	// Version is shown in Welcome and Status. Default "devel".
 	Version string
+	// TracerProvider makes a span of each record that carries a sampled trace context. Default:
+	// none, at no cost.
+	TracerProvider trace.TracerProvider
 	// Logger default slog.Default().
 	Logger *slog.Logger
+	// MeterProvider gets the metrics of docs/metrics.md. Default: none, at no cost.
+	MeterProvider metric.MeterProvider
+	// MetricsPerTopic tells no partitions apart in metrics: what waits for those of a topic is
+	// added.
+	MetricsPerTopic bool
 }
 
 // App is an entry of the allow-list.
@@ -166,6 +211,11 @@ func (c Config) WithDefaults() Config {
 	def(&c.DrainTimeout, DefaultDrainTimeout)
 	def(&c.ReconnectGrace, DefaultReconnectGrace)
 	def(&c.WillTimeout, DefaultWillTimeout)
+	def(&c.StateBytes, DefaultStateBytes)
+	if c.TransactionalID != "" {
+		def(&c.CommitEvery, DefaultCommitEvery)
+		def(&c.TransactionTimeout, DefaultTransactionTimeout)
+	}
 	def(&c.Version, "devel")
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -187,10 +237,10 @@ func def[T comparable](field *T, value T) {
 }
 
 // apps is what the apps are bounded by.
-func (c *Config) apps() apps.Config {
+func (c *Config) apps(counts func(app string) *flows.App) apps.Config {
 	out := apps.Config{
 		Bytes: c.AppBytes, Records: c.AppRecords, EmitBytes: c.emitBytes(), EmitRecords: c.emitRecords(),
-		Ring: c.ReportRing, Reports: max(c.MaxRecords/4, 4*c.ReportRing), Log: c.Logger,
+		Ring: c.ReportRing, Reports: max(c.MaxRecords/4, 4*c.ReportRing), Log: c.Logger, Counts: counts,
 	}
 	for _, a := range c.Apps {
 		out.List = append(out.List, apps.Entry(a))
@@ -211,7 +261,13 @@ const (
 	messageOverhead  = 64 << 10
 )
 
-// validate finds all that is wrong, each a *ConfigError.
+// Validate finds all that is wrong, as New does: each a *ConfigError, joined where several are.
+func (c Config) Validate() error {
+	c = c.WithDefaults()
+	return errors.Join(c.validate(), checkOptions(c.Options))
+}
+
+// validate finds all that is wrong, but for the options, each a *ConfigError.
 func (c *Config) validate() error {
 	wrong := configerr.For("sidecar.Config")
 	c.validateBrokers(wrong)
@@ -236,8 +292,11 @@ func (c *Config) validate() error {
 	wrong.If(c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2")
 	wrong.If(c.DrainTimeout < 0, "DrainTimeout", c.DrainTimeout, "use a positive duration, 0 means the default")
 	wrong.If(c.ReconnectGrace < 0, "ReconnectGrace", c.ReconnectGrace, "use a positive duration, 0 means the default")
+	wrong.If(c.StateBytes < 0, "StateBytes", c.StateBytes, "use a positive number, 0 means the default")
 	wrong.If(c.WillTimeout < 0, "WillTimeout", c.WillTimeout, "use a positive duration, 0 means the default")
+	c.validateTransactions(wrong)
 	c.validateApps(wrong)
+	c.validateRoutes(wrong)
 	c.validateListen(wrong)
 	return wrong.Err()
 }

@@ -1,83 +1,201 @@
 package sidecar
 
 import (
-	"math/rand/v2"
+	"log/slog"
+	"strconv"
 	"testing"
 
+	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
-
-// Whatever comes and goes, credits never sum up to more than sessions may have, and each has its
-// floor (S9).
-func TestCreditsStayWithinTheBudget(t *testing.T) {
-	for _, cfg := range []Config{
-		{MaxBytes: 64 << 20, MaxRecords: 256 << 10, MaxSessions: 64},
-		{MaxBytes: 8 << 20, MaxRecords: 20_000, MaxSessions: 64},
-		{MaxBytes: 1 << 20, MaxRecords: 4096, MaxSessions: 1},
-	} {
-		s, floor := newTable(&cfg, nil), cfg.floor()
-		random := rand.New(rand.NewPCG(1, 1))
-		var open []credit
-		for range 10_000 {
-			if len(open) < cfg.MaxSessions && random.IntN(2) == 0 {
-				open = append(open, s.grant())
-			} else if len(open) > 0 {
-				i := random.IntN(len(open))
-				s.giveBack(open[i])
-				open[i] = open[len(open)-1]
-				open = open[:len(open)-1]
-			}
-			var bytes int64
-			records := 0
-			for _, c := range open {
-				bytes, records = bytes+c.bytes, records+c.records
-				if c.bytes < floor.bytes || c.records < floor.records {
-					t.Fatalf("a credit of %+v below the floor %+v", c, floor)
-				}
-			}
-			if bytes > cfg.MaxBytes/8*7 || records > cfg.MaxRecords/8*7 {
-				t.Fatalf("%d credits sum up to %d bytes and %d records of %d and %d", len(open), bytes, records, cfg.MaxBytes, cfg.MaxRecords)
-			}
-		}
-		for _, c := range open {
-			s.giveBack(c)
-		}
-		if s.lent != (credit{}) {
-			t.Errorf("all gave back, and %+v is still lent", s.lent)
-		}
-	}
-}
 
 // With the default budget an app that is alone has enough for full speed: less than this, and every
 // linger ends in a wait (G2).
 func TestAnAppAloneIsNotBoundByItsCredit(t *testing.T) {
-	cfg := Config{MaxBytes: 64 << 20}.WithDefaults()
-	s := newTable(&cfg, nil)
-	if c := s.grant(); c.bytes < 4<<20 || c.records < 16_000 {
-		t.Errorf("the first credit is %+v", c)
+	s := roomy(t)
+	c := joinAs(t, s, "a", featureCredit).credit.message(0)
+	if c.GetBytes() < 4<<20 || c.GetRecords() < 16_000 {
+		t.Errorf("the first credit is %v", c)
+	}
+}
+
+// Ten sessions have the same, though the first was alone before the second came; who goes leaves
+// its part to the others.
+func TestTenSessionsHaveEqualCredits(t *testing.T) {
+	s := roomy(t)
+	var all []*session
+	for i := range 10 {
+		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
+		answerAll(s, all)
+	}
+	const mean = 28_672*4/10 + 1792
+	var sum int64
+	for i, sess := range all {
+		c := sess.credit.message(0)
+		if got := int64(c.GetRecords()); got < mean*8/10 || got > mean*12/10 {
+			t.Errorf("session %d of ten may have %d records outstanding, their mean is %d", i, got, mean)
+		}
+		sum += int64(c.GetBytes())
+	}
+	if sum > s.cfg.MaxBytes/8*7 {
+		t.Errorf("ten sessions may have %d bytes outstanding, all may have %d", sum, s.cfg.MaxBytes/8*7)
+	}
+	for _, sess := range all[1:] {
+		s.testLeave(sess)
+	}
+	if got := all[0].credit.message(0).GetRecords(); got != 30_464 {
+		t.Errorf("one is left, and may have %d records outstanding, not an eighth of all", got)
+	}
+}
+
+// Who rests leaves its part to those at work, and has it back when something comes.
+func TestWhoRestsHasItsFloor(t *testing.T) {
+	s := roomy(t)
+	var all []*session
+	for i := range 10 {
+		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
+		answerAll(s, all)
+	}
+	for range restLooks - 1 {
+		s.sessions.lookWhoRests()
+	}
+	if all[0].credit.resting.Load() {
+		t.Error("a session rests that had nothing to say for a moment")
+	}
+	s.sessions.lookWhoRests()
+	for _, sess := range all[:5] {
+		s.sessions.wake(sess)
+	}
+	answerAll(s, all)
+	for i, want := range map[int]uint64{0: 24_729, 9: 1792} {
+		if got := all[i].credit.message(0).GetRecords(); got != want {
+			t.Errorf("session %d may have %d records outstanding, not %d", i, got, want)
+		}
+	}
+}
+
+// A client of before has no smaller credit, and is not asked.
+func TestOldClientsKeepTheirCredit(t *testing.T) {
+	s := roomy(t)
+	old := joinAs(t, s, "old")
+	had := old.credit.message(0)
+	var all []*session
+	for i := range 20 {
+		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
+		answerAll(s, all)
+	}
+	if now := old.credit.message(0); now.GetRecords() != had.GetRecords() || len(old.cold) > 0 {
+		t.Errorf("a client that takes no smaller credit had %v, and has %v", had, now)
+	}
+}
+
+// A client of before that came when everything was lent has more when others have left.
+func TestOldClientsGrow(t *testing.T) {
+	s := roomy(t)
+	var all []*session
+	for i := range 4 {
+		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
+	}
+	old := joinAs(t, s, "old")
+	had := old.credit.message(0).GetRecords()
+	for _, sess := range all {
+		s.testLeave(sess)
+	}
+	if now := old.credit.message(0).GetRecords(); now < 8*had {
+		t.Errorf("it is alone, and may have %d records outstanding, where it had %d among five", now, had)
+	}
+}
+
+// What a client has not heard of may be more than its credit is by now.
+func TestResumeAfterASmallerCredit(t *testing.T) {
+	s := roomy(t)
+	sess := joinAs(t, s, "a", featureCredit)
+	had := int(sess.credit.message(0).GetRecords())
+	all := []*session{sess}
+	for i := range 40 {
+		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
+		answerAll(s, all)
+	}
+	if now := sess.credit.bound().Records; int(now) >= had/2 {
+		t.Fatalf("its credit is %d records, and was %d", now, had)
+	}
+	if n := sess.credit.unheard(); n < had {
+		t.Errorf("it may not have heard of %d reports, of %d it may say so", had, n)
+	}
+}
+
+// Credits that a client does not read replace one another.
+func TestUnreadCreditsReplaceOneAnother(t *testing.T) {
+	s := roomy(t)
+	sess := joinAs(t, s, "a", featureCredit)
+	for i := range 40 {
+		other := joinAs(t, s, strconv.Itoa(i), featureCredit)
+		if i%2 == 0 {
+			s.testLeave(other)
+		}
+	}
+	if n := len(sess.cold); n > 1 {
+		t.Errorf("%d messages wait for a client that does not read", n)
 	}
 }
 
 // The session that a stream joins has the credit that was granted, also when it replaces another,
 // and leaving gives it back.
 func TestJoiningGrantsCredit(t *testing.T) {
-	s := idle(t)
+	s := roomy(t)
+	var last *session
+	for range 3 {
+		last = joinAs(t, s, "s", featureCredit)
+		if floor, c := s.cfg.floor(), last.credit.bound(); c.Records <= floor.Records || c.Bytes <= floor.Bytes {
+			t.Errorf("the session has a credit of %+v, the floor is %+v", c, floor)
+		}
+	}
+	s.testLeave(last)
+	if lent := s.sessions.pool.Lent(); lent.Bytes != 0 || lent.Records != 0 {
+		t.Errorf("nobody is left, and %+v is lent", lent)
+	}
+}
+
+// roomy has the default limits, on a large machine.
+func roomy(t *testing.T) *Server {
+	t.Helper()
+	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler), MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func joinAs(t *testing.T, s *Server, id string, features ...string) *session {
+	t.Helper()
 	a, err := s.apps.Get("app", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var last *session
-	for range 3 {
-		if last, err = s.service.join(newStream(helloStream{}), &sidecarpb.Hello{SessionId: "s"}, a); err != nil {
-			t.Fatal(err)
-		}
-		if floor := s.cfg.floor(); last.credit.records <= floor.records || last.credit.bytes <= floor.bytes {
-			t.Errorf("the session has a credit of %+v, the floor is %+v", last.credit, floor)
-		}
+	d, h := newStream(helloStream{}), &sidecarpb.Hello{SessionId: id, Features: features}
+	d.welcome = s.service.welcome(h)
+	sess, err := s.service.open(d, peer.Info{}, h, a)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.testLeave(last)
-	if s.sessions.lent != (credit{}) {
-		t.Errorf("nobody is left, and %+v is lent", s.sessions.lent)
+	return sess
+}
+
+// answerAll reads Credits and answers them as clients do, until none comes.
+func answerAll(s *Server, all []*session) {
+	for again := true; again; {
+		again = false
+		for _, sess := range all {
+			sess.mu.Lock()
+			cold := sess.cold
+			sess.cold = nil
+			sess.mu.Unlock()
+			for _, m := range cold {
+				again = true
+				s.sessions.creditTaken(sess, m.GetCredit().GetNumber())
+			}
+		}
 	}
 }
 

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -19,7 +22,13 @@ func (k *sink) deliver(f *frame) error {
 	s := f.session
 	defer f.unref(1) // the receiver's own
 	defer s.intake.backlog.Store(0)
+	defer k.waited(f)
 	k.gate.Enter(&f.expires)
+	k.stillOpen(s, len(f.units))
+	if k.tracer != nil {
+		f.trace()
+	}
+	f.attempted()
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure == nil && s.lapse(f.expires) {
@@ -27,7 +36,7 @@ func (k *sink) deliver(f *frame) error {
 		}
 		if u.failure != nil || u.nrecs == 0 {
 			if u.failure != nil {
-				k.recordsFailed.Add(uint64(f.Cost(i).Records))
+				k.notDelivered(f, i)
 			}
 			s.finish(f, int32(i))
 			f.drop(u.nrecs)
@@ -36,6 +45,7 @@ func (k *sink) deliver(f *frame) error {
 		for r := range u.nrecs {
 			left := int32(len(f.recs)) - u.firstR - r
 			if err := k.produce(&f.recs[u.firstR+r], left); err != nil {
+				f.dropped(left)
 				f.drop(left)
 				s.drop(f.units[i:])
 				return err
@@ -67,7 +77,9 @@ func (k *sink) produce(r *outRec, left int32) error {
 	if q := s.intake.full.Load(); q != nil {
 		s.intake.full.Store(nil)
 		s.intake.backlog.Store(left - 1)
+		begun := time.Now()
 		_ = q.Wait(s.ctx) // this record is kgo's already; the next one sees the end
+		s.app.Counts.Waited(flows.ForPartition, begun)
 	}
 	return nil
 }
@@ -111,6 +123,7 @@ func resend(r *outlet.Rec) error {
 	case f.session.lapse(f.expires):
 		return errExpired
 	}
+	f.sink.stillOpen(f.session, 1)
 	return nil
 }
 
@@ -130,19 +143,28 @@ func (k *sink) promised(kr *kgo.Record, err error) {
 
 // resolve gives a record its fate, whether kgo ever had it or not.
 func (k *sink) resolve(r *outRec, err error) {
+	var failed *sidecarpb.Error
 	if err != nil {
+		failed = recordError(r, err)
 		k.recordsFailed.Add(1)
+		r.flow.Failed.Add(failed.GetCode(), 1)
 	} else {
-		k.recordsAcked.Add(1)
+		r.flow.Ack(r.Headers)
 	}
 	if r.frame == nil {
-		r.emit.resolve(err)
+		r.emit.resolve(failed)
 		return
 	}
 	f := r.frame
+	if f.spans != nil {
+		endSpan(f.spans[r], r, failed)
+	}
 	u := &f.units[r.unit]
-	if err != nil {
-		f.session.fail(u, unitFailure(r, err))
+	switch {
+	case err != nil:
+		f.session.fail(u, unitFailure(r, failed))
+	case r.output == 0 && r.unit%telemetry.Every == 0:
+		r.flow.Took(f.received)
 	}
 	if u.left.Add(-1) == 0 {
 		f.session.finish(f, r.unit)
@@ -150,12 +172,12 @@ func (k *sink) resolve(r *outRec, err error) {
 	f.unref(1)
 }
 
-func unitFailure(r *outRec, err error) *sidecarpb.UnitFailure {
+func unitFailure(r *outRec, err *sidecarpb.Error) *sidecarpb.UnitFailure {
 	partition := int32(-1)
 	if r.Explicit || r.queue != nil {
 		partition = r.Partition
 	}
-	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.Name, Partition: partition, Error: recordError(r, err)}
+	return &sidecarpb.UnitFailure{Output: uint32(r.output), Topic: r.topic.Name, Partition: partition, Error: err}
 }
 
 // recordError names what happened. kgo has no Kafka error for a partition that does not exist: it

@@ -59,9 +59,10 @@ func newDraining() *draining { return &draining{over: make(chan struct{})} }
 
 // drainAll ends the intake and waits until everything accepted has its fate and its report.
 func (s *Server) drainAll(g *grpc.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	within := s.times.drain()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	s.log.Info("sidecar draining", "deadline", s.cfg.DrainTimeout, "records", s.sink.outlet.Buffered())
+	s.log.Info("sidecar draining", "deadline", within, "records", s.sink.outlet.Buffered())
 	s.startDraining()
 	err := s.deliverAll(ctx)
 	close(s.drain.over)
@@ -79,10 +80,14 @@ func (s *Server) startDraining() {
 	all := s.sessions.all() // who comes now looks at begun when it is in the table
 	s.setHealth(s.brokers.Reachable())
 	for _, sess := range all {
-		sess.send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Draining{
-			Draining: &sidecarpb.Draining{DeadlineMs: s.cfg.DrainTimeout.Milliseconds()}}})
+		sess.send(drainingWithin(s.times.drain()))
 		sess.leave()
 	}
+	s.transactions.flush()
+}
+
+func drainingWithin(d time.Duration) *sidecarpb.DeliveryStreamResponse {
+	return &sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Draining{Draining: &sidecarpb.Draining{DeadlineMs: d.Milliseconds()}}}
 }
 
 // deliverAll waits for the sessions, which end when all they sent is reported, and then for kgo.
@@ -115,7 +120,7 @@ func (s *Server) openEmits() int64 {
 }
 
 func (s *Server) undelivered() error {
-	e := &UndeliveredError{Records: s.sink.outlet.Buffered(), Topics: make(map[string]int64), Kafka: public(s.brokers.Err())}
+	e := &UndeliveredError{Records: s.sink.outlet.Buffered() + s.transactions.inHand(), Topics: make(map[string]int64), Kafka: public(s.brokers.Err())}
 	for _, sess := range s.sessions.all() {
 		e.Records += int64(sess.intake.backlog.Load())
 	}

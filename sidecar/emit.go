@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/tracing"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
@@ -20,10 +22,12 @@ import (
 // emit is one unary record on its way.
 type emit struct {
 	rec    outRec
+	begun  time.Time
 	app    *apps.App
 	all    *limit.Meter  // of all apps' emits
 	report uint64        // 0: the caller waits
 	waits  bool          // the caller's place is taken; the call's own
+	span   trace.Span    // nil: it carries no sampled context
 	done   chan struct{} // closed when ended; then the fields below are set
 	err    *sidecarpb.Error
 }
@@ -61,6 +65,7 @@ func (s *emitter) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sideca
 	defer a.Leave()
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
+		a.Counts.Refuse(refused)
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
 			s.apps.Refusals.Note(peer.Of(ctx), a.Name, apps.RefusedTopic, refused.GetMessage())
 		}
@@ -96,13 +101,13 @@ func (s *emitter) newEmit(a *apps.App, rec *sidecarpb.Record) (*emit, *sidecarpb
 	if err != nil {
 		return nil, apps.TopicError(a, err)
 	}
-	e := &emit{app: a, all: s.all, done: make(chan struct{})}
+	e := &emit{begun: time.Now(), app: a, all: s.all, done: make(chan struct{})}
 	e.rec = outRec{
 		Rec: outlet.Rec{
 			Record:  kgo.Record{Topic: t.Name, Key: rec.Key, Value: rec.Value, Partition: rec.GetPartition()},
 			Promise: s.sink.promise, To: t.Out, Explicit: rec.Partition != nil,
 		},
-		emit: e, topic: t,
+		emit: e, topic: t, flow: s.sink.flows.Of(a.Counts, t.Name),
 		size: int64(len(rec.GetKey())+len(rec.GetValue())) + recordCost,
 	}
 	if rec.TimestampMs != nil {
@@ -118,9 +123,14 @@ func (s *emitter) newEmit(a *apps.App, rec *sidecarpb.Record) (*emit, *sidecarpb
 // emit takes the emit's places in every limit, and hands it over.
 func (s *emitter) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
 	if refused := s.admit(e, peer.Of(ctx), queued); refused != nil {
+		e.app.Counts.Refuse(refused)
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
 	defer e.stopWaiting()
+	if s.sink.tracer != nil {
+		e.span = s.sink.sendSpan(&e.rec, e.app.Name)
+	}
+	e.rec.flow.Attempted.Add(1)
 	first, err := e.rec.topic.Prepare(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -214,16 +224,22 @@ func (e *emit) stopWaiting() {
 }
 
 // resolve is called once, when Kafka has the record or it failed for good.
-func (e *emit) resolve(err error) {
-	if err != nil {
-		e.err = recordError(&e.rec, err)
+func (e *emit) resolve(failed *sidecarpb.Error) {
+	e.err = failed
+	if failed == nil {
+		e.rec.flow.Took(e.begun)
 	}
+	endSpan(e.span, &e.rec, failed)
 	e.finish()
 }
 
 // abandon ends an emit that was never handed over.
 func (e *emit) abandon(reason *sidecarpb.Error) {
 	e.err = reason
+	if e.span != nil {
+		tracing.End(e.span, reason.GetCode())
+	}
+	e.rec.flow.Failed.Add(reason.GetCode(), 1)
 	e.finish()
 }
 

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
@@ -24,9 +25,10 @@ func (s *Server) Credit() (bytes int64, records int) {
 	t := s.sessions
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.grant()
-	t.giveBack(c)
-	return c.bytes, c.records
+	m := t.pool.Join(nil, false)
+	c := t.pool.Told(m)
+	t.pool.Leave(m)
+	return c.Bytes, int(c.Records)
 }
 
 // UnreadEmits returns the emits whose message is not read.
@@ -112,8 +114,8 @@ func (s *Server) LeftOver() string {
 	defer t.mu.Unlock()
 	check("sessions", int64(len(t.byID)))
 	check("running wills", int64(s.wills.stats.running.Load()))
-	check("credit lent, bytes", t.lent.bytes)
-	check("credit lent, records", int64(t.lent.records))
+	check("credit lent, bytes", t.pool.Lent().Bytes)
+	check("credit lent, records", t.pool.Lent().Records)
 	check("frames that may expire", int64(s.gate.Waiting()))
 	return left.String()
 }
@@ -147,3 +149,6 @@ func RememberClosed(n int, id func(int) string) (known func() int) {
 	}
 	return func() int { return len(c.ids) }
 }
+
+// Pause ends a sidecar as one that stood still.
+func (s *Server) Pause() { s.pause(time.Minute) }

@@ -10,12 +10,14 @@ import (
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/mem"
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -43,12 +45,14 @@ type frame struct {
 	units   []unit
 	recs    []outRec
 	headers []kgo.RecordHeader
+	spans   map[*outRec]trace.Span // of records that carry a sampled context; written before the first goes to kgo
 
 	live   atomic.Int32
 	holds  atomic.Int32
 	pinned int64
 
-	expires gate.Expiry // of its units
+	received time.Time
+	expires  gate.Expiry // of its units
 }
 
 type unit struct {
@@ -69,6 +73,7 @@ type outRec struct {
 	frame  *frame // nil for an emit
 	emit   *emit
 	topic  *topics.Topic
+	flow   *flows.Flow   // of the app and the topic
 	queue  *topics.Queue // set when the record is given its partition, by the goroutine that holds kgo's lock on that partition's buffer
 	size   int64
 	unit   int32
@@ -118,6 +123,9 @@ func (f *frame) unref(n int32) {
 	if f.live.Add(-n) != 0 {
 		return
 	}
+	if f.spans != nil {
+		f.endSpans()
+	}
 	f.buf.Free()
 	f.buf = nil
 	f.sink.gate.Leave(&f.expires)
@@ -131,10 +139,10 @@ func (f *frame) decode(us *wire.Units, names *topics.Names, maxRecords int) erro
 	f.Begin(us.FirstSequence, us.Count)
 	f.grow(us.Count)
 	us.Headers, us.MaxHeaders = f.headers[:0], wire.MaxMessageHeaders
-	now := time.Now()
+	f.received = time.Now()
 	var x wire.Unit
 	for us.Next(&x) {
-		if err := f.decodeUnit(&x, names, now); err != nil {
+		if err := f.decodeUnit(&x, names, f.received); err != nil {
 			return err
 		}
 		if len(f.recs) > maxRecords+wire.MaxUnitOutputs {
@@ -211,7 +219,7 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topics.
 	r.Topic, r.Key, r.Value, r.Headers = st.Topic.Name, out.Key, out.Value, out.Headers
 	r.Timestamp, r.Partition = now, out.Partition
 	r.Promise, r.To, r.Explicit = f.sink.promise, st.Topic.Out, out.Partition >= 0
-	r.frame, r.topic, r.unit, r.output = f, st.Topic, index, u.outputs
+	r.frame, r.topic, r.flow, r.unit, r.output = f, st.Topic, st.Flow, index, u.outputs
 	r.size = int64(len(out.Key)+len(out.Value)) + recordCost
 	if out.HasTimestamp {
 		r.Timestamp = out.Timestamp()

@@ -16,7 +16,7 @@ import (
 
 // as runs TestStranger under another user, from a copy of the test binary that everybody may
 // execute.
-func as(t *testing.T, dir string, cred *syscall.Credential, sc *sidecartest.Sidecar) string {
+func as(t *testing.T, dir string, cred *syscall.Credential, sc *sidecartest.Sidecar, what string) string {
 	t.Helper()
 	path := filepath.Join(dir, "app")
 	if _, err := os.Stat(path); err != nil {
@@ -38,7 +38,7 @@ func as(t *testing.T, dir string, cred *syscall.Credential, sc *sidecartest.Side
 	}
 	cmd := exec.Command(path, "-test.run=^TestStranger$")
 	cmd.Dir = "/"
-	cmd.Env = []string{strangerEnv + "=leaves," + sc.Target + ",-"}
+	cmd.Env = []string{strangerEnv + "=" + what + "," + sc.Target + ",-"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -81,9 +81,12 @@ func TestTheGroupMayConnect(t *testing.T) {
 		"supplementary group": {&syscall.Credential{Uid: 60001, Gid: 60001, Groups: []uint32{7, group}}, "closed the stream"},
 		"no group of it":      {&syscall.Credential{Uid: 60001, Gid: 60001}, "permission denied"},
 	} {
-		if got := as(t, dir, x.cred, sc); !strings.Contains(got, x.want) {
+		if got := as(t, dir, x.cred, sc, "leaves"); !strings.Contains(got, x.want) {
 			t.Errorf("%s: %s, want %q", name, got, x.want)
 		}
+	}
+	if got := as(t, dir, &syscall.Credential{Uid: 60001, Gid: group}, sc, "routes"); peercred.Known && !strings.Contains(got, "PermissionDenied") {
+		t.Errorf("another user that may connect sets a route: %s", got)
 	}
 	if !peercred.Known {
 		return // the directory alone decides
@@ -95,7 +98,7 @@ func TestTheGroupMayConnect(t *testing.T) {
 	if err := os.Chmod(filepath.Join(volume, "ackmark", "s.sock"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if got := as(t, dir, &syscall.Credential{Uid: 60001, Gid: 60001}, sc); !strings.Contains(got, "uid 60001, gid 60001 may not connect") {
+	if got := as(t, dir, &syscall.Credential{Uid: 60001, Gid: 60001}, sc, "leaves"); !strings.Contains(got, "uid 60001, gid 60001 may not connect") {
 		t.Errorf("the refused one hears %s", got)
 	}
 }

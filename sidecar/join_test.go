@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -104,6 +105,45 @@ func TestHelloAfterTheStreamWasGivenUp(t *testing.T) {
 	}
 	if s.registered() != nil {
 		t.Error("a session without a stream stays for ever: it counts against MaxSessions, and every drain waits for it")
+	}
+}
+
+// A list that leaves an app out asks its session to begin again: one that is open, and one whose
+// Hello was admitted under the old list and is not in the table yet, where Reload does not see it.
+func TestAListIsInForceForSessionsOfBefore(t *testing.T) {
+	for name, open := range map[string]bool{"open": true, "on its way": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := idle(t)
+				said := make(chan error, 1)
+				go func() {
+					said <- s.service.hello(newStream(helloStream{}), &sidecarpb.Hello{Version: ProtocolVersion, App: "app", SessionId: "s"})
+				}()
+				if synctest.Wait(); open { // it waits for what Kafka says of the cluster
+					if err := <-said; err != nil {
+						t.Fatal(err)
+					}
+					said <- nil
+				}
+				if (s.registered() != nil) != open {
+					t.Fatal("this test proves nothing")
+				}
+				if _, err := s.Reload(func() (Config, error) {
+					return Config{Brokers: []string{"127.0.0.1:1"}, Apps: []App{{Name: "another"}}}, nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-said; err != nil {
+					t.Fatal(err)
+				}
+				sess := s.registered()
+				sess.mu.Lock()
+				defer sess.mu.Unlock()
+				if sess.state != stateDraining || len(sess.cold) != 1 || sess.cold[0].GetDraining() == nil {
+					t.Errorf("an app that is not in the list has a session: state %d, %v", sess.state, sess.cold)
+				}
+			})
+		})
 	}
 }
 

@@ -28,13 +28,13 @@ func (e *SocketError) Unwrap() error { return e.Err }
 func (c *Config) isUnix() bool { return strings.HasPrefix(c.Listen, "unix://") }
 
 // listen opens the listener, with its limit of connections.
-func (c *Config) listen() (net.Listener, error) {
+func (c *Config) listen() (*listen.Limited, error) {
 	lis, err := c.openListener()
 	if err != nil {
 		return nil, err
 	}
 	return listen.Limit(lis, c.MaxConnections, func(refused uint64) {
-		c.Logger.Warn("refused a connection: the limit is reached; raise MaxConnections", "limit", c.MaxConnections, "refused", refused)
+		c.Logger.Warn("refused a connection: the limit is reached; raise MaxConnections", "refused", refused)
 	}), nil
 }
 
@@ -65,11 +65,11 @@ type PeerProcess interface {
 
 // credentials are mutual TLS on TCP; on a unix socket, the kernel's word on who connects. Refused
 // tells of those who may not.
-func (c *Config) credentials(refused func(peer.Info)) credentials.TransportCredentials {
+func (c *Config) credentials(rules *peer.Rules, refused func(peer.Info)) credentials.TransportCredentials {
 	if c.Listener == nil && c.TLS != nil && !c.isUnix() {
 		return credentials.NewTLS(c.TLS)
 	}
-	return peer.Credentials(c.rules(), refused)
+	return peer.Credentials(rules, refused)
 }
 
 // rules say who may connect to the socket: nil for a Listener, which is its owner's business.
@@ -77,9 +77,9 @@ func (c *Config) rules() *peer.Rules {
 	if c.Listener != nil {
 		return nil
 	}
-	r := &peer.Rules{UIDs: c.AllowUIDs, GIDs: c.AllowGIDs}
+	dir := ""
 	if path, unix := strings.CutPrefix(c.Listen, "unix://"); unix && c.SocketMode == 0o770 {
-		r.Dir = filepath.Dir(path)
+		dir = filepath.Dir(path)
 	}
-	return r
+	return peer.NewRules(c.AllowUIDs, c.AllowGIDs, dir)
 }

@@ -145,3 +145,29 @@ func TestNoWillInAnotherCluster(t *testing.T) {
 		})
 	}
 }
+
+// A client that names no member to a sidecar wants no will: its units are delivered and reported,
+// and when it dies nothing is committed, and nobody is left for it.
+func TestNoWillForANamelessMember(t *testing.T) {
+	inDeath(t, nil, func(t *testing.T, b *bubble) {
+		h := b.hand(t)
+		h.join()
+		h.share(map[*hand][]int32{h: {0, 1}})
+		m := b.process(t, "s")
+		id := b.topicID(t)
+		for range 2 { // again, as after each rebalance
+			m.assigned(&sidecarpb.Assign{Group: "g", Partitions: []*sidecarpb.AssignedPartition{{Epoch: 1, Topic: "in", TopicId: id[:]}}})
+		}
+		m.units(from(0, 1, 2)...)
+		m.reported(3)
+		m.cancel()
+		time.Sleep(3 * time.Second)
+		if at, _ := b.committed(t); at != -1 || b.members(t) != 1 {
+			t.Errorf("committed %d, %d members", at, b.members(t))
+		}
+		st, err := b.sc.Status(t.Context())
+		if err != nil || len(st.GetSessions()) != 0 || st.GetWills().GetExecuted() != 1 {
+			t.Errorf("%d sessions, wills %v, %v", len(st.GetSessions()), st.GetWills(), err)
+		}
+	})
+}

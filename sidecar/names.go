@@ -40,7 +40,7 @@ func (s *streams) named(d *stream, name string, kept *limit.Share) topics.Named 
 	} else {
 		t, err := s.sink.topics.Get(name, &d.session.app.Named, apps.MaxTopics)
 		if err == nil {
-			return topics.Named{Name: t.Name, Topic: t}
+			return topics.Named{Name: t.Name, Topic: t, Flow: s.sink.flows.Of(d.session.app.Counts, t.Name)}
 		}
 		refused = apps.TopicError(d.session.app, err)
 	}

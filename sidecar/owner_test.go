@@ -77,6 +77,11 @@ func TestStranger(t *testing.T) {
 		_, _ = fmt.Printf("answer: first report of another's: %t\n", firstReport(t, conn, "") != mine)
 		return
 	}
+	if what == "routes" {
+		_, err := sidecarpb.NewSidecarClient(conn).SetRoute(t.Context(), &sidecarpb.SetRouteRequest{App: "app", Topic: "t"})
+		_, _ = fmt.Printf("answer: %v\n", err)
+		return
+	}
 	c := openStream(t, conn)
 	h := &sidecarpb.Hello{Version: 1, App: "app", SessionId: what}
 	let := func() bool { return false } // when it was let do what it wants

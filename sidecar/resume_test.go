@@ -152,7 +152,7 @@ func TestLastWillsMayBeReadAgain(t *testing.T) {
 	e.Core.Done(0)
 	e.Core.Done(2)
 	for range 2 {
-		all := s.lastWills(nil)
+		all := s.lastWills(nil, nil)
 		if len(all) != 1 || len(all[0].Standings) != 1 || all[0].Standings[0].Mark != 13 || !slices.Equal(all[0].Standings[0].Done, []donemeta.Run{{First: 14, Last: 14}}) {
 			t.Fatalf("%+v, want 13 with 14 each time", all)
 		}

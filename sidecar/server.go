@@ -31,11 +31,15 @@ import (
 // Server is a sidecar. Make it with New, run it once.
 type Server struct {
 	cfg      Config
+	times    *times
+	rules    *peer.Rules // nil: who may connect is not ours to say
+	reloads  reloads
 	log      *slog.Logger
 	life     lifecycle.Life
 	identity *identity
 	drain    *draining
 	health   *health.Server
+	serving  chan struct{} // closed when it is
 	calls    *calls.Table
 
 	brokers  *brokers.Brokers
@@ -45,6 +49,9 @@ type Server struct {
 	sessions *table
 	wills    *wills
 	service  *service
+	metrics  *metrics
+
+	transactions *transactions // nil: there are none
 }
 
 // identity is what a sidecar says of itself.
@@ -63,28 +70,34 @@ var (
 // New checks the configuration; it does not connect: see Check and Run. The errors are
 // *ConfigError, joined where several fields or options are wrong.
 func New(cfg Config) (*Server, error) {
+	raw := cfg
 	cfg = cfg.WithDefaults()
-	if err := errors.Join(cfg.validate(), checkOptions(cfg.Options)); err != nil {
+	if err := raw.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Partitioner == nil {
 		cfg.Partitioner = kgo.StickyKeyPartitioner(nil)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, identity: &identity{newID(), cfg.Version, time.Now()}, drain: newDraining(), health: health.NewServer(),
+		cfg: cfg, times: newTimes(&cfg), rules: cfg.rules(), reloads: reloads{start: raw}, log: cfg.Logger, identity: &identity{newID(), cfg.Version, time.Now()}, drain: newDraining(), health: health.NewServer(), serving: make(chan struct{}),
 		calls: calls.New(calls.Limits{Sessions: cfg.MaxSessions, Apps: len(cfg.Apps), Bytes: cfg.MaxBytes, MessageBytes: cfg.MaxMessageBytes}),
 	}
+	s.metrics = newMetrics(&cfg)
 	s.brokers = brokers.New(cfg.Brokers)
 	s.gate = gate.New(s.pause)
-	out, err := newOutlet(&s.cfg, s.brokers, s.gate)
+	out, err := newOutlet(&s.cfg, s.brokers, s.metrics.kafka, s.gate)
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
 	}
 	s.brokers.Use(out.Client())
-	s.sink = newSink(&s.cfg, out, s.gate)
-	s.apps = apps.New(s.cfg.apps())
+	s.sink = newSink(&s.cfg, out, s.gate, s.metrics)
+	s.apps = apps.New(s.cfg.apps(s.metrics.flows.App))
 	s.sessions = newTable(&s.cfg, s.apps)
-	s.wills = newWills(&s.cfg, s.sessions, s.brokers)
+	s.wills = newWills(&s.cfg, s.times, s.sessions, s.brokers, s.sink.watch, s.metrics)
+	if s.transactions, err = newTransactions(&s.cfg, s.brokers, s.metrics, s.halt); err != nil {
+		s.sink.outlet.Close()
+		return nil, fmt.Errorf("sidecar: Kafka client of the transactions: %w", err)
+	}
 	s.service = newService(s)
 	s.setHealth(false)
 	return s, nil
@@ -109,27 +122,43 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer s.life.End(nil)
 	defer s.sink.outlet.Close()
+	defer s.transactions.close()
 	lis, err := s.cfg.listen()
 	if err != nil {
 		return err
 	}
+	if s.sessions.state, err = openState(&s.cfg); err != nil {
+		_ = lis.Close()
+		return err
+	}
+	defer s.sessions.state.close()
+	s.reloads.listenOn(lis)
 	return s.serve(ctx, lis)
 }
 
 func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	g := s.newGRPC()
+	if err := s.restore(); err != nil {
+		_ = lis.Close()
+		return err
+	}
+	defer s.observe()()
+	s.transactions.start()
 	var background sync.WaitGroup
 	failed := make(chan error, 1)
 	background.Go(func() { failed <- g.Serve(lis) })
 	watchCtx, stopWatch := context.WithCancel(context.Background())
-	background.Go(func() { s.brokers.Watch(watchCtx, s.sink.recordsAcked.Load, s.checked) })
+	background.Go(func() { s.brokers.Watch(watchCtx, s.sink.flows.Acked, s.checked) })
 	background.Go(func() { s.gate.Beat(watchCtx) })
+	background.Go(func() { s.sessions.rewrite(watchCtx) })
+	background.Go(func() { s.sessions.watchRest(watchCtx) })
 	s.log.Info("sidecar serving", "listen", lis.Addr().String(), "brokers", s.cfg.Brokers, "sidecar_id", s.identity.id, "version", s.identity.version)
+	close(s.serving)
 
 	var err error
 	select {
 	case <-ctx.Done():
-		if err = context.Cause(ctx); !errors.Is(err, ErrPaused) {
+		if err = context.Cause(ctx); !stopsAtOnce(err) {
 			err = s.drainAll(g)
 		}
 	case err = <-failed:
@@ -147,11 +176,15 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	return err
 }
 
+// Serving is closed when Run listens: who connects is answered.
+func (s *Server) Serving() <-chan struct{} { return s.serving }
+
 // Close ends Run as the end of its context does, and waits for it; without Run it releases the
 // Kafka client. A second Close does nothing.
 func (s *Server) Close() error {
 	if first, _ := s.life.Close(ErrClosed); first {
 		s.wills.stop()
+		s.transactions.close()
 		s.sink.outlet.Close()
 	}
 	return nil
@@ -160,7 +193,7 @@ func (s *Server) Close() error {
 // Status tells what the sidecar is doing, as its Status call does, and with the sessions' and
 // members' own ids, which only this process is told.
 func (s *Server) Status(ctx context.Context) (*sidecarpb.StatusResponse, error) {
-	return s.service.Status(ctx, nil)
+	return s.service.Status(ctx, &sidecarpb.StatusRequest{State: true})
 }
 
 // keepalive: a peer that is gone without a word is noticed after 10 s (fault 10).
@@ -177,7 +210,7 @@ func (s *Server) refuse(p peer.Info) {
 
 func (s *Server) newGRPC() *grpc.Server {
 	g := grpc.NewServer(
-		grpc.Creds(s.cfg.credentials(s.refuse)),
+		grpc.Creds(s.cfg.credentials(s.rules, s.refuse)),
 		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(s.cfg.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(streamsPerConn),

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/told"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -29,13 +31,18 @@ type session struct {
 	app       *apps.App
 	client    string // that it is of, as it calls itself; "": not known
 	resumable bool   // the client knows how to go on with it, and what SESSION_FENCED means
-	credit    credit
+	credit    grant
 	intake    intake
+	told      *told.Session // of its state, by its process
+	book      book
+	claims    *claims // nil: its process commits
+	fromFile  bool    // it is of the sidecar before this one, and does not go on: its client begins anew
 
 	mu      sync.Mutex
 	state   sessionState
 	stream  *stream       // of a state that streams
 	breaks  int           // streams that broke
+	again   time.Duration // not 0: it is to begin again on its next stream, within this time
 	peer    peer.Info     // of the last stream
 	process *peer.Process // whose session it is, nil: not known
 	quiet   chan struct{} // closed when the session is over and no unit is open
@@ -49,11 +56,14 @@ type lifetime struct {
 	ctx    context.Context // ends when the session does, with the reason as its cause
 	cancel context.CancelCauseFunc
 	over   chan struct{} // closed when it is closed for good, its will executed
+	// gone tells that nothing of it may be entered, or go to kgo, any more. The state says so,
+	// too, and decides; this is for the sentinel.
+	gone atomic.Bool
 }
 
 func newLifetime() lifetime {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return lifetime{ctx, cancel, make(chan struct{})}
+	return lifetime{ctx: ctx, cancel: cancel, over: make(chan struct{})}
 }
 
 // intake is what a session's receiver works with, between its stream and kgo.
@@ -84,19 +94,11 @@ var (
 	errFenced     = errors.New("the session was closed")
 )
 
-func newSession(id string, a *apps.App, resumable bool, held assigned.Held) *session {
-	s := &session{lifetime: newLifetime(), id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), held: held}
-	s.intake.handling = make(turn, 1)
+func newSession(id string, a *apps.App, resumable bool, held assigned.Held, log *told.Log) *session {
+	s := &session{lifetime: newLifetime(), id: id, app: a, resumable: resumable, ledger: ledger.New(resumable), held: held, told: log.Session(a.Name, alias(id))}
+	s.intake.handling, s.intake.pinned = make(turn, 1), limit.NewMeter(0, 0)
 	a.Enter()
 	return s
-}
-
-// grant gives the credit, before the session is used.
-func (s *session) grant(c credit) {
-	s.credit = c
-	// The whole of a credit may be pinned twice: once by what is on its way, once by frames of
-	// which one slow record is left.
-	s.intake.pinned = limit.NewMeter(2*c.bytes, 2*c.records)
 }
 
 // end closes the session: nothing of it is produced or reported any more. What kgo has already, it
@@ -112,11 +114,14 @@ func (s *session) endLocked(cause error) {
 	if s.state.ended() {
 		return
 	}
+	s.book.end(s.state, cause)
 	s.happen(eventEnd)
 	s.app.Leave()
 	left := s.ledger.Close()
 	s.app.Outstanding.Sub(left.Bytes, left.Records)
 	s.held.Close()
+	s.claims.end()
+	s.told.Close()
 	s.process.Close()
 }
 
@@ -143,7 +148,8 @@ func (s *session) idClosed() bool {
 // this session goes to kgo from then on (S8).
 func (s *session) settle() {
 	s.intake.handling.Lock()
-	s.intake.handling.Unlock() //nolint:staticcheck // to have held it is all: the receiver is through
+	s.gone.Store(true)
+	s.intake.handling.Unlock()
 }
 
 // sayGoodbye is the client's clean end: no will.
@@ -154,6 +160,7 @@ func (s *session) sayGoodbye(d *stream) error {
 		return err
 	}
 	s.happen(eventGoodbye)
+	s.book.keep = false
 	s.signal()
 	return nil
 }
@@ -163,6 +170,9 @@ func (s *session) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.happen(eventDrain)
+	if !s.state.over() && s.state != stateGoodbye {
+		s.book.keep = true // its client goes on with the next sidecar, if it lives that long
+	}
 	s.signal()
 }
 
@@ -177,11 +187,12 @@ func (s *session) admit(d *stream, f *frame) error {
 	if s.state.leaves() {
 		return errDraining
 	}
-	late, err := s.ledger.Receive(&f.Message, s.credit.cost())
+	late, err := s.ledger.Receive(&f.Message, s.credit.bound())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
 	s.app.Outstanding.Add(f.Total().Bytes, f.Total().Records)
+	f.sink.stillOpen(s, f.Len())
 	var last *assigned.Partition
 	for i := range f.units {
 		u := &f.units[i]
@@ -245,6 +256,23 @@ func (s *session) finish(f *frame, i int32) {
 	}
 	if u.of != nil {
 		s.finished(u, u.failure == nil)
+	}
+	s.settled()
+	s.signal()
+}
+
+// finishAll ends units that are committed.
+func (s *session) finishAll(f *frame, from, to int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.ended() {
+		return
+	}
+	for i := from; i < to; i++ {
+		s.ledger.Ack(&f.Message, int32(i))
+		if u := &f.units[i]; u.of != nil {
+			s.finished(u, true)
+		}
 	}
 	s.settled()
 	s.signal()

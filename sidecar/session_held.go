@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
+	"github.com/ackmark/ackmark/internal/sentinel"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -33,6 +35,7 @@ func (s *session) release(d *stream, r *sidecarpb.Release) error {
 		return err
 	}
 	now, err := s.held.Release(r)
+	s.claims.release(r.GetEpochs(), r.GetGivenUp())
 	if now {
 		s.released(r.GetRequestId())
 	}
@@ -50,6 +53,18 @@ func (s *session) finished(u *unit, acked bool) {
 	for _, request := range s.held.Finish(u.of, u.src.Index, acked) {
 		s.released(request)
 	}
+}
+
+// holds tells which of the assignments are the session's and not released.
+func (s *session) holds(epochs []uint64) []bool {
+	out := make([]bool, len(epochs))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, epoch := range epochs {
+		e := s.held.Partition(epoch)
+		out[i] = e != nil && !e.Released()
+	}
+	return out
 }
 
 func unknownAssignment(epoch uint64) *sidecarpb.UnitFailure {
@@ -108,15 +123,18 @@ type lastWill struct {
 
 // lastWills reads what the trackers know. Released assignments are not in it: they may have other
 // owners by now.
-func (s *session) lastWills(log *slog.Logger) []lastWill {
+func (s *session) lastWills(log *slog.Logger, watch *sentinel.Watch) []lastWill {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	standings := make(map[assigned.MemberKey][]lastwill.Standing)
 	for _, e := range s.held.Partitions() {
-		if e.Released() {
+		if e.Released() || s.claims != nil { // the transactions have committed what is done
 			continue
 		}
 		mark, done := e.Core.Standing()
+		if open, known := firstOpen(e.Core); known && sentinel.IsBeyond(mark, open) {
+			watch.Found(sentinel.CommitBeyond, "app", s.app.Name, "session", s.id, "topic", e.Topic, "partition", e.Index, "epoch", e.Epoch, "commit", mark, "first_not_done", open)
+		}
 		standings[e.Of] = append(standings[e.Of], lastwill.Standing{
 			Epoch: e.Epoch, Topic: e.Topic, TopicID: e.TopicID, Partition: e.Index, Mark: mark, Done: done,
 		})
@@ -127,9 +145,18 @@ func (s *session) lastWills(log *slog.Logger) []lastWill {
 			continue
 		}
 		wills = append(wills, lastWill{m, lastwill.Will{
-			Member:    groupcommit.Member{Group: m.Group, MemberID: m.ID, InstanceID: m.Instance, Generation: m.Generation},
+			Member:    groupcommit.Member{Group: m.Group, MemberID: m.ID, InstanceID: m.Instance, Generation: m.Generation, Protocol: m.Protocol},
 			Standings: standings[m.MemberKey], Log: log,
 		}})
 	}
 	return wills
+}
+
+// firstOpen is the first input that came and is not done, or else the tracker's own mark: not known
+// where inputs were inherited, which are no entries of it.
+func firstOpen(a *assignment.Assignment) (offset int64, known bool) {
+	if offset, _, known = a.Oldest(); known || a.Inherits() {
+		return offset, known
+	}
+	return a.Mark(), true
 }

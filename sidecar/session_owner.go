@@ -7,7 +7,7 @@ import (
 
 // ownedBy tells whether the peer may go on with the session. Apps are compared before.
 func (s *session) ownedBy(p peer.Info) bool {
-	return peer.SameOwner(s.app.Token != "", s.from(), p, s.process)
+	return peer.SameOwner(s.app.HasToken(), s.from(), p, s.process)
 }
 
 // isOf tells whether a client may go on with the session, or begin it anew. Two clients of one

@@ -1,6 +1,8 @@
 package sidecar
 
 import (
+	"slices"
+
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -35,8 +37,9 @@ func (s *session) signal() {
 type outgoing struct {
 	ledger.Report
 
-	cold []*sidecarpb.DeliveryStreamResponse
-	last bool // nothing more will come
+	cold  []*sidecarpb.DeliveryStreamResponse
+	last  bool // nothing more will come
+	again bool // and the client is to begin anew
 }
 
 // take moves what is to be sent into out, and gives the credit of what it reports back. Cold
@@ -62,6 +65,7 @@ func (s *session) take(d *stream, out *outgoing) error {
 	out.cold, s.cold = s.cold, nil
 	s.held.Answered(out.cold)
 	out.last = s.state.leaves() && s.ledger.Open() == 0
+	out.again = s.state == stateDraining
 	return nil
 }
 
@@ -82,16 +86,20 @@ func (s *session) status(noWill func(assigned.Membership) error) *sidecarpb.Sess
 	out := &sidecarpb.SessionStatus{
 		App: s.app.Name, SessionId: s.id, PeerPid: int64(s.peer.PID), State: s.state.word(),
 		OutstandingUnits: uint64(s.ledger.Outstanding().Units), OutstandingBytes: uint64(s.ledger.Outstanding().Bytes),
-		HighestSequence: s.ledger.Received(),
+		HighestSequence: s.ledger.Received(), CreditBytes: s.credit.message(0).GetBytes(), CreditRecords: s.credit.message(0).GetRecords(),
+		FollowsRoutes: s.followsRoutes(), ExactlyOnce: s.claims != nil,
 	}
 	for _, m := range s.held.Memberships() { // nearly always one
 		out.Group, out.MemberId, out.Generation = m.Group, m.ID, m.Generation
+		if !slices.Contains(out.GetGroups(), m.Group) {
+			out.Groups = append(out.Groups, m.Group)
+		}
 		if why := noWill(m); why != nil {
 			out.NoWill = why.Error()
 		}
 	}
 	for _, e := range s.held.Partitions() {
-		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.Topic, Partition: e.Index, Epoch: e.Epoch, AckMark: e.Core.FollowedMark(), Pending: uint64(e.Open)})
+		out.Partitions = append(out.Partitions, &sidecarpb.SessionPartition{Topic: e.Topic, Partition: e.Index, Epoch: e.Epoch, AckMark: e.Core.FollowedMark(), Pending: uint64(e.Open), Group: e.Of.Group})
 	}
 	return out
 }

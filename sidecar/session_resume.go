@@ -54,7 +54,7 @@ func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint6
 	case !s.state.returns(): // the drain began while its Hello was read
 		return 0, unresumed, errDraining
 	}
-	high, ok, err := s.ledger.Resume(h.GetUnreported(), s.credit.records)
+	high, ok, err := s.ledger.Resume(h.GetUnreported(), s.credit.unheard())
 	if err != nil {
 		return 0, unresumed, fmt.Errorf("%w: %w", errViolation, err)
 	}
@@ -66,6 +66,7 @@ func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint6
 	}
 	s.happen(eventReturn)
 	s.stream, s.peer, s.cold = d, p, nil
+	s.beginAgain()
 	s.held.Resume()
 	d.woken = false
 	s.signal()
@@ -100,13 +101,17 @@ func (s *session) detach(d *stream, cause error) (breaks int, outlives bool) {
 }
 
 // awaitReturn waits until a session whose stream broke waits no more, and tells where it stands
-// then. The wait is over at once for a process that is proven dead or has said Goodbye.
-func (s *session) awaitReturn(breaks int, grace time.Duration) sessionState {
-	end := time.Now().Add(grace)
+// then. The wait is over at once for a process that is proven dead or has said Goodbye. One that is
+// proven to live may have longer than the grace.
+func (s *session) awaitReturn(breaks int, grace, living time.Duration) sessionState {
+	begun := time.Now()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		dead, over := s.process.ProvenDead(), !time.Now().Before(end)
+		dead, over := s.process.ProvenDead(), time.Since(begun) >= grace
+		if over && time.Since(begun) < living && s.process.ProvenAlive() {
+			over = false
+		}
 		if state := s.look(breaks, dead, over); !state.waits() {
 			return state
 		}

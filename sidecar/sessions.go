@@ -9,7 +9,9 @@ import (
 
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
+	"github.com/ackmark/ackmark/sidecar/internal/credits"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/told"
 )
 
 // table has the sessions, by their ids, and what they have of what all share.
@@ -17,22 +19,27 @@ type table struct {
 	cfg    *Config
 	apps   *apps.Apps
 	common assigned.Commons
+	told   *told.Log
+	state  *state // set before it serves
 
 	mu     sync.Mutex
 	byID   map[string]*session
 	closed closedIDs
-	lent   credit        // what living sessions have beyond their floors
+	pool   *credits.Pool[*session]
 	idle   chan struct{} // closed when the last session leaves; nil: nobody waits
 }
 
 func newTable(cfg *Config, a *apps.Apps) *table {
-	return &table{cfg: cfg, apps: a, common: assigned.NewCommons(cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions), byID: make(map[string]*session)}
+	return &table{
+		cfg: cfg, apps: a, common: assigned.NewCommons(cfg.MaxBytes, cfg.MaxRecords, cfg.MaxSessions), told: told.NewLog(cfg.MaxBytes, cfg.MaxSessions),
+		byID: make(map[string]*session), pool: cfg.credits(),
+	}
 }
 
 // begin makes a session, which enter puts into the table.
 func (t *table) begin(id string, a *apps.App, resumable bool) *session {
-	s := newSession(id, a, resumable, t.common.Held())
-	s.grant(t.cfg.floor())
+	s := newSession(id, a, resumable, t.common.Held(), t.told)
+	s.lend(t.cfg.floor(), t.cfg.floor())
 	return s
 }
 
@@ -69,10 +76,13 @@ func (t *table) enter(sess *session) (closing *session, err error) {
 		return nil, limit.FullStatus("%d sessions may be open, one of them for each app of the list that has none: raise the sidecar's MaxSessions (limits.sessions)", limit.UntilRead, t.cfg.MaxSessions)
 	}
 	if old != nil {
-		t.giveBack(old.credit)
+		t.takeCredit(old)
 	}
-	sess.grant(t.grant())
+	t.giveCredit(sess)
 	t.byID[sess.id] = sess
+	if old != nil { // before the next one of this id can take over from sess
+		sess.takeOver(old)
+	}
 	t.mu.Unlock()
 	if old != nil {
 		old.end(errReplaced)
@@ -89,7 +99,7 @@ func (t *table) mayOpen(a *apps.App) bool {
 	for _, sess := range t.byID {
 		open[sess.app]++
 	}
-	if open[a] > 0 && len(t.cfg.Apps) > 0 {
+	if open[a] > 0 && t.apps.Listed() {
 		for _, other := range t.apps.All() {
 			if open[other] == 0 {
 				free--
@@ -103,7 +113,11 @@ func (t *table) mayOpen(a *apps.App) bool {
 // handed its last record to kgo: the stream that comes next finds either it, and waits in
 // enter, or nothing that could still produce (S7, S8).
 func (t *table) close(sess *session, cause error) {
-	sess.end(errStreamDone)
+	end := errStreamDone
+	if errors.Is(cause, errStopped) {
+		end = errStopped // its file stays
+	}
+	sess.end(end)
 	sess.settle()
 	unknown := sess.refused()
 	if errors.Is(cause, errStreamDone) || cause == nil {
@@ -113,7 +127,8 @@ func (t *table) close(sess *session, cause error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byID[sess.id] == sess {
-		t.giveBack(sess.credit)
+		t.takeCredit(sess)
+		t.balance()
 		delete(t.byID, sess.id)
 	}
 	t.signalIdle()

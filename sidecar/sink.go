@@ -10,6 +10,11 @@ import (
 
 	"github.com/ackmark/ackmark/internal/kgoopt"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/sentinel"
+	"github.com/ackmark/ackmark/internal/telemetry"
+	"github.com/ackmark/ackmark/internal/tracing"
+	"github.com/ackmark/ackmark/sidecar/internal/brokers"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
@@ -18,17 +23,21 @@ import (
 // sink hands records to Kafka, and tells their units and emits how they ended.
 type sink struct {
 	outlet  *outlet.Outlet
+	tracer  *tracing.Tracer // nil: nothing is traced
 	topics  *topics.Topics
 	gate    *gate.Gate
 	promise func(*kgo.Record, error) // the promised method, made once: a method value is an allocation
 	pinned  *limit.Meter             // received buffers that records still need, of living and dead sessions
+	watch   *sentinel.Watch
+	flows   *flows.Flows
+	wait    *telemetry.Recorder // for room, of messages
 
-	recordsAcked, recordsFailed atomic.Uint64
+	recordsFailed atomic.Uint64
 }
 
-func newSink(cfg *Config, out *outlet.Outlet, g *gate.Gate) *sink {
+func newSink(cfg *Config, out *outlet.Outlet, g *gate.Gate, m *metrics) *sink {
 	k := &sink{
-		outlet: out, gate: g, pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
+		outlet: out, flows: m.flows, wait: m.part.Histogram(telemetry.QueueWait), gate: g, tracer: tracing.New(cfg.TracerProvider), watch: sentinel.NewWatch(cfg.Logger), pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
 		topics: topics.New(topics.Config{Outlet: out, Bytes: cfg.PartitionBytes, Records: cfg.PartitionRecords, RecordBytes: cfg.MaxRecordBytes, Log: cfg.Logger}),
 	}
 	k.promise = k.promised
@@ -36,8 +45,9 @@ func newSink(cfg *Config, out *outlet.Outlet, g *gate.Gate) *sink {
 }
 
 // newOutlet makes the Kafka clients with the gate in front of their dialers, TLS included.
-func newOutlet(cfg *Config, hooks kgo.Hook, g *gate.Gate) (*outlet.Outlet, error) {
-	all, usual := cfg.clientOptions(hooks)
+func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate) (*outlet.Outlet, error) {
+	all, usual := cfg.clientOptions(b)
+	all = append(all, k.Hooks()...)
 	probe, err := kgoopt.Probe(all)
 	if err != nil {
 		return nil, err
@@ -47,7 +57,7 @@ func newOutlet(cfg *Config, hooks kgo.Hook, g *gate.Gate) (*outlet.Outlet, error
 		all = append(all, kgo.DialTLSConfig(nil), kgo.Dialer(g.Dialer(dial)))
 	}
 	return outlet.New(outlet.Config{
-		Options: all, Usual: usual, Partitioner: cfg.Partitioner, MaxRecordBytes: int32(cfg.MaxRecordBytes), Resend: resend, Log: cfg.Logger,
+		Options: all, Usual: usual, Partitioner: cfg.Partitioner, MaxRecordBytes: int32(cfg.MaxRecordBytes), Resend: resend, Retried: k.Retried, Log: cfg.Logger,
 		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
 	})
 }
@@ -115,10 +125,28 @@ func (k *sink) unpin(f *frame) {
 
 // room waits until the memory that a session, its app, and all sessions hold is below its limits.
 func (k *sink) room(s *session) error {
-	for _, m := range []*limit.Meter{s.intake.pinned, s.app.Outstanding, s.app.Pinned, k.pinned} {
-		if err := m.Wait(s.ctx); err != nil {
+	for _, w := range [...]struct {
+		*limit.Meter
+		of flows.Reason
+	}{{s.intake.pinned, flows.ForSession}, {s.app.Outstanding, flows.ForApp}, {s.app.Pinned, flows.ForApp}, {k.pinned, flows.ForAll}} {
+		if !w.Over() {
+			continue
+		}
+		begun := time.Now()
+		err := w.Wait(s.ctx)
+		s.app.Counts.Waited(w.of, begun)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stillOpen is the sentinel of units that are entered, or go to kgo: once for a message, and for
+// each record that is sent again.
+func (k *sink) stillOpen(s *session, units int) {
+	if !s.gone.Load() || !sentinel.IsClosed(1, 0) {
+		return
+	}
+	k.watch.Found(sentinel.ClosedAdmitted, "app", s.app.Name, "session", s.id, "units", units)
 }

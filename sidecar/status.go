@@ -3,12 +3,17 @@ package sidecar
 import (
 	"cmp"
 	"context"
+	"os"
 	"slices"
 	"time"
 
+	"github.com/ackmark/ackmark"
+	"github.com/ackmark/ackmark/internal/podwire"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
+	"github.com/ackmark/ackmark/sidecar/internal/credits"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/routes"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -17,12 +22,15 @@ import (
 type statuses struct {
 	identity *identity
 	drain    *draining
-	limits   credit
+	limits   credits.Cost
 	apps     *apps.Apps
 	sink     *sink
 	brokers  *brokers.Brokers
 	sessions *table
 	wills    *wills
+	routes   *routes.Table
+
+	transactions *transactions // nil: there are none
 }
 
 // Status tells what the sidecar is doing.
@@ -30,9 +38,11 @@ func (s *statuses) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*s
 	out := &sidecarpb.StatusResponse{
 		Version: s.identity.version, SidecarId: s.identity.id, UptimeMs: time.Since(s.identity.started).Milliseconds(), State: s.stateName(),
 		BrokerConnections: s.brokers.Connections(), ProduceRequests: s.brokers.ProduceRequests(),
-		RecordsAcked: s.sink.recordsAcked.Load(), RecordsFailed: s.sink.recordsFailed.Load(),
-		Wills: s.wills.stats.status(),
-		Queue: &sidecarpb.QueueStatus{LimitBytes: uint64(s.limits.bytes), LimitRecords: uint64(s.limits.records)},
+		RecordsAcked: s.sink.flows.Acked(), RecordsFailed: s.sink.recordsFailed.Load(),
+		Wills: s.wills.stats.status(), Sentinels: sentinelStatus(s.sink.watch.Counts()), Pid: int64(os.Getpid()), NowMs: time.Now().UnixMilli(),
+		Latency:      podwire.Latency(s.sink.flows.Latency(time.Now())),
+		Transactions: s.transactions.status(),
+		Queue:        &sidecarpb.QueueStatus{LimitBytes: uint64(s.limits.Bytes), LimitRecords: uint64(s.limits.Records)},
 	}
 	if err := public(s.brokers.Err()); err != nil {
 		out.KafkaError = err.Error()
@@ -42,12 +52,23 @@ func (s *statuses) Status(ctx context.Context, req *sidecarpb.StatusRequest) (*s
 		return nil, err
 	}
 	out.Refusals = s.apps.Refusals.Status()
+	out.Routes = s.routes.Status()
+	who, err := s.reader(ctx, req)
+	if err != nil {
+		return nil, err
+	}
 	for _, sess := range s.sessions.all() {
 		st := sess.status(s.wills.noWill)
+		if req.GetState() {
+			sess.told.Show(st, who.may(sess))
+		}
 		if peer.OverWire(ctx) {
 			st.SessionId, st.MemberId = alias(st.GetSessionId()), ""
 		}
 		out.Sessions = append(out.Sessions, st)
+	}
+	if req.GetState() {
+		out.Incidents = s.incidents(who)
 	}
 	for _, t := range s.sink.topics.All() {
 		queueStatus(t, out)
@@ -83,4 +104,8 @@ func queueStatus(t *topics.Topic, out *sidecarpb.StatusResponse) {
 			out.Partitions = append(out.Partitions, &sidecarpb.PartitionQueue{Topic: t.Name, Partition: q.Partition, Bytes: uint64(bytes), Records: uint64(records), Full: q.Over()})
 		}
 	}
+}
+
+func sentinelStatus(n ackmark.Sentinels) *sidecarpb.Sentinels {
+	return &sidecarpb.Sentinels{CommitBeyond: n.CommitBeyond, ClosedAdmitted: n.ClosedAdmitted}
 }

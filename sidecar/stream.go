@@ -22,6 +22,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar/internal/calls"
 	"github.com/ackmark/ackmark/sidecar/internal/listen"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
+	"github.com/ackmark/ackmark/sidecar/internal/routes"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -51,6 +52,8 @@ type streams struct {
 	apps            *apps.Apps
 	sessions        *table
 	wills           *wills
+	routes          *routes.Table
+	transactions    *transactions // nil: there are none
 
 	receivers sync.WaitGroup // receive goroutines
 }
@@ -66,6 +69,8 @@ type stream struct {
 	woken    bool               // under session.mu
 	welcome  *sidecarpb.Welcome // set before joined
 	heirs    atomic.Int32       // Inherit messages that are not answered
+	// followsRoutes: its client has the feature. Set before it is a session's.
+	followsRoutes bool
 
 	// The receiver's own:
 	session *session
@@ -137,13 +142,14 @@ func (s *streams) send(d *stream, sess *session) error {
 		if err := sess.take(d, &out); err != nil {
 			return endStatus(err)
 		}
+		s.sessions.creditReported(sess)
 		if err := d.write(&out); err != nil {
 			d.hearOut()
 			return err
 		}
 		if out.last {
 			sess.end(errStreamDone)
-			return s.goodbye()
+			return s.goodbye(out.again)
 		}
 	}
 }
@@ -161,8 +167,8 @@ func (d *stream) hearOut() {
 	}
 }
 
-func (s *streams) goodbye() error {
-	if s.drain.begun.Load() {
+func (s *streams) goodbye(again bool) error {
+	if again || s.drain.begun.Load() {
 		return status.Error(codes.Unavailable, "DRAINING: everything received is reported; connect again when the sidecar is back")
 	}
 	return nil
@@ -271,6 +277,9 @@ func endStatus(err error) error {
 }
 
 func (s *streams) handle(d *stream, m *wire.Message) error {
+	if m.TellsState() && d.session != nil && !d.session.told.Admits(time.Now()) {
+		return nil
+	}
 	d.cold.Reset()
 	body, hot, err := m.Request(&d.cold)
 	if err != nil {
@@ -294,6 +303,15 @@ func (s *streams) handle(d *stream, m *wire.Message) error {
 		return d.session.release(d, k.Release)
 	case *sidecarpb.DeliveryStreamRequest_Inherit:
 		return s.inherit(d, k.Inherit)
+	case *sidecarpb.DeliveryStreamRequest_Crossed:
+		d.session.claims.cross(k.Crossed)
+		return nil
+	case *sidecarpb.DeliveryStreamRequest_CreditTaken:
+		s.sessions.creditTaken(d.session, k.CreditTaken.GetNumber())
+		return nil
+	case *sidecarpb.DeliveryStreamRequest_State:
+		d.session.told.Take(k.State, time.Now(), d.session.holds)
+		return nil
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
 		return d.session.sayGoodbye(d)
 	case *sidecarpb.DeliveryStreamRequest_Hello:
@@ -314,7 +332,11 @@ func (s *streams) frame(d *stream, m *wire.Message, body []byte) error {
 	if err := d.units.Parse(body, func(index uint32, name string) error { return s.name(d, index, name) }); err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
-	credit := sess.credit.records
+	s.sessions.wake(sess)
+	credit := int(sess.credit.bound().Records)
+	if sess.claims != nil && d.units.ExpiresAtNs != 0 {
+		return fmt.Errorf("%w: expires_at_ns with feature %s: no unit goes another way", errViolation, featureExactlyOnce)
+	}
 	if d.units.Count == 0 {
 		return nil
 	}
@@ -334,6 +356,9 @@ func (s *streams) frame(d *stream, m *wire.Message, body []byte) error {
 	}
 	f.buf = m.Take()
 	s.sink.pin(f)
+	if sess.claims != nil {
+		return s.sink.claim(f)
+	}
 	return s.sink.deliver(f)
 }
 
@@ -350,6 +375,7 @@ func (s *streams) hello(d *stream, h *sidecarpb.Hello) error {
 	case h.GetApp() == "":
 		return fmt.Errorf("%w: app is required in Hello", errViolation)
 	}
+	list := s.apps.Generation()
 	a, err := s.apps.Admit(d.rpc.Context(), h.GetApp(), h.GetToken())
 	if err != nil {
 		return err
@@ -359,7 +385,11 @@ func (s *streams) hello(d *stream, h *sidecarpb.Hello) error {
 	if err != nil {
 		return err
 	}
+	if s.apps.Generation() != list { // who replaced it may not have seen this session
+		sess.startAgain(s.wills.times.drain())
+	}
 	d.session = sess
+	(&router{table: s.routes}).tellNew(d, sess)
 	select {
 	case d.joined <- sess:
 		return nil

@@ -9,10 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/lastwill"
+	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/sentinel"
+	"github.com/ackmark/ackmark/internal/telemetry"
+	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -21,19 +26,20 @@ import (
 // wills waits for clients that are gone, and executes the wills of those that do not come back.
 type wills struct {
 	log      *slog.Logger
-	grace    time.Duration
-	timeout  time.Duration
+	times    *times
 	sessions *table
 	brokers  *brokers.Brokers
 	stats    willStats
+	watch    *sentinel.Watch
 
 	life    context.Context // ends when the sidecar stops
 	stop    context.CancelFunc
 	waiting sync.WaitGroup // for clients, and for wills of others
 }
 
-func newWills(cfg *Config, sessions *table, b *brokers.Brokers) *wills {
-	w := &wills{log: cfg.Logger, grace: cfg.ReconnectGrace, timeout: cfg.WillTimeout, sessions: sessions, brokers: b}
+func newWills(cfg *Config, t *times, sessions *table, b *brokers.Brokers, watch *sentinel.Watch, m *metrics) *wills {
+	w := &wills{watch: watch, log: cfg.Logger, times: t, sessions: sessions, brokers: b}
+	w.stats.ended, w.stats.skipped, w.stats.took = telemetry.NewTally(endings...), telemetry.NewTally(), m.part.Histogram(telemetry.WillTime)
 	w.life, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -47,7 +53,36 @@ func (w *wills) follow(sess *session, breaks int) {
 type willStats struct {
 	running atomic.Int32
 
-	executed, complete, partitions, units, repaired, fenced, resumed, superseded, refused atomic.Uint64
+	executed, complete, partitions, units, repaired, opened, fenced, resumed, restored, superseded, refused atomic.Uint64
+
+	ended   telemetry.Tally // wills, by how they ended
+	skipped telemetry.Tally // and those that there were not, by why
+	took    *telemetry.Recorder
+}
+
+// Why there is no will, or none for a membership.
+const (
+	skippedDraining = "draining"      // the client goes on with the next sidecar
+	skippedLives    = "member_lives"  // another session speaks for the member
+	skippedCluster  = "other_cluster" // its group is not in the sidecar's cluster
+)
+
+func (w *willStats) tell(r *telemetry.Reading) {
+	each := func(t telemetry.Tally, of func(string) []attribute.KeyValue) {
+		t.Each(func(name string, n *atomic.Uint64) {
+			r.Count(telemetry.Wills, int64(n.Load()), attribute.NewSet(of(name)...))
+		})
+	}
+	each(w.ended, func(outcome string) []attribute.KeyValue {
+		return []attribute.KeyValue{telemetry.Outcome.String(outcome)}
+	})
+	each(w.skipped, func(why string) []attribute.KeyValue {
+		return []attribute.KeyValue{telemetry.Outcome.String("skipped"), telemetry.Reason.String(why)}
+	})
+	r.Count(telemetry.WillsRunning, int64(w.running.Load()), attribute.NewSet())
+	for outcome, n := range map[string]uint64{"new": w.opened.Load(), "resumed": w.resumed.Load(), "restored": w.restored.Load(), "fenced": w.fenced.Load()} {
+		r.Count(telemetry.SessionsOpened, int64(n), attribute.NewSet(telemetry.Outcome.String(outcome)))
+	}
 }
 
 func (w *willStats) status() *sidecarpb.WillStatus {
@@ -60,6 +95,7 @@ func (w *willStats) status() *sidecarpb.WillStatus {
 // outcome is what became of a session whose stream did not come back.
 type outcome struct {
 	executed          bool // a will was
+	took              time.Duration
 	units, partitions int
 	superseded        int   // memberships that the broker went on without
 	refused           int   // memberships of another cluster
@@ -70,19 +106,39 @@ type outcome struct {
 // complete tells that nothing of it is done again.
 func (l outcome) complete() bool { return l.err == nil }
 
+// How wills end.
+const (
+	endedComplete   = "complete"
+	endedLate       = "late"
+	endedRefused    = "refused" // by us: the group is in another cluster
+	endedSuperseded = "superseded"
+	endedFailed     = "failed"
+)
+
+var endings = []string{endedComplete, endedLate, endedRefused, endedSuperseded, endedFailed}
+
 // word is what the log calls it.
 func (l outcome) word() string {
 	switch {
 	case l.complete():
-		return "complete"
+		return endedComplete
 	case errors.Is(l.err, errStillOpen):
-		return "late"
+		return endedLate
 	case l.refused > 0:
-		return "refused"
+		return endedRefused
 	case l.superseded > 0:
-		return "superseded"
+		return endedSuperseded
 	}
-	return "failed"
+	return endedFailed
+}
+
+// text is what it is called among the incidents.
+func (l outcome) text(pid int32) string {
+	text := fmt.Sprintf("process %d died: its will is %s, %d units finished, %d partitions committed", pid, l.word(), l.units, l.partitions)
+	if l.err != nil {
+		text += ": " + l.err.Error()
+	}
+	return text
 }
 
 func (w *willStats) count(l outcome) {
@@ -96,11 +152,17 @@ func (w *willStats) count(l outcome) {
 	if l.complete() {
 		w.complete.Add(1)
 	}
+	w.ended.Add(l.word(), 1)
+	w.took.With(telemetry.Outcome.String(l.word())).Time(l.took)
 	w.executed.Add(1)
 }
 
 // willSteps is how long the requests of a will may take when its units were late.
 const willSteps = 5 * time.Second
+
+// transactionPatience is how long the units of a dead process are waited for whose offsets are
+// committed with them: after it they are given up, and their inputs are the next owner's.
+const transactionPatience = 2 * time.Second
 
 // lookEvery is how often a broken session's process is looked at.
 const lookEvery = 5 * time.Millisecond
@@ -108,11 +170,16 @@ const lookEvery = 5 * time.Millisecond
 // outlive waits until the client of a broken session is back, and executes the will of one that
 // does not come.
 func (w *wills) outlive(sess *session, breaks int) {
-	state := sess.awaitReturn(breaks, w.grace)
+	grace, living := sess.graces(w.times.grace())
+	state := sess.awaitReturn(breaks, grace, living)
 	if !state.over() || state.ended() {
 		return
 	}
+	sess.speakFor()
 	done := w.execute(sess, state == stateWill)
+	if state == stateWill {
+		sess.keepFile(w.life.Err() != nil) // the sidecar ended before the will did: its successor finds it
+	}
 	w.sessions.fence(sess)
 	w.stats.count(done) // last: who sees the count finds the session gone
 }
@@ -126,11 +193,16 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 	begun := time.Now()
 	w.stats.running.Add(1)
 	defer w.stats.running.Add(-1)
-	ctx, cancel := context.WithTimeout(w.life, w.timeout)
+	within := w.times.will()
+	if withWill && sess.claims != nil {
+		sess.claims.letGo()
+		within = min(within, transactionPatience)
+	}
+	ctx, cancel := context.WithTimeout(w.life, within)
 	defer cancel()
 	quiet, open := sess.allFinished()
 	var secured map[assigned.MemberKey]marks
-	if withWill && open > 0 && sess.process.ProvenDead() {
+	if withWill && open > 0 && sess.claims == nil && sess.process.ProvenDead() {
 		secured = w.secure(ctx, sess, quiet)
 	}
 	var late error
@@ -138,8 +210,10 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 	case <-quiet:
 	case <-ctx.Done():
 		late = errStillOpen
+		sess.claims.end() // nothing of it can become visible any more, but with its offset
 	}
 	if !withWill {
+		w.stats.skipped.Add(skippedDraining, 1)
 		w.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
 		return outcome{}
 	}
@@ -151,31 +225,34 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 		defer cancel()
 	}
 	l := w.carryOut(ctx, sess, late, secured)
-	l.units = open
+	l.units, l.took = open, time.Since(begun)
 	log := w.log.Info
 	if !l.complete() {
 		log = w.log.Warn
 	}
 	log("will executed", "app", sess.app.Name, "session", sess.id, "pid", sess.peer.PID, "proven_dead", sess.process.ProvenDead(), "outcome", l.word(), "units", open,
-		"partitions", l.partitions, "left", l.gone, "took", time.Since(begun), "err", l.err)
+		"partitions", l.partitions, "left", l.gone, "took", l.took, "err", l.err)
+	w.sessions.told.Add(podstate.Incident{Time: time.Now(), Kind: podstate.Will, App: sess.app.Name, Session: alias(sess.id), Reason: l.text(sess.peer.PID)})
 	return l
 }
 
 // carryOut executes the wills of all memberships of a session, after their first commits.
 func (w *wills) carryOut(ctx context.Context, sess *session, late error, secured map[assigned.MemberKey]marks) outcome {
 	l := outcome{executed: true, gone: true, err: late}
-	for _, will := range sess.lastWills(w.log) {
+	for _, will := range sess.lastWills(w.log, w.watch) {
 		if w.otherSpeaksFor(sess, will.Membership) {
+			w.stats.skipped.Add(skippedLives, 1)
 			w.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", will.Group, "member", will.ID)
 			continue
 		}
 		if err := w.sameCluster(ctx, will.Membership); err != nil {
 			l.refused++
+			w.stats.skipped.Add(skippedCluster, 1)
 			l.gone = false
 			l.err = errors.Join(l.err, err)
 			continue
 		}
-		will.Proven, will.Remain, will.Secured = sess.process.ProvenDead(), late != nil, secured[will.MemberKey]
+		will.Proven, will.Remain, will.Secured = sess.process.ProvenDead(), late != nil && sess.claims == nil, secured[will.MemberKey]
 		did := will.Execute(ctx, w.brokers.Coordinator(w.life))
 		w.stats.repaired.Add(uint64(did.Repaired))
 		if did.Superseded != nil && len(will.Standings) > 0 {
@@ -208,7 +285,7 @@ func (w *wills) secure(ctx context.Context, sess *session, quiet <-chan struct{}
 		}
 	})
 	secured := make(map[assigned.MemberKey]marks)
-	for _, will := range sess.lastWills(w.log) {
+	for _, will := range sess.lastWills(w.log, w.watch) {
 		if will.ID == "" || w.otherSpeaksFor(sess, will.Membership) || w.sameCluster(ctx, will.Membership) != nil {
 			continue
 		}
@@ -233,6 +310,12 @@ func (w *wills) otherSpeaksFor(sess *session, m assigned.Membership) bool {
 	return false
 }
 
+// fence notes that a stream was refused because its session is over, or another one's.
+func (w *wills) fence(a *apps.App, id, why string) {
+	w.stats.fenced.Add(1)
+	w.sessions.told.Add(podstate.Incident{Time: time.Now(), Kind: podstate.Fence, App: a.Name, Session: alias(id), Reason: why})
+}
+
 // fencePatience is how long a client waits to hear that its session is over: until the will is
 // executed, if that is soon. Whoever hears it joins its group again, under the same member id, and
 // the will would leave the group for the new membership.
@@ -249,6 +332,6 @@ func (w *wills) refuse(ctx context.Context, sess *session, why string) error {
 	case <-patience.C:
 		return status.Error(codes.Unavailable, "the will of this session is being executed: what was received is not in Kafka yet")
 	}
-	w.stats.fenced.Add(1)
+	w.fence(sess.app, sess.id, why)
 	return fencedStatus(why)
 }

@@ -28,16 +28,17 @@ type mortal struct {
 	member string
 	gen    int32
 	inst   *string
+	more   []string // features
 }
 
-func (b *bubble) mortal(t *testing.T, session, instance string) *mortal {
+func (b *bubble) mortal(t *testing.T, session, instance string, more ...string) *mortal {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.ListenAddrs()...), kgo.Dialer(b.net.DialContext), kgo.DisableClientMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	m := &mortal{b: b, kafka: cl}
+	m := &mortal{b: b, kafka: cl, more: more}
 	if instance != "" {
 		m.inst = &instance
 	}
@@ -80,7 +81,7 @@ func (m *mortal) join(t *testing.T) {
 // connect opens a stream with Hello, and hears Welcome.
 func (m *mortal) connect(t *testing.T, h *sidecarpb.Hello) {
 	t.Helper()
-	h.Version, h.App, h.Features = 1, "app", []string{"resume"}
+	h.Version, h.App, h.Features = 1, "app", append([]string{"resume"}, m.more...)
 	old := m.client
 	m.client = openStream(t, m.b.conn)
 	if old != nil {

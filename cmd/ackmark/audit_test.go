@@ -87,3 +87,22 @@ func rewind(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(admin.CommitAllOffsets(ctx, args[0], starts.Offsets()))
 }
+
+// aborted is the script command `aborted TOPIC N`: a transaction writes N records and is aborted.
+func aborted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: aborted topic n")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(processesOf(ts).broker.Addrs()...), kgo.TransactionalID("aborted"))
+	ts.Check(err)
+	defer client.Close()
+	ts.Check(client.BeginTransaction())
+	for range n {
+		ts.Check(client.ProduceSync(ctx, &kgo.Record{Topic: args[0], Value: []byte("nobody sees it")}).FirstErr())
+	}
+	ts.Check(client.EndTransaction(ctx, kgo.TryAbort))
+}

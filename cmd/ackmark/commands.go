@@ -17,9 +17,15 @@ func commands() []*cobra.Command {
 		cli.NewAuditCommand(),
 		cli.NewDLQCommand(),
 		cli.NewLagCommand(),
+		cli.NewBaselineCommand(),
 		cli.NewStatusCommand(),
+		cli.NewTopCommand(),
+		cli.NewGetCommand(),
+		cli.NewExplainCommand(),
+		cli.NewSetCommand(),
 		cli.NewHealthcheckCommand(),
 		cli.NewConfigCommand(),
 		cli.NewVersionCommand(),
+		cli.NewManCommand(),
 	}
 }

@@ -111,6 +111,37 @@ func TestExitCodes(t *testing.T) {
 			0: {script: "sidecar", shows: `(?m)^exec ackmark status`}, 1: {args: "status " + nobody}, 2: {args: "status -o xml"},
 			130: {script: "interrupt", shows: `exits status 130`},
 		},
+		"top": {
+			0: {script: "get", shows: `(?m)^exec ackmark top`}, 1: {args: "top " + nobody}, 2: {args: "top --every 1ms"}, 130: {script: "interrupt", shows: `exits top 130`},
+		},
+		"explain": {
+			0: {script: "pod", shows: `(?m)^exec ackmark explain`}, 1: {args: "explain orders 0 " + nobody}, 2: {args: "explain orders"},
+			130: {script: "interrupt", shows: `exits explain 130`},
+		},
+		"get": {0: {args: "get"}, 2: {args: "get x"}},
+		"get sessions": {
+			0: {script: "get", shows: `(?m)^exec ackmark get sessions`}, 1: {args: "get sessions " + nobody}, 2: {args: "get sessions -o xml"}, 130: {script: "interrupt", shows: `exits get 130`},
+		},
+		"get partitions": {
+			0: {script: "get", shows: `(?m)^exec ackmark get partitions`}, 1: {args: "get partitions " + nobody}, 2: {args: "get partitions -o xml"}, 130: {script: "interrupt", shows: `exits get 130`},
+		},
+		"get queues": {
+			0: {script: "get", shows: `(?m)^exec ackmark get queues`}, 1: {args: "get queues " + nobody}, 2: {args: "get queues -o xml"}, 130: {script: "interrupt", shows: `exits get 130`},
+		},
+		"get wills": {
+			0: {script: "get", shows: `(?m)^exec ackmark get wills`}, 1: {args: "get wills " + nobody}, 2: {args: "get wills -o xml"}, 130: {script: "interrupt", shows: `exits get 130`},
+		},
+		"get lag": {
+			0: {script: "get", shows: `(?m)^exec ackmark get lag`}, 1: {args: "get lag " + nobody}, 2: {args: "get lag -o xml"}, 130: {script: "interrupt", shows: `exits get 130`},
+		},
+		"get routes": {
+			0: {script: "route", shows: `(?m)^exec ackmark get routes`}, 1: {args: "get routes " + nobody}, 2: {args: "get routes -o xml"}, 130: {script: "interrupt", shows: `exits get 130`},
+		},
+		"set": {0: {args: "set"}, 2: {args: "set x"}},
+		"set route": {
+			0: {script: "route", shows: `(?m)^exec ackmark set route`}, 1: {args: "set route a b direct " + nobody}, 2: {args: "set route"},
+			130: {script: "interrupt", shows: `exits route 130`},
+		},
 		"healthcheck": {
 			0: {script: "sidecar", shows: `(?m)^exec ackmark healthcheck`}, 1: {args: "healthcheck " + nobody}, 2: {args: "healthcheck --service x"},
 			130: {script: "interrupt", shows: `exits healthcheck 130`},
@@ -138,7 +169,7 @@ func TestExitCodes(t *testing.T) {
 	}
 	help, _ := ackmark(t, "--help")
 	for _, c := range commands() {
-		if !strings.Contains(help, fmt.Sprintf("  %s ", c.Name())) {
+		if !c.Hidden && !strings.Contains(help, fmt.Sprintf("  %s ", c.Name())) {
 			t.Errorf("%s is not in the help", c.Name())
 		}
 		exitCodes(t, c.Name())

@@ -2,12 +2,14 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/peercred"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected texts in testdata/*.txtar")
@@ -20,7 +22,14 @@ func TestMain(m *testing.M) {
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata",
+		Dir: "testdata",
+		// peers: this system says which process is at the other end of a unix socket.
+		Condition: func(name string) (bool, error) {
+			if name != "peers" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return peercred.Known, nil
+		},
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
 			// A unix socket's path has 108 bytes at most: shorter than many temporary directories.
@@ -35,8 +44,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"broker": startBroker, "stopbroker": stopBroker, "emit": emit, "eventually": eventually, "json": checkJSON,
-			"start": start, "signal": sendSignal, "exits": exits, "uppercase": uppercase, "rewind": rewind, "reject": reject, "plain": plain,
-			"silent": silent, "accepted": accepted, "logs": logs,
+			"start": start, "signal": sendSignal, "exits": exits, "uppercase": uppercase, "rewind": rewind, "aborted": aborted, "reject": reject, "plain": plain, "stuck": stuck,
+			"silent": silent, "accepted": accepted, "logs": logs, "look": look, "systemd": systemd, "told": told,
 		},
 	})
 }

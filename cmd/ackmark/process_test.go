@@ -23,6 +23,7 @@ type processes struct {
 	broker *devbroker.Broker
 
 	connected chan struct{} // to a silent listener
+	systemd   <-chan string // what it was told; nil: there is none
 }
 
 type processesKey struct{}
@@ -44,8 +45,12 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
+	env := []string{"TMPDIR=" + ts.Getenv("TMPDIR")}
+	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC"} {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
 	p, err := childproc.Start(childproc.Spec{
-		Name: args[0], Path: path, Args: args[2:], Env: []string{"TMPDIR=" + ts.Getenv("TMPDIR")}, Log: filepath.Join(ts.Getenv("WORK"), args[0]+".log"),
+		Name: args[0], Path: path, Args: args[2:], Env: env, Log: filepath.Join(ts.Getenv("WORK"), args[0]+".log"),
 	})
 	ts.Check(err)
 	processesOf(ts).byName[args[0]] = p
@@ -113,11 +118,57 @@ func logs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// sendSignal is the script command `signal NAME TERM|INT`.
+// systemd is the script command `systemd`: processes that are started after it tell it how they
+// stand, as services of Type=notify with a watchdog of 300 ms.
+func systemd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: systemd")
+	}
+	path := filepath.Join(ts.Getenv("SOCK"), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	ts.Check(err)
+	ts.Defer(func() { _ = conn.Close() })
+	ts.Setenv("NOTIFY_SOCKET", path)
+	ts.Setenv("WATCHDOG_USEC", "300000")
+	heard := make(chan string, 10_000)
+	go func() {
+		defer close(heard)
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			heard <- string(buf[:n])
+		}
+	}()
+	processesOf(ts).systemd = heard
+}
+
+// told is the script command `told TEXT`: a process tells systemd this within 20 s. What was told
+// before it was told is forgotten.
+func told(ts *testscript.TestScript, neg bool, args []string) {
+	heard := processesOf(ts).systemd
+	if neg || len(args) != 1 || heard == nil {
+		ts.Fatalf("usage: told text, after systemd")
+	}
+	for late := time.After(20 * time.Second); ; {
+		select {
+		case text := <-heard:
+			if strings.Contains(text, args[0]) {
+				return
+			}
+		case <-late:
+			ts.Fatalf("%q was not told within 20 s", args[0])
+		}
+	}
+}
+
+// sendSignal is the script command `signal NAME TERM|INT|HUP`.
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}
 	if neg || len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: signal name TERM|INT")
+		ts.Fatalf("usage: signal name TERM|INT|HUP")
 	}
 	ts.Check(processesOf(ts).named(ts, args[0]).Signal(signals[args[1]]))
 }

@@ -4,6 +4,7 @@
 //	KAFKA_BROKERS=localhost:9092 go run ./examples/embed    # reads "orders", writes "orders.checked", dead letters to "orders.dead"
 //	curl -i localhost:8080/readyz                           # 200, or 503 with all that is wrong
 //	curl localhost:8080/lag
+//	open http://localhost:8080/            # the live page; its state as JSON: /api/status
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ackmark/ackmark/admin"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
@@ -100,5 +102,6 @@ func routes(p *pipeline.Pipeline) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]int64{"lag": s.Consumer.Lag(), "done": s.Done, "dead_letters": s.DeadLetters})
 	})
+	mux.Handle("/", admin.Handler(admin.Config{Source: p}))
 	return mux
 }

@@ -55,6 +55,8 @@ func TestServe(t *testing.T) {
 		}
 	}
 	until(t, url+"/lag", `{"dead_letters":2,"done":3,"lag":0}`)
+	until(t, url+"/api/status", `"topic":"orders"`)
+	until(t, url+"/", "<title>Ackmark</title>")
 	http.DefaultClient.CloseIdleConnections()
 	stop()
 	if err := <-ended; err != nil {

@@ -28,6 +28,11 @@ const usage = `uppercase is configured by environment variables:
   SIDECAR        where the sidecar listens (unix:///run/ackmark/sidecar.sock), or "direct"    required
   WORK           simulated work per message (5ms, 1s …)                                       default 0
   CONCURRENCY    messages worked on at the same time                                          default: one per CPU
+  STATE_DIR      directory for what would be committed next, for when this process is killed  default none
+  PROTOCOL       classic, consumer (KIP-848, Kafka 4.3 or later) or auto                      default classic
+  MODE           at-least-once or exactly-once; the latter needs a sidecar that was started    default at-least-once
+                 with a transactional id (ackmark sidecar --transactional-id orders-0)
+  TRANSACTIONAL_ID  of this process, the same whenever it is started again (orders-0)         required by exactly-once with SIDECAR=direct
   SOURCE_HEADERS 1: every output says which input it was made from, for ackmark audit         default off
 `
 
@@ -61,14 +66,23 @@ func configure(getenv func(string) string) (pipeline.Config, error) {
 	if err != nil || lanes < 0 {
 		return pipeline.Config{}, fmt.Errorf("CONCURRENCY is %q: give a number of messages, 1 or more", getenv("CONCURRENCY"))
 	}
+	var protocol consumer.Protocol
+	if err := protocol.UnmarshalText([]byte(getenv("PROTOCOL"))); err != nil {
+		return pipeline.Config{}, fmt.Errorf("PROTOCOL: %w", err)
+	}
+	var mode pipeline.Mode
+	if err := mode.UnmarshalText([]byte(getenv("MODE"))); err != nil {
+		return pipeline.Config{}, fmt.Errorf("MODE: %w", err)
+	}
 	brokers := strings.Split(env["KAFKA_BROKERS"], ",")
 	out := producer.Dial(env["SIDECAR"])
 	if env["SIDECAR"] == "direct" {
-		out = producer.Direct(producer.DirectConfig{Brokers: brokers})
+		out = producer.Direct(producer.DirectConfig{Brokers: brokers, TransactionalID: getenv("TRANSACTIONAL_ID")})
 	}
 	return pipeline.Config{
-		Consumer:    consumer.Config{Brokers: brokers, Group: env["GROUP"], Topics: []string{env["INPUT"]}},
+		Consumer:    consumer.Config{Brokers: brokers, Group: env["GROUP"], Topics: []string{env["INPUT"]}, StateDir: getenv("STATE_DIR"), Protocol: protocol},
 		Producer:    out,
+		Mode:        mode,
 		Handler:     uppercase(env["OUTPUT"], work),
 		Concurrency: lanes, SourceHeaders: getenv("SOURCE_HEADERS") == "1",
 	}, nil

@@ -34,6 +34,24 @@ func TestBadEnvironmentIsNamed(t *testing.T) {
 			}
 		}
 	}
+	if _, err := configure(env("PROTOCOL", "newest")); err == nil || !strings.Contains(err.Error(), `"newest": use classic, consumer or auto`) {
+		t.Errorf("PROTOCOL=newest: %v", err)
+	}
+}
+
+func TestProtocol(t *testing.T) {
+	for text, want := range map[string]consumer.Protocol{
+		"": 0, "classic": consumer.ClassicProtocol, "consumer": consumer.ConsumerProtocol, "Auto": consumer.AutoProtocol,
+	} {
+		cfg, err := configure(env("PROTOCOL", text, "SIDECAR", "direct"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cfg.Producer.Close() })
+		if cfg.Consumer.Protocol != want {
+			t.Errorf("PROTOCOL=%s is %s", text, cfg.Consumer.Protocol)
+		}
+	}
 }
 
 func TestConfigure(t *testing.T) {

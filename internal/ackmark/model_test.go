@@ -1,6 +1,7 @@
 package ackmark
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -19,6 +20,7 @@ type modelEntry struct {
 	offset        int64
 	size          int
 	arrived, done bool
+	staged        bool
 }
 
 // markIndex is the first entry that is not done, by looking at all of them.
@@ -80,8 +82,80 @@ func (m *model) end(i int) bool {
 	if i >= len(m.entries) || !m.entries[i].arrived || m.entries[i].done {
 		return false
 	}
-	m.entries[i].done = true
+	m.entries[i].done, m.entries[i].staged = true, false
 	return true
+}
+
+// settled is the model as it would be if all that is staged were done.
+func (m *model) settled() *model {
+	n := *m
+	n.entries = slices.Clone(m.entries)
+	for i := range n.entries {
+		n.entries[i].done = n.entries[i].done || n.entries[i].staged
+	}
+	return &n
+}
+
+// staging are the operations of a transaction: some inputs are staged, then all of them are done,
+// or none.
+func staging(m *model, tr *Tracker) map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"stage": func(t *rapid.T) {
+			i, n := near(t, m), rapid.IntRange(0, 200).Draw(t, "n")
+			want := 0
+			for j := i; j < min(i+n, len(m.entries)); j++ {
+				if e := &m.entries[j]; e.arrived && !e.done && !e.staged {
+					e.staged = true
+					want++
+				}
+			}
+			if got := tr.Stage(uint64(i), n); got != want {
+				t.Fatalf("Stage(%d, %d): %d, want %d", i, n, got, want)
+			}
+		},
+		"unstage": func(*rapid.T) {
+			tr.Unstage()
+			for i := range m.entries {
+				m.entries[i].staged = false
+			}
+		},
+		"settle": func(t *rapid.T) {
+			want := 0
+			for i := range m.entries {
+				if m.entries[i].staged && m.end(i) {
+					want++
+				}
+			}
+			if got := tr.Settle(); got != want {
+				t.Fatalf("Settle: %d, want %d", got, want)
+			}
+		},
+	}
+}
+
+// compareStaged holds what is said of a transaction against the model after it.
+func compareStaged(t *rapid.T, m *model, tr *Tracker) {
+	after := m.settled()
+	if got, want := tr.MarkStaged(), after.mark(); got != want {
+		t.Fatalf("mark with what is staged %d, want %d", got, want)
+	}
+	oldest, _, open := after.oldest()
+	if got, ok := tr.OldestUnstaged(); got != oldest || ok != open {
+		t.Fatalf("oldest that is not staged %d (%v), want %d (%v)", got, ok, oldest, open)
+	}
+	i := m.markIndex()
+	for offset, done := range tr.EntriesStaged() {
+		if want := after.entries[i]; want.arrived != (offset >= 0) || want.arrived && want.offset != offset || want.done != done {
+			t.Fatalf("entry %d is %d, done %v; want %+v", i, offset, done, want)
+		}
+		if arrived, open := tr.Holds(uint64(i)); arrived != m.entries[i].arrived || open != (arrived && !m.entries[i].done) {
+			t.Fatalf("entry %d arrived: %v, is open: %v", i, arrived, open)
+		}
+		i++
+	}
+	if i != len(m.entries) {
+		t.Fatalf("entries up to %d, want %d", i, len(m.entries))
+	}
 }
 
 // gap draws offset gaps as topics have them: mostly none, some small, a few as wide as compaction
@@ -101,7 +175,8 @@ func TestAgainstTheModel(t *testing.T) {
 		start := rapid.Int64Range(0, 1<<40).Draw(t, "start")
 		m := &model{start: start, next: start, high: start, limit: rapid.IntRange(1, 300).Draw(t, "limit")}
 		tr := New(start, m.limit)
-		t.Repeat(map[string]func(*rapid.T){
+		actions := staging(m, tr)
+		maps.Copy(actions, map[string]func(*rapid.T){
 			"": func(t *rapid.T) { compare(t, m, tr) },
 			"add": func(t *rapid.T) {
 				for range rapid.IntRange(1, 100).Draw(t, "n") {
@@ -116,7 +191,7 @@ func TestAgainstTheModel(t *testing.T) {
 					if index != uint64(len(m.entries)) {
 						t.Fatalf("index %d, want %d", index, len(m.entries))
 					}
-					m.entries = append(m.entries, modelEntry{offset, size, true, false})
+					m.entries = append(m.entries, modelEntry{offset: offset, size: size, arrived: true})
 					m.next = offset + 1
 				}
 			},
@@ -144,6 +219,7 @@ func TestAgainstTheModel(t *testing.T) {
 				m.next = max(m.next, to)
 			},
 		})
+		t.Repeat(actions)
 	})
 }
 
@@ -158,7 +234,8 @@ func TestOutOfOrderAgainstTheModel(t *testing.T) {
 		for next := int64(0); len(truth) < 300; next = truth[len(truth)-1] + 1 {
 			truth = append(truth, next+gap(t))
 		}
-		t.Repeat(map[string]func(*rapid.T){
+		actions := staging(m, tr)
+		maps.Copy(actions, map[string]func(*rapid.T){
 			"": func(t *rapid.T) { compare(t, m, tr) },
 			"put": func(t *rapid.T) {
 				i := rapid.IntRange(max(0, m.markIndex()-2), min(len(truth)-1, m.markIndex()+limit+2)).Draw(t, "index")
@@ -188,6 +265,7 @@ func TestOutOfOrderAgainstTheModel(t *testing.T) {
 				}
 			},
 		})
+		t.Repeat(actions)
 	})
 }
 
@@ -226,4 +304,5 @@ func compare(t *rapid.T, m *model, tr *Tracker) {
 	if got, want := doneSet(tr), m.doneSet(); !slices.Equal(got, want) {
 		t.Fatalf("done-set %v, want %v", got, want)
 	}
+	compareStaged(t, m, tr)
 }

@@ -34,12 +34,18 @@ func (t *Tracker) grow(span uint64) {
 	t.ring = make([]entry, size)
 	words := make([]uint64, 2*size/wordBits)
 	t.open, t.done = words[:size/wordBits], words[size/wordBits:]
+	if old.staged != nil {
+		t.staged = make([]uint64, size/wordBits)
+	}
 	for i := old.base; i < old.upper; i++ {
 		t.ring[t.slot(i)] = old.ring[old.slot(i)]
 		from, bit := old.bit(i)
 		to, _ := t.bit(i)
 		t.open[to] |= old.open[from] & bit
 		t.done[to] |= old.done[from] & bit
+		if old.staged != nil {
+			t.staged[to] |= old.staged[from] & bit
+		}
 	}
 }
 

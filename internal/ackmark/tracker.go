@@ -24,6 +24,8 @@ type Tracker struct {
 	done  []uint64 // bit set: done, and not yet crossed by the mark
 	limit uint64
 
+	staged []uint64 // bit set: open, and done if a transaction commits; nil before the first Stage
+
 	base  uint64 // the mark's index: all entries below it are done and forgotten
 	upper uint64 // one above the highest index that arrived
 	below int64  // what the mark is while the entry at base has not arrived: everything below this offset is done
@@ -120,6 +122,9 @@ func (t *Tracker) Done(index uint64) bool {
 		return false
 	}
 	t.open[w] &^= bit
+	if t.staged != nil {
+		t.staged[w] &^= bit
+	}
 	t.pending--
 	e := &t.ring[t.slot(index)]
 	t.bytes -= e.size
@@ -170,6 +175,9 @@ func (t *Tracker) doneInWord(first, end uint64) int {
 	w, _ := t.bit(first)
 	hit := t.open[w] & (ones(end-first) << (first % wordBits))
 	t.open[w] &^= hit
+	if t.staged != nil {
+		t.staged[w] &^= hit
+	}
 	t.done[w] |= hit
 	ended := bits.OnesCount64(hit)
 	if uint64(ended) == end-first {
@@ -273,6 +281,21 @@ func (t *Tracker) DoneSet() iter.Seq2[int64, int64] {
 			}
 		}
 	}
+}
+
+// DoneRun returns the first run of done entries above the mark among those with the indices from
+// index on and below end: its first and last offset, as [Tracker.DoneSet] yields them, and the
+// index behind it. False: there is none.
+func (t *Tracker) DoneRun(index, end uint64) (first, last int64, next uint64, ok bool) {
+	index, end = max(index, t.base), min(end, t.upper)
+	if index >= end || t.doneAbove == 0 {
+		return 0, 0, end, false
+	}
+	if index = t.seek(t.done, index); index >= end {
+		return 0, 0, end, false
+	}
+	next = min(end, t.seekEnd(t.done, index))
+	return t.ring[t.slot(index)].offset, t.ring[t.slot(next-1)].offset, next, true
 }
 
 // Entries yields what lies from the mark on, in order: the offset of each entry and whether it is

@@ -1,6 +1,8 @@
 package assignment
 
 import (
+	"iter"
+
 	"math"
 
 	"github.com/ackmark/ackmark/internal/ackmark"
@@ -19,6 +21,16 @@ type Spec struct {
 	Base uint64
 	// Limit is how many inputs from the ack mark on are followed.
 	Limit int
+	// Journal keeps what is done, as it is done, for who comes after this process. Nil: nobody.
+	Journal Journal
+}
+
+// Journal is where what is done outlives the process.
+type Journal interface {
+	// Advance: everything below the mark is done.
+	Advance(mark int64)
+	// Done: so are these, above the mark.
+	Done(first, last int64)
 }
 
 // Assignment is one assignment of a partition. The zero value is not usable: see [New].
@@ -37,6 +49,7 @@ type Assignment struct {
 	committed int64  // -1: nothing
 	set       string // the done-set that the group has
 	setAt     int64  // inputs done when it was written
+	noted     int64  // the mark that the journal has
 }
 
 // epochStart is the leader epoch of the records from offset on: a commit carries the epoch of the
@@ -48,7 +61,7 @@ type epochStart struct {
 
 // New begins an assignment.
 func New(s Spec) *Assignment {
-	return &Assignment{spec: s, tracker: ackmark.New(s.Start, s.Limit), committed: s.Committed, startEpoch: -1}
+	return &Assignment{spec: s, tracker: ackmark.New(s.Start, s.Limit), committed: s.Committed, startEpoch: -1, noted: s.Start}
 }
 
 // State is what may still happen to it.
@@ -120,6 +133,7 @@ func (a *Assignment) Done(index uint64) bool {
 		return false
 	}
 	a.done++
+	a.note(index, 1)
 	return true
 }
 
@@ -130,7 +144,35 @@ func (a *Assignment) DoneRange(index uint64, n int) int {
 	}
 	ended := a.tracker.DoneRange(index-a.spec.Base, n)
 	a.done += int64(ended)
+	a.note(index, n)
 	return ended
+}
+
+// KeepIn has a journal keep what is done so far, and from now on.
+func (a *Assignment) KeepIn(j Journal) {
+	a.spec.Journal, a.noted = j, a.tracker.Mark()
+	j.Advance(a.noted)
+	for first, last := range a.tracker.DoneSet() {
+		j.Done(first, last)
+	}
+}
+
+// note tells the journal of inputs that may have ended.
+func (a *Assignment) note(index uint64, n int) {
+	if a.spec.Journal == nil {
+		return
+	}
+	if mark := a.tracker.Mark(); mark > a.noted {
+		a.noted = mark
+		a.spec.Journal.Advance(mark)
+	}
+	index -= a.spec.Base
+	for end, more := index+uint64(n), true; more; {
+		var first, last int64
+		if first, last, index, more = a.tracker.DoneRun(index, end); more {
+			a.spec.Journal.Done(first, last)
+		}
+	}
 }
 
 // Next is the offset to read next.
@@ -147,6 +189,9 @@ func (a *Assignment) Oldest() (offset int64, index uint64, ok bool) {
 	offset, index, ok = a.tracker.Oldest()
 	return offset, a.spec.Base + index, ok
 }
+
+// DoneRuns yields what was done in this assignment above the mark, as runs of offsets, in order.
+func (a *Assignment) DoneRuns() iter.Seq2[int64, int64] { return a.tracker.DoneSet() }
 
 // Counts are of one assignment.
 type Counts struct {
@@ -171,6 +216,9 @@ func (a *Assignment) Counts() Counts {
 
 // Open is how many inputs were handed out from the ack mark on.
 func (a *Assignment) Open() int { return int(a.read - int64(a.tracker.MarkIndex())) }
+
+// Uncommitted is how many inputs were done since the last commit that the group has.
+func (a *Assignment) Uncommitted() int64 { return a.done - a.setAt }
 
 // Pending is how many inputs were handed out and are not done.
 func (a *Assignment) Pending() int { return a.tracker.Pending() }

@@ -47,7 +47,8 @@ func TestAgainstTheModel(t *testing.T) {
 		start := rnd.Int64N(1000)
 		gaps := []int64{1, 1, 3, 200, 20_000}[rnd.IntN(5)]
 		n := &naive{start: start, next: start, was: map[int64]bool{}, highest: -1}
-		a := assignment.New(assignment.Spec{TopicID: topicID, Start: start, Committed: -1, Limit: 1 << 12})
+		kept := &journal{mark: start, above: map[int64]bool{}}
+		a := assignment.New(assignment.Spec{TopicID: topicID, Start: start, Committed: -1, Limit: 1 << 12, Journal: kept})
 		if rnd.IntN(2) == 0 {
 			var runs []donemeta.Run
 			for at := start + 1 + rnd.Int64N(3); len(runs) < 20; at += 2 + rnd.Int64N(3*gaps+1) {
@@ -75,6 +76,7 @@ func TestAgainstTheModel(t *testing.T) {
 			}
 			if i%every == every-1 {
 				n.commit(t, seed, rnd, a)
+				kept.compare(t, seed, n)
 			}
 		}
 	}
@@ -199,6 +201,30 @@ func (n *naive) said(t *testing.T, seed int, c assignment.Commit) {
 	for o := range n.was {
 		if o >= c.Offset && !within(o) {
 			t.Fatalf("seed %d: the set of %d forgets %d, which was done before", seed, c.Offset, o)
+		}
+	}
+}
+
+// journal is what a process leaves.
+type journal struct {
+	mark  int64
+	above map[int64]bool
+}
+
+func (j *journal) Advance(mark int64) { j.mark = mark }
+
+func (j *journal) Done(first, last int64) {
+	for o := first; o <= last; o++ {
+		j.above[o] = true
+	}
+}
+
+// compare: what is kept is done, and what is done is kept.
+func (j *journal) compare(t *testing.T, seed int, n *naive) {
+	t.Helper()
+	for _, in := range n.inputs {
+		if kept := in.offset < j.mark || j.above[in.offset]; kept != in.done {
+			t.Fatalf("seed %d: offset %d is kept as done: %v, it is %v (mark %d)", seed, in.offset, kept, in.done, j.mark)
 		}
 	}
 }

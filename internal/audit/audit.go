@@ -72,6 +72,11 @@ func (a *audit) run(ctx context.Context, dir string) (err error) {
 	if err := a.read(ctx); err != nil {
 		return err
 	}
+	if a.opts.ExactlyOnce {
+		if err := a.readAborted(ctx); err != nil {
+			return err
+		}
+	}
 	a.opts.Progress.Entries.Store(a.entries.Load())
 	return j.judge(ctx)
 }

@@ -18,6 +18,10 @@ func (j *judge) conclude() {
 	case c.Undecided > 0, c.Done == 0, j.blind, j.plan.unhandled:
 		r.Verdict = VerdictUndecided
 	}
+	if j.opts.ExactlyOnce {
+		once := isOnce(r)
+		r.ExactlyOnce = &once
+	}
 	r.Notes = append(r.Notes, j.plan.warnings...)
 	note := func(holds bool, text string) {
 		if holds {

@@ -68,6 +68,9 @@ type Options struct {
 	// ReadUncommitted also reads records of transactions that are open or were aborted. For groups
 	// that consume so from transactional topics.
 	ReadUncommitted bool
+	// ExactlyOnce also counts the outputs of aborted transactions, by reading the outputs once
+	// more. They are no outputs otherwise: a reader of committed records does not see them.
+	ExactlyOnce bool
 	// Memory bounds what is kept in memory for sorting. Default DefaultMemory. Beside it there are,
 	// for each broker, one fetch response and what one batch inflates to.
 	Memory int64
@@ -123,6 +126,9 @@ func (o Options) withDefaults() (Options, error) {
 		if name == "" || name == o.Group {
 			return o, &OptionError{Option: "--also-group", Problem: fmt.Sprintf("is %q; name groups that %s took over from", name, o.Group)}
 		}
+	}
+	if o.ExactlyOnce && o.ReadUncommitted {
+		return o, &OptionError{Option: "--isolation", Problem: "is read_uncommitted: such a reader sees outputs again that were aborted; leave it out with --exactly-once"}
 	}
 	for _, topic := range o.Outputs {
 		if slices.Contains(o.Inputs, topic) {

@@ -28,9 +28,11 @@ type Report struct {
 	// Nameless are outputs whose headers name neither their group nor how many there are of their
 	// input (first version, or written by hand): another group's look like this one's, and a
 	// missing last one is not noticed.
-	Nameless int64    `json:"nameless"`
-	Bursts   []Burst  `json:"bursts"`
-	Notes    []string `json:"notes"`
+	Nameless int64 `json:"nameless"`
+	// ExactlyOnce is set where that was asked for: whether each output is there once.
+	ExactlyOnce *bool    `json:"exactly_once,omitempty"`
+	Bursts      []Burst  `json:"bursts"`
+	Notes       []string `json:"notes"`
 
 	Inputs  []*TopicReport  `json:"inputs"`
 	Outputs []*OutputReport `json:"outputs"`
@@ -104,6 +106,9 @@ type OutputReport struct {
 	Nameless int64 `json:"nameless"`
 	// Also of them are of groups that this one took over from.
 	Also int64 `json:"also,omitempty"`
+	// Aborted are records of aborted transactions, which are no outputs. Only with
+	// Options.ExactlyOnce.
+	Aborted int64 `json:"aborted,omitempty"`
 	Unknown
 }
 

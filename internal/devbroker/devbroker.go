@@ -91,6 +91,7 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("devbroker: listen on %s: %w; choose another address or port 0 for a free one", cfg.Listen, err)
 	}
 	Validate(b.cluster, ByDefault)
+	ValidateTransactions(b.cluster)
 	b.addrs = b.cluster.ListenAddrs()
 	if cfg.RetentionBytes > 0 {
 		b.done.Go(b.applyRetention)

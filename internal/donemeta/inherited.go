@@ -1,6 +1,7 @@
 package donemeta
 
 import (
+	"iter"
 	"math"
 	"slices"
 
@@ -32,8 +33,18 @@ func (h *Inherited) Contains(offset int64) bool {
 // the sidecar, which does not see the inputs between the units: the consumer reads them, and tells
 // its tracker of each (Skip). It never goes back, and never beyond an input that is open.
 func (h *Inherited) Mark(t *ackmark.Tracker) int64 {
-	mark := t.Mark()
 	limit, _, open := t.Oldest()
+	return h.cross(t.Mark(), limit, open)
+}
+
+// MarkStaged is Mark as it would be if all that is staged in the tracker were done.
+func (h *Inherited) MarkStaged(t *ackmark.Tracker) int64 {
+	limit, open := t.OldestUnstaged()
+	return h.cross(t.MarkStaged(), limit, open)
+}
+
+// cross moves a mark over the inherited runs that lie right at it, up to what is open.
+func (h *Inherited) cross(mark, limit int64, open bool) int64 {
 	for _, r := range h.runs {
 		if r.First > mark || open && r.First > limit {
 			break
@@ -83,8 +94,17 @@ func (h *Inherited) Union(t *ackmark.Tracker, mark int64, dst []Run) []Run {
 		}
 		return dst
 	}
+	return h.union(t.Entries(), t.Next(), mark, dst)
+}
+
+// UnionStaged is Union as it would be if all that is staged in the tracker were done.
+func (h *Inherited) UnionStaged(t *ackmark.Tracker, mark int64, dst []Run) []Run {
+	return h.union(t.EntriesStaged(), t.Next(), mark, dst)
+}
+
+func (h *Inherited) union(entries iter.Seq2[int64, bool], next, mark int64, dst []Run) []Run {
 	u := union{dst: dst, from: len(dst), rest: h.runs, apart: true}
-	for offset, done := range t.Entries() {
+	for offset, done := range entries {
 		if offset < 0 {
 			u.unknown = true
 			continue
@@ -98,7 +118,7 @@ func (h *Inherited) Union(t *ackmark.Tracker, mark int64, dst []Run) []Run {
 			u.apart = true
 		}
 	}
-	u.inherited(t.Next())
+	u.inherited(next)
 	u.unknown = true // what lies above was not read yet
 	u.inherited(math.MaxInt64)
 	return clip(u.dst, u.from, mark)

@@ -25,9 +25,10 @@ func TestVerdicts(t *testing.T) {
 		groupcommit.Refused:   {kerr.UnknownServerError, kerr.InvalidTopicException, kgo.ErrClientClosed, kerr.InvalidCommitOffsetSize, kerr.TopicAuthorizationFailed},
 		groupcommit.Again: {
 			kerr.RebalanceInProgress, kerr.OffsetMetadataTooLarge, kerr.CoordinatorLoadInProgress, kerr.NotCoordinator,
-			kerr.CoordinatorNotAvailable, kerr.UnknownTopicOrPartition, groupcommit.ErrStale, io.EOF, context.DeadlineExceeded,
+			kerr.CoordinatorNotAvailable, kerr.UnknownTopicOrPartition, kerr.StaleMemberEpoch, groupcommit.ErrStale, io.EOF,
+			context.DeadlineExceeded,
 		},
-		groupcommit.Ousted: {kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.StaleMemberEpoch},
+		groupcommit.Ousted: {kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedMemberEpoch},
 		groupcommit.Forbidden: {
 			kerr.FencedInstanceID, kerr.UnreleasedInstanceID, kerr.GroupAuthorizationFailed,
 			kerr.ClusterAuthorizationFailed, kerr.InvalidGroupID, kerr.InconsistentGroupProtocol, kerr.GroupMaxSizeReached,

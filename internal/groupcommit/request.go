@@ -13,7 +13,8 @@ type Member struct {
 	Group      string
 	MemberID   string
 	InstanceID string // "" for a dynamic member
-	Generation int32
+	Generation int32  // in the consumer protocol, the member's epoch
+	Protocol   Protocol
 }
 
 // Valid tells that a broker checks a commit of this membership: an empty group takes generation −1
@@ -37,27 +38,18 @@ func Request(m *Member, points []Point) *kmsg.OffsetCommitRequest {
 	if m.InstanceID != "" {
 		req.InstanceID = &m.InstanceID
 	}
-	at := make(map[string]int)
-	for i := range points {
-		pt := &points[i]
-		n, known := at[pt.Topic]
-		if !known {
-			n = len(req.Topics)
-			at[pt.Topic] = n
-			t := kmsg.NewOffsetCommitRequestTopic()
-			t.Topic, t.TopicID = pt.Topic, pt.TopicID
-			req.Topics = append(req.Topics, t)
+	for _, places := range ByTopic(points) {
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic, t.TopicID = points[places[0]].Topic, points[places[0]].TopicID
+		for _, i := range places {
+			pt := &points[i]
+			p := kmsg.NewOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = pt.Partition, pt.Offset, pt.LeaderEpoch, &pt.Metadata
+			t.Partitions = append(t.Partitions, p)
 		}
-		p := kmsg.NewOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = pt.Partition, pt.Offset, pt.LeaderEpoch, &pt.Metadata
-		req.Topics[n].Partitions = append(req.Topics[n].Partitions, p)
+		req.Topics = append(req.Topics, t)
 	}
 	return req
-}
-
-type key struct {
-	topic     string
-	partition int32
 }
 
 // Answers says what the coordinator answers each point, by the point's place. A point that the
@@ -65,20 +57,11 @@ type key struct {
 // 10 on the answer names topics by id only.
 func Answers(points []Point, resp *kmsg.OffsetCommitResponse) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
-		places := make(map[key]int, len(points))
-		names := make(map[[16]byte]string)
-		for i := range points {
-			pt := &points[i]
-			places[key{pt.Topic, pt.Partition}] = i
-			names[pt.TopicID] = pt.Topic
-		}
+		index := NewIndex(points)
 		for _, t := range resp.Topics {
-			name := t.Topic
-			if name == "" {
-				name = names[t.TopicID]
-			}
+			name := index.Topic(t.Topic, t.TopicID)
 			for _, p := range t.Partitions {
-				i, asked := places[key{name, p.Partition}]
+				i, asked := index.Place(name, p.Partition)
 				if asked && !yield(i, kerr.ErrorForCode(p.ErrorCode)) {
 					return
 				}

@@ -46,12 +46,12 @@ var verdicts = map[*kerr.Error]Verdict{
 	kerr.TopicAuthorizationFailed: Refused, // of one topic: the others are committed
 
 	kerr.RebalanceInProgress:    Again,
+	kerr.StaleMemberEpoch:       Again, // KIP-848: the member is in the group, and its epoch is another one by now
 	kerr.OffsetMetadataTooLarge: Again, // next time without
 
 	kerr.IllegalGeneration: Ousted,
 	kerr.UnknownMemberID:   Ousted,
 	kerr.FencedMemberEpoch: Ousted,
-	kerr.StaleMemberEpoch:  Ousted,
 
 	kerr.FencedInstanceID:           Forbidden,
 	kerr.UnreleasedInstanceID:       Forbidden,

@@ -17,6 +17,7 @@ type Kept[T any] struct {
 	log  *slog.Logger
 	last T
 	said string // the error that was logged: once, not for each use
+	over bool   // nothing goes by it any more
 }
 
 // New reads for the first time, with a function that is called again for each use. What is a plural
@@ -43,10 +44,24 @@ func (k *Kept[T]) Current() T {
 	now, err := k.read()
 	switch {
 	case err == nil:
+		if k.said != "" {
+			stale.forget(k)
+		}
 		k.last, k.said = now, ""
 	case err.Error() != k.said:
 		k.said = err.Error()
+		if !k.over {
+			stale.note(k, func() { k.Current() })
+		}
 		k.log.Warn(k.what+" cannot be read: the ones before stay in force", "err", err)
 	}
 	return k.last
+}
+
+// Drop says that nothing goes by it any more: that it cannot be read is no matter then.
+func (k *Kept[T]) Drop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.over = true
+	stale.forget(k)
 }

@@ -19,6 +19,9 @@ func TestKept(t *testing.T) {
 		t.Fatal(failed)
 	}
 	k.LogTo(slog.New(slog.NewTextHandler(&log, nil)))
+	if n := kept.Stale(); n != 0 {
+		t.Errorf("%d are stale before anything failed", n)
+	}
 	for i, step := range []struct {
 		said  int
 		err   error
@@ -39,6 +42,38 @@ func TestKept(t *testing.T) {
 		if n := strings.Count(log.String(), "the numbers cannot be read: the ones before stay in force"); n != step.lines {
 			t.Errorf("step %d: %d lines, want %d:\n%s", i, n, step.lines, log.String())
 		}
+		want := 0
+		if step.err != nil {
+			want = 1
+		}
+		if n := kept.Stale(); n != want {
+			t.Errorf("step %d: %d are stale, want %d", i, n, want)
+		}
+	}
+	said, err = 4, nil
+	if n := kept.Stale(); n != 0 || k.Current() != 4 {
+		t.Errorf("%d are stale after they were mended, and nobody needed them", n)
+	}
+}
+
+// What was replaced by a new configuration is not stale any more, whoever still asks for it.
+func TestWhatIsDroppedIsNotStale(t *testing.T) {
+	var err error
+	k, failed := kept.New("the numbers", func() (int, error) { return 1, err }, slog.New(slog.DiscardHandler))
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	err = errors.New("gone")
+	if k.Current(); kept.Stale() != 1 {
+		t.Fatal("it is not stale")
+	}
+	k.Drop()
+	if n := kept.Stale(); n != 0 {
+		t.Errorf("%d are stale", n)
+	}
+	err = errors.New("torn")
+	if k.Current() != 1 || kept.Stale() != 0 {
+		t.Errorf("it is stale again")
 	}
 }
 

@@ -161,7 +161,7 @@ var table = map[string][roles]decision{
 	"TransactionTimeout":   always,
 	"TransactionalID": {
 		refuse("this client only reads", "give it to the producer"),
-		refuse("this producer does not begin transactions, so every record would fail", "remove it; exactly-once goes through the sidecar"),
+		refuse("this producer does not begin transactions, so every record would fail", "remove it; for exactly-once set DirectConfig.TransactionalID"),
 		unless("the sidecar's producer is not transactional in at-least-once mode", dropIt),
 	},
 	"UnknownTopicRetries": producing(take, unless("a topic that does not exist fails after about a second here", dropIt)),
@@ -211,7 +211,7 @@ var table = map[string][roles]decision{
 	"OnPartitionsRevoked":         reading(refuse("the consumer's own callback drains and commits", "use Config.Hooks.Revoking")),
 	"RebalanceTimeout":            reading(merge),
 	"RequireStableFetchOffsets":   always,
-	"ServerSideBalancer":          reading(refuse("next-generation groups (KIP-848) are not supported yet", "drop it: classic cooperative-sticky groups are used")),
+	"ServerSideBalancer":          reading(refuse("the group protocol is a field of Config, which keeps promises that the option alone breaks", "set Protocol to ConsumerProtocol")),
 	"SessionTimeout":              reading(merge),
 	"ShareAckCallback":            reading(refuse(noShares, dropIt)),
 	"ShareGroup":                  {refuse(noShares, "use a consumer group"), refuse(noMember, toConsumer), unless(onlyProduces, dropIt)},

@@ -2,8 +2,11 @@ package lastwill
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // Coordinator is what a will needs of a group's coordinator. Errors of the broker are kerr's.
@@ -20,8 +23,10 @@ type Coordinator interface {
 	// Commit commits offsets.
 	Commit(req *kmsg.OffsetCommitRequest) (*kmsg.OffsetCommitResponse, error)
 	// Leave takes a member out of the group, so that its partitions move at once and not at the end
-	// of its session.
-	Leave(group, member string) error
+	// of its session. A static member of the consumer protocol leaves for now: its successor may
+	// come at once, and its partitions wait for it. That it is not in the group is its error, as
+	// the broker says it.
+	Leave(m groupcommit.Member) error
 }
 
 // Offsets is what a group has committed, and what its topics are.
@@ -52,11 +57,19 @@ type Committed struct {
 // Group is what a coordinator shows of a group.
 type Group struct {
 	State   string // "Stable", "PreparingRebalance", …
+	Epochs  bool   // its coordinator tells each member's: a group of the consumer protocol, whatever protocol its members have
 	Members []Member
 }
 
 // Member is one of a group, and what the group has given to it.
 type Member struct {
-	ID    string
-	Given map[string][]int32
+	ID       string
+	Epoch    int32 // that commits must have, see Group.Epochs
+	Given    map[string][]int32
+	GivenIDs map[[16]byte][]int32 // the same by topic id, where the coordinator tells those
+}
+
+// has tells whether a partition was given to the member.
+func (m *Member) has(s *Standing) bool {
+	return slices.Contains(m.Given[s.Topic], s.Partition) || slices.Contains(m.GivenIDs[s.TopicID], s.Partition)
 }

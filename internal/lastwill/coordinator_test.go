@@ -31,6 +31,7 @@ type group struct {
 	always map[string]func() error
 
 	asked  []string // kinds of requests, in order
+	epochs bool     // it is of the consumer protocol
 	tries  []int32  // the generations of commits
 	static []string // the instance ids of commits
 }
@@ -85,7 +86,7 @@ func (g *group) Describe(context.Context, string) (lastwill.Group, error) {
 	if err := g.ask("describe"); err != nil {
 		return lastwill.Group{}, err
 	}
-	return lastwill.Group{State: g.state, Members: slices.Clone(g.members)}, nil
+	return lastwill.Group{State: g.state, Members: slices.Clone(g.members), Epochs: g.epochs}, nil
 }
 
 // Commit answers every partition alike, as a broker does that refuses the membership. An error of
@@ -104,6 +105,8 @@ func (g *group) Commit(req *kmsg.OffsetCommitRequest) (*kmsg.OffsetCommitRespons
 	case ke != nil:
 	case !g.knows(req.MemberID):
 		ke = kerr.UnknownMemberID
+	case g.generation != req.Generation && g.epochs:
+		ke = kerr.StaleMemberEpoch
 	case g.generation != req.Generation:
 		ke = kerr.IllegalGeneration
 	}
@@ -126,12 +129,17 @@ func (g *group) Commit(req *kmsg.OffsetCommitRequest) (*kmsg.OffsetCommitRespons
 	return resp, nil
 }
 
-func (g *group) Leave(_, member string) error {
+func (g *group) Leave(m groupcommit.Member) error {
+	member := m.MemberID
 	if err := g.ask("leave"); err != nil {
 		return err
 	}
-	if !g.knows(member) {
+	switch {
+	case !g.knows(member):
 		return kerr.UnknownMemberID
+	case g.epochs && m.InstanceID != "":
+		g.generation = -2 // until its successor comes
+		return nil
 	}
 	g.members = slices.DeleteFunc(g.members, func(m lastwill.Member) bool { return m.ID == member })
 	return nil

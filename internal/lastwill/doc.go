@@ -2,5 +2,8 @@
 // commit is committed as that member, and its groups are left for it. [Plan] decides what to
 // commit, and asks nobody. [Will.Execute] asks the group's coordinator, behind an interface.
 //
-// When a will is due, and what the process left, is the sidecar's to know.
+// [On] is that coordinator, on a Kafka client.
+//
+// When a will is due, and what the process left, is for the sidecar to know, or for the next
+// process where there is none.
 package lastwill

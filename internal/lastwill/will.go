@@ -1,6 +1,7 @@
 package lastwill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,9 @@ type Will struct {
 	Remain bool
 	// Secured are the offsets that a first commit of this will has made, see Secure.
 	Secured map[Partition]int64
-	Log     *slog.Logger
+	// Principal is who asks Kafka, in errors: "the sidecar's principal" if empty.
+	Principal string
+	Log       *slog.Logger
 }
 
 // Result is what a will did.
@@ -62,19 +65,45 @@ func (w *Will) Execute(ctx context.Context, to Coordinator) Result {
 	}
 	e := w.begin(to)
 	err := e.commitAll(ctx)
-	if errors.Is(err, kerr.IllegalGeneration) && w.Proven {
+	if refusedByEpoch(err) && w.Proven {
 		err = e.commitLater(ctx, err)
 	}
 	if errors.Is(err, errMemberGone) {
 		e.result.Superseded, err = err, nil
 	}
-	if !w.Remain && w.Member.InstanceID == "" { // a static member's partitions wait for its return
+	if !w.Remain && leaves(&w.Member) {
 		left := retry(ctx, e.leave)
 		e.result.Left = left == nil
+		if w.Member.InstanceID != "" && left == nil && err == nil && e.result.Superseded == nil {
+			err = e.repairReserved(ctx)
+		}
 		err = errors.Join(err, left)
 	}
 	e.result.Err = err
 	return e.result
+}
+
+// leaves tells whether a member leaves its group by its will. The partitions of a static member
+// wait for its return. A classic group lets its successor in as it is; the consumer protocol does
+// so only when the member has left for now, and otherwise when its session is over.
+func leaves(m *groupcommit.Member) bool {
+	return m.InstanceID == "" || m.Protocol == groupcommit.Consumer
+}
+
+// leftForNow is the epoch of a static member between its leave and its successor. Kafka takes
+// commits under it.
+const leftForNow = -2
+
+// repairReserved looks once more at what a static member left, now that the broker refuses what its
+// dead process had on its way. From the moment that its successor is in, all is the successor's.
+func (e *execution) repairReserved(ctx context.Context) error {
+	partitions := e.result.Partitions
+	e.member.Generation = leftForNow
+	defer func() { e.result.Partitions = partitions }()
+	if err := e.commitAll(ctx); !errors.Is(err, errMemberGone) {
+		return err
+	}
+	return nil
 }
 
 // Secure commits what is done and no more: while the last units are on their way the membership may
@@ -90,13 +119,14 @@ type execution struct {
 	member    groupcommit.Member
 	standings []Standing
 	to        Coordinator
+	principal string
 	log       *slog.Logger
 	result    Result
 }
 
 func (w *Will) begin(to Coordinator) *execution {
 	e := &execution{
-		member: w.Member, standings: slices.Clone(w.Standings), to: to, log: w.Log.With("group", w.Member.Group, "member", w.Member.MemberID),
+		member: w.Member, standings: slices.Clone(w.Standings), to: to, principal: cmp.Or(w.Principal, "the sidecar's principal"), log: w.Log.With("group", w.Member.Group, "member", w.Member.MemberID),
 		result: Result{Committed: maps.Clone(w.Secured)},
 	}
 	if e.result.Committed == nil {
@@ -219,11 +249,11 @@ func (e *execution) answer(err error) error {
 	switch v := groupcommit.Judge(err); {
 	case v == groupcommit.Accepted, v == groupcommit.Recreated:
 		return nil
-	case v == groupcommit.Ousted, errors.Is(err, kerr.FencedInstanceID):
+	case v == groupcommit.Ousted, errors.Is(err, kerr.StaleMemberEpoch), errors.Is(err, kerr.FencedInstanceID):
 		return fmt.Errorf("%w: %w", errMemberGone, err)
 	case v == groupcommit.Forbidden, errors.Is(err, kerr.TopicAuthorizationFailed):
 		return fmt.Errorf("will of group %q: %w: %s", e.member.Group, err,
-			groupcommit.Remedy(err, groupcommit.Who{Principal: "the sidecar's principal", InstanceID: e.member.InstanceID}))
+			groupcommit.Remedy(err, groupcommit.Who{Principal: e.principal, InstanceID: e.member.InstanceID}))
 	}
 	return err
 }
@@ -242,8 +272,11 @@ func (e *execution) forgetDone(points []groupcommit.Point) {
 
 // leave takes the member out of the group. That it is not there any more is as good.
 func (e *execution) leave() error {
-	if err := e.to.Leave(e.member.Group, e.member.MemberID); !errors.Is(err, kerr.UnknownMemberID) {
-		return err
+	err := e.to.Leave(e.member)
+	for _, gone := range []error{kerr.UnknownMemberID, kerr.GroupIDNotFound, kerr.FencedInstanceID} {
+		if errors.Is(err, gone) {
+			return nil
+		}
 	}
-	return nil
+	return err
 }

@@ -74,7 +74,7 @@ func TestDocLinksResolve(t *testing.T) {
 	}
 }
 
-var qualified = regexp.MustCompile(`\b(consumer|consumertest|pipeline|pipelinetest|producer|producertest|sidecar|sidecartest)\.([A-Z]\w*(?:\.[A-Z]\w*)?)`)
+var qualified = regexp.MustCompile(`\b(admin|consumer|consumertest|pipeline|pipelinetest|producer|producertest|sidecar|sidecartest)\.([A-Z]\w*(?:\.[A-Z]\w*)?)`)
 
 // A page that names something of a public package names what is there.
 func TestDocsNameRealSymbols(t *testing.T) {

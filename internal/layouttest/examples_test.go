@@ -11,7 +11,7 @@ import (
 
 // public are the packages that a user imports, and whose `go doc` has to show how.
 var public = []string{
-	".", "consumer", "consumer/consumertest", "pipeline", "pipeline/pipelinetest", "producer", "producer/producertest", "sidecar",
+	".", "admin", "consumer", "consumer/consumertest", "pipeline", "pipeline/pipelinetest", "producer", "producer/producertest", "sidecar",
 }
 
 // Every example of a public package runs in go test, says when one would use what it shows, and

@@ -20,6 +20,7 @@ const core = "internal core"
 // never sidecar → producer.
 var imports = map[string][]string{
 	".":                        {},
+	"admin":                    {core},
 	"consumer":                 {"consumer", core},
 	"producer":                 {"producer", "sidecar/sidecarpb", core},
 	"pipeline":                 {"pipeline", "consumer", "producer", core},
@@ -31,14 +32,14 @@ var imports = map[string][]string{
 	"internal/budget":          {},
 	"internal/childproc":       {},
 	"internal/proof/figures":   {},
-	"internal/proof/judge":     {},
+	"internal/proof/judge":     {"internal/sentinel"},
 	"internal/proof/lab":       {"consumer", "producer", "pipeline", "sidecar", "internal"},
 	"internal/proof/verify":    {"consumer", "producer", "pipeline", "sidecar", "internal"},
 	"internal/proof/kafkatest": {"internal"},
 	"internal/proof/chaos":     {"consumer", "producer", "pipeline", "sidecar", "internal", "internal/proof/verify", "internal/proof/kafkatest"},
 	// Users cannot import internal packages: an example that does is no example.
-	"examples": {"consumer", "producer", "pipeline", "sidecar"},
-	"cmd":      {"consumer", "producer", "pipeline", "sidecar", "internal", "cmd"},
+	"examples": {"admin", "consumer", "producer", "pipeline", "sidecar"},
+	"cmd":      {"admin", "consumer", "producer", "pipeline", "sidecar", "internal", "cmd"},
 }
 
 func TestImportsGoOneWay(t *testing.T) {
@@ -75,6 +76,25 @@ func TestOnlyTestsAndCommandsUseTheProof(t *testing.T) {
 	}
 }
 
+// OpenTelemetry's SDK, with its exporters, is the choice of a process: a library that brings its
+// own measures into a provider that nobody asked for.
+func TestOnlyProcessesChooseWhereMetricsGo(t *testing.T) {
+	for _, f := range allFiles(t) {
+		if f.testOnly() || within(f.dir, "cmd") || within(f.dir, "admin") || within(f.dir, "internal/proof") || within(f.dir, "internal/telemetry/exporter") {
+			continue
+		}
+		for _, to := range allImports(f) {
+			_, otel, _ := strings.Cut(to, "go.opentelemetry.io/")
+			if strings.HasPrefix(otel, "otel/sdk") || strings.HasPrefix(otel, "otel/exporters") || strings.HasPrefix(otel, "contrib") || strings.HasPrefix(to, "github.com/prometheus/") {
+				t.Errorf("%s imports %s: libraries use OpenTelemetry's API only", f.path, to)
+			}
+			if to == module+"/internal/telemetry/exporter" {
+				t.Errorf("%s imports %s: only cmd and admin may", f.path, to)
+			}
+		}
+	}
+}
+
 // The core that everything else is judged by has nothing beneath it, nor has the judge. Their tests
 // may use testing libraries.
 func TestTheCoreImportsTheStandardLibraryOnly(t *testing.T) {
@@ -83,7 +103,7 @@ func TestTheCoreImportsTheStandardLibraryOnly(t *testing.T) {
 			continue
 		}
 		for _, to := range allImports(f) {
-			if first, _, _ := strings.Cut(to, "/"); strings.Contains(first, ".") {
+			if first, _, _ := strings.Cut(to, "/"); strings.Contains(first, ".") && to != module+"/internal/sentinel" { // the rules, which the product has, too
 				t.Errorf("%s imports %s: standard library only", f.path, to)
 			}
 		}

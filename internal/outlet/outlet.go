@@ -33,6 +33,9 @@ type Config struct {
 	// Resend is asked before a record that came back, or had to wait, is sent; an error is its fate
 	// then. Nil: always.
 	Resend func(*Rec) error
+	// Retried hears of each batch that a broker refused for a reason that passes: the client sends
+	// it again. Nil: nobody.
+	Retried func(error)
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger
 }
@@ -79,7 +82,7 @@ func New(cfg Config) (*Outlet, error) {
 		kgo.MaxBufferedRecords(math.MaxInt32), // the owner bounds what is on its way
 		kgo.MaxVersions(byName(probe)),
 	)
-	shared = append(shared, withDialer(probe, o.refused)...)
+	shared = append(shared, withDialer(probe, o.refused, cfg.Retried)...)
 	o.usual, err = kgo.NewClient(slices.Concat(shared, cfg.Usual, []kgo.Opt{
 		kgo.RecordPartitioner(partitioner{cfg.Partitioner}),
 		kgo.ProducerBatchMaxBytesFn(o.batchLimit),
@@ -94,7 +97,7 @@ func New(cfg Config) (*Outlet, error) {
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchMaxBytes(max(512, cfg.MaxRecordBytes)),
 		kgo.BrokerMaxWriteBytes(max(100<<20, cfg.MaxRecordBytes+(1<<20))),
-	}, withDialer(probe, o.refusedAgain))
+	}, withDialer(probe, o.refusedAgain, cfg.Retried))
 	o.other = sync.OnceValues(func() (*kgo.Client, error) {
 		o.made.Store(true)
 		return kgo.NewClient(second...)
@@ -120,12 +123,12 @@ func byName(probe *kgo.Client) *kversion.Versions {
 	return capped
 }
 
-func withDialer(probe *kgo.Client, refused func(refusal)) []kgo.Opt {
+func withDialer(probe *kgo.Client, refused func(refusal), retried func(error)) []kgo.Opt {
 	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
 	if !ok {
 		return nil
 	}
-	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(tapped(dial, refused))} // TLS is in it
+	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(tapped(dial, refused, retried))} // TLS is in it
 }
 
 // Client is the usual client, for requests. Records go through Produce only.
@@ -136,10 +139,7 @@ func (o *Outlet) Client() *kgo.Client { return o.usual }
 func (o *Outlet) Produce(r *Rec) {
 	// What does not change is not written: pooled records come here again and again, and each
 	// pointer that is written costs while the garbage collector runs.
-	if r.part != nil {
-		r.part = nil
-	}
-	r.stamp = 0
+	r.placed, r.stamp = false, 0
 	if !r.Explicit && r.Partition != -1 {
 		r.Partition = -1 // until it has one
 	}
@@ -151,8 +151,8 @@ func (o *Outlet) Produce(r *Rec) {
 
 // hand hands a record to the usual client.
 func (o *Outlet) hand(r *Rec) {
-	if r.Context != unstamped {
-		r.Context = unstamped
+	if r.foreign {
+		r.Context, r.foreign = unstamped, false
 	}
 	if r.first = !r.To.loaded.Load(); r.first {
 		r.To.unplaced.Add(1)
@@ -197,7 +197,7 @@ func (o *Outlet) around(r *Rec, large bool) bool {
 	p.begin()
 	stamp := p.mend.stamp()
 	o.placedPast(r, id)
-	r.part = p
+	r.put(id)
 	r.stamp = stamp
 	p.mend.cameBack(stamp, r)
 	ends := p.step()
@@ -220,17 +220,17 @@ func (o *Outlet) send(r *Rec) {
 		return
 	}
 	ctx := context.Background()
-	if r.part != nil {
-		ctx = (*halting)(r.part)
+	if p := r.part(); p != nil {
+		ctx = (*halting)(p)
 	}
-	r.Context = ctx
+	r.Context, r.foreign = ctx, true
 	other.Produce(ctx, &r.Record, o.again)
 }
 
 // promised is the usual client's promise.
 func (o *Outlet) promised(kr *kgo.Record, err error) {
 	r := recOf(kr)
-	p := r.part
+	p := r.part()
 	if p != nil {
 		o.placed(r, p, r.stamp, err)
 		return
@@ -271,7 +271,7 @@ func (o *Outlet) notPlaced(r *Rec, err error) {
 	}
 	p := r.To.part(id)
 	o.placedPast(r, id)
-	r.part = p
+	r.put(id)
 	p.entered.Add(1) // it leaves at once
 	o.end(p.back(r, 0, err))
 }
@@ -293,12 +293,13 @@ func (o *Outlet) placed(r *Rec, p *part, stamp uint64, err error) {
 // promisedAgain is the second client's promise.
 func (o *Outlet) promisedAgain(kr *kgo.Record, err error) {
 	r := recOf(kr)
-	if r.part == nil {
+	p := r.part()
+	if p == nil {
 		r.Promise(kr, err)
 		o.alone.Add(-1)
 		return
 	}
-	o.end(r.part.endedAgain(r, err))
+	o.end(p.endedAgain(r, err))
 }
 
 // end tells the owner. No lock is held: it may do anything but block.

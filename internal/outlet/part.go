@@ -45,7 +45,7 @@ var _ kgo.HookProduceRecordPartitioned = entering{}
 func (entering) OnProduceRecordPartitioned(kr *kgo.Record, _ int32) {
 	r := recOf(kr)
 	p := r.To.part(kr.Partition)
-	r.part = p
+	r.put(p.id)
 	p.entered.Add(1)
 	if r.first {
 		r.To.loaded.Store(true)

@@ -20,10 +20,24 @@ type Rec struct {
 	// Explicit: the record names its partition in Record.Partition.
 	Explicit bool
 
-	part  *part  // set when it has a partition, under the client's lock on it
-	stamp uint64 // not 0: handed over during a repair
-	first bool   // handed over before its topic's partitions were known
+	first  bool  // handed over before its topic's partitions were known
+	placed bool  // it has a partition, set under the client's lock on that
+	id     int32 // of the partition, if placed. A number: a pointer that is written costs while the garbage collector runs
+	// foreign: its context is not unstamped.
+	foreign bool
+	stamp   uint64 // not 0: handed over during a repair
 }
+
+// part is the record's partition, nil if it has none.
+func (r *Rec) part() *part {
+	if !r.placed {
+		return nil
+	}
+	return r.To.part(r.id)
+}
+
+// put says which partition the record has.
+func (r *Rec) put(id int32) { r.id, r.placed = id, true }
 
 // recOf is right for every record of both clients, because nobody else has them.
 func recOf(r *kgo.Record) *Rec { return (*Rec)(unsafe.Pointer(r)) }
@@ -59,7 +73,7 @@ var (
 // setStamp stamps the record: the usual client must not send it.
 func (r *Rec) setStamp(stamp uint64) {
 	r.stamp = stamp
-	r.Context = givenBack
+	r.Context, r.foreign = givenBack, true
 }
 
 // halting is a partition as the context that the second client produces its records under.

@@ -22,13 +22,13 @@ type refusal struct {
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // tapped makes connections whose produce responses are looked at before the client gets them.
-func tapped(dial dialFunc, refused func(refusal)) dialFunc {
+func tapped(dial dialFunc, refused func(refusal), retried func(error)) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &tap{Conn: conn, refused: refused, versions: map[int32]int16{}}, nil
+		return &tap{Conn: conn, refused: refused, retried: retried, versions: map[int32]int16{}}, nil
 	}
 }
 
@@ -37,6 +37,7 @@ func tapped(dial dialFunc, refused func(refusal)) dialFunc {
 type tap struct {
 	net.Conn
 	refused func(refusal)
+	retried func(error) // nil: nobody asks
 
 	mu       sync.Mutex
 	versions map[int32]int16 // of produce requests without a response, by correlation id
@@ -122,14 +123,19 @@ func (t *tap) end() {
 	}
 	t.follow = false
 	for _, r := range refusals(t.body, t.version) {
-		t.refused(r)
+		switch {
+		case isVerdict(r.err):
+			t.refused(r)
+		case t.retried != nil && kerr.IsRetriable(r.err):
+			t.retried(r.err)
+		}
 	}
 	if cap(t.body) > 64<<10 {
 		t.body = nil
 	}
 }
 
-// refusals reads the refusals out of a produce response, header included but for the correlation
+// refusals reads the errors out of a produce response, header included but for the correlation
 // id.
 func refusals(body []byte, version int16) (out []refusal) {
 	resp := kmsg.NewPtrProduceResponse()
@@ -148,7 +154,7 @@ func refusals(body []byte, version int16) (out []refusal) {
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			err := kerr.ErrorForCode(p.ErrorCode)
-			if err == nil || !isVerdict(err) {
+			if err == nil {
 				continue
 			}
 			r := refusal{topic: t.Topic, partition: p.Partition, err: err}

@@ -240,7 +240,7 @@ func (p partitioner) ForTopic(name string) kgo.TopicPartitioner {
 // RequiresConsistency implements kgo.TopicPartitioner.
 func (p topicPartitioner) RequiresConsistency(kr *kgo.Record) bool {
 	r := recOf(kr)
-	return r.Explicit || r.part != nil || p.TopicPartitioner.RequiresConsistency(kr)
+	return r.Explicit || r.placed || p.TopicPartitioner.RequiresConsistency(kr)
 }
 
 // Partition returns an explicit partition as it is, also one that does not exist: the client then
@@ -248,8 +248,8 @@ func (p topicPartitioner) RequiresConsistency(kr *kgo.Record) bool {
 func (p topicPartitioner) Partition(kr *kgo.Record, n int) int {
 	r := recOf(kr)
 	switch {
-	case r.part != nil:
-		return int(r.part.id)
+	case r.placed:
+		return int(r.id)
 	case r.Explicit:
 		return int(r.Partition)
 	}

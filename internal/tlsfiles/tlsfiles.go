@@ -11,10 +11,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"github.com/ackmark/ackmark/internal/kept"
+	"github.com/ackmark/ackmark/internal/smallfile"
 )
 
 // Renewed remembers what the files said when they last could be read.
@@ -36,9 +36,12 @@ func (r *Renewed) Dial(ctx context.Context, network, addr string, timeout time.D
 	return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: timeout}, Config: r.Current()}).DialContext(ctx, network, addr)
 }
 
+// maxBytes bounds a file: the authorities of a whole system have a quarter of it.
+const maxBytes = 1 << 20
+
 // Pool reads authorities.
 func Pool(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
+	pem, err := smallfile.Read(path, maxBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -54,11 +57,11 @@ type Password func() (string, error)
 
 // Pair reads a certificate and its key.
 func Pair(certificate, key string, password Password) ([]tls.Certificate, error) {
-	chain, err := os.ReadFile(certificate)
+	chain, err := smallfile.Read(certificate, maxBytes)
 	if err != nil {
 		return nil, err
 	}
-	private, err := os.ReadFile(key)
+	private, err := smallfile.Read(key, maxBytes)
 	if err != nil {
 		return nil, err
 	}

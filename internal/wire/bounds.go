@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ackmark/ackmark/internal/podstate"
 )
 
 // What a peer may say. These are the bounds of the contract (sidecar.proto repeats each beside its
@@ -24,12 +26,15 @@ const (
 	MaxDoneSet     = 4096           // characters: what a broker takes as commit metadata
 	MaxReleased    = 16 << 10       // epochs of one Release
 	MaxEmitHeaders = MaxUnitHeaders // of the record of one Emit
+	// Of one ProcessState, see package podstate.
+	MaxToldPartitions = 1024
 	// MaxColdBytes bounds every message of the stream but Units.
 	MaxColdBytes = 2 << 20
 	// MaxElements bounds the elements of all repeated fields in one message that is decoded into Go
 	// objects: one of two bytes takes about 80.
 	MaxElements = 128 << 10
 
+	maxWord      = 16   // of a state, a stage, a kind
 	maxShortText = 256  // of a version, of a cluster id
 	maxTopicText = 1024 // more than Kafka takes: the name itself is judged where it is used
 	maxTopicID   = 16
@@ -67,6 +72,23 @@ var (
 		1: {Name: "group", Bytes: MaxMemberName}, 2: {Name: "member_id", Bytes: MaxMemberName}, 4: {Name: "instance_id", Bytes: MaxMemberName},
 		5: {Name: "partitions", Elements: MaxPartitions, Fields: assigned}, 6: {Name: "cluster_id", Bytes: maxShortText},
 	}
+	partitionState = Fields{
+		2: {Name: "state", Bytes: maxWord}, 3: {Name: "reason", Bytes: podstate.MaxText}, 18: {Name: "done_runs", Elements: podstate.MaxRuns, Fields: Fields{}},
+		20: {Name: "oldest", Fields: Fields{
+			3: {Name: "key_hash", Bytes: maxWord}, 4: {Name: "stage", Bytes: maxWord}, 8: {Name: "error", Bytes: podstate.MaxText}, 9: {Name: "next", Bytes: podstate.MaxText},
+		}},
+	}
+	processState = Fields{
+		2: {Name: "process", Fields: Fields{6: {Name: "problem", Bytes: podstate.MaxText}, 13: {Name: "sentinels", Fields: Fields{}}, 14: {Name: "latency", Fields: Fields{}}}},
+		3: {Name: "partitions", Elements: MaxToldPartitions, Fields: partitionState},
+		4: {Name: "waiting", Elements: podstate.MaxWaiting, Fields: Fields{
+			1: {Name: "topic", Bytes: podstate.MaxTopic}, 3: {Name: "reason", Bytes: podstate.MaxText}, 4: {Name: "group", Bytes: MaxMemberName},
+		}},
+		5: {Name: "incidents", Elements: podstate.MaxIncidents, Fields: Fields{
+			2: {Name: "kind", Bytes: maxWord}, 3: {Name: "topic", Bytes: podstate.MaxTopic}, 6: {Name: "reason", Bytes: podstate.MaxText},
+			7: {Name: "app", Bytes: MaxAppName}, 8: {Name: "session_id", Bytes: MaxSessionID},
+		}},
+	}
 	record = Fields{
 		1: {Name: "topic", Bytes: maxTopicText}, 3: {Name: "key"}, 4: {Name: "value"},
 		5: {Name: "headers", Elements: MaxEmitHeaders, Fields: Fields{1: {Name: "key"}, 2: {Name: "value"}}},
@@ -87,12 +109,14 @@ var Bounds = map[protoreflect.FullName]Fields{
 		1: {Name: "hello", Fields: hello}, 2: {Name: "assign", Fields: assign},
 		4: {Name: "release", Fields: Fields{2: {Name: "epochs", Elements: MaxReleased, Scalars: true}}}, 5: {Name: "goodbye", Fields: Fields{}},
 		6: {Name: "inherit", Fields: Fields{2: {Name: "group", Bytes: MaxMemberName}, 3: {Name: "instance_id", Bytes: MaxMemberName}}},
+		7: {Name: "state", Fields: processState}, 8: {Name: "crossed", Fields: Fields{}}, 9: {Name: "credit_taken", Fields: Fields{}},
 	},
-	"ackmark.sidecar.v1.EmitRequest":    {1: {Name: "record", Fields: record}, 3: {Name: "app", Bytes: MaxAppName}, 4: {Name: "token", Bytes: MaxToken}},
-	"ackmark.sidecar.v1.ReportsRequest": {1: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
-	"ackmark.sidecar.v1.StatusRequest":  {1: {Name: "check_topics", Bytes: maxTopicText, Elements: maxCheckTopics}, 2: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
-	"grpc.health.v1.HealthCheckRequest": {1: {Name: "service", Bytes: maxTopicText}},
-	"grpc.health.v1.HealthListRequest":  {},
+	"ackmark.sidecar.v1.EmitRequest":     {1: {Name: "record", Fields: record}, 3: {Name: "app", Bytes: MaxAppName}, 4: {Name: "token", Bytes: MaxToken}},
+	"ackmark.sidecar.v1.ReportsRequest":  {1: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
+	"ackmark.sidecar.v1.StatusRequest":   {1: {Name: "check_topics", Bytes: maxTopicText, Elements: maxCheckTopics}, 2: {Name: "app", Bytes: MaxAppName}, 3: {Name: "token", Bytes: MaxToken}},
+	"ackmark.sidecar.v1.SetRouteRequest": {1: {Name: "app", Bytes: MaxAppName}, 2: {Name: "topic", Bytes: maxTopicText}},
+	"grpc.health.v1.HealthCheckRequest":  {1: {Name: "service", Bytes: maxTopicText}},
+	"grpc.health.v1.HealthListRequest":   {},
 }
 
 // ErrBound is a message that goes beyond a bound of the contract.

@@ -21,20 +21,39 @@ import (
 var numbers = map[string]string{
 	"Hello.version":     "compared",
 	"Hello.last_report": "not used",
-	"Assign.generation": "sent to Kafka as it is", "Assign.consumer": "a key", "Inherit.request_id": "given back",
+	"Assign.generation": "sent to Kafka as it is", "Assign.consumer": "a key", "Assign.protocol": "an enum that is looked up", "Inherit.request_id": "given back",
 	"AssignedPartition.epoch": "a key", "AssignedPartition.partition": "compared; sent to Kafka as it is", "AssignedPartition.leader_epoch": "not used",
-	"AssignedPartition.start_offset": "the tracker compares", "AssignedPartition.start_index": "compared",
+	"AssignedPartition.start_offset": "the tracker compares", "AssignedPartition.start_index": "compared", "AssignedPartition.resumed": "a flag",
+	"Crossed.epoch": "a key", "Crossed.offset": "the tracker compares", "CreditTaken.number": "compared",
 	"DoneRun.index": "less than maxSpan above start_index, or left out", "DoneRun.offset": "the tracker compares", "DoneRun.count": "cut to maxSpan",
 	"Range.first": "compared", "Range.count": "compared; the work grows with what is here",
 	"Release.request_id": "given back", "EmitRequest.wait": "an enum that is looked up",
 	"Record.partition": "compared with the topic's partitions", "Record.timestamp_ms": "sent to Kafka as it is",
 	"Record.key": "the message's size", "Record.value": "the message's size", "Header.key": "the message's size", "Header.value": "the message's size",
-	"ReportsRequest.after_id": "compared with the ring",
+	"ReportsRequest.after_id": "compared with the ring", "SetRouteRequest.sidecar_percent": "compared with 100", "SetRouteRequest.fallback": "a flag",
+	"SetRouteRequest.forget": "a flag",
+	"StatusRequest.state":    "a choice",
+}
+
+// shown are numbers of ProcessState: podstate.Validate compares them, and they are shown as they
+// are. Nothing is counted by them.
+var shown = map[string]string{
+	"ProcessState": "now_ms", "ProcessSummary": "lanes busy queued finished direct done dead_letters retries timeouts rejected redelivered",
+	"PartitionState": "epoch start committed ack_mark handled fetched log_end read inherited done done_above pending pending_bytes parked lost more_runs",
+	"Sentinels":      "commit_beyond closed_admitted order_inverted input_skipped", "OffsetRun": "first last", "OldestInput": "offset since_ms lane attempt behind next_ms", "WaitingPartition": "partition", "Latency": "count p50_us p95_us p99_us p999_us", "Incident": "time_ms partition count",
+}
+
+func init() {
+	for message, fields := range shown {
+		for field := range strings.FieldsSeq(fields) {
+			numbers[message+"."+field] = "shown"
+		}
+	}
 }
 
 // requests are the messages that a client sends whole. Units are decoded in place, see
 // TestUnitsOfAPeer.
-var requests = []proto.Message{new(sidecarpb.DeliveryStreamRequest), new(sidecarpb.EmitRequest), new(sidecarpb.ReportsRequest), new(sidecarpb.StatusRequest),
+var requests = []proto.Message{new(sidecarpb.DeliveryStreamRequest), new(sidecarpb.EmitRequest), new(sidecarpb.ReportsRequest), new(sidecarpb.StatusRequest), new(sidecarpb.SetRouteRequest),
 	new(healthpb.HealthCheckRequest), new(healthpb.HealthListRequest)}
 
 // Every field that a peer may send is decided: it has a bound in the table, or its number is held
@@ -149,6 +168,29 @@ func refused(t *testing.T, m proto.Message, f protoreflect.FieldDescriptor, good
 	}
 	if n := after.TotalAlloc - before.TotalAlloc; n > 256<<10 {
 		t.Errorf("%s above its bound: %d bytes were allocated to refuse it", f.FullName(), n)
+	}
+}
+
+// The buffer of a message in pieces goes back to the pool, where the next message of any session
+// overwrites it: nothing of what is decoded may stand in it, whichever piece is empty.
+func TestPiecesDoNotAliasTheBuffer(t *testing.T) {
+	unit := []byte{4<<3 | 2, 0}
+	piece := func(units int) []byte {
+		return protowire.AppendBytes([]byte{3<<3 | 2}, bytes.Repeat(unit, units))
+	}
+	for _, sizes := range [][]int{{2, 0}, {0, 2}, {2, 0, 0}, {0, 0, 2}, {1, 1}, {1, 0, 1}, {0, 0}} {
+		var msg, want []byte
+		for _, n := range sizes {
+			msg, want = append(msg, piece(n)...), append(want, bytes.Repeat(unit, n)...)
+		}
+		m := receive(t, msg)
+		body, hot, err := m.Request(new(sidecarpb.DeliveryStreamRequest))
+		for i := range msg { // what the next message does
+			msg[i] = 0xff
+		}
+		if err != nil || !hot || !bytes.Equal(body, want) {
+			t.Errorf("pieces of %v units: %x once the buffer is used again, want %x (hot %v, %v)", sizes, body, want, hot, err)
+		}
 	}
 }
 

@@ -27,6 +27,8 @@ const (
 	CodeInvalidConfig     = "INVALID_CONFIG"
 	CodeReleased          = "RELEASED"
 	CodeClosed            = "CLOSED"
+	CodeMemberFenced      = "MEMBER_FENCED"
+	CodeTransactionTaken  = "TRANSACTIONAL_ID_TAKEN"
 
 	// codeFullBefore is what sidecars up to 0.1 said for CodeFull. Clients take both for a release.
 	codeFullBefore = "RESOURCE_EXHAUSTED"
@@ -88,8 +90,10 @@ var codes = []Code{
 	{CodeUnauthorized, "the sidecar does not accept the app, its token, its user or its group", "correct DialConfig.App and Token, or the sidecar's list of apps", false, OfProducer, true},
 	{CodeVersionMismatch, "the sidecar speaks another major version of the protocol", "deploy app and sidecar of the same major version", false, OfProducer, false},
 	{CodeInvalidConfig, "the producer's configuration is invalid", "correct the field that the message names", false, OfProducer, false},
-	{CodeReleased, "the unit's partition has left this process", "nothing: its next owner reads the input again", false, Moment, false},
+	{CodeReleased, "the unit's partition has left this process", "nothing: its next owner reads the input again", false, Moment, true},
 	{CodeClosed, "the producer was closed before the record was delivered", "deliver before Close, or raise its CloseTimeout", false, Moment, false},
+	{CodeMemberFenced, "the group does not know the member that held the input's partition", "nothing: the consumer joins again, and the partition's next owner reads the input", false, Moment, true},
+	{CodeTransactionTaken, "another process uses the transactional id", "end this process; give each one that runs at the same time a TransactionalID of its own", false, OfProducer, false},
 
 	{Name: kerr.UnknownTopicOrPartition.Message, Meaning: "there is no such topic or partition",
 		Remedy: "create the topic (or the partition), or correct its name; topics are not created automatically", Blame: OfRecord},

@@ -47,7 +47,7 @@ func TestTheContractNamesEveryCode(t *testing.T) {
 			}
 		}
 	}
-	other := []string{"CLOCK_BOOTTIME", "WAIT_ACKED", "WAIT_QUEUED", "RESOURCE_EXHAUSTED"}
+	other := []string{"CLOCK_BOOTTIME", "WAIT_ACKED", "WAIT_QUEUED", "RESOURCE_EXHAUSTED", "GROUP_PROTOCOL_CONSUMER"}
 	for word := range named {
 		var status codes.Code
 		switch {

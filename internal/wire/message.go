@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
@@ -12,6 +13,7 @@ import (
 // Field numbers and tags of the messages that are decoded here (sidecar.proto).
 const (
 	tagRequestUnits    = 3<<3 | 2 // DeliveryStreamRequest.units
+	tagRequestState    = 7<<3 | 2 // DeliveryStreamRequest.state
 	tagResponseReports = 2<<3 | 2 // DeliveryStreamResponse.reports
 )
 
@@ -39,6 +41,16 @@ func (m *Message) Request(cold *sidecarpb.DeliveryStreamRequest) (units []byte, 
 	return nil, false, Decode(m.Bytes(), cold)
 }
 
+// TellsState tells a message of nothing but a ProcessState, before it is decoded.
+func (m *Message) TellsState() bool {
+	b := m.Bytes()
+	if len(b) == 0 || b[0] != tagRequestState {
+		return false
+	}
+	_, ok := single(b, tagRequestState)
+	return ok
+}
+
 // looseUnits finds the units of a message that is no single field: beside unknown fields, in
 // pieces, or behind another kind, of which protobuf takes the last one. Pieces of one embedded
 // message are as good as one behind the other. Units decoded by the generated code would take a
@@ -54,9 +66,12 @@ func looseUnits(b []byte) (body []byte, pieces int, err error) {
 		}
 		switch start, end := embedded(b, at); {
 		case tag == tagRequestUnits:
-			if pieces++; pieces == 1 {
+			switch pieces++; pieces {
+			case 1:
 				body = b[start:end:end]
-			} else {
+			case 2: // a copy, even if this piece is empty: the buffer is given back
+				body = slices.Concat(body, b[start:end])
+			default:
 				body = append(body, b[start:end]...)
 			}
 		case tag&7 == 2 && tag>>3 <= lastKind && tag>>3 > 0:
@@ -67,7 +82,7 @@ func looseUnits(b []byte) (body []byte, pieces int, err error) {
 }
 
 // lastKind is the highest field number among the kinds of a DeliveryStreamRequest.
-const lastKind = 6
+const lastKind = 9
 
 // Response decodes a message that comes down. Reports come back as their encoded body, for
 // [DecodeReports], with hot true; every other kind is decoded into cold (not nil).

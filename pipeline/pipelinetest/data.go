@@ -181,6 +181,11 @@ func (h *Harness) WaitIdle() {
 				return false
 			}
 		}
+		for _, p := range h.State().Consumer.Partitions { // it learns of a commit after the broker
+			if p.AckMark > 0 && p.Committed < p.AckMark {
+				return false
+			}
+		}
 		return true
 	})
 }

@@ -84,6 +84,55 @@ func (Wait) EnumDescriptor() ([]byte, []int) {
 	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{0}
 }
 
+// GroupProtocol is Kafka's group.protocol.
+type GroupProtocol int32
+
+const (
+	// Classic: clients that know no other one do not say.
+	GroupProtocol_GROUP_PROTOCOL_UNSPECIFIED GroupProtocol = 0
+	// KIP-848: members heartbeat, and the brokers assign.
+	GroupProtocol_GROUP_PROTOCOL_CONSUMER GroupProtocol = 1
+)
+
+// Enum value maps for GroupProtocol.
+var (
+	GroupProtocol_name = map[int32]string{
+		0: "GROUP_PROTOCOL_UNSPECIFIED",
+		1: "GROUP_PROTOCOL_CONSUMER",
+	}
+	GroupProtocol_value = map[string]int32{
+		"GROUP_PROTOCOL_UNSPECIFIED": 0,
+		"GROUP_PROTOCOL_CONSUMER":    1,
+	}
+)
+
+func (x GroupProtocol) Enum() *GroupProtocol {
+	p := new(GroupProtocol)
+	*p = x
+	return p
+}
+
+func (x GroupProtocol) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GroupProtocol) Descriptor() protoreflect.EnumDescriptor {
+	return file_ackmark_sidecar_v1_sidecar_proto_enumTypes[1].Descriptor()
+}
+
+func (GroupProtocol) Type() protoreflect.EnumType {
+	return &file_ackmark_sidecar_v1_sidecar_proto_enumTypes[1]
+}
+
+func (x GroupProtocol) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GroupProtocol.Descriptor instead.
+func (GroupProtocol) EnumDescriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{1}
+}
+
 // Header is a Kafka record header.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -304,7 +353,7 @@ func (x *EmitRequest) GetToken() string {
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Kafka's error name (MESSAGE_TOO_LARGE …) or one of the sidecar's own: FULL, DRAINING, EXPIRED, INVALID_RECORD_FIELD, UNIT_TOO_LARGE, TOPIC_NOT_ALLOWED,
-	// TOO_MANY_TOPICS, UNKNOWN_ASSIGNMENT, DELIVERY_FAILED. The message of a status that ends a call may begin with one: SESSION_FENCED, MEMBER_HELD,
+	// TOO_MANY_TOPICS, UNKNOWN_ASSIGNMENT, DELIVERY_FAILED, and with feature "exactly-once" MEMBER_FENCED and RELEASED. The message of a status that ends a call may begin with one: SESSION_FENCED, MEMBER_HELD,
 	// GROUP_NOT_ALLOWED, APP_NOT_ALLOWED. What each means and what to do stands in docs/errors.md.
 	// Sidecars up to 0.1 said RESOURCE_EXHAUSTED for FULL.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
@@ -475,6 +524,9 @@ type DeliveryStreamRequest struct {
 	//	*DeliveryStreamRequest_Release
 	//	*DeliveryStreamRequest_Goodbye
 	//	*DeliveryStreamRequest_Inherit
+	//	*DeliveryStreamRequest_State
+	//	*DeliveryStreamRequest_Crossed
+	//	*DeliveryStreamRequest_CreditTaken
 	Kind          isDeliveryStreamRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -571,6 +623,33 @@ func (x *DeliveryStreamRequest) GetInherit() *Inherit {
 	return nil
 }
 
+func (x *DeliveryStreamRequest) GetState() *ProcessState {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamRequest_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *DeliveryStreamRequest) GetCrossed() *Crossed {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamRequest_Crossed); ok {
+			return x.Crossed
+		}
+	}
+	return nil
+}
+
+func (x *DeliveryStreamRequest) GetCreditTaken() *CreditTaken {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamRequest_CreditTaken); ok {
+			return x.CreditTaken
+		}
+	}
+	return nil
+}
+
 type isDeliveryStreamRequest_Kind interface {
 	isDeliveryStreamRequest_Kind()
 }
@@ -599,6 +678,18 @@ type DeliveryStreamRequest_Inherit struct {
 	Inherit *Inherit `protobuf:"bytes,6,opt,name=inherit,proto3,oneof"`
 }
 
+type DeliveryStreamRequest_State struct {
+	State *ProcessState `protobuf:"bytes,7,opt,name=state,proto3,oneof"`
+}
+
+type DeliveryStreamRequest_Crossed struct {
+	Crossed *Crossed `protobuf:"bytes,8,opt,name=crossed,proto3,oneof"`
+}
+
+type DeliveryStreamRequest_CreditTaken struct {
+	CreditTaken *CreditTaken `protobuf:"bytes,9,opt,name=credit_taken,json=creditTaken,proto3,oneof"`
+}
+
 func (*DeliveryStreamRequest_Hello) isDeliveryStreamRequest_Kind() {}
 
 func (*DeliveryStreamRequest_Assign) isDeliveryStreamRequest_Kind() {}
@@ -611,6 +702,12 @@ func (*DeliveryStreamRequest_Goodbye) isDeliveryStreamRequest_Kind() {}
 
 func (*DeliveryStreamRequest_Inherit) isDeliveryStreamRequest_Kind() {}
 
+func (*DeliveryStreamRequest_State) isDeliveryStreamRequest_Kind() {}
+
+func (*DeliveryStreamRequest_Crossed) isDeliveryStreamRequest_Kind() {}
+
+func (*DeliveryStreamRequest_CreditTaken) isDeliveryStreamRequest_Kind() {}
+
 type DeliveryStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -621,6 +718,8 @@ type DeliveryStreamResponse struct {
 	//	*DeliveryStreamResponse_Released
 	//	*DeliveryStreamResponse_Draining
 	//	*DeliveryStreamResponse_Inherited
+	//	*DeliveryStreamResponse_Routes
+	//	*DeliveryStreamResponse_MemberFenced
 	Kind          isDeliveryStreamResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -717,6 +816,24 @@ func (x *DeliveryStreamResponse) GetInherited() *Inherited {
 	return nil
 }
 
+func (x *DeliveryStreamResponse) GetRoutes() *Routes {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamResponse_Routes); ok {
+			return x.Routes
+		}
+	}
+	return nil
+}
+
+func (x *DeliveryStreamResponse) GetMemberFenced() *MemberFenced {
+	if x != nil {
+		if x, ok := x.Kind.(*DeliveryStreamResponse_MemberFenced); ok {
+			return x.MemberFenced
+		}
+	}
+	return nil
+}
+
 type isDeliveryStreamResponse_Kind interface {
 	isDeliveryStreamResponse_Kind()
 }
@@ -745,6 +862,14 @@ type DeliveryStreamResponse_Inherited struct {
 	Inherited *Inherited `protobuf:"bytes,6,opt,name=inherited,proto3,oneof"`
 }
 
+type DeliveryStreamResponse_Routes struct {
+	Routes *Routes `protobuf:"bytes,9,opt,name=routes,proto3,oneof"`
+}
+
+type DeliveryStreamResponse_MemberFenced struct {
+	MemberFenced *MemberFenced `protobuf:"bytes,10,opt,name=member_fenced,json=memberFenced,proto3,oneof"`
+}
+
 func (*DeliveryStreamResponse_Welcome) isDeliveryStreamResponse_Kind() {}
 
 func (*DeliveryStreamResponse_Reports) isDeliveryStreamResponse_Kind() {}
@@ -757,10 +882,18 @@ func (*DeliveryStreamResponse_Draining) isDeliveryStreamResponse_Kind() {}
 
 func (*DeliveryStreamResponse_Inherited) isDeliveryStreamResponse_Kind() {}
 
+func (*DeliveryStreamResponse_Routes) isDeliveryStreamResponse_Kind() {}
+
+func (*DeliveryStreamResponse_MemberFenced) isDeliveryStreamResponse_Kind() {}
+
 // Hello opens a stream. With feature "resume" the session outlives it: a stream that ends without Goodbye can be followed by another one, for the sidecar's
 // ReconnectGrace and while the process lives. After that the sidecar executes the session's will (it finishes what it received, commits
 // ack marks and done-sets as that member and leaves the group for it) and closes it: a later Hello ends with ABORTED, "SESSION_FENCED: …", and the
 // partitions of that process are lost. So does the Hello of another process under an id that is in use.
+//
+// With feature "exactly-once" a unit is acknowledged when the transaction that has its outputs and its input's offset is committed, and the client commits nothing. The
+// last will of such a session commits nothing either: its whole units end with their transaction, and its members leave their groups. A sidecar that does not have
+// the feature leaves it out of Welcome: then the client must not send units.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Major version of the protocol spoken: 1. Another one is refused with FAILED_PRECONDITION.
@@ -906,9 +1039,11 @@ type Welcome struct {
 	MaxMessageBytes uint32 `protobuf:"varint,7,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	ServerVersion   string `protobuf:"bytes,8,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
 	// The Kafka cluster that the sidecar delivers to and commits in; empty: not known yet.
-	ClusterId     string `protobuf:"bytes,9,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClusterId string `protobuf:"bytes,9,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// With feature "exactly-once": what the transactions of this sidecar are known by.
+	TransactionalId string `protobuf:"bytes,10,opt,name=transactional_id,json=transactionalId,proto3" json:"transactional_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -1004,13 +1139,25 @@ func (x *Welcome) GetClusterId() string {
 	return ""
 }
 
+func (x *Welcome) GetTransactionalId() string {
+	if x != nil {
+		return x.TransactionalId
+	}
+	return ""
+}
+
 // Credit is what a session may have outstanding (sent and not reported). It replaces the former credit. A single unit larger than the credit may be
 // sent alone when nothing else is outstanding. A unit costs its encoded length within Units, tag and length prefix included, in bytes; and the
 // number of its outputs, at least 1, in records. A client that exceeds its credit is ended with INVALID_ARGUMENT.
+//
+// With feature "credit" the sidecar divides what it has among the sessions that are open: it sends a Credit when theirs changes. One that is smaller has a number, and the client
+// answers with CreditTaken, behind everything that it sent under the former credit. Until then the former one holds. Without the feature a credit never becomes smaller.
 type Credit struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Records       uint64                 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Bytes   uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Records uint64                 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// 0: no answer is asked for.
+	Number        uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1059,13 +1206,67 @@ func (x *Credit) GetRecords() uint64 {
 	return 0
 }
 
-// Assign tells under which membership the session holds partitions. Sent after every rebalance and before the first unit under it.
+func (x *Credit) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// CreditTaken: what follows on this stream keeps the Credit of this number. What is outstanding may still be more: then nothing follows until enough of it is reported.
+type CreditTaken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreditTaken) Reset() {
+	*x = CreditTaken{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreditTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreditTaken) ProtoMessage() {}
+
+func (x *CreditTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreditTaken.ProtoReflect.Descriptor instead.
+func (*CreditTaken) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CreditTaken) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// Assign tells under which membership the session holds partitions. Sent after every rebalance and before the first unit under it, and whenever a member's epoch
+// changes.
 type Assign struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1024, as member_id and instance_id; at most 64 groups in a session.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// Empty: the consumer has left the group.
-	MemberId   string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// With GROUP_PROTOCOL_CONSUMER, the member's epoch.
 	Generation int32  `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	InstanceId string `protobuf:"bytes,4,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	// The partitions added by this rebalance. At most 16384, and as many in a session.
@@ -1074,14 +1275,17 @@ type Assign struct {
 	// membership, see SessionStatus.no_will. Delivery goes on. At most 256.
 	ClusterId string `protobuf:"bytes,6,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Which of the process's consumers this is, if several are in one group: each has a membership of its own.
-	Consumer      uint64 `protobuf:"varint,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Consumer uint64 `protobuf:"varint,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// How the member takes part in the group, and so how it is left for it. A sidecar without the feature "epochs" leaves as a classic member does, and for a
+	// static one not at all: a client does not name such a member to it (member_id is empty), and there is no will.
+	Protocol      GroupProtocol `protobuf:"varint,8,opt,name=protocol,proto3,enum=ackmark.sidecar.v1.GroupProtocol" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[10]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1297,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[10]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1310,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{10}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Assign) GetGroup() string {
@@ -1158,6 +1362,13 @@ func (x *Assign) GetConsumer() uint64 {
 	return 0
 }
 
+func (x *Assign) GetProtocol() GroupProtocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return GroupProtocol_GROUP_PROTOCOL_UNSPECIFIED
+}
+
 type AssignedPartition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Assignment epoch: unique in the session, increasing, not 0. Units name their partition by it.
@@ -1176,14 +1387,16 @@ type AssignedPartition struct {
 	StartIndex uint64 `protobuf:"varint,8,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
 	// Inputs above start_index that are done already, increasing, when the assignment is told to another sidecar. At most 4096 runs. What lies 1048576 or more above
 	// start_index, or beyond the session's share of what the sidecar can follow, is left out: then the mark stays below it.
-	Done          []*DoneRun `protobuf:"bytes,9,rep,name=done,proto3" json:"done,omitempty"`
+	Done []*DoneRun `protobuf:"bytes,9,rep,name=done,proto3" json:"done,omitempty"`
+	// With feature "exactly-once": units of it were sent in a session that does not go on. They may be committed and not reported: the group's offset tells which are.
+	Resumed       bool `protobuf:"varint,10,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AssignedPartition) Reset() {
 	*x = AssignedPartition{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[11]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1408,7 @@ func (x *AssignedPartition) String() string {
 func (*AssignedPartition) ProtoMessage() {}
 
 func (x *AssignedPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[11]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1421,7 @@ func (x *AssignedPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignedPartition.ProtoReflect.Descriptor instead.
 func (*AssignedPartition) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{11}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AssignedPartition) GetEpoch() uint64 {
@@ -1274,6 +1487,13 @@ func (x *AssignedPartition) GetDone() []*DoneRun {
 	return nil
 }
 
+func (x *AssignedPartition) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
 // DoneRun is count inputs with the indices index, index+1 … and the offsets offset, offset+1 …
 type DoneRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1286,7 +1506,7 @@ type DoneRun struct {
 
 func (x *DoneRun) Reset() {
 	*x = DoneRun{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1518,7 @@ func (x *DoneRun) String() string {
 func (*DoneRun) ProtoMessage() {}
 
 func (x *DoneRun) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[12]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1531,7 @@ func (x *DoneRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoneRun.ProtoReflect.Descriptor instead.
 func (*DoneRun) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{12}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DoneRun) GetIndex() uint64 {
@@ -1356,7 +1576,7 @@ type Units struct {
 
 func (x *Units) Reset() {
 	*x = Units{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1588,7 @@ func (x *Units) String() string {
 func (*Units) ProtoMessage() {}
 
 func (x *Units) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[13]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1601,7 @@ func (x *Units) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Units.ProtoReflect.Descriptor instead.
 func (*Units) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{13}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Units) GetFirstSequence() uint64 {
@@ -1423,7 +1643,7 @@ type TopicName struct {
 
 func (x *TopicName) Reset() {
 	*x = TopicName{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1655,7 @@ func (x *TopicName) String() string {
 func (*TopicName) ProtoMessage() {}
 
 func (x *TopicName) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[14]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1668,7 @@ func (x *TopicName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicName.ProtoReflect.Descriptor instead.
 func (*TopicName) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{14}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TopicName) GetIndex() uint32 {
@@ -1479,7 +1699,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1711,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[15]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1724,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{15}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Unit) GetSource() *Source {
@@ -1536,7 +1756,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1768,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[16]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1781,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{16}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Source) GetEpoch() uint64 {
@@ -1600,7 +1820,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1832,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1845,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{17}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Output) GetTopic() uint32 {
@@ -1676,14 +1896,16 @@ type Release struct {
 	// Given back in Released. At most 256 Releases of a session may be without an answer, or with one that its client has not read.
 	RequestId uint64 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// At most 16384, and each in at most 4 Releases without an answer.
-	Epochs        []uint64 `protobuf:"varint,2,rep,packed,name=epochs,proto3" json:"epochs,omitempty"`
+	Epochs []uint64 `protobuf:"varint,2,rep,packed,name=epochs,proto3" json:"epochs,omitempty"`
+	// With feature "exactly-once": nothing of these epochs is committed any more, but what is in a transaction that is ending. Their inputs are read again.
+	GivenUp       bool `protobuf:"varint,3,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1917,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1930,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{18}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Release) GetRequestId() uint64 {
@@ -1725,7 +1947,14 @@ func (x *Release) GetEpochs() []uint64 {
 	return nil
 }
 
-// Released tells that the units of these epochs are finished or dropped.
+func (x *Release) GetGivenUp() bool {
+	if x != nil {
+		return x.GivenUp
+	}
+	return false
+}
+
+// Released tells that the units of these epochs are finished or dropped; with feature "exactly-once", that their transactions have ended.
 type Released struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RequestId     uint64                 `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1735,7 +1964,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1976,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[19]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1989,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{19}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Released) GetRequestId() uint64 {
@@ -1768,6 +1997,130 @@ func (x *Released) GetRequestId() uint64 {
 		return x.RequestId
 	}
 	return 0
+}
+
+// Crossed (feature "exactly-once") tells that everything below an offset is done of an assignment whose inputs all are: behind the last of them are only control records
+// and gaps. The offset is committed, and not answered.
+type Crossed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Crossed) Reset() {
+	*x = Crossed{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Crossed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Crossed) ProtoMessage() {}
+
+func (x *Crossed) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Crossed.ProtoReflect.Descriptor instead.
+func (*Crossed) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Crossed) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Crossed) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// MemberFenced (feature "exactly-once") tells that the group does not know a member any more: what it holds is given up, its units fail with MEMBER_FENCED.
+type MemberFenced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// As in Assign.
+	Consumer      uint64 `protobuf:"varint,2,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	MemberId      string `protobuf:"bytes,3,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberFenced) Reset() {
+	*x = MemberFenced{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberFenced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberFenced) ProtoMessage() {}
+
+func (x *MemberFenced) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberFenced.ProtoReflect.Descriptor instead.
+func (*MemberFenced) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *MemberFenced) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *MemberFenced) GetConsumer() uint64 {
+	if x != nil {
+		return x.Consumer
+	}
+	return 0
+}
+
+func (x *MemberFenced) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberFenced) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // Inherit (feature "inherit") is sent before a static member joins its group: its process may have been another one, and the broker refuses a will's commit as
@@ -1787,7 +2140,7 @@ type Inherit struct {
 
 func (x *Inherit) Reset() {
 	*x = Inherit{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2152,7 @@ func (x *Inherit) String() string {
 func (*Inherit) ProtoMessage() {}
 
 func (x *Inherit) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[20]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2165,7 @@ func (x *Inherit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inherit.ProtoReflect.Descriptor instead.
 func (*Inherit) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{20}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Inherit) GetRequestId() uint64 {
@@ -1846,7 +2199,7 @@ type Inherited struct {
 
 func (x *Inherited) Reset() {
 	*x = Inherited{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2211,7 @@ func (x *Inherited) String() string {
 func (*Inherited) ProtoMessage() {}
 
 func (x *Inherited) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[21]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,12 +2224,1055 @@ func (x *Inherited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inherited.ProtoReflect.Descriptor instead.
 func (*Inherited) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{21}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Inherited) GetRequestId() uint64 {
 	if x != nil {
 		return x.RequestId
+	}
+	return 0
+}
+
+// ProcessState (feature "state") tells where the process stands, for who looks at the pod: see Status. Nothing of it changes what becomes of a unit. What is
+// told of an assignment stays until it is told anew or the assignment ends; an assignment that the session does not hold is passed over. Sent at most once a
+// second, in several messages where it is long, and not at all while the stream has no room. A sidecar drops messages of a session beyond 64 at once and 32 a
+// second, and what it has no room for: an eighth of its MaxBytes is for the states of all sessions.
+type ProcessState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sender's clock, milliseconds since 1970. Other times in the message are by the same clock.
+	NowMs int64 `protobuf:"varint,1,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
+	// Present in the first message of a report.
+	Process *ProcessSummary `protobuf:"bytes,2,opt,name=process,proto3" json:"process,omitempty"`
+	// Partitions that changed, or all. At most 1024.
+	Partitions []*PartitionState `protobuf:"bytes,3,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// Partitions that the group assigned and that cannot be read yet, all of them; with process. At most 256.
+	Waiting []*WaitingPartition `protobuf:"bytes,4,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	// What happened since the last message. At most 32.
+	Incidents     []*Incident `protobuf:"bytes,5,rep,name=incidents,proto3" json:"incidents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessState) Reset() {
+	*x = ProcessState{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessState) ProtoMessage() {}
+
+func (x *ProcessState) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessState.ProtoReflect.Descriptor instead.
+func (*ProcessState) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ProcessState) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
+}
+
+func (x *ProcessState) GetProcess() *ProcessSummary {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *ProcessState) GetPartitions() []*PartitionState {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ProcessState) GetWaiting() []*WaitingPartition {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *ProcessState) GetIncidents() []*Incident {
+	if x != nil {
+		return x.Incidents
+	}
+	return nil
+}
+
+// ProcessSummary is the process as a whole.
+type ProcessSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many handlers may run at a time, and how many do; inputs that wait for a handler, and that are handled and wait for their delivery.
+	Lanes    uint32 `protobuf:"varint,1,opt,name=lanes,proto3" json:"lanes,omitempty"`
+	Busy     uint32 `protobuf:"varint,2,opt,name=busy,proto3" json:"busy,omitempty"`
+	Queued   uint64 `protobuf:"varint,3,opt,name=queued,proto3" json:"queued,omitempty"`
+	Finished uint64 `protobuf:"varint,4,opt,name=finished,proto3" json:"finished,omitempty"`
+	// It delivers past the sidecar.
+	Direct bool `protobuf:"varint,5,opt,name=direct,proto3" json:"direct,omitempty"`
+	// Why it stops, or why its last commit failed. At most 512.
+	Problem string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Counts since it started.
+	Done        uint64     `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
+	DeadLetters uint64     `protobuf:"varint,8,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	Retries     uint64     `protobuf:"varint,9,opt,name=retries,proto3" json:"retries,omitempty"`
+	Timeouts    uint64     `protobuf:"varint,10,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	Rejected    uint64     `protobuf:"varint,11,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	Redelivered uint64     `protobuf:"varint,12,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
+	Sentinels   *Sentinels `protobuf:"bytes,13,opt,name=sentinels,proto3" json:"sentinels,omitempty"`
+	// From the attempt to deliver a unit to its acknowledgement, by way of the sidecar or not.
+	Latency       *Latency `protobuf:"bytes,14,opt,name=latency,proto3" json:"latency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessSummary) Reset() {
+	*x = ProcessSummary{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessSummary) ProtoMessage() {}
+
+func (x *ProcessSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessSummary.ProtoReflect.Descriptor instead.
+func (*ProcessSummary) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ProcessSummary) GetLanes() uint32 {
+	if x != nil {
+		return x.Lanes
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetBusy() uint32 {
+	if x != nil {
+		return x.Busy
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetQueued() uint64 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetFinished() uint64 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetDirect() bool {
+	if x != nil {
+		return x.Direct
+	}
+	return false
+}
+
+func (x *ProcessSummary) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *ProcessSummary) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetDeadLetters() uint64 {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetTimeouts() uint64 {
+	if x != nil {
+		return x.Timeouts
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetRejected() uint64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetRedelivered() uint64 {
+	if x != nil {
+		return x.Redelivered
+	}
+	return 0
+}
+
+func (x *ProcessSummary) GetSentinels() *Sentinels {
+	if x != nil {
+		return x.Sentinels
+	}
+	return nil
+}
+
+func (x *ProcessSummary) GetLatency() *Latency {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+// PartitionState is where an assignment of an input partition stands. Offsets are -1 where they are not known.
+type PartitionState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Epoch uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// reading, paused or halted. At most 16.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Why it is halted. At most 512.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// First offset of the assignment; what the group has; the first offset that is not done, whose handler has not finished, that was not read; the log's end.
+	Start     int64 `protobuf:"zigzag64,4,opt,name=start,proto3" json:"start,omitempty"`
+	Committed int64 `protobuf:"zigzag64,5,opt,name=committed,proto3" json:"committed,omitempty"`
+	AckMark   int64 `protobuf:"zigzag64,6,opt,name=ack_mark,json=ackMark,proto3" json:"ack_mark,omitempty"`
+	Handled   int64 `protobuf:"zigzag64,7,opt,name=handled,proto3" json:"handled,omitempty"`
+	Fetched   int64 `protobuf:"zigzag64,8,opt,name=fetched,proto3" json:"fetched,omitempty"`
+	LogEnd    int64 `protobuf:"zigzag64,9,opt,name=log_end,json=logEnd,proto3" json:"log_end,omitempty"`
+	// Counts of inputs in this assignment.
+	Read         uint64 `protobuf:"varint,10,opt,name=read,proto3" json:"read,omitempty"`
+	Inherited    uint64 `protobuf:"varint,11,opt,name=inherited,proto3" json:"inherited,omitempty"`
+	Done         uint64 `protobuf:"varint,12,opt,name=done,proto3" json:"done,omitempty"`
+	DoneAbove    uint64 `protobuf:"varint,13,opt,name=done_above,json=doneAbove,proto3" json:"done_above,omitempty"`
+	Pending      uint64 `protobuf:"varint,14,opt,name=pending,proto3" json:"pending,omitempty"`
+	PendingBytes uint64 `protobuf:"varint,15,opt,name=pending_bytes,json=pendingBytes,proto3" json:"pending_bytes,omitempty"`
+	Parked       uint64 `protobuf:"varint,16,opt,name=parked,proto3" json:"parked,omitempty"`
+	Lost         uint64 `protobuf:"varint,17,opt,name=lost,proto3" json:"lost,omitempty"`
+	// Runs of inputs that are done above the ack mark, increasing. At most 32.
+	DoneRuns []*OffsetRun `protobuf:"bytes,18,rep,name=done_runs,json=doneRuns,proto3" json:"done_runs,omitempty"`
+	// Further runs are not told.
+	MoreRuns bool `protobuf:"varint,19,opt,name=more_runs,json=moreRuns,proto3" json:"more_runs,omitempty"`
+	// The input that holds the ack mark, if there is one.
+	Oldest        *OldestInput `protobuf:"bytes,20,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionState) Reset() {
+	*x = PartitionState{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionState) ProtoMessage() {}
+
+func (x *PartitionState) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionState.ProtoReflect.Descriptor instead.
+func (*PartitionState) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PartitionState) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PartitionState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PartitionState) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PartitionState) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *PartitionState) GetCommitted() int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *PartitionState) GetAckMark() int64 {
+	if x != nil {
+		return x.AckMark
+	}
+	return 0
+}
+
+func (x *PartitionState) GetHandled() int64 {
+	if x != nil {
+		return x.Handled
+	}
+	return 0
+}
+
+func (x *PartitionState) GetFetched() int64 {
+	if x != nil {
+		return x.Fetched
+	}
+	return 0
+}
+
+func (x *PartitionState) GetLogEnd() int64 {
+	if x != nil {
+		return x.LogEnd
+	}
+	return 0
+}
+
+func (x *PartitionState) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *PartitionState) GetInherited() uint64 {
+	if x != nil {
+		return x.Inherited
+	}
+	return 0
+}
+
+func (x *PartitionState) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *PartitionState) GetDoneAbove() uint64 {
+	if x != nil {
+		return x.DoneAbove
+	}
+	return 0
+}
+
+func (x *PartitionState) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *PartitionState) GetPendingBytes() uint64 {
+	if x != nil {
+		return x.PendingBytes
+	}
+	return 0
+}
+
+func (x *PartitionState) GetParked() uint64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
+}
+
+func (x *PartitionState) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *PartitionState) GetDoneRuns() []*OffsetRun {
+	if x != nil {
+		return x.DoneRuns
+	}
+	return nil
+}
+
+func (x *PartitionState) GetMoreRuns() bool {
+	if x != nil {
+		return x.MoreRuns
+	}
+	return false
+}
+
+func (x *PartitionState) GetOldest() *OldestInput {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+// OffsetRun is the offsets first to last.
+type OffsetRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         int64                  `protobuf:"zigzag64,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int64                  `protobuf:"zigzag64,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OffsetRun) Reset() {
+	*x = OffsetRun{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OffsetRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OffsetRun) ProtoMessage() {}
+
+func (x *OffsetRun) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OffsetRun.ProtoReflect.Descriptor instead.
+func (*OffsetRun) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *OffsetRun) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *OffsetRun) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// OldestInput is the oldest input that is not done, and why.
+type OldestInput struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Offset int64                  `protobuf:"zigzag64,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	// When it was handed out.
+	SinceMs int64 `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	// The first eight bytes of its key's SHA-256, in hex; empty: no key, or not known. At most 16. The key itself is never told.
+	KeyHash string `protobuf:"bytes,3,opt,name=key_hash,json=keyHash,proto3" json:"key_hash,omitempty"`
+	// queued, handling, retrying, finished, redelivering, deciding, delivered or stopped. At most 16.
+	Stage string `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`
+	// -1: none, or not known.
+	Lane int32 `protobuf:"zigzag32,5,opt,name=lane,proto3" json:"lane,omitempty"`
+	// How often its handler was called.
+	Attempt uint32 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The offset of the same partition that its lane works on; -1: none.
+	Behind int64 `protobuf:"zigzag64,7,opt,name=behind,proto3" json:"behind,omitempty"`
+	// The last error. At most 512, as next.
+	Error string `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`
+	// What happens next, in words, and when; 0: not known.
+	Next          string `protobuf:"bytes,9,opt,name=next,proto3" json:"next,omitempty"`
+	NextMs        int64  `protobuf:"varint,10,opt,name=next_ms,json=nextMs,proto3" json:"next_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OldestInput) Reset() {
+	*x = OldestInput{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OldestInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OldestInput) ProtoMessage() {}
+
+func (x *OldestInput) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OldestInput.ProtoReflect.Descriptor instead.
+func (*OldestInput) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *OldestInput) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *OldestInput) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *OldestInput) GetKeyHash() string {
+	if x != nil {
+		return x.KeyHash
+	}
+	return ""
+}
+
+func (x *OldestInput) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *OldestInput) GetLane() int32 {
+	if x != nil {
+		return x.Lane
+	}
+	return 0
+}
+
+func (x *OldestInput) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *OldestInput) GetBehind() int64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *OldestInput) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *OldestInput) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *OldestInput) GetNextMs() int64 {
+	if x != nil {
+		return x.NextMs
+	}
+	return 0
+}
+
+// WaitingPartition is one that cannot be read yet.
+type WaitingPartition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 249.
+	Topic     string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// At most 512.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// At most 1024.
+	Group         string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitingPartition) Reset() {
+	*x = WaitingPartition{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitingPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitingPartition) ProtoMessage() {}
+
+func (x *WaitingPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitingPartition.ProtoReflect.Descriptor instead.
+func (*WaitingPartition) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WaitingPartition) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *WaitingPartition) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *WaitingPartition) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WaitingPartition) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// Incident is what happened, once or several times within a second.
+type Incident struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// rebalance, will, fence, fallback, halt or dead_letter. At most 16.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// At most 249; empty: it is about no partition.
+	Topic     string `protobuf:"bytes,3,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32  `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
+	Count     uint32 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	// At most 512.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// In StatusResponse: whose it is; empty: the sidecar's own. Not looked at in ProcessState. At most 128.
+	App string `protobuf:"bytes,7,opt,name=app,proto3" json:"app,omitempty"`
+	// As in SessionStatus; the same. At most 64.
+	SessionId     string `protobuf:"bytes,8,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Incident) Reset() {
+	*x = Incident{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incident) ProtoMessage() {}
+
+func (x *Incident) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incident.ProtoReflect.Descriptor instead.
+func (*Incident) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Incident) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Incident) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Incident) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Incident) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Incident) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Incident) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Incident) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Incident) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+// Routes (feature "routes") comes after Welcome, and whenever it changes: all that this sidecar says about the app's topics. It replaces what any sidecar said before. At most 256.
+type Routes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []*TopicRoute          `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Routes) Reset() {
+	*x = Routes{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Routes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Routes) ProtoMessage() {}
+
+func (x *Routes) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Routes.ProtoReflect.Descriptor instead.
+func (*Routes) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Routes) GetRoutes() []*TopicRoute {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// TopicRoute is which part of a topic's keys goes through the sidecar. The others go to Kafka directly. A key belongs to the part below its bucket: FNV-1a of 64 bits over its bytes, mixed by
+// h ^= h >> 33, h *= 0xff51afd7ed558ccd, h ^= h >> 33, h *= 0xc4ceb9fe1a85ec53, h ^= h >> 33, modulo 100. A key that changes its way waits until what it has on the former one is acknowledged.
+type TopicRoute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A topic's name, or * for all that are not named.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// 0 to 100.
+	SidecarPercent uint32 `protobuf:"varint,2,opt,name=sidecar_percent,json=sidecarPercent,proto3" json:"sidecar_percent,omitempty"`
+	// What goes through the sidecar goes directly while the sidecar is gone.
+	Fallback      bool `protobuf:"varint,3,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicRoute) Reset() {
+	*x = TopicRoute{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicRoute) ProtoMessage() {}
+
+func (x *TopicRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicRoute.ProtoReflect.Descriptor instead.
+func (*TopicRoute) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TopicRoute) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TopicRoute) GetSidecarPercent() uint32 {
+	if x != nil {
+		return x.SidecarPercent
+	}
+	return 0
+}
+
+func (x *TopicRoute) GetFallback() bool {
+	if x != nil {
+		return x.Fallback
+	}
+	return false
+}
+
+type SetRouteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app's name, or * for all apps that have no route of their own for the topic. At most 128.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// At most 249.
+	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	// 0 to 100.
+	SidecarPercent uint32 `protobuf:"varint,3,opt,name=sidecar_percent,json=sidecarPercent,proto3" json:"sidecar_percent,omitempty"`
+	Fallback       bool   `protobuf:"varint,4,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	// Forget what was set: the sidecar's configuration holds again, and without one the app's own.
+	Forget        bool `protobuf:"varint,5,opt,name=forget,proto3" json:"forget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRouteRequest) Reset() {
+	*x = SetRouteRequest{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRouteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRouteRequest) ProtoMessage() {}
+
+func (x *SetRouteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRouteRequest.ProtoReflect.Descriptor instead.
+func (*SetRouteRequest) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SetRouteRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *SetRouteRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *SetRouteRequest) GetSidecarPercent() uint32 {
+	if x != nil {
+		return x.SidecarPercent
+	}
+	return 0
+}
+
+func (x *SetRouteRequest) GetFallback() bool {
+	if x != nil {
+		return x.Fallback
+	}
+	return false
+}
+
+func (x *SetRouteRequest) GetForget() bool {
+	if x != nil {
+		return x.Forget
+	}
+	return false
+}
+
+type SetRouteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sessions of the app that are told.
+	Told uint32 `protobuf:"varint,1,opt,name=told,proto3" json:"told,omitempty"`
+	// Those that cannot be: their clients have no routes.
+	Deaf          uint32 `protobuf:"varint,2,opt,name=deaf,proto3" json:"deaf,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRouteResponse) Reset() {
+	*x = SetRouteResponse{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRouteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRouteResponse) ProtoMessage() {}
+
+func (x *SetRouteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRouteResponse.ProtoReflect.Descriptor instead.
+func (*SetRouteResponse) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetRouteResponse) GetTold() uint32 {
+	if x != nil {
+		return x.Told
+	}
+	return 0
+}
+
+func (x *SetRouteResponse) GetDeaf() uint32 {
+	if x != nil {
+		return x.Deaf
 	}
 	return 0
 }
@@ -1890,7 +3286,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +3298,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[22]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +3311,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{22}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
 }
 
 // DeliveryReports tells the fate of units.
@@ -1931,7 +3327,7 @@ type DeliveryReports struct {
 
 func (x *DeliveryReports) Reset() {
 	*x = DeliveryReports{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +3339,7 @@ func (x *DeliveryReports) String() string {
 func (*DeliveryReports) ProtoMessage() {}
 
 func (x *DeliveryReports) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[23]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +3352,7 @@ func (x *DeliveryReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryReports.ProtoReflect.Descriptor instead.
 func (*DeliveryReports) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{23}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeliveryReports) GetAcked() []*Range {
@@ -1984,7 +3380,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +3392,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[24]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +3405,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{24}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Range) GetFirst() uint64 {
@@ -2041,7 +3437,7 @@ type UnitFailure struct {
 
 func (x *UnitFailure) Reset() {
 	*x = UnitFailure{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +3449,7 @@ func (x *UnitFailure) String() string {
 func (*UnitFailure) ProtoMessage() {}
 
 func (x *UnitFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[25]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +3462,7 @@ func (x *UnitFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitFailure.ProtoReflect.Descriptor instead.
 func (*UnitFailure) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{25}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UnitFailure) GetSequence() uint64 {
@@ -2115,7 +3511,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +3523,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[26]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +3536,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{26}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Draining) GetDeadlineMs() int64 {
@@ -2165,7 +3561,7 @@ type ReportsRequest struct {
 
 func (x *ReportsRequest) Reset() {
 	*x = ReportsRequest{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +3573,7 @@ func (x *ReportsRequest) String() string {
 func (*ReportsRequest) ProtoMessage() {}
 
 func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[27]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +3586,7 @@ func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsRequest.ProtoReflect.Descriptor instead.
 func (*ReportsRequest) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{27}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReportsRequest) GetApp() string {
@@ -2225,7 +3621,7 @@ type ReportsResponse struct {
 
 func (x *ReportsResponse) Reset() {
 	*x = ReportsResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +3633,7 @@ func (x *ReportsResponse) String() string {
 func (*ReportsResponse) ProtoMessage() {}
 
 func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[28]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +3646,7 @@ func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsResponse.ProtoReflect.Descriptor instead.
 func (*ReportsResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{28}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReportsResponse) GetReports() []*EmitReport {
@@ -2282,7 +3678,7 @@ type EmitReport struct {
 
 func (x *EmitReport) Reset() {
 	*x = EmitReport{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +3690,7 @@ func (x *EmitReport) String() string {
 func (*EmitReport) ProtoMessage() {}
 
 func (x *EmitReport) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[29]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +3703,7 @@ func (x *EmitReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitReport.ProtoReflect.Descriptor instead.
 func (*EmitReport) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{29}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EmitReport) GetReportId() uint64 {
@@ -2360,14 +3756,16 @@ type StatusRequest struct {
 	// PERMISSION_DENIED. Empty: only Kafka is asked. At most 128 bytes.
 	App string `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
 	// At most 4096 bytes.
-	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// Also what processes told of their partitions, and incidents.
+	State         bool `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +3777,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[30]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +3790,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{30}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StatusRequest) GetCheckTopics() []string {
@@ -2416,6 +3814,13 @@ func (x *StatusRequest) GetToken() string {
 	return ""
 }
 
+func (x *StatusRequest) GetState() bool {
+	if x != nil {
+		return x.State
+	}
+	return false
+}
+
 // TopicCheck tells whether a topic can be written to.
 type TopicCheck struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2430,7 +3835,7 @@ type TopicCheck struct {
 
 func (x *TopicCheck) Reset() {
 	*x = TopicCheck{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +3847,7 @@ func (x *TopicCheck) String() string {
 func (*TopicCheck) ProtoMessage() {}
 
 func (x *TopicCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[31]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +3860,7 @@ func (x *TopicCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicCheck.ProtoReflect.Descriptor instead.
 func (*TopicCheck) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{31}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TopicCheck) GetTopic() string {
@@ -2500,16 +3905,28 @@ type StatusResponse struct {
 	ProduceRequests uint64      `protobuf:"varint,13,opt,name=produce_requests,json=produceRequests,proto3" json:"produce_requests,omitempty"`
 	Wills           *WillStatus `protobuf:"bytes,14,opt,name=wills,proto3" json:"wills,omitempty"`
 	// What users, apps and sessions were not allowed, by reason.
-	Refusals []*RefusalCount `protobuf:"bytes,15,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Refusals  []*RefusalCount `protobuf:"bytes,15,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Sentinels *Sentinels      `protobuf:"bytes,16,opt,name=sentinels,proto3" json:"sentinels,omitempty"`
+	// The sidecar's process, and its clock: milliseconds since 1970. Other times in this message are by the same clock.
+	Pid   int64 `protobuf:"varint,17,opt,name=pid,proto3" json:"pid,omitempty"`
+	NowMs int64 `protobuf:"varint,18,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
+	// What happened lately, the newest first.
+	Incidents []*Incident `protobuf:"bytes,19,rep,name=incidents,proto3" json:"incidents,omitempty"`
 	// Of StatusRequest.check_topics, as far as a broker answered.
-	Topics        []*TopicCheck `protobuf:"bytes,40,rep,name=topics,proto3" json:"topics,omitempty"`
+	Topics []*TopicCheck `protobuf:"bytes,40,rep,name=topics,proto3" json:"topics,omitempty"`
+	// What this sidecar says about routes.
+	Routes []*AppRoute `protobuf:"bytes,41,rep,name=routes,proto3" json:"routes,omitempty"`
+	// From when a record was received to its acknowledgement by Kafka.
+	Latency *Latency `protobuf:"bytes,42,opt,name=latency,proto3" json:"latency,omitempty"`
+	// Absent without a transactional id.
+	Transactions  *TransactionStatus `protobuf:"bytes,43,opt,name=transactions,proto3" json:"transactions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +3938,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[32]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +3951,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{32}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -2642,6 +4059,34 @@ func (x *StatusResponse) GetRefusals() []*RefusalCount {
 	return nil
 }
 
+func (x *StatusResponse) GetSentinels() *Sentinels {
+	if x != nil {
+		return x.Sentinels
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetPid() int64 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetIncidents() []*Incident {
+	if x != nil {
+		return x.Incidents
+	}
+	return nil
+}
+
 func (x *StatusResponse) GetTopics() []*TopicCheck {
 	if x != nil {
 		return x.Topics
@@ -2649,10 +4094,261 @@ func (x *StatusResponse) GetTopics() []*TopicCheck {
 	return nil
 }
 
+func (x *StatusResponse) GetRoutes() []*AppRoute {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetLatency() *Latency {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetTransactions() *TransactionStatus {
+	if x != nil {
+		return x.Transactions
+	}
+	return nil
+}
+
+// Latency is how long the deliveries of the last half minute took, of some of which it is measured.
+type Latency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were measured; without any the others are 0.
+	Count uint64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// Microseconds below which half of them, 95, 99 and 99.9 of a hundred lay.
+	P50Us         uint64 `protobuf:"varint,2,opt,name=p50_us,json=p50Us,proto3" json:"p50_us,omitempty"`
+	P95Us         uint64 `protobuf:"varint,3,opt,name=p95_us,json=p95Us,proto3" json:"p95_us,omitempty"`
+	P99Us         uint64 `protobuf:"varint,4,opt,name=p99_us,json=p99Us,proto3" json:"p99_us,omitempty"`
+	P999Us        uint64 `protobuf:"varint,5,opt,name=p999_us,json=p999Us,proto3" json:"p999_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Latency) Reset() {
+	*x = Latency{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Latency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Latency) ProtoMessage() {}
+
+func (x *Latency) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Latency.ProtoReflect.Descriptor instead.
+func (*Latency) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Latency) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Latency) GetP50Us() uint64 {
+	if x != nil {
+		return x.P50Us
+	}
+	return 0
+}
+
+func (x *Latency) GetP95Us() uint64 {
+	if x != nil {
+		return x.P95Us
+	}
+	return 0
+}
+
+func (x *Latency) GetP99Us() uint64 {
+	if x != nil {
+		return x.P99Us
+	}
+	return 0
+}
+
+func (x *Latency) GetP999Us() uint64 {
+	if x != nil {
+		return x.P999Us
+	}
+	return 0
+}
+
+// AppRoute is a route, see SetRoute.
+type AppRoute struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	App            string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Topic          string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	SidecarPercent uint32                 `protobuf:"varint,3,opt,name=sidecar_percent,json=sidecarPercent,proto3" json:"sidecar_percent,omitempty"`
+	Fallback       bool                   `protobuf:"varint,4,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	// It is of the configuration, not set since.
+	Configured    bool `protobuf:"varint,5,opt,name=configured,proto3" json:"configured,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppRoute) Reset() {
+	*x = AppRoute{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppRoute) ProtoMessage() {}
+
+func (x *AppRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppRoute.ProtoReflect.Descriptor instead.
+func (*AppRoute) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *AppRoute) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *AppRoute) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *AppRoute) GetSidecarPercent() uint32 {
+	if x != nil {
+		return x.SidecarPercent
+	}
+	return 0
+}
+
+func (x *AppRoute) GetFallback() bool {
+	if x != nil {
+		return x.Fallback
+	}
+	return false
+}
+
+func (x *AppRoute) GetConfigured() bool {
+	if x != nil {
+		return x.Configured
+	}
+	return false
+}
+
+// Sentinels count what must never happen, since the start. Every one must stay 0: another number is a fault of Ackmark.
+type Sentinels struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Commits that lay above the first input that was not done: a sidecar's are those of its wills.
+	CommitBeyond uint64 `protobuf:"varint,1,opt,name=commit_beyond,json=commitBeyond,proto3" json:"commit_beyond,omitempty"`
+	// Units of sessions that were closed, and were taken, or handed to Kafka.
+	ClosedAdmitted uint64 `protobuf:"varint,2,opt,name=closed_admitted,json=closedAdmitted,proto3" json:"closed_admitted,omitempty"`
+	// Inputs that were delivered after a later one of their key.
+	OrderInverted uint64 `protobuf:"varint,3,opt,name=order_inverted,json=orderInverted,proto3" json:"order_inverted,omitempty"`
+	// Times that a position went past inputs which no handler was given.
+	InputSkipped  uint64 `protobuf:"varint,4,opt,name=input_skipped,json=inputSkipped,proto3" json:"input_skipped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sentinels) Reset() {
+	*x = Sentinels{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sentinels) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sentinels) ProtoMessage() {}
+
+func (x *Sentinels) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sentinels.ProtoReflect.Descriptor instead.
+func (*Sentinels) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Sentinels) GetCommitBeyond() uint64 {
+	if x != nil {
+		return x.CommitBeyond
+	}
+	return 0
+}
+
+func (x *Sentinels) GetClosedAdmitted() uint64 {
+	if x != nil {
+		return x.ClosedAdmitted
+	}
+	return 0
+}
+
+func (x *Sentinels) GetOrderInverted() uint64 {
+	if x != nil {
+		return x.OrderInverted
+	}
+	return 0
+}
+
+func (x *Sentinels) GetInputSkipped() uint64 {
+	if x != nil {
+		return x.InputSkipped
+	}
+	return 0
+}
+
 // RefusalCount counts refusals since the start.
 type RefusalCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// user, app or token, topic, group, member, session, or one that a newer sidecar has.
+	// user, app or token, topic, group, member, session, route, or one that a newer sidecar has.
 	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2661,7 +4357,7 @@ type RefusalCount struct {
 
 func (x *RefusalCount) Reset() {
 	*x = RefusalCount{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +4369,7 @@ func (x *RefusalCount) String() string {
 func (*RefusalCount) ProtoMessage() {}
 
 func (x *RefusalCount) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[33]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +4382,7 @@ func (x *RefusalCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusalCount.ProtoReflect.Descriptor instead.
 func (*RefusalCount) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{33}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RefusalCount) GetReason() string {
@@ -2730,7 +4426,7 @@ type WillStatus struct {
 
 func (x *WillStatus) Reset() {
 	*x = WillStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +4438,7 @@ func (x *WillStatus) String() string {
 func (*WillStatus) ProtoMessage() {}
 
 func (x *WillStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[34]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +4451,7 @@ func (x *WillStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WillStatus.ProtoReflect.Descriptor instead.
 func (*WillStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{34}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WillStatus) GetRunning() uint32 {
@@ -2844,13 +4540,26 @@ type SessionStatus struct {
 	State string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
 	// Why there will be no will if its process dies; empty: there will be one.
 	NoWill        string `protobuf:"bytes,12,opt,name=no_will,json=noWill,proto3" json:"no_will,omitempty"`
+	CreditBytes   uint64 `protobuf:"varint,13,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
+	CreditRecords uint64 `protobuf:"varint,14,opt,name=credit_records,json=creditRecords,proto3" json:"credit_records,omitempty"`
+	// When the process last told its state (feature "state"); 0: never.
+	ToldMs int64 `protobuf:"varint,15,opt,name=told_ms,json=toldMs,proto3" json:"told_ms,omitempty"`
+	// What it told.
+	Process *ProcessSummary     `protobuf:"bytes,16,opt,name=process,proto3" json:"process,omitempty"`
+	Waiting []*WaitingPartition `protobuf:"bytes,17,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	// Of all its memberships.
+	Groups []string `protobuf:"bytes,18,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Its client goes by the sidecar's routes.
+	FollowsRoutes bool `protobuf:"varint,24,opt,name=follows_routes,json=followsRoutes,proto3" json:"follows_routes,omitempty"`
+	// Its outputs are committed in the sidecar's transactions, with the offsets of their inputs.
+	ExactlyOnce   bool `protobuf:"varint,25,opt,name=exactly_once,json=exactlyOnce,proto3" json:"exactly_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +4571,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[35]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +4584,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{35}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SessionStatus) GetApp() string {
@@ -2962,21 +4671,176 @@ func (x *SessionStatus) GetNoWill() string {
 	return ""
 }
 
+func (x *SessionStatus) GetCreditBytes() uint64 {
+	if x != nil {
+		return x.CreditBytes
+	}
+	return 0
+}
+
+func (x *SessionStatus) GetCreditRecords() uint64 {
+	if x != nil {
+		return x.CreditRecords
+	}
+	return 0
+}
+
+func (x *SessionStatus) GetToldMs() int64 {
+	if x != nil {
+		return x.ToldMs
+	}
+	return 0
+}
+
+func (x *SessionStatus) GetProcess() *ProcessSummary {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *SessionStatus) GetWaiting() []*WaitingPartition {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *SessionStatus) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *SessionStatus) GetFollowsRoutes() bool {
+	if x != nil {
+		return x.FollowsRoutes
+	}
+	return false
+}
+
+func (x *SessionStatus) GetExactlyOnce() bool {
+	if x != nil {
+		return x.ExactlyOnce
+	}
+	return false
+}
+
+// TransactionStatus is how the sidecar's transactions go.
+type TransactionStatus struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	TransactionalId string                 `protobuf:"bytes,1,opt,name=transactional_id,json=transactionalId,proto3" json:"transactional_id,omitempty"`
+	// starting, idle, open, closing, committed, aborting, uncertain, reinit, resolving, fenced or ended.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Counts since the start: transactions committed, aborted, of which nobody said how they ended, and ids that were taken anew.
+	Committed uint64 `protobuf:"varint,3,opt,name=committed,proto3" json:"committed,omitempty"`
+	Aborted   uint64 `protobuf:"varint,4,opt,name=aborted,proto3" json:"aborted,omitempty"`
+	Unknown   uint64 `protobuf:"varint,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	TakenAnew uint64 `protobuf:"varint,6,opt,name=taken_anew,json=takenAnew,proto3" json:"taken_anew,omitempty"`
+	// For how long nothing was committed although there is something to commit; 0: there is nothing.
+	AgeMs         int64 `protobuf:"varint,7,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransactionStatus) Reset() {
+	*x = TransactionStatus{}
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransactionStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransactionStatus) ProtoMessage() {}
+
+func (x *TransactionStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransactionStatus.ProtoReflect.Descriptor instead.
+func (*TransactionStatus) Descriptor() ([]byte, []int) {
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *TransactionStatus) GetTransactionalId() string {
+	if x != nil {
+		return x.TransactionalId
+	}
+	return ""
+}
+
+func (x *TransactionStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *TransactionStatus) GetCommitted() uint64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetAborted() uint64 {
+	if x != nil {
+		return x.Aborted
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetUnknown() uint64 {
+	if x != nil {
+		return x.Unknown
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetTakenAnew() uint64 {
+	if x != nil {
+		return x.TakenAnew
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 type SessionPartition struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Partition int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
 	Epoch     uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// First offset that is not done, as far as the sidecar knows.
-	AckMark       int64  `protobuf:"varint,4,opt,name=ack_mark,json=ackMark,proto3" json:"ack_mark,omitempty"`
-	Pending       uint64 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
+	AckMark int64  `protobuf:"varint,4,opt,name=ack_mark,json=ackMark,proto3" json:"ack_mark,omitempty"`
+	Pending uint64 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
+	// What its process told of it. Errors, reasons and hashes of keys are shown to who may see them: the sidecar's own user, root, and who owns the session.
+	State         *PartitionState `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
+	Group         string          `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionPartition) Reset() {
 	*x = SessionPartition{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2988,7 +4852,7 @@ func (x *SessionPartition) String() string {
 func (*SessionPartition) ProtoMessage() {}
 
 func (x *SessionPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[36]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3001,7 +4865,7 @@ func (x *SessionPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPartition.ProtoReflect.Descriptor instead.
 func (*SessionPartition) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{36}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SessionPartition) GetTopic() string {
@@ -3039,6 +4903,20 @@ func (x *SessionPartition) GetPending() uint64 {
 	return 0
 }
 
+func (x *SessionPartition) GetState() *PartitionState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *SessionPartition) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 type QueueStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       uint64                 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
@@ -3051,7 +4929,7 @@ type QueueStatus struct {
 
 func (x *QueueStatus) Reset() {
 	*x = QueueStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +4941,7 @@ func (x *QueueStatus) String() string {
 func (*QueueStatus) ProtoMessage() {}
 
 func (x *QueueStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[37]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +4954,7 @@ func (x *QueueStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStatus.ProtoReflect.Descriptor instead.
 func (*QueueStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{37}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *QueueStatus) GetRecords() uint64 {
@@ -3121,7 +4999,7 @@ type PartitionQueue struct {
 
 func (x *PartitionQueue) Reset() {
 	*x = PartitionQueue{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +5011,7 @@ func (x *PartitionQueue) String() string {
 func (*PartitionQueue) ProtoMessage() {}
 
 func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[38]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +5024,7 @@ func (x *PartitionQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionQueue.ProtoReflect.Descriptor instead.
 func (*PartitionQueue) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{38}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PartitionQueue) GetTopic() string {
@@ -3198,7 +5076,7 @@ type AppStatus struct {
 
 func (x *AppStatus) Reset() {
 	*x = AppStatus{}
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[39]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +5088,7 @@ func (x *AppStatus) String() string {
 func (*AppStatus) ProtoMessage() {}
 
 func (x *AppStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[39]
+	mi := &file_ackmark_sidecar_v1_sidecar_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +5101,7 @@ func (x *AppStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStatus.ProtoReflect.Descriptor instead.
 func (*AppStatus) Descriptor() ([]byte, []int) {
-	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{39}
+	return file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AppStatus) GetApp() string {
@@ -3299,22 +5177,28 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x06offset\x18\x04 \x01(\x03R\x06offset\x12\x1b\n" +
 	"\treport_id\x18\x05 \x01(\x04R\breportId\x12\x1d\n" +
 	"\n" +
-	"sidecar_id\x18\x06 \x01(\tR\tsidecarId\"\xe6\x02\n" +
+	"sidecar_id\x18\x06 \x01(\tR\tsidecarId\"\x9f\x04\n" +
 	"\x15DeliveryStreamRequest\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.ackmark.sidecar.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06assign\x18\x02 \x01(\v2\x1a.ackmark.sidecar.v1.AssignH\x00R\x06assign\x121\n" +
 	"\x05units\x18\x03 \x01(\v2\x19.ackmark.sidecar.v1.UnitsH\x00R\x05units\x127\n" +
 	"\arelease\x18\x04 \x01(\v2\x1b.ackmark.sidecar.v1.ReleaseH\x00R\arelease\x127\n" +
 	"\agoodbye\x18\x05 \x01(\v2\x1b.ackmark.sidecar.v1.GoodbyeH\x00R\agoodbye\x127\n" +
-	"\ainherit\x18\x06 \x01(\v2\x1b.ackmark.sidecar.v1.InheritH\x00R\ainheritB\x06\n" +
-	"\x04kind\"\x87\x03\n" +
+	"\ainherit\x18\x06 \x01(\v2\x1b.ackmark.sidecar.v1.InheritH\x00R\ainherit\x128\n" +
+	"\x05state\x18\a \x01(\v2 .ackmark.sidecar.v1.ProcessStateH\x00R\x05state\x127\n" +
+	"\acrossed\x18\b \x01(\v2\x1b.ackmark.sidecar.v1.CrossedH\x00R\acrossed\x12D\n" +
+	"\fcredit_taken\x18\t \x01(\v2\x1f.ackmark.sidecar.v1.CreditTakenH\x00R\vcreditTakenB\x06\n" +
+	"\x04kind\"\x86\x04\n" +
 	"\x16DeliveryStreamResponse\x127\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1b.ackmark.sidecar.v1.WelcomeH\x00R\awelcome\x12?\n" +
 	"\areports\x18\x02 \x01(\v2#.ackmark.sidecar.v1.DeliveryReportsH\x00R\areports\x124\n" +
 	"\x06credit\x18\x03 \x01(\v2\x1a.ackmark.sidecar.v1.CreditH\x00R\x06credit\x12:\n" +
 	"\breleased\x18\x04 \x01(\v2\x1c.ackmark.sidecar.v1.ReleasedH\x00R\breleased\x12:\n" +
 	"\bdraining\x18\x05 \x01(\v2\x1c.ackmark.sidecar.v1.DrainingH\x00R\bdraining\x12=\n" +
-	"\tinherited\x18\x06 \x01(\v2\x1d.ackmark.sidecar.v1.InheritedH\x00R\tinheritedB\x06\n" +
+	"\tinherited\x18\x06 \x01(\v2\x1d.ackmark.sidecar.v1.InheritedH\x00R\tinherited\x124\n" +
+	"\x06routes\x18\t \x01(\v2\x1a.ackmark.sidecar.v1.RoutesH\x00R\x06routes\x12G\n" +
+	"\rmember_fenced\x18\n" +
+	" \x01(\v2 .ackmark.sidecar.v1.MemberFencedH\x00R\fmemberFencedB\x06\n" +
 	"\x04kind\"\xd4\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
@@ -3331,7 +5215,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"unreported\x12.\n" +
 	"\x13previous_sidecar_id\x18\t \x01(\tR\x11previousSidecarId\x12\x1b\n" +
 	"\tclient_id\x18\n" +
-	" \x01(\tR\bclientId\"\xc9\x02\n" +
+	" \x01(\tR\bclientId\"\xf4\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x18\n" +
@@ -3343,10 +5227,15 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x11max_message_bytes\x18\a \x01(\rR\x0fmaxMessageBytes\x12%\n" +
 	"\x0eserver_version\x18\b \x01(\tR\rserverVersion\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\t \x01(\tR\tclusterId\"8\n" +
+	"cluster_id\x18\t \x01(\tR\tclusterId\x12)\n" +
+	"\x10transactional_id\x18\n" +
+	" \x01(\tR\x0ftransactionalId\"P\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x18\n" +
-	"\arecords\x18\x02 \x01(\x04R\arecords\"\xfe\x01\n" +
+	"\arecords\x18\x02 \x01(\x04R\arecords\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\"%\n" +
+	"\vCreditTaken\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\xbd\x02\n" +
 	"\x06Assign\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x1e\n" +
@@ -3360,7 +5249,8 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"partitions\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x06 \x01(\tR\tclusterId\x12\x1a\n" +
-	"\bconsumer\x18\a \x01(\x04R\bconsumer\"\xab\x02\n" +
+	"\bconsumer\x18\a \x01(\x04R\bconsumer\x12=\n" +
+	"\bprotocol\x18\b \x01(\x0e2!.ackmark.sidecar.v1.GroupProtocolR\bprotocol\"\xc5\x02\n" +
 	"\x11AssignedPartition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x19\n" +
@@ -3371,7 +5261,9 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\bdone_set\x18\a \x01(\tR\adoneSet\x12\x1f\n" +
 	"\vstart_index\x18\b \x01(\x04R\n" +
 	"startIndex\x12/\n" +
-	"\x04done\x18\t \x03(\v2\x1b.ackmark.sidecar.v1.DoneRunR\x04done\"M\n" +
+	"\x04done\x18\t \x03(\v2\x1b.ackmark.sidecar.v1.DoneRunR\x04done\x12\x18\n" +
+	"\aresumed\x18\n" +
+	" \x01(\bR\aresumed\"M\n" +
 	"\aDoneRun\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x14\n" +
@@ -3402,14 +5294,23 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"_partitionB\x06\n" +
 	"\x04_keyB\b\n" +
 	"\x06_valueB\x0f\n" +
-	"\r_timestamp_ms\"@\n" +
+	"\r_timestamp_ms\"[\n" +
 	"\aRelease\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x16\n" +
-	"\x06epochs\x18\x02 \x03(\x04R\x06epochs\")\n" +
+	"\x06epochs\x18\x02 \x03(\x04R\x06epochs\x12\x19\n" +
+	"\bgiven_up\x18\x03 \x01(\bR\agivenUp\")\n" +
 	"\bReleased\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\x04R\trequestId\"_\n" +
+	"request_id\x18\x01 \x01(\x04R\trequestId\"7\n" +
+	"\aCrossed\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"u\n" +
+	"\fMemberFenced\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1a\n" +
+	"\bconsumer\x18\x02 \x01(\x04R\bconsumer\x12\x1b\n" +
+	"\tmember_id\x18\x03 \x01(\tR\bmemberId\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"_\n" +
 	"\aInherit\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x14\n" +
@@ -3418,7 +5319,100 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"instanceId\"*\n" +
 	"\tInherited\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\x04R\trequestId\"\t\n" +
+	"request_id\x18\x01 \x01(\x04R\trequestId\"\xa3\x02\n" +
+	"\fProcessState\x12\x15\n" +
+	"\x06now_ms\x18\x01 \x01(\x03R\x05nowMs\x12<\n" +
+	"\aprocess\x18\x02 \x01(\v2\".ackmark.sidecar.v1.ProcessSummaryR\aprocess\x12B\n" +
+	"\n" +
+	"partitions\x18\x03 \x03(\v2\".ackmark.sidecar.v1.PartitionStateR\n" +
+	"partitions\x12>\n" +
+	"\awaiting\x18\x04 \x03(\v2$.ackmark.sidecar.v1.WaitingPartitionR\awaiting\x12:\n" +
+	"\tincidents\x18\x05 \x03(\v2\x1c.ackmark.sidecar.v1.IncidentR\tincidents\"\xbf\x03\n" +
+	"\x0eProcessSummary\x12\x14\n" +
+	"\x05lanes\x18\x01 \x01(\rR\x05lanes\x12\x12\n" +
+	"\x04busy\x18\x02 \x01(\rR\x04busy\x12\x16\n" +
+	"\x06queued\x18\x03 \x01(\x04R\x06queued\x12\x1a\n" +
+	"\bfinished\x18\x04 \x01(\x04R\bfinished\x12\x16\n" +
+	"\x06direct\x18\x05 \x01(\bR\x06direct\x12\x18\n" +
+	"\aproblem\x18\x06 \x01(\tR\aproblem\x12\x12\n" +
+	"\x04done\x18\a \x01(\x04R\x04done\x12!\n" +
+	"\fdead_letters\x18\b \x01(\x04R\vdeadLetters\x12\x18\n" +
+	"\aretries\x18\t \x01(\x04R\aretries\x12\x1a\n" +
+	"\btimeouts\x18\n" +
+	" \x01(\x04R\btimeouts\x12\x1a\n" +
+	"\brejected\x18\v \x01(\x04R\brejected\x12 \n" +
+	"\vredelivered\x18\f \x01(\x04R\vredelivered\x12;\n" +
+	"\tsentinels\x18\r \x01(\v2\x1d.ackmark.sidecar.v1.SentinelsR\tsentinels\x125\n" +
+	"\alatency\x18\x0e \x01(\v2\x1b.ackmark.sidecar.v1.LatencyR\alatency\"\xd2\x04\n" +
+	"\x0ePartitionState\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x12R\x05start\x12\x1c\n" +
+	"\tcommitted\x18\x05 \x01(\x12R\tcommitted\x12\x19\n" +
+	"\back_mark\x18\x06 \x01(\x12R\aackMark\x12\x18\n" +
+	"\ahandled\x18\a \x01(\x12R\ahandled\x12\x18\n" +
+	"\afetched\x18\b \x01(\x12R\afetched\x12\x17\n" +
+	"\alog_end\x18\t \x01(\x12R\x06logEnd\x12\x12\n" +
+	"\x04read\x18\n" +
+	" \x01(\x04R\x04read\x12\x1c\n" +
+	"\tinherited\x18\v \x01(\x04R\tinherited\x12\x12\n" +
+	"\x04done\x18\f \x01(\x04R\x04done\x12\x1d\n" +
+	"\n" +
+	"done_above\x18\r \x01(\x04R\tdoneAbove\x12\x18\n" +
+	"\apending\x18\x0e \x01(\x04R\apending\x12#\n" +
+	"\rpending_bytes\x18\x0f \x01(\x04R\fpendingBytes\x12\x16\n" +
+	"\x06parked\x18\x10 \x01(\x04R\x06parked\x12\x12\n" +
+	"\x04lost\x18\x11 \x01(\x04R\x04lost\x12:\n" +
+	"\tdone_runs\x18\x12 \x03(\v2\x1d.ackmark.sidecar.v1.OffsetRunR\bdoneRuns\x12\x1b\n" +
+	"\tmore_runs\x18\x13 \x01(\bR\bmoreRuns\x127\n" +
+	"\x06oldest\x18\x14 \x01(\v2\x1f.ackmark.sidecar.v1.OldestInputR\x06oldest\"5\n" +
+	"\tOffsetRun\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x12R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x12R\x04last\"\xfa\x01\n" +
+	"\vOldestInput\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x12R\x06offset\x12\x19\n" +
+	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x19\n" +
+	"\bkey_hash\x18\x03 \x01(\tR\akeyHash\x12\x14\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\x12\x12\n" +
+	"\x04lane\x18\x05 \x01(\x11R\x04lane\x12\x18\n" +
+	"\aattempt\x18\x06 \x01(\rR\aattempt\x12\x16\n" +
+	"\x06behind\x18\a \x01(\x12R\x06behind\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\x12\x12\n" +
+	"\x04next\x18\t \x01(\tR\x04next\x12\x17\n" +
+	"\anext_ms\x18\n" +
+	" \x01(\x03R\x06nextMs\"t\n" +
+	"\x10WaitingPartition\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\"\xca\x01\n" +
+	"\bIncident\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05topic\x18\x03 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x04 \x01(\x05R\tpartition\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05count\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x10\n" +
+	"\x03app\x18\a \x01(\tR\x03app\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\b \x01(\tR\tsessionId\"@\n" +
+	"\x06Routes\x126\n" +
+	"\x06routes\x18\x01 \x03(\v2\x1e.ackmark.sidecar.v1.TopicRouteR\x06routes\"g\n" +
+	"\n" +
+	"TopicRoute\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12'\n" +
+	"\x0fsidecar_percent\x18\x02 \x01(\rR\x0esidecarPercent\x12\x1a\n" +
+	"\bfallback\x18\x03 \x01(\bR\bfallback\"\x96\x01\n" +
+	"\x0fSetRouteRequest\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12'\n" +
+	"\x0fsidecar_percent\x18\x03 \x01(\rR\x0esidecarPercent\x12\x1a\n" +
+	"\bfallback\x18\x04 \x01(\bR\bfallback\x12\x16\n" +
+	"\x06forget\x18\x05 \x01(\bR\x06forget\":\n" +
+	"\x10SetRouteResponse\x12\x12\n" +
+	"\x04told\x18\x01 \x01(\rR\x04told\x12\x12\n" +
+	"\x04deaf\x18\x02 \x01(\rR\x04deaf\"\t\n" +
 	"\aGoodbye\"{\n" +
 	"\x0fDeliveryReports\x12/\n" +
 	"\x05acked\x18\x01 \x03(\v2\x19.ackmark.sidecar.v1.RangeR\x05acked\x127\n" +
@@ -3450,16 +5444,17 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\v2\x19.ackmark.sidecar.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x05 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x06 \x01(\x03R\x06offset\"Z\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\"p\n" +
 	"\rStatusRequest\x12!\n" +
 	"\fcheck_topics\x18\x01 \x03(\tR\vcheckTopics\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\tR\x05token\"R\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\bR\x05state\"R\n" +
 	"\n" +
 	"TopicCheck\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xdc\x05\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xb6\b\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
@@ -3480,8 +5475,34 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x0erecords_failed\x18\f \x01(\x04R\rrecordsFailed\x12)\n" +
 	"\x10produce_requests\x18\r \x01(\x04R\x0fproduceRequests\x124\n" +
 	"\x05wills\x18\x0e \x01(\v2\x1e.ackmark.sidecar.v1.WillStatusR\x05wills\x12<\n" +
-	"\brefusals\x18\x0f \x03(\v2 .ackmark.sidecar.v1.RefusalCountR\brefusals\x126\n" +
-	"\x06topics\x18( \x03(\v2\x1e.ackmark.sidecar.v1.TopicCheckR\x06topics\"<\n" +
+	"\brefusals\x18\x0f \x03(\v2 .ackmark.sidecar.v1.RefusalCountR\brefusals\x12;\n" +
+	"\tsentinels\x18\x10 \x01(\v2\x1d.ackmark.sidecar.v1.SentinelsR\tsentinels\x12\x10\n" +
+	"\x03pid\x18\x11 \x01(\x03R\x03pid\x12\x15\n" +
+	"\x06now_ms\x18\x12 \x01(\x03R\x05nowMs\x12:\n" +
+	"\tincidents\x18\x13 \x03(\v2\x1c.ackmark.sidecar.v1.IncidentR\tincidents\x126\n" +
+	"\x06topics\x18( \x03(\v2\x1e.ackmark.sidecar.v1.TopicCheckR\x06topics\x124\n" +
+	"\x06routes\x18) \x03(\v2\x1c.ackmark.sidecar.v1.AppRouteR\x06routes\x125\n" +
+	"\alatency\x18* \x01(\v2\x1b.ackmark.sidecar.v1.LatencyR\alatency\x12I\n" +
+	"\ftransactions\x18+ \x01(\v2%.ackmark.sidecar.v1.TransactionStatusR\ftransactions\"}\n" +
+	"\aLatency\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x15\n" +
+	"\x06p50_us\x18\x02 \x01(\x04R\x05p50Us\x12\x15\n" +
+	"\x06p95_us\x18\x03 \x01(\x04R\x05p95Us\x12\x15\n" +
+	"\x06p99_us\x18\x04 \x01(\x04R\x05p99Us\x12\x17\n" +
+	"\ap999_us\x18\x05 \x01(\x04R\x06p999Us\"\x97\x01\n" +
+	"\bAppRoute\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12'\n" +
+	"\x0fsidecar_percent\x18\x03 \x01(\rR\x0esidecarPercent\x12\x1a\n" +
+	"\bfallback\x18\x04 \x01(\bR\bfallback\x12\x1e\n" +
+	"\n" +
+	"configured\x18\x05 \x01(\bR\n" +
+	"configured\"\xa5\x01\n" +
+	"\tSentinels\x12#\n" +
+	"\rcommit_beyond\x18\x01 \x01(\x04R\fcommitBeyond\x12'\n" +
+	"\x0fclosed_admitted\x18\x02 \x01(\x04R\x0eclosedAdmitted\x12%\n" +
+	"\x0eorder_inverted\x18\x03 \x01(\x04R\rorderInverted\x12#\n" +
+	"\rinput_skipped\x18\x04 \x01(\x04R\finputSkipped\"<\n" +
 	"\fRefusalCount\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\x9c\x02\n" +
@@ -3501,7 +5522,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"superseded\x18\t \x01(\x04R\n" +
 	"superseded\x12\x18\n" +
 	"\arefused\x18\n" +
-	" \x01(\x04R\arefused\"\xa8\x03\n" +
+	" \x01(\x04R\arefused\"\xeb\x05\n" +
 	"\rSessionStatus\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1d\n" +
 	"\n" +
@@ -3520,13 +5541,32 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	" \x03(\v2$.ackmark.sidecar.v1.SessionPartitionR\n" +
 	"partitions\x12\x14\n" +
 	"\x05state\x18\v \x01(\tR\x05state\x12\x17\n" +
-	"\ano_will\x18\f \x01(\tR\x06noWill\"\x91\x01\n" +
+	"\ano_will\x18\f \x01(\tR\x06noWill\x12!\n" +
+	"\fcredit_bytes\x18\r \x01(\x04R\vcreditBytes\x12%\n" +
+	"\x0ecredit_records\x18\x0e \x01(\x04R\rcreditRecords\x12\x17\n" +
+	"\atold_ms\x18\x0f \x01(\x03R\x06toldMs\x12<\n" +
+	"\aprocess\x18\x10 \x01(\v2\".ackmark.sidecar.v1.ProcessSummaryR\aprocess\x12>\n" +
+	"\awaiting\x18\x11 \x03(\v2$.ackmark.sidecar.v1.WaitingPartitionR\awaiting\x12\x16\n" +
+	"\x06groups\x18\x12 \x03(\tR\x06groups\x12%\n" +
+	"\x0efollows_routes\x18\x18 \x01(\bR\rfollowsRoutes\x12!\n" +
+	"\fexactly_once\x18\x19 \x01(\bR\vexactlyOnce\"\xdc\x01\n" +
+	"\x11TransactionStatus\x12)\n" +
+	"\x10transactional_id\x18\x01 \x01(\tR\x0ftransactionalId\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1c\n" +
+	"\tcommitted\x18\x03 \x01(\x04R\tcommitted\x12\x18\n" +
+	"\aaborted\x18\x04 \x01(\x04R\aaborted\x12\x18\n" +
+	"\aunknown\x18\x05 \x01(\x04R\aunknown\x12\x1d\n" +
+	"\n" +
+	"taken_anew\x18\x06 \x01(\x04R\ttakenAnew\x12\x15\n" +
+	"\x06age_ms\x18\a \x01(\x03R\x05ageMs\"\xe1\x01\n" +
 	"\x10SessionPartition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x19\n" +
 	"\back_mark\x18\x04 \x01(\x03R\aackMark\x12\x18\n" +
-	"\apending\x18\x05 \x01(\x04R\apending\"\x83\x01\n" +
+	"\apending\x18\x05 \x01(\x04R\apending\x128\n" +
+	"\x05state\x18\x06 \x01(\v2\".ackmark.sidecar.v1.PartitionStateR\x05state\x12\x14\n" +
+	"\x05group\x18\a \x01(\tR\x05group\"\x83\x01\n" +
 	"\vQueueStatus\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12#\n" +
@@ -3549,12 +5589,16 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\x10WAIT_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"WAIT_ACKED\x10\x01\x12\x0f\n" +
-	"\vWAIT_QUEUED\x10\x022\xe8\x02\n" +
+	"\vWAIT_QUEUED\x10\x02*L\n" +
+	"\rGroupProtocol\x12\x1e\n" +
+	"\x1aGROUP_PROTOCOL_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17GROUP_PROTOCOL_CONSUMER\x10\x012\xbf\x03\n" +
 	"\aSidecar\x12I\n" +
 	"\x04Emit\x12\x1f.ackmark.sidecar.v1.EmitRequest\x1a .ackmark.sidecar.v1.EmitResponse\x12k\n" +
 	"\x0eDeliveryStream\x12).ackmark.sidecar.v1.DeliveryStreamRequest\x1a*.ackmark.sidecar.v1.DeliveryStreamResponse(\x010\x01\x12T\n" +
 	"\aReports\x12\".ackmark.sidecar.v1.ReportsRequest\x1a#.ackmark.sidecar.v1.ReportsResponse0\x01\x12O\n" +
-	"\x06Status\x12!.ackmark.sidecar.v1.StatusRequest\x1a\".ackmark.sidecar.v1.StatusResponseB8Z6github.com/ackmark/ackmark/sidecar/sidecarpb;sidecarpbb\x06proto3"
+	"\x06Status\x12!.ackmark.sidecar.v1.StatusRequest\x1a\".ackmark.sidecar.v1.StatusResponse\x12U\n" +
+	"\bSetRoute\x12#.ackmark.sidecar.v1.SetRouteRequest\x1a$.ackmark.sidecar.v1.SetRouteResponseB8Z6github.com/ackmark/ackmark/sidecar/sidecarpb;sidecarpbb\x06proto3"
 
 var (
 	file_ackmark_sidecar_v1_sidecar_proto_rawDescOnce sync.Once
@@ -3568,103 +5612,147 @@ func file_ackmark_sidecar_v1_sidecar_proto_rawDescGZIP() []byte {
 	return file_ackmark_sidecar_v1_sidecar_proto_rawDescData
 }
 
-var file_ackmark_sidecar_v1_sidecar_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_ackmark_sidecar_v1_sidecar_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_ackmark_sidecar_v1_sidecar_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_ackmark_sidecar_v1_sidecar_proto_goTypes = []any{
 	(Wait)(0),                      // 0: ackmark.sidecar.v1.Wait
-	(*Header)(nil),                 // 1: ackmark.sidecar.v1.Header
-	(*Record)(nil),                 // 2: ackmark.sidecar.v1.Record
-	(*EmitRequest)(nil),            // 3: ackmark.sidecar.v1.EmitRequest
-	(*Error)(nil),                  // 4: ackmark.sidecar.v1.Error
-	(*EmitResponse)(nil),           // 5: ackmark.sidecar.v1.EmitResponse
-	(*DeliveryStreamRequest)(nil),  // 6: ackmark.sidecar.v1.DeliveryStreamRequest
-	(*DeliveryStreamResponse)(nil), // 7: ackmark.sidecar.v1.DeliveryStreamResponse
-	(*Hello)(nil),                  // 8: ackmark.sidecar.v1.Hello
-	(*Welcome)(nil),                // 9: ackmark.sidecar.v1.Welcome
-	(*Credit)(nil),                 // 10: ackmark.sidecar.v1.Credit
-	(*Assign)(nil),                 // 11: ackmark.sidecar.v1.Assign
-	(*AssignedPartition)(nil),      // 12: ackmark.sidecar.v1.AssignedPartition
-	(*DoneRun)(nil),                // 13: ackmark.sidecar.v1.DoneRun
-	(*Units)(nil),                  // 14: ackmark.sidecar.v1.Units
-	(*TopicName)(nil),              // 15: ackmark.sidecar.v1.TopicName
-	(*Unit)(nil),                   // 16: ackmark.sidecar.v1.Unit
-	(*Source)(nil),                 // 17: ackmark.sidecar.v1.Source
-	(*Output)(nil),                 // 18: ackmark.sidecar.v1.Output
-	(*Release)(nil),                // 19: ackmark.sidecar.v1.Release
-	(*Released)(nil),               // 20: ackmark.sidecar.v1.Released
-	(*Inherit)(nil),                // 21: ackmark.sidecar.v1.Inherit
-	(*Inherited)(nil),              // 22: ackmark.sidecar.v1.Inherited
-	(*Goodbye)(nil),                // 23: ackmark.sidecar.v1.Goodbye
-	(*DeliveryReports)(nil),        // 24: ackmark.sidecar.v1.DeliveryReports
-	(*Range)(nil),                  // 25: ackmark.sidecar.v1.Range
-	(*UnitFailure)(nil),            // 26: ackmark.sidecar.v1.UnitFailure
-	(*Draining)(nil),               // 27: ackmark.sidecar.v1.Draining
-	(*ReportsRequest)(nil),         // 28: ackmark.sidecar.v1.ReportsRequest
-	(*ReportsResponse)(nil),        // 29: ackmark.sidecar.v1.ReportsResponse
-	(*EmitReport)(nil),             // 30: ackmark.sidecar.v1.EmitReport
-	(*StatusRequest)(nil),          // 31: ackmark.sidecar.v1.StatusRequest
-	(*TopicCheck)(nil),             // 32: ackmark.sidecar.v1.TopicCheck
-	(*StatusResponse)(nil),         // 33: ackmark.sidecar.v1.StatusResponse
-	(*RefusalCount)(nil),           // 34: ackmark.sidecar.v1.RefusalCount
-	(*WillStatus)(nil),             // 35: ackmark.sidecar.v1.WillStatus
-	(*SessionStatus)(nil),          // 36: ackmark.sidecar.v1.SessionStatus
-	(*SessionPartition)(nil),       // 37: ackmark.sidecar.v1.SessionPartition
-	(*QueueStatus)(nil),            // 38: ackmark.sidecar.v1.QueueStatus
-	(*PartitionQueue)(nil),         // 39: ackmark.sidecar.v1.PartitionQueue
-	(*AppStatus)(nil),              // 40: ackmark.sidecar.v1.AppStatus
+	(GroupProtocol)(0),             // 1: ackmark.sidecar.v1.GroupProtocol
+	(*Header)(nil),                 // 2: ackmark.sidecar.v1.Header
+	(*Record)(nil),                 // 3: ackmark.sidecar.v1.Record
+	(*EmitRequest)(nil),            // 4: ackmark.sidecar.v1.EmitRequest
+	(*Error)(nil),                  // 5: ackmark.sidecar.v1.Error
+	(*EmitResponse)(nil),           // 6: ackmark.sidecar.v1.EmitResponse
+	(*DeliveryStreamRequest)(nil),  // 7: ackmark.sidecar.v1.DeliveryStreamRequest
+	(*DeliveryStreamResponse)(nil), // 8: ackmark.sidecar.v1.DeliveryStreamResponse
+	(*Hello)(nil),                  // 9: ackmark.sidecar.v1.Hello
+	(*Welcome)(nil),                // 10: ackmark.sidecar.v1.Welcome
+	(*Credit)(nil),                 // 11: ackmark.sidecar.v1.Credit
+	(*CreditTaken)(nil),            // 12: ackmark.sidecar.v1.CreditTaken
+	(*Assign)(nil),                 // 13: ackmark.sidecar.v1.Assign
+	(*AssignedPartition)(nil),      // 14: ackmark.sidecar.v1.AssignedPartition
+	(*DoneRun)(nil),                // 15: ackmark.sidecar.v1.DoneRun
+	(*Units)(nil),                  // 16: ackmark.sidecar.v1.Units
+	(*TopicName)(nil),              // 17: ackmark.sidecar.v1.TopicName
+	(*Unit)(nil),                   // 18: ackmark.sidecar.v1.Unit
+	(*Source)(nil),                 // 19: ackmark.sidecar.v1.Source
+	(*Output)(nil),                 // 20: ackmark.sidecar.v1.Output
+	(*Release)(nil),                // 21: ackmark.sidecar.v1.Release
+	(*Released)(nil),               // 22: ackmark.sidecar.v1.Released
+	(*Crossed)(nil),                // 23: ackmark.sidecar.v1.Crossed
+	(*MemberFenced)(nil),           // 24: ackmark.sidecar.v1.MemberFenced
+	(*Inherit)(nil),                // 25: ackmark.sidecar.v1.Inherit
+	(*Inherited)(nil),              // 26: ackmark.sidecar.v1.Inherited
+	(*ProcessState)(nil),           // 27: ackmark.sidecar.v1.ProcessState
+	(*ProcessSummary)(nil),         // 28: ackmark.sidecar.v1.ProcessSummary
+	(*PartitionState)(nil),         // 29: ackmark.sidecar.v1.PartitionState
+	(*OffsetRun)(nil),              // 30: ackmark.sidecar.v1.OffsetRun
+	(*OldestInput)(nil),            // 31: ackmark.sidecar.v1.OldestInput
+	(*WaitingPartition)(nil),       // 32: ackmark.sidecar.v1.WaitingPartition
+	(*Incident)(nil),               // 33: ackmark.sidecar.v1.Incident
+	(*Routes)(nil),                 // 34: ackmark.sidecar.v1.Routes
+	(*TopicRoute)(nil),             // 35: ackmark.sidecar.v1.TopicRoute
+	(*SetRouteRequest)(nil),        // 36: ackmark.sidecar.v1.SetRouteRequest
+	(*SetRouteResponse)(nil),       // 37: ackmark.sidecar.v1.SetRouteResponse
+	(*Goodbye)(nil),                // 38: ackmark.sidecar.v1.Goodbye
+	(*DeliveryReports)(nil),        // 39: ackmark.sidecar.v1.DeliveryReports
+	(*Range)(nil),                  // 40: ackmark.sidecar.v1.Range
+	(*UnitFailure)(nil),            // 41: ackmark.sidecar.v1.UnitFailure
+	(*Draining)(nil),               // 42: ackmark.sidecar.v1.Draining
+	(*ReportsRequest)(nil),         // 43: ackmark.sidecar.v1.ReportsRequest
+	(*ReportsResponse)(nil),        // 44: ackmark.sidecar.v1.ReportsResponse
+	(*EmitReport)(nil),             // 45: ackmark.sidecar.v1.EmitReport
+	(*StatusRequest)(nil),          // 46: ackmark.sidecar.v1.StatusRequest
+	(*TopicCheck)(nil),             // 47: ackmark.sidecar.v1.TopicCheck
+	(*StatusResponse)(nil),         // 48: ackmark.sidecar.v1.StatusResponse
+	(*Latency)(nil),                // 49: ackmark.sidecar.v1.Latency
+	(*AppRoute)(nil),               // 50: ackmark.sidecar.v1.AppRoute
+	(*Sentinels)(nil),              // 51: ackmark.sidecar.v1.Sentinels
+	(*RefusalCount)(nil),           // 52: ackmark.sidecar.v1.RefusalCount
+	(*WillStatus)(nil),             // 53: ackmark.sidecar.v1.WillStatus
+	(*SessionStatus)(nil),          // 54: ackmark.sidecar.v1.SessionStatus
+	(*TransactionStatus)(nil),      // 55: ackmark.sidecar.v1.TransactionStatus
+	(*SessionPartition)(nil),       // 56: ackmark.sidecar.v1.SessionPartition
+	(*QueueStatus)(nil),            // 57: ackmark.sidecar.v1.QueueStatus
+	(*PartitionQueue)(nil),         // 58: ackmark.sidecar.v1.PartitionQueue
+	(*AppStatus)(nil),              // 59: ackmark.sidecar.v1.AppStatus
 }
 var file_ackmark_sidecar_v1_sidecar_proto_depIdxs = []int32{
-	1,  // 0: ackmark.sidecar.v1.Record.headers:type_name -> ackmark.sidecar.v1.Header
-	2,  // 1: ackmark.sidecar.v1.EmitRequest.record:type_name -> ackmark.sidecar.v1.Record
+	2,  // 0: ackmark.sidecar.v1.Record.headers:type_name -> ackmark.sidecar.v1.Header
+	3,  // 1: ackmark.sidecar.v1.EmitRequest.record:type_name -> ackmark.sidecar.v1.Record
 	0,  // 2: ackmark.sidecar.v1.EmitRequest.wait:type_name -> ackmark.sidecar.v1.Wait
-	4,  // 3: ackmark.sidecar.v1.EmitResponse.error:type_name -> ackmark.sidecar.v1.Error
-	8,  // 4: ackmark.sidecar.v1.DeliveryStreamRequest.hello:type_name -> ackmark.sidecar.v1.Hello
-	11, // 5: ackmark.sidecar.v1.DeliveryStreamRequest.assign:type_name -> ackmark.sidecar.v1.Assign
-	14, // 6: ackmark.sidecar.v1.DeliveryStreamRequest.units:type_name -> ackmark.sidecar.v1.Units
-	19, // 7: ackmark.sidecar.v1.DeliveryStreamRequest.release:type_name -> ackmark.sidecar.v1.Release
-	23, // 8: ackmark.sidecar.v1.DeliveryStreamRequest.goodbye:type_name -> ackmark.sidecar.v1.Goodbye
-	21, // 9: ackmark.sidecar.v1.DeliveryStreamRequest.inherit:type_name -> ackmark.sidecar.v1.Inherit
-	9,  // 10: ackmark.sidecar.v1.DeliveryStreamResponse.welcome:type_name -> ackmark.sidecar.v1.Welcome
-	24, // 11: ackmark.sidecar.v1.DeliveryStreamResponse.reports:type_name -> ackmark.sidecar.v1.DeliveryReports
-	10, // 12: ackmark.sidecar.v1.DeliveryStreamResponse.credit:type_name -> ackmark.sidecar.v1.Credit
-	20, // 13: ackmark.sidecar.v1.DeliveryStreamResponse.released:type_name -> ackmark.sidecar.v1.Released
-	27, // 14: ackmark.sidecar.v1.DeliveryStreamResponse.draining:type_name -> ackmark.sidecar.v1.Draining
-	22, // 15: ackmark.sidecar.v1.DeliveryStreamResponse.inherited:type_name -> ackmark.sidecar.v1.Inherited
-	25, // 16: ackmark.sidecar.v1.Hello.unreported:type_name -> ackmark.sidecar.v1.Range
-	10, // 17: ackmark.sidecar.v1.Welcome.credit:type_name -> ackmark.sidecar.v1.Credit
-	12, // 18: ackmark.sidecar.v1.Assign.partitions:type_name -> ackmark.sidecar.v1.AssignedPartition
-	13, // 19: ackmark.sidecar.v1.AssignedPartition.done:type_name -> ackmark.sidecar.v1.DoneRun
-	15, // 20: ackmark.sidecar.v1.Units.topics:type_name -> ackmark.sidecar.v1.TopicName
-	16, // 21: ackmark.sidecar.v1.Units.units:type_name -> ackmark.sidecar.v1.Unit
-	17, // 22: ackmark.sidecar.v1.Unit.source:type_name -> ackmark.sidecar.v1.Source
-	18, // 23: ackmark.sidecar.v1.Unit.outputs:type_name -> ackmark.sidecar.v1.Output
-	1,  // 24: ackmark.sidecar.v1.Output.headers:type_name -> ackmark.sidecar.v1.Header
-	25, // 25: ackmark.sidecar.v1.DeliveryReports.acked:type_name -> ackmark.sidecar.v1.Range
-	26, // 26: ackmark.sidecar.v1.DeliveryReports.failed:type_name -> ackmark.sidecar.v1.UnitFailure
-	4,  // 27: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
-	30, // 28: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
-	4,  // 29: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
-	36, // 30: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
-	38, // 31: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
-	39, // 32: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
-	40, // 33: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
-	35, // 34: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
-	34, // 35: ackmark.sidecar.v1.StatusResponse.refusals:type_name -> ackmark.sidecar.v1.RefusalCount
-	32, // 36: ackmark.sidecar.v1.StatusResponse.topics:type_name -> ackmark.sidecar.v1.TopicCheck
-	37, // 37: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
-	3,  // 38: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
-	6,  // 39: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
-	28, // 40: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
-	31, // 41: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
-	5,  // 42: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
-	7,  // 43: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
-	29, // 44: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
-	33, // 45: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
-	42, // [42:46] is the sub-list for method output_type
-	38, // [38:42] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	5,  // 3: ackmark.sidecar.v1.EmitResponse.error:type_name -> ackmark.sidecar.v1.Error
+	9,  // 4: ackmark.sidecar.v1.DeliveryStreamRequest.hello:type_name -> ackmark.sidecar.v1.Hello
+	13, // 5: ackmark.sidecar.v1.DeliveryStreamRequest.assign:type_name -> ackmark.sidecar.v1.Assign
+	16, // 6: ackmark.sidecar.v1.DeliveryStreamRequest.units:type_name -> ackmark.sidecar.v1.Units
+	21, // 7: ackmark.sidecar.v1.DeliveryStreamRequest.release:type_name -> ackmark.sidecar.v1.Release
+	38, // 8: ackmark.sidecar.v1.DeliveryStreamRequest.goodbye:type_name -> ackmark.sidecar.v1.Goodbye
+	25, // 9: ackmark.sidecar.v1.DeliveryStreamRequest.inherit:type_name -> ackmark.sidecar.v1.Inherit
+	27, // 10: ackmark.sidecar.v1.DeliveryStreamRequest.state:type_name -> ackmark.sidecar.v1.ProcessState
+	23, // 11: ackmark.sidecar.v1.DeliveryStreamRequest.crossed:type_name -> ackmark.sidecar.v1.Crossed
+	12, // 12: ackmark.sidecar.v1.DeliveryStreamRequest.credit_taken:type_name -> ackmark.sidecar.v1.CreditTaken
+	10, // 13: ackmark.sidecar.v1.DeliveryStreamResponse.welcome:type_name -> ackmark.sidecar.v1.Welcome
+	39, // 14: ackmark.sidecar.v1.DeliveryStreamResponse.reports:type_name -> ackmark.sidecar.v1.DeliveryReports
+	11, // 15: ackmark.sidecar.v1.DeliveryStreamResponse.credit:type_name -> ackmark.sidecar.v1.Credit
+	22, // 16: ackmark.sidecar.v1.DeliveryStreamResponse.released:type_name -> ackmark.sidecar.v1.Released
+	42, // 17: ackmark.sidecar.v1.DeliveryStreamResponse.draining:type_name -> ackmark.sidecar.v1.Draining
+	26, // 18: ackmark.sidecar.v1.DeliveryStreamResponse.inherited:type_name -> ackmark.sidecar.v1.Inherited
+	34, // 19: ackmark.sidecar.v1.DeliveryStreamResponse.routes:type_name -> ackmark.sidecar.v1.Routes
+	24, // 20: ackmark.sidecar.v1.DeliveryStreamResponse.member_fenced:type_name -> ackmark.sidecar.v1.MemberFenced
+	40, // 21: ackmark.sidecar.v1.Hello.unreported:type_name -> ackmark.sidecar.v1.Range
+	11, // 22: ackmark.sidecar.v1.Welcome.credit:type_name -> ackmark.sidecar.v1.Credit
+	14, // 23: ackmark.sidecar.v1.Assign.partitions:type_name -> ackmark.sidecar.v1.AssignedPartition
+	1,  // 24: ackmark.sidecar.v1.Assign.protocol:type_name -> ackmark.sidecar.v1.GroupProtocol
+	15, // 25: ackmark.sidecar.v1.AssignedPartition.done:type_name -> ackmark.sidecar.v1.DoneRun
+	17, // 26: ackmark.sidecar.v1.Units.topics:type_name -> ackmark.sidecar.v1.TopicName
+	18, // 27: ackmark.sidecar.v1.Units.units:type_name -> ackmark.sidecar.v1.Unit
+	19, // 28: ackmark.sidecar.v1.Unit.source:type_name -> ackmark.sidecar.v1.Source
+	20, // 29: ackmark.sidecar.v1.Unit.outputs:type_name -> ackmark.sidecar.v1.Output
+	2,  // 30: ackmark.sidecar.v1.Output.headers:type_name -> ackmark.sidecar.v1.Header
+	28, // 31: ackmark.sidecar.v1.ProcessState.process:type_name -> ackmark.sidecar.v1.ProcessSummary
+	29, // 32: ackmark.sidecar.v1.ProcessState.partitions:type_name -> ackmark.sidecar.v1.PartitionState
+	32, // 33: ackmark.sidecar.v1.ProcessState.waiting:type_name -> ackmark.sidecar.v1.WaitingPartition
+	33, // 34: ackmark.sidecar.v1.ProcessState.incidents:type_name -> ackmark.sidecar.v1.Incident
+	51, // 35: ackmark.sidecar.v1.ProcessSummary.sentinels:type_name -> ackmark.sidecar.v1.Sentinels
+	49, // 36: ackmark.sidecar.v1.ProcessSummary.latency:type_name -> ackmark.sidecar.v1.Latency
+	30, // 37: ackmark.sidecar.v1.PartitionState.done_runs:type_name -> ackmark.sidecar.v1.OffsetRun
+	31, // 38: ackmark.sidecar.v1.PartitionState.oldest:type_name -> ackmark.sidecar.v1.OldestInput
+	35, // 39: ackmark.sidecar.v1.Routes.routes:type_name -> ackmark.sidecar.v1.TopicRoute
+	40, // 40: ackmark.sidecar.v1.DeliveryReports.acked:type_name -> ackmark.sidecar.v1.Range
+	41, // 41: ackmark.sidecar.v1.DeliveryReports.failed:type_name -> ackmark.sidecar.v1.UnitFailure
+	5,  // 42: ackmark.sidecar.v1.UnitFailure.error:type_name -> ackmark.sidecar.v1.Error
+	45, // 43: ackmark.sidecar.v1.ReportsResponse.reports:type_name -> ackmark.sidecar.v1.EmitReport
+	5,  // 44: ackmark.sidecar.v1.EmitReport.error:type_name -> ackmark.sidecar.v1.Error
+	54, // 45: ackmark.sidecar.v1.StatusResponse.sessions:type_name -> ackmark.sidecar.v1.SessionStatus
+	57, // 46: ackmark.sidecar.v1.StatusResponse.queue:type_name -> ackmark.sidecar.v1.QueueStatus
+	58, // 47: ackmark.sidecar.v1.StatusResponse.partitions:type_name -> ackmark.sidecar.v1.PartitionQueue
+	59, // 48: ackmark.sidecar.v1.StatusResponse.apps:type_name -> ackmark.sidecar.v1.AppStatus
+	53, // 49: ackmark.sidecar.v1.StatusResponse.wills:type_name -> ackmark.sidecar.v1.WillStatus
+	52, // 50: ackmark.sidecar.v1.StatusResponse.refusals:type_name -> ackmark.sidecar.v1.RefusalCount
+	51, // 51: ackmark.sidecar.v1.StatusResponse.sentinels:type_name -> ackmark.sidecar.v1.Sentinels
+	33, // 52: ackmark.sidecar.v1.StatusResponse.incidents:type_name -> ackmark.sidecar.v1.Incident
+	47, // 53: ackmark.sidecar.v1.StatusResponse.topics:type_name -> ackmark.sidecar.v1.TopicCheck
+	50, // 54: ackmark.sidecar.v1.StatusResponse.routes:type_name -> ackmark.sidecar.v1.AppRoute
+	49, // 55: ackmark.sidecar.v1.StatusResponse.latency:type_name -> ackmark.sidecar.v1.Latency
+	55, // 56: ackmark.sidecar.v1.StatusResponse.transactions:type_name -> ackmark.sidecar.v1.TransactionStatus
+	56, // 57: ackmark.sidecar.v1.SessionStatus.partitions:type_name -> ackmark.sidecar.v1.SessionPartition
+	28, // 58: ackmark.sidecar.v1.SessionStatus.process:type_name -> ackmark.sidecar.v1.ProcessSummary
+	32, // 59: ackmark.sidecar.v1.SessionStatus.waiting:type_name -> ackmark.sidecar.v1.WaitingPartition
+	29, // 60: ackmark.sidecar.v1.SessionPartition.state:type_name -> ackmark.sidecar.v1.PartitionState
+	4,  // 61: ackmark.sidecar.v1.Sidecar.Emit:input_type -> ackmark.sidecar.v1.EmitRequest
+	7,  // 62: ackmark.sidecar.v1.Sidecar.DeliveryStream:input_type -> ackmark.sidecar.v1.DeliveryStreamRequest
+	43, // 63: ackmark.sidecar.v1.Sidecar.Reports:input_type -> ackmark.sidecar.v1.ReportsRequest
+	46, // 64: ackmark.sidecar.v1.Sidecar.Status:input_type -> ackmark.sidecar.v1.StatusRequest
+	36, // 65: ackmark.sidecar.v1.Sidecar.SetRoute:input_type -> ackmark.sidecar.v1.SetRouteRequest
+	6,  // 66: ackmark.sidecar.v1.Sidecar.Emit:output_type -> ackmark.sidecar.v1.EmitResponse
+	8,  // 67: ackmark.sidecar.v1.Sidecar.DeliveryStream:output_type -> ackmark.sidecar.v1.DeliveryStreamResponse
+	44, // 68: ackmark.sidecar.v1.Sidecar.Reports:output_type -> ackmark.sidecar.v1.ReportsResponse
+	48, // 69: ackmark.sidecar.v1.Sidecar.Status:output_type -> ackmark.sidecar.v1.StatusResponse
+	37, // 70: ackmark.sidecar.v1.Sidecar.SetRoute:output_type -> ackmark.sidecar.v1.SetRouteResponse
+	66, // [66:71] is the sub-list for method output_type
+	61, // [61:66] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_ackmark_sidecar_v1_sidecar_proto_init() }
@@ -3681,6 +5769,9 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 		(*DeliveryStreamRequest_Release)(nil),
 		(*DeliveryStreamRequest_Goodbye)(nil),
 		(*DeliveryStreamRequest_Inherit)(nil),
+		(*DeliveryStreamRequest_State)(nil),
+		(*DeliveryStreamRequest_Crossed)(nil),
+		(*DeliveryStreamRequest_CreditTaken)(nil),
 	}
 	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[6].OneofWrappers = []any{
 		(*DeliveryStreamResponse_Welcome)(nil),
@@ -3689,15 +5780,17 @@ func file_ackmark_sidecar_v1_sidecar_proto_init() {
 		(*DeliveryStreamResponse_Released)(nil),
 		(*DeliveryStreamResponse_Draining)(nil),
 		(*DeliveryStreamResponse_Inherited)(nil),
+		(*DeliveryStreamResponse_Routes)(nil),
+		(*DeliveryStreamResponse_MemberFenced)(nil),
 	}
-	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[17].OneofWrappers = []any{}
+	file_ackmark_sidecar_v1_sidecar_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ackmark_sidecar_v1_sidecar_proto_rawDesc), len(file_ackmark_sidecar_v1_sidecar_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   40,
+			NumEnums:      2,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,7 @@ const (
 	Sidecar_DeliveryStream_FullMethodName = "/ackmark.sidecar.v1.Sidecar/DeliveryStream"
 	Sidecar_Reports_FullMethodName        = "/ackmark.sidecar.v1.Sidecar/Reports"
 	Sidecar_Status_FullMethodName         = "/ackmark.sidecar.v1.Sidecar/Status"
+	Sidecar_SetRoute_FullMethodName       = "/ackmark.sidecar.v1.Sidecar/SetRoute"
 )
 
 // SidecarClient is the client API for Sidecar service.
@@ -52,6 +53,10 @@ type SidecarClient interface {
 	Reports(ctx context.Context, in *ReportsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportsResponse], error)
 	// Status tells what the sidecar is doing: sessions, queues, partitions, connections.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// SetRoute says, until the sidecar ends, which part of a topic's keys its apps send through it: the others go to Kafka directly. Only the sidecar's own user and root may,
+	// or whom its configuration names for the app and the topic, over its unix socket; others are refused with PERMISSION_DENIED. A route that no app of the
+	// sidecar's list can have is refused with INVALID_ARGUMENT.
+	SetRoute(ctx context.Context, in *SetRouteRequest, opts ...grpc.CallOption) (*SetRouteResponse, error)
 }
 
 type sidecarClient struct {
@@ -114,6 +119,16 @@ func (c *sidecarClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 	return out, nil
 }
 
+func (c *sidecarClient) SetRoute(ctx context.Context, in *SetRouteRequest, opts ...grpc.CallOption) (*SetRouteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetRouteResponse)
+	err := c.cc.Invoke(ctx, Sidecar_SetRoute_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SidecarServer is the server API for Sidecar service.
 // All implementations must embed UnimplementedSidecarServer
 // for forward compatibility.
@@ -131,6 +146,10 @@ type SidecarServer interface {
 	Reports(*ReportsRequest, grpc.ServerStreamingServer[ReportsResponse]) error
 	// Status tells what the sidecar is doing: sessions, queues, partitions, connections.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// SetRoute says, until the sidecar ends, which part of a topic's keys its apps send through it: the others go to Kafka directly. Only the sidecar's own user and root may,
+	// or whom its configuration names for the app and the topic, over its unix socket; others are refused with PERMISSION_DENIED. A route that no app of the
+	// sidecar's list can have is refused with INVALID_ARGUMENT.
+	SetRoute(context.Context, *SetRouteRequest) (*SetRouteResponse, error)
 	mustEmbedUnimplementedSidecarServer()
 }
 
@@ -152,6 +171,9 @@ func (UnimplementedSidecarServer) Reports(*ReportsRequest, grpc.ServerStreamingS
 }
 func (UnimplementedSidecarServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedSidecarServer) SetRoute(context.Context, *SetRouteRequest) (*SetRouteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRoute not implemented")
 }
 func (UnimplementedSidecarServer) mustEmbedUnimplementedSidecarServer() {}
 func (UnimplementedSidecarServer) testEmbeddedByValue()                 {}
@@ -228,6 +250,24 @@ func _Sidecar_Status_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sidecar_SetRoute_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRouteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SidecarServer).SetRoute(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sidecar_SetRoute_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SidecarServer).SetRoute(ctx, req.(*SetRouteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Sidecar_ServiceDesc is the grpc.ServiceDesc for Sidecar service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -242,6 +282,10 @@ var Sidecar_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _Sidecar_Status_Handler,
+		},
+		{
+			MethodName: "SetRoute",
+			Handler:    _Sidecar_SetRoute_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

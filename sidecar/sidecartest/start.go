@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -64,29 +63,18 @@ func (s *Sidecar) start() {
 	s.Server, s.cancel, s.err, s.ended = srv, cancel, make(chan error, 1), false
 	errs := s.err
 	go func() { errs <- srv.Run(ctx) }()
-	if s.Target != "" {
-		s.awaitSocket(errs)
-	}
+	s.await(errs)
 }
 
-// awaitSocket returns when somebody listens.
-func (s *Sidecar) awaitSocket(errs chan error) {
+// await returns when the sidecar serves.
+func (s *Sidecar) await(errs chan error) {
 	s.t.Helper()
-	network, addr, _ := strings.Cut(s.Target, "://")
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := net.Dial(network, addr)
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		select {
-		case err := <-errs:
-			s.t.Fatalf("the sidecar ended: %v", err)
-		case <-time.After(time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the sidecar does not listen: %v", err)
-		}
+	select {
+	case <-s.Server.Serving():
+	case err := <-errs:
+		s.t.Fatalf("the sidecar ended: %v", err)
+	case <-time.After(10 * time.Second):
+		s.t.Fatal("the sidecar does not serve after 10 s")
 	}
 }
 
@@ -99,6 +87,14 @@ func (s *Sidecar) Stop() error {
 	}
 	s.ended = true
 	return <-s.err
+}
+
+// Wait waits until the sidecar ends by itself, and returns what Run returned.
+func (s *Sidecar) Wait() error {
+	err := <-s.err
+	s.ended = true
+	s.cancel()
+	return err
 }
 
 // Restart starts a new sidecar on the same socket, after stopping the old one. The new one knows

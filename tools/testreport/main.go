@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -26,11 +27,11 @@ func main() {
 	var later patterns
 	flag.Var(&later, "later", "as -allow, of a skip that another run must make good; may be given again")
 	laterTo := flag.String("later-to", "", "file to write the packages with such skips to, one a line")
-	failed := flag.String("failed", "", "file to write the failed packages and tests to, one a line")
+	failed := flag.String("failed", "", "file to write what to run again to, a package and a pattern for -run a line")
 	flag.Parse()
 	r := report{allow: allow, later: later, out: os.Stdout, tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
 	err := r.read(os.Stdin)
-	err = errors.Join(err, writeLines(*failed, r.failed), writeLines(*laterTo, r.postponed))
+	err = errors.Join(err, writeLines(*failed, r.again()), writeLines(*laterTo, r.postponed))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(1)
@@ -82,6 +83,7 @@ type report struct {
 	packages  map[string]*strings.Builder // what belongs to no test
 	passed    int
 	failed    []string
+	died      []string // packages that did not come to their end
 	allowed   int
 	postponed []string // packages
 	refused   []string
@@ -125,6 +127,9 @@ func (r *report) test(e *event) {
 		r.passed++
 	case "fail":
 		r.failed = append(r.failed, e.Package+" "+e.Test)
+		if strings.Contains(text.String(), "panic: ") {
+			r.died = append(r.died, e.Package)
+		}
 		fmt.Fprint(r.out, text)
 	case "skip":
 		r.skip(e, text.String())
@@ -155,7 +160,7 @@ func (r *report) pkg(e *event) {
 	case "build-output", "build-fail":
 		fmt.Fprint(r.out, e.Output)
 		if e.Action == "build-fail" {
-			r.failed = append(r.failed, e.ImportPath+" (build)")
+			r.failed, r.died = append(r.failed, e.ImportPath+" (build)"), append(r.died, e.ImportPath)
 		}
 	case "output":
 		if r.packages[e.Package] == nil {
@@ -176,9 +181,35 @@ func (r *report) pkg(e *event) {
 func (r *report) unfinished(pkg string) {
 	for key, text := range r.tests {
 		if key.pkg == pkg {
+			r.died = append(r.died, pkg)
 			fmt.Fprintf(r.out, "%s did not end:\n%s", key.test, text)
 		}
 	}
+}
+
+// again says what to run once more: of a package that came to its end its failed tests, else all of
+// it, since nobody knows what the tests behind a panic would have found.
+func (r *report) again() []string {
+	tests := map[string][]string{}
+	for _, f := range r.failed {
+		pkg, test, _ := strings.Cut(f, " ")
+		top, _, _ := strings.Cut(test, "/")
+		if tests[pkg] == nil {
+			tests[pkg] = []string{}
+		}
+		if top != "" && !slices.Contains(tests[pkg], top) {
+			tests[pkg] = append(tests[pkg], top)
+		}
+	}
+	var lines []string
+	for _, pkg := range slices.Sorted(maps.Keys(tests)) {
+		pattern := "."
+		if names := tests[pkg]; len(names) > 0 && !slices.Contains(r.died, pkg) {
+			pattern = "^(" + strings.Join(names, "|") + ")$"
+		}
+		lines = append(lines, pkg+" "+pattern)
+	}
+	return lines
 }
 
 // lastLine of a package that passed is go test's summary of it.

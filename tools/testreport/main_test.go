@@ -49,3 +49,25 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 }
+
+// A test that failed is run again by its name; what a panic ended, whole.
+func TestAgain(t *testing.T) {
+	sub := strings.ReplaceAll(failed, "TestC", "TestC/sub")
+	end := `{"Action":"fail","Package":"p"}` + "\n"
+	dies := strings.ReplaceAll(failed, "got 2", "panic: dead")
+	for name, c := range map[string]struct{ in, want string }{
+		"none":              {pass + okLine, ""},
+		"a test and a part": {failed + sub + end, "p ^(TestC)$"},
+		"two tests":         {failed + strings.ReplaceAll(failed, "TestC", "TestE") + end, "p ^(TestC|TestE)$"},
+		"no test of it":     {end, "p ."},
+		"it does not build": {build, "p ."},
+		"it panics":         {dies + end, "p ."},
+		"one did not end":   {failed + panics, "p ."},
+	} {
+		r := report{out: new(strings.Builder), tests: map[id]*strings.Builder{}, packages: map[string]*strings.Builder{}}
+		_ = r.read(strings.NewReader(c.in))
+		if got := strings.Join(r.again(), "\n"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

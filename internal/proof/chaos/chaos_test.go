@@ -5,9 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/proof/judge"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 )
@@ -83,24 +86,29 @@ func TestTailKnowsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// What grows is told from what only swings, in memory that is resident, in what is live of it, and
+// in goroutines.
 func TestFlat(t *testing.T) {
-	growing := func(growth int64) (r Result) {
+	for name, c := range map[string]struct {
+		grow func(x *sample, i int64)
+		flat bool
+	}{
+		"nothing":             {func(*sample, int64) {}, true},
+		"resident":            {func(x *sample, i int64) { x.apps.resident += i << 20 }, false},
+		"of the sidecar":      {func(x *sample, i int64) { x.sidecar.resident += i << 18 }, false},
+		"live in the apps":    {func(x *sample, i int64) { x.apps.live += i << 18 }, false},
+		"live in the sidecar": {func(x *sample, i int64) { x.sidecar.live += i << 18 }, false},
+		"goroutines":          {func(x *sample, i int64) { x.goroutines += int(i) }, false},
+		"a swing":             {func(x *sample, i int64) { x.sidecar.live += i % 7 << 20 }, true},
+	} {
+		var r Result
 		for i := range int64(300) {
-			r.samples = append(r.samples, sample{at: time.Minute + time.Duration(i)*time.Second, resident: (100 + i*growth) << 20, goroutines: 50})
+			x := sample{at: time.Minute + time.Duration(i)*time.Second, apps: memory{100 << 20, 15 << 20}, sidecar: memory{60 << 20, 15 << 20}, goroutines: 50}
+			c.grow(&x, i)
+			r.samples = append(r.samples, x)
 		}
-		return r
-	}
-	leak := growing(0)
-	for i := range leak.samples {
-		leak.samples[i].goroutines += i
-	}
-	if report, flat := leak.Flat(); flat {
-		t.Errorf("a goroutine more a second: %s", report)
-	}
-	for growth, want := range map[int64]bool{0: true, 1: false} {
-		r := growing(growth)
-		if report, flat := r.Flat(); flat != want {
-			t.Errorf("%d MiB a second: %s", growth, report)
+		if report, flat := r.Flat(); flat != c.flat {
+			t.Errorf("%s grows: flat %t, %s", name, flat, report)
 		}
 	}
 }
@@ -136,6 +144,10 @@ func TestBoundOfSupersededWills(t *testing.T) {
 			t.Errorf("%d superseded: %d, %q; want %d, %q", superseded, n, says, want.n, want.says)
 		}
 	}
+	res.Protocol = consumer.ConsumerProtocol // nobody shares partitions out there who could die of it
+	if n, says := row.bound(&res); n != 0 || says != "0" {
+		t.Errorf("in the consumer protocol: %d, %q", n, says)
+	}
 }
 
 // What another process handled before a kill is no takeover, however late it is noticed.
@@ -149,5 +161,42 @@ func TestTakeovers(t *testing.T) {
 	w.takeovers()
 	if len(w.took) != 1 || w.took[0] != 3*time.Second || len(w.pending) != 1 || w.pending[0].partition != 3 {
 		t.Errorf("took %v, pending %v", w.took, w.pending)
+	}
+}
+
+// Some faults are those of transactions, and one cannot be where there are some.
+func TestExactlyOnceRows(t *testing.T) {
+	for i := range Rows {
+		row := &Rows[i]
+		if row.NotHere != "" || row.Broker != "" && row.Number != 29 {
+			continue
+		}
+		dev := new(devbroker.Broker)
+		atLeastOnce, exactly := row.missing(&Env{dev: dev}), row.missing(&Env{dev: dev, ExactlyOnce: true})
+		if (atLeastOnce != "") != row.ExactlyOnce || (exactly != "") != (row.Number == 28) {
+			t.Errorf("fault %d, at-least-once: %q, exactly-once: %q", row.Number, atLeastOnce, exactly)
+		}
+	}
+	s := &stage{Env: &Env{ExactlyOnce: true}, name: "x", row: &Row{}}
+	if sp := s.app("app-1"); !sp.ExactlyOnce || sp.Commit != 0 {
+		t.Errorf("an app is %+v", sp)
+	}
+}
+
+// The age of a transaction is the greatest that it was seen with; of the next one of its id it is
+// another.
+func TestOpenTransactions(t *testing.T) {
+	var ts transactions
+	now := time.Now()
+	for age := range 10 {
+		for epoch := range int16(100) {
+			ts.saw(kadm.DescribedTransactions{"x-0": {TxnID: "x-0", State: "Ongoing", ProducerID: 1, ProducerEpoch: epoch,
+				StartTimestamp: now.UnixMilli()}}, time.UnixMilli(now.UnixMilli()).Add(time.Duration(age*int(epoch))*time.Millisecond))
+		}
+	}
+	ts.saw(kadm.DescribedTransactions{"x-0": {TxnID: "x-0", State: "CompleteCommit", ProducerEpoch: 7}}, now.Add(time.Hour))
+	var r Result
+	if ts.fill(&r); r.Transactions != 100 || r.OpenP50 != 9*49*time.Millisecond || r.OpenP99 != 9*98*time.Millisecond || r.OpenMax != 9*99*time.Millisecond {
+		t.Errorf("%d transactions, %s, %s, %s", r.Transactions, r.OpenP50, r.OpenP99, r.OpenMax)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
@@ -32,16 +33,20 @@ type spec struct {
 	Proxy   string            `json:"proxy,omitempty"` // to the brokers; "": none
 	Socket  string            `json:"socket"`
 
-	Group    string        `json:"group,omitempty"`
-	Instance string        `json:"instance,omitempty"`
-	Input    string        `json:"input,omitempty"`
-	Output   string        `json:"output,omitempty"`
-	Dead     string        `json:"dead,omitempty"`
-	Session  time.Duration `json:"session,omitempty"`
-	Commit   time.Duration `json:"commit,omitempty"`
-	Work     time.Duration `json:"work,omitempty"`
-	Metadata time.Duration `json:"metadata,omitempty"` // how often to look for new partitions; 0: kgo's default
-	Fallback bool          `json:"fallback,omitempty"`
+	Group   string        `json:"group,omitempty"`
+	Input   string        `json:"input,omitempty"`
+	Output  string        `json:"output,omitempty"`
+	Dead    string        `json:"dead,omitempty"`
+	Session time.Duration `json:"session,omitempty"`
+	// ExactlyOnce is the mode of an app; Transactional is the id of the sidecar.
+	ExactlyOnce   bool   `json:"exactly_once,omitempty"`
+	Transactional string `json:"transactional,omitempty"`
+	// Protocol of the group.
+	Protocol consumer.Protocol `json:"protocol,omitempty"`
+	Commit   time.Duration     `json:"commit,omitempty"`
+	Work     time.Duration     `json:"work,omitempty"`
+	Metadata time.Duration     `json:"metadata,omitempty"` // how often to look for new partitions; 0: kgo's default
+	Fallback bool              `json:"fallback,omitempty"`
 	// Poison makes every so many inputs unfit: by turns a panic, an output that is too large, one
 	// to a topic that does not exist.
 	Poison uint64 `json:"poison,omitempty"`
@@ -54,8 +59,12 @@ type spec struct {
 // vitals is what a child tells of itself, ten times a second.
 type vitals struct {
 	InFlight   int64 `json:"in_flight"` // inputs received and not done
+	Since      int64 `json:"since"`     // done since the last commit
 	Goroutines int   `json:"goroutines"`
 	Heap       int64 `json:"heap"`
+	// Live is what the last collection found in use. What a process has resident beside it is what
+	// Go keeps for the next peak.
+	Live int64 `json:"live"`
 	// Superseded wills found that the broker had gone on without their member: it died within a
 	// rebalance.
 	Superseded uint64 `json:"superseded,omitempty"`
@@ -90,8 +99,9 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer, kafka func(map[string]s
 	defer stop()
 	var more atomic.Pointer[func(*vitals)]
 	go report(parent, &more)
+	go s.profile(os.Getenv(profilesEnv))
 	if s.Role == "sidecar" {
-		srv, err := sidecar.New(sidecar.Config{Brokers: s.Brokers, Options: opts, Listen: "unix://" + s.Socket, Logger: log})
+		srv, err := sidecar.New(sidecar.Config{Brokers: s.Brokers, Options: opts, Listen: "unix://" + s.Socket, Logger: log, TransactionalID: s.Transactional})
 		if err != nil {
 			return err
 		}
@@ -106,22 +116,25 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer, kafka func(map[string]s
 	if err != nil {
 		return err
 	}
-	more.Store(new(func(v *vitals) { v.InFlight = heldBy(p) }))
+	more.Store(new(func(v *vitals) { v.InFlight, v.Since = heldBy(p) }))
 	return p.Run(ctx)
 }
 
-func heldBy(p *pipeline.Pipeline) (n int64) {
+func heldBy(p *pipeline.Pipeline) (inFlight, since int64) {
 	for _, part := range p.State().Consumer.Partitions {
-		n += int64(part.Pending)
+		inFlight += int64(part.Pending)
+		since += max(0, part.AckMark-part.Committed) + int64(part.DoneAbove)
 	}
-	return n
+	return inFlight, since
 }
 
 func report(parent *childproc.Parent, more *atomic.Pointer[func(*vitals)]) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	for {
 		var mem runtime.MemStats
 		runtime.ReadMemStats(&mem)
-		v := vitals{Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc)}
+		metrics.Read(live)
+		v := vitals{Goroutines: runtime.NumGoroutine(), Heap: int64(mem.HeapAlloc), Live: int64(live[0].Value.Uint64())}
 		if add := more.Load(); add != nil {
 			(*add)(&v)
 		}
@@ -137,10 +150,13 @@ func (s *spec) pipeline(opts []kgo.Opt, log *slog.Logger) pipeline.Config {
 			After: time.Second, UnitTTL: 2 * time.Second, Return: time.Second}
 	}
 	cfg := pipeline.Config{
-		Consumer: consumer.Config{Brokers: s.Brokers, Group: s.Group, InstanceID: s.Instance, Topics: []string{s.Input}, Options: opts, Logger: log,
-			SessionTimeout: s.Session, CommitEvery: s.Commit},
+		Consumer: consumer.Config{Brokers: s.Brokers, Group: s.Group, Topics: []string{s.Input}, Options: opts, Logger: log,
+			SessionTimeout: s.Session, CommitEvery: s.Commit, Protocol: s.Protocol},
 		Producer: dial.New(), Logger: log, Concurrency: 8, DeadLetter: pipeline.DeadLetter{Topic: s.Dead},
 		Backoff: pipeline.Backoff{Initial: 5 * time.Millisecond, Max: 20 * time.Millisecond}, MaxAttempts: 3,
+	}
+	if s.ExactlyOnce {
+		cfg.Mode = pipeline.ExactlyOnce
 	}
 	if s.Hang {
 		cfg.HandlerTimeout, cfg.HandlerGrace = 2*time.Second, time.Second

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ackmark/ackmark/consumer"
 )
 
 // Verdict of a row.
@@ -20,24 +22,30 @@ const (
 
 // Result is what a row showed.
 type Result struct {
-	Row         int             `json:"row"`
-	Fault       string          `json:"fault"`
-	Incidents   int             `json:"incidents"`
-	Inputs      uint64          `json:"inputs"`
-	Lost        uint64          `json:"lost"`
-	Duplicated  uint64          `json:"duplicated"`
-	Bound       int64           `json:"bound"` // of duplicates; -1: they are intended
-	BoundSays   string          `json:"bound_says"`
-	Reordered   uint64          `json:"reordered"`
-	Split       uint64          `json:"split"` // outputs in another partition than earlier ones of their key
-	DeadLetter  uint64          `json:"dead_letters"`
-	Commits     int             `json:"commits_seen"`
-	Premature   int             `json:"premature_commits"`
-	Takeovers   []time.Duration `json:"takeovers_ns,omitempty"`
-	PeakApp     int64           `json:"peak_app_bytes"`
-	PeakSidecar int64           `json:"peak_sidecar_bytes"`
-	Took        time.Duration   `json:"took_ns"`
-	Verdict     Verdict         `json:"verdict"`
+	Row         int               `json:"row"`
+	Fault       string            `json:"fault"`
+	Protocol    consumer.Protocol `json:"protocol"` // of the group
+	Incidents   int               `json:"incidents"`
+	Inputs      uint64            `json:"inputs"`
+	Lost        uint64            `json:"lost"`
+	Duplicated  uint64            `json:"duplicated"`
+	Bound       int64             `json:"bound"` // of duplicates; -1: they are intended
+	BoundSays   string            `json:"bound_says"`
+	Reordered   uint64            `json:"reordered"`
+	Split       uint64            `json:"split"` // outputs in another partition than earlier ones of their key
+	DeadLetter  uint64            `json:"dead_letters"`
+	Commits     int               `json:"commits_seen"`
+	Premature   int               `json:"premature_commits"`
+	Takeovers   []time.Duration   `json:"takeovers_ns,omitempty"`
+	PeakApp     int64             `json:"peak_app_bytes"`
+	PeakSidecar int64             `json:"peak_sidecar_bytes"`
+	// Transactions of exactly-once, as their coordinator tells.
+	Transactions int           `json:"transactions,omitempty"`
+	OpenP50      time.Duration `json:"open_p50_ns,omitempty"`
+	OpenP99      time.Duration `json:"open_p99_ns,omitempty"`
+	OpenMax      time.Duration `json:"open_max_ns,omitempty"`
+	Took         time.Duration `json:"took_ns"`
+	Verdict      Verdict       `json:"verdict"`
 	// Why it is broken, or not here.
 	Why     string `json:"why,omitempty"`
 	Details string `json:"details,omitempty"`

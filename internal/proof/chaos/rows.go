@@ -8,9 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
+	"github.com/ackmark/ackmark/internal/proof/verify/reader"
 )
 
 // Row is one fault of docs/faults.md, as it is done on one machine. Some are done in two ways.
@@ -30,6 +33,8 @@ type Row struct {
 	Work        time.Duration
 	Rate        int
 	App         func(*spec)
+	Apps        int  // how many; 0: two
+	ExactlyOnce bool // it is one of exactly-once alone
 	KeysMove    bool // between partitions, by intent: their order is not the pipeline's
 }
 
@@ -37,7 +42,7 @@ type Row struct {
 type bound int
 
 const (
-	nothing     bound = iota // but W + C of an app that dies within a rebalance whose end it does not live to hear
+	nothing     bound = iota // but, in a classic group, W + C of an app that dies within a rebalance whose end it does not live to hear
 	inFlight                 // W: inputs that the processes concerned had in hand
 	uncommitted              // W + C: and what was done since the last commit
 	intended                 // an operator asked for it
@@ -52,7 +57,7 @@ func (r *Row) bound(res *Result) (int64, string) {
 		return t.sum(), fmt.Sprintf("W %d + C %d", t.inFlight, t.since)
 	case r.Duplicates == intended:
 		return -1, "intended"
-	case res.superseded > 0:
+	case res.superseded > 0 && res.Protocol != consumer.ConsumerProtocol:
 		t := total(largest(res.costs, res.superseded))
 		return t.sum(), fmt.Sprintf("W %d + C %d (%d in a rebalance)", t.inFlight, t.since, res.superseded)
 	}
@@ -64,6 +69,10 @@ func (r *Row) missing(e *Env) string {
 	switch {
 	case r.NotHere != "":
 		return r.NotHere
+	case r.ExactlyOnce && !e.ExactlyOnce:
+		return "it is one of exactly-once: --exactly-once"
+	case e.ExactlyOnce && r.Number == 28:
+		return "exactly-once has no fallback"
 	case r.Broker == "embedded" && e.dev == nil:
 		return "it needs a broker that fails on command: --embedded"
 	case r.Broker == "real" && e.Brokers == nil:
@@ -270,14 +279,14 @@ var Rows = []Row{
 		s.sleep(4 * time.Second)
 		return nil
 	}},
-	{Number: 29, Fault: "EndTxn reply lost", NotHere: "exactly-once is another issue"},
-	{Number: 30, Fault: "an app fenced inside a shared transaction", NotHere: "exactly-once is another issue"},
+	{Number: 29, Fault: "the end of a transaction unanswered, its coordinator killed", ExactlyOnce: true, BrokerProxy: "sidecar", Broker: "either", Do: times(3, endLost)},
+	{Number: 30, Fault: "one of three apps fenced inside shared transactions", ExactlyOnce: true, BrokerProxy: "app", Apps: 3, App: shortSession, Do: fencedInside},
 	{Number: 31, Fault: "an operator resets the group's offsets", Duplicates: intended, Do: func(s *stage) error {
 		s.sleep(2 * time.Second)
 		return nil
 	}, After: reset},
 	{Number: 32, Fault: "gaps in the input: compaction, transaction markers", NotHere: "internal/proof/e2e and the consumer's tests make them"},
-	{Number: 33, Fault: "two sidecars with one transactional id", NotHere: "exactly-once is another issue"},
+	{Number: 33, Fault: "two sidecars with one transactional id", ExactlyOnce: true, Do: times(3, twoSidecars)},
 }
 
 func times(n int, do func(*stage) error) func(*stage) error {
@@ -362,8 +371,12 @@ func reset(s *stage) error {
 	return err
 }
 
-// outputs counts the records of the output topic.
+// outputs counts the records of the output topic, exactly-once those that are committed.
 func (s *stage) outputs() (n int64, err error) {
+	if s.ExactlyOnce { // the offsets count the ends of transactions, too
+		err = reader.Topic(s.ctx, s.opts, s.output, func(*kgo.Record) { n++ })
+		return n, err
+	}
 	ends, err := s.admin.ListEndOffsets(s.ctx, s.output)
 	if err != nil {
 		return 0, err

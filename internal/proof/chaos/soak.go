@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ackmark/ackmark/internal/proof/netfault"
@@ -143,30 +144,38 @@ func (s *stage) soak(d time.Duration) error {
 }
 
 // Flat compares the processes' memory and goroutines in the first and in the last third of a run,
-// leaving out its beginning.
+// leaving out its beginning. What is live must not grow, and what is resident not without it.
 func (r *Result) Flat() (report string, flat bool) {
 	var all []sample
 	for _, x := range r.samples {
-		if x.at > 30*time.Second && x.resident > 0 {
+		if x.at > 30*time.Second && x.apps.resident+x.sidecar.resident > 0 {
 			all = append(all, x)
 		}
 	}
 	if len(all) < 30 {
 		return "too short to tell", true
 	}
-	mid := func(list []sample, of func(sample) int64) int64 {
-		values := make([]int64, len(list))
-		for i, x := range list {
-			values[i] = of(x)
-		}
-		slices.Sort(values)
-		return values[len(values)/2]
-	}
 	third := len(all) / 3
-	resident := func(x sample) int64 { return x.resident >> 20 }
-	goroutines := func(x sample) int64 { return int64(x.goroutines) }
-	m1, m2 := mid(all[:third], resident), mid(all[2*third:], resident)
-	g1, g2 := mid(all[:third], goroutines), mid(all[2*third:], goroutines)
-	flat = float64(m2) < 1.3*float64(m1)+10 && float64(g2) < 1.3*float64(g1)+20
-	return fmt.Sprintf("resident memory of all processes, median: %d MiB in the first third, %d MiB in the last; goroutines %d, %d", m1, m2, g1, g2), flat
+	flat = true
+	compare := func(what string, slack float64, of func(sample) int64) string {
+		a, b := median(all[:third], of), median(all[2*third:], of)
+		flat = flat && float64(b) < 1.3*float64(a)+slack
+		return fmt.Sprintf("%s %d and %d", what, a, b)
+	}
+	return "medians of the first third and of the last: " + strings.Join([]string{
+		compare("resident MiB of all processes", 10, func(x sample) int64 { return (x.apps.resident + x.sidecar.resident) >> 20 }),
+		compare("of the sidecar", 10, func(x sample) int64 { return x.sidecar.resident >> 20 }),
+		compare("live MiB of the apps", 10, func(x sample) int64 { return x.apps.live >> 20 }),
+		compare("of the sidecar", 10, func(x sample) int64 { return x.sidecar.live >> 20 }),
+		compare("goroutines", 20, func(x sample) int64 { return int64(x.goroutines) }),
+	}, ", "), flat
+}
+
+func median(list []sample, of func(sample) int64) int64 {
+	values := make([]int64, len(list))
+	for i, x := range list {
+		values[i] = of(x)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
 }

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/lastwill"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 	"github.com/ackmark/ackmark/internal/proof/verify/feed"
 	"github.com/ackmark/ackmark/internal/proof/verify/reader"
@@ -39,6 +41,7 @@ type stage struct {
 	tail         *tail
 	feed         *feed.Feed
 	watch        *watch
+	transactions transactions
 	rng          *randSource
 	tasks        sync.WaitGroup
 
@@ -56,7 +59,10 @@ func (s *stage) open() error {
 	if err := s.await("the topics", func() error { return s.topicsReady() }); err != nil {
 		return err
 	}
-	var err error
+	err := s.shareSession()
+	if err != nil {
+		return err
+	}
 	if s.tail, err = newTail(s.opts, s.input, s.output, s.dead); err != nil {
 		return err
 	}
@@ -66,18 +72,21 @@ func (s *stage) open() error {
 		}
 	}
 	s.startSidecar()
-	for i := range apps {
+	for i := range s.row.apps() {
 		s.startApp(fmt.Sprintf("app-%d", i+1))
 	}
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if err := s.await("the group", func() error { return s.members(apps) }); err != nil {
+	if err := s.await("the group", func() error { return s.members(s.row.apps()) }); err != nil {
 		return err
 	}
 	s.feed = feed.Start(s.client, s.input, s.seed, s.rate())
 	s.watch = newWatch(s)
 	s.tasks.Go(s.watch.run)
+	if s.ExactlyOnce {
+		s.tasks.Go(func() { s.transactions.run(s) })
+	}
 	return s.await("the first outputs", func() error {
 		if _, handled := s.tail.counts(); handled < 500 {
 			return fmt.Errorf("%d outputs", handled)
@@ -122,11 +131,11 @@ func (s *stage) topicsReady() error {
 var errNotYet = errors.New("not there yet")
 
 func (s *stage) members(n int) error {
-	groups, err := s.admin.DescribeGroups(s.ctx, s.name)
+	g, err := lastwill.On(s.ctx, s.client, "").Describe(s.ctx, s.name)
 	if err != nil {
 		return err
 	}
-	if g := groups[s.name]; g.State != "Stable" || len(g.Members) != n {
+	if g.State != "Stable" || len(g.Members) != n {
 		return fmt.Errorf("group %s is %s with %d members, want %d", s.name, g.State, len(g.Members), n)
 	}
 	return nil
@@ -175,19 +184,40 @@ func (s *stage) start(sp spec) {
 	s.procs.set(sp.Name, p)
 }
 
-func (s *stage) startSidecar() { s.start(spec{Role: "sidecar", Name: "sidecar", Socket: s.socket()}) }
+func (s *stage) startSidecar() { s.startSidecarAs("sidecar", s.socket()) }
+
+// startSidecarAs starts one at a socket. All of a row have one transactional id.
+func (s *stage) startSidecarAs(name, socket string) {
+	sp := spec{Role: "sidecar", Name: name, Socket: socket}
+	if s.ExactlyOnce {
+		sp.Transactional = s.name
+	}
+	s.start(sp)
+}
+
+func isSidecar(name string) bool { return strings.HasPrefix(name, "sidecar") }
 
 func (s *stage) startApp(name string) {
 	socket := s.socket()
 	if s.socketProxy != nil && name == "app-1" {
 		socket = s.socketProxy.Addr()
 	}
-	sp := spec{Role: "app", Name: name, Socket: socket, Group: s.name, Input: s.input, Output: s.output, Dead: s.dead,
-		Session: 45 * time.Second, Commit: time.Second, Work: s.row.Work}
+	sp := s.app(name)
+	sp.Socket = socket
+	s.start(sp)
+}
+
+// app is what a process of this row is to be.
+func (s *stage) app(name string) spec {
+	sp := spec{Role: "app", Name: name, Group: s.name, Input: s.input, Output: s.output, Dead: s.dead,
+		Session: consumer.DefaultSessionTimeout, Commit: time.Second, Work: s.row.Work, Protocol: s.Protocol}
 	if s.row.App != nil {
 		s.row.App(&sp)
 	}
-	s.start(sp)
+	if s.ExactlyOnce {
+		sp.ExactlyOnce, sp.Commit = true, 0
+	}
+	return sp
 }
 
 // again starts a process that has ended under its name.

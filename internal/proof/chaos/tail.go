@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type input struct {
 	partition int32
 	offset    int64
+	fed       time.Time
 }
 
 // tail reads inputs and outputs while they are written, with a client of its own and without a
@@ -31,10 +33,12 @@ type tail struct {
 	seen    map[int32]*judge.Set // by partition, the offsets of inputs with an output or a dead letter
 	count   int                  // their number
 	ends    map[string]map[int32]int64
-	owner   map[int32]string    // who made the last output of an input partition
-	since   map[int32]time.Time // when that owner's first one was seen
-	handled map[int32]time.Time // when the last output of an input partition was seen
-	early   map[uint64]bool     // outputs whose input was not read yet
+	owner   map[int32]string          // who made the last output of an input partition
+	since   map[int32]time.Time       // when that owner's first one was seen
+	handled map[int32]time.Time       // when the last output of an input partition was seen
+	early   map[uint64]bool           // outputs whose input was not read yet
+	took    map[int32][]time.Duration // from an input to the sight of its output, by partition; nil: nobody asks
+	moved   map[int32]bool            // partitions whose process changed meanwhile
 }
 
 func newTail(opts []kgo.Opt, in, out, dead string) (*tail, error) {
@@ -72,7 +76,7 @@ func (t *tail) add(r *kgo.Record, in string) {
 		return // the judge at the end counts it
 	}
 	if r.Topic == in {
-		at := input{r.Partition, r.Offset}
+		at := input{r.Partition, r.Offset, r.Timestamp}
 		for uint64(len(t.where)) <= id.Global {
 			t.where = append(t.where, input{partition: -1})
 		}
@@ -93,9 +97,34 @@ func (t *tail) add(r *kgo.Record, in string) {
 	for _, h := range r.Headers {
 		if h.Key == byHeader && string(h.Value) != t.owner[at.partition] {
 			t.owner[at.partition], t.since[at.partition] = string(h.Value), time.Now()
+			if t.took != nil {
+				t.took[at.partition] = nil // it moved
+				t.moved[at.partition] = true
+			}
 		}
 	}
 	t.handled[at.partition] = time.Now()
+	if t.took != nil && !t.moved[at.partition] {
+		t.took[at.partition] = append(t.took[at.partition], time.Since(at.fed))
+	}
+}
+
+// measure begins to note how long it takes until outputs are seen.
+func (t *tail) measure() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.took, t.moved = map[int32][]time.Duration{}, map[int32]bool{}
+}
+
+// latencies are those since measure of the partitions that have stayed with their process, sorted.
+func (t *tail) latencies() (all []time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, took := range t.took {
+		all = append(all, took...)
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (t *tail) saw(at input) {

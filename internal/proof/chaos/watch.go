@@ -32,10 +32,15 @@ type takeover struct {
 
 // sample is one look at the processes in a long run.
 type sample struct {
-	at         time.Duration
-	resident   int64 // of all processes
-	goroutines int
+	at            time.Duration
+	apps, sidecar memory // of all apps
+	goroutines    int
 }
+
+// memory is what processes have resident, and what of it is live by their last collection.
+type memory struct{ resident, live int64 }
+
+func (m *memory) add(resident, live int64) { m.resident, m.live = m.resident+resident, m.live+live }
 
 func newWatch(s *stage) *watch {
 	return &watch{s: s, checked: map[int32]int64{}, peaks: map[string]int64{}}
@@ -143,13 +148,14 @@ func (w *watch) memory(at time.Duration) {
 		if err != nil || resident == 0 {
 			continue // it is gone
 		}
-		role := "app"
-		if name == "sidecar" {
-			role = "sidecar"
+		role, sum := "app", &now.apps
+		if isSidecar(name) {
+			role, sum = "sidecar", &now.sidecar
 		}
+		v := p.vitals()
 		w.peaks[role] = max(w.peaks[role], resident)
-		now.resident += resident
-		now.goroutines += p.vitals().Goroutines
+		sum.add(resident, v.Live)
+		now.goroutines += v.Goroutines
 	}
 	w.samples = append(w.samples, now)
 }

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	"log"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,20 +34,31 @@ const (
 	roleEarliest = "app-earliest"
 	// roleSidecar is a sidecar whose connections to the brokers go through a proxy of the test.
 	roleSidecar = "sidecar"
+	// roleLoop is a plain loop over Messages that writes with a Kafka client of its own.
+	roleLoop = "loop"
 )
 
 // Settings of the roles, beside those of the example.
 const (
-	envName      = "NAME"           // goes to the header by of each output
-	envSession   = "SESSION"        // the session timeout
-	envCommit    = "COMMIT_EVERY"   // the commit interval
-	envInstance  = "INSTANCE"       // makes a static member
-	envSidecar   = "SIDECAR"        // its address, or "direct"
-	envSessionID = "SESSION_ID"     // the id of the session with the sidecar
-	envProxy     = "PROXY"          // for all connections to the brokers
-	envTimes     = "HANDLER_TAKES"  // work for each input
-	byHeader     = "by"             // names the process that made an output
-	metadataAge  = 10 * time.Second // a proxy must not see many of these requests
+	envName       = "NAME"             // goes to the header by of each output
+	envSession    = "SESSION"          // the session timeout
+	envProtocol   = "PROTOCOL"         // of the group
+	envCommit     = "COMMIT_EVERY"     // the commit interval
+	envInstance   = "INSTANCE"         // makes a static member
+	envSidecar    = "SIDECAR"          // its address, or "direct"
+	envSidecarUID = "SIDECAR_UID"      // its user, if it is another one
+	envSessionID  = "SESSION_ID"       // the id of the session with the sidecar
+	envProxy      = "PROXY"            // for all connections to the brokers
+	envTimes      = "HANDLER_TAKES"    // work for each input
+	envStateDir   = "STATE_DIR"        // of the consumer
+	envID         = "TRANSACTIONAL_ID" // makes it exactly-once, with SIDECAR=direct
+	envTxnTimeout = "TRANSACTION_TIMEOUT"
+	envMode       = "MODE"           // exactly-once, through the sidecar
+	envPoison     = "POISON_EVERY"   // so many inputs have an output that no topic takes
+	envSlow       = "SLOW_EVERY"     // so many inputs take a second
+	envEmit       = "EMIT"           // a record without an input beside each output
+	byHeader      = "by"             // names the process that made an output
+	metadataAge   = 10 * time.Second // a proxy must not see many of these requests
 )
 
 const appSession = 6 * time.Second
@@ -63,8 +76,13 @@ func play(role string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	run := runApp
-	if role == roleSidecar {
+	switch role {
+	case roleSidecar:
 		run = runSidecar
+	case roleEmitter:
+		run = runEmitter
+	case roleLoop:
+		run = runLoop
 	}
 	if err := run(ctx, role); err != nil {
 		log.Print(err)
@@ -73,15 +91,42 @@ func play(role string) int {
 	return 0
 }
 
+// sidecarUIDs is the sidecar's user where the app has another one.
+func sidecarUIDs() []uint32 {
+	uid, err := strconv.ParseUint(os.Getenv(envSidecarUID), 10, 32)
+	if err != nil {
+		return nil
+	}
+	return []uint32{uint32(uid)}
+}
+
 func kafkaOptions() (opts []kgo.Opt) {
 	if proxy := os.Getenv(envProxy); proxy != "" {
-		opts = append(opts, kgo.Dialer(netfault.Dial(proxy)), kgo.MetadataMaxAge(metadataAge))
+		opts = append(opts, kgo.Dialer(refusedAs(netfault.Dial(proxy))), kgo.MetadataMaxAge(metadataAge))
 	}
 	return opts
 }
 
+// refusedAs has a broker that is down refuse connections, as it would without a proxy: that takes a
+// connection, and breaks it.
+func refusedAs(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		direct, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if err := direct.Close(); err != nil {
+			return nil, err
+		}
+		return dial(ctx, network, address)
+	}
+}
+
 func runSidecar(ctx context.Context, _ string) error {
-	s, err := sidecar.New(sidecar.Config{Brokers: strings.Split(os.Getenv("KAFKA_BROKERS"), ","), Options: kafkaOptions(), Listen: os.Getenv(envSidecar)})
+	s, err := sidecar.New(sidecar.Config{
+		Brokers: strings.Split(os.Getenv("KAFKA_BROKERS"), ","), Options: kafkaOptions(), Listen: os.Getenv(envSidecar),
+		TransactionalID: os.Getenv(envID), TransactionTimeout: duration(envTxnTimeout, 0),
+	})
 	if err != nil {
 		return err
 	}
@@ -91,28 +136,66 @@ func runSidecar(ctx context.Context, _ string) error {
 func runApp(ctx context.Context, role string) error {
 	brokers := strings.Split(os.Getenv("KAFKA_BROKERS"), ",")
 	name, work := os.Getenv(envName), duration(envTimes, 0)
+	var protocol consumer.Protocol
+	if err := protocol.UnmarshalText([]byte(os.Getenv(envProtocol))); err != nil {
+		return err
+	}
+	var emits producer.Producer
 	cfg := pipeline.Config{
 		Consumer: consumer.Config{
 			Brokers: brokers, Group: os.Getenv("GROUP"), Topics: []string{os.Getenv("INPUT")}, Options: kafkaOptions(), InstanceID: os.Getenv(envInstance),
-			SessionTimeout: duration(envSession, appSession), CommitEvery: duration(envCommit, 0),
+			SessionTimeout: duration(envSession, appSession), CommitEvery: duration(envCommit, 0), StateDir: os.Getenv(envStateDir), Protocol: protocol,
 		},
-		Producer:      producer.DialConfig{Target: os.Getenv(envSidecar), App: cmp.Or(name, role), SessionID: os.Getenv(envSessionID)}.New(),
+		Producer: producer.DialConfig{
+			Target: os.Getenv(envSidecar), App: cmp.Or(name, role), SessionID: os.Getenv(envSessionID), SidecarUIDs: sidecarUIDs(),
+		}.New(),
 		SourceHeaders: true, Concurrency: 4,
 		Handler: pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
+			takes := work
+			if isNth(in.Offset, envSlow) {
+				takes = time.Second
+			}
+			if emits != nil {
+				emits.EmitAsync(producer.Record{Topic: os.Getenv("OUTPUT"), Key: in.Key, Value: []byte("emitted")}, func(producer.Ack, error) {})
+			}
 			select {
-			case <-time.After(work):
+			case <-time.After(takes):
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}
 			by := []producer.Header{{Key: byHeader, Value: []byte(name)}}
+			if isNth(in.Offset, envPoison) {
+				return []producer.Record{{Topic: os.Getenv("OUTPUT"), Key: in.Key, Value: make([]byte, 2<<20), Headers: by}}, nil
+			}
 			return []producer.Record{{Topic: os.Getenv("OUTPUT"), Key: in.Key, Value: bytes.ToUpper(in.Value), Headers: by}}, nil
 		}),
 	}
 	if os.Getenv(envSidecar) == "direct" {
-		cfg.Producer = producer.Direct(producer.DirectConfig{Brokers: brokers})
+		id := os.Getenv(envID)
+		direct := producer.DirectConfig{Brokers: brokers, TransactionalID: id, Options: kafkaOptions()}
+		if id != "" {
+			cfg.Mode, cfg.Consumer.CommitEvery, direct.TransactionTimeout = pipeline.ExactlyOnce, 0, duration(envTxnTimeout, 0)
+			cfg.DeadLetter.Topic = os.Getenv("OUTPUT")
+		}
+		cfg.Producer = producer.Direct(direct)
+	}
+	if os.Getenv(envMode) != "" {
+		if err := cfg.Mode.UnmarshalText([]byte(os.Getenv(envMode))); err != nil {
+			return err
+		}
+		cfg.Consumer.CommitEvery, cfg.DeadLetter.Topic = 0, os.Getenv("OUTPUT")
+	}
+	if os.Getenv(envEmit) != "" {
+		emits = cfg.Producer
 	}
 	if role == roleEarliest {
 		cfg.Consumer.OnOutOfRange = consumer.ResetEarliest
 	}
 	return pipeline.Run(ctx, cfg)
+}
+
+// isNth tells whether an offset is one of every so many, as a setting says.
+func isNth(offset int64, setting string) bool {
+	every, err := strconv.ParseInt(os.Getenv(setting), 10, 64)
+	return err == nil && offset%every == every/2
 }

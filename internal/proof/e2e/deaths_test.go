@@ -82,8 +82,9 @@ func TestSigstop(t *testing.T) {
 	}
 }
 
-// App and sidecar are killed together: what they had done since the last commit, and what was on
-// its way, is done again, and not more. The table is what the commit interval costs.
+// App and sidecar are killed together: what was on its way is done again, and not more, however
+// long the last commit was ago. The next sidecar finds in the state directory what was
+// acknowledged. The table is by commit interval, which without a state directory is the cost.
 func TestPodDeath(t *testing.T) {
 	intervals := []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second}
 	rows := make([]string, len(intervals))
@@ -107,9 +108,10 @@ const (
 func podDeath(t *testing.T, every time.Duration) (row string) {
 	s := newScenario(t, brokers(t))
 	s.every = every
-	env := map[string]string{envCommit: every.String(), envTimes: "1ms"}
+	env := map[string]string{envCommit: every.String(), envTimes: "1ms", envSession: longSession.String()}
 	sidecar, p := s.sidecar(), s.pod(1, env)
 	f := s.feed(podRate)
+	var heirs []string
 	for n := range podDeaths {
 		s.caughtNearlyUp(f)
 		f.more(uint64(float64(podRate) * (every.Seconds()*0.33*float64(n+1) + 0.5))) // another phase of the interval each time
@@ -123,6 +125,7 @@ func podDeath(t *testing.T, every time.Duration) (row string) {
 		time.Sleep(restartAfter)
 		sidecar = s.sidecar()
 		p.start(0)
+		heirs = append(heirs, p.apps[0].Name)
 	}
 	n := f.finish()
 	s.caughtUp()
@@ -141,13 +144,31 @@ func podDeath(t *testing.T, every time.Duration) (row string) {
 			}
 		}
 		done, unacked := e.bound(i)
-		t.Logf("CommitEvery %s, death %d: duplicated %d, W = %d, C = %d", every, i+1, again, unacked, done)
-		if again > done+unacked {
-			t.Errorf("%d duplicated, W + C is %d", again, done+unacked)
+		w := e.onTheWay(i)
+		stall := e.goesOn(inc.at, heirs[i])
+		t.Logf("CommitEvery %s, death %d: duplicated %d, W = %d, of W + C = %d; the last partition went on after %s", every, i+1, again, w, unacked+done, stall)
+		if stall > longSession/2 {
+			t.Errorf("a partition went on after %s: nobody left the group for the dead member", stall)
+		}
+		if again > w {
+			t.Errorf("%d duplicated, %d were on their way: what was acknowledged is done again", again, w)
 		}
 		repeated, bounds = append(repeated, again), append(bounds, done+unacked)
 	}
 	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d |", every, mean(repeated), slices.Max(repeated), mean(bounds), slices.Max(bounds), e.result.Lost)
+}
+
+// goesOn is when the last partition went on with a process, after a moment.
+func (e *evidence) goesOn(from time.Time, with string) (last time.Duration) {
+	for _, works := range e.works {
+		for _, w := range works {
+			if w.by == with {
+				last = max(last, w.at.Sub(from))
+				break
+			}
+		}
+	}
+	return last
 }
 
 func mean(all []int) (m int) {

@@ -91,7 +91,7 @@ func (s *scenario) gather(inputs uint64) *evidence {
 		if id, err := verify.Parse(r.Value); err == nil && id.Global < inputs {
 			e.add(where[id.Global], r.Timestamp)
 			if by, p := madeBy(r); by != "" {
-				e.works[p] = append(e.works[p], work{by, r.Timestamp})
+				e.works[p] = append(e.works[p], work{by: by, at: r.Timestamp, offset: where[id.Global].offset})
 			}
 		}
 	})
@@ -237,16 +237,25 @@ func (e *evidence) affected(i incident, partition int32) bool {
 	}
 	if len(e.works) > 0 {
 		return slices.ContainsFunc(e.works[partition], func(w work) bool {
-			return w.by == i.name && w.at.After(i.at.Add(-e.commitEvery()-commitSlack)) && w.at.Before(i.at.Add(inFlight))
+			return w.by == i.name && w.at.After(i.at.Add(-e.commitEvery()-commitSlack)) && w.at.Before(i.over())
 		})
 	}
 	before := e.committed(partition, i.at.Add(500*time.Millisecond))
 	return e.committed(partition, i.at.Add(appSession-2*time.Second)) == before
 }
 
+// over is when an incident's units in flight have their fate: [inFlight] is what that takes on a
+// machine that is not starved; a will that came later says when.
+func (i incident) over() time.Time {
+	if usual := i.at.Add(inFlight); i.settled.Before(usual) {
+		return usual
+	}
+	return i.settled
+}
+
 // mayRepeat tells whether an input may be emitted again because of an incident.
 func (e *evidence) mayRepeat(i incident, partition int32, offset int64) bool {
-	return e.affected(i, partition) && offset >= e.committed(partition, i.at) && !e.first[partition][offset].After(i.at.Add(inFlight))
+	return e.affected(i, partition) && offset >= e.committed(partition, i.at) && !e.first[partition][offset].After(i.over())
 }
 
 // committed is what the group had at a moment.
@@ -271,7 +280,7 @@ func (e *evidence) bound(n int) (done, unacked int) {
 		}
 		for o := e.committed(p, i.at); o < int64(len(first)); o++ {
 			switch at := first[o]; {
-			case at.After(i.at.Add(inFlight)):
+			case at.After(i.over()):
 			case at.After(i.at):
 				unacked++
 			default:
@@ -283,6 +292,23 @@ func (e *evidence) bound(n int) (done, unacked int) {
 		}
 	}
 	return done, unacked
+}
+
+// onTheWay is how many inputs may have been on their way to Kafka at an incident: written within
+// inFlight of it, before or after.
+func (e *evidence) onTheWay(n int) (all int) {
+	i := e.incidents[n]
+	for p, first := range e.first {
+		if !e.affected(i, p) {
+			continue
+		}
+		for o := e.committed(p, i.at); o < int64(len(first)); o++ {
+			if at := first[o]; at.After(i.at.Add(-inFlight)) && at.Before(i.at.Add(inFlight)) {
+				all++
+			}
+		}
+	}
+	return all
 }
 
 // stranded tells that an earlier incident is the reason why an input is done and not committed:

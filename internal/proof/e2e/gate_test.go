@@ -38,6 +38,8 @@ type held struct {
 	release  chan struct{} // close it to let it go on
 	answered chan struct{} // closed when the broker has answered it
 	answer   []byte        // after answered: the broker's frame
+	lost     bool          // the answer is, and the connection with it
+	to       string        // after caught: the broker's address
 	once     sync.Once
 	found    bool // under the gate's lock: closed, and the first one is here
 }
@@ -81,6 +83,9 @@ func (g *gate) hold(key kmsg.Key) *held { return g.add(&held{key: key, after: an
 func (g *gate) shut(key, after kmsg.Key) *held {
 	return g.add(&held{key: key, after: after, closed: true})
 }
+
+// lose stops the next request of this kind, and loses its answer.
+func (g *gate) lose(key kmsg.Key) *held { return g.add(&held{key: key, after: anyTime, lost: true}) }
 
 func (g *gate) add(h *held) *held {
 	h.caught, h.release, h.answered = make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -192,6 +197,9 @@ func (g *gate) serve(near net.Conn) error {
 			if h != nil {
 				h.answer = frame
 				close(h.answered)
+				if h.lost {
+					return
+				}
 			}
 			_, _ = near.Write(frame) // the process may be dead; the answers are of interest all the same
 		}
@@ -209,6 +217,7 @@ func (g *gate) serve(near net.Conn) error {
 			mu.Lock()
 			waiting[int32(binary.BigEndian.Uint32(frame[8:]))] = h
 			mu.Unlock()
+			h.to = address
 			close(h.caught)
 			<-h.release
 			if _, err := far.Write(frame); err != nil {

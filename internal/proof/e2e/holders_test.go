@@ -27,15 +27,18 @@ type holders struct {
 
 // work is an output.
 type work struct {
-	by string
-	at time.Time // by its broker's clock
+	by     string
+	at     time.Time // by its broker's clock
+	seen   time.Time // by the reader
+	offset int64     // of its input, where a test reads all
 }
 
-func (s *scenario) watchHolders() *holders {
+func (s *scenario) watchHolders(more ...kgo.Opt) *holders {
 	s.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	h := &holders{s: s, seen: map[int32][]work{}, stop: stop}
-	client := s.plain(kgo.ConsumeTopics(s.output), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(50*time.Millisecond))
+	opts := []kgo.Opt{kgo.ConsumeTopics(s.output), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(50 * time.Millisecond)}
+	client := s.plain(append(opts, more...)...)
 	h.done.Go(func() {
 		for ctx.Err() == nil {
 			client.PollFetches(ctx).EachRecord(h.add)
@@ -89,7 +92,7 @@ func (h *holders) add(r *kgo.Record) {
 	by, partition := madeBy(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seen[partition] = append(h.seen[partition], work{by, r.Timestamp})
+	h.seen[partition] = append(h.seen[partition], work{by: by, at: r.Timestamp, seen: time.Now()})
 }
 
 // outOfOrder is how far apart in the list outputs may be that were appended in the other order.

@@ -39,6 +39,7 @@ func lagSays(ctx context.Context, t *testing.T, brokers, group string) (report s
 // real brokers tell of them.
 func TestLagOfRealGroups(t *testing.T) {
 	kafka := brokers(t)
+	needs848(t, kafka)
 	ctx, cancel := context.WithTimeout(t.Context(), settle)
 	defer cancel()
 	admin := kafka.Admin()

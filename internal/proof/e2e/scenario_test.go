@@ -16,7 +16,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/lastwill"
+	"github.com/ackmark/ackmark/internal/proof/chaos"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
@@ -37,6 +40,7 @@ type scenario struct {
 	handsOver            bool          // partitions change hands in order: see overtook
 	every                time.Duration // the commit interval, if it is not the default
 	mayRewind            int           // so many commits may be below an earlier one: see late commits
+	asks                 *kgo.Client   // for describe
 }
 
 // incident is a moment after which partitions may be read again from their last commit.
@@ -45,6 +49,8 @@ type incident struct {
 	name string // of the process that died
 	at   time.Time
 	all  bool // every partition is affected, not only those of one app
+
+	settled time.Time // when its will was executed, where that is known
 }
 
 func newScenario(t *testing.T, kafka *kafkatest.Cluster) *scenario {
@@ -105,7 +111,13 @@ func (s *scenario) socket() string { return filepath.Join(s.dir, "sidecar.sock")
 // sidecar starts the pod's sidecar.
 func (s *scenario) sidecar() *childproc.Process {
 	s.Helper()
-	return s.start(sidecarName, build(s.T, "ackmark"), nil, "sidecar", "--brokers", s.kafka.Brokers(), "--listen", "unix://"+s.socket())
+	return s.sidecarAt(s.socket())
+}
+
+func (s *scenario) sidecarAt(socket string, more ...string) *childproc.Process {
+	s.Helper()
+	args := []string{"sidecar", "--brokers", s.kafka.Brokers(), "--listen", "unix://" + socket}
+	return s.start(sidecarName, build(s.T, "ackmark"), nil, append(args, more...)...)
 }
 
 // uppercase starts the example; env replaces its settings.
@@ -118,8 +130,37 @@ func (s *scenario) env(own map[string]string) map[string]string {
 	env := map[string]string{
 		"KAFKA_BROKERS": s.kafka.Brokers(), "GROUP": s.group, "INPUT": s.input, "OUTPUT": s.output, "SIDECAR": "unix://" + s.socket(),
 	}
+	env[envProtocol] = protocolUnderTest.String()
 	maps.Copy(env, own)
+	if env[envProtocol] == consumer.ConsumerProtocol.String() {
+		s.session(cmp.Or(env[envSession], appSession.String()))
+	}
 	return env
+}
+
+// protocolUnderTest is that of ACKMARK_PROTOCOL, by default classic.
+var protocolUnderTest = func() consumer.Protocol {
+	p := consumer.ClassicProtocol
+	if err := p.UnmarshalText([]byte(cmp.Or(os.Getenv("ACKMARK_PROTOCOL"), "classic"))); err != nil || p == consumer.AutoProtocol {
+		panic(fmt.Sprintf("ACKMARK_PROTOCOL: use classic or consumer (%v)", err))
+	}
+	return p
+}()
+
+// session tells the brokers how long the group's sessions last, which they decide in the consumer
+// protocol.
+func (s *scenario) session(text string) {
+	s.Helper()
+	d, err := time.ParseDuration(text)
+	if err == nil {
+		if s.asks == nil {
+			s.asks = s.plain()
+		}
+		err = chaos.SetSession(s.Context(), s.asks, s.group, d)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
 }
 
 // kill ends a process with SIGKILL and remembers when, for the bound of S6.
@@ -128,7 +169,7 @@ func (s *scenario) kill(p *childproc.Process) {
 	if !p.Running() {
 		s.Fatalf("%s should be killed and has ended already: %s", p.Name, p.State())
 	}
-	s.incidents = append(s.incidents, incident{"SIGKILL of " + p.Name, p.Name, time.Now(), p.Name == sidecarName})
+	s.incidents = append(s.incidents, incident{what: "SIGKILL of " + p.Name, name: p.Name, at: time.Now(), all: p.Name == sidecarName})
 	p.Kill()
 }
 
@@ -213,16 +254,23 @@ func (s *scenario) count() (n int64) {
 func (s *scenario) members(n int) {
 	s.Helper()
 	s.await(fmt.Sprintf("%d members", n), func() error {
-		groups, err := s.kafka.Admin().DescribeGroups(s.Context(), s.group)
-		if err = errors.Join(err, groups.Error()); err != nil {
+		g, err := s.describe()
+		if err != nil {
 			return err
 		}
-		g := groups[s.group]
 		if g.State != "Stable" || len(g.Members) != n {
 			return fmt.Errorf("%d members, %s", len(g.Members), g.State)
 		}
 		return nil
 	})
+}
+
+// describe tells who is in the group, whatever its protocol.
+func (s *scenario) describe() (lastwill.Group, error) {
+	if s.asks == nil {
+		s.asks = s.plain()
+	}
+	return lastwill.On(s.Context(), s.asks, "").Describe(s.Context(), s.group)
 }
 
 // state waits until the group is in a state.

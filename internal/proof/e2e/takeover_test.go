@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/figures"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -44,6 +44,17 @@ func (p *pod) start(i int) {
 	p.apps[i] = p.app(fmt.Sprintf("app-%d.%d", i, p.starts), roleApp, p.env)
 }
 
+// replace kills an app that holds partitions, starts it again a moment later, and waits until each
+// of them is worked on by somebody: how long after the kill that was.
+func (p *pod) replace(i int, h *holders, held []int32) (took []time.Duration) {
+	p.Helper()
+	victim, died := p.apps[i], time.Now()
+	p.kill(victim)
+	time.Sleep(restartAfter)
+	p.start(i)
+	return h.awaitTaken(held, victim.Name, died)
+}
+
 func (s *scenario) pod(apps int, env map[string]string) *pod {
 	s.Helper()
 	p := &pod{scenario: s, env: env, apps: make([]*childproc.Process, apps)}
@@ -62,11 +73,11 @@ type takeovers struct {
 
 // takeOver kills apps of a pod at work, one after the other, and measures how long their partitions
 // stand still. Settled kills wait until the last rebalance is over; others come at any moment.
-func takeOver(t *testing.T, kills int, seed uint64, settled bool) (m takeovers) {
+func takeOver(t *testing.T, protocol consumer.Protocol, kills int, seed uint64, settled bool) (m takeovers) {
 	s := newScenario(t, brokers(t))
 	s.handsOver = !settled
 	sidecar := s.sidecar()
-	p := s.pod(3, map[string]string{envSession: longSession.String(), envTimes: "1ms"})
+	p := s.pod(3, map[string]string{envSession: longSession.String(), envTimes: "1ms", envProtocol: protocol.String()})
 	s.members(3)
 	f, h := s.feed(700), s.watchHolders()
 	s.outputs(1000)
@@ -77,16 +88,11 @@ func takeOver(t *testing.T, kills int, seed uint64, settled bool) (m takeovers) 
 		}
 		time.Sleep(time.Duration(rng.IntN(500)) * time.Millisecond)
 		i := rng.IntN(len(p.apps))
-		victim := p.apps[i]
-		held := h.of(victim.Name)
+		held := h.of(p.apps[i].Name)
 		if len(held) == 0 {
 			continue // it has just started
 		}
-		died := time.Now()
-		s.kill(victim)
-		time.Sleep(restartAfter)
-		p.start(i)
-		took := h.awaitTaken(held, victim.Name, died)
+		took := p.replace(i, h, held)
 		m.partitions, m.deaths = append(m.partitions, took...), append(m.deaths, slices.Max(took))
 	}
 	n := f.finish()
@@ -103,8 +109,16 @@ func takeOver(t *testing.T, kills int, seed uint64, settled bool) (m takeovers) 
 // Three apps and a sidecar, once or twice. Again and again an app is killed at work, and started
 // again a moment later; the session timeout is the default of 45 s. Its partitions are worked on by
 // others within 3 s, nothing is lost, and nothing is done twice.
-func TestTakeover(t *testing.T) {
-	brokers(t) // skips here, or the subtests would, and nothing be measured
+func TestTakeover(t *testing.T) { testTakeover(t, consumer.ClassicProtocol) }
+
+// The same in a group of the consumer protocol (KIP-848).
+func TestTakeoverInTheConsumerProtocol(t *testing.T) { testTakeover(t, consumer.ConsumerProtocol) }
+
+func testTakeover(t *testing.T, protocol consumer.Protocol) {
+	t.Helper()
+	if kafka := brokers(t); protocol == consumer.ConsumerProtocol { // skips here, or the subtests would, and nothing be measured
+		needs848(t, kafka)
+	}
 	kills, pods := defaultKills, 1
 	if n, err := strconv.Atoi(os.Getenv(killsEnv)); err == nil && n > defaultKills {
 		kills, pods = n, 2
@@ -115,7 +129,7 @@ func TestTakeover(t *testing.T) {
 		for pod := range pods {
 			t.Run(strconv.Itoa(pod), func(t *testing.T) {
 				t.Parallel()
-				m := takeOver(t, kills/pods, uint64(pod), true)
+				m := takeOver(t, protocol, kills/pods, uint64(pod), true)
 				mu.Lock()
 				defer mu.Unlock()
 				all.partitions, all.deaths = append(all.partitions, m.partitions...), append(all.deaths, m.deaths...)
@@ -147,11 +161,22 @@ func TestTakeover(t *testing.T) {
 // itself can nobody commit for it: what it had done since its last commit is done again, and the
 // sidecar counts that.
 func TestTakeoverAmidRebalances(t *testing.T) {
-	m := takeOver(t, 8, 1, false)
+	m := takeOver(t, consumer.ClassicProtocol, 8, 1, false)
 	t.Logf("takeover after %d SIGKILLs at any moment: slowest partition of each death %s; duplicated %d, %d wills refused by the broker",
 		len(m.deaths), quantiles(m.deaths), m.repeated, m.superseded)
 	if m.repeated > 0 && m.superseded == 0 {
 		t.Errorf("%d outputs were done twice, and no will was refused", m.repeated)
+	}
+}
+
+// In the consumer protocol nobody shares partitions out who could die: no will is refused, and
+// nothing is done twice.
+func TestTakeoverAmidRebalancesInTheConsumerProtocol(t *testing.T) {
+	m := takeOver(t, consumer.ConsumerProtocol, 8, 1, false)
+	t.Logf("takeover after %d SIGKILLs at any moment: slowest partition of each death %s; duplicated %d, %d wills refused by the broker",
+		len(m.deaths), quantiles(m.deaths), m.repeated, m.superseded)
+	if m.repeated > 0 || m.superseded > 0 {
+		t.Errorf("%d outputs were done twice, %d wills were refused", m.repeated, m.superseded)
 	}
 }
 
@@ -161,15 +186,13 @@ func (s *scenario) settled(members int) {
 	const moment = 400 * time.Millisecond
 	last, since := "", time.Now()
 	s.await("the group to settle", func() error {
-		groups, err := s.kafka.Admin().DescribeGroups(s.Context(), s.group)
-		if err = errors.Join(err, groups.Error()); err != nil {
+		g, err := s.describe()
+		if err != nil {
 			return err
 		}
-		g := groups[s.group]
 		now := g.State
 		for _, m := range g.Members {
-			assigned, _ := m.Assigned.AsConsumer()
-			now += fmt.Sprintf(" %s %v", m.MemberID, assigned)
+			now += fmt.Sprintf(" %s %v", m.ID, m.Given)
 		}
 		if now != last || g.State != "Stable" || len(g.Members) != members {
 			last, since = now, time.Now()
@@ -209,4 +232,48 @@ func quantile(all []time.Duration, q float64) time.Duration {
 
 func quantiles(all []time.Duration) string {
 	return fmt.Sprintf("p50 %s, p99 %s, max %s", quantile(all, 0.5), quantile(all, 0.99), slices.Max(all))
+}
+
+// Static members of a group of the consumer protocol, killed at work and started again a moment
+// later: without a will the brokers would refuse the new process for the rest of the session.
+func TestAStaticMemberIsBackSoonInTheConsumerProtocol(t *testing.T) {
+	const deaths = 6
+	needs848(t, brokers(t))
+	s := newScenario(t, brokers(t))
+	sidecar := s.sidecar()
+	start := func(i, n int) *childproc.Process {
+		return s.app(fmt.Sprintf("app-%d.%d", i, n), roleApp, map[string]string{
+			envSession: longSession.String(), envTimes: "1ms", envProtocol: consumer.ConsumerProtocol.String(), envInstance: fmt.Sprintf("i-%d", i),
+		})
+	}
+	apps := []*childproc.Process{start(0, 1), start(1, 1)}
+	s.members(len(apps))
+	f, h := s.feed(700), s.watchHolders()
+	s.outputs(1000)
+	var all []time.Duration
+	for n := range deaths {
+		s.settled(len(apps))
+		i := n % len(apps)
+		victim := apps[i]
+		held := h.of(victim.Name)
+		died := time.Now()
+		s.kill(victim)
+		time.Sleep(restartAfter)
+		apps[i] = start(i, n+2)
+		all = append(all, slices.Max(h.awaitTaken(held, victim.Name, died)))
+		if back := h.of(apps[i].Name); len(back) != len(held) {
+			t.Errorf("%s has %v, its former process had %v", apps[i].Name, back, held)
+		}
+	}
+	n := f.finish()
+	s.caughtUp()
+	t.Logf("%d static members back after SIGKILL, started again after %s, session timeout %s: %s", deaths, restartAfter, longSession, quantiles(all))
+	if most := slices.Max(all); most > longSession/3 {
+		t.Errorf("back after %s: that is no will", most)
+	}
+	s.terminate(apps...)
+	s.terminate(sidecar)
+	if r := s.verify(n).result.Duplicated; r > 0 {
+		t.Errorf("%d outputs were done twice", r)
+	}
 }

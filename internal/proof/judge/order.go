@@ -1,5 +1,7 @@
 package judge
 
+import "github.com/ackmark/ackmark/internal/sentinel"
+
 // Order remembers for each key the highest place whose output was seen, and in which partition the
 // key lives. The zero value has seen nothing.
 type Order struct{ keys []keyState }
@@ -25,7 +27,7 @@ func (o *Order) First(key uint32, place uint64, partition int32) (inOrder, sameP
 	if k.last == 0 {
 		k.partition = partition
 	}
-	inOrder = place+1 >= k.last
+	inOrder = !sentinel.IsInverted(place, k.last)
 	k.last = max(k.last, place+1)
 	return inOrder, k.partition == partition
 }

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,6 +27,18 @@ func (c *Cluster) SecuredAddrs() []string { return slices.Clone(c.secured) }
 
 // Brokers are the bootstrap addresses as KAFKA_BROKERS has them.
 func (c *Cluster) Brokers() string { return strings.Join(c.addrs, ",") }
+
+// PIDs are the processes of the brokers that run; none for a cluster of KAFKA_BROKERS.
+func (c *Cluster) PIDs() (list []int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.brokers {
+		if b.running() {
+			list = append(list, b.proc.Pid())
+		}
+	}
+	return list
+}
 
 // Client returns a client with these options, closed when the test ends.
 func (c *Cluster) Client(opts ...kgo.Opt) *kgo.Client {
@@ -68,9 +81,10 @@ func (c *Cluster) CreateTopic(prefix string, partitions int32, configs map[strin
 			c.tb.Logf("kafkatest: delete topic %s: %v", topic, err)
 		}
 	})
+	led := int32(0) // partitions that have a leader: those of a wide topic are not all asked for in one attempt
 	c.must("leaders of "+topic, func(ctx context.Context) error {
-		for p := range partitions {
-			if _, err := c.leader(ctx, topic, p); err != nil {
+		for ; led < partitions; led++ {
+			if _, err := c.leader(ctx, topic, led); err != nil {
 				return err
 			}
 		}
@@ -88,6 +102,10 @@ func (c *Cluster) must(what string, ok func(context.Context) error) {
 		c.tb.Fatal(err)
 	}
 }
+
+// Version is that of the brokers, like "4.3.1"; of a cluster of KAFKA_BROKERS it is taken to be
+// [Version].
+func (c *Cluster) Version() string { return cmp.Or(c.version, Version) }
 
 // LeaderOf returns the broker (the index that Kill takes) that leads a partition, after the
 // election if the last one is dead or paused.

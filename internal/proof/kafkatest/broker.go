@@ -60,6 +60,7 @@ func properties(all []*broker, b *broker, own map[string]string) map[string]stri
 		"transaction.state.log.min.isr":            isr,
 		"group.initial.rebalance.delay.ms":         "0",
 		"group.min.session.timeout.ms":             "1000",
+		"group.consumer.min.session.timeout.ms":    "6000", // for groups that set their own; the default stays 45 s
 		// A killed leader is replaced in 3 s instead of 9.
 		"broker.session.timeout.ms":    "3000",
 		"broker.heartbeat.interval.ms": "500",

@@ -22,12 +22,14 @@ const startLimit = 3 * time.Minute
 
 // cluster is what several tests may share; Cluster is one test's view of it.
 type cluster struct {
+	version string // "": of a cluster that is not ours
 	brokers []*broker
 	addrs   []string
 	secured []string // addresses of the second listener
 	dir     string   // configuration and data
 	logs    string
 	admin   *kgo.Client
+	keeper  *zookeeper // nil: the brokers are their own controllers
 
 	mu     sync.Mutex // held for a fault or its repair: two tests must not take two of three brokers
 	failed bool       // some test with this cluster failed: the logs are kept
@@ -42,11 +44,11 @@ func external(list string) (*cluster, error) {
 func launch(ctx context.Context, cfg Config) (_ *cluster, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	inst, err := install(ctx)
+	inst, err := install(ctx, cfg.Version)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{}
+	c := &cluster{version: cfg.Version}
 	defer func() {
 		if err != nil {
 			c.failed = true
@@ -62,10 +64,20 @@ func launch(ctx context.Context, cfg Config) (_ *cluster, err error) {
 	if c.logs, err = os.MkdirTemp("", "ackmark-kafka-logs-*"); err != nil {
 		return nil, err
 	}
+	if !raft(cfg.Version) {
+		if c.keeper, err = newZookeeper(c.dir, c.logs); err != nil {
+			return nil, err
+		}
+	}
 	if err = c.addBrokers(inst, cfg); err != nil {
 		return nil, err
 	}
-	if err = c.format(ctx); err != nil {
+	if c.keeper != nil {
+		err = c.keeper.start(c.brokers[0])
+	} else {
+		err = c.format(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, b := range c.brokers {
@@ -107,6 +119,9 @@ func (c *cluster) addBrokers(inst installation, cfg Config) error {
 	}
 	for _, b := range c.brokers {
 		p := properties(c.brokers, b, cfg.Properties)
+		if c.keeper != nil {
+			c.keeper.by(p, b)
+		}
 		b.secure(p, cfg.Secured)
 		if err := b.configure(p); err != nil {
 			return err
@@ -148,6 +163,7 @@ func (c *cluster) stop() (logs string) {
 			b.secured.release()
 		}
 	}
+	c.keeper.stop()
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir)
 	}

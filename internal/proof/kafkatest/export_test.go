@@ -21,7 +21,7 @@ func LogDir(c *Cluster) string { return c.logs }
 
 // Require skips or fails the test if brokers cannot be started here.
 func Require(tb testing.TB) {
-	if _, err := install(tb.Context()); err != nil {
+	if _, err := install(tb.Context(), Version); err != nil {
 		unavailable(tb, err)
 	}
 }

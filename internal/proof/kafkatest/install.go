@@ -11,14 +11,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Version is the Kafka that is started. testdata/pom.xml has it too.
+// Version is the Kafka that is started where neither [Config] nor the environment says another.
+// testdata/pom.xml has it too.
 const Version = "4.3.1"
 
 //go:embed testdata/pom.xml
-var pom []byte
+var pom string
+
+var knownVersion = regexp.MustCompile(`^[2-9]\.\d{1,2}\.\d{1,2}$`)
 
 // minJava is what Kafka 4 brokers need.
 const minJava = 17
@@ -33,7 +37,7 @@ func missing(format string, args ...any) error {
 // installation is what a broker is started with.
 type installation struct{ java, classpath string }
 
-func install(ctx context.Context) (installation, error) {
+func install(ctx context.Context, version string) (installation, error) {
 	java, err := findJava(ctx)
 	if err != nil {
 		return installation{}, err
@@ -42,7 +46,7 @@ func install(ctx context.Context) (installation, error) {
 	if err != nil {
 		return installation{}, missing("no cache directory for Kafka's jars: %v. Set HOME or XDG_CACHE_HOME", err)
 	}
-	libs, err := fetchJars(ctx, filepath.Join(cache, "ackmark"), runMaven)
+	libs, err := fetchJars(ctx, filepath.Join(cache, "ackmark"), version, runMaven)
 	return installation{java: java, classpath: filepath.Join(libs, "*")}, err
 }
 
@@ -73,8 +77,8 @@ func findJava(ctx context.Context) (string, error) {
 // fetchJars returns the directory with Kafka's jars, after having had it filled once per machine.
 // Test processes of several packages come here at the same time: one holds the lock and downloads,
 // the others wait. The directory appears by rename, so it is whole or not there.
-func fetchJars(ctx context.Context, cache string, maven func(ctx context.Context, dir string) error) (string, error) {
-	libs := filepath.Join(cache, "kafka-"+Version)
+func fetchJars(ctx context.Context, cache, version string, maven func(ctx context.Context, dir string) error) (string, error) {
+	libs := filepath.Join(cache, "kafka-"+version)
 	if _, err := os.Stat(libs); err == nil {
 		return libs, nil
 	}
@@ -97,7 +101,8 @@ func fetchJars(ctx context.Context, cache string, maven func(ctx context.Context
 		return "", missing("%v", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), pom, 0o644); err != nil {
+	list := strings.Replace(pom, "<version>"+Version+"<", "<version>"+version+"<", 1)
+	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), []byte(list), 0o644); err != nil {
 		return "", missing("%v", err)
 	}
 	if err := maven(ctx, tmp); err != nil {
@@ -122,8 +127,8 @@ func runMaven(ctx context.Context, dir string) error {
 		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "libs"))
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return missing("Maven could not get Kafka %s (%v). Run it with a way to Maven Central once, the jars are kept; it said:\n%s",
-			Version, err, bytes.TrimSpace(out))
+		return missing("Maven could not get Kafka (%v). Run it with a way to Maven Central once, the jars are kept; it said:\n%s",
+			err, bytes.TrimSpace(out))
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestPomHasVersion(t *testing.T) {
-	if !strings.Contains(string(pom), "<version>"+Version+"</version>") {
+	if !strings.Contains(pom, "<version>"+Version+"</version>") {
 		t.Fatalf("testdata/pom.xml does not name Kafka %s", Version)
 	}
 }
@@ -31,7 +31,7 @@ func TestJarsAreFetchedOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			libs, err := fetchJars(t.Context(), cache, maven)
+			libs, err := fetchJars(t.Context(), cache, Version, maven)
 			if err != nil {
 				t.Error(err)
 			} else if _, err := os.Stat(filepath.Join(libs, "kafka.jar")); err != nil {
@@ -48,7 +48,7 @@ func TestJarsAreFetchedOnce(t *testing.T) {
 func TestFailedFetchLeavesNothing(t *testing.T) {
 	cache := t.TempDir()
 	failing := func(context.Context, string) error { return missing("no network") }
-	if _, err := fetchJars(t.Context(), cache, failing); !errors.Is(err, errMissing) {
+	if _, err := fetchJars(t.Context(), cache, Version, failing); !errors.Is(err, errMissing) {
 		t.Fatalf("error %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "download-*")); len(left) > 0 {

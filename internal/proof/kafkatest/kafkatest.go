@@ -15,6 +15,7 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type Config struct {
 	// listener.name.secured.; [Cluster.SecuredAddrs] are its addresses. A cluster of KAFKA_BROKERS
 	// has none, and the test skips.
 	Secured string
+	// Version of Kafka; "": that of KAFKATEST_VERSION, or else [Version].
+	Version string
 	// HeapMB is the maximum heap of a broker; 0: 384.
 	HeapMB int
 }
@@ -48,10 +51,14 @@ func (c Config) withDefaults() Config {
 	if c.HeapMB == 0 {
 		c.HeapMB = 384
 	}
+	c.Version = cmp.Or(c.Version, os.Getenv(versionEnv), Version)
 	return c
 }
 
 func (c Config) validate() error {
+	if !knownVersion.MatchString(c.Version) {
+		return fmt.Errorf("kafkatest: version %q of Kafka: use one like %s, in Config.Version or %s", c.Version, Version, versionEnv)
+	}
 	if c.Brokers != 1 && c.Brokers != 3 {
 		return fmt.Errorf("kafkatest: Config.Brokers is %d: use 1 or 3", c.Brokers)
 	}
@@ -59,7 +66,9 @@ func (c Config) validate() error {
 }
 
 // key identifies clusters that tests can share.
-func (c Config) key() string { return fmt.Sprint(c.Brokers, c.HeapMB, c.Secured, c.Properties) }
+func (c Config) key() string {
+	return fmt.Sprint(c.Version, " ", c.Brokers, c.HeapMB, c.Secured, c.Properties)
+}
 
 // Cluster is a test's view of running brokers. Its methods fail the test when they cannot do what
 // they say.
@@ -71,6 +80,7 @@ type Cluster struct {
 const (
 	brokersEnv = "KAFKA_BROKERS"
 	requireEnv = "ACKMARK_REQUIRE_KAFKA"
+	versionEnv = "KAFKATEST_VERSION"
 )
 
 // Start starts brokers for this test alone; they end with it.

@@ -26,6 +26,7 @@ type App struct {
 	Pipeline *pipeline.Pipeline
 
 	l      *Lab
+	job    *job
 	as     AppConfig
 	host   *host
 	cancel context.CancelCauseFunc
@@ -41,6 +42,10 @@ type App struct {
 type AppConfig struct {
 	// Direct gives it a producer of its own, in a lab with a sidecar.
 	Direct bool
+	// Group is the number of its group, of Config.Groups.
+	Group int
+	// AtLeastOnce makes it so in a lab that is exactly-once.
+	AtLeastOnce bool
 	// Session is the id of its session, default its name. An app that was killed and comes back may
 	// use the same.
 	Session string
@@ -63,7 +68,7 @@ func (l *Lab) StartAppAs(name string, as AppConfig) *App {
 	for n, taken := 2, name; l.named(name); n++ {
 		name = fmt.Sprintf("%s-%d", taken, n)
 	}
-	a := &App{Name: name, l: l, as: as, host: l.host(name), ended: make(chan struct{}), gone: make(chan struct{})}
+	a := &App{Name: name, l: l, job: l.jobs[as.Group], as: as, host: l.host(name), ended: make(chan struct{}), gone: make(chan struct{})}
 	a.host.unproven = as.Unproven
 	p, err := pipeline.New(a.config())
 	if err != nil {
@@ -94,18 +99,24 @@ func (a *App) config() pipeline.Config {
 	l, log := a.l, a.l.logger(a.Name, &a.dead)
 	cfg := pipeline.Config{
 		Consumer: consumer.Config{
-			Brokers: brokers, Group: Group, Topics: []string{In}, InstanceID: a.as.Instance,
+			Brokers: brokers, Group: a.job.group, Topics: []string{In}, InstanceID: a.as.Instance, Protocol: l.cfg.Protocol,
 			Options:        append(l.options(a.host), kgo.WithHooks(a.commitHook())),
 			SessionTimeout: DefaultSessionTimeout, MaxRecords: 2000, MaxBytes: 8 << 20,
 			Hooks: consumer.Hooks{
-				Assigned: func(_ context.Context, _ consumer.Membership, added []*consumer.Assignment) { l.stays.begin(a, added) },
-				Revoking: func(_ context.Context, leaving []*consumer.Assignment) { l.stays.letGo(a, leaving) },
+				Assigned: func(_ context.Context, _ consumer.Membership, added []*consumer.Assignment) {
+					a.job.stays.begin(a, added)
+				},
+				Revoking: func(_ context.Context, leaving []*consumer.Assignment) { a.job.stays.letGo(a, leaving) },
 			},
 		},
 		Handler: pipeline.HandlerFunc(a.handle), Order: l.cfg.Order, Concurrency: l.cfg.Concurrency, Logger: log,
 	}
 	if l.cfg.DeadLetter {
-		cfg.DeadLetter.Topic = DeadLetter
+		cfg.DeadLetter.Topic = a.job.dead
+	}
+	if l.cfg.ExactlyOnce && !a.as.AtLeastOnce {
+		cfg.Mode = pipeline.ExactlyOnce
+		a.job.checker.ExactlyOnce(a.Name)
 	}
 	if l.cfg.Direct || a.as.Direct {
 		cfg.Producer = a.direct(producer.DirectConfig{Brokers: brokers, Options: l.options(a.host), Logger: log})
@@ -117,7 +128,8 @@ func (a *App) config() pipeline.Config {
 			change(&cfg)
 		}
 	}
-	cfg.Producer = &gate{spy.New(cfg.Producer, l.Checker, a.Name), a}
+	l.shareSession(cfg.Consumer.SessionTimeout)
+	cfg.Producer = &gate{spy.New(cfg.Producer, a.job.checker, a.Name), a}
 	return cfg
 }
 
@@ -148,6 +160,10 @@ func (a *App) FallbackStats() producer.FallbackStats { return a.ways.FallbackSta
 
 // direct makes a producer of the app's own, connected and with its producer id.
 func (a *App) direct(cfg producer.DirectConfig) producer.Producer {
+	exactly := a.l.cfg.ExactlyOnce && !a.as.AtLeastOnce
+	if exactly {
+		cfg.TransactionalID, cfg.TransactionTimeout = transactionalID+"-"+cmp.Or(a.as.Instance, a.Name), a.l.nextTimeout()
+	}
 	primer := new(primer)
 	cfg.Options = append(cfg.Options, kgo.WithHooks(primer))
 	p := producer.Direct(cfg)
@@ -156,7 +172,9 @@ func (a *App) direct(cfg producer.DirectConfig) producer.Producer {
 	if err := p.Check(ctx); err != nil {
 		a.l.T.Fatalf("app %s: %v", a.Name, err)
 	}
-	primer.prime(a.l)
+	if !exactly { // a lane takes its ids before it begins
+		primer.prime(a.l)
+	}
 	return p
 }
 
@@ -170,8 +188,8 @@ func (a *App) handle(ctx context.Context, in *consumer.Message) ([]producer.Reco
 		return nil, pipeline.Fatal(errKilled)
 	}
 	p := verify.Partition{Topic: in.Topic, Partition: in.Partition}
-	a.l.Checker.HandedOutBy(a.Name, in.Assignment().Epoch, p, in.Offset, in.Value)
-	a.l.stays.handedOut(a, p, in.Assignment().Epoch, in.Value)
+	a.job.checker.HandedOutBy(a.Name, in.Assignment().Epoch, p, in.Offset, in.Value)
+	a.job.stays.handedOut(a, p, in.Assignment().Epoch, in.Value)
 	if work := a.l.cfg.Work; work > 0 {
 		t := time.NewTimer(time.Duration(a.l.hash("work", in.Partition, in.Offset) % uint64(work)))
 		defer t.Stop()
@@ -182,6 +200,11 @@ func (a *App) handle(ctx context.Context, in *consumer.Message) ([]producer.Reco
 		}
 	}
 	out, err := a.l.cfg.Handler(a.l, in)
+	for i := range out {
+		if out[i].Topic == Out {
+			out[i].Topic = a.job.out
+		}
+	}
 	_ = a.host.running(context.Background())
 	if a.dead.Load() {
 		return nil, pipeline.Fatal(errKilled)
@@ -216,7 +239,7 @@ func (g *gate) Assign(ctx context.Context, m producer.Membership, added []produc
 // commitHook tells the checker about commits in flight, as long as the process lives: a kill
 // cancels what it cancels.
 func (a *App) commitHook() kgo.Hook {
-	return &commitHook{brokerwatch.InFlight(a.l.Checker, a.Name).(commitObserver), a}
+	return &commitHook{brokerwatch.InFlight(a.job.checker, a.Name).(commitObserver), a}
 }
 
 type commitObserver interface {
@@ -251,7 +274,7 @@ func (a *App) dialSidecar(ctx context.Context) (net.Conn, error) {
 	}
 	to := c.(*conn).out.to
 	if before := a.served.Swap(to); before != nil && before != to {
-		n := a.l.Checker.Unreported("another sidecar", a.Name)
+		n := a.job.checker.Unreported("another sidecar", a.Name)
 		a.l.Note("%s reaches another sidecar: at most %d inputs repeat", a.Name, n)
 	}
 	return c, nil
@@ -295,8 +318,8 @@ func (a *App) die() bool {
 		return false
 	}
 	a.dead.Store(true)
-	a.l.Checker.ProcessGone(a.Name)
-	a.l.stays.died(a)
+	a.job.checker.ProcessGone(a.Name)
+	a.job.stays.died(a)
 	close(a.gone)
 	return true
 }
@@ -304,7 +327,7 @@ func (a *App) die() bool {
 // Pause stops the process as SIGSTOP does (see stop.go), Resume lets it go on.
 func (a *App) Pause() {
 	a.l.Note("stop %s", a.Name)
-	a.l.Checker.ProcessStopped(a.Name)
+	a.job.checker.ProcessStopped(a.Name)
 	a.host.stop()
 }
 
@@ -314,7 +337,7 @@ func (a *App) Resume() {
 		return
 	}
 	a.l.Note("%s goes on", a.Name)
-	a.l.Checker.ProcessContinued(a.Name)
+	a.job.checker.ProcessContinued(a.Name)
 	a.host.goOn()
 }
 

@@ -24,21 +24,21 @@ func (a *App) HealBrokers() {
 // CutSidecar resets the app's connection to the sidecar and refuses new ones, until HealSidecar.
 func (a *App) CutSidecar() {
 	a.l.Note("cut %s from the sidecar", a.Name)
-	a.l.Checker.CutOff(a.Name, true)
+	a.job.checker.CutOff(a.Name, true)
 	a.host.link(toSidecar).cut()
 }
 
 // BlackholeSidecar loses whatever passes between app and sidecar, until HealSidecar.
 func (a *App) BlackholeSidecar() {
 	a.l.Note("blackhole between %s and the sidecar", a.Name)
-	a.l.Checker.CutOff(a.Name, true)
+	a.job.checker.CutOff(a.Name, true)
 	a.host.link(toSidecar).blackhole(true, true)
 }
 
 // HalfOpenSidecar loses one direction: what the app sends, or what the sidecar answers.
 func (a *App) HalfOpenSidecar(up bool) {
 	a.l.Note("half-open between %s and the sidecar (up=%v)", a.Name, up)
-	a.l.Checker.CutOff(a.Name, true)
+	a.job.checker.CutOff(a.Name, true)
 	a.host.link(toSidecar).blackhole(up, !up)
 }
 
@@ -52,7 +52,7 @@ func (a *App) SlowSidecar(d time.Duration) { a.host.link(toSidecar).slow(d) }
 func (a *App) HealSidecar() {
 	a.l.Note("heal %s–sidecar", a.Name)
 	a.host.link(toSidecar).heal()
-	a.l.Checker.CutOff(a.Name, false)
+	a.job.checker.CutOff(a.Name, false)
 }
 
 // BreakStream resets the app's connections to the sidecar; it may come back at once.

@@ -62,18 +62,18 @@ func TestLostCommitReplies(t *testing.T) {
 
 // The coordinator moves, or loads (fault 8): commits are retried, never dropped, and nothing
 // repeats.
-func TestCoordinatorMovesAndLoads(t *testing.T) {
-	both(t, Config{}, func(l *Lab) {
-		l.StartApp("a")
-		l.StartApp("b")
-		l.FeedOver(1000, 20*time.Second)
-		for range 5 {
-			l.SleepUpTo(4 * time.Second)
-			l.MoveCoordinator()
-			l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat}, Group: Group, Err: kerr.CoordinatorLoadInProgress, Count: 3})
-			l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: Group, Err: kerr.NotCoordinator, Count: 2})
-		}
-	})
+func TestCoordinatorMovesAndLoads(t *testing.T) { both(t, Config{}, movesAndLoads) }
+
+func movesAndLoads(l *Lab) {
+	l.StartApp("a")
+	l.StartApp("b")
+	l.FeedOver(1000, 20*time.Second)
+	for range 5 {
+		l.SleepUpTo(4 * time.Second)
+		l.MoveCoordinator()
+		l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat}, Group: Group, Err: kerr.CoordinatorLoadInProgress, Count: 3})
+		l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: Group, Err: kerr.NotCoordinator, Count: 2})
+	}
 }
 
 // Leaders move while everything runs (fault 7).

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/proof/verify"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
@@ -37,12 +39,19 @@ const (
 type Config struct {
 	// Seed of everything random. 0: that of ACKMARK_SEED, or a new one; a failure prints it.
 	Seed uint64
+	// Protocol of the group. Default: that of ACKMARK_PROTOCOL, or classic.
+	Protocol consumer.Protocol
 	// Partitions of the input topic, default 6; the output topic has as many. Keys of the inputs,
 	// default 40.
 	Partitions int32
 	Keys       int
 	// Direct gives each app a producer of its own: no sidecar.
 	Direct bool
+	// ExactlyOnce makes all apps exactly-once: in transactions of the sidecar, or, with Direct,
+	// each in its own.
+	ExactlyOnce bool
+	// Groups that read the input, each with outputs of its own. Default 1.
+	Groups int
 	// Order and Concurrency of the pipelines, default per key and 4 lanes. DeadLetter gives them a
 	// dead-letter topic.
 	Order       pipeline.Order
@@ -98,8 +107,14 @@ func (cfg Config) withDefaults() Config {
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64() >> 24
 	}
+	if cfg.Protocol == 0 {
+		cfg.Protocol, _ = ProtocolFromEnv()
+	}
 	if cfg.Partitions == 0 {
 		cfg.Partitions = DefaultPartitions
+	}
+	if cfg.Groups == 0 {
+		cfg.Groups = 1
 	}
 	if cfg.Keys == 0 {
 		cfg.Keys = DefaultKeys
@@ -123,4 +138,17 @@ func (cfg Config) withDefaults() Config {
 func SeedFromEnv() (uint64, bool) {
 	seed, err := strconv.ParseUint(os.Getenv("ACKMARK_SEED"), 10, 64)
 	return seed, err == nil
+}
+
+// ProtocolFromEnv returns that of ACKMARK_PROTOCOL (classic or consumer): classic, if it is not
+// set.
+func ProtocolFromEnv() (p consumer.Protocol, set bool) {
+	text, set := os.LookupEnv("ACKMARK_PROTOCOL")
+	if text == "" {
+		return consumer.ClassicProtocol, false
+	}
+	if err := p.UnmarshalText([]byte(text)); err != nil || p == consumer.AutoProtocol {
+		panic(fmt.Sprintf("ACKMARK_PROTOCOL is %q: use classic or consumer", text))
+	}
+	return p, set
 }

@@ -152,6 +152,12 @@ func (s *stream) heard() bool {
 	return !s.link.blackUp && !s.link.blackBck
 }
 
+// broken is what a socket says of a connection that ended, in the words of package net: a client
+// may try again what the system says, and nothing else.
+func broken(op string, errno syscall.Errno) error {
+	return &net.OpError{Op: op, Net: "lab", Err: os.NewSyscallError(op, errno)}
+}
+
 func (s *stream) read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +173,7 @@ func (s *stream) read(p []byte) (int, error) {
 			}
 			continue
 		case s.broken:
-			return 0, syscall.ECONNRESET
+			return 0, broken("read", syscall.ECONNRESET)
 		case s.readUntil.passed():
 			return 0, os.ErrDeadlineExceeded
 		}
@@ -221,9 +227,9 @@ func (s *stream) write(p []byte) (written int, err error) {
 			}
 			continue
 		case s.broken:
-			return written, syscall.ECONNRESET
+			return written, broken("write", syscall.ECONNRESET)
 		case s.readerGone != nil && s.heard():
-			return written, syscall.EPIPE
+			return written, broken("write", syscall.EPIPE)
 		case s.writeUntil.passed():
 			return written, os.ErrDeadlineExceeded
 		case len(s.buf) >= socketBuffer:

@@ -19,7 +19,7 @@ type fault struct {
 }
 
 // membership is what a last commit depends on.
-var membership = []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup}
+var membership = []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.ConsumerGroupHeartbeat}
 
 // Fault installs faults in the brokers, until Heal or their count is used up.
 func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
@@ -35,7 +35,7 @@ func (l *Lab) Fault(f kfake.Fault) *kfake.FaultHandle {
 	h := l.Cluster.Fault(f)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	expels := slices.Contains(f.Keys, kmsg.Heartbeat) // who is told so commits nothing any more, also when the fault is over
+	expels := slices.Contains(f.Keys, kmsg.Heartbeat) || slices.Contains(f.Keys, kmsg.ConsumerGroupHeartbeat) // who is told so commits nothing any more, also when the fault is over
 	commits := f.Keys == nil || slices.ContainsFunc(membership, func(k kmsg.Key) bool { return slices.Contains(f.Keys, k) })
 	l.faults = append(l.faults, fault{h, max(f.Count, 1), f.Count < 0 || expels, commits, last})
 	return h

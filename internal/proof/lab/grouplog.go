@@ -25,11 +25,23 @@ func (l *Lab) logGroup() {
 			}
 		case *kmsg.JoinGroupRequest:
 			l.log.printf("broker: join %s", nameOf(req.MemberID, req.InstanceID))
+		case *kmsg.ConsumerGroupHeartbeatRequest:
+			if req.MemberEpoch <= 0 || req.Topics != nil {
+				l.log.printf("broker: heartbeat %s epoch %d, holds %v", nameOf(req.MemberID, req.InstanceID), req.MemberEpoch, held(req))
+			}
 		case *kmsg.SyncGroupRequest:
 			l.log.printf("broker: sync %s generation %d", nameOf(req.MemberID, req.InstanceID), req.Generation)
 		}
 		return nil, nil, false
 	})
+}
+
+// held lists what a heartbeat says that its member has; nil: it does not say.
+func held(req *kmsg.ConsumerGroupHeartbeatRequest) (all []int32) {
+	for _, t := range req.Topics {
+		all = append(all, t.Partitions...)
+	}
+	return all
 }
 
 func nameOf(member string, instance *string) string {

@@ -22,7 +22,7 @@ import (
 	"github.com/ackmark/ackmark/internal/boottime"
 	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/proof/verify"
-	"github.com/ackmark/ackmark/internal/proof/verify/brokerwatch"
+	"github.com/ackmark/ackmark/internal/sentinel"
 )
 
 // Lab is a pod in a bubble. Its methods are for the test's goroutine, unless they say otherwise.
@@ -30,26 +30,26 @@ type Lab struct {
 	T       *testing.T
 	Rand    *rand.Rand
 	Cluster *kfake.Cluster
-	Checker *verify.Checker
+	Checker *verify.Checker // of the first group
 
 	cfg   Config
 	net   *network
-	watch *brokerwatch.Watch
+	jobs  []*job // by group
 	log   *journal
 	begun time.Time
 
 	feeder  *feeder
-	reaper  *reaper
 	apps    []*App
 	sidecar *sidecarProcess
 	gone    []*sidecarProcess
 	hosts   []*host
-	faults  []fault // under mu
-	stays   stays
+	faults  []fault  // under mu
 	seen    sync.Map // for FirstTime
 
 	mu       sync.Mutex
 	problems []string
+	shared   time.Duration // session of the group's members, see shareSession
+	timeouts int           // given away, see nextTimeout
 }
 
 // Run builds a pod in a bubble of virtual time and calls fn in it. Then it heals everything, waits
@@ -76,7 +76,7 @@ func Run(t *testing.T, cfg Config, fn func(l *Lab)) *Result {
 
 // realTime is how long a lab may take. It ends what synctest cannot: a bubble that waits for a
 // mutex, or spins.
-const realTime = time.Minute
+const realTime = 5 * time.Minute
 
 func watchdog(t *testing.T, seed uint64, running *atomic.Pointer[Lab]) (stop func()) {
 	name := t.Name()
@@ -93,13 +93,15 @@ func watchdog(t *testing.T, seed uint64, running *atomic.Pointer[Lab]) (stop fun
 }
 
 func newLab(t *testing.T, cfg Config) *Lab {
+	sentinel.CheckEverything()
 	l := &Lab{
 		T: t, cfg: cfg, net: newNetwork(), log: newJournal(), begun: time.Now(),
-		Rand: rand.New(rand.NewPCG(cfg.Seed, 0xac4)), stays: stays{now: map[verify.Partition]*stay{}, lost: map[orphan]bool{}},
+		Rand: rand.New(rand.NewPCG(cfg.Seed, 0xac4)),
 	}
-	l.Checker = verify.NewChecker(verify.CheckerConfig{Group: Group, Expect: cfg.Expect, PerInput: cfg.PerInput, OnViolation: func(v verify.Violation) {
-		l.log.printf("VIOLATION %s", v.Name)
-	}})
+	for n := range cfg.Groups {
+		l.jobs = append(l.jobs, l.newJob(n))
+	}
+	l.Checker = l.jobs[0].checker
 	return l
 }
 
@@ -108,12 +110,13 @@ func (l *Lab) start() {
 	cfg, t := l.cfg, l.T
 	opts := []kfake.Opt{
 		kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(l.host("brokers").listen),
-		kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(cfg.Partitions, In, Out),
+		kfake.GroupMinSessionTimeout(time.Second), kfake.SeedTopics(cfg.Partitions, In),
 	}
-	watched := brokerwatch.Config{Group: Group, Inputs: []string{In}, Outputs: []string{Out}, ByWill: byWill}
-	if cfg.DeadLetter {
-		opts = append(opts, kfake.SeedTopics(1, DeadLetter))
-		watched.DeadLetters = []string{DeadLetter}
+	for _, j := range l.jobs {
+		opts = append(opts, kfake.SeedTopics(cfg.Partitions, j.out))
+		if cfg.DeadLetter {
+			opts = append(opts, kfake.SeedTopics(1, j.dead))
+		}
 	}
 	cluster, err := kfake.NewCluster(append(opts, cfg.Broker...)...)
 	if err != nil {
@@ -123,8 +126,13 @@ func (l *Lab) start() {
 	pace(cluster)
 	devbroker.Validate(cluster, devbroker.ByDefault)
 	l.logGroup()
-	l.watch = brokerwatch.New(cluster, l.Checker, watched)
-	l.reaper, l.feeder = newReaper(l), newFeeder(l)
+	for _, j := range l.jobs {
+		j.begin()
+	}
+	if cfg.ExactlyOnce {
+		devbroker.ValidateTransactions(cluster, l.options(l.host("fencing"))...)
+	}
+	l.feeder = newFeeder(l)
 	if !cfg.Direct {
 		l.StartSidecar()
 	}
@@ -150,14 +158,16 @@ func (l *Lab) Note(format string, args ...any) { l.log.printf("— "+format, arg
 // finish is the good end.
 func (l *Lab) finish() {
 	l.Heal()
-	if len(l.live()) == 0 {
-		l.StartApp("last")
+	for n := range l.jobs {
+		if !slices.ContainsFunc(l.live(), func(a *App) bool { return a.as.Group == n }) {
+			l.StartAppAs("last", AppConfig{Group: n})
+		}
 	}
 	if !l.cfg.Unfinished {
 		l.Idle()
 	}
 	for _, a := range l.live() {
-		ousted := l.stays.ousted(a)
+		ousted := a.job.stays.ousted(a)
 		if err := a.Stop(); err != nil && !(ousted && isOnlyUncommitted(err)) {
 			l.problem("%s ended with: %v", a.Name, err)
 		}
@@ -167,12 +177,9 @@ func (l *Lab) finish() {
 			l.problem("the sidecar ended with: %v", err)
 		}
 	}
-	l.watch.Settle()
-	if !l.cfg.Unfinished {
-		_ = l.Checker.Finish() // end reports it
-	}
-	if err := l.watch.Err(); err != nil {
-		l.problem("the observer did not understand the broker: %v", err)
+	l.Sleep(l.transactionsEnd())
+	for _, j := range l.jobs {
+		j.finish()
 	}
 }
 
@@ -193,12 +200,15 @@ func (l *Lab) end(result *Result) {
 	}
 	if l.feeder != nil {
 		l.feeder.close()
-		l.reaper.close()
+		for _, j := range l.jobs {
+			j.reaper.close()
+		}
 	}
 	for _, a := range l.apps {
 		<-a.ended
 	}
 	for _, s := range l.gone {
+		s.kill() // one that was replaced may run
 		<-s.ended
 	}
 	result.Virtual = time.Since(l.begun)
@@ -208,30 +218,40 @@ func (l *Lab) end(result *Result) {
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	result.Violations, result.Problems = l.Checker.Violations(), l.problems
+	found := l.sentinels()
+	for _, j := range l.jobs {
+		result.Violations = append(result.Violations, j.checker.Violations()...)
+	}
+	result.Violations, result.Problems = append(result.Violations, found...), l.problems
 	result.Counts, result.Summary = l.Checker.Counts(), l.Checker.Summary()
 	if logLevel() == slog.LevelDebug {
 		fmt.Fprintln(os.Stderr, l.log)
 	}
 	if !l.cfg.AllowViolations {
-		l.report()
+		l.report(found)
 	}
 }
 
-func (l *Lab) report() {
+func (l *Lab) report(found []verify.Violation) {
 	l.T.Helper()
-	if err := l.Checker.Err(); err != nil {
-		l.T.Error(err)
+	for _, v := range found {
+		l.T.Error(v)
+	}
+	for _, j := range l.jobs {
+		if err := j.checker.Err(); err != nil {
+			l.T.Error(err)
+		}
 	}
 	for _, p := range l.problems {
 		l.T.Error(p)
 	}
 	if !l.T.Failed() {
-		l.T.Logf("seed %d, %v of virtual time, %s", l.cfg.Seed, time.Since(l.begun).Round(time.Millisecond), l.Checker.Summary())
+		l.T.Logf("seed %d, %s, %v of virtual time, %s", l.cfg.Seed, l.cfg.Protocol, time.Since(l.begun).Round(time.Millisecond), l.Checker.Summary())
 		return
 	}
 	name := "^" + strings.ReplaceAll(l.T.Name(), "/", "$/^") + "$"
-	l.T.Logf("%s%s\nseed %d; replay: ACKMARK_SEED=%d go test ./internal/proof/lab -run '%s'", l.log.String(), l.Checker.Summary(), l.cfg.Seed, l.cfg.Seed, name)
+	l.T.Logf("%s%s\nseed %d; replay: ACKMARK_PROTOCOL=%s ACKMARK_SEED=%d go test ./internal/proof/lab -run '%s'",
+		l.log.String(), l.Checker.Summary(), l.cfg.Seed, l.cfg.Protocol, l.cfg.Seed, name)
 }
 
 // Sleep lets virtual time pass.
@@ -242,8 +262,12 @@ func (l *Lab) SleepUpTo(d time.Duration) { l.Sleep(time.Duration(l.Rand.Int64N(i
 
 // Err returns what the checker found so far.
 func (l *Lab) Err() error {
-	l.watch.Settle()
-	return l.Checker.Err()
+	var errs []error
+	for _, j := range l.jobs {
+		j.watch.Settle()
+		errs = append(errs, j.checker.Err())
+	}
+	return errors.Join(errs...)
 }
 
 // Until waits, in virtual time, until something is true; after Config.Patience that is a problem,
@@ -258,18 +282,10 @@ func (l *Lab) Until(what string, ok func() bool) bool {
 	return true
 }
 
-// Lag is how many offsets of the input the group has not committed.
-func (l *Lab) Lag() int64 {
-	var lag int64
-	g := l.Cluster.GroupInfo(Group)
-	for _, p := range l.Cluster.PartitionInfos(In) {
-		at := p.LogStartOffset
-		if g != nil {
-			if c, ok := g.Commits[In][p.Partition]; ok {
-				at = c.Offset
-			}
-		}
-		lag += p.HighWatermark - at
+// Lag is how many offsets of the input the groups have not committed.
+func (l *Lab) Lag() (lag int64) {
+	for _, j := range l.jobs {
+		lag += j.lag()
 	}
 	return lag
 }

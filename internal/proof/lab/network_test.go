@@ -1,9 +1,18 @@
 package lab
 
 import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -200,4 +209,68 @@ func TestTheDeadSayNothing(t *testing.T) {
 	if app.kill() {
 		t.Error("it died twice")
 	}
+}
+
+// An app is cut off from its sidecar, which executes its will, and what it hears of its brokers
+// then is that its epoch is wrong, not that it left: it joins again under the id that it made. It
+// goes on, and that it leaves in the end is its own doing.
+func TestComesBackUnderItsID(t *testing.T) {
+	Run(t, Config{Protocol: consumer.ConsumerProtocol, App: sessionOf(longSession)}, func(l *Lab) {
+		member := func() string {
+			if g := l.Cluster.GroupInfo(Group); g != nil && len(g.Members) == 1 {
+				return g.Members[0].MemberID
+			}
+			return ""
+		}
+		a := l.StartApp("a")
+		l.Settle()
+		l.FeedOver(500, 60*time.Second)
+		l.Sleep(5 * time.Second)
+		before := member()
+		a.BlackholeBrokers()
+		l.Sleep(6 * time.Second) // a heartbeat is on its way
+		a.CutSidecar()
+		l.Until("the will is executed", func() bool { return member() == "" })
+		a.HealSidecar()
+		l.Sleep(2 * time.Second) // the sidecar tells it that its session is closed, and opens the next one
+		l.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.FencedMemberEpoch, Count: 1})
+		a.HealBrokers()
+		l.Idle()
+		if now := member(); now != before || before == "" {
+			l.T.Errorf("it was member %q, and is %q", before, now)
+		}
+		if err := a.Stop(); err != nil {
+			l.T.Error(err)
+		}
+		l.jobs[0].watch.Settle()
+		if n := l.Checker.Counts().Wills; n != 1 {
+			l.T.Errorf("%d wills were seen, there was one", n)
+		}
+		l.StartApp("b")
+	})
+}
+
+// A connection that is reset says so as one of package net does: a client that tries again what the
+// system says, and nothing else, does so here.
+func TestResetIsTheSystems(t *testing.T) {
+	Run(t, Config{}, func(l *Lab) {
+		h := l.host("somebody")
+		c, err := h.dial(l.T.Context(), "tcp", "localhost:9092")
+		if err != nil {
+			l.T.Fatal(err)
+		}
+		h.link(toBrokers).reset()
+		_, read := c.Read(make([]byte, 1))
+		_, written := c.Write([]byte{0})
+		for _, err := range []error{read, written} {
+			var op *net.OpError
+			if _, ok := errors.AsType[*os.SyscallError](err); !ok || !errors.As(err, &op) || !errors.Is(err, syscall.ECONNRESET) {
+				l.T.Errorf("%T: %v", err, err)
+			}
+		}
+		if err := c.Close(); err != nil {
+			l.T.Error(err)
+		}
+		l.StartApp("a")
+	})
 }

@@ -37,7 +37,7 @@ func (l *Lab) SetOffsets(commits map[int32]kfake.GroupCommit) {
 	}
 	l.admin(func(ctx context.Context, adm *kadm.Client) error {
 		var err error
-		l.watch.AsOperator(func() { err = adm.CommitAllOffsets(ctx, Group, offsets) })
+		l.jobs[0].watch.AsOperator(func() { err = adm.CommitAllOffsets(ctx, Group, offsets) })
 		return err
 	})
 }
@@ -55,7 +55,7 @@ func (l *Lab) RecreateTopic() {
 		_, err := adm.CreateTopic(ctx, n, 1, nil, In)
 		return err
 	})
-	l.watch.Settle()
+	l.jobs[0].watch.Settle()
 	l.feeder.again()
 }
 

@@ -15,8 +15,10 @@ import (
 // connection ended while its join waited for the others is never expired there, because its session
 // begins with the answer to the join, and that one could not be sent. Its partitions would be
 // nobody's for ever, and if it is the leader all wait for its sync until the rebalance timeout.
+// Nor is a static member of the consumer protocol that left for now and does not come back.
 type reaper struct {
 	l      *Lab
+	group  string
 	client *kgo.Client
 	stop   chan struct{}
 	done   chan struct{}
@@ -40,11 +42,13 @@ type seen struct {
 	session    time.Duration // as it said when it joined
 	join, sync bool          // it is one that may wait for others
 	generation int32         // of the group then
+	forNow     bool          // it was its last heartbeat, and its place is kept
 }
 
-func newReaper(l *Lab) *reaper {
+func newReaper(j *job) *reaper {
+	l := j.l
 	r := &reaper{
-		l: l, client: l.Client("reaper"), stop: make(chan struct{}), done: make(chan struct{}),
+		l: l, group: j.group, client: l.Client("reaper"), stop: make(chan struct{}), done: make(chan struct{}),
 		seen: map[string]seen{},
 	}
 	l.Cluster.ControlKey(-1, func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -62,6 +66,9 @@ func (r *reaper) close() {
 }
 
 func (r *reaper) observe(req kmsg.Request) {
+	if !r.concerns(req) {
+		return
+	}
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
 		who := req.MemberID
@@ -73,6 +80,10 @@ func (r *reaper) observe(req kmsg.Request) {
 		r.saw(req.MemberID, seen{sync: true})
 	case *kmsg.HeartbeatRequest:
 		r.saw(req.MemberID, seen{})
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		if req.MemberEpoch == leavesForNow {
+			r.saw(req.MemberID, seen{session: r.l.session(), forNow: true})
+		}
 	case *kmsg.OffsetCommitRequest: // may come while a join waits
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -82,9 +93,26 @@ func (r *reaper) observe(req kmsg.Request) {
 	}
 }
 
+// concerns tells whether a request is about the group.
+func (r *reaper) concerns(req kmsg.Request) bool {
+	switch req := req.(type) {
+	case *kmsg.JoinGroupRequest:
+		return req.Group == r.group
+	case *kmsg.SyncGroupRequest:
+		return req.Group == r.group
+	case *kmsg.HeartbeatRequest:
+		return req.Group == r.group
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		return req.Group == r.group
+	case *kmsg.OffsetCommitRequest:
+		return req.Group == r.group
+	}
+	return false
+}
+
 func (r *reaper) saw(member string, s seen) {
 	s.at = time.Now()
-	if g := r.l.Cluster.GroupInfo(Group); g != nil {
+	if g := r.l.Cluster.GroupInfo(r.group); g != nil {
 		s.generation = g.Epoch
 	}
 	r.mu.Lock()
@@ -100,6 +128,7 @@ func (r *reaper) run() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	generation, joined := int32(-1), time.Now()
+	idle := 0             // seconds in which nobody was given what is nobody's
 	var waiting time.Time // since when a join has been going on; zero: none is
 	for {
 		select {
@@ -107,13 +136,14 @@ func (r *reaper) run() {
 			return
 		case <-tick.C:
 		}
-		g := r.l.Cluster.GroupInfo(Group)
+		g := r.l.Cluster.GroupInfo(r.group)
 		if g == nil {
 			continue
 		}
 		if g.Epoch != generation {
 			generation, joined, waiting = g.Epoch, time.Now(), time.Time{} // sessions begin when a join is over
 		}
+		idle = r.tended(g, idle)
 		switch {
 		case g.State != "PreparingRebalance":
 			waiting = time.Time{}
@@ -164,8 +194,12 @@ func (r *reaper) expire(m kfake.GroupMember) {
 	last, _ := r.last(m)
 	r.mu.Unlock()
 	r.l.Note("the broker forgot to expire %s, which it heard %v ago (%+v)", m.MemberID, time.Since(last.at), last)
+	if last.forNow {
+		r.expel(m)
+		return
+	}
 	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = Group
+	req.Group = r.group
 	leave := kmsg.NewLeaveGroupRequestMember()
 	leave.MemberID, leave.InstanceID = m.MemberID, m.InstanceID
 	req.Members = append(req.Members, leave)

@@ -72,7 +72,7 @@ func TestPartitionsAdded(t *testing.T) {
 		l.AddPartitions(4)
 		l.Feed(600)
 		l.Idle()
-		for p := range l.stays.now {
+		for p := range l.jobs[0].stays.now {
 			if p.Partition >= DefaultPartitions {
 				return
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
 )
 
@@ -31,6 +32,11 @@ func RandomConfig(seed uint64) Config {
 	cfg.App = func(p *pipeline.Config) {
 		p.Consumer.MaxRecords, p.Consumer.SessionTimeout, p.Consumer.CommitAfter = records, time.Duration(session)*time.Second, commitAfter
 	}
+	if p, set := ProtocolFromEnv(); set {
+		cfg.Protocol = p
+	} else if cfg.Protocol = consumer.ClassicProtocol; r.IntN(2) == 0 {
+		cfg.Protocol = consumer.ConsumerProtocol
+	}
 	return cfg
 }
 
@@ -46,6 +52,7 @@ func Schedule(l *Lab) {
 	l.FeedOver(300+l.Rand.IntN(900), time.Duration(events)*1500*time.Millisecond)
 	for range events {
 		s.sleep(time.Duration(l.Rand.Int64N(int64(3 * time.Second))))
+		l.restartSidecar()
 		s.event()
 	}
 	s.sleep(time.Duration(l.Rand.Int64N(int64(10 * time.Second))))
@@ -113,6 +120,9 @@ func (s *schedule) event() {
 		l.MoveCoordinator()
 	case 10, 11, 12:
 		s.fault()
+		if l.cfg.ExactlyOnce {
+			s.transactionFault()
+		}
 	case 13:
 		app.Pause()
 		s.later(app.Resume)
@@ -124,11 +134,14 @@ func (s *schedule) event() {
 			other.Kill()
 		}
 	default:
-		if l.cfg.Direct {
+		switch {
+		case l.cfg.Direct:
 			s.fault()
-			return
+		case l.cfg.ExactlyOnce && l.Rand.IntN(3) == 0:
+			s.transactionEvent()
+		default:
+			s.sidecarEvent(n, app)
 		}
-		s.sidecarEvent(n, app)
 	}
 }
 
@@ -207,9 +220,12 @@ func (s *schedule) restarted(app *App) {
 // member.
 func (s *schedule) startApp() {
 	as := AppConfig{Unproven: s.l.Rand.IntN(4) == 0}
+	if groups := s.l.cfg.Groups; groups > 1 {
+		as.Group = s.l.Rand.IntN(groups)
+	}
 	if s.l.Rand.IntN(6) == 0 {
 		as.Instance = fmt.Sprintf("static-%d", s.l.Rand.IntN(3))
-		if slices.ContainsFunc(s.l.Apps(), func(a *App) bool { return a.as.Instance == as.Instance }) {
+		if slices.ContainsFunc(s.l.Apps(), func(a *App) bool { return a.as.Instance == as.Instance && a.as.Group == as.Group }) {
 			as.Instance = ""
 		}
 	}
@@ -235,8 +251,20 @@ var lies = []kfake.Fault{
 	{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.SyncGroup}, Group: Group, Err: kerr.CoordinatorNotAvailable},
 }
 
+// epochLies are what they answer in the consumer protocol instead of what a classic member is told.
+var epochLies = map[*kerr.Error]kfake.Fault{
+	kerr.IllegalGeneration:         {Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: Group, Err: kerr.StaleMemberEpoch},
+	kerr.UnknownMemberID:           {Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Group: Group, Err: kerr.UnknownMemberID},
+	kerr.RebalanceInProgress:       {Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Group: Group, Err: kerr.FencedMemberEpoch},
+	kerr.CoordinatorNotAvailable:   {Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Group: Group, Err: kerr.CoordinatorNotAvailable},
+	kerr.CoordinatorLoadInProgress: {Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch}, Group: Group, Err: kerr.CoordinatorLoadInProgress},
+}
+
 func (s *schedule) fault() {
 	f := lies[s.l.Rand.IntN(len(lies))]
+	if other, ok := epochLies[f.Err]; ok && s.l.cfg.Protocol == consumer.ConsumerProtocol {
+		f = other
+	}
 	f.Count = 1 + s.l.Rand.IntN(6)
 	s.l.Fault(f)
 }

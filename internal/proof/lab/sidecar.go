@@ -35,8 +35,9 @@ func (l *Lab) StartSidecar() {
 	}
 	primer := new(primer)
 	cfg := sidecar.Config{
-		Brokers: brokers, Options: append(l.options(p.host)[1:], kgo.WithHooks(primer)), Listener: lis, Logger: l.logger("sidecar", &p.dead), MaxBytes: 8 << 20, MaxSessions: 16,
+		Brokers: brokers, Options: append(l.options(p.host)[1:], kgo.Dialer(l.markBeats(p.host.dial)), kgo.WithHooks(primer)), Listener: lis, Logger: l.logger("sidecar", &p.dead), MaxBytes: 8 << 20, MaxSessions: 16,
 	}
+	l.transactions(&cfg)
 	if l.cfg.Sidecar != nil {
 		l.cfg.Sidecar(&cfg)
 	}
@@ -131,6 +132,7 @@ func (l *Lab) StopSidecar() error {
 	if p.err != nil {
 		l.lateOutputs()
 	}
+	l.gone = append(l.gone, p)
 	l.sidecar = nil
 	return p.err
 }
@@ -141,7 +143,7 @@ func (l *Lab) StopSidecar() error {
 func (l *Lab) forgotten() {
 	for _, a := range l.live() {
 		if a.host.stopped.Load() || a.host.link(toSidecar).impaired() {
-			l.Checker.HasOwnWay(a.Name)
+			a.job.checker.HasOwnWay(a.Name)
 		}
 	}
 }
@@ -150,7 +152,7 @@ func (l *Lab) forgotten() {
 // later, as a kernel does for a dead process: after the will that its successor executed.
 func (l *Lab) lateOutputs() {
 	for _, a := range l.live() {
-		l.Checker.HasOwnWay(a.Name)
+		a.job.checker.HasOwnWay(a.Name)
 	}
 }
 
@@ -193,12 +195,13 @@ func (l *Lab) Heal() {
 		h.heal()
 	}
 	for _, a := range l.live() {
-		l.Checker.CutOff(a.Name, false)
+		a.job.checker.CutOff(a.Name, false)
 		if a.host.stopped.Load() {
 			a.Resume()
 		}
 	}
 	l.ResumeSidecar()
+	l.restartSidecar()
 	if !l.cfg.Direct {
 		l.StartSidecar()
 	}

@@ -52,22 +52,22 @@ func (s *stays) begin(a *App, added []*consumer.Assignment) {
 	if a.dead.Load() {
 		return
 	}
-	a.l.watch.Settle() // what made room for these stays may be a will's leave
+	a.job.watch.Settle() // what made room for these stays may be a will's leave
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, as := range added {
 		p := partitionOf(as)
 		before := s.now[p]
 		s.now[p] = &stay{a: a, epoch: as.Epoch, start: as.Start}
-		if before == nil || before.orderly && !before.a.host.stopped.Load() && !a.l.Checker.LastCommitRefused(before.a.Name, before.epoch) {
+		if before == nil || before.orderly && !before.a.host.stopped.Load() && !a.job.checker.LastCommitRefused(before.a.Name, before.epoch) {
 			continue
 		}
 		s.lost[orphan{before.a, before.epoch}] = true
-		if a.l.Checker.Willed(before.a.Name, before.epoch) {
+		if a.job.checker.Willed(before.a.Name, before.epoch) {
 			s.count.Willed++
 			continue
 		}
-		b := a.l.Checker.Incident(a.Name+" takes over from "+before.a.Name, p)
+		b := a.job.checker.Incident(a.Name+" takes over from "+before.a.Name, p)
 		a.l.Note("%v %v", p, b)
 		s.count.Taken++
 		s.count.InFlight += b.Unacked
@@ -90,7 +90,7 @@ func (s *stays) letGo(a *App, leaving []*consumer.Assignment) {
 			continue // taken over long ago
 		}
 		st.orderly = !a.host.link(toBrokers).impaired() && !a.l.commitsFail()
-		s.count.LetGo += a.l.Checker.Unreported(a.Name+" lets go with it on its way", a.Name, p)
+		s.count.LetGo += a.job.checker.Unreported(a.Name+" lets go with it on its way", a.Name, p)
 	}
 }
 
@@ -99,7 +99,7 @@ func (s *stays) died(a *App) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.now {
-		if st.a == a && st.orderly && a.l.Checker.Holds(a.Name, st.epoch) {
+		if st.a == a && st.orderly && a.job.checker.Holds(a.Name, st.epoch) {
 			st.orderly = false
 		}
 	}
@@ -112,7 +112,7 @@ func (s *stays) handedOut(a *App, p verify.Partition, epoch uint64, value []byte
 	stale := s.lost[orphan{a, epoch}]
 	s.mu.Unlock()
 	if stale {
-		a.l.Checker.MayRepeat(a.Name+" works on a partition that was taken over", p, value)
+		a.job.checker.MayRepeat(a.Name+" works on a partition that was taken over", p, value)
 	}
 }
 
@@ -128,17 +128,20 @@ func (s *stays) ousted(a *App) bool {
 
 // Incidents tells how stays ended so far.
 func (l *Lab) Incidents() Incidents {
-	l.stays.mu.Lock()
-	defer l.stays.mu.Unlock()
-	return l.stays.count
+	s := &l.jobs[0].stays
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
 }
 
 // CommitsAreLost tells that commits do not get through from now on although the links are good, a
 // fault of the broker for example: whatever is not committed may repeat once more. Call it again at
 // the end of that time.
 func (l *Lab) CommitsAreLost() {
-	l.watch.Settle()
-	l.Checker.Incident("commits are lost")
+	for _, j := range l.jobs {
+		j.watch.Settle()
+		j.checker.Incident("commits are lost")
+	}
 }
 
 // alive tells whether so many partitions are with apps that live and run.

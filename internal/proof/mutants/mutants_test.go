@@ -15,8 +15,12 @@ import (
 )
 
 const (
-	parallel = 2               // processes; more only wait for processors
+	parallel = 4               // processes; a test that waits for what a bug took away needs no processor
 	perRun   = 3 * time.Minute // real time of one process
+	oneTest  = time.Minute     // of a test with a bug
+	// runs is how often a scenario is played until it finds a bug: its goroutines run in another
+	// order each time, and not every order gives a bug the chance to do harm.
+	runs = 3
 )
 
 // verdict is what one run found.
@@ -28,7 +32,11 @@ type verdict struct {
 	took   time.Duration
 }
 
-func (v *verdict) caught() bool { return !v.passed && slices.Contains(v.found, v.caughtBy) }
+func (v *verdict) caught() bool {
+	return v.took > 0 && !v.passed && slices.ContainsFunc(v.found, func(name string) bool {
+		return name == v.caughtBy || strings.HasPrefix(name, v.caughtBy+"/") // a subtest in which it hung
+	})
+}
 
 // where is what judged, for the table.
 func (v *verdict) where() string {
@@ -61,7 +69,12 @@ func TestMutants(t *testing.T) {
 					t.Parallel()
 					turns <- struct{}{}
 					defer func() { <-turns }()
-					if v := run(t.Context(), root, binaries, healthy); !v.passed {
+					v := run(t.Context(), root, binaries, healthy)
+					for tries := 1; tries < runs && !v.passed; tries++ {
+						t.Logf("did not pass without a bug, and is run again:\n%s", tail(v.output, 4<<10))
+						v = run(t.Context(), root, binaries, healthy)
+					}
+					if !v.passed {
 						t.Errorf("does not pass without a bug, so no verdict counts:\n%s", tail(v.output, 12<<10))
 					}
 				})
@@ -72,8 +85,11 @@ func TestMutants(t *testing.T) {
 				t.Parallel()
 				turns <- struct{}{}
 				defer func() { <-turns }()
-				verdicts[i] = run(t.Context(), root, binaries, b)
-				if v := &verdicts[i]; !v.caught() {
+				v := &verdicts[i]
+				for tries := 0; tries < runs && !v.caught(); tries++ {
+					*v = run(t.Context(), root, binaries, b)
+				}
+				if !v.caught() {
 					t.Errorf("%s was not caught by %q but by %q\n%s", b.name, b.caughtBy, v.found, tail(v.output, 12<<10))
 				}
 			})
@@ -125,7 +141,11 @@ func run(ctx context.Context, root string, binaries map[string]string, b bug) ve
 		pattern = "^" + strings.ReplaceAll(b.test, "/", "$/^") + "$"
 	}
 	begun := time.Now()
-	cmd := exec.CommandContext(ctx, binaries[b.judge()], "-test.run", pattern, "-test.count", "1", "-test.v", "-test.short")
+	args := []string{"-test.run", pattern, "-test.count", "1", "-test.v", "-test.short"}
+	if b.name != "" && b.pkg != "" {
+		args = append(args, "-test.timeout", oneTest.String()) // a test that hangs has found something too
+	}
+	cmd := exec.CommandContext(ctx, binaries[b.judge()], args...)
 	cmd.Dir = filepath.Join(root, b.judge()) // where go test runs a package's tests
 	cmd.Env = append(os.Environ(), switchVariable+"="+b.name)
 	out, err := cmd.CombinedOutput()

@@ -63,16 +63,18 @@ type Checker struct {
 	keys          map[string]*judge.Order
 	mayReject     func(id uint64) bool // nil: any
 
-	holders  map[Partition]holder
-	epochs   map[Partition]*epoch // the newest of each partition
-	byNumber map[epochKey]*epoch
-	sent     map[string]int // commits in flight, by client
-	silence  silence
+	holders    map[Partition]holder
+	generation int32                // the latest in which somebody was assigned something
+	epochs     map[Partition]*epoch // the newest of each partition
+	byNumber   map[epochKey]*epoch
+	sent       map[string]int // commits in flight, by client
+	silence    silence
 
 	mayRepeat  map[uint64]int // by global id: how many repetitions incidents explain
 	repeats    map[uint64]int // by output: repetitions seen
 	deliveries map[*Delivery]struct{}
 	claims     []claim // acknowledgements that have to be found in the log
+	exactly    exactly
 
 	counts Counts
 }
@@ -140,6 +142,7 @@ func NewChecker(cfg CheckerConfig) *Checker {
 		cfg: cfg, inputs: make(map[Partition]*inputLog), home: make(map[uint64]location), keys: make(map[string]*judge.Order),
 		holders: make(map[Partition]holder), epochs: make(map[Partition]*epoch), byNumber: make(map[epochKey]*epoch),
 		sent: make(map[string]int), silence: newSilence(), mayRepeat: make(map[uint64]int), repeats: make(map[uint64]int), deliveries: make(map[*Delivery]struct{}),
+		exactly: newExactly(),
 	}
 }
 
@@ -148,6 +151,10 @@ func NewChecker(cfg CheckerConfig) *Checker {
 func (c *Checker) Appended(p Partition, offset int64, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.later(p, offset, func() { c.appended(p, offset, value) })
+}
+
+func (c *Checker) appended(p Partition, offset int64, value []byte) {
 	l := c.log(p)
 	if l.base < 0 {
 		l.base, l.firstOpen = offset, offset
@@ -183,6 +190,12 @@ func (c *Checker) log(p Partition) *inputLog {
 func (c *Checker) Durable(p Partition, offset int64, key, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.wrote(nil, p, offset, key, value)
+}
+
+// wrote tells which output a durable record is, if it is one of this job. It is of a transaction,
+// or of none.
+func (c *Checker) wrote(in *Transaction, p Partition, offset int64, key, value []byte) (id ID, ours bool) {
 	id, err := Parse(value)
 	at, fed := c.home[id.Global]
 	switch {
@@ -192,19 +205,20 @@ func (c *Checker) Durable(p Partition, offset int64, key, value []byte) {
 			name = CorruptOutput
 		}
 		c.violate(name, p, "offset %d: %.120q (%v)", offset, value, err)
-		return
+		return id, false
 	case key != nil && !isKey(key, id.Key):
 		c.violate(CorruptOutput, p, "offset %d: the value %.120q stands under key %q", offset, value, key)
-		return
+		return id, false
 	}
 	c.recent.add(at.p, "output %v durable at %v offset %d", id, p, offset)
-	c.checkClosed(p, offset, id)
+	c.checkClosed(in, p, offset, id)
 	if c.makeDurable(id) {
-		c.checkOrder(p, offset, id)
-		return
+		c.later(p, offset, func() { c.checkOrder(p, offset, id) })
+		return id, true
 	}
 	c.counts.Duplicates++
 	c.checkDuplicate(p, offset, id)
+	return id, true
 }
 
 // makeDurable tells whether the output is new.
@@ -218,33 +232,20 @@ func (c *Checker) makeDurable(id ID) bool {
 
 func (c *Checker) bit(id uint64, out int) uint64 { return id*uint64(c.cfg.PerInput) + uint64(out) }
 
-// checkOrder holds S7.
-func (c *Checker) checkOrder(p Partition, offset int64, id ID) {
-	keys := c.keys[p.Topic]
-	if keys == nil {
-		keys = new(judge.Order)
-		c.keys[p.Topic] = keys
-	}
-	inOrder, samePartition := keys.First(id.Key, id.Seq, p.Partition)
-	at := c.home[id.Global]
-	if !inOrder {
-		c.violate(Reordered, at.p, "output %v at %v offset %d comes after a later one of its key; its input is offset %d", id, p, offset, at.offset)
-	}
-	if !samePartition {
-		c.violate(KeySplit, at.p, "output %v at %v offset %d, but earlier ones of its key are in partition %d", id, p, offset, keys.Home(id.Key))
-	}
-}
-
 // DeadLettered tells that the broker's log of a dead-letter topic has this input: then it is done
 // without its outputs.
 func (c *Checker) DeadLettered(value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.deadLettered(value)
+}
+
+func (c *Checker) deadLettered(value []byte) (id ID, ours bool) {
 	id, err := Parse(value)
 	at, fed := c.home[id.Global]
 	if err != nil || !fed {
 		c.violate(UnknownOutput, Partition{}, "dead letter %.120q (%v)", value, err)
-		return
+		return id, false
 	}
 	c.recent.add(at.p, "dead letter of %v durable", id)
 	if c.mayReject != nil && !c.mayReject(id.Global) {
@@ -252,7 +253,10 @@ func (c *Checker) DeadLettered(value []byte) {
 	}
 	if c.dead.Add(id.Global) {
 		c.counts.DeadLetters++
+	} else if c.exactly.letters.Has(id.Global) {
+		c.violate(OutputTwice, at.p, "dead letter of %v again, which a transaction had committed with its offset %d", id, at.offset)
 	}
+	return id, true
 }
 
 // Rejects tells which inputs may become dead letters; without it, any may (S11).

@@ -9,7 +9,7 @@ import (
 )
 
 func TestHistories(t *testing.T) {
-	for _, h := range slices.Concat(histories, deaths) {
+	for _, h := range slices.Concat(histories, deaths, transactions) {
 		t.Run(h.name, func(t *testing.T) {
 			var told []Violation
 			h.cfg.OnViolation = func(v Violation) { told = append(told, v) }
@@ -24,7 +24,7 @@ func TestHistories(t *testing.T) {
 }
 
 func TestFinish(t *testing.T) {
-	for _, h := range finishes {
+	for _, h := range slices.Concat(finishes, openEnds) {
 		t.Run(h.name, func(t *testing.T) {
 			r := start(CheckerConfig{})
 			h.play(r)
@@ -101,12 +101,12 @@ func TestEveryNameIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := map[Name]bool{}
-	for _, h := range slices.Concat(histories, deaths) {
+	for _, h := range slices.Concat(histories, deaths, transactions) {
 		for _, name := range h.want {
 			found[name] = true
 		}
 	}
-	for _, h := range finishes {
+	for _, h := range slices.Concat(finishes, openEnds) {
 		for _, name := range h.want {
 			found[name] = true
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/sentinel"
 )
 
 // Commit is one committed offset, as the broker accepted it.
@@ -23,13 +24,19 @@ type Commit struct {
 	LogEnd int64
 	// LeaderEpoch is the committed one. A will knows none (−1).
 	LeaderEpoch int32
+
+	inTransaction bool
 }
+
+// byWill tells a will's commit from a process's own. In transactions nobody commits for the dead.
+func (c Commit) byWill() bool { return c.LeaderEpoch < 0 && !c.inTransaction }
 
 // holder is who holds a partition.
 type holder struct {
 	member     string
 	generation int32 // in which the member got it
 	gone       bool  // it holds it no longer, and nobody else has it yet
+	until      int32 // then: the group's latest generation
 }
 
 // Assigned tells that a member holds partitions from a generation on. It is not needed again while
@@ -38,6 +45,7 @@ func (c *Checker) Assigned(member string, generation int32, ps ...Partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tracksHolders = true
+	c.generation = max(c.generation, generation)
 	for _, p := range ps {
 		if h, ok := c.holders[p]; ok && h.member == member && !h.gone {
 			continue
@@ -54,7 +62,7 @@ func (c *Checker) Unassigned(member string, ps ...Partition) {
 	defer c.mu.Unlock()
 	for _, p := range ps {
 		if h := c.holders[p]; h.member == member && !h.gone {
-			h.gone = true
+			h.gone, h.until = true, c.generation
 			c.holders[p] = h
 			c.recent.add(p, "no longer held by %s", member)
 		}
@@ -80,14 +88,20 @@ func (c *Checker) Requested(commits ...Commit) *Request {
 		c.held = &r.found[i]
 		l := c.log(commit.Partition)
 		c.checkHeld(commit)
-		c.checkForward(l, commit)
-		c.checkDone(l, commit)
-		c.checkSet(l, commit)
-		c.checkKept(l, commit)
-		c.checkEpoch(l, commit)
+		c.checkMark(l, commit)
+		c.checkBeside(l, commit)
 		c.held = nil
 	}
 	return r
+}
+
+// checkMark judges what a commit says (S1, S3, S4), whoever makes it.
+func (c *Checker) checkMark(l *inputLog, commit Commit) {
+	c.checkForward(l, commit)
+	c.checkDone(l, commit)
+	c.checkSet(l, commit)
+	c.checkKept(l, commit)
+	c.checkEpoch(l, commit)
 }
 
 // Accepted tells that the broker applied the commits with these indices, all if there are none.
@@ -100,15 +114,19 @@ func (r *Request) Accepted(indices ...int) {
 		if len(indices) > 0 && !slices.Contains(indices, i) {
 			continue
 		}
-		c.counts.CommittedPartitions++
-		c.log(commit.Partition).commit(commit)
-		c.counts.SetInputs += uint64(coverage{set: commit.Set}.inSet())
-		for _, v := range r.found[i] {
-			c.report(v)
-		}
-		delete(c.silence.refused, commit.Member)
-		c.recent.add(commit.Partition, "committed %d by %s in generation %d, done above: %v", commit.Offset, commit.Member, commit.Generation, commit.Set)
+		c.accepted(commit, r.found[i])
 	}
+}
+
+func (c *Checker) accepted(commit Commit, found []Violation) {
+	c.counts.CommittedPartitions++
+	c.log(commit.Partition).commit(commit)
+	c.counts.SetInputs += uint64(coverage{set: commit.Set}.inSet())
+	for _, v := range found {
+		c.report(v)
+	}
+	delete(c.silence.refused, commit.Member)
+	c.recent.add(commit.Partition, "committed %d by %s in generation %d, done above: %v", commit.Offset, commit.Member, commit.Generation, commit.Set)
 }
 
 // CommitRefused tells that the broker took nothing of a member's commit: the group has moved on, or
@@ -131,7 +149,7 @@ func (c *Checker) checkDone(l *inputLog, commit Commit) {
 		c.violate(CommitBeyondLog, commit.Partition, "%s committed %d, the log ends at %d", commit.Member, commit.Offset, end)
 	}
 	first := c.firstNotDone(l)
-	if first >= l.end() || commit.Offset <= first {
+	if first >= l.end() || !sentinel.IsBeyond(commit.Offset, first) {
 		return
 	}
 	open := 0
@@ -151,13 +169,14 @@ func (c *Checker) checkDone(l *inputLog, commit Commit) {
 // off from it until its will is executed. The
 // will's commit in the generation that still stands takes nothing from anybody: whoever gets the
 // partition gets it in the next one, reads the offset then, and from then on the broker refuses
-// this one.
+// this one. Nor does a transaction's, of what its member lost without a word and has not joined
+// without, as the broker sees it: the outputs come with it.
 func (c *Checker) checkHeld(commit Commit) {
 	if commit.Member == "" || commit.Generation < 0 {
 		c.violate(CommitAnonymous, commit.Partition, "committed %d as member %q, generation %d", commit.Offset, commit.Member, commit.Generation)
 		return
 	}
-	if c.silence.left[commit.Member] {
+	if since, left := c.silence.left[commit.Member]; left && commit.Generation < since {
 		c.violate(ClosedCommitted, commit.Partition, "%s (generation %d) committed %d after it had left the group", commit.Member, commit.Generation, commit.Offset)
 		return
 	}
@@ -166,7 +185,7 @@ func (c *Checker) checkHeld(commit Commit) {
 	}
 	h, known := c.holders[commit.Partition]
 	switch {
-	case known && h.gone && h.member == commit.Member && commit.Generation >= h.generation && (c.silentMember(commit.Member) || c.unheard(commit)):
+	case known && h.gone && h.member == commit.Member && commit.Generation >= h.generation && (c.silentMember(commit.Member) || c.unheard(commit) || commit.inTransaction && commit.Generation <= h.until):
 	case !known || h.gone:
 		c.violate(CommitNotHeld, commit.Partition, "%s (generation %d) committed %d; nobody holds it", commit.Member, commit.Generation, commit.Offset)
 	case h.member != commit.Member:
@@ -184,15 +203,30 @@ func (c *Checker) checkHeld(commit Commit) {
 // static member is not left, so if its process lives and was only cut off, what it commits before
 // it hears of the will may be less than the will's.
 func (c *Checker) checkForward(l *inputLog, commit Commit) {
-	if commit.Offset < l.committed && !l.outlived(commit) && !c.silentMember(commit.Member) {
+	if commit.Offset < l.committed && !c.mayBeLate(l, commit) {
 		c.violate(CommitBack, commit.Partition, "%s (generation %d) committed %d after %d", commit.Member, commit.Generation, commit.Offset, l.committed)
 	}
+}
+
+// mayBeLate tells a commit that may say less than the one before it. In a transaction none may: its
+// producer is fenced before somebody else commits.
+func (c *Checker) mayBeLate(l *inputLog, commit Commit) bool {
+	return !commit.inTransaction && (l.outlived(commit) || c.silentMember(commit.Member) || c.metWill(l, commit))
 }
 
 // outlived tells a commit that a static member makes after a will made one in its name: a will
 // knows no leader epoch.
 func (l *inputLog) outlived(commit Commit) bool {
-	return commit.Instance != "" && l.last.Member == commit.Member && l.last.Generation == commit.Generation && l.last.LeaderEpoch < 0
+	return commit.Instance != "" && l.last.Member == commit.Member && l.last.Generation == commit.Generation && l.last.byWill()
+}
+
+// metWill tells a commit that a living process, cut off from its sidecar, makes right after its
+// will's. As with a dead one the will must have repaired it before it leaves the group
+// (RewindLeft).
+func (c *Checker) metWill(l *inputLog, commit Commit) bool {
+	e := c.epochs[commit.Partition]
+	return e != nil && e.unheard && e.member == commit.Member &&
+		l.last.Member == commit.Member && l.last.Generation == commit.Generation && l.last.byWill()
 }
 
 // Reset tells that an operator set the group's offset: the next commits follow from there, and what
@@ -206,6 +240,7 @@ func (c *Checker) Reset(p Partition, offset int64) {
 	for o := max(offset, l.base); o < l.end(); o++ {
 		if id, ok := l.id(o); ok {
 			c.handed.Remove(id) // no done-set may swallow it: it has to be handed out again (S11)
+			c.exactly.forget(c, id)
 		}
 	}
 	c.recent.add(p, "offset reset to %d by the operator", offset)

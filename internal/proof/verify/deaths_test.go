@@ -16,6 +16,15 @@ func (r *run) will(p Partition, offset int64, set ...donemeta.Run) {
 }
 
 // deliver hands units over that nobody reports.
+// cutOffAndWilled is a process that is cut off from its sidecar, whose will commits both inputs.
+func (r *run) cutOffAndWilled() {
+	r.deliver("p", 1, 0, 0, 1)
+	r.write(0, 1)
+	r.ack(1, 0, 0, 1)
+	r.CutOff("p", true)
+	r.will(in0, 2)
+}
+
 func (r *run) deliver(process string, epoch uint64, first int64, ids ...uint64) {
 	units := make([]Unit, len(ids))
 	for i, id := range ids {
@@ -160,6 +169,28 @@ var deaths = []told{
 		r.Released("p", 1)
 		r.will(in0, 1)
 	}},
+	{name: "the commit of a process that is cut off comes after its will's, which is made again", play: func(r *run) {
+		r.cutOffAndWilled()
+		r.commit(in0, 1)
+		r.will(in0, 2)
+		r.Left("a", true)
+	}},
+	{name: "it is not made again", play: func(r *run) {
+		r.cutOffAndWilled()
+		r.commit(in0, 1)
+		r.Left("a", true)
+	}, want: []Name{RewindLeft}},
+	{name: "the second of its commits goes back, too", play: func(r *run) {
+		r.cutOffAndWilled()
+		r.commit(in0, 2)
+		r.commit(in0, 1)
+	}, want: []Name{CommitBack}},
+	{name: "a commit below a will's of a process that hears its sidecar", play: func(r *run) {
+		r.deliver("p", 1, 0, 0, 1)
+		r.write(0, 1)
+		r.will(in0, 2)
+		r.commit(in0, 1)
+	}, want: []Name{CommitBack}},
 	{name: "a will of what its process has given up, while both hear each other", play: func(r *run) {
 		r.CutOff("p", true)
 		r.CutOff("p", false)
@@ -332,6 +363,37 @@ var deaths = []told{
 		r.Left("a", true)
 		r.commit(in0, 0)
 	}, want: []Name{ClosedCommitted}},
+	{name: "a member that comes back under its id commits", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.write(0)
+		r.CutOff("p", true)
+		r.will(in0, 1)
+		r.Left("a", true)
+		r.Joined("a", 3)
+		r.Assigned("a", 3, in0)
+		r.EpochStart("p", 3, "a", in0, 1)
+		r.write(1)
+		r.ack(3, 1, 1)
+		r.commitAs("a", 3, in0, 2)
+	}},
+	{name: "it commits as who it was before", play: func(r *run) {
+		r.Left("a", true)
+		r.Joined("a", 3)
+		r.commitAs("a", 2, in0, 0)
+	}, want: []Name{ClosedCommitted}},
+	{name: "it leaves again, and commits", play: func(r *run) {
+		r.Left("a", true)
+		r.Joined("a", 3)
+		r.Left("a", false)
+		r.commitAs("a", 3, in0, 0)
+	}, want: []Name{ClosedCommitted}},
+	{name: "it comes back, writes what its will closed, and a second will ends it", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.Left("a", true)
+		r.Joined("a", 3)
+		r.write(0)
+		r.Left("a", true)
+	}, want: []Name{ClosedWrote}},
 	{name: "a woken session writes", play: func(r *run) {
 		r.deliver("p", 1, 0, 0)
 		r.ProcessStopped("p")
@@ -363,6 +425,18 @@ var deaths = []told{
 		}
 		r.write(0, 1)
 	}},
+	{name: "another sidecar does not know whose session the one before it closed", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.Left("a", true)
+		r.Unreported("another sidecar", "p")
+		r.write(0)
+	}},
+	{name: "a closed session writes after its partition alone was given up", play: func(r *run) {
+		r.deliver("p", 1, 0, 0)
+		r.Left("a", true)
+		r.Unreported("lets go", "p", in0)
+		r.write(0)
+	}, want: []Name{ClosedWrote}},
 	{name: "a reported unit repeats with another sidecar", play: func(r *run) {
 		r.handOut(0, 1)
 		r.write(0, 1)

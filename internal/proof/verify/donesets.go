@@ -58,7 +58,7 @@ func (c *Checker) checkSet(l *inputLog, commit Commit) {
 // checkKept holds that a done-set only grows until the offset passes it: what a later commit
 // forgets is done again after the next death (S6).
 func (c *Checker) checkKept(l *inputLog, commit Commit) {
-	if len(commit.Metadata) > nearlyFull || commit.Offset < l.committed || l.outlived(commit) || c.silentMember(commit.Member) {
+	if len(commit.Metadata) > nearlyFull || commit.Offset < l.committed || c.mayBeLate(l, commit) {
 		return
 	}
 	now := coverage{commit.Offset, commit.Set}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/ackmark/ackmark/internal/sentinel"
 )
 
 // Finish checks what can be told only at the end, when the faults are healed, the group has come to
@@ -12,7 +14,8 @@ import (
 //   - every input is done (S1): nothing was lost;
 //   - the group committed all of it (S10), and every partition with lag has a holder;
 //   - whatever was committed had been handed out to a handler, if anybody feeds HandedOut (S11);
-//   - every unit was reported (S12), and every acknowledgement was true.
+//   - every unit was reported (S12), and every acknowledgement was true;
+//   - every transaction has ended (S5).
 //
 // It returns [Checker.Err].
 func (c *Checker) Finish() error {
@@ -24,6 +27,7 @@ func (c *Checker) Finish() error {
 		c.finishLag(p, l)
 		c.finishHanded(p, l)
 	}
+	c.finishTransactions()
 	for d := range c.deliveries {
 		first := 0
 		for d.reported.Has(uint64(first)) {
@@ -76,15 +80,26 @@ func (c *Checker) finishHanded(p Partition, l *inputLog) {
 	if !c.tracksHandler {
 		return
 	}
-	skipped, first := 0, int64(-1)
+	first := int64(-1)
+	var passed sentinel.Passed
 	for o := max(l.base, 0); o < min(l.committed, l.end()); o++ {
-		if id, ok := l.id(o); ok && !c.handed.Has(id) && !c.dead.Has(id) && !l.isExcused(o) {
-			if skipped++; first < 0 {
-				first = o
-			}
+		id, ok := l.id(o)
+		if !ok {
+			continue
+		}
+		passed.All++
+		switch {
+		case c.handed.Has(id):
+			passed.HandedOut++
+		case c.dead.Has(id):
+			passed.DoneBefore++
+		case l.isExcused(o):
+			passed.GivenUp++
+		case first < 0:
+			first = o
 		}
 	}
-	if skipped > 0 {
+	if skipped := passed.Skipped(); skipped > 0 {
 		c.violate(SkippedSilently, p, "%d inputs below the committed %d, the first at %s", skipped, l.committed, c.describe(l, first))
 	}
 }

@@ -311,12 +311,14 @@ var histories = []told{
 	}, want: []Name{CorruptOutput}},
 }
 
-// What only the end can tell. Each history begins with the whole job but for what it leaves out.
-var finishes = []struct {
+type ending struct {
 	name string
 	play func(r *run)
 	want []Name
-}{
+}
+
+// What only the end can tell. Each history begins with the whole job but for what it leaves out.
+var finishes = []ending{
 	{"the whole job", func(r *run) { r.all() }, nil},
 	{"the whole job, as the handler saw it", func(r *run) { r.handOut(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12); r.all() }, nil},
 	{"nothing is done", func(*run) {}, []Name{LostOutput, LagLeft}},

@@ -90,6 +90,11 @@ func (c *Checker) repeatable(l *inputLog, from int64) (done, unacked int) {
 func (c *Checker) checkDuplicate(p Partition, offset int64, id ID) {
 	bit := c.bit(id.Global, id.Out)
 	c.repeats[bit]++
+	if c.exactly.written.Has(bit) {
+		at := c.home[id.Global]
+		c.violate(OutputTwice, at.p, "output %v again, at %v offset %d: a transaction had committed it with its offset %d", id, p, offset, at.offset)
+		return
+	}
 	if c.cfg.DuplicatesAllowed || c.repeats[bit] <= c.mayRepeat[id.Global] {
 		return
 	}

@@ -20,6 +20,7 @@ type epoch struct {
 	inherited coverage // what the commit that it began from says is done
 	fenced    []int64  // reported as gone: the sidecar closed the session, what was on its way may be in Kafka or not
 	released  bool     // given up by its process
+	elsewhere bool     // its process reached another sidecar since it began
 	unheard   bool     // its process was cut off from the sidecar: whether that heard of the end is not known
 	closed    bool     // ended by a will
 	raced     bool     // … which a late commit of its process took back at the last moment
@@ -98,7 +99,10 @@ func (c *Checker) explained(l *inputLog, e *epoch, offset int64, commit Commit) 
 	if !ok || c.cfg.Expect(id) == 0 || l.isExcused(offset) || e.acked.Has(uint64(offset-e.start)) || e.inherited.has(offset) {
 		return true
 	}
-	return commit.LeaderEpoch < 0 && c.done(id) && c.handedOver(e, offset)
+	if commit.inTransaction { // it is acknowledged when the transaction is committed, not before
+		return e.had(offset)
+	}
+	return commit.byWill() && c.done(id) && c.handedOver(e, offset)
 }
 
 // handedOver tells whether the process of an assignment handed an input's unit over, in this
@@ -136,6 +140,13 @@ type claim struct {
 	process string
 	at      Partition
 	id      ID
+}
+
+// promise is an acknowledged unit of an exactly-once process: its input's offset must be committed.
+type promise struct {
+	process string
+	at      Partition
+	offset  int64
 }
 
 // Delivered tells that a process hands units over, and takes over the slice. Called before the
@@ -231,6 +242,9 @@ func (d *Delivery) acked(i int) {
 	at := d.partition(i)
 	if e := c.byNumber[epochKey{d.process, u.Epoch}]; e != nil && u.Offset >= e.start {
 		e.acked.Add(uint64(u.Offset - e.start))
+		if c.exactly.processes[d.process] {
+			c.exactly.promises = append(c.exactly.promises, promise{d.process, at, u.Offset})
+		}
 	}
 	for _, id := range d.ids[i] {
 		if c.cfg.AcksAreTruth {
@@ -265,6 +279,12 @@ func (c *Checker) settleClaims() {
 		}
 	}
 	c.claims = c.claims[:0]
+	for _, p := range c.exactly.promises {
+		if l := c.log(p.at); !l.covered().has(p.offset) {
+			c.violate(FalseAck, p.at, "%s got an acknowledgement for the unit of %s before its transaction was committed; committed is %d", p.process, c.describe(l, p.offset), l.committed)
+		}
+	}
+	c.exactly.promises = c.exactly.promises[:0]
 }
 
 // ProcessGone tells that a process was killed: nobody waits for its reports any more.

@@ -28,6 +28,12 @@ const (
 	RewindLeft         Name = "S3 rewound commit not repaired"         // a late commit of a dead member undid its will's, and the will left all the same
 	OldAckCounted      Name = "S4 ack of an older epoch counted"       // a commit passes an input that was not done in this assignment epoch
 	CommitBelowStart   Name = "S4 commit below the epoch's start"      // made by a tracker of an older assignment
+	OffsetAlone        Name = "S5 offset without its outputs"          // a transaction covers an input and has not all of its outputs
+	OutputsAlone       Name = "S5 outputs without their offset"        // a transaction has outputs of an input that it does not cover
+	OutputTwice        Name = "S5 output twice"                        // although a transaction had committed it with its offset
+	CommitBeside       Name = "S5 commit beside the transactions"      // a plain one of an exactly-once process: nothing fences it
+	LeftOpen           Name = "S5 transaction left open"               // readers wait for it
+	OlderGoesOn        Name = "S5 older sidecar goes on"               // it took its transactional id back from the younger one
 	TooManyDuplicates  Name = "S6 duplicate beyond the bound"          // an output repeated although no incident explains it
 	HandedAgain        Name = "S6 input of the done-set handed out"    // although the commit that the assignment began from says that it is done
 	WillIncomplete     Name = "S6 will forgot what was done"           // a will left the group without committing what its session had done

@@ -1,17 +1,28 @@
 package verify
 
+import (
+	"math"
+
+	"github.com/ackmark/ackmark/internal/sentinel"
+)
+
 // silence is what the checker knows about processes that cannot speak for themselves, and about
 // members that somebody left the group for.
 type silence struct {
 	processes map[string]bool // killed, or stopped for now
 	cutOff    map[string]bool // from the sidecar
 	ownWay    map[string]bool // have a producer of their own beside the sidecar
-	left      map[string]bool // members
 	refused   map[string]bool // members whose last commit request the broker refused
+	// left are members that left, each with the epoch from which on it may commit again: never,
+	// until it comes back.
+	left map[string]int32
 }
 
 func newSilence() silence {
-	return silence{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	return silence{
+		processes: map[string]bool{}, cutOff: map[string]bool{}, ownWay: map[string]bool{}, refused: map[string]bool{},
+		left: map[string]int32{},
+	}
 }
 
 // ProcessStopped tells that a process does not run, for now (SIGSTOP).
@@ -44,7 +55,7 @@ func (c *Checker) CutOff(process string, off bool) {
 // whose process could not tell its sidecar that it lost it.
 func (c *Checker) unheard(commit Commit) bool {
 	e := c.epochs[commit.Partition]
-	return commit.LeaderEpoch < 0 && e != nil && e.unheard && e.member == commit.Member
+	return commit.byWill() && e != nil && e.unheard && e.member == commit.Member
 }
 
 // HasOwnWay tells that a process may also write its outputs itself, past the sidecar: the end of
@@ -85,13 +96,13 @@ func (c *Checker) Released(process string, numbers ...uint64) {
 func (c *Checker) Left(member string, byWill bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.silence.left[member] = true
+	c.silence.left[member] = math.MaxInt32
 	if !byWill {
 		return
 	}
 	c.counts.Wills++
 	for _, e := range c.byNumber {
-		if e.member != member {
+		if e.member != member || e.closed { // or a former will has closed it, before its member came back
 			continue
 		}
 		e.closed = true
@@ -101,6 +112,18 @@ func (c *Checker) Left(member string, byWill bool) {
 		if c.epochs[e.p] == e && !e.released {
 			c.checkWill(l, e)
 		}
+	}
+}
+
+// Joined tells that the broker took a member in that was not there, in this epoch or a later one.
+// In the consumer protocol clients make their own ids: who lost its connections when its will had
+// just left for it does not hear of that, and joins again under the id it has. Kafka takes its
+// commits from then on, and none of an epoch before: its partitions are assigned to it anew.
+func (c *Checker) Joined(member string, epoch int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, left := c.silence.left[member]; left {
+		c.silence.left[member] = epoch
 	}
 }
 
@@ -173,14 +196,20 @@ func (c *Checker) OffsetsRead() {
 	}
 }
 
-// checkClosed holds S8: an output that only closed sessions were ever given to write.
-func (c *Checker) checkClosed(p Partition, offset int64, id ID) {
+// checkClosed holds S8: an output that only closed sessions were ever given to write. A transaction
+// may end later that has its offset: one of the closed ones had asked for that before.
+func (c *Checker) checkClosed(in *Transaction, p Partition, offset int64, id ID) {
 	at := c.home[id.Global]
 	l := c.log(at.p)
 	var by *epoch
+	closed, living := 0, 0
 	for _, e := range l.closed {
-		if e.had(at.offset) && !c.silence.ownWay[e.process] {
+		if e.had(at.offset) && !c.silence.ownWay[e.process] && !e.elsewhere {
+			if in != nil && in.asked(e.member, at.p) {
+				return
+			}
 			by = e
+			closed++
 		}
 	}
 	if by == nil {
@@ -188,16 +217,20 @@ func (c *Checker) checkClosed(p Partition, offset int64, id ID) {
 	}
 	for _, e := range c.byNumber {
 		if e.p == at.p && !e.closed && e.had(at.offset) {
-			return // somebody else had it, too
+			living++ // somebody else had it, too
 		}
+	}
+	if !sentinel.IsClosed(closed, living) {
+		return
 	}
 	c.violate(ClosedWrote, at.p, "output %v at %v offset %d: only %s had its input (epoch %d), for which a will has left the group; the input is offset %d",
 		id, p, offset, by.process, by.number, at.offset)
 }
 
 // Unreported lets what a process handed over and has no report of repeat once more: it is sent
-// again to another sidecar, or its partition is given up with it on its way. No partitions: all. It
-// returns how many inputs that are (W).
+// again to another sidecar, or its partition is given up with it on its way. No partitions: all, to
+// another sidecar, which does not know the sessions that the former one closed (S8 is for a
+// sidecar's life). It returns how many inputs that are (W).
 func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,6 +238,9 @@ func (c *Checker) Unreported(why, process string, ps ...Partition) int {
 	concerned := map[Partition]bool{}
 	for _, p := range ps {
 		concerned[p] = true
+	}
+	for _, e := range c.byNumber {
+		e.elsewhere = e.elsewhere || e.process == process && len(ps) == 0
 	}
 	n := 0
 	for d := range c.deliveries {

@@ -63,6 +63,9 @@ func (t *Table[M, A]) Release(list []uint64) []uint64 {
 	return gone
 }
 
+// Any tells whether an assignment is live.
+func (t *Table[M, A]) Any() bool { return len(t.live) > 0 }
+
 // WasReleased tells whether the epoch was announced and released. Zero, a unit without an input,
 // never is.
 func (t *Table[M, A]) WasReleased(epoch uint64) bool {
@@ -81,6 +84,12 @@ func (t *Table[M, A]) IsLive(epoch uint64) bool {
 	}
 	_, ok := t.live[epoch]
 	return ok
+}
+
+// Membership is the latest of a consumer.
+func (t *Table[M, A]) Membership(of Member) (M, bool) {
+	m, known := t.members[of]
+	return m, known
 }
 
 // ReleaseAll releases everything and forgets the memberships.

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// A frame has at most frameUnits. Larger ones do not get faster, smaller ones cost a
-	// gRPC message each.
-	frameUnits = 256
+	// A frame has at most frameUnits: of 100 bytes they fill it, smaller frames cost a gRPC message
+	// each (256 took 5 % more CPU of app and sidecar).
+	frameUnits = 512
 	// frameSlack is the room beyond what closes a frame, so that the last unit of a frame rarely
 	// makes its buffer grow.
 	frameSlack = 16 << 10

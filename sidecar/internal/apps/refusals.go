@@ -22,6 +22,7 @@ const (
 	RefusedMember  Refusal = "member"
 	RefusedSession Refusal = "session"
 	RefusedReports Refusal = "reports"
+	RefusedRoute   Refusal = "route"
 )
 
 const (

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/sessionfile"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -56,15 +57,21 @@ type Held struct {
 	partitions map[uint64]*Partition // by assignment epoch
 	members    map[MemberKey]Membership
 
+	trackers      int64 // of each assignment: two where it is claimed, too
 	entries, kept limit.Share
 	unanswered    int    // Releases whose answer is not sent
 	refused       uint64 // units that came for assignments that the session did not hold
+
+	file    *sessionfile.File // nil: there is none
+	problem func(error)       // hears why something is not in it
+	// unwritten: there is something that is not in the file, and was to be.
+	unwritten bool
 }
 
 // Held is nothing yet.
 func (c *Commons) Held() Held {
 	return Held{
-		partitions: make(map[uint64]*Partition), members: make(map[MemberKey]Membership), entries: c.Entries.Share(), kept: c.Kept.Share(),
+		partitions: make(map[uint64]*Partition), members: make(map[MemberKey]Membership), trackers: 1, entries: c.Entries.Share(), kept: c.Kept.Share(),
 	}
 }
 
@@ -117,6 +124,7 @@ func (h *Held) EnterMember(m Membership) (cluster bool, err error) {
 			h.kept.Give(before.size())
 		}
 		delete(h.members, m.MemberKey) // it has left
+		h.write(m)
 		return false, nil
 	case !known && len(h.members) == MaxGroups:
 		return false, fmt.Errorf("more than %d memberships in one session", MaxGroups)
@@ -128,6 +136,7 @@ func (h *Held) EnterMember(m Membership) (cluster bool, err error) {
 		h.kept.Give(before.size())
 	}
 	h.members[m.MemberKey] = m
+	h.write(m)
 	return before.Cluster != m.Cluster, nil
 }
 
@@ -164,15 +173,15 @@ func (h *Held) Enter(of MemberKey, p *sidecarpb.AssignedPartition) error {
 		return fmt.Errorf("the topic of assignment epoch %d has %d characters, Kafka takes %d", p.GetEpoch(), len(p.GetTopic()), maxTopicName)
 	}
 	e := &Partition{
-		Epoch: p.GetEpoch(), Of: of, Topic: p.GetTopic(), Index: p.GetPartition(), kept: int64(epochCost + len(p.GetTopic())),
+		Epoch: p.GetEpoch(), Of: of, Topic: p.GetTopic(), Index: p.GetPartition(), kept: h.trackers * int64(epochCost+len(p.GetTopic())), trackers: h.trackers,
 	}
 	if !h.kept.Take(e.kept) {
 		return NoRoom("a partition")
 	}
 	copy(e.TopicID[:], p.GetTopicId())
-	e.Core = assignment.New(assignment.Spec{
-		TopicID: e.TopicID, Start: p.GetStartOffset(), Committed: -1, Base: p.GetStartIndex(), Limit: MaxSpan,
-	})
+	spec := assignment.Spec{TopicID: e.TopicID, Start: p.GetStartOffset(), Committed: -1, Base: p.GetStartIndex(), Limit: MaxSpan}
+	e.Core = assignment.New(spec)
+	h.enterFile(e)
 	h.inherit(e, p)
 	for _, r := range p.GetDone() {
 		h.enterDone(e, r)
@@ -197,6 +206,7 @@ func (h *Held) Release(r *sidecarpb.Release) (now bool, err error) {
 			return false, fmt.Errorf("assignment epoch %d is named in more than %d Releases without an answer", epoch, MaxReleases)
 		}
 		e.Core.Happen(assignment.Drain)
+		e.entry.Release() // no will names it any more
 		if e.Open == 0 {
 			h.forget(e)
 			continue
@@ -264,8 +274,9 @@ func (h *Held) Finish(e *Partition, index uint64, acked bool) (released []uint64
 }
 
 func (h *Held) forget(e *Partition) {
-	h.entries.Give(int64(e.capacity))
+	h.entries.Give(e.trackers * int64(e.capacity))
 	h.kept.Give(e.kept)
+	e.entry.Release()
 	delete(h.partitions, e.Epoch)
 }
 
@@ -274,7 +285,7 @@ func (h *Held) forget(e *Partition) {
 func (h *Held) Unexplained() (entries, kept int64) {
 	entries, kept = h.entries.Held(), h.kept.Held()
 	for _, e := range h.partitions {
-		entries -= int64(e.capacity)
+		entries -= e.trackers * int64(e.capacity)
 		kept -= e.kept
 	}
 	for _, m := range h.members {

@@ -3,6 +3,7 @@ package assigned
 import (
 	"cmp"
 
+	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -22,6 +23,7 @@ type Membership struct {
 	MemberKey
 	ID, Instance string
 	Generation   int32
+	Protocol     groupcommit.Protocol
 	Cluster      string // that the group is in; "": not known
 }
 
@@ -32,5 +34,9 @@ func (m *Membership) size() int64 {
 
 // MembershipOf is the one that an Assign message speaks of.
 func MembershipOf(a *sidecarpb.Assign) Membership {
-	return Membership{MemberKey{a.GetGroup(), a.GetConsumer()}, a.GetMemberId(), a.GetInstanceId(), a.GetGeneration(), a.GetClusterId()}
+	protocol := groupcommit.Classic
+	if a.GetProtocol() == sidecarpb.GroupProtocol_GROUP_PROTOCOL_CONSUMER {
+		protocol = groupcommit.Consumer
+	}
+	return Membership{MemberKey{a.GetGroup(), a.GetConsumer()}, a.GetMemberId(), a.GetInstanceId(), a.GetGeneration(), protocol, a.GetClusterId()}
 }

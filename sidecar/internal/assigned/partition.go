@@ -7,6 +7,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/sessionfile"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -20,9 +21,11 @@ type Partition struct {
 	Index    int32
 	Core     *assignment.Assignment // S4: a fresh one for each epoch; Draining once it is released
 	Open     int                    // units received and not finished
-	capacity uint64                 // tracker entries that are taken of the session's share
+	capacity uint64                 // of a tracker: its entries are taken of the session's share
+	trackers int64                  // see Held
 	kept     int64                  // bytes, the same
 	releases []*release             // that wait for Open to be 0
+	entry    *sessionfile.Entry     // of the session file; nil: it is not in it
 }
 
 // Released tells that the client gave the partition back: units of it are refused, and no will
@@ -89,7 +92,7 @@ func (e *Partition) reserve(index uint64, entries *limit.Share) bool {
 		return true
 	}
 	want := uint64(1) << bits.Len64(max(index-mark, 63))
-	if !entries.Take(int64(want - e.capacity)) {
+	if !entries.Take(max(e.trackers, 1) * int64(want-e.capacity)) {
 		return false
 	}
 	e.capacity = want

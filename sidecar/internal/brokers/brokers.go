@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/clusterid"
+	"github.com/ackmark/ackmark/internal/lastwill"
 )
 
 const (
@@ -52,6 +53,11 @@ func New(addrs []string) *Brokers {
 
 // Use is called once, before anything else.
 func (b *Brokers) Use(client *kgo.Client) { b.client = client }
+
+// Coordinator asks the coordinators of groups for wills, until its life ends.
+func (b *Brokers) Coordinator(life context.Context) lastwill.Coordinator {
+	return lastwill.On(life, b.client, "ackmark: the sidecar executed this process's will")
+}
 
 // firstCheck bounds how long a session's Welcome waits for the first check of Kafka: a client that
 // comes before it would not hear which cluster the sidecar delivers to, and could not say in its

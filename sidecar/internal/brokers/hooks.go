@@ -10,14 +10,16 @@ import (
 )
 
 // OnBrokerConnect counts connections, and keeps why one could not be made.
-func (b *Brokers) OnBrokerConnect(m kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+func (b *Brokers) OnBrokerConnect(m kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
+	if conn != nil { // with an error, too: OnBrokerDisconnect is told of what was open
+		b.connections.Add(1)
+	}
 	addr := net.JoinHostPort(m.Host, strconv.Itoa(int(m.Port)))
 	if err != nil {
 		b.connectErrors.Store(addr, err)
 		return
 	}
 	b.connectErrors.Delete(addr)
-	b.connections.Add(1)
 }
 
 // connectError returns why the last connection to a configured address failed, or nil.

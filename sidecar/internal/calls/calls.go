@@ -59,8 +59,9 @@ const (
 
 // Calls are those of one kind.
 type Calls struct {
-	maxOpen, maxUnread int32
-	refusing           int32 // how many more may be open to be told that it is full
+	maxOpen   atomic.Int32
+	maxUnread int32
+	refusing  int32 // how many more may be open to be told that it is full
 
 	open, unread atomic.Int32
 	readers      chan struct{} // holds who reads a message now
@@ -86,18 +87,25 @@ func New(c Limits) *Table {
 	for kind, x := range [Kinds]struct{ open, unread, refusing, readers int32 }{
 		Emit:           {MaxEmitCalls, c.maxUnreadEmits(), maxRefusing, int32(c.emitReaders())},
 		Delivery:       {streams, streams, 0, int32(c.emitReaders())},
-		reportsCall:    {int32(64 + 2*c.Apps), 64, 0, smallReaders},
+		reportsCall:    {openReports(c.Apps), 64, 0, smallReaders},
 		smallCall:      {256, 64, 0, smallReaders},
 		reflectionCall: {smallReaders, smallReaders, 0, smallReaders},
 	} {
-		t[kind] = Calls{maxOpen: x.open, maxUnread: x.unread, refusing: x.refusing, readers: make(chan struct{}, x.readers)}
+		c := t.Of(Kind(kind))
+		c.maxUnread, c.refusing, c.readers = x.unread, x.refusing, make(chan struct{}, x.readers)
+		c.maxOpen.Store(x.open)
 	}
 	return t
 }
 
+func openReports(apps int) int32 { return int32(64 + 2*apps) }
+
+// Apps sets the limit that follows from the number of apps in the list.
+func (t *Table) Apps(n int) { t.Of(reportsCall).maxOpen.Store(openReports(n)) }
+
 // Tap looks at a call before anything of its message is read.
 func (t *Table) Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if why := peer.Of(ctx).Refused; why != "" {
+	if why := peer.Of(ctx).WhyRefused(); why != "" {
 		return nil, status.Error(codes.PermissionDenied, why)
 	}
 	return t.Of(kindOf(info.FullMethodName)).enter(ctx)
@@ -127,9 +135,9 @@ func (c *Calls) Counts() (open, unread, reading int) {
 func (c *Calls) enter(ctx context.Context) (context.Context, error) {
 	open, unread := c.open.Add(1), c.unread.Add(1)
 	p := place{kind: c}
-	if open > c.maxOpen || unread > c.maxUnread {
+	if most := c.maxOpen.Load(); open > most || unread > c.maxUnread {
 		p.refused = limit.Full("%d calls of this kind are open, and %d of them unread", fullCalls, open-1, unread-1)
-		if open > c.maxOpen+c.refusing || c.refusing == 0 {
+		if open > most+c.refusing || c.refusing == 0 {
 			c.open.Add(-1)
 			c.unread.Add(-1)
 			return ctx, limit.StatusOf(p.refused)

@@ -14,8 +14,8 @@ type Meter struct {
 	// used packs both quantities, so that one addition counts a record: records above, bytes in the
 	// lower 40 bits (1 TiB).
 	used       atomic.Int64
-	maxBytes   int64
-	maxRecords int64
+	maxBytes   atomic.Int64
+	maxRecords atomic.Int64
 
 	waiters atomic.Int32
 	mu      sync.Mutex
@@ -38,9 +38,11 @@ func NewMeter(maxBytes int64, maxRecords int) *Meter {
 	return m
 }
 
-// Limit sets the limits, before the meter is used.
+// Limit sets the limits. What is held above a lower one stays until it is given back.
 func (m *Meter) Limit(maxBytes int64, maxRecords int) {
-	m.maxBytes, m.maxRecords = maxBytes, int64(maxRecords)
+	m.maxBytes.Store(maxBytes)
+	m.maxRecords.Store(int64(maxRecords))
+	m.wake() // who waits looks again
 }
 
 // Add counts, and tells whether the meter is at or over its limit now.
@@ -54,7 +56,7 @@ func (m *Meter) TryAdd(bytes, records int64) bool {
 	for {
 		old := m.used.Load()
 		b, r := unpacked(old)
-		if old != 0 && (b+bytes > m.maxBytes || r+records > m.maxRecords) {
+		if old != 0 && (b+bytes > m.maxBytes.Load() || r+records > m.maxRecords.Load()) {
 			return false
 		}
 		if m.used.CompareAndSwap(old, old+packed(bytes, records)) {
@@ -77,6 +79,20 @@ func (m *Meter) Sub(bytes, records int64) {
 // Held is what is held now.
 func (m *Meter) Held() (bytes, records int64) { return unpacked(m.used.Load()) }
 
+// Used is how much of its limit is held, of bytes or of records, whichever is more.
+func (m *Meter) Used() float64 {
+	bytes, records := m.Held()
+	return max(Part(bytes, m.maxBytes.Load()), Part(records, m.maxRecords.Load()))
+}
+
+// Part is a number as a part of a whole; nothing of nothing is nothing.
+func Part(n, whole int64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return float64(n) / float64(whole)
+}
+
 // Empty tells that nothing is held.
 func (m *Meter) Empty() bool { return m.used.Load() == 0 }
 
@@ -94,14 +110,14 @@ func (m *Meter) Over() bool { return m.isOver(m.used.Load()) }
 
 func (m *Meter) isOver(v int64) bool {
 	b, r := unpacked(v)
-	return b >= m.maxBytes || r >= m.maxRecords
+	return b >= m.maxBytes.Load() || r >= m.maxRecords.Load()
 }
 
 // isLow is a quarter below the limit: without that distance a waiter would be woken for every
 // single record.
 func (m *Meter) isLow(v int64) bool {
 	b, r := unpacked(v)
-	return b <= m.maxBytes/4*3 && r <= m.maxRecords/4*3
+	return b <= m.maxBytes.Load()/4*3 && r <= m.maxRecords.Load()/4*3
 }
 
 // Wait returns when the meter is not over its limit, or with the context's cause. Who had to wait
@@ -185,7 +201,7 @@ func (m *Meter) RetryAfter() time.Duration {
 		return rateWindow // nothing is known yet; the next refusal will know
 	}
 	bytes, records := unpacked(m.used.Load())
-	wait := max(until(bytes-m.maxBytes/4*3, m.rate.bytes), until(records-m.maxRecords/4*3, m.rate.records))
+	wait := max(until(bytes-m.maxBytes.Load()/4*3, m.rate.bytes), until(records-m.maxRecords.Load()/4*3, m.rate.records))
 	return min(max(wait, minRetryAfter), maxRetryAfter)
 }
 

@@ -7,16 +7,17 @@ import "sync"
 // nobody else can take. Of the other half each takes what it needs, but never more than what is
 // left of it then: who wants all gets half of that half, and whoever comes later still finds some.
 type Commons struct {
-	floor, extra int64
+	size, floor, extra int64
 
 	mu   sync.Mutex
 	lent int64 // of extra
+	held int64 // by all
 }
 
 // NewCommons divides a size among so many holders.
 func NewCommons(size int64, holders int) *Commons {
 	half := size / 2
-	return &Commons{floor: half / int64(max(holders, 1)), extra: size - half}
+	return &Commons{size: size, floor: half / int64(max(holders, 1)), extra: size - half}
 }
 
 // Share is what one holder has of a commons, whose lock guards it.
@@ -28,6 +29,17 @@ type Share struct {
 
 // Share is one holder's, who has nothing of it yet.
 func (c *Commons) Share() Share { return Share{of: c} }
+
+// Holders divides the floors among another number of holders, who are all that have a share. What
+// they hold by the floors before they keep; all together stay below the size.
+func (c *Commons) Holders(holders int, all []*Share) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.floor, c.lent = (c.size-c.extra)/int64(max(holders, 1)), 0
+	for _, s := range all {
+		c.lent += max(0, s.held-c.floor)
+	}
+}
 
 // Lent is how much is taken beyond the floors.
 func (c *Commons) Lent() int64 {
@@ -50,10 +62,11 @@ func (s *Share) Take(n int64) bool {
 	defer c.mu.Unlock()
 	mine := max(0, s.held+n-c.floor)
 	more := mine - max(0, s.held-c.floor)
-	if s.closed || n < 0 || (more > 0 && mine > c.extra-c.lent-more) {
+	if s.closed || n < 0 || c.held+n > c.size || (more > 0 && mine > c.extra-c.lent-more) {
 		return false
 	}
 	s.held += n
+	c.held += n
 	c.lent += more
 	return true
 }
@@ -68,6 +81,7 @@ func (s *Share) Give(n int64) {
 	}
 	c.lent -= max(0, s.held-c.floor) - max(0, s.held-n-c.floor)
 	s.held -= n
+	c.held -= n
 }
 
 // Close gives everything back, once.
@@ -76,5 +90,6 @@ func (s *Share) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lent -= max(0, s.held-c.floor)
+	c.held -= s.held
 	s.held, s.closed = 0, true
 }

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// limitListener closes connections above the limit at once: a client that is let wait would not
+// Limited closes connections above the limit at once: a client that is let wait would not
 // know why.
-type limitListener struct {
+type Limited struct {
 	net.Listener
-	open chan struct{}
+	most atomic.Int64
+	open atomic.Int64
 	tell func(refused uint64)
 
 	mu      sync.Mutex
@@ -26,12 +27,18 @@ const tellEvery = 10 * time.Second
 
 // Limit lets so many connections of a listener be open. It tells of those that it refuses, at once
 // and then now and then: how many they are so far.
-func Limit(lis net.Listener, most int, tell func(refused uint64)) net.Listener {
-	return &limitListener{Listener: lis, open: make(chan struct{}, most), tell: tell}
+func Limit(lis net.Listener, most int, tell func(refused uint64)) *Limited {
+	l := &Limited{Listener: lis, tell: tell}
+	l.Most(most)
+	return l
 }
 
+// Most sets how many may be open. A lower number closes none: those that are more are let be until
+// they end.
+func (l *Limited) Most(n int) { l.most.Store(int64(n)) }
+
 // refuse counts a connection that is refused, and tells of it if it is time to.
-func (l *limitListener) refuse() {
+func (l *Limited) refuse() {
 	l.mu.Lock()
 	l.refused++
 	n, say := l.refused, l.told.IsZero() || time.Since(l.told) >= tellEvery
@@ -45,26 +52,25 @@ func (l *limitListener) refuse() {
 }
 
 // Accept returns a *Conn.
-func (l *limitListener) Accept() (net.Conn, error) {
+func (l *Limited) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.open <- struct{}{}:
-			return &Conn{Conn: conn, open: l.open}, nil
-		default:
-			_ = conn.Close()
-			l.refuse()
+		if l.open.Add(1) <= l.most.Load() {
+			return &Conn{Conn: conn, open: &l.open}, nil
 		}
+		l.open.Add(-1)
+		_ = conn.Close()
+		l.refuse()
 	}
 }
 
 // Conn is a connection that counts against the limit.
 type Conn struct {
 	net.Conn
-	open      chan struct{}
+	open      *atomic.Int64 // those of its listener
 	once      sync.Once
 	receivers atomic.Int32 // of its streams
 	busy      atomic.Int32 // of them at a message, not waiting for one
@@ -121,7 +127,7 @@ func (c *Conn) hearOut() {
 
 // Close makes room for another connection.
 func (c *Conn) Close() error {
-	c.once.Do(func() { <-c.open })
+	c.once.Do(func() { c.open.Add(-1) })
 	return c.Conn.Close()
 }
 

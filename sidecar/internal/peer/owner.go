@@ -19,7 +19,7 @@ func SameOwner(token bool, was, is Info, old *Process) bool {
 		return true
 	case was.Certificate != "" || is.Certificate != "":
 		return was.Certificate == is.Certificate
-	case was.Conn == nil || is.Conn == nil:
+	case was.Conn == nil && !was.Former || is.Conn == nil:
 		return true
 	case was.UID != is.UID:
 		return false

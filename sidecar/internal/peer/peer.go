@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -27,7 +28,11 @@ type Info struct {
 	UID, GID    uint32
 	Inode       uint64 // of its pidfd, where the kernel gives each process its own; 0: not known
 	Refused     string // why it may not connect, "" if it may
-	Certificate string // whose TLS certificate it has, "" without one
+	rules       *Rules // that it is held against; nil: none
+	cred        *peercred.Cred
+	judged      *allowed // by whom Refused was decided
+	Certificate string   // whose TLS certificate it has, "" without one
+	Former      bool     // it is told by a session file: there is no connection any more
 }
 
 // Teller is a connection that knows whether the process at its other end is dead for certain.
@@ -80,35 +85,69 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		return nil, nil, fmt.Errorf("sidecar: peer credentials: %w", err)
 	}
 	info.PID, info.UID, info.GID, info.Conn = cred.PID, cred.UID, cred.GID, uc
+	info.rules, info.cred = c.rules, &cred
 	proc := Open(info)
 	info.Inode = proc.inode()
 	proc.Close()
-	if c.rules != nil && !c.rules.allow(cred) {
+	if c.rules != nil {
+		info.judged = c.rules.allowed.Load()
+		info.Refused = info.judge()
+	}
+	if info.Refused != "" {
 		c.refused(info)
 		// It is told why by every call, and then cut off: a connection that only breaks says
 		// nothing.
-		info.Refused = fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, cred.UID, cred.GID)
 		time.AfterFunc(refusedConn, func() { _ = conn.Close() })
 	}
 	return conn, info, nil
 }
 
-// Rules say who may connect to a unix socket, beside this process's own user.
-type Rules struct {
-	UIDs, GIDs []uint32
-	// Dir, if not empty, is a directory whose group may connect too.
-	Dir string
+// WhyRefused tells why it may not connect, by the rules of now, or "".
+func (i Info) WhyRefused() string {
+	if i.rules == nil || i.rules.allowed.Load() == i.judged {
+		return i.Refused
+	}
+	return i.judge()
 }
 
-func (r *Rules) allow(cred peercred.Cred) bool {
-	return int(cred.UID) == os.Geteuid() || slices.Contains(r.UIDs, cred.UID) || r.allowGroup(cred)
+func (i Info) judge() string {
+	if i.rules.allow(i.cred) {
+		return ""
+	}
+	return fmt.Sprintf("%s: uid %d, gid %d may not connect: add it to the sidecar's AllowUIDs or AllowGIDs", wire.CodeUnauthorized, i.UID, i.GID)
+}
+
+// Rules say who may connect to a unix socket, beside this process's own user.
+type Rules struct {
+	dir     string
+	allowed atomic.Pointer[allowed]
+}
+
+type allowed struct{ uids, gids []uint32 }
+
+// NewRules allow these users and groups, and the group of a directory, if it is not empty.
+func NewRules(uids, gids []uint32, dir string) *Rules {
+	r := &Rules{dir: dir}
+	r.Replace(uids, gids)
+	return r
+}
+
+// Replace allows other users and groups. Those of a connection that is open are asked again with
+// its next call.
+func (r *Rules) Replace(uids, gids []uint32) { r.allowed.Store(&allowed{uids, gids}) }
+
+func (r *Rules) allow(cred *peercred.Cred) bool {
+	if int(cred.UID) == os.Geteuid() {
+		return true
+	}
+	a := r.allowed.Load()
+	return slices.Contains(a.uids, cred.UID) || r.allowGroup(a.gids, cred)
 }
 
 // allowGroup tells whether one of the peer's groups may connect.
-func (r *Rules) allowGroup(cred peercred.Cred) bool {
-	gids := r.GIDs
-	if r.Dir != "" {
-		if gid, ok := listen.GroupOf(r.Dir); ok {
+func (r *Rules) allowGroup(gids []uint32, cred *peercred.Cred) bool {
+	if r.dir != "" {
+		if gid, ok := listen.GroupOf(r.dir); ok {
 			gids = append(slices.Clone(gids), gid)
 		}
 	}

@@ -3,6 +3,7 @@ package peer
 import (
 	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/ackmark/ackmark/internal/peercred"
@@ -48,7 +49,7 @@ func TestSameOwner(t *testing.T) {
 }
 
 func TestPeersThatMayConnect(t *testing.T) {
-	r := &Rules{UIDs: []uint32{70001}, GIDs: []uint32{70002}}
+	r := NewRules([]uint32{70001}, []uint32{70002}, "")
 	for _, x := range []struct {
 		cred peercred.Cred
 		want bool
@@ -60,8 +61,26 @@ func TestPeersThatMayConnect(t *testing.T) {
 		{peercred.Cred{UID: 5, GID: 5, Groups: []uint32{6, 70001}}, false},
 		{peercred.Cred{UID: 70002, GID: 70001}, false},
 	} {
-		if r.allow(x.cred) != x.want {
+		if r.allow(&x.cred) != x.want {
 			t.Errorf("%+v: want %v", x.cred, x.want)
 		}
+	}
+}
+
+// Rules that are replaced count for connections that are open, too, in both directions.
+func TestRulesThatAreReplaced(t *testing.T) {
+	r := NewRules([]uint32{70001}, nil, "")
+	let := Info{UID: 70001, rules: r, judged: r.allowed.Load(), cred: &peercred.Cred{UID: 70001}}
+	if why := let.WhyRefused(); why != "" {
+		t.Error(why)
+	}
+	r.Replace([]uint32{70002}, nil)
+	if why := let.WhyRefused(); !strings.Contains(why, "uid 70001") {
+		t.Errorf("%q", why)
+	}
+	r.Replace(nil, []uint32{70003})
+	let.cred.Groups = []uint32{70003}
+	if why := let.WhyRefused(); why != "" {
+		t.Error(why)
 	}
 }

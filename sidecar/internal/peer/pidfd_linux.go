@@ -2,7 +2,13 @@
 
 package peer
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ackmark/ackmark/internal/sessionfile"
+)
 
 // ProvesDeaths tells whether this system says who is at the other end of a unix socket, and when
 // that process ends.
@@ -32,6 +38,25 @@ func openPidfd(p Info) int {
 		unix.CloseOnExec(fd)
 	}
 	return fd
+}
+
+// findPidfd returns a pidfd of a process that was named by its id, if it is the same one; -1: not
+// known.
+func findPidfd(was sessionfile.Process) (fd int, dead bool) {
+	fd, err := unix.PidfdOpen(int(was.PID), 0)
+	if err != nil {
+		return -1, errors.Is(err, unix.ESRCH)
+	}
+	is, there := sessionfile.Find(was.PID)
+	switch {
+	case there && is.Start == was.Start:
+		return fd, false
+	case !there && !pidfdDead(fd): // /proc cannot be read (no descriptor left, hidepid): nothing is known
+		closePidfd(fd)
+		return -1, false
+	}
+	closePidfd(fd)
+	return -1, true // it, or another one that had its id, has ended; or another one has its id
 }
 
 // pidfdDead tells whether the process has ended: then its pidfd is readable.

@@ -1,6 +1,10 @@
 package peer
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/ackmark/ackmark/internal/sessionfile"
+)
 
 // Process tells whether the process at the other end of a unix socket is dead. It is a pidfd:
 // unlike a pid it is never another process's. Nil is a process of which nothing is known: one
@@ -28,6 +32,27 @@ func Open(p Info) *Process {
 
 // Watch takes a pidfd over.
 func Watch(pidfd int) *Process { return &Process{fd: pidfd} }
+
+// Former is the process that a session file of another sidecar names, or nil: it is not known.
+func Former(was sessionfile.Process) *Process {
+	if was.PID <= 0 || was.Start == 0 {
+		return nil
+	}
+	fd, dead := findPidfd(was)
+	switch {
+	case dead:
+		return &Process{told: ended{}, fd: -1}
+	case fd < 0:
+		return nil
+	}
+	return Watch(fd)
+}
+
+// ended is a process that has ended.
+type ended struct{}
+
+// PeerDead implements Teller.
+func (ended) PeerDead() bool { return true }
 
 // ProvenAlive tells whether it is proven that it has not ended.
 func (p *Process) ProvenAlive() bool {

@@ -27,6 +27,16 @@ type Ring struct {
 	pidfds  *atomic.Int32 // of the shelves of all apps
 }
 
+// Places is the ring's share of what all apps may have.
+func (r *Ring) Places() *limit.Share { return &r.places }
+
+// ByToken tells whether the app's token makes all its processes one from now on.
+func (r *Ring) ByToken(token bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.token = token
+}
+
 // report is the place of one.
 type report struct {
 	of   *shelf

@@ -3,6 +3,7 @@ package topics
 import (
 	"sync/atomic"
 
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -20,6 +21,7 @@ type Names struct {
 type Named struct {
 	Name   string
 	Topic  *Topic
+	Flow   *flows.Flow      // what the app writes to it
 	Refuse *sidecarpb.Error // why this app may not write to it
 }
 

@@ -44,12 +44,31 @@ type Config struct {
 type Topics struct {
 	cfg Config
 
-	mu     sync.Mutex
+	mu     sync.Mutex // before that of a Topic
 	byName map[string]*Topic
 }
 
 // New returns none yet.
 func New(cfg Config) *Topics { return &Topics{cfg: cfg, byName: make(map[string]*Topic)} }
+
+// Limit bounds what waits for one partition anew.
+func (ts *Topics) Limit(bytes int64, records int) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.cfg.Bytes, ts.cfg.Records = bytes, records
+	for _, t := range ts.byName {
+		t.limit(bytes, records)
+	}
+}
+
+func (t *Topic) limit(bytes int64, records int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bytes, t.records = bytes, records
+	for q := range t.Queued() {
+		q.Limit(bytes, records)
+	}
+}
 
 // Topic is an output topic. Its partitions' queues are found by number, without a map.
 type Topic struct {
@@ -60,6 +79,8 @@ type Topic struct {
 	Out    *outlet.Topic
 
 	mu       sync.Mutex
+	bytes    int64 // that may wait for one partition
+	records  int
 	probing  chan struct{} // not nil while the first record is out to learn whether the topic exists; closed by its fate
 	failed   error
 	failedAt time.Time
@@ -88,7 +109,7 @@ func (ts *Topics) Get(name string, named *atomic.Int32, most int32) (*Topic, err
 			return nil, fmt.Errorf("%w: %d are known, %q is not one of them", ErrTooMany, len(ts.byName), name)
 		}
 		named.Add(1)
-		t = &Topic{Name: name, cfg: &ts.cfg, Out: ts.cfg.Outlet.Topic(name)}
+		t = &Topic{Name: name, cfg: &ts.cfg, Out: ts.cfg.Outlet.Topic(name), bytes: ts.cfg.Bytes, records: ts.cfg.Records}
 		t.queues.Store(new([]*Queue))
 		ts.byName[name] = t
 	}
@@ -122,7 +143,7 @@ func (t *Topic) newQueue(partition int32) *Queue {
 	copy(qs, old)
 	if qs[partition] == nil {
 		q := &Queue{Partition: partition}
-		q.Limit(t.cfg.Bytes, t.cfg.Records)
+		q.Limit(t.bytes, t.records)
 		qs[partition] = q
 	}
 	t.queues.Store(&qs)

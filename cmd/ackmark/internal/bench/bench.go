@@ -31,6 +31,7 @@ type bench struct {
 	brokers  []string
 	cluster  *cluster
 	input    string
+	broker   *process // the embedded one; nil: not ours
 	result   *Result
 }
 
@@ -85,6 +86,17 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	if err := b.saturated(ctx); err != nil {
 		return err
 	}
+	if b.opts.wants(partProcesses) {
+		if err := b.pods(ctx); err != nil {
+			return err
+		}
+	}
+	if b.opts.wants(partMetrics) {
+		b.progress.say("counting for nobody, by itself")
+		if b.result.Unread, err = unread(ctx); err != nil {
+			return err
+		}
+	}
 	if b.opts.wants(partLatency) {
 		if b.result.Latency, err = b.latency(ctx); err != nil {
 			return err
@@ -107,7 +119,7 @@ func (b *bench) open(ctx context.Context) (stop func() error, err error) {
 		if err != nil {
 			return nil, err
 		}
-		stop = broker.stop
+		stop, b.broker = broker.stop, broker
 		ready, err := broker.await(ctx, eventReady)
 		if err != nil {
 			broker.kill()
@@ -178,13 +190,29 @@ func (b *bench) race(ctx context.Context, name string, round int, readBack bool)
 		Role: role, SourceHeaders: o.SourceHeaders, Brokers: b.brokers, Group: group, Input: b.input, Output: output, Inputs: b.opts.Records, Concurrency: b.opts.Concurrency,
 		Profile: b.profile(name, round),
 	}
+	for _, metrics := range []string{idle, scraped} {
+		if of, has := strings.CutSuffix(role, metrics); has {
+			s.Role, s.Metrics = of, metrics
+		}
+	}
+	if of, has := strings.CutSuffix(role, kept); has {
+		s.Role = of
+		if s.StateDir, err = b.stateDir(name, round); err != nil {
+			return Race{}, err
+		}
+	}
+	s.Role, s.CommitEvery = transactions(s.Role)
+	stateDir := s.StateDir
 	run := Race{Round: round, Inputs: b.opts.Records}
-	if role == viaSidecar {
+	if s.Role == viaSidecar {
 		err = b.raceWithSidecar(ctx, o, s, &run)
 	} else {
 		err = b.raceAlone(ctx, o, s, &run, nil)
 	}
 	if err != nil {
+		return Race{}, err
+	}
+	if err := keptFiles(stateDir); err != nil {
 		return Race{}, err
 	}
 	return run, b.check(ctx, s, &run, readBack)
@@ -199,7 +227,12 @@ func (b *bench) raceAlone(ctx context.Context, o Options, s spec, run *Race, ser
 	if _, err := app.await(ctx, eventAssigned); err != nil {
 		return err
 	}
-	var before Usage
+	var before, brokerBefore Usage
+	if b.broker != nil {
+		if brokerBefore, err = b.broker.usage(ctx); err != nil {
+			return err
+		}
+	}
 	if server != nil { // idle until now, and for the moment that this takes
 		if before, err = server.usage(ctx); err != nil {
 			return err
@@ -209,7 +242,15 @@ func (b *bench) raceAlone(ctx context.Context, o Options, s spec, run *Race, ser
 	if err != nil {
 		return err
 	}
+	run.Scrapes = app.scrapes()
 	run.Wall, run.App, run.HandlerMallocs = done.Wall, done.Usage, done.HandlerMallocs
+	if b.broker != nil {
+		after, err := b.broker.usage(ctx)
+		if err != nil {
+			return err
+		}
+		run.BrokerCPU = after.Since(brokerBefore).CPU
+	}
 	if server != nil {
 		after, err := server.usage(ctx)
 		if err != nil {
@@ -236,9 +277,14 @@ func (b *bench) raceWithSidecar(ctx context.Context, o Options, s spec, run *Rac
 // startServer starts a sidecar, ready to deliver, and tells the app's spec where it is.
 func (b *bench) startServer(ctx context.Context, o Options, app *spec, round int) (*process, error) {
 	app.Socket = "unix://" + filepath.Join(b.dir, fmt.Sprintf("s%d", b.cluster.next), "sidecar.sock")
+	transactional := ""
+	if app.CommitEvery > 0 {
+		transactional = b.cluster.name("transactions")
+	}
 	server, err := o.start(ctx, spec{
-		Role: roleServer, Brokers: b.brokers, Socket: app.Socket, NoLinger: app.NoLinger, Profile: b.profile(roleServer, round),
+		Role: roleServer, TransactionalID: transactional, CommitEvery: app.CommitEvery, Brokers: b.brokers, Socket: app.Socket, NoLinger: app.NoLinger, Profile: b.profile(roleServer, round), Metrics: app.Metrics, StateDir: app.StateDir,
 	})
+	app.StateDir = "" // the sidecar keeps the files
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +301,12 @@ func (b *bench) check(ctx context.Context, s spec, run *Race, readBack bool) (er
 	wrong := func(format string, args ...any) {
 		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%s, round %d: ", s.Role, run.Round)+fmt.Sprintf(format, args...))
 	}
-	if run.Outputs, err = b.cluster.count(ctx, s.Output); err != nil {
+	if s.CommitEvery > 0 {
+		run.Outputs, err = b.cluster.countCommitted(ctx, s.Output, b.brokers, b.opts.Kafka)
+	} else {
+		run.Outputs, err = b.cluster.count(ctx, s.Output)
+	}
+	if err != nil {
 		return err
 	}
 	if why := wrongCount(s.Role, run.Outputs, b.opts.Records); why != "" {

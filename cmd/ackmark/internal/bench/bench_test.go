@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -36,7 +37,7 @@ func TestBenchEndToEnd(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	err = Run(t.Context(), Options{
-		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory},
+		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses}, Processes: []int{2},
 		JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
 	})
 	if err != nil {
@@ -46,17 +47,35 @@ func TestBenchEndToEnd(t *testing.T) {
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		t.Fatalf("%v in\n%s", err, &stdout)
 	}
-	for _, name := range []string{bare, library, viaSidecar, consumeBare, consumeLibrary} {
+	if len(r.Unread) != len(unreadSizes) {
+		t.Errorf("counting for nobody was measured for %d sizes of calls, want %d", len(r.Unread), len(unreadSizes))
+	}
+	for _, name := range []string{
+		bare, library, viaSidecar, consumeBare, consumeLibrary, library + idle, viaSidecar + idle, library + scraped, viaSidecar + scraped,
+		library + kept, viaSidecar + kept,
+	} {
 		c := r.contestant(name)
 		if len(c.Runs) != 1 {
 			t.Fatalf("%s ran %d times:\n%s", name, len(c.Runs), &stdout)
 		}
 		if run := c.Runs[0]; run.Wall <= 0 || run.App.Mallocs == 0 || run.Committed != 5000 {
 			t.Errorf("%s: %+v", name, run)
+		} else if was := run.Scrapes > 0; was != strings.HasSuffix(name, scraped) {
+			t.Errorf("%s was scraped %d times", name, run.Scrapes)
 		}
 	}
 	if s := r.contestant(viaSidecar).Runs[0].Sidecar; s == nil || s.ProduceRequests == 0 {
 		t.Errorf("the sidecar produced nothing: %+v", s)
+	}
+	if len(r.Pods) != 2 {
+		t.Fatalf("%d pods, want one saturated and one paced", len(r.Pods))
+	}
+	for _, pod := range r.Pods {
+		for _, way := range pod.Modes {
+			if run := way.Runs[0]; run.produceRequests() == 0 || run.BrokersCPU == nil || pod.Paced != (run.P99 > 0) {
+				t.Errorf("%s, paced %v: %+v", way.Name, pod.Paced, run)
+			}
+		}
 	}
 	if r.Memory == nil || r.Memory.After == 0 {
 		t.Errorf("the memory run: %+v", r.Memory)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/childproc"
@@ -22,6 +23,7 @@ const (
 	roleSynthetic = "synthetic-broker" // an endless input, outputs are not kept
 	roleServer    = "sidecar-server"
 	roleMemory    = "memory"
+	roleEmitter   = "emitter"
 )
 
 // spec is what the parent tells a child to be.
@@ -35,16 +37,26 @@ type spec struct {
 	Output     string            `json:"output,omitempty"`
 	Partitions int               `json:"partitions,omitempty"`
 	// Inputs to handle before the end; 0: until stopped.
-	Inputs        int    `json:"inputs,omitempty"`
-	Size          int    `json:"size,omitempty"`
-	Concurrency   int    `json:"concurrency,omitempty"`
+	Inputs      int `json:"inputs,omitempty"`
+	Size        int `json:"size,omitempty"`
+	Concurrency int `json:"concurrency,omitempty"`
+	// Rate of an emitter, in records a second; 0: as fast as it may.
+	Rate          int    `json:"rate,omitempty"`
 	NoLinger      bool   `json:"no_linger,omitempty"`
 	SourceHeaders bool   `json:"source_headers,omitempty"`
 	Profile       string `json:"profile,omitempty"`
+	// Metrics is idle or scraped; empty: none.
+	Metrics string `json:"metrics,omitempty"`
+	// CommitEvery makes the app exactly-once; with it a sidecar has TransactionalID.
+	CommitEvery     time.Duration `json:"commit_every,omitempty"`
+	TransactionalID string        `json:"transactional_id,omitempty"`
+	// StateDir is where session files are; empty: nowhere.
+	StateDir string `json:"state_dir,omitempty"`
 }
 
 // Kinds of events that a child tells.
 const (
+	eventMetrics  = "metrics" // the first one, of who is scraped
 	eventReady    = "ready"
 	eventAssigned = "assigned"
 	eventUsage    = "usage"
@@ -53,18 +65,21 @@ const (
 
 // event is what a child tells its parent.
 type event struct {
-	Kind           string        `json:"kind"`
-	Brokers        []string      `json:"brokers,omitempty"`
-	Usage          Usage         `json:"usage"`
-	Wall           time.Duration `json:"wall,omitempty"`
-	HandlerMallocs float64       `json:"handler_mallocs,omitempty"`
-	Memory         *Memory       `json:"memory,omitempty"`
+	Kind           string          `json:"kind"`
+	Brokers        []string        `json:"brokers,omitempty"`
+	Metrics        string          `json:"metrics,omitempty"` // a URL
+	Usage          Usage           `json:"usage"`
+	Wall           time.Duration   `json:"wall,omitempty"`
+	HandlerMallocs float64         `json:"handler_mallocs,omitempty"`
+	Memory         *Memory         `json:"memory,omitempty"`
+	Late           []time.Duration `json:"late_ns,omitempty"` // of an emitter that is paced, by record
 }
 
 // Commands of the parent.
 const (
 	commandUsage = "usage"
 	commandStop  = "stop"
+	commandGo    = "go" // of an emitter
 )
 
 // child is the running child process.
@@ -74,11 +89,13 @@ type child struct {
 	log      *slog.Logger
 	parent   *childproc.Parent
 	released chan struct{} // the stall of the memory run has ended
+	metrics  metric.MeterProvider
+	started  chan struct{} // closed when an emitter is to begin
 }
 
 // RunChild is the main function of a child process. It ends the process when the parent is gone.
 func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	c := &child{released: make(chan struct{})}
+	c := &child{released: make(chan struct{}), started: make(chan struct{})}
 	if c.parent, err = childproc.Attach(stdin, stdout, &c.spec, "ackmark bench"); err != nil {
 		return err
 	}
@@ -92,11 +109,18 @@ func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (e
 			c.tell(event{Kind: eventUsage, Usage: c.meter.usage()})
 		case commandStop:
 			stop()
+		case commandGo:
+			close(c.started)
 		}
 	})
 	defer forget()
+	var end func()
+	if c.metrics, end, err = c.measures(ctx); err != nil {
+		return err
+	}
+	defer end()
 	run := map[string]func(context.Context) error{
-		roleBroker: c.runBroker, roleSynthetic: c.runSynthetic, roleServer: c.runServer, roleMemory: c.runMemory,
+		roleBroker: c.runBroker, roleSynthetic: c.runSynthetic, roleServer: c.runServer, roleMemory: c.runMemory, roleEmitter: c.runEmitter,
 		bare: c.runBare, consumeBare: c.runBare,
 		library: c.runPipeline, viaSidecar: c.runPipeline, consumeLibrary: c.runPipeline,
 	}[c.spec.Role]

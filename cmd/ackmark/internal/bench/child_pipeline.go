@@ -49,6 +49,9 @@ func (c *child) runPipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.spec.CommitEvery > 0 { // its sidecar has committed all, and it has left the group
+		c.meter.committed()
+	}
 	c.done(mallocsPerCall(handle))
 	return nil
 }
@@ -69,9 +72,14 @@ func (c *child) pipelineConfig() (pipeline.Config, error) {
 	if err != nil {
 		return pipeline.Config{}, err
 	}
+	mode := pipeline.AtLeastOnce
+	if c.spec.CommitEvery > 0 {
+		mode = pipeline.ExactlyOnce
+	}
 	return pipeline.Config{
+		Mode: mode,
 		Consumer: consumer.Config{
-			Brokers: c.spec.Brokers, Group: c.spec.Group, Topics: []string{c.spec.Input}, Options: opts,
+			Brokers: c.spec.Brokers, Group: c.spec.Group, Topics: []string{c.spec.Input}, Options: opts, StateDir: c.spec.StateDir,
 			Hooks: consumer.Hooks{Assigned: func(_ context.Context, _ consumer.Membership, added []*consumer.Assignment) {
 				if len(added) > 0 {
 					c.begin()
@@ -80,15 +88,15 @@ func (c *child) pipelineConfig() (pipeline.Config, error) {
 		},
 		Producer:    c.producer(opts),
 		Concurrency: c.spec.Concurrency, SourceHeaders: c.spec.SourceHeaders,
-		Logger: c.log,
+		Logger: c.log, MeterProvider: c.metrics,
 	}, nil
 }
 
 func (c *child) producer(opts []kgo.Opt) producer.Producer {
 	if c.spec.Socket != "" {
-		return producer.DialConfig{Target: c.spec.Socket, App: "bench", Logger: c.log}.New()
+		return producer.DialConfig{Target: c.spec.Socket, App: "bench", Logger: c.log, MeterProvider: c.metrics}.New()
 	}
-	return producer.Direct(producer.DirectConfig{Brokers: c.spec.Brokers, Options: append(opts, c.lingerOptions()...), Logger: c.log})
+	return producer.Direct(producer.DirectConfig{Brokers: c.spec.Brokers, Options: append(opts, c.lingerOptions()...), Logger: c.log, MeterProvider: c.metrics})
 }
 
 // mallocsPerCall is what the handler itself allocates: it is the user's code and not counted

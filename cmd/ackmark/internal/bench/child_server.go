@@ -16,7 +16,11 @@ func (c *child) runServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := sidecar.Config{Brokers: c.spec.Brokers, Options: opts, Listen: c.spec.Socket, Logger: c.log}
+	cfg := sidecar.Config{Brokers: c.spec.Brokers, Options: opts, Listen: c.spec.Socket, Logger: c.log, MeterProvider: c.metrics, StateDir: c.spec.StateDir}
+	cfg.TransactionalID = c.spec.TransactionalID
+	if cfg.TransactionalID != "" {
+		cfg.CommitEvery = c.spec.CommitEvery
+	}
 	if c.spec.NoLinger {
 		cfg.Linger = -1
 	}

@@ -74,6 +74,7 @@ func goals(r *Result) []Goal {
 	add(Goal{Name: "G1", What: "library / bare, client CPU", Must: 1.10, Stretch: 0.85}, pairs(of(library).cpus(), of(bare).cpus()))
 	add(Goal{Name: "G2", What: "sidecar / bare, speed", Must: 0.80, Stretch: 0.95, AtLeast: true}, pairs(of(bare).walls(), of(viaSidecar).walls()))
 	add(Goal{Name: "G2", What: "sidecar / bare, app + sidecar CPU", Must: 1.40, Stretch: 1.20}, pairs(of(viaSidecar).cpus(), of(bare).cpus()))
+	podGoals(r.Pods, add)
 	if r.Latency != nil {
 		add(Goal{Name: "G6", What: "added median latency, sidecar − bare", Unit: " ms", Must: 0.25, Stretch: 0.15}, r.Latency.Added)
 	}
@@ -85,6 +86,23 @@ func goals(r *Result) []Goal {
 		add(Goal{Name: "now", What: name + " / " + name + before + ", speed", Must: 0.95, Stretch: 1, AtLeast: true}, pairs(earlier.walls(), of(name).walls()))
 		add(Goal{Name: "now", What: name + " / " + name + before + ", CPU", Must: 1.05, Stretch: 1}, pairs(of(name).cpus(), earlier.cpus()))
 	}
+	for _, name := range []string{library, viaSidecar} { // of the part metrics
+		plain, nobody, read := of(name), of(name+idle), of(name+scraped)
+		add(Goal{Name: "cost", What: name + ", metrics that nobody reads, CPU a record", Unit: " ns", Must: 5, Stretch: 2}, differences(nobody.each(), plain.each()))
+		add(Goal{Name: "cost", What: name + " scraped each second / " + name + ", speed", Must: 0.98, Stretch: 1, AtLeast: true}, pairs(plain.walls(), read.walls()))
+		add(Goal{Name: "cost", What: name + " scraped each second / " + name + ", CPU", Must: 1.02, Stretch: 1}, pairs(read.cpus(), plain.cpus()))
+	}
+	for _, one := range r.Unread {
+		what := fmt.Sprintf("metrics that nobody reads, the step alone, calls of %d, time a record", one.Records)
+		add(Goal{Name: "cost", What: what, Unit: " ns", Must: 5, Stretch: 2}, one.More)
+	}
+	for _, name := range []string{library, viaSidecar} { // of the part state
+		plain, with := of(name), of(name+kept)
+		add(Goal{Name: "cost", What: name + kept + " / " + name + ", speed", Must: 0.98, Stretch: 1, AtLeast: true}, pairs(plain.walls(), with.walls()))
+		add(Goal{Name: "cost", What: name + kept + " / " + name + ", CPU", Must: 1.02, Stretch: 1}, pairs(with.cpus(), plain.cpus()))
+		add(Goal{Name: "cost", What: name + kept + ", more allocations per record", Must: 0.01, Stretch: 0.001}, differences(with.allAllocs(), plain.allAllocs()))
+	}
+	exactlyGoals(r, add)
 	if r.Memory != nil {
 		g := Goal{Name: "S9", What: "peak memory while a handler stalls / limit", Must: 1, Stretch: 0.75}
 		peak := float64(r.Memory.PeakRSS) / float64(r.Memory.Limit)

@@ -75,6 +75,9 @@ func (b *bench) openPaths(ctx context.Context) (paths []*path, err error) {
 		names = append(names, library)
 	}
 	names = append(names, viaSidecar)
+	if b.opts.wants(partExactly) {
+		names = append(names, b.opts.exactlyOnce()...)
+	}
 	for _, name := range names {
 		p := &path{name: name}
 		paths = append(paths, p)
@@ -101,7 +104,8 @@ func (b *bench) openPath(ctx context.Context, p *path) error {
 		Role: p.name, Brokers: b.brokers, Group: p.group, Input: p.input, Output: p.output, NoLinger: true, Concurrency: b.opts.Concurrency,
 		Profile: b.profile("paced-"+p.name, 0),
 	}
-	if p.name == viaSidecar {
+	s.Role, s.CommitEvery = transactions(p.name)
+	if s.Role == viaSidecar {
 		server, err := b.startServer(ctx, b.opts, &s, 0)
 		if err != nil {
 			return err
@@ -146,7 +150,7 @@ func (b *bench) newLoad(paths []*path) (*load, error) {
 	for _, p := range paths {
 		outputs = append(outputs, p.output)
 	}
-	if l.reader, err = kgo.NewClient(append(opts, kgo.ConsumeTopics(outputs...))...); err != nil {
+	if l.reader, err = kgo.NewClient(append(opts, kgo.ConsumeTopics(outputs...), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...); err != nil {
 		l.producer.Close()
 		return nil, err
 	}

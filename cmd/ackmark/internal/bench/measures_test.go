@@ -2,6 +2,8 @@ package bench
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,25 @@ func TestUsageSince(t *testing.T) {
 	end := Usage{CPU: 3 * time.Second, Mallocs: 25, AllocBytes: 400, GCs: 4, ProduceRequests: 9, Connections: 6, PeakRSS: 90}
 	if got, want := end.Since(start), (Usage{CPU: 2 * time.Second, Mallocs: 15, AllocBytes: 300, GCs: 3, ProduceRequests: 4, Connections: 6, PeakRSS: 90}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// A run in whose directory there never was a session file measured nothing of them.
+func TestKeptFiles(t *testing.T) {
+	b := &bench{dir: t.TempDir()}
+	dir, err := b.stateDir(library+kept, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keptFiles(dir); err == nil {
+		t.Error("no file, and nobody complains")
+	}
+	file := filepath.Join(dir, "session")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Remove(file)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(keptFiles(dir), keptFiles("")); err != nil {
+		t.Errorf("there was one: %v", err)
 	}
 }
 

@@ -72,9 +72,10 @@ func (m *meter) usage() Usage {
 	}
 }
 
-// OnBrokerConnect implements kgo.HookBrokerConnect.
-func (m *meter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if err != nil {
+// OnBrokerConnect implements kgo.HookBrokerConnect. What failed when it was open is told to
+// OnBrokerDisconnect, too.
+func (m *meter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.Conn, _ error) {
+	if conn == nil {
 		return
 	}
 	open := m.connections.Add(1)
@@ -93,10 +94,15 @@ func (m *meter) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
 	case key == int16(kmsg.Produce):
 		m.produceRequests.Add(1)
 	case key == int16(kmsg.OffsetCommit) && e.Err() == nil:
-		m.mu.Lock()
-		if m.started {
-			m.end, m.ended = m.usage(), time.Now()
-		}
-		m.mu.Unlock()
+		m.committed()
+	}
+}
+
+// committed stops the clock, for now.
+func (m *meter) committed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.started {
+		m.end, m.ended = m.usage(), time.Now()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Defaults of Options: a run of less than two minutes on two cores.
@@ -23,15 +24,25 @@ const (
 
 // Parts of a bench, for Options.Only.
 const (
-	partLibrary  = "library"
-	partSidecar  = "sidecar"
-	partControls = "controls"
-	partLatency  = "latency"
-	partMemory   = "memory"
+	partLibrary   = "library"
+	partSidecar   = "sidecar"
+	partControls  = "controls"
+	partLatency   = "latency"
+	partMemory    = "memory"
+	partMetrics   = "metrics"
+	partState     = "state"
+	partProcesses = "processes"
+	partExactly   = "exactly-once"
 )
 
-// Parts lists what Options.Only may name.
-var Parts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
+// DefaultParts are measured where Options.Only names none; Parts lists what it may name.
+var (
+	DefaultParts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
+	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses)
+)
+
+// DefaultProcesses are those of the goals.
+var DefaultProcesses = []int{10, 50}
 
 // Options of a bench. Zero fields mean the defaults.
 type Options struct {
@@ -41,13 +52,18 @@ type Options struct {
 	Kafka map[string]string
 	// Records of Size bytes are the inputs of each run, in Partitions partitions.
 	Records, Size, Partitions int
+	// Processes are the numbers of processes that produce, of the part that has many; empty:
+	// DefaultProcesses.
+	Processes []int
 	// Pairs is the number of rounds.
 	Pairs int
 	// Concurrency of the pipeline; 0: its default.
 	Concurrency int
 	// Backlog waits while the handler stalls in the memory run.
 	Backlog int
-	// Only names parts; empty: all.
+	// CommitEvery are the intervals of the part exactly-once. Default: 100 ms and 20 ms.
+	CommitEvery []time.Duration
+	// Only names parts; empty: DefaultParts.
 	Only []string
 	// JSON prints the result as JSON to Stdout.
 	JSON bool
@@ -82,8 +98,14 @@ func (o Options) withDefaults() Options {
 		def(&o.Backlog, realBacklog)
 	}
 	def(&o.Backlog, DefaultBacklog)
+	if len(o.Processes) == 0 {
+		o.Processes = DefaultProcesses
+	}
 	if len(o.Only) == 0 {
-		o.Only = Parts
+		o.Only = DefaultParts
+	}
+	if len(o.CommitEvery) == 0 {
+		o.CommitEvery = commitEvery
 	}
 	return o
 }
@@ -114,6 +136,16 @@ func (o Options) validate() error {
 	case o.Backlog < 100_000:
 		return bad("--backlog", "is %d: at least 100000, or the budget holds it all", o.Backlog)
 	}
+	for _, every := range o.CommitEvery {
+		if every < 5*time.Millisecond || every > time.Second {
+			return bad("--commit-every", "has %s: 5ms to 1s", every)
+		}
+	}
+	for _, n := range o.Processes {
+		if n < 1 || n > 64 { // the sidecar's MaxSessions
+			return bad("--processes", "has %d: 1 to 64", n)
+		}
+	}
 	for _, part := range o.Only {
 		if !slices.Contains(Parts, part) {
 			return bad("--only", "has %q: one of %s", part, strings.Join(Parts, ", "))
@@ -132,16 +164,27 @@ func (o Options) wants(part string) bool { return slices.Contains(o.Only, part) 
 // contestants are those of the saturated load, the bare loop first; controls are beside it.
 func (o Options) contestants() (contestants, controls []string) {
 	for _, c := range []struct{ part, name string }{{partLibrary, library}, {partSidecar, viaSidecar}} {
-		if !o.wants(c.part) {
-			continue
+		if o.wants(c.part) || o.wants(partMetrics) || o.wants(partState) {
+			contestants = append(contestants, c.name)
 		}
-		contestants = append(contestants, c.name)
-		if o.Against != "" {
+		if o.wants(c.part) && o.Against != "" {
 			contestants = append(contestants, c.name+before)
 		}
+		if o.wants(partState) {
+			contestants = append(contestants, c.name+kept)
+		}
+		if o.wants(partMetrics) { // beside the one without, whatever drifts
+			contestants = append(contestants, c.name+idle, c.name+scraped)
+		}
 	}
-	if len(contestants) > 0 {
+	if o.wants(partLibrary) || o.wants(partSidecar) {
 		contestants = append([]string{bare}, contestants...)
+	}
+	if o.wants(partExactly) {
+		if !slices.Contains(contestants, viaSidecar) {
+			contestants = append(contestants, viaSidecar)
+		}
+		contestants = append(contestants, o.exactlyOnce()...)
 	}
 	if o.wants(partControls) {
 		controls = []string{consumeBare, consumeLibrary}

@@ -25,6 +25,7 @@ type process struct {
 	*childproc.Process
 	events chan event
 	unbind func() bool
+	scrape *scrape // nil: it has nothing to scrape
 }
 
 // start runs a child. It ends with ctx at the latest.
@@ -39,6 +40,18 @@ func (o Options) start(ctx context.Context, s spec, env ...string) (*process, er
 		return nil, err
 	}
 	p.unbind = context.AfterFunc(ctx, p.Kill)
+	if s.Metrics != scraped {
+		return p, nil
+	}
+	at, err := p.await(ctx, eventMetrics)
+	if err != nil {
+		p.kill()
+		return nil, err
+	}
+	if p.scrape, err = begin(at.Metrics, p.Done()); err != nil {
+		p.kill()
+		return nil, p.failed(fmt.Errorf("its metrics: %w", err))
+	}
 	return p, nil
 }
 
@@ -82,6 +95,9 @@ func (p *process) stop() error {
 	defer p.unbind()
 	if err := p.Stop(stopTimeout); err != nil {
 		return p.failed(err)
+	}
+	if p.scrape != nil {
+		p.scrape.asking.Wait()
 	}
 	return nil
 }

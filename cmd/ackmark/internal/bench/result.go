@@ -41,8 +41,12 @@ type Race struct {
 	Sidecar *Usage `json:"sidecar,omitempty"`
 	Inputs  int    `json:"inputs"`
 	Outputs int    `json:"outputs"`
+	// BrokerCPU is that of the embedded broker, its reading back by nobody else included.
+	BrokerCPU time.Duration `json:"broker_cpu_ns,omitempty"`
 	// HandlerMallocs are the handler's own allocations for each record.
 	HandlerMallocs float64 `json:"handler_mallocs_per_record"`
+	// Scrapes of the app's metrics, of a contestant that is scraped.
+	Scrapes int `json:"scrapes,omitempty"`
 	// Committed is the sum of committed offsets over the partitions.
 	Committed int `json:"committed"`
 }
@@ -76,6 +80,11 @@ func (c *Contestant) cpus() []float64 {
 	return c.series(func(r *Race) float64 { return r.cpu().Seconds() })
 }
 
+// each is the CPU time of a record, in nanoseconds.
+func (c *Contestant) each() []float64 {
+	return c.series(func(r *Race) float64 { return float64(r.cpu()) / float64(r.Inputs) })
+}
+
 // allocs are the allocations of the app for each record, without the handler's.
 func (c *Contestant) allocs() []float64 {
 	return c.series(func(r *Race) float64 { return float64(r.App.Mallocs)/float64(r.Inputs) - r.HandlerMallocs })
@@ -89,6 +98,17 @@ func (c *Contestant) sidecarAllocs() []float64 {
 		}
 	}
 	return all
+}
+
+// allAllocs are the allocations of all its processes for each record.
+func (c *Contestant) allAllocs() []float64 {
+	return c.series(func(r *Race) float64 {
+		all := r.App.Mallocs
+		if r.Sidecar != nil {
+			all += r.Sidecar.Mallocs
+		}
+		return float64(all) / float64(r.Inputs)
+	})
 }
 
 // Latency is the paced load: each contestant's end-to-end medians by slice, in milliseconds.
@@ -139,6 +159,8 @@ type Result struct {
 	Contestants []*Contestant `json:"contestants"`
 	Latency     *Latency      `json:"latency,omitempty"`
 	Memory      *Memory       `json:"memory,omitempty"`
+	Pods        []*Pod        `json:"pods,omitempty"`
+	Unread      []Unread      `json:"unread,omitempty"`
 	Goals       []Goal        `json:"goals"`
 	// Wrong are counts that do not add up. Any makes the exit code 1.
 	Wrong []string `json:"wrong"`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,7 @@ func TestTablesNameEverything(t *testing.T) {
 	r := sample()
 	r.Latency = &Latency{RatePerSecond: 1000, Paths: []LatencyPath{{Name: straight, P50: 0.3}}, Added: []float64{0.1, 0.2}}
 	r.Memory = &Memory{Limit: 100 << 20, Budget: 25 << 20, PeakRSS: 50 << 20, Backlog: 10_000_000}
+	r.Unread = []Unread{{Records: 16, More: []float64{0.1, 0.2}}}
 	r.Goals = goals(r)
 	text := render(r)
 	for _, want := range []string{"bare", "library", "sidecar", "0.10", "0.00 + 0.50", "10,000,000", "G1", "G2", "G6", "G7", "S9", "✗ missed", "every input came out once"} {
@@ -149,6 +151,53 @@ func TestOptionsAreRefusedByName(t *testing.T) {
 		err := Run(t.Context(), o)
 		if refused, ok := errors.AsType[*OptionError](err); !ok || refused.Option != option {
 			t.Errorf("%s: got %v", option, err)
+		}
+	}
+}
+
+// What metrics cost is judged against the same contestant without them, round by round.
+func TestGoalsOfMetrics(t *testing.T) {
+	r := &Result{Records: 1000}
+	for name, micros := range map[string]int{library: 1000, library + idle: 1003, library + scraped: 1030} {
+		took := time.Duration(micros) * time.Microsecond
+		r.add(name, Race{Wall: took, App: Usage{CPU: took}, Inputs: 1000})
+	}
+	all := goals(r)
+	for what, want := range map[string]struct {
+		value   float64
+		verdict Verdict
+	}{
+		"library, metrics that nobody reads, CPU a record": {3, Must},
+		"library scraped each second / library, speed":     {1000.0 / 1030, Missed},
+		"library scraped each second / library, CPU":       {1.03, Missed},
+	} {
+		i := slices.IndexFunc(all, func(g Goal) bool { return g.Name == "cost" && g.What == what })
+		if i < 0 || all[i].Verdict != want.verdict || math.Abs(all[i].Value.Median-want.value) > 1e-6 {
+			t.Errorf("%s: want %+v in %+v", what, want, all)
+		}
+	}
+}
+
+// What session files cost is judged against the same contestant without them, round by round: of
+// the sidecar's way both processes count.
+func TestGoalsOfState(t *testing.T) {
+	r := &Result{Records: 1000}
+	for name, micros := range map[string]int{viaSidecar: 1000, viaSidecar + kept: 1050} {
+		took := time.Duration(micros) * time.Microsecond
+		r.add(name, Race{Wall: took, App: Usage{CPU: took}, Sidecar: &Usage{Mallocs: uint64(micros)}, Inputs: 1000})
+	}
+	all := goals(r)
+	for what, want := range map[string]struct {
+		value   float64
+		verdict Verdict
+	}{
+		"sidecar-state / sidecar, speed":             {1000.0 / 1050, Missed},
+		"sidecar-state / sidecar, CPU":               {1.05, Missed},
+		"sidecar-state, more allocations per record": {0.05, Missed},
+	} {
+		i := slices.IndexFunc(all, func(g Goal) bool { return g.Name == "cost" && g.What == what })
+		if i < 0 || all[i].Verdict != want.verdict || math.Abs(all[i].Value.Median-want.value) > 1e-6 {
+			t.Errorf("%s: want %+v in %+v", what, want, all)
 		}
 	}
 }

@@ -11,6 +11,16 @@ const (
 	consumeLibrary = "consume-library" // control: the pipeline without outputs
 )
 
+// What the names of contestants end with that have metrics: a provider that nobody reads, or one
+// that is scraped each second.
+const (
+	idle    = "-idle"
+	scraped = "-scraped"
+)
+
+// kept is what the names of contestants end with that keep session files.
+const kept = "-state"
+
 // before is what the names of the other binary's contestants end with.
 const before = "-before"
 

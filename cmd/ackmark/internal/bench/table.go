@@ -15,6 +15,7 @@ func render(r *Result) string {
 	fmt.Fprintf(&out, "\nackmark bench: %s inputs of %d bytes, %d partitions, %s; %s, %d CPUs, took %.0f s\n",
 		figures.Thousands(r.Records), r.Size, r.Partitions, r.Broker, r.Go, r.CPUs, r.Took.Seconds())
 	renderContestants(&out, r)
+	renderPods(&out, r.Pods)
 	renderLatency(&out, r.Latency)
 	renderMemory(&out, r.Memory)
 	renderGoals(&out, r)

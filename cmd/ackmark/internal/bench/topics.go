@@ -157,7 +157,7 @@ func (c *cluster) verify(ctx context.Context, topic string, brokers []string, ka
 		return nil, err
 	}
 	j := judge.New(judge.Config{Inputs: uint64(records)})
-	if err := reader.Topic(ctx, append(opts, kgo.SeedBrokers(brokers...)), topic, func(r *kgo.Record) { observe(j, r) }); err != nil {
+	if err := reader.Topic(ctx, append(opts, kgo.SeedBrokers(brokers...), kgo.FetchIsolationLevel(kgo.ReadCommitted())), topic, func(r *kgo.Record) { observe(j, r) }); err != nil {
 		return nil, err
 	}
 	return wrongOutputs(j), nil

@@ -28,6 +28,10 @@ that brokers set (message.timestamp.type=LogAppendTime, inputs and outputs) deci
 after the deleted outputs is lost. --trust-clocks believes all times in this way, and with --from reads the outputs from
 ten minutes before it; without, it reads them from their start.
 
+--exactly-once is for groups that run so (docs/guarantees.md): it looks with the eyes of a reader of committed records
+(isolation.level=read_committed), who must see each output once. What aborted transactions left in the topics is counted
+apart, by reading the outputs a second time. Other readers see that, too.
+
 A group that took over another's work finds its outputs as other group: --also-group billing-old counts them. Do not
 name a group that reads the same inputs beside this one: its outputs would hide what this group loses.
 
@@ -53,6 +57,7 @@ func NewAuditCommand() *cobra.Command {
   ackmark audit --brokers kafka:9092 --group billing --output invoices --expect 0..    # handlers may filter
   ackmark audit --brokers kafka:9092 --group billing --output invoices --from 2h --strict
   ackmark audit --brokers kafka:9092 --group billing --also-group billing-old --output invoices    # renamed group
+  ackmark audit --brokers kafka:9092 --group billing --output invoices --exactly-once
   ackmark audit --brokers kafka:9092 --group billing --output invoices --list findings.jsonl
   ackmark audit --brokers kafka:9092 --group billing --output invoices --json | jq .counts`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -69,6 +74,7 @@ func NewAuditCommand() *cobra.Command {
 	set.BoolVar(&f.o.TrustClocks, "trust-clocks", false, "records carry the true time at which they were written: decide by it what retention deleted")
 	set.StringVar(&f.order, "order", "key", "what must be in order: key, partition or none")
 	set.StringVar(&f.isolation, "isolation", "read_committed", "read_committed, or read_uncommitted for groups that consume so")
+	set.BoolVar(&f.o.ExactlyOnce, "exactly-once", false, "the group runs exactly-once: exit code 1 also for what is duplicated or more than expected; counts what was aborted")
 	set.BoolVar(&f.strict, "strict", false, "exit code 1 also for what is duplicated, reordered or more than expected")
 	set.BoolVar(&f.json, "json", false, "print the report as JSON, with all findings")
 	set.StringVar(&f.list, "list", "", "write all findings into this file, one JSON object a line")
@@ -142,6 +148,8 @@ func (f *auditFlags) verdict(r *audit.Report) error {
 		return codedError{fmt.Errorf("%s lost", plural(c.Lost, "input is", "inputs are")), ExitFailed}
 	case r.Verdict == audit.VerdictUndecided:
 		return codedError{errors.New("it could not be decided whether something is lost; see the notes"), ExitUsage}
+	case f.o.ExactlyOnce && !*r.ExactlyOnce:
+		return codedError{errors.New(notOnceText(c) + " (--exactly-once)"), ExitFailed}
 	case f.strict && refusedByStrict(c) != "":
 		return codedError{errors.New(refusedByStrict(c) + " (--strict)"), ExitFailed}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,12 +43,22 @@ func printAuditJSON(w io.Writer, r *audit.Report, all *findings) error {
 func cleanText(r *audit.Report, strict bool) string {
 	c := r.Counts
 	switch {
+	case r.ExactlyOnce != nil && !*r.ExactlyOnce:
+		return notOnce + ": " + notOnceText(c)
 	case strict && refusedByStrict(c) != "":
 		return notStrict + ": " + refusedByStrict(c)
 	case r.Nameless > 0:
 		return fmt.Sprintf(clean+": nothing is lost, as far as can be seen: %s not name the group and how many there are (see the notes)", plural(r.Nameless, "output does", "outputs do"))
 	}
+	if r.ExactlyOnce != nil {
+		return once + ": nothing is lost, and every output is there once"
+	}
 	return clean + ": nothing is lost"
+}
+
+// notOnceText is what --exactly-once refuses though nothing is lost.
+func notOnceText(c audit.Counts) string {
+	return fmt.Sprintf("nothing is lost, but of the outputs are %d duplicated, %d more than expected", c.Duplicated, c.Surplus)
 }
 
 // refusedByStrict is what --strict refuses though nothing is lost: the words and the exit code ask
@@ -78,7 +89,11 @@ func printAudit(w io.Writer, r *audit.Report, list string, strict bool) error {
 	for _, o := range r.Outputs {
 		outputs = append(outputs, row[*audit.OutputReport]{o.Topic, o})
 	}
-	printColumns(out, "OUTPUT", outputColumns, outputs)
+	columns := outputColumns
+	if r.ExactlyOnce != nil {
+		columns = append(slices.Clone(columns), abortedColumn)
+	}
+	printColumns(out, "OUTPUT", columns, outputs)
 	for _, c := range totals {
 		if n := c.of(r.Unknown); n > 0 {
 			fmt.Fprintf(out, "\n%s: %d %s\n", c.title, n, c.says)

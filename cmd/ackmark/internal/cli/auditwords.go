@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -13,6 +14,8 @@ import (
 const (
 	clean     = "CLEAN"
 	notStrict = "NOT STRICTLY CLEAN"
+	once      = "EXACTLY ONCE"
+	notOnce   = "NOT EXACTLY ONCE"
 	lost      = "LOST"
 	undecided = "UNDECIDED"
 )
@@ -23,6 +26,8 @@ type word struct{ title, says string }
 var verdictWords = []word{
 	{clean, "nothing is lost; \"as far as can be seen\" if headers do not name the group and the number of outputs"},
 	{notStrict, "with --strict: nothing is lost, but outputs are duplicated, reordered or more than expected"},
+	{once, "with --exactly-once: nothing is lost, and every output is there once for a reader of committed records"},
+	{notOnce, "with --exactly-once: nothing is lost, but outputs are duplicated, or more than expected"},
 	{lost, "inputs are lost"},
 	{undecided, "nothing is known to be lost, but something may be; the notes say why"},
 }
@@ -60,6 +65,12 @@ var outputColumns = []column[*audit.OutputReport]{
 	{word{"OUTSIDE", "made from inputs before --from or after --until, which is no fault"}, func(o *audit.OutputReport) int64 { return o.Outside }},
 }
 
+// abortedColumn is there with --exactly-once.
+var abortedColumn = column[*audit.OutputReport]{
+	word{"ABORTED", "with --exactly-once: records of aborted transactions, which a reader of committed records does not see"},
+	func(o *audit.OutputReport) int64 { return o.Aborted },
+}
+
 // totals are known for all output topics together only; a line for each that is not 0.
 var totals = []column[audit.Unknown]{
 	{word{"GONE", "outputs of inputs that are not in the topic any more"}, func(u audit.Unknown) int64 { return u.Gone }},
@@ -83,7 +94,7 @@ func auditWords() string {
 	}
 	list("The first line", verdictWords)
 	list("INPUT, for each input topic", words(inputColumns))
-	list("OUTPUT, for each output topic; all but RECORDS are not compared", words(outputColumns))
+	list("OUTPUT, for each output topic; all but RECORDS are not compared", words(append(slices.Clone(outputColumns), abortedColumn)))
 	list("Lines, where it is not 0", words(totals))
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -22,12 +22,16 @@ func NewBenchCommand() *cobra.Command {
 		Long: `Consumes, upper-cases, produces and commits the same inputs with the bare franz-go AutoCommitMarks loop, with the
 pipeline and a producer of its own, and with the pipeline through a sidecar; each as processes of its own, in
 alternated pairs. Ends with the median ratios, their intervals and the goals. Two minutes by default; ratios count,
-seconds do not. Exit code 1 only if a count was wrong: every input must come out once and be committed.`,
+seconds do not. With --only exactly-once the pipeline runs through a sidecar at-least-once and exactly-once. Exit code 1 only if a count was wrong: every input must come out once and be committed.`,
 		Example: `  ackmark bench
   ackmark bench --only library --pairs 4
+  ackmark bench --only metrics --records 2000000 # what metrics cost: none, none that is read, scraped each second
+  ackmark bench --only state --records 2000000   # what session files cost: none, and kept
   ackmark bench --size 1024 --records 100000
   ackmark bench --brokers localhost:9092       # creates topics with unique names and deletes them
   ackmark bench --cpuprofile /tmp/profiles     # then: go tool pprof /tmp/profiles/library-01.pprof
+  ackmark bench --only exactly-once,latency    # against at-least-once, through the sidecar
+  ackmark bench --only processes --processes 10,50 --pairs 4 # a pod: own producers, or one sidecar
   ackmark bench --against ./ackmark-v0.1       # before and after, in the same rounds
   ackmark bench --json | jq '.goals[] | {name, what, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -63,11 +67,13 @@ seconds do not. Exit code 1 only if a count was wrong: every input must come out
 	f.StringArrayVar(&kafka, "kafka", nil, "Kafka client property for --brokers as name=value (security.protocol, sasl.username …); repeatable")
 	f.IntVar(&o.Records, "records", bench.DefaultRecords, "inputs of each run")
 	f.IntVar(&o.Size, "size", bench.DefaultSize, "bytes of each input's value")
+	f.IntSliceVar(&o.Processes, "processes", bench.DefaultProcesses, "with --only processes: how many of them produce, comma separated")
 	f.IntVar(&o.Pairs, "pairs", bench.DefaultPairs, "rounds, in each of which every contestant runs once")
 	f.IntVar(&o.Partitions, "partitions", bench.DefaultPartitions, "partitions of each topic")
-	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: the pipeline's default)")
+	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: one for each CPU)")
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
-	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all)")
+	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, state, exactly-once and processes)")
+	f.DurationSliceVar(&o.CommitEvery, "commit-every", nil, "intervals of the part exactly-once, comma separated (default 100ms,20ms)")
 	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
 	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with a source header on every output (for ackmark audit); the bare loop writes one, too")
 	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of each measured process into this directory")

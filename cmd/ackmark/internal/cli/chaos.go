@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/proof/chaos"
 )
 
@@ -18,15 +19,21 @@ import (
 func NewChaosCommand() *cobra.Command {
 	var env chaos.Env
 	var kafka []string
+	var protocol string
 	var embedded, asJSON bool
 	cmd := &cobra.Command{
 		Use: "chaos", Args: noArgs, Short: "Do every fault of docs/faults.md to real processes, and count what that cost",
 		Long: `Runs a pod of two apps and a sidecar, as processes, under load; kills, stops and cuts off its parts as the
 faults of docs/faults.md say; and counts what an independent reader finds: lost, repeated against its bound,
 reordered, committed before its output was written. One line for each fault while it runs, then a table. Faults
-that cannot be made in this place say why. Under five minutes. Exit code 1 if a promise was broken.`,
+that cannot be made in this place say why. Under five minutes. Exit code 1 if a promise was broken.
+
+With --exactly-once the sidecar commits the outputs and offsets of both apps in transactions, and the reader reads
+committed records (isolation.level=read_committed): nothing at all may come again.`,
 		Example: `  ackmark chaos --embedded
   ackmark chaos --embedded --faults 1,4,10
+  ackmark chaos --embedded --protocol consumer
+  ackmark chaos --embedded --exactly-once
   ackmark chaos --brokers localhost:9092    # creates topics with unique names and deletes them
   ackmark chaos --embedded --seed 7 --json | jq '.[] | {row, fault, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -41,6 +48,12 @@ that cannot be made in this place say why. Under five minutes. Exit code 1 if a 
 				return usageError{errors.New("give --embedded, for a broker in this process, or --brokers host:port of a cluster where topics may be made and deleted")}
 			case env.Rate < 10 || env.Rate > 50_000:
 				return usageError{fmt.Errorf("--rate is %d: give 10 to 50000 inputs per second", env.Rate)}
+			}
+			if err := env.Protocol.UnmarshalText([]byte(protocol)); err != nil || env.Protocol == consumer.AutoProtocol || protocol == "" {
+				return usageError{fmt.Errorf("--protocol is %q: give classic or consumer", protocol)}
+			}
+			if env.ExactlyOnce && env.Protocol != consumer.ClassicProtocol {
+				return usageError{errors.New("--exactly-once is for the classic protocol; leave --protocol out")}
 			}
 			if env.Kafka, err = parseProperties(kafka); err != nil {
 				return err
@@ -94,6 +107,8 @@ that cannot be made in this place say why. Under five minutes. Exit code 1 if a 
 		}
 		return pflag.NormalizedName(name)
 	})
+	f.StringVar(&protocol, "protocol", "classic", "of the consumer group: classic, or consumer (KIP-848; brokers of Kafka 4.3 or later)")
+	f.BoolVar(&env.ExactlyOnce, "exactly-once", false, "outputs and offsets in transactions of the sidecar: nothing may come again")
 	f.IntVar(&env.Rate, "rate", 1000, "inputs per second")
 	f.Uint64Var(&env.Seed, "seed", 0, "what is left to chance (default: by the clock, printed)")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON; the progress goes to standard error")

@@ -44,20 +44,23 @@ type codedError struct {
 
 func (e codedError) Unwrap() error { return e.error }
 
+// errInterrupted: a signal ended the command.
+var errInterrupted = errors.New("interrupted")
+
 // orCut is err, or that a signal ended the command before it had a result: what failed then only
 // followed.
 func orCut(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		return codedError{errors.New("interrupted"), ExitKilled}
+		return codedError{errInterrupted, ExitKilled}
 	}
 	return err
 }
 
 // Main runs the command line and returns the exit code.
 func Main(commands []*cobra.Command) int {
-	ctx, stop := signalContext()
-	defer stop()
 	root := newRoot(commands)
+	ctx, stop := signalContext(reloadsAtHangup(root, os.Args[1:]))
+	defer stop()
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintln(root.ErrOrStderr(), "ackmark: "+oneLine(err))
@@ -75,6 +78,10 @@ func newRoot(commands []*cobra.Command) *cobra.Command {
 	root.SetVersionTemplate("ackmark {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.AddCommand(commands...)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil { // cobra's prints its help for any word, and ends with 0
+		completion.Args, completion.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	cobra.AddTemplateFunc("exits", exitText)
 	root.SetUsageTemplate(root.UsageTemplate() + "{{exits .}}")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -128,11 +135,18 @@ func invalidFlag(err *pflag.InvalidValueError) string {
 }
 
 // signalContext ends at the first SIGINT, SIGTERM or SIGHUP (the terminal went away), for a clean
-// end; the second SIGINT ends the process at once.
-func signalContext() (context.Context, func()) {
+// end; the second SIGINT ends the process at once. A command that reloads gets its SIGHUPs by
+// [hangups], those that come before it looks, too.
+func signalContext(reloads bool) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signals, hangups := make(chan os.Signal, 4), make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if reloads {
+		signal.Notify(hangups, syscall.SIGHUP)
+		ctx = context.WithValue(ctx, hangupsKey{}, hangups)
+	} else {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		interrupts := 0
@@ -152,9 +166,26 @@ func signalContext() (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(hangups)
 		close(done)
 		cancel()
 	}
+}
+
+type hangupsKey struct{}
+
+// hangups are the SIGHUPs for a command that reloads.
+func hangups(ctx context.Context) <-chan os.Signal {
+	c, _ := ctx.Value(hangupsKey{}).(chan os.Signal)
+	return c
+}
+
+// reloads marks a command that SIGHUP does not end.
+const reloads = "reloads"
+
+func reloadsAtHangup(root *cobra.Command, args []string) bool {
+	cmd, _, err := root.Find(args)
+	return err == nil && cmd.Annotations[reloads] != ""
 }
 
 func exitCode(err error) int {

@@ -17,10 +17,15 @@ func NewConfigCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "config", Short: "Check or show the sidecar's configuration", Args: noArgs,
 		Long: `The sidecar's configuration comes from flags, over ACKMARK_ variables, over the file of --config, over defaults.
-Neither command connects to anything.`,
+What is checked is all that the sidecar checks at its start, and all errors come together: keys that are not known with
+the nearest one that is, values with what may be written instead, files that cannot be read, secrets that YAML reads as
+numbers (01234567 needs quotes). None of these commands connects to anything.`,
+		Example: `  ackmark config defaults > sidecar.yaml                # every setting, explained
+  ackmark config check --config sidecar.yaml            # in CI, and before SIGHUP
+  ackmark config echo --config sidecar.yaml             # what is in force, and where it comes from`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newConfigCheck(), newConfigEcho())
+	cmd.AddCommand(newConfigCheck(), newConfigEcho(), newConfigDefaults())
 	return cmd
 }
 
@@ -31,7 +36,7 @@ func newConfigCheck() *cobra.Command {
 	}
 	flags := addSidecarFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		e, s, err := flags.sidecar(os.Environ(), quiet)
+		e, s, err := flags.sidecar(os.Environ(), quiet, nil, none)
 		if err != nil {
 			return usageError{err}
 		}
@@ -44,6 +49,23 @@ func newConfigCheck() *cobra.Command {
 	return cmd
 }
 
+func newConfigDefaults() *cobra.Command {
+	return &cobra.Command{
+		Use: "defaults", Short: "Print a file with every setting: what it does, its default, whether SIGHUP changes it", Args: noArgs,
+		Long: `The file is a start: write brokers into it, and delete what you leave as it is. A setting that is left out has its
+default, also in later versions.`,
+		Example: "  ackmark config defaults > sidecar.yaml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := settings.Documented()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+}
+
 func newConfigEcho() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "echo", Short: "Print the effective configuration as a file, with the source of each value, secrets redacted", Args: noArgs,
@@ -51,7 +73,7 @@ func newConfigEcho() *cobra.Command {
 	}
 	flags := addSidecarFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		e, s, err := flags.sidecar(os.Environ(), quiet)
+		e, s, err := flags.sidecar(os.Environ(), quiet, nil, none)
 		if err != nil {
 			return usageError{err}
 		}

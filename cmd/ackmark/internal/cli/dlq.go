@@ -86,6 +86,12 @@ func (f *letterFlags) open(ctx context.Context, cmd *cobra.Command) (*dlq.Topic,
 		client.Close()
 		return nil, nil, noSuchTopic("--topic", err)
 	}
+	for partition := range f.rule.Offsets { // else nothing would be chosen, and that be called a success
+		if err := hasPartition("--offset", t, int64(partition)); err != nil {
+			client.Close()
+			return nil, nil, err
+		}
+	}
 	return t, client, nil
 }
 
@@ -123,6 +129,9 @@ func (f *letterFlags) parse(cmd *cobra.Command) (err error) {
 	}
 	if f.rule.Until, err = pointInTime("--until", f.until); err != nil {
 		return err
+	}
+	if since, until := f.rule.Since, f.rule.Until; !since.IsZero() && !until.IsZero() && !since.Before(until) {
+		return usageError{fmt.Errorf("--since %s is not before --until %s: no letter is between them; exchange them", f.since, f.until)}
 	}
 	pairs, err := pairs("--offset", f.offsets)
 	f.rule.Offsets = letters.Offsets(pairs)

@@ -164,12 +164,20 @@ func ends(t *dlq.Topic, below string) ([]int64, error) {
 		return nil, err
 	}
 	for _, b := range list {
-		if b[0] >= int64(len(all)) {
-			return nil, usageError{fmt.Errorf("--below has partition %d; %s has partitions 0 to %d", b[0], t.Name, len(all)-1)}
+		if err := hasPartition("--below", t, b[0]); err != nil {
+			return nil, err
 		}
 		all[b[0]] = b[1]
 	}
 	return all, nil
+}
+
+// hasPartition refuses a partition that the topic does not have.
+func hasPartition(flag string, t *dlq.Topic, partition int64) error {
+	if n := len(t.Ends()); partition >= int64(n) {
+		return usageError{fmt.Errorf("%s has partition %d; %s has partitions 0 to %d", flag, partition, t.Name, n-1)}
+	}
+	return nil
 }
 
 // agreed tells whether to go on, and else ends the report.

@@ -71,16 +71,38 @@ var exits = map[string][]exit{
 		{ExitClean, "all chosen letters are discarded; or none was chosen, or it only said what it would do"}, {ExitFailed, "some are not, the error says why"}, {ExitUsage, wrongUsage},
 		{ExitKilled, interrupted + "; what was discarded stays so"},
 	},
+	"ackmark man":      {{ExitClean, "written"}, {ExitFailed, "the directory could not be written"}, {ExitUsage, wrongUsage}},
+	"ackmark baseline": {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark baseline record": {
+		{ExitClean, "measured and written"}, {ExitFailed, "a source did not answer, or the file could not be written"}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark baseline compare": {{ExitClean, "compared"}, {ExitFailed, "a file could not be read"}, {ExitUsage, wrongUsage}},
 	"ackmark lag": {
 		{ExitClean, "ok or draining"}, {ExitFailed, "growing or stalled"}, {ExitUsage, "unknown, the group could not be read, or " + wrongUsage}, {ExitKilled, interrupted},
 	},
-	"ackmark status":       {{ExitClean, "the sidecar answered"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
-	"ackmark healthcheck":  {{ExitClean, "it is well"}, {ExitFailed, "it is not well, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
-	"ackmark config":       {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
-	"ackmark config check": {{ExitClean, "the sidecar would start with it"}, {ExitUsage, wrongUsage}},
-	"ackmark config echo":  {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
-	"ackmark version":      {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark top": {{ExitClean, "ended by q or Ctrl-C, or printed once"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted + ", without a terminal"}},
+	"ackmark explain": {
+		{ExitClean, "explained"}, {ExitFailed, "no process at this sidecar holds the partition, its record could not be read, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted},
+	},
+	"ackmark set":             {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark set route":       {{ExitClean, "the sidecar has it"}, {ExitFailed, "the sidecar refused it, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
+	"ackmark get":             {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark get routes":      getExits,
+	"ackmark get sessions":    getExits,
+	"ackmark get partitions":  getExits,
+	"ackmark get queues":      getExits,
+	"ackmark get wills":       getExits,
+	"ackmark get lag":         getExits,
+	"ackmark status":          {{ExitClean, "the sidecar answered"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
+	"ackmark healthcheck":     {{ExitClean, "it is well"}, {ExitFailed, "it is not well, or " + unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}},
+	"ackmark config":          {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark config check":    {{ExitClean, "the sidecar would start with it"}, {ExitUsage, wrongUsage}},
+	"ackmark config defaults": {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark config echo":     {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
+	"ackmark version":         {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},
 }
+
+var getExits = []exit{{ExitClean, "the sidecar answered"}, {ExitFailed, unanswered}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted}}
 
 // exitText is the last part of a command's help.
 func exitText(cmd *cobra.Command) string {

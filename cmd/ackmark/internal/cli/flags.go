@@ -107,6 +107,16 @@ func checkBrokers(brokers []string) error {
 	return nil
 }
 
+// namedArgs wants so many arguments, as the command's use says.
+func namedArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("%d arguments; write: %s", len(args), cmd.UseLine())}
+		}
+		return nil
+	}
+}
+
 // noArgs refuses arguments, in words.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {

@@ -94,7 +94,7 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 	verdict, err := f.look(ctx, cmd, client)
 	switch {
 	case ctx.Err() != nil:
-		return codedError{errors.New("interrupted"), ExitKilled}
+		return codedError{errInterrupted, ExitKilled}
 	case err != nil:
 		return codedError{err, ExitUsage}
 	}

@@ -160,7 +160,7 @@ func (v *lagView) print(r *lagReport) error {
 }
 
 // printYAML writes a document. The library escapes what is not printable.
-func printYAML(w io.Writer, r *lagReport) error {
+func printYAML(w io.Writer, r any) error {
 	text, err := json.Marshal(r) // so that YAML says the same as JSON does
 	if err != nil {
 		return err

@@ -8,21 +8,28 @@ import (
 
 	"github.com/lmittmann/tint"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/term"
 )
 
 // newLogger writes JSON, or coloured text for people: format auto decides by whether w is a
-// terminal.
-func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+// terminal. A storm of the same line is counted; the handler has to be closed at the end, for its
+// last count.
+func newLogger(w io.Writer, level slog.Leveler, format string) (*slog.Logger, *storm.Handler) {
+	h := storm.New(lineHandler(w, level, format))
+	return slog.New(h), h
+}
+
+func lineHandler(w io.Writer, level slog.Leveler, format string) slog.Handler {
 	f, isFile := w.(*os.File)
 	isTerminal := false
 	if isFile {
 		_, isTerminal = term.Width(int(f.Fd()))
 	}
 	if format == "text" || (format == "auto" && isTerminal) {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal}))
+		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal})
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readableDurations}))
+	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readableDurations})
 }
 
 // readableDurations writes 20s where JSON would have 20000000000.

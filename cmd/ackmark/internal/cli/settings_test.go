@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/sidecar"
@@ -16,8 +17,8 @@ import (
 // Every field of sidecar.Config that the settings decide has the name of one: no error names a Go
 // field.
 func TestFieldsAreNamedAsSettings(t *testing.T) {
-	own := []string{"Options", "Partitioner", "Listener", "Version", "Logger"} // no setting decides them
-	known := []string{"kafka/linger.ms", "apps", "tls"}
+	own := []string{"Options", "Partitioner", "Listener", "MeterProvider", "TracerProvider", "Version", "Logger"} // no setting decides them
+	known := []string{"kafka/linger.ms", "apps", "tls", "routes", "route_setters"}
 	for _, f := range settings.Fields() {
 		known = append(known, f.Key)
 	}
@@ -83,5 +84,64 @@ func TestTokensByReference(t *testing.T) {
 	t.Setenv("CREDS_TEST_TOKEN", "")
 	if sidecarConfig(e, slog.New(slog.DiscardHandler)); e.Err() == nil {
 		t.Error("an app whose token is gone is open to all")
+	}
+}
+
+// What the settings call live is what the sidecar puts in force without a restart.
+func TestLiveSettingsAreTheSidecars(t *testing.T) {
+	base := sidecar.Config{Brokers: []string{"a:1"}, Logger: slog.New(slog.DiscardHandler)}.WithDefaults()
+	s, err := sidecar.New(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for name, key := range settingKeys {
+		cfg := base
+		switch f := reflect.ValueOf(&cfg).Elem().FieldByName(name); {
+		case name == "TLS", name == "Routes": // the command replaces it; a list that the sidecar's own test changes
+			continue
+		case name == "MaxRecordBytes":
+			f.SetInt(f.Int() / 2)
+		case name == "SocketMode":
+			cfg.SocketMode = 0o770
+		case name == "MetricsPerTopic":
+			cfg.MetricsPerTopic = true
+		case f.CanInt():
+			f.SetInt(f.Int() * 2)
+		case name == "Listen":
+			cfg.Listen += "x"
+		case name == "StateDir":
+			cfg.StateDir += "x"
+		case name == "Brokers":
+			cfg.Brokers = []string{"b:1"}
+		}
+		if key := settingKeys[name]; key == "transactional_id" || key == "commit_every" || key == "transaction_timeout" {
+			cfg.TransactionalID, cfg.CommitEvery, cfg.TransactionTimeout = "pod-0", 50*time.Millisecond, 9*time.Second
+		}
+		got, err := s.Reload(func() (sidecar.Config, error) { return cfg, nil })
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		waits := slices.ContainsFunc(got.Restart, func(c sidecar.Change) bool { return c.Field == name })
+		if waits == settings.Live(key) {
+			t.Errorf("%s (%s): waits for a restart: %t, live: %t", name, key, waits, settings.Live(key))
+		}
+	}
+}
+
+// Defaults of the settings, which the help shows, are those of the sidecar.
+func TestDefaultsAreTheSidecars(t *testing.T) {
+	e, err := settings.Load(settings.Sources{Flags: map[string]string{"brokers": "a:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := sidecarConfig(e, slog.New(slog.DiscardHandler)).WithDefaults(), sidecar.Config{Brokers: []string{"a:1"}}.WithDefaults()
+	want.StateDir = "/run/ackmark/sidecar.sock.state" // who embeds a sidecar chooses one
+	for name := range settingKeys {
+		is, should := reflect.ValueOf(got).FieldByName(name).Interface(), reflect.ValueOf(want).FieldByName(name).Interface()
+		if !reflect.DeepEqual(is, should) {
+			t.Errorf("%s: %v, the sidecar's own default is %v", name, is, should)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -12,7 +13,10 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
+	"github.com/ackmark/ackmark/admin"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/adminport"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/systemd"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -20,11 +24,16 @@ import (
 func NewSidecarCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sidecar", Short: "Run the producer of a pod: its processes send their outputs here", Args: noArgs,
+		Annotations: map[string]string{reloads: "yes"},
 		Long: `One sidecar per pod holds the only Kafka producer: idempotent, acks=all. The processes of the pod send it their
 outputs over a unix socket in a shared volume and learn from it what Kafka has acknowledged.
 
 Settings come from flags, over ACKMARK_ variables, over the file of --config, over defaults. Kafka client properties
 (--kafka, ACKMARK_KAFKA_SASL_PASSWORD, kafka: in the file) have the names of the Java client and of librdkafka.
+
+SIGHUP reads the settings again. In force without a restart are then apps, routes, allow_uids, allow_gids, limits of apps,
+partitions and connections, the time-outs, the listener's TLS files and log.level; the log names what waits for a
+restart. With one wrong setting all stays as it was.
 
 SIGTERM stops the intake, delivers what is there, and exits with 0, or with 3 if something could not be delivered in
 time: its inputs are not committed, so nothing is lost.`,
@@ -44,11 +53,33 @@ time: its inputs are not committed, so nothing is lost.`,
 }
 
 func runSidecar(cmd *cobra.Command, flags *sidecarFlags) error {
-	e, s, err := flags.sidecar(os.Environ(), func(e *settings.Effective) *slog.Logger { return newLogger(cmd.ErrOrStderr(), e.LogLevel, e.LogFormat) })
+	r := reloader{flags: flags}
+	measured := measures{ctx: cmd.Context()}
+	lastLines := func() {}
+	defer func() { lastLines() }()
+	e, s, err := flags.sidecar(os.Environ(), func(e *settings.Effective) *slog.Logger {
+		r.level.Set(e.LogLevel)
+		log, counted := newLogger(cmd.ErrOrStderr(), &r.level, e.LogFormat)
+		r.log, lastLines = log, counted.Close
+		return log
+	}, &r.tls, measured.providers)
 	if err != nil {
-		return usageError{err}
+		return usageError{errors.Join(err, measured.end())}
 	}
+	defer measured.end() //nolint:errcheck // what a collector did not take is told by OpenTelemetry's error handler
+	r.server, r.start, r.now = s, e, e
+	port, err := openAdmin(e, s, measured.handler(), r.log)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	defer port.Close()
+	if r.systemd, err = systemd.New(os.Getenv); err != nil {
+		r.log.Warn("systemd is not told how the sidecar stands", "err", err)
+	}
+	defer r.systemd.Close()
+	stop := r.follow(cmd.Context())
 	err = s.Run(cmd.Context())
+	stop()
 	if _, left := errors.AsType[*sidecar.UndeliveredError](err); left {
 		return codedError{err, ExitUndelivered}
 	}
@@ -58,9 +89,21 @@ func runSidecar(cmd *cobra.Command, flags *sidecarFlags) error {
 	return err
 }
 
+// openAdmin serves the admin port, if the settings have one.
+func openAdmin(e *settings.Effective, s *sidecar.Server, metrics http.Handler, log *slog.Logger) (*adminport.Port, error) {
+	if e.Admin.Address == "" {
+		return nil, nil
+	}
+	port, err := adminport.Open(e.Admin.Address, admin.Config{Source: s, Metrics: metrics, Hosts: e.Admin.Hosts, StallAfter: e.Admin.StallAfter, Profiles: e.Admin.Profiles}, log)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s cannot be served: %w; choose another address, or off", e.Written("admin"), e.Admin.Address, err)
+	}
+	return port, nil
+}
+
 // sidecar reads the configuration and makes the sidecar, which judges it, too: the error is all
 // that is wrong.
-func (f *sidecarFlags) sidecar(environ []string, logger func(*settings.Effective) *slog.Logger) (*settings.Effective, *sidecar.Server, error) {
+func (f *sidecarFlags) sidecar(environ []string, logger func(*settings.Effective) *slog.Logger, now *tlsNow, providers func(*settings.Effective, *sidecar.Config) error) (*settings.Effective, *sidecar.Server, error) {
 	e, err := f.load(environ)
 	if e == nil {
 		return nil, nil, err
@@ -68,7 +111,10 @@ func (f *sidecarFlags) sidecar(environ []string, logger func(*settings.Effective
 	log := logger(e)
 	setMemoryLimit(log, e.MemoryRatio)
 	cfg := sidecarConfig(e, log)
-	cfg.Logger = log
+	cfg.Logger, cfg.TLS = log, now.in(cfg.TLS)
+	if err := providers(e, &cfg); err != nil {
+		e.Add(err)
+	}
 	s, err := sidecar.New(cfg)
 	refuse(e, err)
 	if err := e.Err(); err != nil {
@@ -101,7 +147,8 @@ var settingKeys = map[string]string{
 	"PartitionBytes": "limits/partition_bytes", "PartitionRecords": "limits/partition_records", "AppBytes": "limits/app_bytes", "AppRecords": "limits/app_records",
 	"MaxRecordBytes": "limits/record_bytes", "MaxMessageBytes": "limits/message_bytes", "ReportRing": "limits/report_ring", "Linger": "kafka/linger.ms",
 	"SocketMode": "socket_mode", "AllowUIDs": "allow_uids", "AllowGIDs": "allow_gids", "DrainTimeout": "drain_timeout", "ReconnectGrace": "reconnect_grace",
-	"WillTimeout": "will_timeout", "Brokers": "brokers", "Listen": "listen", "Apps": "apps", "TLS": "tls",
+	"WillTimeout": "will_timeout", "StateDir": "state_dir", "StateBytes": "limits/state_bytes", "Brokers": "brokers", "Listen": "listen", "Apps": "apps", "TLS": "tls", "Routes": "routes", "RouteSetters": "route_setters", "MetricsPerTopic": "metrics_per_topic",
+	"TransactionalID": "transactional_id", "CommitEvery": "commit_every", "TransactionTimeout": "transaction_timeout",
 }
 
 var fieldWord = regexp.MustCompile(`[A-Z][A-Za-z]*[a-z]`)
@@ -137,7 +184,7 @@ func refuse(e *settings.Effective, err error) {
 		case known:
 			e.Refuse(key, problem)
 		default:
-			e.Refuse(strings.ToLower(field), strings.ToLower(part)+" "+problem) // Apps[0].Name
+			e.Refuse(strings.ReplaceAll(strings.ToLower(field), "routesetters", "route_setters"), strings.ToLower(part)+" "+problem) // Apps[0].Name
 		}
 	default:
 		e.Add(err)
@@ -162,7 +209,10 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 		PartitionBytes: e.Limits.PartitionBytes, PartitionRecords: int(e.Limits.PartitionRecords),
 		AppBytes: e.Limits.AppBytes, AppRecords: int(e.Limits.AppRecords),
 		MaxRecordBytes: int(e.Limits.RecordBytes), MaxMessageBytes: int(e.Limits.MessageBytes), ReportRing: int(e.Limits.ReportRing),
-		DrainTimeout: e.DrainTimeout, ReconnectGrace: e.ReconnectGrace, WillTimeout: e.WillTimeout, Version: version(),
+		DrainTimeout: e.DrainTimeout, ReconnectGrace: e.ReconnectGrace, WillTimeout: e.WillTimeout, StateDir: e.StatePath(), StateBytes: e.Limits.StateBytes, MetricsPerTopic: e.Admin.PerTopic, Version: version(),
+	}
+	if e.Transactions.ID != "" {
+		cfg.TransactionalID, cfg.CommitEvery, cfg.TransactionTimeout = e.Transactions.ID, e.Transactions.Every, e.Transactions.Timeout
 	}
 	e.Client.LogTo(log)
 	if linger := e.Client.Linger; linger != nil {
@@ -178,9 +228,15 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 		}
 		cfg.Apps = append(cfg.Apps, sidecar.App{Name: a.Name, Topics: a.Topics, Groups: a.Groups, Token: token})
 	}
+	for _, r := range e.Routes {
+		cfg.Routes = append(cfg.Routes, sidecar.Route(r))
+	}
+	for _, r := range e.RouteSetters {
+		cfg.RouteSetters = append(cfg.RouteSetters, sidecar.RouteSetter(r))
+	}
 	if strings.HasPrefix(e.Listen, "tcp://") && e.TLS.Certificate != "" && e.TLS.Key != "" && e.TLS.ClientCA != "" {
 		var err error
-		if cfg.TLS, err = mutualTLS(e.TLS, log); err != nil {
+		if cfg.TLS, e.Listener, err = mutualTLS(e.TLS, log); err != nil {
 			refuse(e, err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/letters"
 )
 
 // printJSON prints a message by the names of the contract, every field, in its order. Numbers are
@@ -21,7 +23,7 @@ func printJSON(w io.Writer, m protoreflect.Message) error {
 		return err
 	}
 	pretty.WriteByte('\n')
-	_, err := w.Write(pretty.Bytes())
+	_, err := w.Write(letters.PrintableJSON(pretty.Bytes()))
 	return err
 }
 

@@ -44,6 +44,7 @@ func largest(f protoreflect.FieldDescriptor) protoreflect.Value {
 	return map[protoreflect.Kind]protoreflect.Value{
 		protoreflect.Int64Kind: protoreflect.ValueOfInt64(math.MinInt64), protoreflect.Uint64Kind: protoreflect.ValueOfUint64(math.MaxUint64),
 		protoreflect.Int32Kind: protoreflect.ValueOfInt32(math.MinInt32), protoreflect.Uint32Kind: protoreflect.ValueOfUint32(math.MaxUint32),
+		protoreflect.Sint64Kind: protoreflect.ValueOfInt64(math.MinInt64), protoreflect.Sint32Kind: protoreflect.ValueOfInt32(math.MinInt32),
 		protoreflect.BoolKind: protoreflect.ValueOfBool(true), protoreflect.StringKind: protoreflect.ValueOfString("<\"ä\n"),
 		protoreflect.BytesKind: protoreflect.ValueOfBytes([]byte{0, 255}), protoreflect.EnumKind: protoreflect.ValueOfEnum(1),
 	}[f.Kind()]

@@ -5,20 +5,42 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
 // mutualTLS is the listener's configuration, read from the files now and again for each connection.
-func mutualTLS(files settings.TLS, log *slog.Logger) (*tls.Config, error) {
+func mutualTLS(files settings.TLS, log *slog.Logger) (*tls.Config, *tlsfiles.Renewed, error) {
 	renewed, err := tlsfiles.New(func() (*tls.Config, error) { return readTLS(files) }, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg := renewed.Current().Clone()
 	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return renewed.Current(), nil }
-	return cfg, nil
+	return cfg, renewed, nil
+}
+
+// tlsNow is a listener's configuration that can be replaced, for the next connection on.
+type tlsNow struct{ now atomic.Pointer[tls.Config] }
+
+// in puts it in the place of a configuration; nil stays nil.
+func (t *tlsNow) in(cfg *tls.Config) *tls.Config {
+	if cfg == nil || t == nil {
+		return cfg
+	}
+	t.now.Store(cfg)
+	out := cfg.Clone()
+	out.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { return t.now.Load().GetConfigForClient(h) }
+	return out
+}
+
+// replace puts another one in force.
+func (t *tlsNow) replace(cfg *tls.Config) {
+	if cfg != nil && t.now.Load() != nil {
+		t.now.Store(cfg)
+	}
 }
 
 // tlsFileError is a setting whose file cannot be used.

@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/kept"
 )
 
 func writePair(t *testing.T, files settings.TLS, serial int64) {
@@ -48,7 +51,7 @@ func TestRenewedTLSFiles(t *testing.T) {
 	files := settings.TLS{Certificate: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k"), ClientCA: filepath.Join(dir, "ca")}
 	writePair(t, files, 1)
 	var log strings.Builder
-	cfg, err := mutualTLS(files, slog.New(slog.NewTextHandler(&log, nil)))
+	cfg, _, err := mutualTLS(files, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,5 +125,64 @@ func TestEncryptedListenerKey(t *testing.T) {
 		if err != nil || strings.Contains(string(text), "s3cret") {
 			t.Errorf("%s: %v\n%s", name, err, text)
 		}
+	}
+}
+
+// SIGHUP names other TLS files: those before, which nobody can read any more, are nobody's business
+// then, or the alert about stale files would never resolve. And files that cannot be read change
+// nothing, with all else that stands in the settings.
+func TestAReloadNamesOtherTLSFiles(t *testing.T) {
+	dir := t.TempDir()
+	pair := func(name string, serial int64) settings.TLS {
+		files := settings.TLS{Certificate: filepath.Join(dir, name), Key: filepath.Join(dir, name+".key"), ClientCA: filepath.Join(dir, name+".ca")}
+		writePair(t, files, serial)
+		return files
+	}
+	config := filepath.Join(dir, "sidecar.yaml")
+	configure := func(files settings.TLS, level string) {
+		write(t, config, "brokers: ['127.0.0.1:1']\nlisten: tcp://127.0.0.1:0\nlog: {level: "+level+"}\ntls: {certificate: "+files.Certificate+", key: "+files.Key+", client_ca: "+files.ClientCA+"}\n")
+	}
+	first, second := pair("first", 1), pair("second", 2)
+	configure(first, "info")
+	flags := addSidecarFlags(new(cobra.Command))
+	flags.config = config
+	var log strings.Builder
+	r := &reloader{flags: flags, log: slog.New(slog.NewTextHandler(&log, nil))}
+	e, s, err := flags.sidecar(nil, func(*settings.Effective) *slog.Logger { return r.log }, &r.tls, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r.server, r.start, r.now = s, e, e
+	serial := func() int64 {
+		t.Helper()
+		now, err := r.tls.now.Load().GetConfigForClient(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.Certificates[0].Leaf.SerialNumber.Int64()
+	}
+	others := kept.Stale() // logins of other tests, whose endpoints fail
+	write(t, first.Certificate, "half a fi")
+	if n := serial(); n != 1 || kept.Stale() != others+1 {
+		t.Fatalf("serial %d, and %d are stale", n, kept.Stale()-others)
+	}
+	configure(second, "info")
+	r.reload()
+	if n := serial(); n != 2 || kept.Stale() != others {
+		t.Errorf("after the reload: serial %d, and %d are stale\n%s", n, kept.Stale()-others, log.String())
+	}
+	write(t, second.Key, "half a fi")
+	configure(second, "debug")
+	r.reload()
+	if n := serial(); n != 2 || r.level.Level() != slog.LevelInfo || !strings.Contains(log.String(), "configuration not reloaded: all stays as it was") {
+		t.Errorf("with half a key: serial %d, level %s\n%s", n, r.level.Level(), log.String())
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -22,22 +22,27 @@ const (
 	roleSidecar    role = "sidecar"
 	rolePipeline   role = "pipeline"
 	roleAutoCommit role = "auto-commit"
+	// roleExactlyOnce is a pipeline whose sidecar commits in transactions.
+	roleExactlyOnce role = "exactly-once"
 )
 
 // childSpec is what the parent tells a child to be.
 type childSpec struct {
-	Role           role              `json:"role"`
-	Name           string            `json:"name"`
-	Brokers        []string          `json:"brokers"`
-	Kafka          map[string]string `json:"kafka,omitempty"`
-	Socket         string            `json:"socket"`
-	Group          string            `json:"group"`
-	Input          string            `json:"input"`
-	Output         string            `json:"output"`
-	Work           time.Duration     `json:"work"`
-	Workers        int               `json:"workers"`
-	MaxRecords     int               `json:"max_records"`
-	SessionTimeout time.Duration     `json:"session_timeout"`
+	Role    role              `json:"role"`
+	Name    string            `json:"name"`
+	Brokers []string          `json:"brokers"`
+	Kafka   map[string]string `json:"kafka,omitempty"`
+	Socket  string            `json:"socket"`
+	Page    string            `json:"page,omitempty"` // host:port at which the sidecar serves it
+	// TransactionalID of a sidecar that commits.
+	TransactionalID string        `json:"transactional_id,omitempty"`
+	Group           string        `json:"group"`
+	Input           string        `json:"input"`
+	Output          string        `json:"output"`
+	Work            time.Duration `json:"work"`
+	Workers         int           `json:"workers"`
+	MaxRecords      int           `json:"max_records"`
+	SessionTimeout  time.Duration `json:"session_timeout"`
 	// Large inputs come out cut; Stall and Leak are how the handler begins (see hoarder).
 	Large bool `json:"large,omitempty"`
 	Stall bool `json:"stall,omitempty"`
@@ -82,7 +87,7 @@ func RunChild(stdin io.Reader, stdout, stderr io.Writer) error {
 	ctx, stop := parent.Obey(context.Background(), c.hoard.obey)
 	defer stop()
 	run := map[role]func(context.Context) error{
-		roleSidecar: c.runSidecar, rolePipeline: c.runPipeline, roleAutoCommit: c.runAutoCommit,
+		roleSidecar: c.runSidecar, rolePipeline: c.runPipeline, roleAutoCommit: c.runAutoCommit, roleExactlyOnce: c.runExactlyOnce,
 	}[c.spec.Role]
 	if run == nil {
 		return fmt.Errorf("demo child: unknown role %q", c.spec.Role)
@@ -111,9 +116,10 @@ func (c *child) kgoOptions(count *connCounter) ([]kgo.Opt, error) {
 // connCounter counts open broker connections by kgo's hooks.
 type connCounter struct{ open atomic.Int64 }
 
-// OnBrokerConnect implements kgo.HookBrokerConnect.
-func (c *connCounter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if err == nil {
+// OnBrokerConnect implements kgo.HookBrokerConnect. What failed when it was open is told to
+// OnBrokerDisconnect, too.
+func (c *connCounter) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.Conn, _ error) {
+	if conn != nil {
 		c.open.Add(1)
 	}
 }

@@ -13,26 +13,6 @@ import (
 	"time"
 )
 
-// LostError is the verdict that Ackmark broke its promise.
-type LostError struct{ Lost, Altered, Reordered int }
-
-// Error implements error.
-func (e *LostError) Error() string {
-	return fmt.Sprintf("Ackmark lost %d inputs, altered %d and reordered %d: this is a bug; run again with the printed --seed and --verbose, and report it", e.Lost, e.Altered, e.Reordered)
-}
-
-// UnfinishedError is the verdict that Ackmark stood still: nothing is lost, these inputs are not
-// committed.
-type UnfinishedError struct {
-	Inputs int
-	Idle   time.Duration // in which nothing was committed
-}
-
-// Error implements error.
-func (e *UnfinishedError) Error() string {
-	return fmt.Sprintf("Ackmark lost nothing, but left %d inputs, and committed none for %s: run again with --verbose to see what the processes say", e.Inputs, e.Idle)
-}
-
 // ErrInterrupted is the cause when the show was broken off.
 var ErrInterrupted = errors.New("interrupted: everything is stopped and removed; no verdict")
 
@@ -49,6 +29,7 @@ type show struct {
 	gen     *generator
 	ackmark *side
 	auto    *side
+	exact   *side // nil: nobody asked for it
 	started time.Time
 	phase   atomic.Pointer[string]
 	fail    context.CancelCauseFunc
@@ -85,7 +66,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.cluster.close(context.WithoutCancel(ctx))) }()
-	s.prepare(src, filepath.Join(dir, "ackmark.sock"))
+	s.prepare(src, dir)
+	if err := s.choosePage(); err != nil {
+		return err
+	}
 	res, err := s.run(ctx)
 	if err != nil {
 		return s.explain(ctx, err)
@@ -101,8 +85,15 @@ func (s *show) conclude(res *result) error {
 	if a := res.Ackmark; a.Lost > 0 || a.Altered > 0 || a.Reordered > 0 {
 		return &LostError{a.Lost, a.Altered, a.Reordered}
 	}
+	x := res.ExactlyOnce
+	if x != nil && x.Lost+x.Duplicated+x.Altered+x.Reordered > 0 {
+		return &NotOnceError{x.Lost, x.Duplicated, x.Altered, x.Reordered}
+	}
 	if n := res.Ackmark.Unfinished; n > 0 {
 		return &UnfinishedError{Inputs: n, Idle: s.drainIdle()}
+	}
+	if x != nil && x.Unfinished > 0 {
+		return &UnfinishedError{Inputs: x.Unfinished, Idle: s.drainIdle()}
 	}
 	return nil
 }
@@ -118,20 +109,34 @@ func (s *show) explain(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *show) prepare(src source, socket string) {
+func (s *show) prepare(src source, dir string) {
+	socket, transactional := filepath.Join(dir, "ackmark.sock"), filepath.Join(dir, "exactly-once.sock")
 	name := s.cluster.prefix
 	s.ackmark = s.newSide("Ackmark", name+"-ackmark")
 	s.auto = s.newSide("auto-commit", name+"-auto-commit")
-	s.cluster.groups = []string{s.ackmark.group, s.auto.group}
+	if s.ExactlyOnce {
+		s.exact = s.newSide("exactly-once", name+"-exactly-once")
+	}
+	s.cluster.groups = s.groups()
 	s.gen = &generator{src: src, onFed: func(partition int32, now time.Time) {
-		s.ackmark.stalls.input(partition, now)
-		s.auto.stalls.input(partition, now)
+		for _, of := range s.sides() {
+			of.stalls.input(partition, now)
+		}
 	}}
-	s.ackmark.seen, s.auto.seen = newChecker(&s.gen.ledger, s.Records), newChecker(&s.gen.ledger, s.Records)
+	for _, of := range s.sides() {
+		of.seen = newChecker(&s.gen.ledger, s.Records)
+	}
 	s.ackmark.sidecar = s.newProcess(s.ackmark, roleSidecar, "sidecar", socket)
+	if s.exact != nil {
+		s.exact.sidecar = s.newProcess(s.exact, roleSidecar, "sidecar-once", transactional)
+		s.exact.sidecar.spec.TransactionalID = s.exact.group
+	}
 	for i := range s.Processes {
 		s.ackmark.apps = append(s.ackmark.apps, s.newProcess(s.ackmark, rolePipeline, fmt.Sprintf("app-%d", i+1), socket))
 		s.auto.apps = append(s.auto.apps, s.newProcess(s.auto, roleAutoCommit, fmt.Sprintf("auto-%d", i+1), ""))
+		if s.exact != nil {
+			s.exact.apps = append(s.exact.apps, s.newProcess(s.exact, roleExactlyOnce, fmt.Sprintf("once-%d", i+1), transactional))
+		}
 	}
 }
 
@@ -150,12 +155,24 @@ func (s *show) newProcess(of *side, r role, name, socket string) *process {
 	}
 }
 
-// sides are both, or Ackmark alone under a memory limit.
+// sides are those of the show: Ackmark alone under a memory limit.
 func (s *show) sides() []*side {
-	if s.auto == nil {
-		return []*side{s.ackmark}
+	all := []*side{s.ackmark, s.auto, s.exact}
+	return slices.DeleteFunc(all, func(of *side) bool { return of == nil })
+}
+
+func (s *show) groups() (names []string) {
+	for _, of := range s.sides() {
+		names = append(names, of.group)
 	}
-	return []*side{s.ackmark, s.auto}
+	return names
+}
+
+func (s *show) outputs() (topics []string) {
+	for _, of := range s.sides() {
+		topics = append(topics, of.output)
+	}
+	return topics
 }
 
 func (s *show) setPhase(text string) { s.phase.Store(&text) }
@@ -163,7 +180,7 @@ func (s *show) setPhase(text string) { s.phase.Store(&text) }
 // run is the show from the topics to the verdict. All processes are gone when it returns.
 func (s *show) run(ctx context.Context) (*result, error) {
 	s.setPhase("starting")
-	if err := s.cluster.createTopics(ctx, s.Partitions, s.ackmark.output, s.auto.output); err != nil {
+	if err := s.cluster.createTopics(ctx, s.Partitions, s.outputs()...); err != nil {
 		return nil, err
 	}
 	defer s.destroy()
@@ -176,6 +193,7 @@ func (s *show) run(ctx context.Context) (*result, error) {
 	if err := s.startProcesses(ctx); err != nil {
 		return nil, err
 	}
+	s.openPage()
 	tasks.Go(func() {
 		if err := tail(background, s.cluster, s.sides()); err != nil {
 			s.fail(err)
@@ -190,7 +208,7 @@ func (s *show) run(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	problems := s.stopProcesses()
-	s.setPhase("reading both outputs")
+	s.setPhase("reading the outputs")
 	return s.verdict(ctx, problems)
 }
 
@@ -204,7 +222,7 @@ func (s *show) startProcesses(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout+2*s.SessionTimeout, errors.New("the deadline passed"))
 	defer cancel()
-	if err := s.cluster.joined(ctx, s.Processes, s.ackmark.group, s.auto.group); err != nil {
+	if err := s.cluster.joined(ctx, s.Processes, s.groups()...); err != nil {
 		return fmt.Errorf("%w\n%s", err, s.logs())
 	}
 	return nil
@@ -251,7 +269,7 @@ func (s *show) watchLag(ctx context.Context) {
 	}
 }
 
-// drain waits until both sides have committed everything, for as long as they get on: a slow
+// drain waits until all sides have committed everything, for as long as they get on: a slow
 // machine is no loss. Sides that stand still go on to the verdict, which tells what they left from
 // what they lost.
 func (s *show) drain(ctx context.Context) error {
@@ -297,7 +315,11 @@ func (s *show) stopProcesses() []string {
 		}
 	}
 	stopping.Wait()
-	stop(s.ackmark.sidecar)
+	for _, of := range s.sides() {
+		if of.sidecar != nil {
+			stop(of.sidecar)
+		}
+	}
 	slices.Sort(problems)
 	return problems
 }
@@ -331,6 +353,14 @@ func (s *show) verdict(ctx context.Context, problems []string) (r *result, err e
 	}
 	if r.AutoCommit, err = s.judge(ctx, s.auto); err != nil {
 		return nil, err
+	}
+	if s.exact != nil {
+		if r.ExactlyOnce, err = s.judge(ctx, s.exact); err != nil {
+			return nil, err
+		}
+		if r.ExactlyOnce.Aborted, err = countAborted(ctx, s.cluster, s.exact.output, r.ExactlyOnce.Outputs); err != nil {
+			return nil, err
+		}
 	}
 	r.ElapsedSeconds = seconds(time.Since(s.started))
 	return r, nil

@@ -205,7 +205,9 @@ func TestTableFits80Columns(t *testing.T) {
 		Ackmark:    &sideResult{Inputs: 12_345_678, counts: counts{Outputs: 12_345_679, Duplicated: 1}, Kills: 4, HeldAtKill: []int64{1, 2, 3, 4}, BrokerConnections: 15},
 		AutoCommit: &sideResult{Inputs: 12_345_678, counts: counts{Outputs: 12_345_000, Altered: 1}, Lost: 678, Kills: 4, HeldAtKill: []int64{1000, 2, 3, 4}, BrokerConnections: 20},
 	}
-	for line := range strings.Lines(r.table()) {
+	third := *r
+	third.ExactlyOnce = r.Ackmark
+	for line := range strings.Lines(r.table() + third.table()) {
 		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 79 {
 			t.Errorf("%d columns: %s", n, line)
 		}

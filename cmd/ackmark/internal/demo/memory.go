@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -72,7 +71,7 @@ func runMemory(ctx context.Context, o Options, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.cluster.close(context.WithoutCancel(ctx))) }()
-	m.prepare(nil, filepath.Join(dir, "ackmark.sock"))
+	m.prepare(nil, dir)
 	m.auto, m.cluster.groups = nil, []string{m.ackmark.group}
 	for _, app := range m.ackmark.apps {
 		app.limit, app.spec.Large, app.spec.Stall = limit, true, true

@@ -23,6 +23,10 @@ const (
 	DefaultPartitions = 6
 	DefaultProcesses  = 2
 
+	// A show that is looked at in a browser takes 35 s.
+	PageRecords = 48_000
+	PageKills   = 12
+
 	embeddedSession = 1500 * time.Millisecond
 	clusterSession  = 6 * time.Second // Kafka's default group.min.session.timeout.ms
 
@@ -76,9 +80,14 @@ type Options struct {
 	// SessionTimeout of both groups: after it a killed member is noticed. Default 1.5 s, on a real
 	// cluster 6 s.
 	SessionTimeout time.Duration
+	// ExactlyOnce adds a third side: Ackmark exactly-once, in transactions of a sidecar of its own.
+	ExactlyOnce bool
 	// MemoryLimit in bytes runs another show: processes under this limit, whose handlers stall and
 	// leak. 0: the usual one.
 	MemoryLimit int64
+	// Page serves the sidecar's page while the show runs, and opens it in a browser where there is
+	// a terminal and a display.
+	Page bool
 	// JSON prints the result as JSON on Stdout and the progress on Stderr.
 	JSON bool
 	// Verbose passes the children's logs to Stderr.
@@ -118,6 +127,10 @@ func (o Options) validate() error {
 		return bad("--workers", "is %d; it must be 1 to %d", o.Workers, bufferSize)
 	case o.SessionTimeout < 0 || o.SessionTimeout > 5*time.Minute:
 		return bad("--session-timeout", "is %s; it must be 1s to 5m", o.SessionTimeout)
+	case o.Page && o.MemoryLimit != 0:
+		return bad("--page", "shows the usual show; leave --memory-limit out")
+	case o.ExactlyOnce && o.MemoryLimit != 0:
+		return bad("--exactly-once", "is for the usual show; leave --memory-limit out")
 	case o.SessionTimeout > 0 && o.SessionTimeout < time.Second:
 		return bad("--session-timeout", "is %s; brokers refuse less than 1s (Kafka by default less than 6s: group.min.session.timeout.ms)", o.SessionTimeout)
 	}

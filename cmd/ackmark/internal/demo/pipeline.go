@@ -2,7 +2,10 @@ package demo
 
 import (
 	"context"
+	"errors"
 
+	"github.com/ackmark/ackmark/admin"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/adminport"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
@@ -16,28 +19,32 @@ func (c *child) runPipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := pipeline.New(pipeline.Config{ //nolint:contextcheck // New starts nothing: Run gets the context
-		Consumer: consumer.Config{
-			Brokers: c.spec.Brokers, Group: c.spec.Group, Topics: []string{c.spec.Input}, Options: opts,
-			SessionTimeout: c.spec.SessionTimeout, HeartbeatInterval: c.spec.heartbeat(), CommitEvery: commitEvery, MaxRecords: c.spec.MaxRecords,
-		},
-		Producer:    producer.DialConfig{Target: "unix://" + c.spec.Socket, App: "demo", Logger: c.log}.New(),
-		Concurrency: c.spec.Workers,
-		Handler: pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
-			if err := work(ctx, c.spec.Work); err != nil {
-				return nil, err
-			}
-			value := in.Value
-			if c.spec.Large {
-				if err := c.hoard.handle(ctx, value); err != nil {
-					return nil, err
-				}
-				value = head(value)
-			}
-			return []producer.Record{{Topic: c.spec.Output, Key: in.Key, Value: transform(value), Headers: in.Headers}}, nil
-		}),
-		Logger: c.log,
+	return c.runOver(ctx, pipeline.Config{
+		Consumer: consumer.Config{Options: opts, CommitEvery: commitEvery},
+		Producer: producer.DialConfig{Target: "unix://" + c.spec.Socket, App: "demo", Logger: c.log}.New(),
 	})
+}
+
+// runExactlyOnce is the same pipeline exactly-once: its sidecar commits.
+func (c *child) runExactlyOnce(ctx context.Context) error {
+	opts, err := c.kgoOptions(&c.conns)
+	if err != nil {
+		return err
+	}
+	return c.runOver(ctx, pipeline.Config{
+		Mode:     pipeline.ExactlyOnce,
+		Consumer: consumer.Config{Options: opts},
+		Producer: producer.DialConfig{Target: "unix://" + c.spec.Socket, App: "demo", Logger: c.log}.New(),
+	})
+}
+
+// runOver runs a pipeline with what all have in common.
+func (c *child) runOver(ctx context.Context, cfg pipeline.Config) error {
+	in := &cfg.Consumer
+	in.Brokers, in.Group, in.Topics, in.MaxRecords = c.spec.Brokers, c.spec.Group, []string{c.spec.Input}, c.spec.MaxRecords
+	in.SessionTimeout, in.HeartbeatInterval = c.spec.SessionTimeout, c.spec.heartbeat()
+	cfg.Concurrency, cfg.Logger, cfg.Handler = c.spec.Workers, c.log, c.handler()
+	p, err := pipeline.New(cfg) //nolint:contextcheck // New starts nothing: Run gets the context
 	if err != nil {
 		return err
 	}
@@ -52,15 +59,38 @@ func (c *child) runPipeline(ctx context.Context) error {
 	return p.Run(ctx)
 }
 
+func (c *child) handler() pipeline.Handler {
+	return pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
+		if err := work(ctx, c.spec.Work); err != nil {
+			return nil, err
+		}
+		value := in.Value
+		if c.spec.Large {
+			if err := c.hoard.handle(ctx, value); err != nil {
+				return nil, err
+			}
+			value = head(value)
+		}
+		return []producer.Record{{Topic: c.spec.Output, Key: in.Key, Value: transform(value), Headers: in.Headers}}, nil
+	})
+}
+
 // runSidecar is what `ackmark sidecar` runs, with a count of its broker connections.
 func (c *child) runSidecar(ctx context.Context) error {
 	opts, err := c.kgoOptions(&c.prodConn)
 	if err != nil {
 		return err
 	}
-	s, err := sidecar.New(sidecar.Config{Brokers: c.spec.Brokers, Options: opts, Listen: "unix://" + c.spec.Socket, Logger: c.log})
+	s, err := sidecar.New(sidecar.Config{Brokers: c.spec.Brokers, Options: opts, Listen: "unix://" + c.spec.Socket, Logger: c.log, TransactionalID: c.spec.TransactionalID})
 	if err != nil {
 		return err
+	}
+	if c.spec.Page != "" {
+		port, err := adminport.Open(c.spec.Page, admin.Config{Source: s}, c.log)
+		if err != nil {
+			return errors.Join(err, s.Close())
+		}
+		defer port.Close()
 	}
 	return s.Run(ctx)
 }

@@ -3,6 +3,8 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,7 +20,7 @@ func tail(ctx context.Context, c *cluster, sides []*side) error {
 		byTopic[s.output] = s
 	}
 	cl, err := kgo.NewClient(append(c.opts, kgo.ClientID("demo-progress"), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.ConsumeTopics(sides[0].output, sides[1].output), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeTopics(slices.Collect(maps.Keys(byTopic))...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	if err != nil {
 		return err
 	}
@@ -35,11 +37,22 @@ func tail(ctx context.Context, c *cluster, sides []*side) error {
 const readTimeout = time.Minute
 
 // readAll is the independent reader of the verdict: it shares nothing with what ran before, reads
-// the whole topic from its start to its end and counts.
+// the whole topic from its start to its end and counts. It sees what is committed, like every
+// reader of exactly-once outputs; the other sides know no transactions.
 func readAll(ctx context.Context, c *cluster, topic string, check *checker) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return reader.Topic(ctx, c.opts, topic, func(r *kgo.Record) { check.observe(r) })
+	opts := append(slices.Clone(c.opts), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	return reader.Topic(ctx, opts, topic, func(r *kgo.Record) { check.observe(r) })
+}
+
+// countAborted counts what a reader sees beyond the outputs who does not ask for committed records.
+func countAborted(ctx context.Context, c *cluster, topic string, outputs int) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	all := 0
+	err := reader.Topic(ctx, c.opts, topic, func(*kgo.Record) { all++ })
+	return all - outputs, err
 }
 
 // readUnfinished counts the inputs that the group has not committed and that have no output: nobody

@@ -18,6 +18,8 @@ type result struct {
 	Settings   settingsOut `json:"settings"`
 	Ackmark    *sideResult `json:"ackmark"`
 	AutoCommit *sideResult `json:"auto_commit"`
+	// ExactlyOnce is there if it was asked for.
+	ExactlyOnce *sideResult `json:"exactly_once,omitempty"`
 	// Problems are what did not go as it should at the end; usually there are none.
 	Problems []string `json:"problems,omitempty"`
 	// ElapsedSeconds is the time of the whole show.
@@ -45,6 +47,9 @@ type sideResult struct {
 	// and it is not: nobody was so far yet.
 	Lost       int `json:"lost"`
 	Unfinished int `json:"unfinished"`
+	// Aborted are records of aborted transactions, which a reader of committed records does not
+	// see.
+	Aborted int `json:"aborted,omitempty"`
 	// Lag is the inputs not committed at the end.
 	Lag   int64 `json:"lag"`
 	Kills int   `json:"kills"`
@@ -85,36 +90,55 @@ func (s *show) print(r *result) error {
 // table is the result for people, at most 80 columns wide.
 func (r *result) table() string {
 	var b strings.Builder
-	a, o := r.Ackmark, r.AutoCommit
-	rule := strings.Repeat("─", 34) + strings.Repeat("─", 32)
-	fmt.Fprintf(&b, "\n  %-34s%16s%16s\n", "", "Ackmark", "auto-commit")
-	fmt.Fprintf(&b, "  %-34s%16s%16s\n  %s\n", "", "with sidecar", "no sidecar", rule)
-	row := func(name, left, right string) { fmt.Fprintf(&b, "  %-34s%16s%16s\n", name, left, right) }
-	num := func(name string, left, right int) { row(name, figures.Thousands(left), figures.Thousands(right)) }
-	num("inputs", a.Inputs, o.Inputs)
-	num("outputs", a.Outputs, o.Outputs)
-	num("lost", a.Lost, o.Lost)
-	num("duplicated", a.Duplicated, o.Duplicated)
-	num("reordered per key", a.Reordered, o.Reordered)
-	for _, extra := range []struct {
-		name        string
-		left, right int
-	}{
-		{"altered", a.Altered, o.Altered},
-		{"outputs of no input", a.Foreign, o.Foreign},
-		{"not done yet at the end", a.Unfinished, o.Unfinished},
-		{"not committed (lag) at the end", int(a.Lag), int(o.Lag)},
-		{"processes that died by themselves", a.Crashes, o.Crashes},
-	} {
-		if extra.left != 0 || extra.right != 0 { // 0 is as it should be
-			num(extra.name, extra.left, extra.right)
+	sides, width := []*sideResult{r.Ackmark, r.AutoCommit}, 16
+	titles, below := []string{"Ackmark", "auto-commit"}, []string{"with sidecar", "no sidecar"}
+	if r.ExactlyOnce != nil {
+		sides, width = append(sides, r.ExactlyOnce), 14
+		titles, below = append(titles, "Ackmark"), append(below, "exactly-once")
+	}
+	rule := strings.Repeat("─", 34+width*len(sides))
+	row := func(name string, cells []string) {
+		fmt.Fprintf(&b, "  %-34s", name)
+		for _, cell := range cells {
+			fmt.Fprintf(&b, "%*s", width, cell)
+		}
+		b.WriteByte('\n')
+	}
+	num := func(name string, of func(*sideResult) int, always bool) {
+		var cells []string
+		for _, x := range sides {
+			always = always || of(x) != 0
+			cells = append(cells, figures.Thousands(of(x)))
+		}
+		if always {
+			row(name, cells)
 		}
 	}
+	b.WriteByte('\n')
+	row("", titles)
+	row("", below)
 	fmt.Fprintf(&b, "  %s\n", rule)
-	num("processes killed (SIGKILL)", a.Kills, o.Kills)
-	row("longest stall of a partition", fmt.Sprintf("%.1f s", a.LongestStallSeconds), fmt.Sprintf("%.1f s", o.LongestStallSeconds))
-	num("broker connections of the pod", int(a.BrokerConnections), int(o.BrokerConnections))
-	num("  of these for producing", int(a.ProducerConnections), int(o.ProducerConnections))
+	num("inputs", func(x *sideResult) int { return x.Inputs }, true)
+	num("outputs", func(x *sideResult) int { return x.Outputs }, true)
+	num("lost", func(x *sideResult) int { return x.Lost }, true)
+	num("duplicated", func(x *sideResult) int { return x.Duplicated }, true)
+	num("reordered per key", func(x *sideResult) int { return x.Reordered }, true)
+	// 0 is as it should be.
+	num("altered", func(x *sideResult) int { return x.Altered }, false)
+	num("outputs of no input", func(x *sideResult) int { return x.Foreign }, false)
+	num("aborted, not for read_committed", func(x *sideResult) int { return x.Aborted }, r.ExactlyOnce != nil)
+	num("not done yet at the end", func(x *sideResult) int { return x.Unfinished }, false)
+	num("not committed (lag) at the end", func(x *sideResult) int { return int(x.Lag) }, false)
+	num("processes that died by themselves", func(x *sideResult) int { return x.Crashes }, false)
+	fmt.Fprintf(&b, "  %s\n", rule)
+	num("processes killed (SIGKILL)", func(x *sideResult) int { return x.Kills }, true)
+	var stalls []string
+	for _, x := range sides {
+		stalls = append(stalls, fmt.Sprintf("%.1f s", x.LongestStallSeconds))
+	}
+	row("longest stall of a partition", stalls)
+	num("broker connections of the pod", func(x *sideResult) int { return int(x.BrokerConnections) }, true)
+	num("  of these for producing", func(x *sideResult) int { return int(x.ProducerConnections) }, true)
 	for _, p := range r.Problems {
 		b.WriteString("\n" + wrap("note: "+p, 78))
 	}
@@ -148,6 +172,10 @@ func (r *result) story() string {
 		}
 		text = append(text, fmt.Sprintf("The stalls: a killed auto-commit member is noticed when its session times out, after %g s here and 45 s by default; "+
 			"Ackmark's partitions do not wait for that.", set.SessionTimeoutSeconds))
+	}
+	if r.ExactlyOnce != nil {
+		text = append(text, "Exactly-once commits outputs and offsets in one transaction: a reader with isolation.level=read_committed, as the one that counted here, sees every output once. "+
+			"Another reader sees what was aborted, too. One sidecar commits for all of its processes.")
 	}
 	text = append(text, fmt.Sprintf("For producing, the pod of %d processes has the connections of one sidecar instead of %[1]d producers, and that does not grow with its processes.",
 		set.ProcessesPerSide))

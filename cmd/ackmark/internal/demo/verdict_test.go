@@ -104,3 +104,81 @@ func TestVerdictTellsLostFromUnfinished(t *testing.T) {
 		t.Errorf("lost %d, not done yet %d, lag %d, duplicated %d; want 1 (id 3), 5 (4, 5, 6, 8, 9), 6 and 1", got.Lost, got.Unfinished, got.Lag, got.Duplicated)
 	}
 }
+
+// Exactly-once has to be that: one repeated output is an error, too, and what was aborted is none.
+// A reader of the verdict sees committed records only.
+func TestOneRepeatedOutputIsNotOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		exact sideResult
+		want  any // an error, or nil
+	}{
+		"clean":      {sideResult{Aborted: 7}, nil},
+		"repeated":   {sideResult{counts: counts{Duplicated: 1}}, &NotOnceError{Duplicated: 1}},
+		"lost":       {sideResult{Lost: 2}, &NotOnceError{Lost: 2}},
+		"unfinished": {sideResult{Unfinished: 1}, &UnfinishedError{Inputs: 1, Idle: 33 * time.Second}},
+	} {
+		var out strings.Builder
+		s := &show{plan: newPlan(Options{Stdout: &out, Work: -1}, 10)}
+		err := s.conclude(&result{Ackmark: &sideResult{}, AutoCommit: &sideResult{Lost: 5}, ExactlyOnce: &c.exact})
+		if !reflect.DeepEqual(any(err), c.want) {
+			t.Errorf("%s: %#v, want %#v", name, err, c.want)
+		}
+		if !strings.Contains(out.String(), "exactly-once") {
+			t.Errorf("%s: no third column:\n%s", name, &out)
+		}
+	}
+}
+
+// What was aborted is no output for the verdict's reader, and counted beside it.
+func TestVerdictTellsAborted(t *testing.T) {
+	ctx := context.Background()
+	s := &show{plan: newPlan(Options{Partitions: 1, ExactlyOnce: true}, 3)}
+	var err error
+	if s.cluster, err = openCluster(ctx, s.plan); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.cluster.close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	s.prepare(nil, "unused")
+	if err := s.cluster.createTopics(ctx, 1, s.outputs()...); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(append(s.cluster.opts, kgo.TransactionalID("t"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, how := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for id := range s.Records {
+			if how == kgo.TryAbort {
+				s.gen.ledger.add(checksum([]byte("X")))
+			}
+			r := &kgo.Record{Topic: s.exact.output, Value: []byte("X"), Headers: []kgo.RecordHeader{{Key: idHeader, Value: strconv.AppendInt(nil, int64(id), 10)}}}
+			if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cl.EndTransaction(ctx, how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit := kadm.Offsets{}
+	commit.AddOffset(s.cluster.input, 0, 0, -1)
+	if _, err := s.cluster.adm.CommitOffsets(ctx, s.exact.group, commit); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.judge(ctx, s.exact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aborted, err := countAborted(ctx, s.cluster, s.exact.output, got.Outputs)
+	if err != nil || got.Outputs != 3 || got.Duplicated != 0 || aborted != 3 {
+		t.Errorf("%d outputs, %d of them repeated, %d aborted (%v); want 3, 0 and 3", got.Outputs, got.Duplicated, aborted, err)
+	}
+}

@@ -49,8 +49,9 @@ func newView(s *show) *view {
 				v.end()
 				return
 			case <-sample.C:
-				s.ackmark.view()
-				s.auto.view()
+				for _, of := range s.sides() {
+					of.view()
+				}
 			case <-t.C:
 				draw()
 			}
@@ -96,6 +97,12 @@ func (s *show) intro() string {
 		fmt.Sprintf("auto-commit: commits what the poll loop (%d records per poll) put into the buffer, the default of Kafka's clients; SIGTERM drains the buffer", pollRecords),
 		"Ackmark: outputs through the sidecar; commits only inputs whose outputs are acknowledged; the sidecar ends the work of a killed process for it",
 	}
+	if s.exact != nil {
+		text = append(text, "exactly-once: the same pipelines with another sidecar, which commits their outputs and offsets in one transaction, ten times a second; read by a reader of committed records")
+	}
+	if url := s.pageURL(); url != "" {
+		text = append(text, "the sidecar's page: "+url)
+	}
 	var b strings.Builder
 	for _, t := range text {
 		if t == "" {
@@ -137,7 +144,7 @@ func (v *view) line() {
 	fmt.Fprintf(&b, "%5.1fs %-21s inputs %d\n", time.Since(v.show.started).Seconds(), *v.show.phase.Load(), v.show.gen.fed.Load())
 	for _, s := range v.show.sides() {
 		x := s.view()
-		fmt.Fprintf(&b, "       %-11s  outputs %d, in flight %d, lag %d, repeated %d, kills %d, broker connections %d\n",
+		fmt.Fprintf(&b, "       %-12s  outputs %d, in flight %d, lag %d, repeated %d, kills %d, broker connections %d\n",
 			s.title, x.Outputs, x.InFlight, x.Lag, x.Duplicated, x.Kills, x.Connections)
 	}
 	v.write(b.String())
@@ -169,26 +176,36 @@ func (v *view) frame() {
 
 func (v *view) lines() []string {
 	s := v.show
-	a, o := s.ackmark.view(), s.auto.view()
+	var all []sideView
+	var titles, processes string
+	for _, of := range s.sides() {
+		x := of.view()
+		all = append(all, x)
+		titles += fmt.Sprintf("%15s", of.title)
+		processes += "  " + processLine(x) + " "
+	}
 	fed := int(s.gen.fed.Load())
-	const form = "  %-34s%16s%16s"
-	num := func(name string, left, right int) string {
-		return fmt.Sprintf(form, name, figures.Thousands(left), figures.Thousands(right))
+	num := func(name string, of func(*sideView) int) string {
+		line := fmt.Sprintf("  %-32s", name)
+		for i := range all {
+			line += fmt.Sprintf("%15s", figures.Thousands(of(&all[i])))
+		}
+		return line
 	}
 	elapsed := time.Since(s.started).Seconds()
 	out := []string{
 		fmt.Sprintf("  %s%5.1f s  %s%s  %s", bold, elapsed, *s.phase.Load(), reset, bar(fed, s.Records, 30)),
 		"",
-		bold + fmt.Sprintf(form, "", "Ackmark", "auto-commit") + reset,
-		num("inputs", fed, fed),
-		num("outputs", a.Outputs, o.Outputs),
-		num("  of these repeated", a.Duplicated, o.Duplicated),
-		num("in flight", int(a.InFlight), int(o.InFlight)),
-		num("lag", int(a.Lag), int(o.Lag)),
-		num("kills", a.Kills, o.Kills),
-		num("broker connections", int(a.Connections), int(o.Connections)),
+		bold + strings.Repeat(" ", 34) + titles + reset,
+		num("inputs", func(*sideView) int { return fed }),
+		num("outputs", func(x *sideView) int { return x.Outputs }),
+		num("  of these repeated", func(x *sideView) int { return x.Duplicated }),
+		num("in flight", func(x *sideView) int { return int(x.InFlight) }),
+		num("lag", func(x *sideView) int { return int(x.Lag) }),
+		num("kills", func(x *sideView) int { return x.Kills }),
+		num("broker connections", func(x *sideView) int { return int(x.Connections) }),
 		"",
-		"  " + processLine(a) + "   " + processLine(o),
+		processes,
 	}
 	return out
 }

@@ -415,6 +415,14 @@ func TestLettersThatCannotGoBack(t *testing.T) {
 	if _, err := MakePlan(t.Context(), w.open(), &rule, nil); err == nil || !strings.Contains(err.Error(), `1 of the letters are from a topic that does not exist: "go\x1bne"`) {
 		t.Errorf("%v", err)
 	}
+	closed, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if _, err := describe(t.Context(), kadm.NewClient(closed), "go\x1bne"); err == nil || !strings.Contains(err.Error(), `look at topic go\x1bne: `) {
+		t.Errorf("a letter's topic that cannot be looked at: %q", err)
+	}
 	rule.To = "nowhere"
 	if _, err := MakePlan(t.Context(), w.open(), &rule, nil); err == nil {
 		t.Error("a target that does not exist is taken")

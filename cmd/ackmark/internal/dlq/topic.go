@@ -70,7 +70,7 @@ func Open(ctx context.Context, client *kgo.Client, topic, group string) (*Topic,
 func describe(ctx context.Context, admin *kadm.Client, topic string) (d kadm.TopicDetail, err error) {
 	topics, err := admin.ListTopics(ctx, topic)
 	if err != nil {
-		return d, fmt.Errorf("look at topic %s: %w; check --brokers", topic, err)
+		return d, fmt.Errorf("look at topic %s: %w; check --brokers", letters.Printable(topic), err)
 	}
 	d, ok := topics[topic]
 	switch {
@@ -81,7 +81,7 @@ func describe(ctx context.Context, admin *kadm.Client, topic string) (d kadm.Top
 		}
 		return d, missing
 	case d.Err != nil:
-		return d, fmt.Errorf("look at topic %s: %w; check the permission to describe it", topic, d.Err)
+		return d, fmt.Errorf("look at topic %s: %w; check the permission to describe it", letters.Printable(topic), d.Err)
 	}
 	return d, nil
 }

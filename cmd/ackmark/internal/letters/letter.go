@@ -5,6 +5,8 @@ package letters
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 	"strconv"
 	"time"
 
@@ -82,6 +84,9 @@ func Of(rec *kgo.Record) Letter {
 	if l.Source == "" {
 		l.fromSource(bare)
 	}
+	if l.Source == "" {
+		l.fromSpring()
+	}
 	l.Rounds = max(rejections-1, redriven, 0)
 	return l
 }
@@ -95,6 +100,34 @@ func (l *Letter) fromSource(text []byte) {
 	l.Source = string(fields[0])
 	l.SourcePartition = int32(number(fields[1], 1<<31-1))
 	l.SourceOffset = number(fields[2], 1<<63-1)
+}
+
+// fromSpring reads what other programs write by the names of Spring's, if it says where it came
+// from.
+func (l *Letter) fromSpring() {
+	if !slices.ContainsFunc(l.Headers, func(h kgo.RecordHeader) bool { return h.Key == pipeline.HeaderSpringTopic }) {
+		return
+	}
+	for _, h := range l.Headers {
+		switch h.Key {
+		case pipeline.HeaderSpringTopic:
+			l.Source = string(h.Value)
+		case pipeline.HeaderSpringPartition:
+			if len(h.Value) == 4 {
+				l.SourcePartition = max(int32(binary.BigEndian.Uint32(h.Value)), -1)
+			}
+		case pipeline.HeaderSpringOffset:
+			if len(h.Value) == 8 {
+				l.SourceOffset = max(int64(binary.BigEndian.Uint64(h.Value)), -1)
+			}
+		case pipeline.HeaderSpringGroup:
+			l.Group = string(h.Value)
+		case pipeline.HeaderSpringMessage:
+			l.Error = string(h.Value)
+		case pipeline.HeaderSpringClass:
+			l.Code = string(h.Value)
+		}
+	}
 }
 
 // number is -1 for what is none.

@@ -35,7 +35,7 @@ func TestWhatALetterSays(t *testing.T) {
 			Letter{Source: "orders", SourcePartition: 3, SourceOffset: 17, Rejected: written},
 		},
 		"an output is no letter":   {headers(pipeline.HeaderSource, "orders/3/17/0/1/id/g"), Letter{SourcePartition: -1, SourceOffset: -1, Rejected: written}},
-		"another program's letter": {headers("kafka_dlt-original-topic", "orders"), Letter{SourcePartition: -1, SourceOffset: -1, Rejected: written}},
+		"another program's letter": {headers("kafka_dlt-exception-message", "bad", "x-source", "orders"), Letter{SourcePartition: -1, SourceOffset: -1, Rejected: written}},
 		"the last of a name counts": {
 			headers(pipeline.HeaderTopic, "of the input", pipeline.HeaderTopic, "orders"), Letter{Source: "orders", SourcePartition: -1, SourceOffset: -1, Rejected: written},
 		},

@@ -191,7 +191,28 @@ func TestBadAWSEndpoints(t *testing.T) {
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.String(), http.StatusTemporaryRedirect)
 		}, "which is not followed"},
-		"10 MB": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 10<<20)) }, "answers with more than 1048576 bytes"},
+		"10 MB":           {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 10<<20)) }, "answers with more than 1048576 bytes"},
+		"empty":           {func(http.ResponseWriter, *http.Request) {}, "with what are no credentials (0 bytes, of no type)"},
+		"cuts":            {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "does not answer: EOF"},
+		"endless headers": {raw("HTTP/1.1 200 OK\r\n", "X-Header: "+strings.Repeat("x", 1000)+"\r\n"), "does not answer: "},
+		"endless hints":   {raw("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), "does not answer: "},
+		"an end of no time": {func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				fmt.Fprint(w, strings.Replace(stsAnswer("ASIA", time.Now()), "<Expiration>", "<Expiration>soon ", 1))
+			} else {
+				fmt.Fprint(w, `{"AccessKeyId": "ASIA", "SecretAccessKey": "k3y", "Token": "tok", "Expiration": "soon"}`)
+			}
+		}, "with what are no credentials"},
+		"hangs": {func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.ReadAll(r.Body)
+			<-r.Context().Done()
+		}, "does not answer: no answer within 30ms"},
+		"hangs in the middle": {func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "{")
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.ReadAll(r.Body)
+			<-r.Context().Done()
+		}, "does not answer: no answer within 30ms"},
 		"refuses": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			_ = r.ParseForm()
@@ -218,6 +239,9 @@ func TestBadAWSEndpoints(t *testing.T) {
 			m, err := newAWS(t, env)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if strings.HasPrefix(name, "hangs") {
+				m.(iam).renewing.timeout = 30 * time.Millisecond
 			}
 			_, _, err = m.Authenticate(t.Context(), broker)
 			if err == nil || !strings.HasPrefix(err.Error(), "AWS_MSK_IAM: "+kind+" (http://"+endpoint.Host+"/token") || !strings.Contains(err.Error(), tc.want) || !errors.As(err, new(*failure)) {

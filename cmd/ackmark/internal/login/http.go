@@ -18,6 +18,9 @@ import (
 // maxAnswer bounds what is read of an answer. A token with its claims has some kilobytes.
 const maxAnswer = 1 << 20
 
+// maxHeaders bounds an answer's headers: Go's default would take 10 MiB of them.
+const maxHeaders = 64 << 10
+
 // asker sends requests to one endpoint. Each has a connection of its own: they are seldom, and what
 // the files and the environment say then counts.
 type asker struct {
@@ -47,6 +50,7 @@ var (
 func (a asker) ask(req *http.Request) (answer, error) {
 	transport := &http.Transport{
 		DialContext: (&net.Dialer{Timeout: a.connect}).DialContext, TLSHandshakeTimeout: a.connect, DisableKeepAlives: true, ForceAttemptHTTP2: true,
+		MaxResponseHeaderBytes: maxHeaders,
 	}
 	if !a.noProxy {
 		transport.Proxy = http.ProxyFromEnvironment

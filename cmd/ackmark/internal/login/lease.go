@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/kept"
 )
 
 // lease is a credential and when it ends; zero: never, as far as is known.
@@ -171,6 +173,7 @@ func (r *renewing[T]) run(ctx context.Context, f *flight[T]) {
 
 // take puts a credential in force.
 func (r *renewing[T]) take(got lease[T], now time.Time) {
+	kept.Forget(r)
 	if r.said != "" {
 		r.log.Info("credentials are renewed again", "from", r.what)
 	}
@@ -193,6 +196,7 @@ func renewal(life time.Duration) time.Duration {
 
 func (r *renewing[T]) fail(err error, now time.Time) {
 	r.err = err
+	kept.Note(r, r.lookAgain)
 	if r.retries.First > 0 {
 		pause := min(r.retries.First<<min(r.failed, 20), r.retries.Most)
 		r.failed++
@@ -209,6 +213,17 @@ func (r *renewing[T]) fail(err error, now time.Time) {
 		r.log.Warn("credentials for Kafka cannot be renewed: the ones before stay in force", "err", err)
 	default:
 		r.log.Warn("credentials for Kafka cannot be renewed: the ones before stay in force while they last", "until", r.last.until, "err", err)
+	}
+}
+
+// lookAgain tells that a file that could not be used can be again. An endpoint is not asked for it:
+// who authenticates does.
+func (r *renewing[T]) lookAgain() {
+	if !r.always {
+		return
+	}
+	if _, err := r.fetch(context.Background()); err == nil {
+		kept.Forget(r)
 	}
 }
 

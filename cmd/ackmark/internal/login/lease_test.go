@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/kept"
 )
 
 // shop hands out numbered credentials, or fails, or is slow.
@@ -117,6 +119,7 @@ func TestTheOldOneIsUsedWhileItLasts(t *testing.T) {
 		s := &shop{life: 10 * time.Minute}
 		var log strings.Builder
 		r := newRenewing(s, &log)
+		stale := kept.Stale()
 		want(t, r, 1)
 		s.set(func(s *shop) { s.err = errors.New("answers 503") })
 		time.Sleep(8 * time.Minute)
@@ -142,6 +145,9 @@ func TestTheOldOneIsUsedWhileItLasts(t *testing.T) {
 		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "the ones before stay in force while they last") {
 			t.Errorf("%d lines in the log, want 1:\n%s", n, log.String())
 		}
+		if n := kept.Stale() - stale; n != 1 {
+			t.Errorf("%d are stale, want 1: an alert goes by it", n)
+		}
 		s.set(func(s *shop) { s.err = nil })
 		time.Sleep(11 * time.Second)
 		if got, err := r.current(t.Context()); err != nil || got < 3 {
@@ -149,6 +155,9 @@ func TestTheOldOneIsUsedWhileItLasts(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), "renewed again") {
 			t.Errorf("the log does not say that it is well:\n%s", log.String())
+		}
+		if n := kept.Stale() - stale; n != 0 {
+			t.Errorf("%d are stale after it healed", n)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
+	"github.com/ackmark/ackmark/internal/kept"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
@@ -130,6 +132,49 @@ func TestHowLongATokenLasts(t *testing.T) {
 	}
 }
 
+// raw answers with a text, and another one again and again until the client has had enough. To one
+// that takes a megabyte of it it gives an answer then, which is none.
+func raw(first, again string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, err = io.WriteString(conn, first)
+		for sent := 0; err == nil; sent += len(again) {
+			if sent > 1<<20 {
+				_, _ = io.WriteString(conn, "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				return
+			}
+			_, err = io.WriteString(conn, again)
+		}
+	}
+}
+
+// A server of HTTP/2 cannot send headers without end either.
+func TestEndlessHeadersOfHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for i := range 1000 {
+			w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 1000))
+		}
+		fmt.Fprint(w, `{"access_token": "t"}`)
+	}))
+	s.EnableHTTP2 = true
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	s.StartTLS()
+	defer s.Close()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writePEM(t, ca, s.Certificate().Raw)
+	if got, err := client(t, u, func(o *OAuth) { o.CA = ca }).current(t.Context()); err == nil {
+		t.Errorf("a megabyte of headers is taken, with %q", got)
+	}
+}
+
 // Whatever an endpoint answers, the error names the property and the endpoint, says what to do, has
 // one line, and no secret: not the client's, not a token, not what the address carries.
 func TestBadEndpoints(t *testing.T) {
@@ -164,6 +209,29 @@ func TestBadEndpoints(t *testing.T) {
 			line := strings.Repeat("x", 1<<20)
 			for range 10 {
 				if _, err := io.WriteString(w, line); err != nil {
+					return
+				}
+			}
+		}, "answers with more than 1048576 bytes"},
+		"endless headers":    {raw("HTTP/1.1 200 OK\r\n", "X-Header: "+strings.Repeat("x", 1000)+"\r\n"), "does not answer: "},
+		"one endless header": {raw("HTTP/1.1 200 OK\r\nX-Header: ", strings.Repeat("x", 1000)), "does not answer: "},
+		"endless hints":      {raw("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), "does not answer: "},
+		"hangs in the headers": {func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.ReadAll(r.Body)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-He")
+			_, _ = conn.Read(make([]byte, 1)) // until the client is gone
+		}, "does not answer: "},
+		"a bomb": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			zipped := gzip.NewWriter(w)
+			defer zipped.Close()
+			for range 64 {
+				if _, err := zipped.Write(make([]byte, 1<<20)); err != nil {
 					return
 				}
 			}
@@ -265,6 +333,7 @@ func TestTokenFile(t *testing.T) {
 	}
 	b.LogTo(slog.New(slog.NewTextHandler(&log, nil)))
 	one, two := jwt("one", time.Now().Add(time.Hour)), jwt("two", time.Now().Add(time.Hour))
+	stale := kept.Stale()
 	for i, step := range []struct{ text, want, err string }{
 		{"", "", "holds no token to use: it is empty"},
 		{one + "\n", one, ""},
@@ -278,6 +347,19 @@ func TestTokenFile(t *testing.T) {
 		if got != step.want || (err != nil) != (step.err != "") || err != nil && !strings.Contains(err.Error(), step.err) {
 			t.Errorf("step %d: %q, %v", i, got, err)
 		}
+		if n := kept.Stale() - stale; n == 1 != (got != strings.TrimSpace(step.text) || got == "") {
+			t.Errorf("step %d: %d are stale", i, n)
+		}
+	}
+	if write(jwt("late", time.Now().Add(-time.Minute))); func() bool { _, _ = b.current(t.Context()); return kept.Stale() == stale }() {
+		t.Error("a token that is over is not stale")
+	}
+	if write(two); kept.Stale() != stale {
+		t.Error("the file was mended, and nobody has asked since: it is stale still")
+	}
+	write(one)
+	if _, err := b.current(t.Context()); err != nil {
+		t.Error(err)
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
@@ -290,8 +372,8 @@ func TestTokenFile(t *testing.T) {
 			t.Errorf("%q stands in the log", bad)
 		}
 	}
-	if n := strings.Count(log.String(), "level=WARN"); n != 4 {
-		t.Errorf("%d warnings, want 4:\n%s", n, log.String())
+	if n := strings.Count(log.String(), "level=WARN"); n != 5 {
+		t.Errorf("%d warnings, want 5:\n%s", n, log.String())
 	}
 }
 

@@ -5,13 +5,14 @@ package secret
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/ackmark/ackmark/internal/kept"
+	"github.com/ackmark/ackmark/internal/smallfile"
 )
 
 // Redacted stands for a secret wherever something is printed.
@@ -90,17 +91,9 @@ func readFile(path string) (string, error) {
 
 // Contents reads a small file.
 func Contents(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := smallfile.Read(path, MaxBytes)
 	if err != nil {
 		return nil, worded(path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
-	if err != nil {
-		return nil, worded(path, err)
-	}
-	if len(data) > MaxBytes {
-		return nil, fmt.Errorf("%s holds more than %d bytes; it is no secret", path, MaxBytes)
 	}
 	return data, nil
 }
@@ -111,6 +104,8 @@ func worded(path string, err error) error {
 		return fmt.Errorf("there is no file %s", path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s may not be read by this user", path)
+	case errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("%s is a directory", path)
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func TestReferences(t *testing.T) {
 		{"s3cret\r\n", "s3cret", ""},
 		{" s3 cret \n\n", " s3 cret \n", ""},
 		{"\n", "", "is empty"},
-		{strings.Repeat("x", secret.MaxBytes+1), "", "it is no secret"},
+		{strings.Repeat("x", secret.MaxBytes+1), "", "holds more than 65536 bytes"},
 	} {
 		if err := os.WriteFile(path, []byte(tc.text), 0o600); err != nil {
 			t.Fatal(err)
@@ -44,6 +44,11 @@ func TestReferences(t *testing.T) {
 		got, err := v.Read()
 		if got != tc.want || (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("case %d: %q, %v", i, got, err)
+		}
+	}
+	for at, want := range map[string]string{filepath.Dir(path): "is a directory", path + "x": "there is no file"} {
+		if _, err := secret.Parse("file:" + at).Read(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", at, err)
 		}
 	}
 	t.Setenv("SECRET_TEST", "s3cret")

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/login"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
 )
 
@@ -47,15 +48,14 @@ func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := e.addApps(root); err != nil {
-		return nil, err
+	for _, list := range []func(*yaml.Node) error{e.addApps, e.addRoutes, e.addRouteSetters} {
+		if err := list(root); err != nil {
+			return nil, err
+		}
 	}
 	kafka := child(root, "kafka")
 	for _, name := range slices.Sorted(maps.Keys(e.Kafka)) {
-		v := e.Kafka[name]
-		if slices.Contains(secrets, name) {
-			v = secret.Parse(v).Shown()
-		}
+		v := shownKafka(name, e.Kafka[name])
 		if err := add(kafka, name, v, e.from[kafkaPrefix+name].String()); err != nil {
 			return nil, err
 		}
@@ -65,6 +65,18 @@ func (e *Effective) YAML(inEffect Limits) ([]byte, error) {
 	enc.SetIndent(2)
 	err := enc.Encode(root)
 	return b.Bytes(), err
+}
+
+// shownKafka is a Kafka property as it may be printed. What comes behind a URL's question mark may
+// be a key of the endpoint's.
+func shownKafka(name, value string) string {
+	if slices.Contains(secrets, name) {
+		return secret.Parse(value).Shown()
+	}
+	if before, _, found := strings.Cut(value, "?"); found && name == login.EndpointProperty {
+		return before + "?" + redacted
+	}
+	return value
 }
 
 func (e *Effective) addApps(root *yaml.Node) error {
@@ -107,7 +119,7 @@ func add(m *yaml.Node, key string, value any, comment string) error {
 		return err
 	}
 	k := &yaml.Node{Kind: yaml.ScalarNode, Value: key}
-	if v.Kind == yaml.SequenceNode && key != "apps" {
+	if v.Kind == yaml.SequenceNode && key != "apps" && key != "routes" && key != routeSetters {
 		v.Style = yaml.FlowStyle
 	}
 	v.LineComment = comment

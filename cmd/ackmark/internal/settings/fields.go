@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,12 +24,17 @@ type Sidecar struct {
 	DrainTimeout   time.Duration
 	ReconnectGrace time.Duration
 	WillTimeout    time.Duration
+	StateDir       string // a path, auto or none: see StatePath
+	Transactions   Transactions
 	Limits         Limits
 	TLS            TLS
+	Admin          Admin
 	LogLevel       slog.Level
 	LogFormat      string // auto, json or text
 	MemoryRatio    float64
 	Apps           []App
+	Routes         []Route
+	RouteSetters   []RouteSetter
 	Kafka          map[string]string
 }
 
@@ -40,6 +46,7 @@ type Limits struct {
 	PartitionBytes, PartitionRecords int64
 	RecordBytes, MessageBytes        int64
 	ReportRing                       int64
+	StateBytes                       int64
 }
 
 // TLS files for a TCP listener.
@@ -63,6 +70,15 @@ type App struct {
 	Topics []string // nil: all
 	Groups []string // nil: all
 	Token  string   // or where to read it
+}
+
+// Route says which part of a topic's keys an app sends through the sidecar.
+type Route struct{ App, Topic, By string }
+
+// RouteSetter says who may set which routes while the sidecar runs.
+type RouteSetter struct {
+	UIDs         []uint32 // nil: the sidecar's own user and root
+	Apps, Topics []string // nil: all
 }
 
 // Secret is the token itself.
@@ -100,12 +116,25 @@ func (f Field) Env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.Key, "/", "_"))
 }
 
-const envPrefix = "ACKMARK_"
+const (
+	envPrefix   = "ACKMARK_"
+	keyPassword = "tls/key_password"
+)
+
+// Live tells of a key whether SIGHUP puts a new value in force; the others wait for a restart.
+func Live(key string) bool { return slices.Contains(live, key) }
+
+var live = []string{
+	"allow_uids", "allow_gids", "drain_timeout", "reconnect_grace", "will_timeout", "limits/connections", "limits/app_bytes", "limits/app_records",
+	"limits/partition_bytes", "limits/partition_records", "tls/certificate", "tls/key", keyPassword, "tls/client_ca", "log/level", "apps", "routes", routeSetters,
+}
 
 // Fields are all settings that have a flag and a variable, in the order of the help.
 func Fields() []Field { return fields }
 
-var fields = []Field{
+var fields = slices.Concat(listenFields, transactionFields, adminFields, logFields)
+
+var listenFields = []Field{
 	{
 		Key: "brokers", Usage: "Kafka brokers to start from, host:port, comma separated (required)",
 		set: func(s *Sidecar, v any) (err error) { s.Brokers, err = asList(v); return err }, show: func(s *Sidecar) any { return s.Brokers },
@@ -133,6 +162,11 @@ var fields = []Field{
 		Key: "will_timeout", Default: "30s", Usage: "how long that may take; keep it below the apps' session timeout",
 		set: duration(func(s *Sidecar) *time.Duration { return &s.WillTimeout }), show: func(s *Sidecar) any { return s.WillTimeout.String() },
 	},
+	{
+		Key: "state_dir", Default: auto, Usage: "directory in which sessions are written down, so that the next sidecar commits for apps that died together with this one: " +
+			"a path, auto for a directory beside the unix socket, or none",
+		set: func(s *Sidecar, v any) (err error) { s.StateDir, err = asStateDir(v); return err }, show: func(s *Sidecar) any { return s.StateDir },
+	},
 	automatic("limits/bytes", "bytes that all apps together may have outstanding", "a quarter of the memory limit, 8MiB to 256MiB; 64MiB without a limit", func(s *Sidecar) *int64 { return &s.Limits.Bytes }),
 	limit("limits/records", "records that all apps together may have outstanding", sidecar.DefaultMaxRecords, func(s *Sidecar) *int64 { return &s.Limits.Records }),
 	limit("limits/sessions", "app processes connected at the same time", sidecar.DefaultMaxSessions, func(s *Sidecar) *int64 { return &s.Limits.Sessions }),
@@ -144,10 +178,11 @@ var fields = []Field{
 	limit("limits/record_bytes", "largest record, before compression: Kafka decides about what is left after it", sidecar.DefaultMaxRecordBytes, func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
 	limit("limits/message_bytes", "largest gRPC message", sidecar.DefaultMaxMessageBytes, func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
 	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", sidecar.DefaultReportRing, func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
+	limit("limits/state_bytes", "bytes that state_dir may take; of the container's memory, where it is a tmpfs", sidecar.DefaultStateBytes, func(s *Sidecar) *int64 { return &s.Limits.StateBytes }),
 	pemFile("tls/certificate", "PEM certificate of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Certificate }),
 	pemFile("tls/key", "PEM key of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Key }),
 	{
-		Key: "tls/key_password", Usage: "password of an encrypted tls.key, or file:/path or env:NAME to read it from",
+		Key: keyPassword, Usage: "password of an encrypted tls.key, or file:/path or env:NAME to read it from",
 		set: func(s *Sidecar, v any) (err error) {
 			if s.TLS.KeyPassword, err = asSecret(v); s.TLS.KeyPassword == redacted {
 				err = errors.New(wasRedacted)
@@ -162,6 +197,9 @@ var fields = []Field{
 		},
 	},
 	pemFile("tls/client_ca", "PEM certificates of the authorities that sign the apps' certificates", func(s *Sidecar) *string { return &s.TLS.ClientCA }),
+}
+
+var logFields = []Field{
 	{
 		Key: "log/level", Default: "info", Usage: "debug, info, warn or error",
 		set: func(s *Sidecar, v any) error { return asLevel(&s.LogLevel, v) }, show: func(s *Sidecar) any { return strings.ToLower(s.LogLevel.String()) },

@@ -139,7 +139,7 @@ func init() {
 			"cannot be set: a record is retried, with the same sequence, until it is written; a limit would lose it"),
 		"delivery.timeout.ms":                   refuse("cannot be set: a record is retried, with the same sequence, until it is written; a time limit would lose it"),
 		"message.timeout.ms":                    refuse("cannot be set: a record is retried, with the same sequence, until it is written; a time limit would lose it"),
-		"transactional.id":                      refuse("cannot be set: transactions are Ackmark's own business"),
+		"transactional.id":                      refuse("cannot be set; for exactly-once set transactional_id, outside of kafka"),
 		"max.in.flight.requests.per.connection": refuse("cannot be set: the idempotent producer keeps the order with as many as the broker allows"),
 		"max.in.flight":                         refuse("cannot be set: the idempotent producer keeps the order with as many as the broker allows"),
 		"buffer.memory":                         refuse("is the sidecar's: set limits.bytes"),

@@ -3,19 +3,15 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/secret"
-	"github.com/ackmark/ackmark/internal/hostport"
+	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
 // Sources are what the settings are read from, weakest first; each is optional.
@@ -35,6 +31,8 @@ type Effective struct {
 	Sidecar
 	// Client is what the Kafka properties come to.
 	Client Client
+	// Listener are the files of tls.*, read again for each connection to a tcp:// listener.
+	Listener *tlsfiles.Renewed
 
 	from  map[string]origin
 	wrong Errors
@@ -135,34 +133,19 @@ func (e *Effective) Err() error { return e.wrong.orNil() }
 
 func dotted(key string) string { return strings.ReplaceAll(key, delimiter, ".") }
 
-// yamlQuote is what YAML's errors show of a file: it may be a secret.
-var yamlQuote = regexp.MustCompile("`[^`]*`|(anchor )'[^']*'")
-
-func loadFile(k *koanf.Koanf, path string) error {
-	err := k.Load(file.Provider(path), yaml.Parser())
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("--config %s: no such file; `ackmark config echo` prints one to start from", path)
-	case errors.Is(err, syscall.EISDIR):
-		return fmt.Errorf("--config %s is a directory; name a YAML file", path)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("--config %s: no right to read it; run as its owner, or chmod it", path)
-	case err != nil:
-		text := yamlQuote.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", " "), "${1}…")
-		return fmt.Errorf("--config %s: %s; check the indentation and the colons, and put secrets in quotes", path, text)
-	}
-	return nil
-}
-
 // checkKeys tells every key of the file that is not known, or that is a value where a map must be,
 // or the other way round.
 func (e *Effective) checkKeys(k *koanf.Koanf, path string) {
-	known := []string{"apps", "kafka"}
+	known := []string{"apps", "routes", routeSetters, "kafka"}
 	for _, f := range fields {
 		known = append(known, dotted(f.Key))
 	}
 	for _, key := range k.Keys() {
 		name := dotted(key)
+		if problem := oneWord(k, key, known); problem != "" {
+			e.wrong = append(e.wrong, &FieldError{Field: name, Source: "file " + path, Problem: problem})
+			continue
+		}
 		inside := slices.IndexFunc(known, func(n string) bool { return strings.HasPrefix(n, name+".") })
 		above := slices.IndexFunc(known, func(n string) bool { return strings.HasPrefix(name, n+".") })
 		var problem string
@@ -181,11 +164,31 @@ func (e *Effective) checkKeys(k *koanf.Koanf, path string) {
 	}
 }
 
+// oneWord says what is wrong with a key that is one word for YAML and a path for who wrote it, as
+// in "log.level: debug": it would be nobody's.
+func oneWord(k *koanf.Koanf, key string, known []string) string {
+	word, _, _ := strings.Cut(key, delimiter)
+	if _, slashes := k.Raw()[key]; slashes && strings.Contains(key, delimiter) {
+		word = key
+	}
+	outer, inner, dots := strings.Cut(dotted(word), ".")
+	switch {
+	case !dots:
+		return ""
+	case slices.Contains(known, dotted(key)) || outer == "kafka":
+		return fmt.Sprintf("is one word for YAML; write a map, as in `%s: {%s: …}`", outer, inner)
+	}
+	return unknown("key", dotted(key), known)
+}
+
+// serviceLink is a variable that Kubernetes gives every container of a namespace for a service.
+var serviceLink = regexp.MustCompile(`_(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
 type envValue struct{ name, value string }
 
 // environ reads ACKMARK_* and ACKMARK_KAFKA_SASL_PASSWORD (sasl.password). A name that is nearly
 // one of ours is an error; others that start so are not ours: Kubernetes makes ACKMARK_SERVICE_HOST
-// out of a service called ackmark.
+// out of a service called ackmark, and ACKMARK_KAFKA_PORT of one called ackmark-kafka.
 func (e *Effective) environ(environ []string) map[string]envValue {
 	known := map[string]string{}
 	for _, f := range fields {
@@ -199,6 +202,9 @@ func (e *Effective) environ(environ []string) map[string]envValue {
 		}
 		if property, ok := strings.CutPrefix(name, envPrefix+"KAFKA_"); ok {
 			property = strings.ToLower(strings.ReplaceAll(property, "_", "."))
+			if _, known := properties[property]; !known && serviceLink.MatchString(name) {
+				continue
+			}
 			out[kafkaPrefix+property] = envValue{name, value}
 			continue
 		}
@@ -229,6 +235,8 @@ func (e *Effective) read(k *koanf.Koanf) {
 	}
 	e.readKafka(k)
 	e.readApps(k)
+	e.readRoutes(k)
+	e.readRouteSetters(k)
 }
 
 func (e *Effective) readKafka(k *koanf.Koanf) {
@@ -247,29 +255,35 @@ func (e *Effective) readKafka(k *koanf.Koanf) {
 		switch {
 		case err != nil:
 			e.fail(kafkaPrefix+name, err.Error())
-		case s == redacted:
+		case s == redacted, strings.HasSuffix(s, "?"+redacted):
 			e.fail(kafkaPrefix+name, wasRedacted)
 		}
 		e.Kafka[name] = s
 	}
 }
 
-func (e *Effective) readApps(k *koanf.Koanf) {
-	raw := k.Get("apps")
+// entries reads a list of the file, and notes what is wrong with each entry.
+func entries[T any](e *Effective, k *koanf.Koanf, name, example string, read func(any) (T, []error)) (all []T) {
+	raw := k.Get(name)
 	list, isList := raw.([]any)
 	if raw != nil && !isList {
-		e.fail("apps", "is "+hidden(raw)+"; write a list, as in `- {name: orders, topics: [orders.upper], token: \"secret\"}`")
+		e.fail(name, "is "+hidden(raw)+"; write a list, as in `"+example+"`")
 	}
 	for i, entry := range list {
-		app, wrong := readApp(entry)
-		key := fmt.Sprintf("apps[%d]", i)
-		e.from[key] = e.from["apps"]
+		one, wrong := read(entry)
+		key := fmt.Sprintf("%s[%d]", name, i)
+		e.from[key] = e.from[name]
 		for _, problem := range wrong {
 			e.bad[key] = false
 			e.fail(key, problem.Error())
 		}
-		e.Apps = append(e.Apps, app)
+		all = append(all, one)
 	}
+	return all
+}
+
+func (e *Effective) readApps(k *koanf.Koanf) {
+	e.Apps = append(e.Apps, entries(e, k, "apps", "- {name: orders, topics: [orders.upper], token: \"secret\"}", readApp)...)
 }
 
 // appKeys are those of an entry of apps.
@@ -285,6 +299,7 @@ func asAllowed(v any) ([]string, error) {
 }
 
 func readApp(entry any) (app App, wrong []error) {
+	told := false // what is wrong with its name
 	m, ok := entry.(map[string]any)
 	if !ok {
 		return app, []error{fmt.Errorf("is %s; write a map, as in {name: orders, topics: [orders.upper]}", hidden(entry))}
@@ -299,12 +314,15 @@ func readApp(entry any) (app App, wrong []error) {
 		case "groups":
 			app.Groups, err = asAllowed(m[key])
 		case "token":
-			app.Token, err = asSecret(m[key])
+			if app.Token, err = asSecret(m[key]); err == nil && app.Token == "" { // as of a variable that is not set: anybody would be the app
+				err = errors.New("is empty; write the secret, or leave the key out: none is asked for")
+			}
 		default:
 			wrong = append(wrong, errors.New("has an "+unknown("key", key, appKeys)+"; the keys are "+strings.Join(appKeys, ", ")))
 		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s %w", key, err))
+			told = told || key == "name"
 		}
 	}
 	if app.Token == redacted {
@@ -313,85 +331,8 @@ func readApp(entry any) (app App, wrong []error) {
 	if _, err := secret.Parse(app.Token).Read(); err != nil {
 		wrong = append(wrong, fmt.Errorf("token %w", err))
 	}
-	if app.Name == "" {
+	if app.Name == "" && !told {
 		wrong = append(wrong, errors.New("has no name; write the name that the app gives in Hello"))
 	}
 	return app, wrong
-}
-
-// validate checks what several fields decide together.
-func (e *Effective) validate() {
-	e.validateKafka()
-	e.validateBrokers()
-	e.validateListener()
-}
-
-func (e *Effective) validateKafka() {
-	client, wrong := ParseKafka(e.Kafka, func(name string) FieldError { return e.written(kafkaPrefix + name) })
-	for _, err := range wrong {
-		if f, ok := errors.AsType[*FieldError](err); !ok || !e.saidAlready(f.Field) {
-			e.wrong = append(e.wrong, err)
-		}
-	}
-	e.Client = *client
-	_, given := e.from["limits/record_bytes"]
-	if client.RecordBytes == 0 {
-		if _, lowered := e.from["limits/message_bytes"]; lowered && !given { // the default follows it
-			e.Limits.RecordBytes = max(512, e.Limits.MessageBytes-64<<10)
-		}
-		return
-	}
-	if given && e.Limits.RecordBytes != client.RecordBytes {
-		e.fail("limits/record_bytes", "and the Kafka property message.max.bytes (max.request.size) are the same and differ; set one of them")
-		return
-	}
-	e.Limits.RecordBytes = client.RecordBytes
-}
-
-// saidAlready tells whether an error about this name, as it was written, is there.
-func (e *Effective) saidAlready(field string) bool {
-	return slices.ContainsFunc(e.wrong, func(err error) bool {
-		f, ok := errors.AsType[*FieldError](err)
-		return ok && f.Field == field
-	})
-}
-
-func (e *Effective) validateBrokers() {
-	bootstrap := Bootstrap(e.Kafka)
-	switch {
-	case len(e.Brokers) > 0 && len(bootstrap) > 0 && !slices.Equal(e.Brokers, bootstrap):
-		e.fail("brokers", fmt.Sprintf("is %s and the Kafka property bootstrap.servers is %s; set one of them", strings.Join(e.Brokers, ","), strings.Join(bootstrap, ",")))
-	case len(e.Brokers) == 0 && len(bootstrap) > 0:
-		e.Brokers = bootstrap
-		e.from["brokers"] = e.from[kafkaPrefix+"bootstrap.servers"]
-	}
-	if len(e.Brokers) == 0 {
-		e.fail("brokers", "is missing; set --brokers host:9092, ACKMARK_BROKERS, or brokers in the file")
-	}
-	for _, b := range e.Brokers {
-		if strings.Contains(b, "://") {
-			e.fail("brokers", fmt.Sprintf("has %q; write host:port without a scheme (TLS and SASL: kafka.security.protocol)", b))
-		}
-	}
-	if b, bad := hostport.FirstBad(e.Brokers); bad {
-		e.fail("brokers", fmt.Sprintf("has %q; %s", b, hostport.Remedy))
-	}
-}
-
-func (e *Effective) validateListener() {
-	files := []string{e.TLS.Certificate, e.TLS.Key, e.TLS.ClientCA}
-	missing := slices.Contains(files, "")
-	if strings.HasPrefix(e.Listen, "tcp://") && missing {
-		e.fail("listen", fmt.Sprintf("is %s; TCP needs mutual TLS: set tls.certificate, tls.key and tls.client_ca, or listen on unix:///path", e.Listen))
-	}
-	if strings.HasPrefix(e.Listen, "unix://") && (TLS{}) != e.TLS {
-		e.fail("tls", "is set, but listen is "+e.Listen+"; remove tls.*, or listen on tcp://host:port")
-	}
-	seen := map[string]bool{}
-	for _, app := range e.Apps {
-		if app.Name != "" && seen[app.Name] {
-			e.fail("apps", fmt.Sprintf("has %q twice; write one entry with all its topics", app.Name))
-		}
-		seen[app.Name] = true
-	}
 }

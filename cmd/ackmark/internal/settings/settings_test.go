@@ -1,7 +1,9 @@
 package settings_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
+	"github.com/ackmark/ackmark/internal/sessionfile"
 )
 
 func write(t *testing.T, text string) string {
@@ -47,10 +50,11 @@ kafka:
 		t.Fatal(err)
 	}
 	want := settings.Sidecar{
-		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second, ReconnectGrace: time.Second, WillTimeout: 30 * time.Second,
+		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second, ReconnectGrace: time.Second, WillTimeout: 30 * time.Second, StateDir: "auto",
+		Transactions: settings.Transactions{Every: 100 * time.Millisecond, Timeout: 15 * time.Second},
 		Limits: settings.Limits{
-			Bytes: 64 << 20, Records: 262144, Sessions: 64, Connections: 256, RecordBytes: 4<<20 - 64<<10, MessageBytes: 4 << 20, ReportRing: 4096,
-		}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
+			Bytes: 64 << 20, Records: 262144, Sessions: 64, Connections: 256, RecordBytes: 4<<20 - 64<<10, MessageBytes: 4 << 20, ReportRing: 4096, StateBytes: 64 << 20,
+		}, Admin: settings.Admin{StallAfter: 5 * time.Minute}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
 		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
 		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
 	}
@@ -116,6 +120,11 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"mode":                {file: "socket_mode: 770", want: "socket_mode is 770 (octal 01402); write 0700"},
 		"limit":               {flags: map[string]string{"limits/bytes": "many"}, want: `--limits-bytes is "many"`},
 		"ratio":               {flags: map[string]string{"memory_ratio": "2"}, want: `--memory-ratio is "2"`},
+		"admin of a scheme":   {flags: map[string]string{"admin": "http://localhost:9404"}, want: `--admin is "http://localhost:9404"; write host:port as in 127.0.0.1:9404`},
+		"admin without port":  {env: []string{"ACKMARK_ADMIN=localhost"}, want: `ACKMARK_ADMIN is "localhost"; write host:port`},
+		"admin that is true":  {file: "admin: true", want: `admin is true; write host:port`},
+		"admin's hosts":       {file: "admin_hosts: ['http://x']", want: `admin_hosts has the entry "http://x"; write names alone`},
+		"admin's profiles":    {flags: map[string]string{"admin_profiles": "yes"}, want: `--admin-profiles is "yes"; write true or false`},
 		"mode for everybody":  {file: "socket_mode: 0777", want: "socket_mode is"},
 		"ratio that is none":  {flags: map[string]string{"memory_ratio": "NaN"}, want: `--memory-ratio is "NaN"`},
 		"too large a limit":   {flags: map[string]string{"limits/bytes": "9223372036854775807k"}, want: `--limits-bytes is "9223372036854775807k"`},
@@ -123,12 +132,15 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 		"tcp, no client CA":   {flags: map[string]string{"brokers": "a:1", "listen": "tcp://:7000", "tls/certificate": "c", "tls/key": "c"}, want: "TCP needs mutual TLS"},
 		"echoed password":     {file: "kafka: {security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username: u, sasl.password: (redacted)}", want: "kafka.sasl.password is (redacted), as `config echo` prints it"},
 		"echoed token":        {file: "apps: [{name: a, token: (redacted)}]", want: "apps[0] token is (redacted)"},
-		"scheme":              {flags: map[string]string{"brokers": "kafka://a:9092"}, want: "write host:port without a scheme"},
+		"scheme":              {flags: map[string]string{"brokers": "kafka://a:9092"}, want: `has "kafka://a:9092"; write host:port without a scheme`},
+		"password in a URL":   {flags: map[string]string{"brokers": "kafka://u:s3@cret@a:9092"}, want: `has "kafka://…@a:9092"; write host:port without a scheme`},
 		"port":                {flags: map[string]string{"brokers": "a:1,b:port"}, want: `--brokers has "b:port"; write each broker as host:port`},
 		"two broker lists":    {flags: map[string]string{"brokers": "a:1"}, kafka: map[string]string{"bootstrap.servers": "b:1"}, want: "set one of them"},
 		"tcp without TLS":     {flags: map[string]string{"brokers": "a:1", "listen": "tcp://:7000"}, want: "TCP needs mutual TLS"},
 		"TLS on a socket":     {flags: map[string]string{"brokers": "a:1", "tls/key": "x"}, want: "remove tls.*"},
 		"app without name":    {file: "apps: [{topics: [a]}]", want: "apps[0] has no name"},
+		"app's empty token":   {file: "apps: [{name: a, token: ''}]", want: "apps[0] token is empty; write the secret, or leave the key out"},
+		"echoed address":      {file: "kafka: {security.protocol: SASL_SSL, sasl.mechanism: OAUTHBEARER, sasl.oauthbearer.client.credentials.client.id: x, sasl.oauthbearer.client.credentials.client.secret: y, sasl.oauthbearer.token.endpoint.url: 'https://idp/token?(redacted)'}", want: "kafka.sasl.oauthbearer.token.endpoint.url is (redacted)"},
 		"app key":             {file: "apps: [{name: a, topic: [a]}]", want: `unknown key "topic"; did you mean "topics"?`},
 		"app keys are listed": {file: "apps: [{name: a, app: a}]", want: "the keys are name, topics, groups, token"},
 		"no topics":           {file: "apps: [{name: a, topics: []}]", want: "apps[0] topics is empty; name at least one"},
@@ -176,9 +188,14 @@ func TestErrorsNameFieldValueAndRemedy(t *testing.T) {
 }
 
 func TestServiceVariablesAreNotOurs(t *testing.T) {
-	_, err := settings.Load(settings.Sources{Environ: []string{"ACKMARK_BROKERS=a:1", "ACKMARK_SERVICE_HOST=10.0.0.1", "ACKMARK_PORT=tcp://10.0.0.1:80"}})
+	_, err := settings.Load(settings.Sources{Environ: []string{"ACKMARK_BROKERS=a:1", "ACKMARK_SERVICE_HOST=10.0.0.1", "ACKMARK_PORT=tcp://10.0.0.1:80",
+		"ACKMARK_KAFKA_SERVICE_HOST=10.0.0.1", "ACKMARK_KAFKA_SERVICE_PORT=9092", "ACKMARK_KAFKA_SERVICE_PORT_SASL_SSL=9093", "ACKMARK_KAFKA_PORT=tcp://10.0.0.1:9092",
+		"ACKMARK_KAFKA_PORT_9092_TCP=tcp://10.0.0.1:9092", "ACKMARK_KAFKA_PORT_9092_TCP_ADDR=10.0.0.1", "ACKMARK_KAFKA_BOOTSTRAP_SERVICE_HOST=10.0.0.1"}})
 	if err != nil {
 		t.Error(err)
+	}
+	if _, err := settings.Load(settings.Sources{Environ: []string{"ACKMARK_BROKERS=a:1", "ACKMARK_KAFKA_SECURITY_PROTOCOLL=SSL"}}); err == nil {
+		t.Error("a property that is misspelt is taken for one of Kubernetes' variables")
 	}
 }
 
@@ -246,6 +263,46 @@ listn: x
 	}
 }
 
+// What is wrong with a setting is told once, and not again as what follows from it.
+func TestNoErrorIsToldTwice(t *testing.T) {
+	for file, want := range map[string]string{
+		"apps: [{name: [x]}]": "apps[0] name is a list; write one text",
+		"listen: tcp://:7000\ntls: {certificate: c, key: [], client_ca: c}": "tls.key is a list; write one text",
+		"listen: tcp://:7000\ntls: {certificate: c, key: k, client_ca: }":   "tls.client_ca is empty; write one text",
+	} {
+		path := write(t, "brokers: [a:1]\n"+file+"\n")
+		_, err := settings.Load(settings.Sources{File: path})
+		var all settings.Errors
+		if !errors.As(err, &all) || len(all) != 1 || err.Error() != "file "+path+": "+want {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+}
+
+// The query of a token endpoint may be a key: neither `config echo` nor a reload's log shows it.
+func TestQueryOfAnEndpointIsNotShown(t *testing.T) {
+	load := func(query string) *settings.Effective {
+		t.Helper()
+		e, err := settings.Load(settings.Sources{Flags: map[string]string{"brokers": "a:1"}, KafkaFlags: map[string]string{
+			"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.token.endpoint.url": "https://idp/token?code=" + query,
+			"sasl.oauthbearer.client.credentials.client.id": "x", "sasl.oauthbearer.client.credentials.client.secret": "y",
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	before, now := load("canary1"), load("canary2")
+	text, err := before.YAML(settings.Limits{})
+	if err != nil || bytes.Contains(text, []byte("canary")) || !bytes.Contains(text, []byte("https://idp/token?(redacted)")) {
+		t.Errorf("%v: %s", err, text)
+	}
+	changes := before.Changes(now)
+	if len(changes) != 1 || strings.Contains(fmt.Sprint(changes), "canary") {
+		t.Errorf("changes: %v", changes)
+	}
+}
+
 func TestEveryDefaultIsRead(t *testing.T) {
 	for _, f := range settings.Fields() {
 		if f.Default == "" {
@@ -256,6 +313,47 @@ func TestEveryDefaultIsRead(t *testing.T) {
 		}
 		if f.Default == "0" {
 			t.Errorf("%s: its default is shown as 0, which says nothing", f.Key)
+		}
+	}
+}
+
+// A port without a host is one of loopback: nobody opens it to the network by leaving something
+// out.
+func TestTheAdminPortIsOfLoopbackUnlessAsked(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"admin: off", ""},
+		{"admin: 'off'", ""},
+		{"admin: 9404", "127.0.0.1:9404"},
+		{"admin: '9404'", "127.0.0.1:9404"},
+		{"admin: ':9404'", "127.0.0.1:9404"},
+		{"admin: 'localhost:9404'", "localhost:9404"},
+		{"admin: '0.0.0.0:9404'", "0.0.0.0:9404"},
+		{"admin: '[::]:9404'", "[::]:9404"},
+		{"log: {level: info}", ""},
+	} {
+		e, err := settings.Load(settings.Sources{File: write(t, "brokers: [a:9092]\n"+c.text)})
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+		} else if e.Admin.Address != c.want {
+			t.Errorf("%s: %q, want %q", c.text, e.Admin.Address, c.want)
+		}
+	}
+}
+
+// The directory stands beside the socket, has its name, and may be another one or none.
+func TestStatePath(t *testing.T) {
+	beside := "/run/a/s.sock.state"
+	if !sessionfile.Supported {
+		beside = ""
+	}
+	for _, c := range []struct{ listen, dir, want string }{
+		{"unix:///run/a/s.sock", "auto", beside},
+		{"tcp://127.0.0.1:7070", "auto", ""},
+		{"unix:///run/a/s.sock", "none", ""},
+		{"tcp://127.0.0.1:7070", "/var/lib/ackmark", "/var/lib/ackmark"},
+	} {
+		if got := (&settings.Sidecar{Listen: c.listen, StateDir: c.dir}).StatePath(); got != c.want {
+			t.Errorf("%s, %s: %q, want %q", c.listen, c.dir, got, c.want)
 		}
 	}
 }

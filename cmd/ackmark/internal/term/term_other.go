@@ -5,3 +5,6 @@ package term
 
 // Width knows no terminal here: output is plain.
 func Width(int) (int, bool) { return 0, false }
+
+// Size knows none either.
+func Size(int) (width, height int, ok bool) { return 0, 0, false }

@@ -31,19 +31,26 @@ func (w *Watch) refresh() {
 			w.release(p, h) // left, or expelled
 		}
 	}
+	for id := range w.beaten {
+		if !slices.ContainsFunc(g.Members, func(m kfake.GroupMember) bool { return m.MemberID == id }) {
+			delete(w.beaten, id)
+		}
+	}
 	if !w.assignmentsStand(g) {
 		return
 	}
 	w.generation = g.Epoch
 	for p, h := range w.holds {
-		w.age(p, h, g)
+		if w.beaten[h.member] == nil {
+			w.age(p, h, g)
+		}
 	}
 	for _, m := range g.Members {
 		for topic, ps := range m.Assignment {
 			for _, n := range ps {
 				p := verify.Partition{Topic: topic, Partition: n}
 				w.holds[p] = hold{member: m.MemberID}
-				w.checker.Assigned(m.MemberID, g.Epoch, p)
+				w.checker.Assigned(m.MemberID, w.since(m.MemberID, g), p)
 			}
 		}
 	}
@@ -54,7 +61,7 @@ func (w *Watch) refresh() {
 // assignments are still there, and nobody has given anything back yet.
 func (w *Watch) assignmentsStand(g *kfake.GroupInfo) bool {
 	switch g.State {
-	case "Stable", "Reconciling":
+	case "Stable", "Reconciling", "Assigning":
 		return true
 	case "PreparingRebalance":
 		return g.Epoch != w.generation && g.NumAssigned() > 0

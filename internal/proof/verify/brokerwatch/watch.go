@@ -11,7 +11,6 @@ package brokerwatch
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +32,11 @@ type Config struct {
 	// ByWill tells a leave that somebody asks for in the name of a dead member from the member's
 	// own. Nil: all are their own.
 	ByWill func(m kmsg.LeaveGroupRequestMember) bool
+	// Taker names who asks for a transactional id, by something that a test gives to each sidecar:
+	// a time-out of its own, for example. Nil: nobody knows.
+	Taker func(req *kmsg.InitProducerIDRequest) string
+	// BeatByWill tells the same of a member's last heartbeat, in the consumer protocol.
+	BeatByWill func(req *kmsg.ConsumerGroupHeartbeatRequest) bool
 }
 
 // Watch is an observer of one cluster. It stays until the cluster is closed.
@@ -43,13 +47,17 @@ type Watch struct {
 	unzip   kgo.Decompressor
 
 	mu      sync.Mutex
-	appends []appending         // of the last request
-	commits *committing         // of the last request
-	leaves  []leaving           // of the last request
+	appends []appending // of the last request
+	commits *committing // of the last request
+	leaves  []leaving   // of the last request
+	joins   []joining   // of the last request
+	ending  *ending     // of the last request
+	ids     map[string]*transactional
 	topics  map[string][16]byte // ids of the input topics
 	holds   map[verify.Partition]hold
 	// generation whose assignments were taken over
 	generation int32
+	beaten     map[string]*beaten // members of the consumer protocol, by their ids
 	problem    error
 	operator   bool // commits without a member are an operator's
 }
@@ -59,7 +67,12 @@ type appending struct {
 	p       verify.Partition
 	topicID [16]byte
 	end     int64 // high watermark before
+	bytes   int64 // in the log before
+	size    int64 // of the batch
 	records []*kgo.Record
+	id      string // transactional; "": none
+	by      producer
+	at      time.Time
 }
 
 // committing is a commit request that the broker may apply.
@@ -83,7 +96,8 @@ func New(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
 }
 
 func newWatch(cluster *kfake.Cluster, checker *verify.Checker, cfg Config) *Watch {
-	return &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold), topics: make(map[string][16]byte)}
+	return &Watch{cluster: cluster, checker: checker, cfg: cfg, unzip: kgo.DefaultDecompressor(), holds: make(map[verify.Partition]hold), beaten: make(map[string]*beaten),
+		topics: make(map[string][16]byte), ids: make(map[string]*transactional)}
 }
 
 // Settle feeds the effect of the last request, if it has one yet. Do not call it after the cluster
@@ -132,8 +146,13 @@ func (w *Watch) observe(req kmsg.Request) {
 		}
 	case *kmsg.TxnOffsetCommitRequest:
 		if req.Group == w.cfg.Group {
-			w.fail(errors.New("a transactional commit: brokerwatch does not follow transactions"))
+			w.refresh()
+			w.offsets(req)
 		}
+	case *kmsg.InitProducerIDRequest:
+		w.initialize(req)
+	case *kmsg.EndTxnRequest:
+		w.end(req)
 	case *kmsg.JoinGroupRequest:
 		if req.Group == w.cfg.Group {
 			w.refresh()
@@ -148,7 +167,12 @@ func (w *Watch) observe(req kmsg.Request) {
 		if readsAll(req, w.cfg.Group) {
 			w.checker.OffsetsRead()
 		}
-	case *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.ConsumerGroupHeartbeatRequest:
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		w.refresh()
+		if req.Group == w.cfg.Group {
+			w.heartbeat(req)
+		}
+	case *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest:
 		w.refresh()
 	}
 }
@@ -172,7 +196,11 @@ func (w *Watch) fail(err error) { w.problem = errors.Join(w.problem, err) }
 // further request can begin meanwhile, because observe waits for mu.
 func (w *Watch) settle(handled bool) {
 	w.appends = slices.DeleteFunc(w.appends, func(a appending) bool { return w.appended(a) || handled })
-	if len(w.appends) == 0 {
+	if w.ending != nil && (w.ended(w.ending, handled) || handled) {
+		w.ending = nil
+	}
+	w.expire()
+	if len(w.appends) == 0 && w.ending == nil {
 		w.checker.Settle()
 	}
 	if w.commits != nil {
@@ -184,7 +212,8 @@ func (w *Watch) settle(handled bool) {
 			w.commits = nil
 		}
 	}
-	w.leaves = slices.DeleteFunc(w.leaves, func(l leaving) bool { return w.left(l) || handled })
+	w.leaves = slices.DeleteFunc(w.leaves, func(l leaving) bool { return w.left(l) || handled && !l.forNow })
+	w.joins = slices.DeleteFunc(w.joins, func(j joining) bool { return w.joined(j) || handled })
 }
 
 func (w *Watch) produce(req *kmsg.ProduceRequest) {
@@ -200,7 +229,14 @@ func (w *Watch) produce(req *kmsg.ProduceRequest) {
 				continue // the broker will refuse it
 			}
 			records := w.decode(topic, p)
-			w.appends = append(w.appends, appending{verify.Partition{Topic: topic, Partition: p.Partition}, w.idOf(topic), info.HighWatermark, records})
+			a := appending{
+				p: verify.Partition{Topic: topic, Partition: p.Partition}, topicID: w.idOf(topic), end: info.HighWatermark, bytes: info.NumBytes,
+				size: int64(len(p.Records)), records: records, at: time.Now(),
+			}
+			if req.TransactionID != nil && len(records) > 0 {
+				a.id, a.by = *req.TransactionID, producer{records[0].ProducerID, records[0].ProducerEpoch}
+			}
+			w.appends = append(w.appends, a)
 		}
 	}
 }
@@ -221,12 +257,6 @@ func (w *Watch) decode(topic string, p kmsg.ProduceRequestTopicPartition) []*kgo
 	rp := kmsg.NewFetchResponseTopicPartition()
 	rp.Partition, rp.RecordBatches = p.Partition, p.Records
 	fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: topic, Partition: p.Partition}, &rp, w.unzip, nil)
-	for _, r := range fp.Records {
-		if r.Attrs.IsTransactional() {
-			w.fail(fmt.Errorf("a transactional batch for %s: brokerwatch does not follow transactions", topic))
-			return nil
-		}
-	}
 	return fp.Records
 }
 
@@ -238,21 +268,10 @@ func (w *Watch) appended(a appending) bool {
 	if info == nil || info.HighWatermark == a.end || w.idOf(a.p.Topic) != a.topicID {
 		return false
 	}
-	if info.HighWatermark-a.end != int64(len(a.records)) {
-		w.fail(fmt.Errorf("%v grew from %d to %d by a batch of %d records", a.p, a.end, info.HighWatermark, len(a.records)))
+	if !w.grew(a, info.HighWatermark-a.end, info.NumBytes-a.bytes) {
+		return false
 	}
-	for i, r := range a.records {
-		offset := a.end + int64(i)
-		if slices.Contains(w.cfg.Inputs, a.p.Topic) {
-			w.checker.Appended(a.p, offset, r.Value)
-		}
-		if slices.Contains(w.cfg.Outputs, a.p.Topic) {
-			w.checker.Durable(a.p, offset, r.Key, r.Value)
-		}
-		if slices.Contains(w.cfg.DeadLetters, a.p.Topic) {
-			w.checker.DeadLettered(r.Value)
-		}
-	}
+	w.feed(a)
 	return true
 }
 
@@ -270,10 +289,10 @@ func (w *Watch) commit(req *kmsg.OffsetCommitRequest) {
 	for _, t := range req.Topics {
 		topic := w.topicName(t.Topic, t.TopicID)
 		for _, p := range t.Partitions {
-			c.commits = append(c.commits, w.read(req, topic, p))
+			c.commits = append(c.commits, w.read(committer{req.MemberID, req.Generation, req.InstanceID}, topic, said{p.Partition, p.Offset, p.LeaderEpoch, p.Metadata}))
 		}
 	}
-	if !w.memberMayCommit(req) {
+	if !w.memberMayCommit(req.Group, req.MemberID, req.Generation) {
 		w.checker.CommitRefused(c.commits...)
 		return
 	}
@@ -281,23 +300,37 @@ func (w *Watch) commit(req *kmsg.OffsetCommitRequest) {
 	w.commits = c
 }
 
+// committer is who commits, and said what it says about a partition: plainly or in a transaction.
+type committer struct {
+	member     string
+	generation int32
+	instance   *string
+}
+
+type said struct {
+	partition   int32
+	offset      int64
+	leaderEpoch int32
+	metadata    *string
+}
+
 // read decodes what a commit says about one partition.
-func (w *Watch) read(req *kmsg.OffsetCommitRequest, topic string, p kmsg.OffsetCommitRequestTopicPartition) verify.Commit {
+func (w *Watch) read(by committer, topic string, p said) verify.Commit {
 	commit := verify.Commit{
-		Member: req.MemberID, Generation: req.Generation, Partition: verify.Partition{Topic: topic, Partition: p.Partition},
-		Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
+		Member: by.member, Generation: by.generation, Partition: verify.Partition{Topic: topic, Partition: p.partition},
+		Offset: p.offset, LeaderEpoch: p.leaderEpoch,
 	}
-	if req.InstanceID != nil {
-		commit.Instance = *req.InstanceID
+	if by.instance != nil {
+		commit.Instance = *by.instance
 	}
-	if info := w.cluster.PartitionInfo(topic, p.Partition); info != nil {
+	if info := w.cluster.PartitionInfo(topic, p.partition); info != nil {
 		commit.LogEnd = info.HighWatermark
 	}
-	if p.Metadata == nil {
+	if p.metadata == nil {
 		return commit
 	}
-	commit.Metadata = *p.Metadata
-	set, err := donemeta.Parse(commit.Metadata, donemeta.Binding{TopicID: w.idOf(topic), Base: p.Offset, LeaderEpoch: p.LeaderEpoch}, nil)
+	commit.Metadata = *p.metadata
+	set, err := donemeta.Parse(commit.Metadata, donemeta.Binding{TopicID: w.idOf(topic), Base: p.offset, LeaderEpoch: p.leaderEpoch}, nil)
 	switch {
 	case err == nil:
 		commit.Set = set
@@ -328,49 +361,22 @@ func (w *Watch) sameTopics() {
 	}
 }
 
-// leaving is a member that asks, or is asked, to leave.
-type leaving struct {
-	member string
-	byWill bool
-}
-
-func (w *Watch) leave(req *kmsg.LeaveGroupRequest) {
-	for _, m := range req.Members {
-		w.leaves = append(w.leaves, leaving{m.MemberID, w.cfg.ByWill != nil && w.cfg.ByWill(m)})
-	}
-}
-
 // left feeds a leave that the broker carried out.
 func (w *Watch) left(l leaving) bool {
 	g := w.cluster.GroupInfo(w.cfg.Group)
-	if g == nil || slices.ContainsFunc(g.Members, func(m kfake.GroupMember) bool { return m.MemberID == l.member }) {
+	if g == nil || isMember(g, l.member) {
 		return false
 	}
 	w.checker.Left(l.member, l.byWill)
 	return true
 }
 
-// memberMayCommit tells apart two requests that committed cannot: the same offset at the same
-// instant, from a member that the broker fences and from one that it does not.
-func (w *Watch) memberMayCommit(req *kmsg.OffsetCommitRequest) bool {
-	g := w.cluster.GroupInfo(req.Group)
-	if g == nil || len(g.Members) == 0 {
-		return req.Generation < 0
-	}
-	member := slices.ContainsFunc(g.Members, func(m kfake.GroupMember) bool { return m.MemberID == req.MemberID })
-	return member && (g.State == "Reconciling" || req.Generation == g.Epoch)
-}
-
 // committed feeds the commits that are in the group's state now, and tells whether there are any.
 func (w *Watch) committed(c *committing) bool {
-	g := w.cluster.GroupInfo(w.cfg.Group)
-	if g == nil {
-		return false
-	}
+	inGroup := w.inGroup(c.at)
 	var applied []int
 	for i, commit := range c.commits {
-		now, ok := g.Commits[commit.Partition.Topic][commit.Partition.Partition]
-		if ok && now.Offset == commit.Offset && now.Metadata == commit.Metadata && !now.At.Before(c.at) {
+		if inGroup(commit) {
 			applied = append(applied, i)
 		}
 	}

@@ -246,24 +246,3 @@ func TestCancelledCommitIsCaught(t *testing.T) {
 		}
 	}
 }
-
-// What this observer cannot judge it must not pass over.
-func TestTransactionsAreNotUnderstood(t *testing.T) {
-	inWorld(t, verify.CheckerConfig{}, func(w *world) {
-		cl := w.client(kgo.TransactionalID("tx"), kgo.DefaultProduceTopic("out"))
-		defer cl.Close()
-		if err := cl.BeginTransaction(); err != nil {
-			w.t.Fatal(err)
-		}
-		if err := cl.ProduceSync(w.t.Context(), &kgo.Record{Value: []byte("x")}).FirstErr(); err != nil {
-			w.t.Fatal(err)
-		}
-		if err := cl.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
-			w.t.Fatal(err)
-		}
-		if w.watch.Err() == nil {
-			w.t.Error("a transactional batch passed without a word")
-		}
-		w.watch.problem = nil
-	})
-}

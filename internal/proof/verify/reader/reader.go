@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -72,6 +73,8 @@ func fetchError(ctx context.Context, fs kgo.Fetches) error {
 	return errors.Join(errs...)
 }
 
+const askAgain = 100 * time.Millisecond
+
 // bounds returns where to begin and, for partitions that have records, where to stop.
 func bounds(ctx context.Context, opts []kgo.Opt, topic string, least map[int32]int64) (from map[int32]kgo.Offset, to map[int32]int64, err error) {
 	cl, err := kgo.NewClient(opts...)
@@ -85,7 +88,11 @@ func bounds(ctx context.Context, opts []kgo.Opt, topic string, least map[int32]i
 		return nil, nil, err
 	}
 	ends, err := adm.ListEndOffsets(ctx, topic)
-	if err = errors.Join(err, ends.Error()); err != nil {
+	for err = errors.Join(err, ends.Error()); errors.Is(err, kerr.OffsetNotAvailable) && ctx.Err() == nil; err = errors.Join(err, ends.Error()) {
+		<-time.After(askAgain) // a leader that was just elected does not know it yet
+		ends, err = adm.ListEndOffsets(ctx, topic)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	from, to = make(map[int32]kgo.Offset), make(map[int32]int64)

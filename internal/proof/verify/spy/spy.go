@@ -4,6 +4,7 @@ package spy
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ackmark/ackmark/internal/proof/verify"
 	"github.com/ackmark/ackmark/producer"
@@ -15,6 +16,14 @@ type Producer struct {
 	checker *verify.Checker
 	process string
 }
+
+// A pipeline asks its producer for these; one that lacks a method of theirs would be taken for one
+// that cannot.
+var _ interface {
+	producer.Committer
+	producer.Fencer
+	producer.Heir
+} = (*Producer)(nil)
 
 // New returns a spy on a producer. process names the app process in messages, and must be unique; a
 // restarted one gets another name.
@@ -39,10 +48,11 @@ func (s *Producer) Release(ctx context.Context, epochs []uint64) error {
 }
 
 // OnFenced implements producer.Fencer, for a producer that does not: nobody fences that one.
-func (s *Producer) OnFenced(fn func(*producer.Error)) {
+func (s *Producer) OnFenced(fn func(*producer.Error)) (forget func()) {
 	if f, ok := s.Producer.(producer.Fencer); ok {
-		f.OnFenced(fn)
+		return f.OnFenced(fn)
 	}
+	return func() {}
 }
 
 // Inherit implements producer.Heir, for a producer that does not: nobody commits for that one.
@@ -51,6 +61,28 @@ func (s *Producer) Inherit(ctx context.Context, group, instanceID string) error 
 		return h.Inherit(ctx, group, instanceID)
 	}
 	return nil
+}
+
+// CommitUnits implements producer.Committer.
+func (s *Producer) CommitUnits() error {
+	c, ok := s.Producer.(producer.Committer)
+	if !ok {
+		return fmt.Errorf("%T commits nothing", s.Producer)
+	}
+	return c.CommitUnits()
+}
+
+// Committing implements producer.Committer.
+func (s *Producer) Committing() bool {
+	c, ok := s.Producer.(producer.Committer)
+	return ok && c.Committing()
+}
+
+// Crossed implements producer.Committer.
+func (s *Producer) Crossed(epoch uint64, offset int64) {
+	if c, ok := s.Producer.(producer.Committer); ok {
+		c.Crossed(epoch, offset)
+	}
 }
 
 // Deliver implements producer.Producer. The units are noted before they are handed over: afterwards

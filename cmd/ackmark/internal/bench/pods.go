@@ -1,0 +1,245 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
+)
+
+// Pods with many processes that produce: each by a producer of its own, or all through one sidecar.
+const (
+	ownProducers = "own producers"
+	oneSidecar   = "one sidecar"
+
+	pacedRate  = 40 // records a second of each process
+	pacedFor   = 5 * time.Second
+	pacedPairs = 4 // at most: what is counted there hardly varies
+)
+
+// Pod is what was measured with one number of processes.
+type Pod struct {
+	Processes int `json:"processes"`
+	// Paced: each emits 40 records a second. Otherwise as fast as it may.
+	Paced bool       `json:"paced"`
+	Modes []*PodMode `json:"modes"`
+}
+
+// PodMode is one way to produce.
+type PodMode struct {
+	Name string   `json:"name"`
+	Runs []PodRun `json:"runs"`
+}
+
+// PodRun is one run of all processes of a pod.
+type PodRun struct {
+	// Wall is from the common start to the last acknowledgement of the slowest.
+	Wall    time.Duration `json:"wall_ns"`
+	Records int           `json:"records"`
+	// Apps and Sidecar are sums over processes; Connections and PeakRSS, too.
+	Apps    Usage  `json:"apps"`
+	Sidecar *Usage `json:"sidecar,omitempty"`
+	// BrokersCPU is nil where the brokers' processes are not ours.
+	BrokersCPU *time.Duration `json:"brokers_cpu_ns,omitempty"`
+	// P50, P90 and P99 of the time from when a record was due to its acknowledgement, in
+	// milliseconds, of a paced run.
+	P50, P90, P99 float64
+	// First and Last are when the first process was done, and the last.
+	First time.Duration `json:"first_ns"`
+	Last  time.Duration `json:"last_ns"`
+}
+
+func (r *PodRun) cpu() time.Duration {
+	if r.Sidecar != nil {
+		return r.Apps.CPU + r.Sidecar.CPU
+	}
+	return r.Apps.CPU
+}
+
+func (r *PodRun) connections() int64 {
+	if r.Sidecar != nil {
+		return r.Apps.Connections + r.Sidecar.Connections
+	}
+	return r.Apps.Connections
+}
+
+func (r *PodRun) produceRequests() int64 {
+	if r.Sidecar != nil {
+		return r.Apps.ProduceRequests + r.Sidecar.ProduceRequests
+	}
+	return r.Apps.ProduceRequests
+}
+
+func (w *PodMode) series(of func(*PodRun) float64) (all []float64) {
+	for i := range w.Runs {
+		all = append(all, of(&w.Runs[i]))
+	}
+	return all
+}
+
+func (w *PodMode) walls() []float64 {
+	return w.series(func(r *PodRun) float64 { return r.Wall.Seconds() })
+}
+
+func (w *PodMode) brokersCPU() (all []float64) {
+	for i := range w.Runs {
+		if cpu := w.Runs[i].BrokersCPU; cpu != nil {
+			all = append(all, float64(*cpu)/float64(w.Runs[i].Records))
+		}
+	}
+	return all
+}
+
+// pods measures each number of processes, saturated and paced.
+func (b *bench) pods(ctx context.Context) error {
+	for _, n := range b.opts.Processes {
+		for _, paced := range []bool{false, true} {
+			pod := &Pod{Processes: n, Paced: paced, Modes: []*PodMode{{Name: ownProducers}, {Name: oneSidecar}}}
+			b.result.Pods = append(b.result.Pods, pod)
+			rounds := b.opts.Pairs
+			if paced {
+				rounds = min(rounds, pacedPairs)
+			}
+			for i := range rounds {
+				order := slices.Clone(pod.Modes)
+				if i%2 == 1 {
+					slices.Reverse(order)
+				}
+				for _, way := range order {
+					b.progress.say("%d processes, paced %v, round %d of %d: %s", n, paced, i+1, rounds, way.Name)
+					run, err := b.podRun(ctx, pod, way.Name)
+					if err != nil {
+						return err
+					}
+					way.Runs = append(way.Runs, run)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// podRun starts all processes, lets them begin together, and waits for the last.
+func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, runTimeout, errors.New("the run did not end: not everything was acknowledged"))
+	defer cancel()
+	s := spec{Role: roleEmitter, Brokers: b.brokers, Size: b.opts.Size, Inputs: max(b.opts.Records/pod.Processes, 1)}
+	if pod.Paced {
+		s.Rate, s.Inputs = pacedRate, int(pacedFor.Seconds()*pacedRate)
+	}
+	if s.Output, err = b.cluster.createTopic(ctx, "output", b.opts.Partitions); err != nil {
+		return run, err
+	}
+	defer b.cluster.remove(context.WithoutCancel(ctx), "", s.Output)
+	var server *process
+	if way == oneSidecar {
+		if server, err = b.startServer(ctx, b.opts, &s, 0); err != nil {
+			return run, err
+		}
+		defer server.kill()
+	}
+	var apps []*process
+	defer func() {
+		for _, p := range apps {
+			p.kill()
+		}
+	}()
+	for range pod.Processes {
+		p, err := b.opts.start(ctx, s)
+		if err != nil {
+			return run, err
+		}
+		apps = append(apps, p)
+	}
+	for _, p := range apps {
+		if _, err := p.await(ctx, eventReady); err != nil {
+			return run, err
+		}
+	}
+	if err := b.measurePod(ctx, &run, apps, server); err != nil {
+		return run, err
+	}
+	for _, p := range apps {
+		if err := p.stop(); err != nil {
+			return run, err
+		}
+	}
+	if server != nil {
+		if err := server.stop(); err != nil {
+			return run, err
+		}
+	}
+	run.Records = s.Inputs * pod.Processes
+	outputs, err := b.cluster.count(ctx, s.Output)
+	if want := run.Records + pod.Processes; err == nil && outputs != want { // with the first of each
+		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%d processes, %s: %d outputs in the topic of %d", pod.Processes, way, outputs, want))
+	}
+	return run, err
+}
+
+// measurePod is the run itself: all processes are ready.
+func (b *bench) measurePod(ctx context.Context, run *PodRun, apps []*process, server *process) error {
+	usage := func(p *process) (Usage, error) {
+		if p == nil {
+			return Usage{}, nil
+		}
+		return p.usage(ctx)
+	}
+	broker, err := usage(b.broker)
+	if err != nil {
+		return err
+	}
+	before, err := usage(server)
+	if err != nil {
+		return err
+	}
+	for _, p := range apps {
+		p.Say(commandGo)
+	}
+	var late []time.Duration
+	for _, p := range apps {
+		done, err := p.await(ctx, eventDone)
+		if err != nil {
+			return err
+		}
+		run.add(done)
+		late = append(late, done.Late...)
+	}
+	run.Wall = run.Last
+	slices.Sort(late)
+	ms := func(q float64) float64 { return float64(figures.Quantile(late, q)) / 1e6 }
+	run.P50, run.P90, run.P99 = ms(0.5), ms(0.9), ms(0.99)
+	if server != nil {
+		after, err := server.usage(ctx)
+		if err != nil {
+			return err
+		}
+		used := after.Since(before)
+		run.Sidecar = &used
+	}
+	if b.broker != nil {
+		after, err := b.broker.usage(ctx)
+		if err != nil {
+			return err
+		}
+		cpu := after.CPU - broker.CPU
+		run.BrokersCPU = &cpu
+	}
+	return nil
+}
+
+func (r *PodRun) add(done event) {
+	r.Last = max(r.Last, done.Wall)
+	if r.First == 0 || done.Wall < r.First {
+		r.First = done.Wall
+	}
+	r.Apps.CPU += done.Usage.CPU
+	r.Apps.Mallocs += done.Usage.Mallocs
+	r.Apps.AllocBytes += done.Usage.AllocBytes
+	r.Apps.ProduceRequests += done.Usage.ProduceRequests
+	r.Apps.Connections += done.Usage.Connections
+	r.Apps.PeakRSS += done.Usage.PeakRSS
+}

@@ -1,0 +1,143 @@
+package devbroker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ValidateTransactions makes the cluster refuse an InitProducerID that names an epoch which another
+// producer of the transactional id has fenced, as Kafka does (PRODUCER_FENCED), and records whose
+// epoch is over. kfake takes any epoch that is not above the latest one, so that a process which
+// was fenced takes the id back; and late records begin a transaction there. opts are for a client
+// of the cluster, which asks for epochs.
+func ValidateTransactions(c *kfake.Cluster, opts ...kgo.Opt) {
+	f := &fencing{
+		opts:  append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, opts...),
+		taken: map[string]producerEpoch{}, moved: map[string]int{}, writing: map[string]*writing{},
+	}
+	f.refuseLate(c)
+	c.ControlKey(int16(kmsg.InitProducerID), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req, ok := kreq.(*kmsg.InitProducerIDRequest)
+		if !ok || req.TransactionalID == nil {
+			return nil, nil, false
+		}
+		f.begins(req)
+		named := req.ProducerID >= 0 && req.ProducerEpoch >= 0
+		if !named {
+			f.take(c, *req.TransactionalID)
+			return nil, nil, false
+		}
+		if !f.fences(c, *req.TransactionalID, producerEpoch{req.ProducerID, req.ProducerEpoch}) {
+			f.moves(*req.TransactionalID)
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = kerr.ProducerFenced.Code, -1, -1
+		return resp, nil, true
+	})
+}
+
+// fences tells that an epoch was fenced by somebody who took the id.
+func (f *fencing) fences(c *kfake.Cluster, id string, named producerEpoch) bool {
+	if !f.isFenced(id, named) {
+		return false
+	}
+	c.SleepControl(func() { f.look(id) })
+	return f.isFenced(id, named)
+}
+
+// take notes the epoch that somebody who names none is about to get. Others may move the id's
+// while it is asked for.
+func (f *fencing) take(c *kfake.Cluster, id string) {
+	for {
+		f.mu.Lock()
+		before := f.moved[id]
+		f.mu.Unlock()
+		var now producerEpoch
+		known := false
+		c.SleepControl(func() { now, known = f.now(id) })
+		f.mu.Lock()
+		still := f.moved[id] == before
+		if still {
+			f.moved[id]++
+		}
+		if still && known {
+			f.taken[id] = producerEpoch{now.id, now.epoch + 1}
+		}
+		f.mu.Unlock()
+		if still {
+			return
+		}
+	}
+}
+
+const askFor = 5 * time.Second
+
+type producerEpoch struct {
+	id    int64
+	epoch int16
+}
+
+// fencing knows the epochs that were given to producers which named none.
+type fencing struct {
+	opts []kgo.Opt
+
+	mu      sync.Mutex
+	taken   map[string]producerEpoch
+	moved   map[string]int // how often its epoch has moved
+	writing map[string]*writing
+}
+
+func (f *fencing) isFenced(id string, named producerEpoch) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	latest, known := f.taken[id]
+	return known && named.id == latest.id && named.epoch < latest.epoch
+}
+
+// moves notes that the epoch of an id is about to move.
+func (f *fencing) moves(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.moved[id]++
+}
+
+// look forgets a taking that was noted, and that the broker refused for another reason.
+func (f *fencing) look(id string) {
+	now, known := f.now(id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if taken := f.taken[id]; known && now.id == taken.id && now.epoch < taken.epoch {
+		delete(f.taken, id)
+	}
+}
+
+// now asks for the latest epoch of an id.
+func (f *fencing) now(id string) (latest producerEpoch, known bool) {
+	cl, err := kgo.NewClient(f.opts...)
+	if err != nil {
+		return latest, false
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	defer cancel()
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{id}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil || len(resp.TransactionStates) != 1 {
+		return latest, false
+	}
+	s := &resp.TransactionStates[0]
+	if errors.Is(kerr.ErrorForCode(s.ErrorCode), kerr.TransactionalIDNotFound) {
+		return latest, false
+	}
+	return producerEpoch{s.ProducerID, s.ProducerEpoch}, true
+}

@@ -1,0 +1,93 @@
+package podstate
+
+import (
+	"slices"
+	"time"
+)
+
+// Kind is what happened.
+type Kind string
+
+// Kinds of incidents.
+const (
+	Rebalance  Kind = "rebalance"   // partitions came or went
+	Will       Kind = "will"        // a process died, and its will ended as Reason says
+	Fence      Kind = "fence"       // a process was taken for dead, and came back
+	Fallback   Kind = "fallback"    // a process goes past the sidecar, or comes back
+	Halt       Kind = "halt"        // a partition stands still
+	DeadLetter Kind = "dead_letter" // an input was rejected, and went to the dead-letter topic
+)
+
+// Kinds are all of them.
+var Kinds = []Kind{Rebalance, Will, Fence, Fallback, Halt, DeadLetter}
+
+// Incident is what happened once, or Count times in a short while.
+type Incident struct {
+	Time time.Time `json:"time"`
+	Kind Kind      `json:"kind"`
+	App  string    `json:"app,omitempty"`
+	// Session of the app; empty: of the sidecar itself.
+	Session string `json:"session,omitempty"`
+	// Topic and Partition that it is about; an empty Topic: none.
+	Topic     string `json:"topic,omitempty"`
+	Partition int32  `json:"partition"`
+	// Count is how many of them this stands for: those of one kind and place within a second.
+	Count  int64  `json:"count"`
+	Reason string `json:"reason"`
+}
+
+// Incidents are the last ones: a ring. The zero value keeps nothing; see [NewIncidents].
+type Incidents struct {
+	list   []Incident
+	next   int
+	all    uint64
+	sealed uint64 // those up to here were told: nothing is counted with them any more
+}
+
+// NewIncidents keeps the last n.
+func NewIncidents(n int) Incidents { return Incidents{list: make([]Incident, 0, n)} }
+
+// Add takes an incident. One of the kind and place of the last one, less than a second after it, is
+// counted with it: a storm must not push out what came before it.
+func (r *Incidents) Add(in Incident) {
+	if cap(r.list) == 0 {
+		return
+	}
+	in.Count = max(in.Count, 1)
+	if n := len(r.list); n > 0 {
+		last := &r.list[(r.next+n-1)%n]
+		if r.all > r.sealed && same(last, &in) && in.Time.Sub(last.Time) < time.Second {
+			last.Count += in.Count
+			return
+		}
+	}
+	r.all++
+	if len(r.list) < cap(r.list) {
+		r.list = append(r.list, in)
+		return
+	}
+	r.list[r.next] = in
+	r.next = (r.next + 1) % len(r.list)
+}
+
+func same(a, b *Incident) bool {
+	return a.Kind == b.Kind && a.App == b.App && a.Session == b.Session && a.Topic == b.Topic && a.Partition == b.Partition
+}
+
+// Added is how many were kept since the beginning: it tells one state of the ring from the next.
+func (r *Incidents) Added() uint64 { return r.all }
+
+// After is what was kept since Added was n, as far as it still is, the oldest first. Nothing is
+// counted with it any more.
+func (r *Incidents) After(n uint64) []Incident {
+	r.sealed = r.all
+	out := append(slices.Clone(r.list[r.next:]), r.list[:r.next]...)
+	return out[len(out)-int(min(r.all-min(n, r.all), uint64(len(out)))):]
+}
+
+// List is what is kept, the newest first.
+func (r *Incidents) List() []Incident {
+	out := append(slices.Clone(r.list[r.next:]), r.list[:r.next]...)
+	slices.Reverse(out)
+	return out
+}

@@ -1,0 +1,382 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/proof/netfault"
+)
+
+// failuresEnv has TestExactlyOnceFailures do all of `make exactly-once`, and holds it to its times:
+// "all", or numbers as in 4,7. Without it some rows are played.
+const failuresEnv = "ACKMARK_EXACTLY_ONCE"
+
+// failing is a pod that is exactly-once, and what is done to it.
+type failing struct {
+	*pod
+	sidecar *childproc.Process
+	of      *failure
+	via     string // where the sidecar reaches its brokers; "": at their addresses
+	gate    *gate
+	proxy   *netfault.Proxy // to the brokers
+	stream  *netfault.Proxy // from the first app to the sidecar
+	f       *feeder
+	h       *holders
+	broken  []int         // brokers to start again at the end
+	took    time.Duration // until what the row waits for
+}
+
+// failure is a row: what may go wrong, and how long it may hold outputs up.
+type failure struct {
+	number int
+	what   string
+	waits  string // what the row measures; "": nothing but the stalls
+	limit  time.Duration
+	do     func(x *failing)
+	env    map[string]string
+	gate   bool
+	proxy  bool
+	stream bool
+	breaks bool // brokers
+	cheap  bool // played without failuresEnv, too
+}
+
+const failureRate = 300
+
+var failures = []failure{
+	{number: 1, what: "an app is killed inside a transaction", waits: "others' outputs of its partitions", limit: takeoverLimit, do: (*failing).appKilled},
+	{number: 2, what: "a rebalance inside a transaction, in order", do: (*failing).rebalanced},
+	{number: 2, what: "the group expels a member inside a transaction", cheap: true, do: (*failing).expelled},
+	{number: 3, what: "the stream is cut, and the session closed", stream: true, do: (*failing).streamCut},
+	{number: 4, what: "the sidecar is killed", waits: "outputs through its successor", limit: takeoverLimit, do: (*failing).sidecarKilled},
+	{number: 5, what: "a second sidecar takes the id", cheap: true, do: (*failing).idTaken},
+	{number: 6, what: "Kafka refuses records", env: map[string]string{envPoison: "23"}, do: func(x *failing) { x.f.more(3 * failureRate) }},
+	{number: 7, what: "the answer to an end is lost", gate: true, cheap: true, do: (*failing).endLost},
+	{number: 8, what: "the transactions' coordinator is killed", waits: "committed outputs", limit: coordinatorLimit, gate: true, breaks: true, do: (*failing).coordinatorKilled},
+	{number: 8, what: "a leader of the outputs is killed", waits: "outputs of its partition", limit: coordinatorLimit, breaks: true, do: (*failing).leaderKilled},
+	{number: 9, what: "the brokers time a transaction out", proxy: true, do: (*failing).timedOut},
+	{number: 10, what: "all brokers are killed", breaks: true, do: (*failing).brokersDown},
+	{number: 11, what: "SIGTERM, one process after the other", do: (*failing).terminated},
+	{number: 12, what: "an app is killed with a done-set", env: map[string]string{envSlow: "40"}, do: (*failing).killedWithDoneSet},
+	{number: 13, what: "the sidecar is killed, records without an input", env: map[string]string{envEmit: "1"}, do: (*failing).sidecarKilled},
+}
+
+// Section by section, what can go wrong with transactions through the sidecar, done to processes
+// and brokers. A reader of committed records sees the outputs of every input once.
+func TestExactlyOnceFailures(t *testing.T) {
+	asked := os.Getenv(failuresEnv)
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "\nno\twhat goes wrong\tinputs\tlost\trepeated\tlongest stall\tmeasured")
+	for i := range failures {
+		of := &failures[i]
+		if asked == "" && !of.cheap || asked != "" && asked != "all" && !slices.Contains(strings.Split(asked, ","), fmt.Sprint(of.number)) {
+			continue
+		}
+		t.Run(fmt.Sprintf("%d %s", of.number, of.what), func(t *testing.T) {
+			x := newFailing(t, of)
+			of.do(x)
+			fmt.Fprintln(w, x.conclude(asked != ""))
+		})
+	}
+	if asked == "all" {
+		t.Run("rolling over to exactly-once and back", rollOver)
+	}
+	_ = w.Flush()
+	t.Log(table.String())
+}
+
+func newFailing(t *testing.T, of *failure) *failing {
+	t.Helper()
+	s := newScenario(t, brokers(t))
+	if of.breaks {
+		s.kafka.CanBreak()
+	}
+	x := &failing{of: of}
+	if of.gate {
+		x.gate = newGate(t)
+		x.via = x.gate.addr()
+	}
+	listen := func(network, address, target string) *netfault.Proxy {
+		p, err := netfault.Listen(network, address, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close() })
+		return p
+	}
+	if of.proxy {
+		x.proxy = listen("tcp", "127.0.0.1:0", "")
+		x.via = x.proxy.Addr()
+	}
+	env := map[string]string{envMode: "exactly-once", envSession: longSession.String(), envTimes: "1ms"}
+	for k, v := range of.env {
+		env[k] = v
+	}
+	x.pod = &pod{scenario: s, env: env, apps: make([]*childproc.Process, 2)}
+	x.startSidecar()
+	if of.stream {
+		x.stream = listen("unix", filepath.Join(s.dir, "stream.sock"), "unix:"+s.socket())
+		env[envSidecar] = "unix://" + x.stream.Addr()
+	}
+	x.start(0)
+	delete(env, envSidecar)
+	x.start(1)
+	s.members(2)
+	x.f, x.h = s.feed(failureRate), s.watchHolders(committedOnly())
+	for _, app := range x.apps { // the rebalance is over
+		x.await("work by "+app.Name, func() error {
+			if len(x.h.of(app.Name)) == 0 {
+				return fmt.Errorf("it holds nothing")
+			}
+			return nil
+		})
+	}
+	return x
+}
+
+// startSidecar starts it under the transactional id of the scenario.
+func (x *failing) startSidecar() { x.sidecar = x.sidecarOn(x.socket()) }
+
+func (x *failing) sidecarOn(socket string) *childproc.Process {
+	x.Helper()
+	return x.app(sidecarName, roleSidecar, map[string]string{
+		envSidecar: "unix://" + socket, envID: x.group, envTxnTimeout: "5s", envProxy: x.via,
+	})
+}
+
+// seesMore waits until the reader has seen so many more outputs.
+func (x *failing) seesMore(n int) {
+	x.Helper()
+	begun := x.h.all()
+	x.await(fmt.Sprintf("%d more committed outputs", n), func() error {
+		if got := x.h.all() - begun; got < n {
+			return fmt.Errorf("%d so far", got)
+		}
+		return nil
+	})
+}
+
+// all counts the outputs that the reader has seen.
+func (h *holders) all() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, works := range h.seen {
+		n += len(works)
+	}
+	return n
+}
+
+// stall is the longest time in which the reader saw nothing of an input partition.
+func (h *holders) stall() (longest time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, works := range h.seen {
+		for i := 1; i < len(works); i++ {
+			longest = max(longest, works[i].seen.Sub(works[i-1].seen))
+		}
+	}
+	return longest
+}
+
+// conclude ends the pod and judges what a reader of committed records sees.
+func (x *failing) conclude(holdTimes bool) string {
+	x.Helper()
+	for _, i := range x.broken {
+		x.kafka.Restart(i)
+	}
+	x.f.more(failureRate)
+	n := x.f.finish()
+	x.caughtUp()
+	x.terminate(append(slices.Clone(x.apps), x.sidecar)...)
+	counts, repeated := x.seen(), 0
+	for _, times := range counts {
+		repeated += times - 1
+	}
+	x.seenOnce(n)
+	measured := ""
+	if x.of.waits != "" {
+		measured = fmt.Sprintf("%s after %s", x.of.waits, x.took.Round(10*time.Millisecond))
+		if holdTimes && x.took > x.of.limit {
+			x.Errorf("%s, the limit is %s", measured, x.of.limit)
+		}
+	}
+	return fmt.Sprintf("%d\t%s\t%d\t%d\t%d\t%s\t%s", x.of.number, x.of.what, n, int(n)-len(counts), repeated, x.h.stall().Round(10*time.Millisecond), measured)
+}
+
+func (x *failing) appKilled() {
+	x.Helper()
+	victim, died := x.apps[0], time.Now()
+	held := x.h.of(victim.Name)
+	x.kill(victim)
+	x.start(0)
+	for _, p := range held {
+		x.took = max(x.took, x.h.awaitSeen(fmt.Sprintf("others' outputs of partition %d", p), died, func(of int32, w work) bool { return of == p && w.by != victim.Name }))
+	}
+}
+
+func (x *failing) rebalanced() {
+	x.Helper()
+	for range 2 {
+		x.apps = append(x.apps, nil)
+		last := len(x.apps) - 1
+		x.start(last)
+		x.f.more(2 * failureRate)
+		x.terminate(x.apps[last])
+		x.apps = x.apps[:last]
+		x.f.more(failureRate)
+	}
+	x.members(2)
+}
+
+// expelled has the group forget a member as its coordinator does after a session timeout.
+func (x *failing) expelled() {
+	x.Helper()
+	g, err := x.describe()
+	if err != nil || len(g.Members) == 0 {
+		x.Fatalf("%v, %v", g, err)
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = x.group
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = g.Members[0].ID
+	req.Members = append(req.Members, m)
+	if _, err := req.RequestWith(x.Context(), x.asks); err != nil {
+		x.Fatal(err)
+	}
+	x.seesMore(2 * failureRate)
+	x.members(2)
+}
+
+func (x *failing) streamCut() {
+	x.Helper()
+	for range 3 {
+		x.stream.Break() // the session goes on
+		x.f.more(failureRate / 2)
+	}
+	x.stream.Blackhole() // longer than keepalive and grace: it is closed, and its process begins another
+	x.f.more(14 * failureRate)
+	x.stream.Heal()
+	x.f.more(2 * failureRate)
+}
+
+func (x *failing) sidecarKilled() {
+	x.Helper()
+	for n := range 3 {
+		x.f.more(uint64(100 + 37*n)) // another phase of a transaction each time
+		x.kill(x.sidecar)
+		begun := time.Now()
+		x.startSidecar()
+		x.took = max(x.took, x.h.awaitSeen("outputs through the next sidecar", begun, func(int32, work) bool { return true }))
+	}
+}
+
+func (x *failing) idTaken() {
+	x.Helper()
+	second := x.sidecarOn(filepath.Join(x.dir, "second.sock"))
+	select {
+	case <-x.sidecar.Done():
+	case <-time.After(settle):
+		x.Fatal("the older sidecar goes on")
+	}
+	if log := tail(x.sidecar, 50); !strings.Contains(log, "producer epoch") {
+		x.Errorf("the older sidecar ended, and does not say by which epoch its id was taken:\n%s", log)
+	}
+	x.startSidecar()
+	x.seesMore(failureRate)
+	second.Kill()
+}
+
+func (x *failing) endLost() {
+	x.Helper()
+	for range 3 {
+		h := x.gate.lose(kmsg.EndTxn)
+		h.await(x.T, "nothing is committed", h.caught)
+		h.deliver(x.T)
+		x.seesMore(failureRate)
+	}
+}
+
+func (x *failing) coordinatorKilled() {
+	x.Helper()
+	h := x.gate.hold(kmsg.EndTxn)
+	h.await(x.T, "nothing is committed", h.caught)
+	broker := slices.Index(x.kafka.Addrs(), h.to)
+	killed := time.Now()
+	x.kafka.Kill(broker)
+	x.broken = append(x.broken, broker)
+	h.letGo()
+	x.took = x.h.awaitSeen("committed outputs", killed.Add(100*time.Millisecond), func(int32, work) bool { return true })
+	x.f.more(2 * failureRate)
+}
+
+func (x *failing) leaderKilled() {
+	x.Helper()
+	broker := x.kafka.LeaderOf(x.output, 0)
+	killed := time.Now()
+	x.kafka.Kill(broker)
+	x.broken = append(x.broken, broker)
+	x.took = x.h.awaitSeen("outputs of the partition", killed.Add(100*time.Millisecond), func(int32, work) bool { return true })
+	x.f.more(6 * failureRate)
+}
+
+// timedOut cuts the sidecar off for longer than its transactions may be open.
+func (x *failing) timedOut() {
+	x.Helper()
+	x.proxy.Blackhole()
+	x.f.more(20 * failureRate)
+	x.proxy.Heal()
+	x.seesMore(failureRate)
+}
+
+func (x *failing) brokersDown() {
+	x.Helper()
+	for i := range x.kafka.Addrs() {
+		x.kafka.Kill(i)
+	}
+	x.kafka.Repair()
+	x.seesMore(failureRate)
+}
+
+func (x *failing) terminated() {
+	x.Helper()
+	for i := range x.apps {
+		x.terminate(x.apps[i])
+		x.start(i)
+		x.members(2)
+	}
+	x.terminate(x.sidecar)
+	x.startSidecar()
+	x.seesMore(failureRate)
+}
+
+// killedWithDoneSet kills an app while a slow input holds the ack marks back.
+func (x *failing) killedWithDoneSet() {
+	x.Helper()
+	for i := range x.apps {
+		x.await("a done-set", func() error {
+			have, err := x.kafka.Admin().FetchOffsets(x.Context(), x.group)
+			if err != nil {
+				return err
+			}
+			for _, o := range have[x.input] {
+				if o.Metadata != "" {
+					return nil
+				}
+			}
+			return fmt.Errorf("none is committed")
+		})
+		x.kill(x.apps[i])
+		x.start(i)
+		x.f.more(2 * failureRate)
+	}
+}

@@ -1,0 +1,305 @@
+package operate_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/ackmark/ackmark/admin"
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/kept"
+	"github.com/ackmark/ackmark/internal/telemetry"
+	"github.com/ackmark/ackmark/internal/telemetry/exporter"
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
+)
+
+// pod is an app and its sidecar in this process, whose metrics are served as a pod's are.
+type pod struct {
+	*testing.T
+	kafka   *kfake.Cluster
+	metrics *exporter.Exporter
+	address string
+
+	mu   sync.Mutex
+	hold chan struct{} // handlers wait until it is closed
+}
+
+func startPod(t *testing.T) *pod {
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	p := &pod{T: t, kafka: kafka, metrics: export(t)}
+	quiet := slog.New(slog.DiscardHandler)
+
+	socket := filepath.Join(t.TempDir(), "s")
+	lis, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sidecar.New(p.sidecarConfig(lis, quiet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.run("the sidecar", s.Run)
+	served := httptest.NewServer(admin.Handler(admin.Config{Source: s, Metrics: p.metrics.Handler()}))
+	t.Cleanup(served.Close)
+	p.address = served.Listener.Addr().String()
+
+	app, err := pipeline.New(p.pipelineConfig(socket, quiet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.run("the app", app.Run)
+	p.run("the traffic", p.feed)
+	return p
+}
+
+func (p *pod) sidecarConfig(lis net.Listener, log *slog.Logger) sidecar.Config {
+	return sidecar.Config{
+		Brokers: p.kafka.ListenAddrs(), Listener: lis, Logger: log, MeterProvider: p.metrics.MeterProvider(),
+		MaxSessions: 2, MaxRecords: 1000, // a quarter of it may wait for the one partition: ten seconds
+	}
+}
+
+func (p *pod) pipelineConfig(socket string, log *slog.Logger) pipeline.Config {
+	return pipeline.Config{
+		Consumer: consumer.Config{
+			Brokers: p.kafka.ListenAddrs(), Group: "billing", Topics: []string{"in"}, CommitEvery: 100 * time.Millisecond, MeterProvider: p.metrics.MeterProvider(),
+		},
+		Producer:      producer.DialConfig{Target: "unix://" + socket, App: "app", Logger: log, MeterProvider: p.metrics.MeterProvider()}.New(),
+		MeterProvider: p.metrics.MeterProvider(), Logger: log,
+		Handler: pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
+			select {
+			case <-p.held():
+				return []producer.Record{{Topic: "out", Value: in.Value}}, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}),
+	}
+}
+
+// run runs something until the test ends. What started last ends first.
+func (p *pod) run(what string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	p.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			p.Errorf("%s ended with %v", what, err)
+		}
+	})
+}
+
+// feed writes an input now and then.
+func (p *pod) feed(ctx context.Context) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.ListenAddrs()...), kgo.DefaultProduceTopic("in"))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			cl.Produce(context.Background(), kgo.StringRecord("v"), nil)
+		}
+	}
+}
+
+// held is closed while handlers need not wait.
+func (p *pod) held() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hold == nil {
+		p.hold = make(chan struct{})
+		close(p.hold)
+	}
+	return p.hold
+}
+
+// block makes handlers wait until release is called.
+func (p *pod) block() (release func()) {
+	hold := make(chan struct{})
+	p.mu.Lock()
+	p.hold = hold
+	p.mu.Unlock()
+	return func() { close(hold) }
+}
+
+func export(t *testing.T) *exporter.Exporter {
+	t.Helper()
+	e, err := exporter.New(t.Context(), exporter.Config{Service: "pod", Version: "v1", Getenv: func(string) string { return "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Shutdown(context.Background()) })
+	return e
+}
+
+// table serves every row of the table of metrics, with all of its labels: what a healthy pod has no
+// values of (failures, wills, dead letters) is there, too.
+func table(t *testing.T) string {
+	e := export(t)
+	part := telemetry.New(e.MeterProvider(), "table")
+	set := func(m *telemetry.Metric) (all []attribute.KeyValue) {
+		for _, key := range m.Attributes {
+			all = append(all, key.String("x"))
+		}
+		return all
+	}
+	var observed []*telemetry.Metric
+	for _, m := range telemetry.Metrics {
+		switch {
+		case m == telemetry.Uptime, m == telemetry.Stale: // the exporter's own
+		case m.Kind == telemetry.Histogram:
+			part.Histogram(m, set(m)...).Time(time.Second)
+		default:
+			observed = append(observed, m)
+		}
+	}
+	part.Observe(func(r *telemetry.Reading) {
+		for _, m := range observed {
+			switch m.Unit {
+			case "s":
+				r.Time(m, time.Second, attribute.NewSet(set(m)...))
+				continue
+			case "1":
+				r.Share(m, 0.5, attribute.NewSet(set(m)...))
+				continue
+			}
+			r.Count(m, 1, attribute.NewSet(set(m)...))
+			if m == telemetry.Sent { // one that was acknowledged has no error
+				r.Count(m, 1, attribute.NewSet(telemetry.App.String("x")))
+			}
+		}
+	}, observed...)
+	served := httptest.NewServer(e.Handler())
+	t.Cleanup(served.Close)
+	return served.Listener.Addr().String()
+}
+
+// afterFaults are the queries that a healthy pod, which is at-least-once, has no values for; that
+// what they ask for is told when it happens is tested where it is counted.
+var afterFaults = regexp.MustCompile(`error_type!=""|ackmark_(client_retried_batches|dead_letters|client_refused_messages|sidecar_refusals|consumer_repeats)_total|ackmark_partition_paused|ackmark_sidecar_will_duration_seconds|ackmark_transaction`)
+
+// A real Prometheus scrapes a running pod. Every query of the dashboard and of the rules answers;
+// nothing fires while all is well; faults make their alerts fire, and mended they resolve.
+func TestPrometheus(t *testing.T) {
+	tool(t, "prometheus")
+	if testing.Short() {
+		t.Skip("a minute: windows of ten seconds have to pass")
+	}
+	x := startPod(t)
+	p := startPrometheus(t, map[string]string{"pod": x.address, "table": table(t)})
+	p.await("the pod's metrics", func() bool {
+		n, err := p.count(`ackmark_partition_oldest_offset{job="pod"} > 0`)
+		return err == nil && n > 0
+	})
+
+	t.Run("dashboard", func(t *testing.T) {
+		for title, exprs := range queries(t) {
+			for _, expr := range exprs {
+				job := "pod"
+				if afterFaults.MatchString(expr) {
+					job = ".*"
+				}
+				fill := strings.NewReplacer("$__rate_interval", "5s", "$job", job, "$group", ".*")
+				var failed error
+				p.await("data for "+title+": "+expr, func() bool { // rates need two scrapes
+					n, err := p.count(fill.Replace(expr))
+					failed = err
+					return err != nil || n > 0
+				})
+				if failed != nil {
+					t.Errorf("%s: %s: %v", title, expr, failed)
+				}
+			}
+		}
+	})
+
+	t.Run("rules", func(t *testing.T) {
+		var data struct {
+			Groups []struct {
+				Rules []struct{ Name, Health, LastError string }
+			}
+		}
+		if err := p.ask("rules", &data); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, g := range data.Groups {
+			for _, r := range g.Rules {
+				n++
+				if r.Health != "ok" {
+					t.Errorf("%s is %s: %s", r.Name, r.Health, r.LastError)
+				}
+			}
+		}
+		if n != len(readRules(t)) {
+			t.Errorf("%d rules are loaded", n)
+		}
+	})
+
+	p.await("no alert of a healthy pod", func() bool { return len(p.alerts("firing")) == 0 })
+
+	// Two faults at the same time: a file of credentials that is written by halves, and a handler
+	// that hangs.
+	token := filepath.Join(t.TempDir(), "token")
+	write := func(text string) {
+		if err := os.WriteFile(token, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"token":"t"}`)
+	k, err := kept.New("the token", func() (said map[string]string, err error) {
+		text, err := os.ReadFile(token)
+		if err == nil {
+			err = json.Unmarshal(text, &said)
+		}
+		return said, err
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(`{"token":`)
+	if said := k.Current()["token"]; said != "t" {
+		t.Fatalf("token %q", said)
+	}
+	release := x.block()
+	p.awaitAll(true, "AckmarkCredentialsStale", "AckmarkMarkStalled")
+	write(`{"token":"u"}`)
+	release()
+	p.awaitAll(false, "AckmarkCredentialsStale", "AckmarkMarkStalled")
+
+	// Then the brokers take nothing: records wait, are acknowledged no more, hold the mark and fill
+	// the queue.
+	sick := x.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Err: kerr.NotEnoughReplicas, Count: -1})
+	waits := []string{"AckmarkAckRatioFast", "AckmarkMarkStalled", "AckmarkQueueNearLimit", "AckmarkQueueFull"}
+	p.awaitAll(true, waits...)
+	sick.Remove()
+	p.awaitAll(false, waits...)
+}

@@ -1,0 +1,140 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// maxBrokers are told apart.
+const maxBrokers = 500
+
+// Kafka follows a Kafka client, as its hooks: connections, produce requests, batches. It is made
+// only where somebody may collect.
+type Kafka struct {
+	brokers  *Bound[string, *broker]
+	requests atomic.Uint64
+	retried  Tally
+	batches  *Recorder
+	took     *Recorder
+}
+
+type broker struct {
+	open             atomic.Int64
+	connects, failed atomic.Uint64
+	took             *Recorder
+}
+
+var (
+	_ kgo.HookBrokerConnect       = (*Kafka)(nil)
+	_ kgo.HookBrokerDisconnect    = (*Kafka)(nil)
+	_ kgo.HookBrokerE2E           = (*Kafka)(nil)
+	_ kgo.HookBrokerWrite         = (*Kafka)(nil)
+	_ kgo.HookProduceBatchWritten = (*Kafka)(nil)
+)
+
+// Kafka makes the hooks of a part's client. Those of a nil part are nil.
+func (p *Part) Kafka() *Kafka {
+	if p == nil {
+		return nil
+	}
+	k := &Kafka{retried: NewTally(), batches: p.Histogram(BatchSize), took: p.Histogram(RequestTime)}
+	k.brokers = NewBound(maxBrokers, Other, func(node string) *broker {
+		return &broker{took: k.took.With(Broker.String(node))}
+	})
+	return k
+}
+
+// Hooks are what a client is given: none of nil.
+func (k *Kafka) Hooks() []kgo.Opt {
+	if k == nil {
+		return nil
+	}
+	return []kgo.Opt{kgo.WithHooks(k)}
+}
+
+func (k *Kafka) of(m kgo.BrokerMetadata) *broker { return k.brokers.Get(kgo.NodeName(m.NodeID)) }
+
+// OnBrokerConnect counts connections. One that was open and then refused (SASL, versions) is told
+// here with its error, and told to OnBrokerDisconnect, too: before.
+func (k *Kafka) OnBrokerConnect(m kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
+	b := k.of(m)
+	b.connects.Add(1)
+	if err != nil {
+		b.failed.Add(1)
+	}
+	if conn != nil {
+		b.open.Add(1)
+	}
+}
+
+// OnBrokerDisconnect counts connections.
+func (k *Kafka) OnBrokerDisconnect(m kgo.BrokerMetadata, _ net.Conn) { k.of(m).open.Add(-1) }
+
+// OnBrokerWrite counts produce requests.
+func (k *Kafka) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if key == int16(kmsg.Produce) && err == nil {
+		k.requests.Add(1)
+	}
+}
+
+// OnBrokerE2E times produce requests, and counts those that have no answer.
+func (k *Kafka) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	if key != int16(kmsg.Produce) {
+		return
+	}
+	if err := e2e.Err(); err != nil {
+		k.Retried(err)
+		return
+	}
+	k.of(m).took.Time(e2e.DurationE2E())
+}
+
+// OnProduceBatchWritten tells the size of a batch.
+func (k *Kafka) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.ProduceBatchMetrics) {
+	k.batches.Number(m.NumRecords)
+}
+
+// Retried counts a batch that is sent again, by why.
+func (k *Kafka) Retried(err error) {
+	if k == nil {
+		return
+	}
+	name := ""
+	var broken net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return // the client is being closed
+	case errors.As(err, &broken), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		name = kerr.NetworkException.Message
+	}
+	k.retried.Add(KafkaError(err, name), 1)
+}
+
+// KafkaRows are what Tell tells.
+var KafkaRows = []*Metric{Connections, Connects, Requests, Retried}
+
+// Tell tells what was counted.
+func (k *Kafka) Tell(r *Reading) {
+	if k == nil {
+		return
+	}
+	r.Count(Requests, int64(k.requests.Load()), attribute.NewSet())
+	k.retried.Each(func(name string, n *atomic.Uint64) {
+		r.Count(Retried, int64(n.Load()), attribute.NewSet(ErrorType.String(name)))
+	})
+	k.brokers.Each(func(node string, b *broker) {
+		of, failed := Broker.String(node), b.failed.Load()
+		r.Count(Connections, max(b.open.Load(), 0), attribute.NewSet(of))
+		r.Count(Connects, int64(b.connects.Load()-failed), attribute.NewSet(of, Outcome.String("connected")))
+		r.Count(Connects, int64(failed), attribute.NewSet(of, Outcome.String("failed")))
+	})
+}

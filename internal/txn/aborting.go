@@ -1,0 +1,350 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// abort gives the transaction up, and its units back: the guilty ones fail, the others are tried
+// again.
+func (l *Lane) abort() event {
+	w := l.window
+	e := sound
+	switch err := l.tryAbort(w); {
+	case err != nil:
+		l.cfg.Log.Warn("a transaction could not be aborted: its id is taken anew", "err", err)
+		return broken
+	case l.isFenced(w):
+		return broken
+	}
+	return l.sortOut(w, e)
+}
+
+// isFenced tells that somebody else may have the id: that is found out before anything else.
+func (l *Lane) isFenced(w *window) bool {
+	for _, r := range l.refused {
+		if r.blame == ofFence {
+			return true
+		}
+	}
+	_, other := w.blamed()
+	return other != nil && blameRecord(other) == ofFence || l.why != nil && isFence(l.why)
+}
+
+// tryAbort aborts what a window has open. An error: nobody knows what is open now.
+func (l *Lane) tryAbort(w *window) error {
+	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Timeout)
+	defer cancel()
+	if !w.began {
+		if len(w.parts) == 0 {
+			return nil
+		}
+		return l.endBare(ctx, &l.bare, false)
+	}
+	t := &l.twins[l.turn]
+	if err := t.client.AbortBufferedRecords(ctx); err != nil {
+		return err
+	}
+	if err := l.awaitPromises(ctx, w); err != nil {
+		return err
+	}
+	before := t.producing
+	if err := t.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		return err
+	}
+	pid, epoch, err := t.client.ProducerID(ctx)
+	if err != nil {
+		return err
+	}
+	if pid == before.pid && epoch == before.epoch {
+		return errors.New("the producer's epoch did not move")
+	}
+	t.pid, t.epoch = pid, epoch
+	return nil
+}
+
+// awaitPromises waits until every record of the window has its fate: before, none of them may be
+// produced again.
+func (l *Lane) awaitPromises(ctx context.Context, w *window) error {
+	w.finish()
+	select {
+	case <-w.written:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// finish ends the taking of units, once.
+func (w *window) finish() {
+	if !w.finished {
+		w.finished = true
+		w.count()
+	}
+}
+
+// sortOut decides about each unit of an aborted window.
+func (l *Lane) sortOut(w *window, e event) event {
+	w.unstage()
+	l.aborts++
+	l.stats.abort(w, l.cfg.Took)
+	units, other := w.blamed()
+	l.shrink(w, units)
+	for _, place := range l.outcome.strangers {
+		units[place] = ErrNotOpen
+	}
+	gone, stale := map[*Claim]error{}, map[*Claim]int32{}
+	setup := other != nil && blameRecord(other) == ofSetup
+	for _, r := range l.refused {
+		if other == nil {
+			other = r.err
+		}
+		switch r.blame {
+		case ofAway:
+			l.miss(r)
+		case ofSetup:
+			return l.ends(l.setupError(l.cfg.ID, r.err))
+		case ofStale:
+			for _, st := range r.claims {
+				stale[st] = r.member.Generation
+			}
+		case ofMember:
+			if !errors.Is(r.err, errGivenUp) {
+				l.lose(r, gone)
+			}
+		case ofUnit:
+			for _, st := range r.claims {
+				gone[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: r.err}
+			}
+		}
+	}
+	if setup {
+		return l.ends(l.setupError(l.cfg.ID, other))
+	}
+	if st := l.outcome.tooLarge; st != nil {
+		gone[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: ErrSetTooLarge}
+	}
+	if l.why == nil {
+		l.why = other
+	}
+	l.cfg.Log.Info("a transaction was aborted", "units", w.units, "guilty", len(units), "err", l.why)
+	var again []Run
+	w.each(func(place int, b Batch, i int) {
+		one := Run{b, i, i + 1}
+		st := b.Unit(i).Claim
+		switch err := units[place]; {
+		case err != nil:
+			l.topics.forget(err)
+			fail(one, err)
+		case st == nil:
+			again = appendRun(again, one)
+		case gone[st] != nil:
+			fail(one, gone[st])
+		case st.isAbandoned():
+			drop(one, st)
+		default:
+			refused, isStale := stale[st]
+			next := goesIn
+			if isStale {
+				next = st.staleFate(refused)
+			}
+			switch next {
+			case goesIn:
+				again = appendRun(again, one)
+			case waits:
+				l.parkStale(st, refused, one)
+			case isOver:
+				drop(one, st)
+			}
+		}
+	})
+	l.again = append(again, l.again...)
+	l.alone = len(l.again) > 0
+	l.window, l.why = nil, nil
+	l.refused, l.outcome = nil, outcome{} // the next window may be aborted before it closes: nothing of this one counts there
+	return e
+}
+
+func appendRun(list []Run, r Run) []Run {
+	if n := len(list); n > 0 && list[n-1].Batch == r.Batch && list[n-1].To == r.From {
+		list[n-1].To = r.To
+		return list
+	}
+	return append(list, r)
+}
+
+// shrink finds the guilty one among units that failed together: Kafka refuses batches, and the
+// client fails all that it holds of a partition with one. Until a window of one unit fails, windows
+// are made half as large, and what is before the guilty unit is committed meanwhile. Units that
+// are refused each by itself are as guilty as they look.
+func (l *Lane) shrink(w *window, units map[int]error) {
+	last, inBatch := -1, 0
+	for place, err := range units {
+		if isOfBatch(err) {
+			inBatch++
+			last = max(last, place)
+		}
+	}
+	if len(units) > 0 {
+		l.aborts = 0 // it gets on: no reason to wait
+	}
+	if inBatch <= 1 {
+		return // the limit grows again with each window that is committed
+	}
+	l.limit = max(1, (last+1)/2)
+	for place, err := range units {
+		if isOfBatch(err) {
+			delete(units, place)
+		}
+	}
+}
+
+func isOfBatch(err error) bool {
+	if re, ok := errors.AsType[*RecordError](err); ok && re.alone {
+		return false
+	}
+	for _, ke := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed} {
+		if errors.Is(err, ke) {
+			return false
+		}
+	}
+	_, isKafka := errors.AsType[*kerr.Error](err)
+	return isKafka
+}
+
+// lose gives up what a member holds that its group does not know. Its consumer may be another
+// member by now: what it holds as that is not the old one's.
+func (l *Lane) lose(r *refusal, gone map[*Claim]error) {
+	err := &MemberError{r.member.MemberID, r.err}
+	told := map[parking]bool{}
+	for _, st := range r.claims {
+		gone[st] = err
+		at := parking{st.of, st.holder}
+		if told[at] {
+			continue
+		}
+		told[at] = true
+		if st.of.abandonMember(st.holder, r.member.MemberID) && l.cfg.Gone != nil {
+			l.cfg.Gone(st.holder, err)
+		}
+	}
+	for _, st := range r.claims {
+		st.of.abandonOne(st)
+	}
+}
+
+// staleFate is what becomes of a unit whose claim's generation was refused. One that is held waits
+// for a newer one. One that is released has its last: if that is the refused one, what comes behind
+// is given up with it, since it must not be committed without what is before it.
+func (st *Claim) staleFate(refused int32) fate {
+	st.of.mu.Lock()
+	defer st.of.mu.Unlock()
+	switch {
+	case st.state == held:
+		return waits
+	case st.state == released && st.under.Generation != refused:
+		return goesIn
+	case st.state == released:
+		st.abandon()
+	}
+	return isOver
+}
+
+// parkStale parks a unit until its holder has a newer generation.
+func (l *Lane) parkStale(st *Claim, refused int32, r Run) {
+	at := parking{st.of, st.holder}
+	l.parked.refuse(at, refused, l.Wake)
+	l.parked.park(at, r)
+}
+
+// OffsetError is why the offset of a partition cannot be committed, whatever is tried.
+type OffsetError struct {
+	Topic     string
+	Partition int32
+	Err       error
+}
+
+func (e *OffsetError) Error() string {
+	return fmt.Sprintf("the offset of topic %q partition %d cannot be committed: %v", e.Topic, e.Partition, e.Err)
+}
+
+// renew takes the id anew whose transaction nobody can say anything of. What is open under it is
+// aborted by that; what was committed claims committed.
+func (l *Lane) renew() event {
+	l.stats.reinits.Add(1)
+	w := l.window
+	if l.state == Uncertain {
+		l.stats.unknown.Add(1)
+	}
+	l.cfg.Log.Warn("a transactional id is taken anew", "err", l.why)
+	if err := l.retake(w); err != nil {
+		return l.ends(err)
+	}
+	if l.state == Uncertain || w == nil {
+		return ready
+	}
+	if err := l.awaitPromises(l.ctx, w); err != nil {
+		return l.ends(err)
+	}
+	return l.sortOut(w, ready)
+}
+
+// retake takes the id of a window again.
+func (l *Lane) retake(w *window) error {
+	if w != nil && !w.tried {
+		now, end, err := l.reclaim(l.ctx, l.bare.producing)
+		if err != nil {
+			return err
+		}
+		if l.outcome.told = end; now == l.bare.producing {
+			return l.takeBare(l.ctx, &l.bare) // it had expired
+		}
+		l.bare.producing = now
+		return nil
+	}
+	t := &l.twins[l.turn]
+	t.rest(l.ctx)
+	_, end, err := l.reclaim(l.ctx, t.producing)
+	if err != nil {
+		return err
+	}
+	l.outcome.told = end
+	return l.take(l.ctx, t)
+}
+
+// look asks the offsets how the window ended.
+func (l *Lane) look() event {
+	w := l.window
+	committed, err := l.resolve(l.ctx, w.parts, l.outcome.told)
+	switch {
+	case err != nil:
+		return l.ends(err)
+	case committed:
+		l.outcome.flushed = time.Now()
+		return in
+	}
+	l.refused, l.outcome = nil, outcome{}
+	return l.sortOut(w, out)
+}
+
+// giveBack aborts a window at the end of the lane. Its records must have their fates before their
+// owner hears of them.
+func (l *Lane) giveBack(w *window) {
+	w.unstage()
+	if w.began {
+		t := &l.twins[l.turn]
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Second)
+		defer cancel()
+		if t.client.AbortBufferedRecords(ctx) == nil && !isTaken(l.why) {
+			_ = t.client.EndTransaction(ctx, kgo.TryAbort)
+		}
+		t.client.Close()
+	}
+	w.finish()
+	<-w.written
+}

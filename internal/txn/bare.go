@@ -1,0 +1,98 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// bare is a transactional id without a producing client: windows that have no outputs commit their
+// offsets under it, by requests alone. A Kafka client's own transaction has to have written
+// something; and a plain OffsetCommit would fence nobody: one that a stopped process sends when it
+// wakes would take the group back behind what its successor has committed.
+type bare struct{ producing }
+
+// takeBare takes the id, for ever.
+func (l *Lane) takeBare(ctx context.Context, b *bare) error {
+	for {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &b.id, int32(l.cfg.Timeout.Milliseconds()), -1, -1
+		resp, err := req.RequestWith(ctx, l.plain)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if err == nil {
+			b.pid, b.epoch = resp.ProducerID, resp.ProducerEpoch
+			return nil
+		}
+		if err := l.afterInit(ctx, b.id, err); err != nil {
+			return err
+		}
+	}
+}
+
+// endBare ends the transaction of a window without outputs. An error: its outcome is unknown.
+func (l *Lane) endBare(ctx context.Context, b *bare, commit bool) error {
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = b.id, b.pid, b.epoch, commit
+	resp, err := req.RequestWith(ctx, l.plain)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return err
+	}
+	if resp.ProducerID < 0 || resp.ProducerID == b.pid && resp.ProducerEpoch == b.epoch {
+		return fmt.Errorf("EndTxn of %q: the producer's epoch did not move: %w", b.id, errNoFeature)
+	}
+	b.pid, b.epoch = resp.ProducerID, resp.ProducerEpoch
+	return nil
+}
+
+// maxLanes is how many lanes a process may have.
+const maxLanes = 8
+
+// sweep ends what a predecessor with more lanes has left open: it would hold readers back, and its
+// offsets, until its transactions time out.
+func (l *Lane) sweep(ctx context.Context) error {
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	for k := l.cfg.Lanes; k < maxLanes; k++ {
+		req.TransactionalIDs = append(req.TransactionalIDs, twinID(l.cfg.ID, 2*k), twinID(l.cfg.ID, 2*k+1), bareID(l.cfg.ID, k))
+	}
+	for {
+		resp, err := req.RequestWith(ctx, l.plain)
+		if err != nil {
+			resp = kmsg.NewPtrDescribeTransactionsResponse()
+		}
+		var again []string
+		for i := range resp.TransactionStates {
+			s := &resp.TransactionStates[i]
+			switch err := kerr.ErrorForCode(s.ErrorCode); {
+			case errors.Is(err, kerr.TransactionalIDNotFound):
+			case err != nil && !kerr.IsRetriable(err):
+				return l.setupError(s.TransactionalID, err)
+			case err != nil:
+				again = append(again, s.TransactionalID)
+			default:
+				if err := l.takeBare(ctx, &bare{producing: producing{id: s.TransactionalID}}); err != nil {
+					return err
+				}
+			}
+		}
+		if err == nil && len(again) == 0 {
+			return nil
+		}
+		if err == nil {
+			req.TransactionalIDs = again
+		}
+		if !l.sleep(ctx, initPause) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func twinID(id string, n int) string { return fmt.Sprintf("%s-%d", id, n) }
+func bareID(id string, k int) string { return fmt.Sprintf("%s-o%d", id, k) }

@@ -1,0 +1,378 @@
+package txn
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/groupcommit"
+)
+
+// Holder names one consumer's place in a group. Two of a process may be members of one group.
+type Holder struct {
+	Group    string
+	Consumer uint64
+}
+
+// Added is an assignment that begins.
+type Added struct {
+	Epoch     uint64
+	Topic     string
+	TopicID   [16]byte
+	Partition int32
+	// Core follows its inputs. It is the Claims' from here on.
+	Core *assignment.Assignment
+	// Committed are runs of offsets, in order, that the group has already, and whose units may come
+	// all the same: see [Lane.Standing].
+	Committed []donemeta.Run
+}
+
+// Claims are the assignments of one process, and the memberships that they are held under. All
+// methods are safe for concurrent use.
+type Claims struct {
+	mu      sync.Mutex
+	live    map[uint64]*Claim
+	members map[Holder]*groupcommit.Member
+	highest uint64
+	changes uint64 // of memberships, and of what is held
+}
+
+// NewClaims are none.
+func NewClaims() *Claims {
+	return &Claims{live: map[uint64]*Claim{}, members: map[Holder]*groupcommit.Member{}}
+}
+
+// Claim is one assignment of one partition, from when it is announced until its last unit is
+// decided.
+type Claim struct {
+	Epoch     uint64
+	Topic     string
+	TopicID   [16]byte
+	Partition int32
+
+	of     *Claims
+	holder Holder
+
+	// Under of.mu:
+	core    *assignment.Assignment
+	had     []donemeta.Run // committed before it was announced here, see Added
+	state   claimState
+	under   groupcommit.Member // once it is released: what it was held under then
+	open    int                // units entered and not decided
+	crossed int64              // to where its reader has passed while they were; 0: nothing to do
+	gone    *Leaving           // of its release
+}
+
+// claimState is what may still happen to a claim.
+type claimState uint8
+
+const (
+	held      claimState = iota // units come, and are committed under its holder's latest membership
+	released                    // none come any more; what is there is committed under the membership of its release
+	abandoned                   // nothing is committed any more
+)
+
+// Leaving is a release that is waited for.
+type Leaving struct {
+	left int
+	done chan struct{}
+}
+
+// Done is closed when every unit of the released assignments is decided.
+func (l *Leaving) Done() <-chan struct{} { return l.done }
+
+// Assign takes the latest membership of a consumer, and the assignments added under it. An empty
+// MemberID: it has left its group.
+//
+// Under another member id than before, what the consumer still holds is abandoned: the group took
+// it for a new member, and others may have had its partitions meanwhile. So is an older claim of a
+// partition that begins anew, since the new one began from what was committed before.
+func (s *Claims) Assign(of Holder, m groupcommit.Member, added []Added) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes++
+	before := s.members[of]
+	if m.MemberID == "" {
+		delete(s.members, of)
+	} else {
+		s.members[of] = &m
+	}
+	if before != nil && before.MemberID != m.MemberID {
+		for _, st := range s.live {
+			if st.holder == of && st.state == held {
+				st.abandon()
+			}
+		}
+	}
+	for _, a := range added {
+		if _, known := s.live[a.Epoch]; known || a.Epoch == 0 {
+			continue
+		}
+		for _, st := range s.live {
+			if st.holder.Group == of.Group && st.Topic == a.Topic && st.Partition == a.Partition {
+				st.abandon()
+			}
+		}
+		s.highest = max(s.highest, a.Epoch)
+		s.live[a.Epoch] = &Claim{Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, of: s, holder: of, core: a.Core, had: a.Committed}
+	}
+}
+
+// Entry is what [Claims.Enter] says of a unit.
+type Entry uint8
+
+// What an Entry can be.
+const (
+	Entered  Entry = iota
+	Known          // the input is done and committed already: the unit may be reported as such
+	Unheld         // the assignment was never announced
+	Released       // it was released, or given up
+	Refused        // the input is too far above the ack mark, or contradicts the order of others
+)
+
+// Enter enters a unit of an assignment: from Entered on it is waited for until the lane that it is
+// pushed to has decided it.
+func (s *Claims) Enter(epoch, index uint64, offset, size int64) (*Claim, Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.live[epoch]
+	switch {
+	case st == nil && epoch <= s.highest, st != nil && st.state != held:
+		return nil, Released
+	case st == nil:
+		return nil, Unheld
+	}
+	if !st.core.Follow(index, offset, size) {
+		switch known, open := st.core.Holds(index); {
+		case open: // its dead letter, or it is delivered again
+		case known:
+			return nil, Known
+		default:
+			return nil, Refused
+		}
+	}
+	if has(st.had, offset) { // its report was lost with who committed it
+		st.core.Done(index)
+		return nil, Known
+	}
+	st.open++
+	return st, Entered
+}
+
+// has tells whether an offset lies in runs that are in order.
+func has(runs []donemeta.Run, offset int64) bool {
+	n, _ := slices.BinarySearchFunc(runs, offset, func(r donemeta.Run, o int64) int { return cmp.Compare(r.Last, o) })
+	return n < len(runs) && runs[n].First <= offset
+}
+
+// Crossed tells that a reader has passed everything below an offset, and has no open input left:
+// behind its last one there are only control records, or gaps. True: there is something to commit,
+// by pushing the run.
+func (s *Claims) Crossed(epoch uint64, offset int64) (Run, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.live[epoch]
+	if st == nil {
+		return Run{}, false
+	}
+	return st.cross(offset)
+}
+
+// cross is Crossed of a claim. While units are open it is put off. Under of.mu.
+func (st *Claim) cross(offset int64) (Run, bool) {
+	st.crossed = 0
+	switch {
+	case st.state != held, st.core.Mark() >= offset:
+		return Run{}, false
+	case st.open > 0:
+		st.crossed = offset
+		return Run{}, false
+	case st.core.Pending() > 0:
+		return Run{}, false
+	}
+	st.core.Pass(offset-1, false)
+	st.open++
+	return Run{crossing{st}, 0, 1}, true
+}
+
+// putOff is what was put off until the claim's units were decided.
+func (st *Claim) putOff() (Run, bool) {
+	st.of.mu.Lock()
+	defer st.of.mu.Unlock()
+	if st.crossed == 0 || st.open > 0 {
+		return Run{}, false
+	}
+	return st.cross(st.crossed)
+}
+
+// Release lets assignments go, in order: what was entered is still committed, under the membership
+// of now. The second result lists those that were live.
+func (s *Claims) Release(epochs []uint64) (*Leaving, []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &Leaving{left: 1, done: make(chan struct{})}
+	var gone []uint64
+	for _, epoch := range epochs {
+		st := s.live[epoch]
+		if st == nil || st.gone != nil {
+			continue
+		}
+		gone = append(gone, epoch)
+		if st.state == held {
+			st.state = released
+			s.changes++
+			if m := s.members[st.holder]; m != nil {
+				st.under = *m
+			}
+		}
+		st.gone = l
+		l.left++
+		st.leave()
+	}
+	l.leave()
+	return l, gone
+}
+
+// Abandon gives assignments up: what of them is not committed never is.
+func (s *Claims) Abandon(epochs []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, epoch := range epochs {
+		if st := s.live[epoch]; st != nil {
+			st.abandon()
+		}
+	}
+}
+
+// AbandonAll gives up all that a consumer holds.
+func (s *Claims) AbandonAll(of Holder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.live {
+		if st.holder == of {
+			st.abandon()
+		}
+	}
+}
+
+// abandonMember gives up all that a consumer holds as this member, and tells whether it still is.
+func (s *Claims) abandonMember(of Holder, id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.members[of]; m != nil && m.MemberID != id {
+		return false
+	}
+	for _, st := range s.live {
+		if st.holder == of && (st.state == held || st.under.MemberID == id) {
+			st.abandon()
+		}
+	}
+	return true
+}
+
+func (s *Claims) abandonOne(st *Claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.state != abandoned {
+		st.abandon()
+	}
+}
+
+// GiveUp gives up what is claimed of partitions of a group that begin anew elsewhere: in the hands
+// of another process, or of this one under other claims. Not what is held under a later generation
+// than theirs: there it is the one who begins them that is over, and does not know it yet.
+func (s *Claims) GiveUp(group string, under int32, begins func(topic string, partition int32) bool) (some bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.live {
+		if st.holder.Group == group && begins(st.Topic, st.Partition) && st.member().Generation <= under {
+			st.abandon()
+			some = true
+		}
+	}
+	return some
+}
+
+// Close gives up all of it: its process is gone, or goes on under other claims.
+func (s *Claims) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.live {
+		st.abandon()
+	}
+}
+
+// version tells whether something has changed since it was asked before.
+func (s *Claims) version() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
+}
+
+// Has tells whether an assignment is announced and not decided.
+func (s *Claims) Has(epoch uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.live[epoch]
+	return known
+}
+
+// Live lists the assignments that are announced and not decided.
+func (s *Claims) Live() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]uint64, 0, len(s.live))
+	for epoch := range s.live {
+		list = append(list, epoch)
+	}
+	return list
+}
+
+func (st *Claim) abandon() {
+	st.of.changes++
+	st.state = abandoned
+	st.core.Happen(assignment.Fence)
+}
+
+// leave forgets a released claim when its last unit is decided.
+func (st *Claim) leave() {
+	if st.gone == nil || st.open > 0 {
+		return
+	}
+	delete(st.of.live, st.Epoch)
+	st.gone.leave()
+}
+
+func (l *Leaving) leave() {
+	if l.left--; l.left == 0 {
+		close(l.done)
+	}
+}
+
+// decided counts n units as decided.
+func (st *Claim) decided(n int) {
+	st.of.mu.Lock()
+	defer st.of.mu.Unlock()
+	st.open -= n
+	st.leave()
+}
+
+// member is what the claim is held under. Under of.mu.
+func (st *Claim) member() groupcommit.Member {
+	if st.state == held {
+		if m := st.of.members[st.holder]; m != nil {
+			return *m
+		}
+		return groupcommit.Member{Group: st.holder.Group, Generation: -1}
+	}
+	return st.under
+}
+
+// isAbandoned tells whether the claim was given up.
+func (st *Claim) isAbandoned() bool {
+	st.of.mu.Lock()
+	defer st.of.mu.Unlock()
+	return st.state == abandoned
+}

@@ -1,0 +1,131 @@
+package txn
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/groupcommit"
+)
+
+// What is released is committed under the membership that it was released under; what is held
+// follows its consumer. Another member id, or a newer assignment of the partition, gives up what
+// is undecided.
+func TestReleasedKeepsItsMembership(t *testing.T) {
+	c := NewClaims()
+	of := Holder{Group: "g", Consumer: 1}
+	member := func(id string, generation int32) groupcommit.Member {
+		return groupcommit.Member{Group: "g", MemberID: id, Generation: generation}
+	}
+	added := func(epoch uint64, partition int32) Added {
+		return Added{Epoch: epoch, Topic: "in", Partition: partition, Core: assignment.New(assignment.Spec{Committed: -1, Limit: 10})}
+	}
+	c.Assign(of, member("m", 1), []Added{added(1, 0), added(2, 1)})
+	one, _ := c.Enter(1, 0, 0, 1)
+	two, _ := c.Enter(2, 0, 0, 1)
+	c.Release([]uint64{1})
+	c.Assign(of, member("m", 2), nil)
+	if got := one.member().Generation; got != 1 {
+		t.Errorf("what was released is committed under generation %d", got)
+	}
+	if got := two.member().Generation; got != 2 {
+		t.Errorf("what is held is committed under generation %d", got)
+	}
+	if _, e := c.Enter(1, 1, 1, 1); e != Released {
+		t.Errorf("a unit of what was released: %v", e)
+	}
+	c.Assign(of, member("m", 2), []Added{added(3, 0)})
+	if !one.isAbandoned() || two.isAbandoned() {
+		t.Error("a newer assignment of a partition gives up what is undecided of it, and nothing else")
+	}
+	c.Assign(of, member("n", 3), nil)
+	if !two.isAbandoned() {
+		t.Error("another member id gives up what the one before held")
+	}
+	one.decided(1)
+	if got := c.Live(); len(got) != 2 {
+		t.Errorf("live are %v", got)
+	}
+}
+
+// The transition table: no event leads out of Ended, and every state but those two can end.
+func TestTransitions(t *testing.T) {
+	for s := range states {
+		for e := range events {
+			next := transitions[s][e]
+			if next > states || s == Ended && next != Ended && next != no {
+				t.Errorf("%v by %v is %v", s, e, next)
+			}
+			if e == stop && next != Ended {
+				t.Errorf("%v does not end: %v", s, next)
+			}
+		}
+		if s.String() == "" {
+			t.Errorf("state %d has no name", s)
+		}
+	}
+}
+
+// Ours are our epoch, and the next one where we can have brought it about; a successor's are
+// further on, or the coordinator has to be asked.
+func TestJudge(t *testing.T) {
+	mine := producing{id: "id-0", pid: 7, epoch: 3}
+	for _, c := range []struct {
+		pid   int64
+		epoch int16
+		state string
+		want  owner
+	}{
+		{7, 3, "Ongoing", ofUs}, {7, 3, "Empty", ofUs}, {7, 3, "CompleteCommit", ofUs}, {7, 4, "PrepareCommit", ofUs}, {7, 4, "CompleteCommit", ofUs},
+		{7, 4, "PrepareAbort", takenSoon}, {7, 4, "CompleteAbort", takenSoon}, {7, 4, "Empty", unclear},
+		{7, 4, "Ongoing", ofOthers}, {7, 5, "CompleteAbort", ofOthers}, {7, 5, "Empty", ofOthers}, {8, 3, "Empty", ofOthers}, {8, 0, "Empty", ofOthers}, {7, 2, "Empty", ofOthers},
+	} {
+		s := &kmsg.DescribeTransactionsResponseTransactionState{ProducerID: c.pid, ProducerEpoch: c.epoch, State: c.state}
+		if got := judge(mine, s); got != c.want {
+			t.Errorf("producer %d epoch %d in %s: %v, want %v", c.pid, c.epoch, c.state, got, c.want)
+		}
+	}
+	mine.epoch = 32766 // the next producer id is ours, too
+	if got := judge(mine, &kmsg.DescribeTransactionsResponseTransactionState{ProducerID: 8, State: "CompleteCommit"}); got != unclear {
+		t.Errorf("behind the last epoch: %v", got)
+	}
+}
+
+// Of partitions that are still held all must agree; of others the next owner may have gone on.
+func TestVerdicts(t *testing.T) {
+	for want, v := range map[string]verdicts{
+		"in": {in: 2}, "out": {out: 2}, "in part": {in: 1, out: 1}, "in ": {othersIn: 1}, "out ": {}, "out  ": {out: 1, othersIn: 1},
+		"in  ": {in: 1, absent: 1}, "out   ": {absent: 1}, "in   ": {absent: 1, othersIn: 1},
+	} {
+		committed, err := v.committed(false)
+		got := map[bool]string{true: "in", false: "out"}[committed]
+		if err != nil {
+			got = "in part"
+		}
+		for len(want) > 3 && want[len(want)-1] == ' ' || want == "in " {
+			want = want[:len(want)-1]
+		}
+		if got != want {
+			t.Errorf("%+v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+// However long windows get while units wait, they are at most a quarter of the transactions'
+// timeout; while none wait, they are as configured.
+func TestPace(t *testing.T) {
+	for timeout, most := range map[time.Duration]time.Duration{8 * time.Second: 2 * time.Second, 4 * time.Second: time.Second, time.Minute: 5 * time.Second} {
+		p := newPace(time.Second, timeout)
+		for range 2 * saturatedBy {
+			p.ended(time.Time{}, time.Hour, true)
+		}
+		if p.interval != most {
+			t.Errorf("timeout %s: a saturated window takes %s, want %s", timeout, p.interval, most)
+		}
+		if p.ended(time.Time{}, time.Hour, false); p.interval != time.Second {
+			t.Errorf("timeout %s: a window for which nothing waited takes %s", timeout, p.interval)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// outcome is what a window's end was measured and found to be.
+type outcome struct {
+	flushed, ended time.Time
+	strangers      []int  // places of units whose inputs were not open
+	tooLarge       *Claim // whose done-set did not fit
+	told           ending // by the coordinator
+}
+
+// close writes the window's records and offsets, side by side since offsets mean nothing before the
+// end, and ends the transaction. EndTxn goes out only if every record and every offset is in the
+// transaction; what is in doubt is aborted, which costs a window, and no more.
+func (l *Lane) close() event {
+	w := l.window
+	l.refused, l.outcome = nil, outcome{}
+	if l.outcome.strangers = w.stage(); len(l.outcome.strangers) > 0 {
+		return failed
+	}
+	if w.parts, l.outcome.tooLarge = plan(w.claims); l.outcome.tooLarge != nil {
+		return failed
+	}
+	if !w.began {
+		return l.closeBare()
+	}
+	t := &l.twins[l.turn]
+	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
+	defer cancel()
+	pid, epoch, err := t.client.ProducerID(ctx)
+	if err != nil {
+		l.why = err
+		return failed
+	}
+	as := producing{t.id, pid, epoch}
+	var side sync.WaitGroup
+	side.Go(func() { _ = t.client.Flush(ctx) }) // ends the linger; the promises say what came of it
+	side.Go(func() {
+		select {
+		case <-w.fail:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	offsets := l.goOffsets(ctx, t.client, as)
+	w.finish()
+	select {
+	case <-w.written:
+	case <-ctx.Done():
+	}
+	l.outcome.flushed = time.Now()
+	l.refused = offsets()
+	over := ctx.Err()
+	cancel()
+	side.Wait()
+	if w.failed() || over != nil || len(l.refused) > 0 || !l.mayEnd(w, t, as) {
+		return failed
+	}
+	return l.endTxn(t, as)
+}
+
+// goOffsets sends the offsets of all parts of the window at once; the function that it returns
+// waits for them.
+func (l *Lane) goOffsets(ctx context.Context, cl *kgo.Client, as producing) func() []*refusal {
+	w := l.window
+	var all sync.WaitGroup
+	var taken atomic.Bool
+	refused := make([]*refusal, len(w.parts))
+	for i, p := range w.parts {
+		all.Go(func() {
+			var look sync.WaitGroup
+			defer look.Wait()
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			if l.cfg.Shared {
+				look.Go(func() { l.lookAround(ctx, p.holder.Group, &taken, func() { cancel(errAway) }) })
+			}
+			if refused[i] = l.commitPart(ctx, cl, as, p); refused[i] == nil {
+				taken.Store(true)
+			} else if l.isAway(refused[i], context.Cause(ctx)) {
+				refused[i].blame = ofAway
+			}
+		})
+	}
+	return func() []*refusal {
+		all.Wait()
+		for i, r := range refused {
+			if r != nil && r.blame == ofAway && !taken.Load() && !l.othersWait(w.parts[i].holder.Group) {
+				r.blame = ofWindow
+			}
+		}
+		return slices.DeleteFunc(refused, func(r *refusal) bool { return r == nil })
+	}
+}
+
+// mayEnd looks, once everything is written, whether the transaction is still that of its records
+// and offsets, and nothing in it was given up.
+func (l *Lane) mayEnd(w *window, t *twin, as producing) bool {
+	if w.acked.Load() == 0 || int(w.acked.Load()) != len(w.records) { // of a transaction without a record the client says that it was committed, and aborts it
+		return false
+	}
+	pid, epoch, err := t.client.ProducerID(l.ctx)
+	return err == nil && pid == as.pid && epoch == as.epoch && !w.hasAbandoned()
+}
+
+func (w *window) hasAbandoned() bool { return slices.ContainsFunc(w.claims, (*Claim).isAbandoned) }
+
+// forEnd is how long the answer to an EndTxn is waited for: of a lane that is closed meanwhile a
+// little longer, since what is committed should be known as such.
+func (l *Lane) forEnd() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), l.cfg.Timeout)
+	stop := context.AfterFunc(l.ctx, func() {
+		grace := time.NewTimer(l.grace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); cancel() }
+}
+
+// closeGrace is how long a lane that is closed waits for the end of its last transaction.
+const closeGrace = 3 * time.Second
+
+// endTxn ends the transaction of a twin.
+func (l *Lane) endTxn(t *twin, as producing) event {
+	ctx, cancel := l.forEnd()
+	defer cancel()
+	t.producing = as
+	err := t.client.EndTransaction(ctx, kgo.TryCommit)
+	l.outcome.ended = time.Now()
+	switch {
+	case errors.Is(err, kerr.OperationNotAttempted), errors.Is(err, kerr.UnknownTopicID): // the client has asked nobody
+		l.why = err
+		return failed
+	case err != nil:
+		l.why = err
+		return unknown
+	}
+	pid, epoch, err := t.client.ProducerID(ctx)
+	if err != nil || pid == as.pid && epoch == as.epoch {
+		l.why = errUnmoved
+		return unknown
+	}
+	t.pid, t.epoch = pid, epoch
+	return landed
+}
+
+var errUnmoved = errors.New("txn: the client says that the transaction was committed, and the producer's epoch did not move")
+
+// closeBare ends a window without outputs.
+func (l *Lane) closeBare() event {
+	w, b := l.window, &l.bare
+	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
+	defer cancel()
+	w.finish()
+	l.outcome.flushed = time.Now()
+	l.refused = l.goOffsets(ctx, l.plain, b.producing)()
+	if len(l.refused) > 0 || ctx.Err() != nil || w.hasAbandoned() {
+		return failed
+	}
+	if len(w.parts) == 0 { // units without an input and without outputs
+		return landed
+	}
+	end, cancelEnd := l.forEnd()
+	defer cancelEnd()
+	err := l.endBare(end, b, true)
+	l.outcome.ended = time.Now()
+	if err != nil {
+		l.why = err
+		return unknown
+	}
+	return landed
+}
+
+// report tells that the window is committed.
+func (l *Lane) report() event {
+	w := l.window
+	l.stats.commit(w, l.cfg.Took)
+	w.settle()
+	for _, r := range w.runs {
+		r.Batch.Committed(r.From, r.To)
+	}
+	l.eachClaim(w.runs, func(st *Claim, n int) { st.decided(n) })
+	for i := range w.parts {
+		l.parked.took(&w.parts[i])
+	}
+	for _, st := range w.claims {
+		if run, due := st.putOff(); due {
+			l.queue = append(l.queue, run)
+		}
+	}
+	if w.began {
+		l.turn = 1 - l.turn
+	}
+	l.mu.Lock()
+	waiting := len(l.pushed) > 0
+	l.mu.Unlock()
+	now := time.Now()
+	l.pace.ended(now, now.Sub(l.outcome.flushed), waiting || len(l.queue) > 0)
+	if l.limit *= 2; l.limit > 4096 {
+		l.limit = 0
+	}
+	l.aborts, l.why, l.window = 0, nil, nil
+	return ready
+}
+
+// eachClaim counts the units of runs by their claims.
+func (l *Lane) eachClaim(runs []Run, fn func(*Claim, int)) {
+	for _, r := range runs {
+		var last *Claim
+		n := 0
+		for i := r.From; i < r.To; i++ {
+			st := r.Batch.Unit(i).Claim
+			if st != last && n > 0 {
+				if last != nil {
+					fn(last, n)
+				}
+				n = 0
+			}
+			last = st
+			n++
+		}
+		if last != nil && n > 0 {
+			fn(last, n)
+		}
+	}
+}

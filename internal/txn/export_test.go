@@ -1,0 +1,12 @@
+package txn
+
+import "time"
+
+// PauseForSuccessor sets how long a successor may take between its two steps. Before Start.
+func (l *Lane) PauseForSuccessor(d time.Duration) { l.takePause = d }
+
+// GraceOfClose sets how long Close waits for the end of the last transaction. Before Start.
+func (l *Lane) GraceOfClose(d time.Duration) { l.grace = d }
+
+// AwayAfter is how long one group's offsets hold up the others.
+const AwayAfter = awayAfter

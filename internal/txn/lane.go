@@ -1,0 +1,378 @@
+package txn
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Config of a lane.
+type Config struct {
+	// ID is the transactional id that the lanes of a process make theirs of.
+	ID string
+	// Number is the lane's, from 0, and Lanes how many the process has.
+	Number, Lanes int
+	// Client makes a Kafka client of the user's options and these.
+	Client func(...kgo.Opt) (*kgo.Client, error)
+	// Partitioner is for records that name no partition. Default: by their keys, as the Java client
+	// does.
+	Partitioner kgo.Partitioner
+	// Shared: several processes push to the lane, and one of them must not end it for the others.
+	Shared bool
+	// Every is the time from the end of one transaction to the end of the next, while there is
+	// something to commit.
+	Every time.Duration
+	// Timeout is when the coordinator aborts a transaction.
+	Timeout time.Duration
+	// Records and Bytes are when a window is full. Half of what may be in hand, so that the other
+	// half comes in while the window closes.
+	Records int
+	Bytes   int64
+	Log     *slog.Logger
+	// Took is how long transactions take. Nil: nobody reads it.
+	Took *Took
+	// Gone is told that a group does not know a member any more: what it holds was given up. It
+	// must not block.
+	Gone func(Holder, error)
+	// Over is told, once, that the lane has ended by itself: with ErrTaken, or for what somebody
+	// has to change. Everything in hand fails, and so does what is pushed later.
+	Over func(error)
+}
+
+// Lane commits what is pushed to it, one transaction at a time. See the package.
+type Lane struct {
+	cfg       Config
+	plain     *kgo.Client        // asks
+	batches   func(string) int32 // the largest batch of a topic that a client sends
+	running   sync.WaitGroup
+	stop      context.CancelCauseFunc
+	ctx       context.Context
+	wake      chan struct{} // capacity 1
+	forgets   chan struct{} // capacity 1
+	takePause time.Duration
+	grace     time.Duration // of Close
+	started   chan struct{} // closed when the ids are taken, or the lane has ended
+	now       atomic.Uint32 // the State, for others
+
+	mu     sync.Mutex
+	pushed []Run
+	flush  bool
+	over   error // the lane has ended
+
+	// The goroutine's.
+	state    State
+	again    []Run // units of an aborted window: before the queue
+	alone    bool  // the next windows are for those alone
+	queue    []Run
+	parked   parked
+	flushing bool // nothing waits for company
+	window   *window
+	why      error // of the abort
+	refused  []*refusal
+	outcome  outcome
+	topics   *topics
+	recs     []*kgo.Record // of the unit that enters
+	twins    [2]twin
+	turn     int
+	bare     bare
+	pace     pace
+	limit    int // how many units a window may have; 0: as many as fit
+	aborts   int // in a row
+	stats    stats
+}
+
+// New makes a lane, which begins with Start.
+func New(cfg Config) (*Lane, error) {
+	plain, err := cfg.Client(soon())
+	if err != nil {
+		return nil, err
+	}
+	l := &Lane{
+		cfg: cfg, plain: plain, wake: make(chan struct{}, 1), forgets: make(chan struct{}, 1), started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
+		takePause: takePause, grace: closeGrace,
+	}
+	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
+	l.topics = newTopics(plain)
+	l.ctx, l.stop = context.WithCancelCause(context.Background())
+	for i := range l.twins {
+		l.twins[i].id = twinID(cfg.ID, 2*cfg.Number+i)
+	}
+	l.bare.id = bareID(cfg.ID, cfg.Number)
+	return l, nil
+}
+
+// Start takes the transactional ids, which aborts what a predecessor has open, and goes on in the
+// background.
+func (l *Lane) Start() {
+	l.running.Go(l.run)
+	l.running.Go(l.forgetting)
+}
+
+// Started is closed when the ids are taken, or the lane has ended.
+func (l *Lane) Started() <-chan struct{} { return l.started }
+
+// Client asks brokers; it produces nothing.
+func (l *Lane) Client() *kgo.Client { return l.plain }
+
+// State is where the lane stands.
+func (l *Lane) State() State { return State(l.now.Load()) }
+
+// Push hands over a run of units that were entered. It does not block.
+func (l *Lane) Push(r Run) {
+	l.mu.Lock()
+	over := l.over
+	if over == nil {
+		l.pushed = append(l.pushed, r)
+	}
+	l.mu.Unlock()
+	if over != nil {
+		fail(r, over)
+		return
+	}
+	l.Wake()
+}
+
+// Flush ends what is in hand without waiting for more.
+func (l *Lane) Flush() {
+	l.mu.Lock()
+	l.flush = true
+	l.mu.Unlock()
+	l.Wake()
+}
+
+// Wake has the lane look at its claims again: a membership has changed, or one was given up.
+func (l *Lane) Wake() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the lane. What is not committed by now fails with ErrClosed, and is aborted; only a
+// transaction whose end is on its way, and not answered for some seconds, may be committed later.
+func (l *Lane) Close() {
+	l.stop(ErrClosed)
+	l.running.Wait()
+	for i := range l.twins {
+		if cl := l.twins[i].client; cl != nil {
+			cl.Close()
+		}
+	}
+	l.plain.Close()
+}
+
+// sleep waits; false: the context or the lane has ended.
+func (l *Lane) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+// run is the lane.
+func (l *Lane) run() {
+	for l.state != Ended {
+		e := l.step()
+		if l.ctx.Err() != nil && e != landed && e != in && l.state != Committed && e != taken {
+			e, l.why = stop, ErrClosed
+		}
+		next := transitions[l.state][e]
+		if next == no {
+			l.cfg.Log.Error("a lane cannot go on; this is a bug in Ackmark", "state", l.state, "event", e)
+			next, l.why = Ended, fmt.Errorf("txn: %v in state %v", e, l.state)
+		}
+		l.state = next
+		l.now.Store(uint32(next))
+		if l.state == Fenced {
+			l.state = Ended
+		}
+	}
+	l.end()
+}
+
+// step does what the state asks for, and says what came of it.
+func (l *Lane) step() event {
+	switch l.state {
+	case Starting:
+		return l.begin()
+	case Idle:
+		return l.await()
+	case Open:
+		return l.fill()
+	case Closing:
+		return l.close()
+	case Committed:
+		return l.report()
+	case Aborting:
+		return l.abort()
+	case Uncertain, Reinit:
+		return l.renew()
+	case Resolving:
+		return l.look()
+	}
+	return stop
+}
+
+// ends turns an error that is for good into an event.
+func (l *Lane) ends(err error) event {
+	l.why = err
+	if isTaken(err) {
+		return taken
+	}
+	return stop
+}
+
+// begin takes the ids.
+func (l *Lane) begin() event {
+	for {
+		err := checkFeature(l.ctx, l.plain)
+		if err == nil {
+			break
+		}
+		if isNoFeature(err) || l.ctx.Err() != nil {
+			return l.ends(err)
+		}
+		l.cfg.Log.Warn("no broker has told yet which transactions it serves", "err", err)
+		if !l.sleep(l.ctx, initPause) {
+			return l.ends(context.Cause(l.ctx))
+		}
+	}
+	if err := l.takeAll(); err != nil {
+		return l.ends(err)
+	}
+	close(l.started)
+	return ready
+}
+
+func (l *Lane) takeAll() error {
+	for i := range l.twins {
+		if err := l.take(l.ctx, &l.twins[i]); err != nil {
+			return err
+		}
+	}
+	if err := l.takeBare(l.ctx, &l.bare); err != nil || l.cfg.Number > 0 {
+		return err
+	}
+	return l.sweep(l.ctx)
+}
+
+// await waits for units. After aborts it waits a little longer each time: what fails again and
+// again must not keep the brokers busy.
+func (l *Lane) await() event {
+	if l.aborts > 1 && !l.sleep(l.ctx, min(time.Second, 5*time.Millisecond<<min(l.aborts, 8))) {
+		return stop
+	}
+	for {
+		l.receive()
+		if l.window == nil {
+			l.window = newWindow(time.Now(), l.batches)
+		}
+		l.takeIn()
+		l.stats.parks(len(l.parked.runs) > 0, time.Now())
+		if l.window.units > 0 {
+			l.stats.waits(time.Now())
+			return work
+		}
+		l.stats.idle()
+		l.flushing = false
+		select {
+		case <-l.wake:
+		case <-l.ctx.Done():
+			return stop
+		}
+		l.window.opened = time.Now()
+	}
+}
+
+// receive takes over what was pushed, and looks whether parked units can go on.
+func (l *Lane) receive() {
+	l.mu.Lock()
+	l.queue = append(l.queue, l.pushed...)
+	clear(l.pushed)
+	l.pushed = l.pushed[:0]
+	l.flushing = l.flushing || l.flush
+	l.flush = false
+	l.mu.Unlock()
+	l.unpark()
+}
+
+// fill takes units in until the window is due, full, or cannot be committed any more.
+func (l *Lane) fill() event {
+	w := l.window
+	for {
+		l.receive()
+		full := l.takeIn()
+		switch now := time.Now(); {
+		case l.why != nil:
+			return broken
+		case w.failed():
+			return failed
+		case full, l.flushing, !now.Before(l.pace.due(w.opened)):
+			l.flushing = l.flushing && len(l.queue)+len(l.again) > 0
+			return due
+		}
+		t := time.NewTimer(time.Until(l.pace.due(w.opened)))
+		select {
+		case <-l.wake:
+		case <-w.fail:
+		case <-t.C:
+		case <-l.ctx.Done():
+			t.Stop()
+			return stop
+		}
+		t.Stop()
+	}
+}
+
+// end fails what is in hand.
+func (l *Lane) end() {
+	err := l.why
+	if err == nil {
+		err = ErrClosed
+	}
+	l.mu.Lock()
+	l.over = err
+	rest := append(l.queue, l.pushed...)
+	l.pushed, l.queue = nil, nil
+	l.mu.Unlock()
+	if w := l.window; w != nil {
+		l.giveBack(w)
+		rest = append(append([]Run{}, w.runs...), rest...)
+	}
+	rest = append(rest, l.again...)
+	for _, runs := range l.parked.runs {
+		rest = append(rest, runs...)
+	}
+	for _, r := range rest {
+		fail(r, err)
+	}
+	select {
+	case <-l.started:
+	default:
+		close(l.started)
+	}
+	if l.cfg.Over != nil && !isClosed(err) {
+		l.cfg.Over(err)
+	}
+}
+
+// fail ends all units of a run without a commit.
+func fail(r Run, err error) {
+	for i := r.From; i < r.To; i++ {
+		r.Batch.Failed(i, err)
+		if st := r.Batch.Unit(i).Claim; st != nil {
+			st.decided(1)
+		}
+	}
+}

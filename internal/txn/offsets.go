@@ -1,0 +1,195 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
+)
+
+// producing is who commits: a transactional id as it is now.
+type producing struct {
+	id    string
+	pid   int64
+	epoch int16
+}
+
+// refusal is why offsets are not in a transaction.
+type refusal struct {
+	claims []*Claim
+	member groupcommit.Member // that was refused
+	blame  blame
+	err    error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+// patience is how long a refused generation waits for the consumer to say the newer one.
+const patience = 250 * time.Millisecond
+
+// commitPart brings the offsets of one holder into the transaction. A generation that is too old
+// leaves the transaction sound: the same request is sent again under the newer one.
+func (l *Lane) commitPart(ctx context.Context, cl *kgo.Client, as producing, p part) *refusal {
+	var patient time.Time // since the first refusal: before it the coordinator may have been away
+	for {
+		var rest part
+		var last *refusal
+		for _, r := range p.byMember() {
+			bad := l.commitAs(ctx, cl, as, r)
+			if bad == nil {
+				continue
+			}
+			if patient.IsZero() {
+				patient = time.Now().Add(l.parked.patienceOf(p.claims[0]))
+			}
+			if bad.blame != ofStale || !anyHeld(r.claims) || time.Now().After(patient) || ctx.Err() != nil {
+				return bad
+			}
+			last = bad
+			rest.claims, rest.points = append(rest.claims, r.claims...), append(rest.points, r.points...)
+		}
+		if last == nil {
+			return nil
+		}
+		rest.holder, p = p.holder, rest
+		if !l.sleep(ctx, 5*time.Millisecond) {
+			return last
+		}
+	}
+}
+
+func anyHeld(claims []*Claim) bool {
+	for _, st := range claims {
+		st.of.mu.Lock()
+		ours := st.state == held
+		st.of.mu.Unlock()
+		if ours {
+			return true
+		}
+	}
+	return false
+}
+
+// commitAs sends one membership's offsets.
+func (l *Lane) commitAs(ctx context.Context, cl *kgo.Client, as producing, r request) *refusal {
+	if r.abandoned {
+		return &refusal{claims: r.claims, member: r.member, blame: ofMember, err: errGivenUp}
+	}
+	if !r.member.Valid() { // an empty group would take it from anyone
+		return &refusal{claims: r.claims, member: r.member, blame: ofStale, err: fmt.Errorf("no membership in group %q", r.member.Group)}
+	}
+	for first, end := range groupcommit.Parts(r.member.Group, r.points) {
+		if err := l.sendOffsets(ctx, cl, as, &r.member, r.points[first:end]); err != nil {
+			return l.refusedBy(r, err)
+		}
+	}
+	return nil
+}
+
+// refusedBy is the refusal of a request. What is a partition's own fault is not the others'.
+func (l *Lane) refusedBy(r request, err error) *refusal {
+	bad := &refusal{claims: r.claims, member: r.member, blame: l.blameOffsets(err), err: err}
+	of, told := errors.AsType[*answerError](err)
+	if bad.blame != ofUnit || !told || len(of.places) == 0 {
+		return bad
+	}
+	var guilty []*Claim
+	for i, st := range r.claims {
+		if slices.Contains(of.places, place{r.points[i].Topic, r.points[i].Partition}) {
+			guilty = append(guilty, st)
+		}
+	}
+	if len(guilty) > 0 { // or the answer speaks of what was not asked for
+		bad.claims = guilty
+	}
+	return bad
+}
+
+// answerError is the gravest error of an answer, and whose partitions have one that is their own.
+type answerError struct {
+	err    error
+	places []place
+}
+
+func (e *answerError) Error() string { return e.err.Error() }
+func (e *answerError) Unwrap() error { return e.err }
+
+var errGivenUp = errors.New("the assignment was given up")
+
+// sendOffsets sends one request until it is answered for good.
+func (l *Lane) sendOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		resp, err := txnRequest(as, m, points).RequestWith(ctx, cl)
+		if err == nil {
+			err = l.txnAnswer(points, resp)
+		}
+		if err == nil || !isRetryable(err) || !l.sleep(ctx, pause) {
+			return err
+		}
+	}
+}
+
+// txnRequest is the TxnOffsetCommit of a membership.
+func txnRequest(as producing, m *groupcommit.Member, points []groupcommit.Point) *kmsg.TxnOffsetCommitRequest {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch = as.id, as.pid, as.epoch
+	req.Group, req.MemberID, req.Generation = m.Group, m.MemberID, m.Generation
+	if m.InstanceID != "" {
+		req.InstanceID = &m.InstanceID
+	}
+	for _, places := range groupcommit.ByTopic(points) {
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		t.Topic, t.TopicID = points[places[0]].Topic, points[places[0]].TopicID
+		for _, i := range places {
+			pt := &points[i]
+			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = pt.Partition, pt.Offset, pt.LeaderEpoch, &pt.Metadata
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	return req
+}
+
+// txnAnswer looks at every partition: all were taken, or the gravest error. A partition that the
+// answer leaves out was not taken.
+func (l *Lane) txnAnswer(points []groupcommit.Point, resp *kmsg.TxnOffsetCommitResponse) error {
+	var worst error
+	var ofUnits []place
+	index, taken := groupcommit.NewIndex(points), map[place]bool{}
+	for _, t := range resp.Topics {
+		name := index.Topic(t.Topic, t.TopicID)
+		for _, p := range t.Partitions {
+			err := kerr.ErrorForCode(p.ErrorCode)
+			if err == nil {
+				taken[place{name, p.Partition}] = true
+				continue
+			}
+			err = fmt.Errorf("offset of topic %q partition %d: %w", name, p.Partition, err)
+			if l.blameOffsets(err) == ofUnit {
+				ofUnits = append(ofUnits, place{name, p.Partition})
+			}
+			if worst == nil || blameOffsets(err) > blameOffsets(worst) || isRetryable(worst) && !isRetryable(err) {
+				worst = err
+			}
+		}
+	}
+	if worst != nil {
+		return &answerError{worst, ofUnits}
+	}
+	for i := range points {
+		if pt := &points[i]; !taken[place{pt.Topic, pt.Partition}] {
+			return fmt.Errorf("offset of topic %q partition %d: %w", pt.Topic, pt.Partition, errNoAnswer)
+		}
+	}
+	return nil
+}
+
+var errNoAnswer = errors.New("the coordinator's answer leaves it out")

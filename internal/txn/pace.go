@@ -1,0 +1,47 @@
+package txn
+
+import "time"
+
+// pace says when a window is due. A alone unit after a pause is committed at once; otherwise there
+// is one window in each interval. While units wait at every close, windows get longer, so that what
+// a transaction costs beside its records is a tenth of the time, or the limit is reached.
+type pace struct {
+	every    time.Duration // of the configuration
+	interval time.Duration // of now
+	most     time.Duration // of interval
+	lastEnd  time.Time
+	waited   int // closes in a row at which units waited
+}
+
+const (
+	alone       = 5 * time.Millisecond // how long the first unit of a window waits for company
+	mostTimes   = 5                    // times every
+	overhead    = 10                   // a transaction's own time is at most this part of the interval
+	saturatedBy = 3                    // closes
+)
+
+// newPace makes no window longer than a quarter of the transactions' timeout.
+func newPace(every, timeout time.Duration) pace {
+	return pace{every: every, interval: every, most: max(every, min(mostTimes*every, timeout/4))}
+}
+
+// due is when a window closes that was opened then.
+func (p *pace) due(opened time.Time) time.Time {
+	at := opened.Add(min(alone, p.every))
+	if next := p.lastEnd.Add(p.interval); next.After(at) {
+		return next
+	}
+	return at
+}
+
+// ended notes how long the offsets and the end took beyond the records, and whether units wait.
+func (p *pace) ended(now time.Time, cost time.Duration, waiting bool) {
+	p.lastEnd = now
+	if p.waited++; !waiting {
+		p.waited = 0
+	}
+	p.interval = p.every
+	if p.waited >= saturatedBy {
+		p.interval = min(max(overhead*cost, p.every), p.most)
+	}
+}

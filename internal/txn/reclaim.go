@@ -1,0 +1,182 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// reclaim takes an id again that this process had, after something has happened to it: an answer
+// was lost, or the coordinator knows another epoch than ours. It takes nothing from a successor.
+//
+// A successor takes an id with an open transaction in two steps: its first InitProducerID aborts
+// the transaction, at our epoch and one, and is told to come again; its second one gets an epoch.
+// An EndTxn of ours that meets the first one is told UNKNOWN_SERVER_ERROR (Kafka 4.3.1: an
+// IllegalStateException, "already a pending state PREPARE_EPOCH_FENCE") or INVALID_TXN_STATE. In
+// between the id looks as after a timeout, or after an abort of our own. So somebody who may be
+// there is let go first; and what we send names the epoch that we have seen as ours, which the
+// coordinator takes only if nobody has got one since. It would take the one before it, too, but
+// forgets that one when it moves to another broker.
+//
+// It tries for ever; an error is ErrTaken, another one for good, or the context's.
+func (l *Lane) reclaim(ctx context.Context, mine producing) (now producing, end ending, err error) {
+	var aborted time.Time // seen first
+	end = untold
+	for {
+		s, err := l.describe(ctx, mine.id)
+		if errors.Is(err, kerr.TransactionalIDNotFound) { // it has expired: nobody has it
+			return mine, end, nil
+		}
+		if err != nil && isSetup(err) {
+			return mine, end, l.setupError(mine.id, err)
+		}
+		if err != nil {
+			if !l.sleep(ctx, initPause) {
+				return mine, end, context.Cause(ctx)
+			}
+			continue
+		}
+		who := judge(mine, s)
+		if who == ofOthers {
+			return mine, end, takenBy(mine, s)
+		}
+		if end == untold {
+			end = endOf(mine, s)
+		}
+		if who == takenSoon && (aborted.IsZero() || time.Since(aborted) < l.takePause) {
+			if aborted.IsZero() && s.State == "CompleteAbort" {
+				aborted = time.Now()
+			}
+			if !l.sleep(ctx, lookPause) {
+				return mine, end, context.Cause(ctx)
+			}
+			continue
+		}
+		as := mine
+		if who != unclear {
+			as.pid, as.epoch = s.ProducerID, s.ProducerEpoch
+		}
+		got, err := l.initAs(ctx, as)
+		switch {
+		case err == nil:
+			return got, end, nil
+		case isFence(err):
+			if s, err := l.describe(ctx, mine.id); err == nil && judge(mine, s) == ofOthers {
+				return mine, end, takenBy(mine, s)
+			}
+			return mine, end, fmt.Errorf("%w %q: the coordinator does not know ours any more, producer epoch %d: %w", ErrTaken, mine.id, mine.epoch, err)
+		case errors.Is(err, kerr.ConcurrentTransactions):
+			if !l.sleep(ctx, lookPause) {
+				return mine, end, context.Cause(ctx)
+			}
+		default:
+			if err := l.afterInit(ctx, mine.id, err); err != nil {
+				return mine, end, err
+			}
+		}
+	}
+}
+
+const (
+	// takePause is how long a successor may take from its first InitProducerID to its second.
+	takePause = time.Second
+	// lookPause is between two looks at an id.
+	lookPause = 25 * time.Millisecond
+)
+
+func takenBy(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) error {
+	return fmt.Errorf("%w %q: its producer epoch is %d by now, ours was %d (state %s)", ErrTaken, mine.id, s.ProducerEpoch, mine.epoch, s.State)
+}
+
+// ending is what the coordinator says of how our last transaction ended.
+type ending uint8
+
+const (
+	untold ending = iota
+	wasCommitted
+	wasAborted
+)
+
+func endOf(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) ending {
+	switch {
+	case s.State == "Ongoing":
+		return wasAborted // by taking the id again
+	case s.ProducerID == mine.pid && s.ProducerEpoch == mine.epoch: // of the one before, or none
+	case s.State == "PrepareCommit", s.State == "CompleteCommit":
+		return wasCommitted
+	case s.State == "PrepareAbort", s.State == "CompleteAbort":
+		return wasAborted
+	}
+	return untold
+}
+
+// owner is who can have an id, as far as its state tells.
+type owner uint8
+
+const (
+	ofUs      owner = iota // nobody else
+	takenSoon              // a successor may be about to
+	unclear                // us, by a request whose answer was lost, or a successor: the coordinator knows
+	ofOthers               // a successor
+)
+
+// judge tells who can have an id. Every taking moves the epoch, and every transaction's end.
+func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) owner {
+	const lastEpoch = math.MaxInt16 - 1 // behind it come a new producer id and epoch 0
+	switch {
+	case s.ProducerID != mine.pid && mine.epoch == lastEpoch && s.ProducerEpoch == 0:
+		return unclear
+	case s.ProducerID != mine.pid:
+		return ofOthers
+	case s.ProducerEpoch == mine.epoch:
+		return ofUs
+	case s.ProducerEpoch != mine.epoch+1:
+		return ofOthers
+	}
+	switch s.State {
+	case "PrepareCommit", "CompleteCommit": // one that was taken from us would be an epoch further
+		return ofUs
+	case "PrepareAbort", "CompleteAbort", "PrepareEpochFence":
+		return takenSoon
+	case "Empty":
+		return unclear
+	}
+	return ofOthers
+}
+
+// describe asks the coordinator once.
+func (l *Lane) describe(ctx context.Context, id string) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{id}
+	resp, err := req.RequestWith(ctx, l.plain)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(resp.TransactionStates) != 1:
+		return nil, errNoAnswer
+	}
+	s := &resp.TransactionStates[0]
+	return s, kerr.ErrorForCode(s.ErrorCode)
+}
+
+// initAs takes an id once under the epoch that we have of it: the coordinator refuses it if another
+// one has taken it since. One that was aborted keeps its epoch, any other gets the next one.
+func (l *Lane) initAs(ctx context.Context, as producing) (producing, error) {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = &as.id, int32(l.cfg.Timeout.Milliseconds())
+	req.ProducerID = as.pid
+	req.ProducerEpoch = as.epoch
+	resp, err := req.RequestWith(ctx, l.plain)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return as, err
+	}
+	return producing{as.id, resp.ProducerID, resp.ProducerEpoch}, nil
+}

@@ -1,0 +1,164 @@
+package txn_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/txn"
+)
+
+// younger marks the requests of a successor.
+func younger(cfg *txn.Config) { cfg.Timeout = olderTimeout + time.Second }
+
+func isOlder(req *kmsg.InitProducerIDRequest) bool {
+	return time.Duration(req.TransactionTimeoutMillis)*time.Millisecond == olderTimeout
+}
+
+// takenInTwoSteps plays Kafka's coordinator where a successor's first InitProducerID meets an open
+// transaction: that is aborted, at the next epoch, and the successor is to come again. begun is
+// closed when the older lane looks for what became of its transaction. Until known is closed, the
+// coordinator says what it says in between.
+func (r *rig) takenInTwoSteps(id string) (begun, known chan struct{}) {
+	r.skipsUnderRace()
+	begun, known = make(chan struct{}), make(chan struct{})
+	var first, once sync.Once
+	var as atomic.Pointer[kmsg.EndTxnRequest]
+	r.cluster.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		req := kreq.(*kmsg.EndTxnRequest)
+		if req.TransactionalID == id {
+			once.Do(func() {
+				r.ended.Store(int32(req.ProducerEpoch))
+				as.Store(&kmsg.EndTxnRequest{ProducerID: req.ProducerID, ProducerEpoch: req.ProducerEpoch})
+				req.Commit = false // nobody hears of it: the second EndTxn is told INVALID_TXN_STATE
+			})
+		}
+		return nil, nil, false
+	})
+	r.cluster.ControlKey(int16(kmsg.DescribeTransactions), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		req := kreq.(*kmsg.DescribeTransactionsRequest)
+		ended := as.Load()
+		if len(req.TransactionalIDs) != 1 || req.TransactionalIDs[0] != id || ended == nil {
+			return nil, nil, false
+		}
+		select {
+		case <-known:
+			return nil, nil, false
+		default:
+		}
+		first.Do(func() { close(begun) })
+		resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+		s := kmsg.NewDescribeTransactionsResponseTransactionState()
+		s.TransactionalID, s.ProducerID, s.ProducerEpoch, s.State = id, ended.ProducerID, ended.ProducerEpoch+1, "CompleteAbort"
+		resp.TransactionStates = append(resp.TransactionStates, s)
+		return resp, nil, true
+	})
+	return begun, known
+}
+
+// A successor has aborted the older lane's transaction, and its InitProducerID comes again. The
+// older one lets it go first; and if the coordinator hears the older one's before, or after, the id
+// is the successor's all the same.
+func TestSuccessorIsNotRobbed(t *testing.T) {
+	t.Run("it is let go first", func(t *testing.T) { successorIsNotRobbed(t, time.Hour) })
+	t.Run("the older one is too late", func(t *testing.T) { successorIsNotRobbed(t, 0) })
+}
+
+func successorIsNotRobbed(t *testing.T, pause time.Duration) {
+	r := newRigWith(t, pause)
+	r.push(1, 0, 5, value(1)).allCommitted() // under id-0
+	begun, known := r.takenInTwoSteps("id-1")
+	came := make(chan struct{})
+	var once sync.Once
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		if !isOlder(req) || pause > 0 && req.ProducerID >= 0 {
+			return
+		}
+		<-came
+		once.Do(func() { close(known) })
+	}
+	r.hold.Store(&hold)
+	r.cut.Store(true)
+	older := r.lane
+	u := r.push(1, 5, 5, value(2))
+	<-begun
+	r.lane = r.newLane(younger)
+	t.Cleanup(r.lane.Close)
+	if close(came); pause > 0 {
+		once.Do(func() { close(known) })
+	}
+	for i, err := range u.await() {
+		if !errors.Is(err, txn.ErrTaken) {
+			t.Errorf("unit %d: %v", i, err)
+		}
+	}
+	r.awaitTaken()
+	older.Close()
+	r.claims = txn.NewClaims()
+	r.assignAt(3, 0, 5)
+	for i := range 4 { // both ids
+		r.push(3, i, 1, value(10+i)).allCommitted()
+	}
+	r.check(10+8, map[int32]int64{0: 9})
+	if s := r.lane.Stats(); s.Reinits > 0 {
+		t.Errorf("the successor lost its ids: %+v", s)
+	}
+}
+
+// Nobody follows: the transaction was aborted by its timeout. The lane takes its id again, and
+// commits the units.
+func TestTimedOut(t *testing.T) {
+	r := newRig(t)
+	r.push(1, 0, 5, value(1)).allCommitted()
+	begun, known := r.takenInTwoSteps("id-1")
+	var once sync.Once
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		once.Do(func() {
+			if int32(req.ProducerEpoch) != r.ended.Load()+1 {
+				t.Errorf("it names epoch %d: a coordinator that has moved knows only the one that it shows, %d", req.ProducerEpoch, r.ended.Load()+1)
+			}
+			close(known)
+		})
+	}
+	r.hold.Store(&hold)
+	r.cut.Store(true)
+	u := r.push(1, 5, 5, value(2))
+	<-begun
+	u.allCommitted()
+	r.check(20, map[int32]int64{0: 10})
+}
+
+// The answer to an InitProducerID that the client sends by itself is lost, again and again: the
+// epoch has moved by our own hand, and the lane does not take itself for another process.
+func TestOwnInitIsOurs(t *testing.T) {
+	r := newRig(t)
+	r.push(1, 0, 5, value(1)).allCommitted()
+	said := 0
+	r.cluster.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if said++; said != 1 {
+			return nil, nil, false
+		}
+		resp := kreq.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.UnknownServerError.Code
+		return resp, nil, true
+	})
+	r.cutInit.Store(1)
+	r.push(1, 5, 5, value(2)).allCommitted()
+	r.check(20, map[int32]int64{0: 10})
+	if r.cutInit.Load() != 0 {
+		t.Error("no answer was lost")
+	}
+	select {
+	case err := <-r.over:
+		t.Errorf("it ended with %v", err)
+	default:
+	}
+}

@@ -1,0 +1,133 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// topics are what a lane knows of its output topics: a record of one that does not exist would
+// abort its window, and with it the units of others. Where a client creates topics, none is asked
+// for.
+type topics struct {
+	create bool
+
+	mu      sync.Mutex
+	exist   map[string]bool
+	refused map[string]refusedTopic
+}
+
+type refusedTopic struct {
+	err   error
+	until time.Time
+}
+
+const (
+	topicTries    = 4 // a topic that was created just now is not known to every broker
+	topicPause    = 50 * time.Millisecond
+	topicPatience = 2 * time.Second
+	topicRefused  = 5 * time.Second // before it is asked for again
+)
+
+func newTopics(cl *kgo.Client) *topics {
+	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
+	return &topics{exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create}
+}
+
+// refuse finds the first of a unit's records whose topic does not exist, or is not to be written
+// to.
+func (l *Lane) refuse(recs []*kgo.Record) *RecordError {
+	for i, rec := range recs {
+		if err := l.topicError(l.ctx, rec.Topic, l.cfg.Shared); err != nil {
+			return &RecordError{Output: i, Topic: rec.Topic, Partition: rec.Partition, Err: err}
+		}
+	}
+	return nil
+}
+
+// Learn has the lane know whether a topic exists, so that who pushes to a lane that is shared waits
+// for the answer alone. Not told: no broker has answered.
+func (l *Lane) Learn(ctx context.Context, topic string) (exists, told bool) {
+	refused := l.topicError(ctx, topic, false)
+	known, _ := l.topics.known(topic, false)
+	return known && refused == nil, known
+}
+
+// topicError tells why a topic must not be written to. Learned: what was said before its units were
+// pushed holds a little longer.
+func (l *Lane) topicError(ctx context.Context, name string, learned bool) error {
+	t := l.topics
+	if known, err := t.known(name, learned); known {
+		return err
+	}
+	err := l.askTopic(ctx, name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case err == nil:
+		t.exist[name] = true
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InvalidTopicException), errors.Is(err, kerr.TopicAuthorizationFailed):
+		if len(t.refused) >= maxRefused {
+			clear(t.refused)
+		}
+		t.refused[name] = refusedTopic{err, time.Now().Add(topicRefused)}
+		return err
+	}
+	return nil // nobody has told: its records will
+}
+
+// maxRefused bounds the names that are kept of topics that do not exist.
+const maxRefused = 1000
+
+func (t *topics) known(name string, learned bool) (bool, error) {
+	if t.create {
+		return true, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.exist[name] {
+		return true, nil
+	}
+	was, refused := t.refused[name]
+	if learned {
+		was.until = was.until.Add(topicRefused)
+	}
+	return refused && time.Now().Before(was.until), was.err
+}
+
+// askTopic asks for a topic's metadata, some times if it is said not to exist.
+func (l *Lane) askTopic(ctx context.Context, name string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, topicPatience)
+	defer cancel()
+	for range topicTries {
+		req := kmsg.NewPtrMetadataRequest()
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		req.Topics = append(req.Topics, topic)
+		var resp *kmsg.MetadataResponse
+		if resp, err = req.RequestWith(ctx, l.plain); err != nil {
+			return err
+		}
+		if len(resp.Topics) != 1 {
+			return errNoAnswer
+		}
+		if err = kerr.ErrorForCode(resp.Topics[0].ErrorCode); err == nil || !kerr.IsRetriable(err) || !l.sleep(ctx, topicPause) {
+			return err
+		}
+	}
+	return err
+}
+
+// forget has a topic asked for again that a record has failed by.
+func (t *topics) forget(err error) {
+	if of, is := errors.AsType[*RecordError](err); is && !isOfBatch(err) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.exist, of.Topic)
+	}
+}

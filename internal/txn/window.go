@@ -1,0 +1,175 @@
+package txn
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// window is the units of one transaction, in order.
+type window struct {
+	runs     []Run
+	units    int
+	claims   []*Claim // of the units, each once
+	opened   time.Time
+	tried    bool // there are outputs: a transaction was begun, or could not be
+	began    bool // it was
+	parts    []part
+	finished bool          // no unit is taken in any more
+	records  []*kgo.Record // in order of the units
+	first    []int         // of each unit: where its records begin in records
+	bytes    int64
+	limit    func(topic string) int32 // the client's, of a batch
+
+	left    atomic.Int64  // records without a fate, and one while the window takes units
+	acked   atomic.Int64  // records
+	written chan struct{} // closed when left is 0
+
+	mu       sync.Mutex
+	failures []failure
+	fail     chan struct{} // closed at the first failure
+}
+
+// alone tells that a record is larger than the client takes: it fails by itself, and no other with
+// it.
+func (w *window) alone(r *kgo.Record) bool {
+	const overhead = 128 // of a batch with one record, about
+	n := len(r.Key) + len(r.Value) + overhead
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n > int(w.limit(r.Topic))
+}
+
+// failure is of a record.
+type failure struct {
+	rec *kgo.Record
+	err error
+}
+
+func newWindow(now time.Time, limit func(topic string) int32) *window {
+	w := &window{opened: now, limit: limit, written: make(chan struct{}), fail: make(chan struct{})}
+	w.left.Store(1)
+	return w
+}
+
+// promise is the promise of all its records. It decides nothing.
+func (w *window) promise(r *kgo.Record, err error) {
+	if err == nil {
+		w.acked.Add(1)
+	} else {
+		w.mu.Lock()
+		if w.failures = append(w.failures, failure{r, err}); len(w.failures) == 1 {
+			close(w.fail)
+		}
+		w.mu.Unlock()
+	}
+	w.count()
+}
+
+func (w *window) count() {
+	if w.left.Add(-1) == 0 {
+		close(w.written)
+	}
+}
+
+// add takes a unit in, before its first record is produced.
+func (w *window) add(r Run) {
+	if n := len(w.runs); n > 0 && w.runs[n-1].Batch == r.Batch && w.runs[n-1].To == r.From {
+		w.runs[n-1].To = r.To
+	} else {
+		w.runs = append(w.runs, r)
+	}
+	for i := r.From; i < r.To; i++ {
+		w.first = append(w.first, len(w.records))
+		if st := r.Batch.Unit(i).Claim; st != nil && (len(w.claims) == 0 || w.claims[len(w.claims)-1] != st) && !slices.Contains(w.claims, st) {
+			w.claims = append(w.claims, st)
+		}
+	}
+	w.units += r.To - r.From
+}
+
+// each calls fn for every unit, by its place in the window.
+func (w *window) each(fn func(place int, b Batch, i int)) {
+	place := 0
+	for _, r := range w.runs {
+		for i := r.From; i < r.To; i++ {
+			fn(place, r.Batch, i)
+			place++
+		}
+	}
+}
+
+// blamed are the places of the units whose records failed by their own fault, with the error; and
+// the gravest error that is nobody's, or everybody's.
+func (w *window) blamed() (units map[int]error, other error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	units = map[int]error{}
+	of := map[*kgo.Record]error{}
+	grave := ofWindow
+	for _, f := range w.failures {
+		b := blameRecord(f.err)
+		if b != ofUnit {
+			if other == nil || b > grave {
+				other, grave = f.err, b
+			}
+			continue
+		}
+		of[f.rec] = f.err
+	}
+	for at, rec := range w.records {
+		if err := of[rec]; err != nil {
+			place, _ := slices.BinarySearch(w.first, at+1)
+			if place--; units[place] == nil {
+				units[place] = &RecordError{Output: at - w.first[place], Topic: rec.Topic, Partition: rec.Partition, Err: err, alone: w.alone(rec)}
+			}
+		}
+	}
+	return units, other
+}
+
+func (w *window) failed() bool {
+	select {
+	case <-w.fail:
+		return true
+	default:
+		return false
+	}
+}
+
+// stage notes in the trackers that the units are in a transaction. The places are of units whose
+// inputs are not open: they would be visible without an offset.
+func (w *window) stage() (strangers []int) {
+	w.each(func(place int, b Batch, i int) {
+		u := b.Unit(i)
+		if u.Claim == nil || u.Crossing {
+			return
+		}
+		u.Claim.of.mu.Lock()
+		defer u.Claim.of.mu.Unlock()
+		if u.Claim.core.Stage(u.Index, 1) == 0 && u.Claim.state != abandoned {
+			strangers = append(strangers, place)
+		}
+	})
+	return strangers
+}
+
+func (w *window) settle() {
+	for _, st := range w.claims {
+		st.of.mu.Lock()
+		st.core.Settle()
+		st.of.mu.Unlock()
+	}
+}
+
+func (w *window) unstage() {
+	for _, st := range w.claims {
+		st.of.mu.Lock()
+		st.core.Unstage()
+		st.of.mu.Unlock()
+	}
+}

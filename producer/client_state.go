@@ -1,0 +1,126 @@
+package producer
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/podwire"
+	"github.com/ackmark/ackmark/sidecar/sidecarpb"
+)
+
+const (
+	// tellEvery is how often the state is told, as far as it changed.
+	tellEvery = time.Second
+	// tellAllAfter so many reports, all of it is told.
+	tellAllAfter = 10
+	// sameSince is by how much two readings of one moment may differ.
+	sameSince = 50 * time.Millisecond
+)
+
+// tellers are who tells this process's state: nearly always one pipeline. The client's lock guards
+// them.
+type tellers struct {
+	list []*teller
+}
+
+type teller struct{ report func() podstate.Report }
+
+// Tell implements Teller.
+func (c *client) Tell(report func() podstate.Report) (stop func()) {
+	t := &teller{report}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tellers.list = append(c.tellers.list, t)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.tellers.list = slices.DeleteFunc(c.tellers.list, func(x *teller) bool { return x == t })
+	}
+}
+
+// telling is what a stream has told. The watching goroutine's own.
+type telling struct {
+	reports  int
+	told     map[uint64]podstate.Partition // by epoch, as told last
+	switches uint64                        // of the fallback, as told last
+}
+
+// tell queues what changed since the last report. While that is not sent, nothing is told: the
+// stream has no room for it.
+func (s *stream) tell(t *telling, now time.Time) {
+	s.mu.Lock()
+	list, waits := slices.Clone(s.tellers.list), len(s.states) > 0
+	fall := s.fall.usage.stats(now)
+	s.mu.Unlock()
+	if len(list) == 0 || waits {
+		return
+	}
+	r := join(list)
+	r.Process.Direct = fall.Active
+	if fall.Switches != t.switches {
+		r.Incidents = append(r.Incidents, podstate.Incident{Time: now, Kind: podstate.Fallback, Reason: fallbackText(fall)})
+		t.switches = fall.Switches
+	}
+	r.Partitions = t.changed(r.Partitions)
+	messages := podwire.Messages(&r, now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states = messages
+	s.wakeWriter()
+}
+
+func fallbackText(s FallbackStats) string {
+	return "units went past the sidecar for " + s.Time.Round(time.Millisecond).String() + " in all"
+}
+
+// join is what several pipelines over one client tell.
+func join(list []*teller) podstate.Report {
+	all := list[0].report()
+	for _, t := range list[1:] {
+		r := t.report()
+		a, b := &all.Process, &r.Process
+		a.Lanes, a.Busy, a.Queued, a.Finished = a.Lanes+b.Lanes, a.Busy+b.Busy, a.Queued+b.Queued, a.Finished+b.Finished
+		if a.Problem == "" {
+			a.Problem = b.Problem
+		}
+		a.Counters = a.Counters.Plus(b.Counters)
+		all.Partitions = append(all.Partitions, r.Partitions...)
+		all.Waiting = append(all.Waiting, r.Waiting...)
+		all.Incidents = append(all.Incidents, r.Incidents...)
+	}
+	return all
+}
+
+// changed are the partitions that differ from what was told, and all of them now and then.
+func (t *telling) changed(list []podstate.Partition) []podstate.Partition {
+	before := t.told
+	t.told = make(map[uint64]podstate.Partition, len(list))
+	all := t.reports%tellAllAfter == 0
+	t.reports++
+	out := list[:0:0]
+	for i := range list {
+		p := &list[i]
+		old, known := before[p.Epoch]
+		if known && p.Oldest != nil && old.Oldest != nil && p.Oldest.Offset == old.Oldest.Offset && p.Oldest.Since.Sub(old.Oldest.Since).Abs() < sameSince {
+			p.Oldest.Since = old.Oldest.Since
+		}
+		if all || !known || !p.Equal(&old) {
+			out = append(out, *p)
+		}
+		t.told[p.Epoch] = *p
+	}
+	return out
+}
+
+// sendState sends one of the queued messages. The lock is given up meanwhile.
+func (s *stream) sendState() {
+	m := s.states[0]
+	s.states = s.states[1:]
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	s.send(m)
+}
+
+// tellsState tells whether the sidecar takes it.
+func tellsState(w *sidecarpb.Welcome) bool { return slices.Contains(w.GetFeatures(), podwire.Feature) }

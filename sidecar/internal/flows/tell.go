@@ -1,0 +1,50 @@
+package flows
+
+import (
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/ackmark/ackmark/internal/telemetry"
+)
+
+const other = telemetry.OtherError
+
+// Rows are what Tell tells.
+var Rows = []*telemetry.Metric{
+	telemetry.Attempted, telemetry.Sent, telemetry.Dropped, telemetry.Letters, telemetry.Refused, telemetry.RetryAfter, telemetry.CreditWaits, telemetry.CreditWaited,
+}
+
+func sending() []attribute.KeyValue {
+	return []attribute.KeyValue{telemetry.System.String("kafka"), telemetry.Operation.String("send")}
+}
+
+// Tell tells all that was counted.
+func (f *Flows) Tell(r *telemetry.Reading) {
+	f.flows.Each(func(n name, flow *Flow) {
+		of := []attribute.KeyValue{telemetry.App.String(n.app), telemetry.Topic.String(n.topic)}
+		sent := append(sending(), of...)
+		r.Count(telemetry.Attempted, int64(flow.Attempted.Load()), attribute.NewSet(of...))
+		r.Count(telemetry.Sent, int64(flow.Acked.Load()), attribute.NewSet(sent...))
+		tally(r, telemetry.Sent, flow.Failed, sent)
+		r.Count(telemetry.Dropped, int64(flow.Dropped.Load()), attribute.NewSet(of...))
+		tally(r, telemetry.Letters, flow.Letters, of)
+	})
+	f.apps.Each(func(app string, a *App) {
+		of := []attribute.KeyValue{telemetry.App.String(app)}
+		tally(r, telemetry.Refused, a.Refused, of)
+		r.Count(telemetry.RetryAfter, int64(a.RetryAfter.Load()), attribute.NewSet(of...))
+		for i := range waits {
+			why := attribute.NewSet(append(of[:len(of):len(of)], telemetry.Reason.String(i.String()))...)
+			r.Count(telemetry.CreditWaits, int64(a.Waits[i].Count.Load()), why)
+			r.Time(telemetry.CreditWaited, time.Duration(a.Waits[i].Nanos.Load()), why)
+		}
+	})
+}
+
+func tally(r *telemetry.Reading, m *telemetry.Metric, t telemetry.Tally, of []attribute.KeyValue) {
+	t.Each(func(code string, n *atomic.Uint64) {
+		r.Count(m, int64(n.Load()), attribute.NewSet(append(of[:len(of):len(of)], telemetry.ErrorType.String(code))...))
+	})
+}
