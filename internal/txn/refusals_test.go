@@ -85,7 +85,7 @@ func TestMemberGoneIsBackAlready(t *testing.T) {
 func TestParkedAndReleased(t *testing.T) {
 	r := newRig(t)
 	stale := r.member
-	stale.Generation--
+	stale.Generation = -1 // never tried again by itself
 	r.claims = txn.NewClaims()
 	r.claims.Assign(txn.Holder{Group: "g"}, stale, []txn.Added{r.added(3, 0), r.added(4, 1)})
 	one, two := r.enter(3, 0, 1, value(1)), r.enter(4, 0, 1, value(1))

@@ -27,7 +27,7 @@ var numbers = map[string]string{
 	"Crossed.epoch": "a key", "Crossed.offset": "the tracker compares", "CreditTaken.number": "compared",
 	"DoneRun.index": "less than maxSpan above start_index, or left out", "DoneRun.offset": "the tracker compares", "DoneRun.count": "cut to maxSpan",
 	"Range.first": "compared", "Range.count": "compared; the work grows with what is here",
-	"Release.request_id": "given back", "EmitRequest.wait": "an enum that is looked up",
+	"Release.request_id": "given back", "Release.given_up": "a flag", "EmitRequest.wait": "an enum that is looked up",
 	"Record.partition": "compared with the topic's partitions", "Record.timestamp_ms": "sent to Kafka as it is",
 	"Record.key": "the message's size", "Record.value": "the message's size", "Header.key": "the message's size", "Header.value": "the message's size",
 	"ReportsRequest.after_id": "compared with the ring", "SetRouteRequest.sidecar_percent": "compared with 100", "SetRouteRequest.fallback": "a flag",
