@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -37,19 +37,41 @@ func build(t *testing.T, root string, bugs []bug) map[string]string {
 		t.Fatal(err)
 	}
 	binaries := map[string]string{}
-	for _, b := range bugs {
-		pkg := b.judge()
-		if binaries[pkg] != "" {
-			continue
-		}
-		binaries[pkg] = filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "_")+".test")
-		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binaries[pkg], pkg)
+	for _, group := range apart(bugs) {
+		to := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{
+			"test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-o", to + string(filepath.Separator),
+		}, group...)...)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("building the tests of %s with all bugs in: %v\n%s", pkg, err, out)
+			t.Fatalf("building the tests of %q with all bugs in: %v\n%s", group, err, out)
+		}
+		for _, pkg := range group {
+			binaries[pkg] = filepath.Join(to, path.Base(pkg)+".test")
 		}
 	}
 	return binaries
+}
+
+// apart are the judges in as few groups as may be, in each of which every package has a last
+// element of its own: go test -c calls its binaries so.
+func apart(bugs []bug) (groups [][]string) {
+	seen := map[string]bool{}
+	like := map[string]int{} // packages of that last element so far
+	for _, b := range bugs {
+		pkg := b.judge()
+		if seen[pkg] {
+			continue
+		}
+		seen[pkg] = true
+		n := like[path.Base(pkg)]
+		like[path.Base(pkg)]++
+		if n == len(groups) {
+			groups = append(groups, nil)
+		}
+		groups[n] = append(groups[n], pkg)
+	}
+	return groups
 }
 
 func writeOverlay(root, dir string, bugs []bug) (string, error) {
