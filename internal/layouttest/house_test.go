@@ -229,7 +229,7 @@ func TestNothingIsLeftForLater(t *testing.T) {
 
 // topLevel is what a newcomer sees first: every name of it was decided.
 var topLevel = []string{
-	"consumer", "producer", "pipeline", "sidecar", "admin", "internal", "cmd", "examples", "deploy", "docs", "tools",
+	"consumer", "producer", "pipeline", "sidecar", "admin", "internal", "cmd", "examples", "bench", "deploy", "docs", "tools",
 	"README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE",
 	"Makefile", ".golangci.yml", ".goreleaser.yaml", ".ci", "Dockerfile", ".dockerignore", ".gitignore", ".gitattributes", "go.mod", "go.sum", "doc.go", "configerror.go", "sentinels.go", "example_test.go",
 }

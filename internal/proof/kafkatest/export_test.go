@@ -25,3 +25,6 @@ func Require(tb testing.TB) {
 		unavailable(tb, err)
 	}
 }
+
+// ClusterOf is what a program's brokers are underneath.
+func ClusterOf(r *Running) *Cluster { return r.cluster }
