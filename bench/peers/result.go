@@ -1,0 +1,110 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/ackmark/ackmark/bench/peers/internal/tally"
+)
+
+// result is everything measured.
+type result struct {
+	Date       string            `json:"date"`
+	Took       time.Duration     `json:"took_ns"`
+	Machine    string            `json:"machine"`
+	CPUs       int               `json:"cpus"`
+	LoadBefore string            `json:"load_before"`
+	LoadAfter  string            `json:"load_after"`
+	Kafka      string            `json:"kafka"`
+	Brokers    int               `json:"brokers"`
+	Versions   map[string]string `json:"versions"` // by contestant
+	Titles     map[string]string `json:"titles"`
+	Missing    map[string]string `json:"missing,omitempty"` // contestants that could not be built, and why
+
+	Inputs     int           `json:"inputs"`
+	Size       int           `json:"size"`
+	Partitions int           `json:"partitions"`
+	Rounds     int           `json:"rounds"`
+	KillCount  int           `json:"kill_count"`
+	Rate       int           `json:"rate"`
+	Every      time.Duration `json:"every_ns"`
+
+	Speed  []speedOf `json:"speed,omitempty"`
+	Kills  []killsOf `json:"kills,omitempty"`
+	Static []killsOf `json:"static,omitempty"`
+}
+
+// speedOf is what the runs of a contestant cost.
+type speedOf struct {
+	Name string     `json:"name"`
+	Runs []speedRun `json:"runs"`
+}
+
+// speedRun is one run, by a million records.
+type speedRun struct {
+	Records   int     `json:"records"` // that were measured
+	Seconds   float64 `json:"seconds"`
+	CPU       float64 `json:"cpu_seconds"` // of its processes
+	BrokerCPU float64 `json:"broker_cpu_seconds"`
+	Done      bool    `json:"done"` // it came to the end of the inputs
+	Lost      int     `json:"lost"` // of a run that was done
+	Repeated  int     `json:"repeated"`
+	// Uncommitted is what the group had not committed after SIGTERM, of a run that was done.
+	Uncommitted int `json:"uncommitted"`
+}
+
+// killsOf is what kill -9 cost a contestant.
+type killsOf struct {
+	Name     string        `json:"name"`
+	Kills    int           `json:"kills"`
+	Inputs   int           `json:"inputs"`
+	Lost     int           `json:"lost"`
+	Repeated int           `json:"repeated"`
+	Stall    time.Duration `json:"stall_ns"`
+	Note     string        `json:"note,omitempty"`
+}
+
+func (s speedOf) of(value func(speedRun) float64) tally.Interval {
+	var all []float64
+	for _, r := range s.Runs {
+		all = append(all, value(r))
+	}
+	return tally.IntervalOf(all)
+}
+
+func seconds(r speedRun) float64   { return r.Seconds }
+func cpu(r speedRun) float64       { return r.CPU }
+func brokerCPU(r speedRun) float64 { return r.BrokerCPU }
+
+// describe begins a result.
+func (d *driver) describe(chosen []contestant) *result {
+	r := &result{
+		Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), Machine: machine(), CPUs: runtime.NumCPU(), LoadBefore: d.loadBefore,
+		Kafka: d.kafka.Version(), Brokers: d.brokers, Versions: map[string]string{}, Titles: map[string]string{}, Missing: d.missing,
+		Inputs: d.inputs, Size: d.size, Partitions: d.partitions, Rounds: d.rounds, KillCount: d.options.kills, Rate: d.rate, Every: d.every,
+	}
+	for _, c := range chosen {
+		r.Versions[c.Name], r.Titles[c.Name] = d.version(c), c.Title
+	}
+	return r
+}
+
+// machine is the processor's name.
+func machine() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// load is the load averages of 1, 5 and 15 minutes.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(text))
+	return strings.Join(fields[:min(3, len(fields))], " ")
+}
