@@ -38,6 +38,11 @@ var contestants = []contestant{
 	{Name: "ackmark-pod", Title: "Ackmark, app and sidecar killed together", program: "ackmark", commitMS: everySecond, sidecar: true, killSidecar: true},
 	{Name: "franz-marks", Title: "franz-go, marks in promises", program: "franz-marks", commitMS: everySecond, static: true},
 	{Name: "franz-sync", Title: "franz-go, marks after ProduceSync", program: "franz-sync", commitMS: everySecond, static: true},
+	{Name: "franz-transact", Title: "franz-go, GroupTransactSession", program: "franz-transact", transactional: true, static: true},
+	{Name: "sarama", Title: "sarama", program: "sarama", commitMS: everySecond, static: true},
+	{Name: "confluent", Title: "confluent-kafka-go", program: "confluent", commitMS: everySecond, static: true},
+	{Name: "kafka-go", Title: "kafka-go", program: "kafka-go", commitMS: everySecond},
+	{Name: "watermill", Title: "Watermill", program: "watermill", commitMS: everySecond, static: true},
 }
 
 // choose finds the contestants of a list of names.

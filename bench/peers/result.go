@@ -40,6 +40,8 @@ type result struct {
 type speedOf struct {
 	Name string     `json:"name"`
 	Runs []speedRun `json:"runs"`
+	// Failed are the rounds that have no run, and why.
+	Failed []string `json:"failed,omitempty"`
 }
 
 // speedRun is one run, by a million records.

@@ -37,8 +37,13 @@ func (d *driver) speed(ctx context.Context, chosen []contestant) ([]speedOf, err
 		for _, at := range order {
 			c, _ := choose(all[at].Name)
 			r, err := d.speedRun(ctx, c[0], input)
-			if err != nil {
-				return nil, fmt.Errorf("round %d: %w", round+1, err)
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			if err != nil { // the others' are worth having
+				d.say("round %d of %d: %v", round+1, d.rounds, err)
+				all[at].Failed = append(all[at].Failed, fmt.Sprintf("round %d: %v", round+1, err))
+				continue
 			}
 			d.say("round %d of %d: %s: %.2f s, CPU %.2f s, broker %.2f s a million (%d records)", round+1, d.rounds, c[0].Name, r.Seconds, r.CPU, r.BrokerCPU, r.Records)
 			all[at].Runs = append(all[at].Runs, r)
@@ -138,7 +143,7 @@ func (w *watch) poll(ctx context.Context, cl *kgo.Client) (r speedRun, over bool
 		r = speedRun{Records: have - w.base, Done: have == w.inputs}
 		million := float64(r.Records) / 1e6
 		if r.Records == 0 {
-			return r, true, w.i.failed(fmt.Errorf("it had %d outputs, and no other within %s", have, w.limit))
+			return r, true, w.i.failed(fmt.Errorf("it had %d outputs of %d inputs, and no other within %s: it needs more -inputs, or a longer -limit", have, w.inputs, w.limit))
 		}
 		r.Seconds = now.Sub(w.warm).Seconds() / million
 		r.CPU = (w.i.cpu() - w.cpu).Seconds() / million
