@@ -43,6 +43,10 @@ var contestants = []contestant{
 	{Name: "confluent", Title: "confluent-kafka-go", program: "confluent", commitMS: everySecond, static: true},
 	{Name: "kafka-go", Title: "kafka-go", program: "kafka-go", commitMS: everySecond},
 	{Name: "watermill", Title: "Watermill", program: "watermill", commitMS: everySecond, static: true},
+	{Name: "kafka-streams", Title: "Kafka Streams, commits by 30 s (default)", program: "kafka-streams", java: true, static: true},
+	{Name: "kafka-streams-1s", Title: "Kafka Streams, commits by 1 s", program: "kafka-streams", java: true, commitMS: everySecond, static: true},
+	{Name: "kafka-streams-exactly-once", Title: "Kafka Streams, exactly_once_v2", program: "kafka-streams", java: true, env: []string{"MODE=exactly_once_v2"}, static: true},
+	{Name: "parallel-consumer", Title: "Parallel Consumer", program: "parallel-consumer", java: true, commitMS: everySecond, static: true},
 }
 
 // choose finds the contestants of a list of names.

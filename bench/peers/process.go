@@ -74,7 +74,7 @@ func (i *instance) start() (err error) {
 	if i.java {
 		target := filepath.Join(i.d.peers(), "java", i.program, "target")
 		path = java()
-		args = []string{"-Xmx512m", "-cp", filepath.Join(target, "classes") + ":" + filepath.Join(target, "dependency", "*"), "Peer"}
+		args = []string{"-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(target, "classes") + ":" + filepath.Join(target, "dependency", "*"), "Peer"}
 	}
 	i.app, err = childproc.Start(childproc.Spec{Name: i.Name, Guard: true, Path: path, Args: args, Env: i.env, Dir: i.dir, Log: log})
 	return err
