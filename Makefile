@@ -81,6 +81,10 @@ seeds: ## Random schedules in simulation, SEEDS of them (2000): kills, stops, cu
 	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 2h ./internal/proof/lab -run '^TestSchedulesExactlyOnce$$'
 	ACKMARK_SEEDS=$${SEEDS:-2000} $(GO) test -count=1 -timeout 1h ./internal/outlet -run '^TestStress$$'
 
+.PHONY: peers
+peers: ## The same job by Ackmark and by what one would take instead, as docs/peers.md (a quarter of an hour on a quiet machine); needs Java 17, Maven and a C compiler
+	$(GO) -C bench/peers run . -page ../../docs/peers.md -svg ../../docs/img/peers.svg -json ../../tmp/peers.json $(ARGS)
+
 .PHONY: microbench
 microbench: ## Go benchmarks ten times, through benchstat (save the output and give benchstat two of them)
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./internal/... | $(GO) tool -modfile=tools/go.mod benchstat /dev/stdin

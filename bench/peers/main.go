@@ -1,6 +1,6 @@
 // Command peers does the same consume-transform-produce job by Ackmark and by what a user would
 // take instead, on the same real Kafka broker: what a million records cost, and what four kill -9
-// cost. `make peers` runs it all and writes docs/peers.md; README of this directory: that page.
+// cost. `make peers` runs it all and writes docs/peers.md, which says how it is measured.
 //
 //	go run . -rounds 2 -inputs 100000 -only franz-marks,ackmark-sidecar -parts speed
 package main
@@ -45,13 +45,13 @@ func main() {
 	flag.StringVar(&o.root, "root", "../..", "root of the repository")
 	flag.StringVar(&o.only, "only", "", "contestants, comma separated; default: all")
 	flag.StringVar(&o.parts, "parts", "speed,kills,static", "what to measure")
-	flag.IntVar(&o.inputs, "inputs", 600_000, "speed: inputs of a run; the first fifth warms up and is not measured")
+	flag.IntVar(&o.inputs, "inputs", 3_000_000, "speed: inputs of a run; the first fifth warms up and is not measured")
 	flag.IntVar(&o.size, "size", 100, "bytes of a value")
 	flag.IntVar(&o.partitions, "partitions", 6, "partitions of each topic")
 	flag.IntVar(&o.brokers, "brokers", 1, "brokers, 1 or 3")
 	flag.IntVar(&o.rounds, "rounds", 3, "speed: runs of each contestant")
-	flag.DurationVar(&o.limit, "limit", 8*time.Second, "speed: the longest that is measured of a run; who is not done by then is measured by what it did")
-	flag.DurationVar(&o.warmLimit, "warm", 2*time.Second, "speed: the longest that a run warms up after its first output")
+	flag.DurationVar(&o.limit, "limit", 5*time.Second, "speed: the longest that is measured of a run; who is not done by then is measured by what it did")
+	flag.DurationVar(&o.warmLimit, "warm", 4*time.Second, "speed: the longest that a run warms up after its first output")
 	flag.IntVar(&o.kills, "kills", 4, "kills: kill -9 for each contestant")
 	flag.IntVar(&o.rate, "rate", 500, "kills: inputs a second")
 	flag.DurationVar(&o.every, "every", time.Minute, "kills: time between two of one contestant; longer than a session time-out (45 s)")

@@ -46,6 +46,7 @@ type speedOf struct {
 
 // speedRun is one run, by a million records.
 type speedRun struct {
+	Round     int     `json:"round"`
 	Records   int     `json:"records"` // that were measured
 	Seconds   float64 `json:"seconds"`
 	CPU       float64 `json:"cpu_seconds"` // of its processes
@@ -74,6 +75,39 @@ func (s speedOf) of(value func(speedRun) float64) tally.Interval {
 		all = append(all, value(r))
 	}
 	return tally.IntervalOf(all)
+}
+
+// against divides a contestant's runs by another's of the same rounds.
+func (s speedOf) against(other speedOf, value func(speedRun) float64) tally.Interval {
+	var ratios []float64
+	for _, a := range s.Runs {
+		for _, b := range other.Runs {
+			if a.Round == b.Round {
+				ratios = append(ratios, tally.Ratios([]float64{value(a)}, []float64{value(b)})...)
+			}
+		}
+	}
+	return tally.IntervalOf(ratios)
+}
+
+// speedNamed finds a contestant's runs.
+func (r *result) speedNamed(name string) (speedOf, bool) {
+	for _, s := range r.Speed {
+		if s.Name == name && len(s.Runs) > 0 {
+			return s, true
+		}
+	}
+	return speedOf{}, false
+}
+
+// killsNamed finds what kills cost a contestant.
+func killsNamed(all []killsOf, name string) (killsOf, bool) {
+	for _, k := range all {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return killsOf{}, false
 }
 
 func seconds(r speedRun) float64   { return r.Seconds }

@@ -45,6 +45,7 @@ func (d *driver) speed(ctx context.Context, chosen []contestant) ([]speedOf, err
 				all[at].Failed = append(all[at].Failed, fmt.Sprintf("round %d: %v", round+1, err))
 				continue
 			}
+			r.Round = round + 1
 			d.say("round %d of %d: %s: %.2f s, CPU %.2f s, broker %.2f s a million (%d records)", round+1, d.rounds, c[0].Name, r.Seconds, r.CPU, r.BrokerCPU, r.Records)
 			all[at].Runs = append(all[at].Runs, r)
 		}

@@ -1,7 +1,7 @@
 // Command franz-transact is the job by franz-go's GroupTransactSession: outputs and offsets of each
 // poll in one transaction.
 //
-// Source: docs/transactions.md and examples/transactions (eosConsumer) of franz-go. A session's
+// Source: the page on transactions and examples/transactions (eosConsumer) of franz-go. A session's
 // time-outs and its transactional id are the client's defaults and the same whenever the process is
 // started again; what the example prints is left out.
 package main
