@@ -125,3 +125,13 @@ func java() string {
 	}
 	return "java"
 }
+
+// javaVersion is the first line of what it says of itself.
+func javaVersion() string {
+	out, err := exec.Command(java(), "-version").CombinedOutput()
+	if err != nil {
+		return "none"
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return strings.ReplaceAll(first, "\"", "")
+}

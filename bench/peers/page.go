@@ -59,7 +59,7 @@ func page(r *result) string {
 	list(&b, "What was aimed at", goals(r), "")
 	list(&b, "Remarks", remarks(r), "")
 	b.WriteString(pageHow)
-	b.WriteString("\n## Versions\n\n")
+	fmt.Fprintf(&b, "\n## Versions\n\n%s, %s, Kafka %s.\n\n", r.Go, r.Java, r.Kafka)
 	g := grid{{"contestant", "version", "program"}}
 	for _, c := range contestants {
 		if v, ok := r.Versions[c.Name]; ok {

@@ -18,6 +18,8 @@ type result struct {
 	LoadBefore string            `json:"load_before"`
 	LoadAfter  string            `json:"load_after"`
 	Kafka      string            `json:"kafka"`
+	Go         string            `json:"go"`
+	Java       string            `json:"java"`
 	Brokers    int               `json:"brokers"`
 	Versions   map[string]string `json:"versions"` // by contestant
 	Titles     map[string]string `json:"titles"`
@@ -118,7 +120,7 @@ func brokerCPU(r speedRun) float64 { return r.BrokerCPU }
 func (d *driver) describe(chosen []contestant) *result {
 	r := &result{
 		Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), Machine: machine(), CPUs: runtime.NumCPU(), LoadBefore: d.loadBefore,
-		Kafka: d.kafka.Version(), Brokers: d.brokers, Versions: map[string]string{}, Titles: map[string]string{}, Missing: d.missing,
+		Kafka: d.kafka.Version(), Go: runtime.Version(), Java: javaVersion(), Brokers: d.brokers, Versions: map[string]string{}, Titles: map[string]string{}, Missing: d.missing,
 		Inputs: d.inputs, Size: d.size, Partitions: d.partitions, Rounds: d.rounds, KillCount: d.options.kills, Rate: d.rate, Every: d.every,
 	}
 	for _, c := range chosen {

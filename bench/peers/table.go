@@ -140,6 +140,13 @@ func table(r *result) string {
 	} else if len(r.Static) > 0 {
 		fmt.Fprintf(&b, "\nstatic members:\n%s", killsGrid(&result{Titles: r.Titles, KillCount: r.KillCount, Kills: r.Static}).text())
 	}
+	fmt.Fprintf(&b, "\n%s, %s", r.Go, r.Java)
+	for _, c := range contestants {
+		if v, ok := r.Versions[c.Name]; ok {
+			fmt.Fprintf(&b, "; %s %s", c.Name, v)
+		}
+	}
+	b.WriteString("\n\n")
 	for _, line := range append(wins(r), remarks(r)...) {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}

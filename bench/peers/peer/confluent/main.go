@@ -41,6 +41,9 @@ func main() {
 		"bootstrap.servers":  brokers,
 		"enable.idempotence": true, // and with it acks=all
 		"compression.type":   "snappy",
+		// "Specify a comma separated list of fields to enable for delivery reports", of package
+		// kafka's documentation: what is not asked for is not copied.
+		"go.delivery.report.fields": "none",
 	})
 	if err != nil {
 		log.Fatal(err)
