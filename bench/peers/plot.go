@@ -5,6 +5,8 @@ import (
 	"html"
 	"math"
 	"strings"
+
+	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 const (
@@ -18,18 +20,19 @@ const (
 type panel struct {
 	title string
 	log   bool
+	show  func(float64) string
 	of    func(name string) (float64, bool)
 }
 
 func speedPanel(r *result, title string, value func(speedRun) float64) panel {
-	return panel{title, true, func(name string) (float64, bool) {
+	return panel{title, true, figure, func(name string) (float64, bool) {
 		s, ok := r.speedNamed(name)
 		return s.of(value).Median, ok
 	}}
 }
 
-func killsPanel(r *result, title string, log bool, value func(killsOf) float64) panel {
-	return panel{title, log, func(name string) (float64, bool) {
+func killsPanel(r *result, title string, log bool, show func(float64) string, value func(killsOf) float64) panel {
+	return panel{title, log, show, func(name string) (float64, bool) {
 		k, ok := killsNamed(r.Kills, name)
 		return value(k), ok
 	}}
@@ -40,8 +43,8 @@ func plot(r *result) string {
 	panels := []panel{
 		speedPanel(r, "seconds a million (log)", seconds),
 		speedPanel(r, "CPU seconds a million (log)", cpu),
-		killsPanel(r, fmt.Sprintf("repeated after %d × kill -9 (log)", r.KillCount), true, func(k killsOf) float64 { return float64(k.Repeated) }),
-		killsPanel(r, "longest stall, seconds", false, func(k killsOf) float64 { return k.Stall.Seconds() }),
+		killsPanel(r, fmt.Sprintf("repeats, %d × kill -9 (log)", r.KillCount), true, count, func(k killsOf) float64 { return float64(k.Repeated) }),
+		killsPanel(r, "longest stall, seconds", false, figure, func(k killsOf) float64 { return k.Stall.Seconds() }),
 	}
 	var names []string
 	for _, c := range contestants {
@@ -64,6 +67,8 @@ func plot(r *result) string {
 	return b.String()
 }
 
+func count(v float64) string { return figures.Thousands(int(v)) }
+
 func top(line int) int { return 32 + line*(barHeight+barGap) }
 
 func (p panel) draw(b *strings.Builder, left int, names []string) {
@@ -82,7 +87,7 @@ func (p panel) draw(b *strings.Builder, left int, names []string) {
 		}
 		long := length(v, least, most, p.log) * (panelWidth - barRoom)
 		fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\"/>\n", left, top(j), long, barHeight, color(name))
-		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%d\">%s</text>\n", float64(left)+long+5, top(j)+12, figure(v))
+		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%d\">%s</text>\n", float64(left)+long+5, top(j)+12, p.show(v))
 	}
 }
 
