@@ -2,10 +2,7 @@
 // outputs, and medians with their intervals.
 package tally
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // Digits begin each value: the input's number.
 const Digits = 12
@@ -15,9 +12,18 @@ func Sequence(value []byte) (int, bool) {
 	if len(value) < Digits {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(string(value[:Digits]), 10, 40)
-	return int(n), err == nil
+	n := 0
+	for _, c := range value[:Digits] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, n < most
 }
+
+// most is more than anybody writes: a tally has a byte for each input.
+const most = 1 << 32
 
 // Tally is what a reader has seen. Inputs are numbered from 0; input n is in partition n modulo
 // Partitions.
