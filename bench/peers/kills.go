@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,8 @@ type victims struct {
 
 	mu      sync.Mutex
 	tallies map[string]*tally.Tally // by output
-	changed time.Time               // the last new output of any
+	changed time.Time               // the last output of any
+	out     []killsOf               // who did not come to work
 }
 
 func (d *driver) kills(ctx context.Context, chosen []contestant, static bool) (all []killsOf, err error) {
@@ -93,13 +95,9 @@ func (v *victims) run(ctx context.Context, cl *kgo.Client) ([]killsOf, error) {
 	defer fed()
 	var feeds sync.WaitGroup
 	feeds.Go(func() { v.feed(feeding) })
-	for _, i := range v.all { // one after the other: a start takes a whole processor
-		if err := i.start(); err != nil {
-			return nil, err
-		}
-		if err := v.await(ctx, startLimit, func() bool { return v.tallies[i.output].Distinct() > 0 }); err != nil {
-			return nil, i.failed(fmt.Errorf("it has no output: %w", err))
-		}
+	v.startAll(ctx)
+	if len(v.all) == 0 {
+		return nil, errors.New("kills: no contestant came to work")
 	}
 	v.say("%d contestants at work, %d kills of each every %s", len(v.all), v.options.kills, v.every)
 	errs := make([]error, len(v.all))
@@ -119,6 +117,27 @@ func (v *victims) run(ctx context.Context, cl *kgo.Client) ([]killsOf, error) {
 		return nil, context.Cause(ctx)
 	}
 	return v.results(), nil
+}
+
+// startAll starts one after the other: a start takes a whole processor. Who has no output is left
+// out.
+func (v *victims) startAll(ctx context.Context) {
+	v.all = slices.DeleteFunc(v.all, func(i *instance) bool {
+		err := i.start()
+		if err == nil {
+			err = v.await(ctx, startLimit, func() bool { return v.tallies[i.output].Distinct() > 0 })
+		}
+		if err == nil {
+			return false
+		}
+		v.say("without %v", i.failed(fmt.Errorf("no output: %w", err)))
+		i.end()
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.tallies, i.output)
+		v.out = append(v.out, killsOf{Name: i.Name, Note: "it had no output"})
+		return true
+	})
 }
 
 // kill does what is done to one contestant, and lets the time between two kills pass behind each.
@@ -176,8 +195,10 @@ func (v *victims) read(ctx context.Context, cl *kgo.Client) {
 		now := time.Now()
 		v.mu.Lock()
 		fetches.EachRecord(func(r *kgo.Record) {
-			v.tallies[r.Topic].Add(r.Value, now)
-			v.changed = now
+			if t := v.tallies[r.Topic]; t != nil {
+				t.Add(r.Value, now)
+				v.changed = now
+			}
 		})
 		v.mu.Unlock()
 	}
@@ -222,5 +243,5 @@ func (v *victims) results() (all []killsOf) {
 		v.say("%s: %d lost, %d repeated, longest stall %s", i.Name, k.Lost, k.Repeated, k.Stall.Round(time.Millisecond))
 		all = append(all, k)
 	}
-	return all
+	return append(all, v.out...)
 }

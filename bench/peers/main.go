@@ -99,22 +99,34 @@ func results(ctx context.Context, o options) (*result, error) {
 }
 
 func write(o options, r *result) error {
-	text, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
+	if err := save(o.json, r); err != nil {
 		return err
 	}
-	for _, f := range []struct{ name, text string }{{o.json, string(text) + "\n"}, {o.page, page(r)}, {o.svg, plot(r)}} {
-		if f.name == "" {
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(f.name), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(f.name, []byte(f.text), 0o644); err != nil {
+	for _, f := range []struct{ name, text string }{{o.page, page(r)}, {o.svg, plot(r)}} {
+		if err := writeFile(f.name, f.text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func save(name string, r *result) error {
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return writeFile(name, string(text)+"\n")
+}
+
+// writeFile writes a file, if it has a name.
+func writeFile(name, text string) error {
+	if name == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(name, []byte(text), 0o644)
 }
 
 // measure starts the brokers and runs the parts.
@@ -136,19 +148,21 @@ func measure(ctx context.Context, o options) (_ *result, err error) {
 		return nil, err
 	}
 	r := d.describe(chosen)
-	parts := strings.Split(o.parts, ",")
-	if slices.Contains(parts, "speed") {
-		if r.Speed, err = d.speed(ctx, chosen); err != nil {
-			return nil, err
+	for _, part := range []struct {
+		name string
+		do   func() error
+	}{
+		{"speed", func() (err error) { r.Speed, err = d.speed(ctx, chosen); return err }},
+		{"kills", func() (err error) { r.Kills, err = d.kills(ctx, chosen, false); return err }},
+		{"static", func() (err error) { r.Static, err = d.kills(ctx, chosen, true); return err }},
+	} {
+		if !slices.Contains(strings.Split(o.parts, ","), part.name) {
+			continue
 		}
-	}
-	if slices.Contains(parts, "kills") {
-		if r.Kills, err = d.kills(ctx, chosen, false); err != nil {
-			return nil, err
+		if err := part.do(); err != nil {
+			return nil, fmt.Errorf("%s: %w", part.name, err)
 		}
-	}
-	if slices.Contains(parts, "static") {
-		if r.Static, err = d.kills(ctx, chosen, true); err != nil {
+		if err := save(o.json, r); err != nil { // what a part cost is not lost with the next one
 			return nil, err
 		}
 	}

@@ -60,7 +60,7 @@ type speedRun struct {
 	Uncommitted int `json:"uncommitted"`
 }
 
-// killsOf is what kill -9 cost a contestant.
+// killsOf is what kill -9 cost a contestant; one that did not come to work has no Kills.
 type killsOf struct {
 	Name     string        `json:"name"`
 	Kills    int           `json:"kills"`
@@ -105,7 +105,7 @@ func (r *result) speedNamed(name string) (speedOf, bool) {
 // killsNamed finds what kills cost a contestant.
 func killsNamed(all []killsOf, name string) (killsOf, bool) {
 	for _, k := range all {
-		if k.Name == name {
+		if k.Name == name && k.Kills > 0 {
 			return k, true
 		}
 	}

@@ -66,6 +66,9 @@ func killsGrid(r *result) grid {
 	g := grid{heading}
 	for _, k := range r.Kills {
 		row := []string{r.Titles[k.Name], figures.Thousands(k.Lost), figures.Thousands(k.Repeated), stall(k.Stall)}
+		if k.Kills == 0 {
+			row = []string{r.Titles[k.Name], "–", "–", "–"}
+		}
 		if len(r.Static) > 0 {
 			static := []string{"–", "–"}
 			if s, ok := killsNamed(r.Static, k.Name); ok {

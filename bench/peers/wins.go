@@ -62,7 +62,7 @@ const sameStall = 50 * time.Millisecond
 
 func killWins(r *result, kills []killsOf, how string) (all []string) {
 	for _, k := range kills {
-		if isOwn(k.Name) {
+		if isOwn(k.Name) || k.Kills == 0 {
 			continue
 		}
 		var over []string
@@ -82,11 +82,11 @@ func killWins(r *result, kills []killsOf, how string) (all []string) {
 				better = append(better, fmt.Sprintf("stalled %s against %s", stall(k.Stall), stall(own.Stall)))
 			}
 			if ok && len(better) > 0 {
-				over = append(over, fmt.Sprintf("than %s (%s)", r.Titles[name], strings.Join(better, ", ")))
+				over = append(over, fmt.Sprintf("%s of %s", strings.Join(better, ", "), r.Titles[name]))
 			}
 		}
 		if len(over) > 0 {
-			all = append(all, fmt.Sprintf("%s%s: a kill cost less %s", r.Titles[k.Name], how, strings.Join(over, ", ")))
+			all = append(all, fmt.Sprintf("%s%s, of kill -9: %s", r.Titles[k.Name], how, strings.Join(over, "; ")))
 		}
 	}
 	return all
