@@ -236,7 +236,7 @@ func (v *victims) results() (all []killsOf) {
 	defer v.mu.Unlock()
 	for _, i := range v.all {
 		t := v.tallies[i.output]
-		k := killsOf{Name: i.Name, Kills: v.options.kills, Inputs: v.fed, Lost: t.Lost(v.fed), Repeated: t.Repeated(), Stall: t.Stall()}
+		k := killsOf{Name: i.Name, Kills: v.options.kills, Inputs: v.fed, Lost: t.Lost(v.fed), Repeated: t.Repeated(), Strange: t.Strange(), Stall: t.Stall()}
 		if err := i.alive(); err != nil {
 			k.Note = "it did not run any more at the end"
 		}

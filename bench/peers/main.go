@@ -38,6 +38,7 @@ type options struct {
 	json       string
 	from       string
 	page, svg  string
+	short      bool
 }
 
 func main() {
@@ -60,6 +61,7 @@ func main() {
 	flag.StringVar(&o.from, "from", "", "measure nothing: read the result of -json from this file")
 	flag.StringVar(&o.page, "page", "", "Markdown page to write")
 	flag.StringVar(&o.svg, "svg", "", "picture to write")
+	flag.BoolVar(&o.short, "short", false, "print the table for README, in Markdown")
 	list := flag.Bool("list", false, "print the contestants")
 	flag.Parse()
 	if *list {
@@ -81,7 +83,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(table(r))
+	if o.short {
+		fmt.Print(shortGrid(r).markdown())
+	} else {
+		fmt.Print(table(r))
+	}
 	return write(o, r)
 }
 

@@ -79,6 +79,9 @@ func TestThePageAndThePicture(t *testing.T) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}
 	}
+	if text := shortGrid(r).markdown(); !strings.Contains(text, "| franz-go, marks in promises | 1.00 | 2.01 | 3 | 1,200 | 45.0 s |\n") || !strings.Contains(text, "| Watermill | – | – | – | – | – |") {
+		t.Error(text)
+	}
 	if text := page(&result{}); !strings.Contains(text, "No figures stand here yet") || strings.Contains(text, "peers.svg") {
 		t.Errorf("a page of nothing:\n%s", text)
 	}

@@ -54,8 +54,8 @@ type speedRun struct {
 	CPU       float64 `json:"cpu_seconds"` // of its processes
 	BrokerCPU float64 `json:"broker_cpu_seconds"`
 	Done      bool    `json:"done"` // it came to the end of the inputs
-	Lost      int     `json:"lost"` // of a run that was done
 	Repeated  int     `json:"repeated"`
+	Strange   int     `json:"strange"` // outputs that are no input's
 	// Uncommitted is what the group had not committed after SIGTERM, of a run that was done.
 	Uncommitted int `json:"uncommitted"`
 }
@@ -67,6 +67,7 @@ type killsOf struct {
 	Inputs   int           `json:"inputs"`
 	Lost     int           `json:"lost"`
 	Repeated int           `json:"repeated"`
+	Strange  int           `json:"strange"`
 	Stall    time.Duration `json:"stall_ns"`
 	Note     string        `json:"note,omitempty"`
 }

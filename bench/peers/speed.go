@@ -103,8 +103,9 @@ func (d *driver) speedRun(ctx context.Context, c contestant, input string) (r sp
 	if r.Uncommitted, err = d.uncommitted(ctx, i.group, input, d.inputs); err != nil {
 		return r, err
 	}
-	r.Repeated, err = w.rest(ctx, cl)
-	return r, err
+	w.rest(ctx, cl)
+	r.Repeated, r.Strange = w.t.Repeated(), w.t.Strange()
+	return r, ctx.Err()
 }
 
 // pollFor is how long a reader waits for the next output before it looks at the clock.
@@ -154,9 +155,8 @@ func (w *watch) poll(ctx context.Context, cl *kgo.Client) (r speedRun, over bool
 	return r, false, w.i.alive()
 }
 
-// rest reads what came at last, and tells how many outputs were repeats.
-func (w *watch) rest(ctx context.Context, cl *kgo.Client) (int, error) {
+// rest reads what came at last.
+func (w *watch) rest(ctx context.Context, cl *kgo.Client) {
 	for w.read(ctx, cl) > 0 {
 	}
-	return w.t.Repeated(), ctx.Err()
 }

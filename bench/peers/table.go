@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -87,6 +88,26 @@ func killsGrid(r *result) grid {
 	return g
 }
 
+// shortGrid is both tables in one, for README.
+func shortGrid(r *result) grid {
+	g := grid{{"", "seconds a million", "CPU s a million", fmt.Sprintf("%d × kill -9: lost", r.KillCount), "repeated", "longest stall"}}
+	for _, c := range contestants {
+		title, ok := r.Titles[c.Name]
+		if !ok {
+			continue
+		}
+		row := []string{title, "–", "–", "–", "–", "–"}
+		if s, ok := r.speedNamed(c.Name); ok {
+			row[1], row[2] = figure(s.of(seconds).Median), figure(s.of(cpu).Median)
+		}
+		if k, ok := killsNamed(r.Kills, c.Name); ok {
+			row[3], row[4], row[5] = figures.Thousands(k.Lost), figures.Thousands(k.Repeated), stall(k.Stall)
+		}
+		g = append(g, row)
+	}
+	return g
+}
+
 func stall(d time.Duration) string { return figure(d.Seconds()) + " s" }
 
 // figure shows three digits.
@@ -115,13 +136,18 @@ func spread(i tally.Interval) string {
 func remarks(r *result) (all []string) {
 	for _, s := range r.Speed {
 		for _, run := range s.Runs {
-			if run.Done && run.Repeated+run.Uncommitted > 0 {
-				all = append(all, fmt.Sprintf("%s, round %d, without a kill: %d repeated, %d not committed after SIGTERM", r.Titles[s.Name], run.Round, run.Repeated, run.Uncommitted))
+			if run.Done && run.Repeated+run.Uncommitted+run.Strange > 0 {
+				all = append(all, fmt.Sprintf("%s, round %d, without a kill: %d repeated, %d not committed after SIGTERM, %d of no input", r.Titles[s.Name], run.Round, run.Repeated, run.Uncommitted, run.Strange))
 			}
 		}
 		for _, f := range s.Failed {
 			first, _, _ := strings.Cut(f, "\n")
 			all = append(all, r.Titles[s.Name]+": "+first)
+		}
+	}
+	for _, k := range slices.Concat(r.Kills, r.Static) {
+		if k.Strange > 0 {
+			all = append(all, fmt.Sprintf("%s, with kills: %d outputs of no input", r.Titles[k.Name], k.Strange))
 		}
 	}
 	for name, why := range r.Missing {

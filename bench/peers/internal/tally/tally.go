@@ -45,7 +45,7 @@ func New(partitions int) *Tally {
 // Add counts an output that was read at a time. It tells whether its input had none before.
 func (t *Tally) Add(value []byte, at time.Time) bool {
 	n, ok := Sequence(value)
-	if !ok {
+	if lower := ok && len(value) > Digits && value[Digits] >= 'a' && value[Digits] <= 'z'; !ok || lower {
 		t.strange++
 		return false
 	}
@@ -72,7 +72,7 @@ func (t *Tally) Distinct() int { return t.distinct }
 // Repeated is the number of outputs beyond the first of their inputs.
 func (t *Tally) Repeated() int { return t.repeated }
 
-// Strange is the number of outputs that were made from no input.
+// Strange is the number of outputs that were made from no input, or not upper-cased.
 func (t *Tally) Strange() int { return t.strange }
 
 // Lost is the number of the first so many inputs that have no output.

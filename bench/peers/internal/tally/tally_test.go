@@ -45,12 +45,12 @@ func TestLostAndRepeated(t *testing.T) {
 
 func TestStrangeOutputs(t *testing.T) {
 	tl := tally.New(1)
-	for _, value := range []string{"", "12", "abcdefghijklmnop", "-00000000001X", "999999999999X"} {
+	for _, value := range []string{"", "12", "abcdefghijklmnop", "-00000000001X", "999999999999X", "000000000001x"} {
 		if tl.Add([]byte(value), time.Now()) {
 			t.Errorf("%q counts as an input's output", value)
 		}
 	}
-	if tl.Strange() != 5 || tl.Distinct() != 0 {
+	if tl.Strange() != 6 || tl.Distinct() != 0 {
 		t.Errorf("%d strange, %d distinct", tl.Strange(), tl.Distinct())
 	}
 }
