@@ -17,7 +17,18 @@ func (p *Pipeline) report() podstate.Report {
 // Pod is what there is to see of a process that has no sidecar, for package admin.
 func (p *Pipeline) Pod() *podstate.Pod {
 	now := time.Now()
-	return podstate.Own(p.look(now), p.cfg.Consumer.Group, p.events.All(), now)
+	r, incidents := p.look(now), p.events.All()
+	if c, ok := p.cfg.Producer.(committing); ok {
+		var aborts []podstate.Incident
+		r.Process.Transactions, aborts = c.Seen(now)
+		incidents = podstate.Newest(incidents, aborts)
+	}
+	return podstate.Own(r, p.cfg.Consumer.Group, incidents, now)
+}
+
+// committing is a producer with transactions of its own.
+type committing interface {
+	Seen(now time.Time) (*podstate.Transactions, []podstate.Incident)
 }
 
 func (p *Pipeline) look(now time.Time) podstate.Report {

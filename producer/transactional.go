@@ -14,6 +14,7 @@ import (
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/producer/internal/tally"
@@ -36,6 +37,7 @@ type transactional struct {
 	*direct
 
 	telling atomic.Pointer[txn.Lane] // the lane
+	events  podstate.Events
 
 	// Under direct.mu:
 	lane       *txn.Lane
@@ -87,7 +89,8 @@ func (t *transactional) make() error {
 			Client: func(more ...kgo.Opt) (*kgo.Client, error) {
 				return kgo.NewClient(append(slices.Clone(opts), more...)...)
 			},
-			Gone: t.gone, Over: t.over, Took: t.took(),
+			Aborted: func(a txn.Abort) { t.events.Add(podstate.Abort, "", 0, a.String()) },
+			Gone:    t.gone, Over: t.over, Took: t.took(),
 		})
 	}
 	if err != nil {

@@ -3,14 +3,25 @@ package producer
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer/internal/tally"
 	"github.com/ackmark/ackmark/producer/internal/unit"
 )
+
+// Seen is how its transactions go, and which were aborted lately, for the page of a pipeline
+// without a sidecar. Nil: they have not begun.
+func (t *transactional) Seen(now time.Time) (*podstate.Transactions, []podstate.Incident) {
+	if lane := t.telling.Load(); lane != nil {
+		return lane.Seen(now), t.events.All()
+	}
+	return nil, nil
+}
 
 // Deliver implements Producer.
 func (t *transactional) Deliver(ctx context.Context, units []Unit, r Reporter) error {

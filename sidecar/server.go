@@ -94,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 	s.apps = apps.New(s.cfg.apps(s.metrics.flows.App))
 	s.sessions = newTable(&s.cfg, s.apps)
 	s.wills = newWills(&s.cfg, s.times, s.sessions, s.brokers, s.sink.watch, s.metrics)
-	if s.transactions, err = newTransactions(&s.cfg, s.brokers, s.metrics, s.halt); err != nil {
+	if s.transactions, err = newTransactions(&s.cfg, s.brokers, s.metrics, s.sessions.told, s.halt); err != nil {
 		s.sink.outlet.Close()
 		return nil, fmt.Errorf("sidecar: Kafka client of the transactions: %w", err)
 	}

@@ -7,15 +7,18 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/configerr"
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
+	"github.com/ackmark/ackmark/sidecar/internal/told"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -62,7 +65,7 @@ type transactions struct {
 }
 
 // newTransactions does not connect. Over is told when they have ended by themselves.
-func newTransactions(cfg *Config, b *brokers.Brokers, m *metrics, over func(error)) (*transactions, error) {
+func newTransactions(cfg *Config, b *brokers.Brokers, m *metrics, log *told.Log, over func(error)) (*transactions, error) {
 	if cfg.TransactionalID == "" {
 		return nil, nil
 	}
@@ -76,6 +79,9 @@ func newTransactions(cfg *Config, b *brokers.Brokers, m *metrics, over func(erro
 		Records: max(1, cfg.MaxRecords/2), Bytes: max(1, cfg.MaxBytes/2), Log: cfg.Logger,
 		Client: func(more ...kgo.Opt) (*kgo.Client, error) {
 			return kgo.NewClient(append(slices.Clone(opts), more...)...)
+		},
+		Aborted: func(a txn.Abort) {
+			log.Add(podstate.Incident{Time: time.Now(), Kind: podstate.Abort, Reason: a.String()})
 		},
 		Took: txn.NewTook(m.part, cfg.TransactionalID),
 		Over: func(err error) { over(&TransactionError{cfg.TransactionalID, err}) },

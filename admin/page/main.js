@@ -30,7 +30,7 @@ function show(pod) {
   queue.add(m.time, [m.inHand, m.queue]);
   showSentinels(model.sentinels(pod));
   showConnections(pod.sidecar);
-  showTransactions(pod.sidecar?.transactions, model.transactions(pod));
+  showTransactions(model.committing(pod), model.transactions(pod));
   table.update(partitions);
   showProcesses(pod, now);
   showIncidents(pod.incidents.map((incident) => model.readIncident(incident, processes)));

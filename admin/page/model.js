@@ -167,9 +167,14 @@ export function sentinels(pod) {
   ].map(([key, title]) => ({ key, title, value: s && s[key] >= 0 ? s[key] : null }));
 }
 
+// committing are the transactions of the sidecar, or of the one process that has none.
+export function committing(pod) {
+  return pod.sidecar ? pod.sidecar.transactions : pod.sessions.length === 1 ? pod.sessions[0].process?.transactions : null;
+}
+
 // transactions are those of exactly-once apps; without any there is nothing to say.
 export function transactions(pod) {
-  const t = pod.sidecar?.transactions;
+  const t = committing(pod);
   if (!t) return [];
   const waits = waitsForCommit(pod);
   return [
@@ -184,7 +189,7 @@ export function transactions(pod) {
 const longWait = 30;
 
 function waitsForCommit(pod) {
-  const since = pod.sidecar?.transactions?.uncommitted_since;
+  const since = committing(pod)?.uncommitted_since;
   return since ? Math.max(seconds(pod.time) - seconds(since), 0) : null;
 }
 
@@ -204,7 +209,7 @@ export function alarms(pod, partitions) {
     bad("A promise is broken: " + count(s.value) + " " + s.title + told + ".");
   }
   if (pod.sidecar?.kafka_error) bad("Kafka is not reachable: " + pod.sidecar.kafka_error);
-  const t = pod.sidecar?.transactions;
+  const t = committing(pod);
   if (t && notWorking[t.state]) bad("Nothing is committed exactly-once: the transactional id " + t.id + " " + notWorking[t.state] + ".");
   if (waitsForCommit(pod) > longWait) bad("No transaction was committed for " + span(waitsForCommit(pod)) + ", and units wait.");
   const halted = partitions.filter((p) => p.state === "halted");
@@ -225,13 +230,13 @@ export function readProcess(s, now, rate) {
     handlers: p && p.lanes > 0 ? count(p.busy) + " of " + count(p.lanes) : unknown,
     queued: p ? count(p.queued) : unknown, outstanding: count(s.outstanding.records), done: p ? count(p.counters.done) : unknown, rate: rate === null ? unknown : short(rate) + "/s",
     letters: p ? count(p.counters.dead_letters) : unknown, retries: p ? count(p.counters.retries) : unknown,
-    death: s.no_will ? "no will: " + s.no_will : s.state === "own" ? "its group waits for the session timeout" : s.exactly_once ? "its transaction ends, then its group is left" : "the sidecar finishes its work",
+    death: s.no_will ? "no will: " + s.no_will : s.state === "own" ? (s.exactly_once ? "its transaction is aborted by its next owner, its group waits for the session timeout" : "its group waits for the session timeout") : s.exactly_once ? "its transaction ends, then its group is left" : "the sidecar finishes its work",
     told: s.told ? span(Math.max(now - seconds(s.told), 0)) + " ago" : "never",
   };
 }
 
-const kindWords = { rebalance: "Rebalance", will: "Will", fence: "Fence", fallback: "Fallback", halt: "Halt", dead_letter: "Dead letter" };
-const kindWeights = { halt: "bad", fence: "warn", fallback: "warn", dead_letter: "warn" };
+const kindWords = { rebalance: "Rebalance", will: "Will", fence: "Fence", fallback: "Fallback", halt: "Halt", dead_letter: "Dead letter", abort: "Abort" };
+const kindWeights = { halt: "bad", fence: "warn", fallback: "warn", dead_letter: "warn", abort: "warn" };
 
 export function readIncident(incident, processes) {
   const about = incident.topic ? place(incident.topic, incident.partition) : "";

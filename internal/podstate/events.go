@@ -2,6 +2,7 @@ package podstate
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -39,10 +40,18 @@ func (e *Events) All() []Incident {
 	return e.list.List()
 }
 
+// Newest are two lists as one. In each the newest is the first.
+func Newest(a, b []Incident) []Incident {
+	all := slices.Concat(a, b)
+	slices.SortStableFunc(all, func(x, y Incident) int { return y.Time.Compare(x.Time) })
+	return all
+}
+
 // Own is what there is to see of this process, which has no sidecar, or does not look at it.
 func Own(r Report, group string, events []Incident, now time.Time) *Pod {
 	self := Session{
 		ID: "own", App: group, PID: os.Getpid(), State: "own", Groups: []string{group}, Partitions: len(r.Partitions), Told: now, Process: &r.Process,
+		ExactlyOnce: r.Process.Transactions != nil,
 	}
 	pod := &Pod{
 		Time: now, Sessions: []Session{self}, Partitions: append(r.Partitions, r.Waiting...), Queues: []Queue{},

@@ -60,14 +60,14 @@ type Sidecar struct {
 	Transactions *Transactions `json:"transactions"`
 }
 
-// Transactions are how a sidecar's transactions go.
+// Transactions are how the transactions of a sidecar go, or of a process without one.
 type Transactions struct {
 	ID string `json:"id"`
-	// State is what the sidecar does with the id: starting (it is not taken yet), idle, open,
+	// State is what is done with the id: starting (it is not taken yet), idle, open,
 	// closing, committed, aborting, uncertain, reinit, resolving (how the last one ended is being
 	// found out), fenced (another process has it) or ended.
 	State string `json:"state"`
-	// Counts since the sidecar started. Unknown: nobody said at first how they ended; then the
+	// Counts since the process started. Unknown: nobody said at first how they ended; then the
 	// offsets did, and each is Committed or Aborted, too. Renewals is how often the id was taken
 	// anew.
 	Committed int64 `json:"committed"`
@@ -77,6 +77,18 @@ type Transactions struct {
 	// UncommittedSince is when the last one was committed, or when there was something to commit,
 	// if that is later. Zero (left out): there is nothing to commit.
 	UncommittedSince time.Time `json:"uncommitted_since,omitzero"`
+}
+
+// Transactions are those that commit for the processes of the pod: the sidecar's, or those of the
+// one process that has none. Nil: there are none.
+func (p *Pod) Transactions() *Transactions {
+	if p.Sidecar != nil {
+		return p.Sidecar.Transactions
+	}
+	if len(p.Sessions) == 1 && p.Sessions[0].Process != nil {
+		return p.Sessions[0].Process.Transactions
+	}
+	return nil
 }
 
 // Amount is records with their bytes.
@@ -130,6 +142,8 @@ type Process struct {
 	Problem string `json:"problem,omitempty"`
 	// Latency is from the attempt to deliver a unit to its acknowledgement; null: not told.
 	Latency *Latency `json:"latency"`
+	// Transactions are its own, of a producer without a sidecar; null: it has none.
+	Transactions *Transactions `json:"transactions,omitempty"`
 	// Counters since it started.
 	Counters Counters `json:"counters"`
 	// Sentinels since it started: they must stay 0.

@@ -2,6 +2,7 @@ package podstate_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -254,5 +255,51 @@ func TestSentinelsHaveOneName(t *testing.T) {
 	}
 	if len(named) != len(sentinel.Kinds) {
 		t.Errorf("%s has others", text)
+	}
+}
+
+// A storm of aborts, one a second with rebalances in between, is one incident as long as no minute
+// passes without, and is told again after ten.
+func TestAStormOfAborts(t *testing.T) {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	r := podstate.NewIncidents(32)
+	count := func() (entries int, all int64) {
+		for _, in := range r.List() {
+			if in.Kind == podstate.Abort {
+				entries++
+				all += in.Count
+			}
+		}
+		return entries, all
+	}
+	for i := range 1800 {
+		now := at.Add(time.Duration(i) * time.Second)
+		r.Add(podstate.Incident{Time: now, Kind: podstate.Abort, Reason: fmt.Sprint(i)})
+		if i%300 == 7 {
+			r.Add(podstate.Incident{Time: now, Kind: podstate.Rebalance, Reason: "in between"})
+		}
+	}
+	if entries, all := count(); entries != 3 || all != 1800 {
+		t.Errorf("half an hour has %d incidents, that count %d", entries, all)
+	}
+	if list := r.List(); list[len(list)-1].Reason != "599" || !list[len(list)-1].Time.Equal(at) {
+		t.Errorf("the first: %+v", list[len(list)-1])
+	}
+	later := at.Add(1799*time.Second + time.Minute)
+	r.Add(podstate.Incident{Time: later, Kind: podstate.Abort})
+	if entries, all := count(); entries != 4 || all != 1801 {
+		t.Errorf("a minute later: %d incidents, that count %d", entries, all)
+	}
+	r.After(0) // told
+	r.Add(podstate.Incident{Time: later, Kind: podstate.Abort})
+	if entries, all := count(); entries != 5 || all != 1802 {
+		t.Errorf("counted with what was told: %d incidents, that count %d", entries, all)
+	}
+	for i := range 99 { // what is not kept any more is not counted with
+		r.Add(podstate.Incident{Time: later, Kind: podstate.Halt, Topic: fmt.Sprint(i)})
+	}
+	r.Add(podstate.Incident{Time: later, Kind: podstate.Abort, Reason: "new"})
+	if in := r.List()[0]; in.Kind != podstate.Abort || in.Count != 1 || in.Reason != "new" {
+		t.Errorf("%+v", in)
 	}
 }

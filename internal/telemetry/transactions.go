@@ -17,6 +17,11 @@ var (
 		Help:       "Inputs with their outputs, by how their transaction ended: committed, aborted. After an abort they are tried again, but those that it was the fault of.",
 		Attributes: []attribute.Key{TransactionalID, Outcome},
 	}
+	TransactionAborts = &Metric{
+		Name: "ackmark.transaction.aborts", Unit: "{transaction}", Kind: Counter,
+		Help:       "Aborted transactions by the reason: Kafka's error, or ASSIGNMENT_LOST, MEMBER_FENCED, GROUP_AWAY (its coordinator takes no offsets), TOO_SLOW, NETWORK, INPUT_NOT_OPEN, DONE_SET_TOO_LARGE.",
+		Attributes: []attribute.Key{TransactionalID, ErrorType},
+	}
 	TransactionTime = &Metric{
 		Name: "ackmark.transaction.duration", Unit: "s", Kind: Histogram, Buckets: durations,
 		Help:       "How long it took from the first unit of a transaction to its end.",
@@ -39,4 +44,4 @@ var (
 	}
 )
 
-var ofTransactions = []*Metric{Transactions, TransactionUnits, TransactionTime, TransactionAge, TransactionalIDs, RenewedIDs}
+var ofTransactions = []*Metric{Transactions, TransactionUnits, TransactionAborts, TransactionTime, TransactionAge, TransactionalIDs, RenewedIDs}

@@ -94,6 +94,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 	l.aborts++
 	l.stats.abort(w, l.cfg.Took)
 	units, other := w.blamed()
+	fault := firstFault(units)
 	l.shrink(w, units)
 	for _, place := range l.outcome.strangers {
 		units[place] = ErrNotOpen
@@ -132,7 +133,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 	if l.why == nil {
 		l.why = other
 	}
-	l.cfg.Log.Info("a transaction was aborted", "units", w.units, "guilty", len(units), "err", l.why)
+	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), l.reason(w, fault)})
 	var again []Run
 	w.each(func(place int, b Batch, i int) {
 		one := Run{b, i, i + 1}

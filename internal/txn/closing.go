@@ -190,6 +190,7 @@ func (l *Lane) closeBare() event {
 func (l *Lane) report() event {
 	w := l.window
 	l.stats.commit(w, l.cfg.Took)
+	l.tellCommits()
 	w.settle()
 	for _, r := range w.runs {
 		r.Batch.Committed(r.From, r.To)

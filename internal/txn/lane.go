@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/telemetry"
 )
 
 // Config of a lane.
@@ -36,6 +38,8 @@ type Config struct {
 	Log     *slog.Logger
 	// Took is how long transactions take. Nil: nobody reads it.
 	Took *Took
+	// Aborted is told of each transaction that was aborted. It must not block.
+	Aborted func(Abort)
 	// Gone is told that a group does not know a member any more: what it holds was given up. It
 	// must not block.
 	Gone func(Holder, error)
@@ -84,6 +88,7 @@ type Lane struct {
 	limit    int // how many units a window may have; 0: as many as fit
 	aborts   int // in a row
 	stats    stats
+	told     paced // in the log, of aborts
 }
 
 // New makes a lane, which begins with Start.
@@ -98,6 +103,7 @@ func New(cfg Config) (*Lane, error) {
 	}
 	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	l.topics = newTopics(plain)
+	l.stats.reasons = telemetry.NewTally()
 	l.ctx, l.stop = context.WithCancelCause(context.Background())
 	for i := range l.twins {
 		l.twins[i].id = twinID(cfg.ID, 2*cfg.Number+i)

@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/telemetry"
 )
 
@@ -14,6 +15,7 @@ type stats struct {
 	windows, aborted, unknown, reinits atomic.Int64
 	units, abortedUnits                atomic.Int64
 	uncommitted                        atomic.Pointer[time.Time] // since when; nil: there is nothing to commit
+	reasons                            telemetry.Tally           // of the aborted ones
 	parked                             atomic.Pointer[time.Time] // since when units of some group are; nil: there are none
 }
 
@@ -41,6 +43,18 @@ func (l *Lane) Stats() Stats {
 		out.Age = max(out.Age, time.Since(*since))
 	}
 	return out
+}
+
+// Seen is how the lane goes, for who looks at its process.
+func (l *Lane) Seen(now time.Time) *podstate.Transactions {
+	s := l.Stats()
+	t := &podstate.Transactions{
+		ID: l.cfg.ID, State: l.State().String(), Committed: s.Windows, Aborted: s.Aborted, Unknown: s.Unknown, Renewals: s.Reinits,
+	}
+	if s.Age > 0 {
+		t.UncommittedSince = now.Add(-s.Age)
+	}
+	return t
 }
 
 // parks notes whether units wait for their group, while those of others are committed.
@@ -98,7 +112,7 @@ func NewTook(part *telemetry.Part, id string) *Took {
 }
 
 // Rows are what [Lane.Tell] tells.
-var Rows = []*telemetry.Metric{telemetry.Transactions, telemetry.TransactionUnits, telemetry.TransactionAge, telemetry.TransactionalIDs, telemetry.RenewedIDs}
+var Rows = []*telemetry.Metric{telemetry.Transactions, telemetry.TransactionUnits, telemetry.TransactionAborts, telemetry.TransactionAge, telemetry.TransactionalIDs, telemetry.RenewedIDs}
 
 // Tell tells who collects how the lane goes.
 func (l *Lane) Tell(r *telemetry.Reading) {
@@ -110,6 +124,9 @@ func (l *Lane) Tell(r *telemetry.Reading) {
 	for outcome, n := range map[string]int64{asCommitted: s.Units, asAborted: s.AbortedUnits} {
 		r.Count(telemetry.TransactionUnits, n, attribute.NewSet(id, telemetry.Outcome.String(outcome)))
 	}
+	l.stats.reasons.Each(func(why string, n *atomic.Uint64) {
+		r.Count(telemetry.TransactionAborts, int64(n.Load()), attribute.NewSet(id, telemetry.ErrorType.String(why)))
+	})
 	r.Time(telemetry.TransactionAge, s.Age, attribute.NewSet(id))
 	r.Count(telemetry.TransactionalIDs, 1, attribute.NewSet(id, telemetry.State.String(l.State().Told())))
 	r.Count(telemetry.RenewedIDs, s.Reinits, attribute.NewSet(id))

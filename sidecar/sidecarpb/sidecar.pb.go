@@ -2931,7 +2931,7 @@ func (x *WaitingPartition) GetGroup() string {
 type Incident struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// rebalance, will, fence, fallback, halt or dead_letter. At most 16.
+	// rebalance, will, fence, fallback, halt, dead_letter or abort. At most 16.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// At most 249; empty: it is about no partition.
 	Topic     string `protobuf:"bytes,3,opt,name=topic,proto3" json:"topic,omitempty"`

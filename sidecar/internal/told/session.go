@@ -90,7 +90,7 @@ func (s *Session) Take(m *sidecarpb.ProcessState, now time.Time, held func(epoch
 		}
 	}
 	for _, x := range m.GetIncidents() {
-		if in, err := podwire.ReadIncident(x, shift); err == nil && (in.Kind != podstate.Will) { // a will is the sidecar's
+		if in, err := podwire.ReadIncident(x, shift); err == nil && in.Kind != podstate.Will && in.Kind != podstate.Abort { // those are the sidecar's
 			in.App, in.Session = s.app, s.id
 			if in.Time.IsZero() || in.Time.After(now) { // the newest come first: nobody's are newer than now
 				in.Time = now

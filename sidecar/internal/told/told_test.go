@@ -58,7 +58,7 @@ func TestWhatIsToldIsShown(t *testing.T) {
 	s.Take(&sidecarpb.ProcessState{
 		NowMs: now.Add(-time.Hour).UnixMilli(), Process: &sidecarpb.ProcessSummary{Lanes: 4, Problem: "p"},
 		Partitions: []*sidecarpb.PartitionState{good(1), good(9)}, Waiting: []*sidecarpb.WaitingPartition{{Topic: "w", Reason: "r"}},
-		Incidents: []*sidecarpb.Incident{{Kind: "halt", Topic: "t", TimeMs: now.Add(-2 * time.Hour).UnixMilli(), App: "another", SessionId: "b"}, {Kind: "will"}, {Kind: "made up"}},
+		Incidents: []*sidecarpb.Incident{{Kind: "halt", Topic: "t", TimeMs: now.Add(-2 * time.Hour).UnixMilli(), App: "another", SessionId: "b"}, {Kind: "will"}, {Kind: "abort"}, {Kind: "made up"}},
 	}, now, below(5))
 	got := show(s, true, 1, 2, 9)
 	p := got.GetPartitions()
@@ -73,7 +73,7 @@ func TestWhatIsToldIsShown(t *testing.T) {
 	}
 	in := s.Incidents()
 	if len(in) != 1 || in[0].App != "app" || in[0].Session != "a" || !in[0].Time.Equal(now.Add(-time.Hour)) {
-		t.Errorf("incidents %+v: of its own name, of kinds that there are, and no will", in)
+		t.Errorf("incidents %+v: of its own name, of kinds that there are, and no will or abort", in)
 	}
 	if text := show(s, false, 1).String(); strings.Contains(text, "0011223344556677") || strings.Contains(text, `"e"`) || strings.Contains(text, `"n"`) || strings.Contains(text, `"r"`) || strings.Contains(text, `"p"`) {
 		t.Errorf("without texts: %s", text)

@@ -28,7 +28,7 @@ func Explain(w io.Writer, pod *podstate.Pod, p *podstate.Partition) {
 	}
 	fmt.Fprintln(w)
 	if exactlyOnce {
-		x := pod.Sidecar.Transactions
+		x := pod.Transactions()
 		fmt.Fprintf(w, "  commits     exactly-once, in the transactions of %s: %s, %d committed, %d aborted; %s\n", text(x.ID), text(x.State), x.Committed, x.Aborted, uncommitted(pod))
 	}
 	if o.LogEnd >= 0 {
@@ -74,7 +74,7 @@ func Explain(w io.Writer, pod *podstate.Pod, p *podstate.Partition) {
 func inTransactions(pod *podstate.Pod, session string) bool {
 	for i := range pod.Sessions {
 		if s := &pod.Sessions[i]; s.ID == session {
-			return s.ExactlyOnce && pod.Sidecar != nil && pod.Sidecar.Transactions != nil
+			return s.ExactlyOnce && pod.Transactions() != nil
 		}
 	}
 	return false

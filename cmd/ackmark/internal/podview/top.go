@@ -45,7 +45,11 @@ func head(before, now *podstate.Pod) []string {
 	lines := make([]string, 0, 8)
 	s := now.Sidecar
 	if s == nil {
-		return append(lines, fmt.Sprintf("no sidecar, %s", now.Time.Format("15:04:05")))
+		lines = append(lines, fmt.Sprintf("no sidecar, %s", now.Time.Format("15:04:05")))
+		if now.Transactions() != nil {
+			lines = append(lines, "commits  "+transactions(before, now))
+		}
+		return lines
 	}
 	lines = append(lines, fmt.Sprintf("sidecar %s, up %s, version %s, pid %d, at %s", text(s.State), Age(now.Time.Sub(s.Since)), text(s.Version), s.PID, now.Time.Local().Format("15:04:05")))
 	if s.KafkaError != "" {
@@ -63,7 +67,7 @@ func head(before, now *podstate.Pod) []string {
 		"latency  "+latency(now.Latency),
 		fmt.Sprintf("brokers  %d connections; without the sidecar %d", s.Connections, s.ConnectionsWithout),
 		fmt.Sprintf("deaths   %d wills, %d complete, %d superseded; %d streams refused", now.Wills.Executed, now.Wills.Complete, now.Wills.Superseded, now.Wills.Fenced))
-	if x := s.Transactions; x != nil {
+	if now.Transactions() != nil {
 		lines = append(lines, "commits  "+transactions(before, now))
 	}
 	if x := now.Sentinels; x != nil && x.CommitBeyond+x.OrderInverted+x.InputSkipped+x.ClosedAdmitted > 0 {
@@ -74,16 +78,16 @@ func head(before, now *podstate.Pod) []string {
 
 // transactions are how those of exactly-once apps go.
 func transactions(before, now *podstate.Pod) string {
-	x, rate := now.Sidecar.Transactions, ""
-	if seconds, ok := between(before, now); ok && before.Sidecar.Transactions != nil {
-		rate = fmt.Sprintf(" (%.0f/s)", max(0, float64(x.Committed-before.Sidecar.Transactions.Committed)/seconds))
+	x, rate := now.Transactions(), ""
+	if seconds, ok := between(before, now); ok && before.Transactions() != nil {
+		rate = fmt.Sprintf(" (%.0f/s)", max(0, float64(x.Committed-before.Transactions().Committed)/seconds))
 	}
 	return fmt.Sprintf("%s %s: %d transactions%s, %d aborted, %d unknown; %s", text(x.ID), text(x.State), x.Committed, rate, x.Aborted, x.Unknown, uncommitted(now))
 }
 
 // uncommitted says for how long nothing was committed, if there is something.
 func uncommitted(now *podstate.Pod) string {
-	if since := now.Sidecar.Transactions.UncommittedSince; !since.IsZero() {
+	if since := now.Transactions().UncommittedSince; !since.IsZero() {
 		return "units wait for a commit for " + Age(now.Time.Sub(since))
 	}
 	return "nothing waits"
