@@ -136,7 +136,7 @@ func TestContrast(t *testing.T) {
 	pod := large(6, 5000)
 	pod.Sessions[2].Process.Direct = true
 	pod.Sentinels.InputSkipped, pod.Sessions[1].Process.Sentinels.InputSkipped = 1, 1
-	url, _ := port(t, &pods{pod: *pod}, "127.0.0.1:0")
+	url, _ := port(t, &pods{pod: pod}, "127.0.0.1:0")
 	p := open(t, url, 1280, 900)
 	p.live()
 	if got := eval[string](p, `document.getElementById("alarm").textContent`); !strings.Contains(got, "1 inputs skipped, told by billing 1001.") {
@@ -172,7 +172,7 @@ func TestNamesOnAPhone(t *testing.T) {
 	for i := range pod.Incidents {
 		pod.Incidents[i].App, pod.Incidents[i].Session, pod.Incidents[i].Topic, pod.Incidents[i].Reason = app, "gone", topic, app
 	}
-	url, _ := port(t, &pods{pod: *pod}, "127.0.0.1:0")
+	url, _ := port(t, &pods{pod: pod}, "127.0.0.1:0")
 	p := open(t, url, 360, 740)
 	p.live()
 	p.do(chromedp.Sleep(200 * time.Millisecond)) // what a script in a name would have done is done
@@ -218,7 +218,7 @@ func TestStaleAndBack(t *testing.T) {
 func TestWithoutKafka(t *testing.T) {
 	pod := large(0, 0)
 	pod.Sidecar.KafkaError, pod.Sentinels, pod.Incidents = "dial tcp 10.0.0.1:9092: connect: no route to host", nil, []podstate.Incident{}
-	url, _ := port(t, &pods{pod: *pod}, "127.0.0.1:0")
+	url, _ := port(t, &pods{pod: pod}, "127.0.0.1:0")
 	p := open(t, url, 1280, 900)
 	p.live()
 	for id, want := range map[string]string{
