@@ -54,8 +54,8 @@ func Own(r Report, group string, events []Incident, now time.Time) *Pod {
 		ExactlyOnce: r.Process.Transactions != nil,
 	}
 	pod := &Pod{
-		Time: now, Sessions: []Session{self}, Partitions: append(r.Partitions, r.Waiting...), Queues: []Queue{},
-		Incidents: events, Latency: r.Process.Latency, Counters: r.Process.Counters, Sentinels: &r.Process.Sentinels,
+		Time: now, Sessions: []Session{self}, Partitions: append(append([]Partition{}, r.Partitions...), r.Waiting...), Queues: []Queue{},
+		Incidents: append([]Incident{}, events...), Latency: r.Process.Latency, Counters: r.Process.Counters, Sentinels: &r.Process.Sentinels,
 	}
 	for i := range pod.Partitions {
 		x := &pod.Partitions[i]

@@ -258,6 +258,21 @@ func TestSentinelsHaveOneName(t *testing.T) {
 	}
 }
 
+// A process that holds nothing yet, and to which nothing has happened, has lists without an entry,
+// not null: the page goes through them.
+func TestOwnHasListsWithoutEntries(t *testing.T) {
+	pod := podstate.Own(podstate.Report{}, "g", new(podstate.Events).All(), time.Now())
+	text, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []string{"sessions", "partitions", "queues", "incidents"} {
+		if strings.Contains(string(text), `"`+list+`":null`) {
+			t.Errorf("%s is null: %s", list, text)
+		}
+	}
+}
+
 // A storm of aborts, one a second with rebalances in between, is one incident as long as no minute
 // passes without, and is told again after ten.
 func TestAStormOfAborts(t *testing.T) {
