@@ -97,6 +97,11 @@ func (b *bench) measure(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if b.opts.wants(partSlices) {
+		if b.result.Sliced, err = b.sliced(ctx); err != nil {
+			return err
+		}
+	}
 	if b.opts.wants(partLatency) {
 		if b.result.Latency, err = b.latency(ctx); err != nil {
 			return err

@@ -50,6 +50,10 @@ type spec struct {
 	// CommitEvery makes the app exactly-once; with it a sidecar has TransactionalID.
 	CommitEvery     time.Duration `json:"commit_every,omitempty"`
 	TransactionalID string        `json:"transactional_id,omitempty"`
+	// Slice is how many inputs a pipeline handles each time that it is told to; 0: all of them at
+	// once. Planted is a cost on top, for tests of the method: of the processor time of a slice.
+	Slice   int     `json:"slice,omitempty"`
+	Planted float64 `json:"planted,omitempty"`
 	// StateDir is where session files are; empty: nowhere.
 	StateDir string `json:"state_dir,omitempty"`
 }
@@ -79,7 +83,8 @@ type event struct {
 const (
 	commandUsage = "usage"
 	commandStop  = "stop"
-	commandGo    = "go" // of an emitter
+	commandGo    = "go"    // of an emitter
+	commandSlice = "slice" // of a pipeline that works in slices
 )
 
 // child is the running child process.
@@ -91,11 +96,12 @@ type child struct {
 	released chan struct{} // the stall of the memory run has ended
 	metrics  metric.MeterProvider
 	started  chan struct{} // closed when an emitter is to begin
+	slices   chan struct{} // capacity 1: a slice is to begin
 }
 
 // RunChild is the main function of a child process. It ends the process when the parent is gone.
 func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	c := &child{released: make(chan struct{}), started: make(chan struct{})}
+	c := &child{released: make(chan struct{}), started: make(chan struct{}), slices: make(chan struct{}, 1)}
 	if c.parent, err = childproc.Attach(stdin, stdout, &c.spec, "ackmark bench"); err != nil {
 		return err
 	}
@@ -111,6 +117,8 @@ func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (e
 			stop()
 		case commandGo:
 			close(c.started)
+		case commandSlice:
+			c.slices <- struct{}{}
 		}
 	})
 	defer forget()

@@ -15,6 +15,9 @@ import (
 
 // runPipeline is the job as an Ackmark user writes it, with defaults everywhere.
 func (c *child) runPipeline(ctx context.Context) error {
+	if c.spec.Slice > 0 {
+		return c.runSlices(ctx)
+	}
 	var handled atomic.Int64
 	all := make(chan struct{})
 	handle := c.handler()

@@ -92,6 +92,7 @@ func goals(r *Result) []Goal {
 		add(Goal{Name: "cost", What: name + " scraped each second / " + name + ", speed", Must: 0.98, Stretch: 1, AtLeast: true}, pairs(plain.walls(), read.walls()))
 		add(Goal{Name: "cost", What: name + " scraped each second / " + name + ", CPU", Must: 1.02, Stretch: 1}, pairs(read.cpus(), plain.cpus()))
 	}
+	all = append(all, slicedGoals(r.Sliced)...)
 	for _, one := range r.Unread {
 		what := fmt.Sprintf("metrics that nobody reads, the step alone, calls of %d, time a record", one.Records)
 		add(Goal{Name: "cost", What: what, Unit: " ns", Must: 5, Stretch: 2}, one.More)

@@ -33,12 +33,13 @@ const (
 	partState     = "state"
 	partProcesses = "processes"
 	partExactly   = "exactly-once"
+	partSlices    = "slices"
 )
 
 // DefaultParts are measured where Options.Only names none; Parts lists what it may name.
 var (
 	DefaultParts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
-	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses)
+	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices)
 )
 
 // DefaultProcesses are those of the goals.
@@ -73,6 +74,7 @@ type Options struct {
 	// SourceHeaders turns on the pipeline's source headers, which are off by default. The bare loop
 	// writes one, too. Not what Against runs, if that is older.
 	SourceHeaders bool
+	planted       float64 // a cost of the control of slices, by tests
 	// CPUProfile is a directory for profiles of the measured processes.
 	CPUProfile string
 

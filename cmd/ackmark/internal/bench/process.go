@@ -48,7 +48,7 @@ func (o Options) start(ctx context.Context, s spec, env ...string) (*process, er
 		p.kill()
 		return nil, err
 	}
-	if p.scrape, err = begin(at.Metrics, p.Done()); err != nil {
+	if p.scrape, err = begin(at.Metrics, p.Done(), s.Slice == 0); err != nil {
 		p.kill()
 		return nil, p.failed(fmt.Errorf("its metrics: %w", err))
 	}

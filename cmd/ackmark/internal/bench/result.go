@@ -161,6 +161,7 @@ type Result struct {
 	Memory      *Memory       `json:"memory,omitempty"`
 	Pods        []*Pod        `json:"pods,omitempty"`
 	Unread      []Unread      `json:"unread,omitempty"`
+	Sliced      []*Sliced     `json:"slices,omitempty"`
 	Goals       []Goal        `json:"goals"`
 	// Wrong are counts that do not add up. Any makes the exit code 1.
 	Wrong []string `json:"wrong"`

@@ -57,11 +57,15 @@ type scrape struct {
 	n      atomic.Int64
 }
 
-// begin asks for the first time: nothing is measured of who does not answer.
-func begin(url string, ended <-chan struct{}) (*scrape, error) {
+// begin asks for the first time: nothing is measured of who does not answer. Of slices somebody
+// else asks further.
+func begin(url string, ended <-chan struct{}, further bool) (*scrape, error) {
 	s := &scrape{client: http.Client{Timeout: scrapeTimeout}, url: url}
 	if err := s.ask(); err != nil {
 		return nil, err
+	}
+	if !further {
+		return s, nil
 	}
 	s.asking.Go(func() {
 		tick := time.NewTicker(scrapeEvery)

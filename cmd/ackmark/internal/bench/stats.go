@@ -45,6 +45,32 @@ func interval(samples []float64) Interval {
 	}
 }
 
+// setsInterval is the same of samples in sets that have something in common (their processes):
+// whole sets are resampled, and samples within them. With one set it is the interval of its
+// samples.
+func setsInterval(sets [][]float64) Interval {
+	all := slices.Concat(sets...)
+	if len(sets) < 2 {
+		return interval(all)
+	}
+	random := rand.New(rand.NewPCG(2, uint64(len(all))))
+	medians := make([]float64, resamples)
+	var resample []float64
+	for i := range medians {
+		resample = resample[:0]
+		for range sets {
+			set := sets[random.IntN(len(sets))]
+			for range set {
+				resample = append(resample, set[random.IntN(len(set))])
+			}
+		}
+		medians[i] = medianInPlace(resample)
+	}
+	slices.Sort(medians)
+	tail := (1 - confidence) / 2
+	return Interval{Median: median(all), Low: medians[int(tail*resamples)], High: medians[int((1-tail)*resamples)-1], Pairs: len(all)}
+}
+
 func median(samples []float64) float64 { return medianInPlace(slices.Clone(samples)) }
 
 func medianInPlace(samples []float64) float64 {

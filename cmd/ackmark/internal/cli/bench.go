@@ -26,6 +26,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
 		Example: `  ackmark bench
   ackmark bench --only library --pairs 4
   ackmark bench --only metrics --records 2000000 # what metrics cost: none, none that is read, scraped each second
+  ackmark bench --only slices --pairs 128       # what being scraped costs, closer: slices of processes that live on, of --records each
   ackmark bench --only state --records 2000000   # what session files cost: none, and kept
   ackmark bench --size 1024 --records 100000
   ackmark bench --brokers localhost:9092       # creates topics with unique names and deletes them
@@ -72,7 +73,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
 	f.IntVar(&o.Partitions, "partitions", bench.DefaultPartitions, "partitions of each topic")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: one for each CPU)")
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
-	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, state, exactly-once and processes)")
+	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, slices, state, exactly-once and processes)")
 	f.DurationSliceVar(&o.CommitEvery, "commit-every", nil, "intervals of the part exactly-once, comma separated (default 100ms,20ms)")
 	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
 	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with a source header on every output (for ackmark audit); the bare loop writes one, too")
