@@ -41,12 +41,8 @@ type pod struct {
 	hold chan struct{} // handlers wait until it is closed
 }
 
-func startPod(t *testing.T) *pod {
-	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(kafka.Close)
+// startPod starts one; change may be nil.
+func startPod(t *testing.T, kafka *kfake.Cluster, change func(*sidecar.Config, *pipeline.Config)) *pod {
 	p := &pod{T: t, kafka: kafka, metrics: export(t)}
 	quiet := slog.New(slog.DiscardHandler)
 
@@ -55,7 +51,11 @@ func startPod(t *testing.T) *pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sidecar.New(p.sidecarConfig(lis, quiet))
+	ofSidecar, ofApp := p.sidecarConfig(lis, quiet), p.pipelineConfig(socket, quiet)
+	if change != nil {
+		change(&ofSidecar, &ofApp)
+	}
+	s, err := sidecar.New(ofSidecar)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,13 +64,22 @@ func startPod(t *testing.T) *pod {
 	t.Cleanup(served.Close)
 	p.address = served.Listener.Addr().String()
 
-	app, err := pipeline.New(p.pipelineConfig(socket, quiet))
+	app, err := pipeline.New(ofApp)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.run("the app", app.Run)
 	p.run("the traffic", p.feed)
 	return p
+}
+
+func startKafka(t *testing.T) *kfake.Cluster {
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	return kafka
 }
 
 func (p *pod) sidecarConfig(lis net.Listener, log *slog.Logger) sidecar.Config {
@@ -213,7 +222,7 @@ func TestPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute: windows of ten seconds have to pass")
 	}
-	x := startPod(t)
+	x := startPod(t, startKafka(t), nil)
 	p := startPrometheus(t, map[string]string{"pod": x.address, "table": table(t)})
 	p.await("the pod's metrics", func() bool {
 		n, err := p.count(`ackmark_partition_oldest_offset{job="pod"} > 0`)
