@@ -287,7 +287,7 @@ func (c *Config) validate() error {
 	wrong.If(c.AppBytes < 1, "AppBytes", c.AppBytes, "at least 1; 0 means the default")
 	wrong.If(c.AppRecords < 1, "AppRecords", c.AppRecords, "at least 1; 0 means the default")
 	wrong.If(c.MaxRecordBytes < smallestRecord || c.MaxRecordBytes > 64<<20, "MaxRecordBytes", c.MaxRecordBytes, "use 512 to 64 MiB")
-	wrong.If(c.MaxMessageBytes < c.MaxRecordBytes+messageOverhead || c.MaxMessageBytes > 256<<20, "MaxMessageBytes", c.MaxMessageBytes,
+	wrong.If(c.MaxRecordBytes <= 64<<20 && c.MaxMessageBytes < c.MaxRecordBytes+messageOverhead || c.MaxMessageBytes > 256<<20, "MaxMessageBytes", c.MaxMessageBytes,
 		fmt.Sprintf("at least MaxRecordBytes + 64 KiB (%d), at most 256 MiB", c.MaxRecordBytes+messageOverhead))
 	wrong.If(c.ReportRing < 2, "ReportRing", c.ReportRing, "at least 2")
 	wrong.If(c.DrainTimeout < 0, "DrainTimeout", c.DrainTimeout, "use a positive duration, 0 means the default")

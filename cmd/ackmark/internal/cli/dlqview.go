@@ -71,7 +71,7 @@ func printList(w io.Writer, r *listReport) error {
 		}
 	}
 	if r.Unnamed > 0 {
-		fmt.Fprintf(out, "\n%s no header that names their topic: another program wrote them, and redrive needs --to\n", plural(r.Unnamed, "letter has", "letters have"))
+		fmt.Fprintf(out, "\n%s by another program, without a header that names the topic: redrive needs --to\n", plural(r.Unnamed, "letter was written", "letters were written"))
 	}
 	return out.Flush()
 }

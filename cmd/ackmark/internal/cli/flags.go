@@ -117,8 +117,25 @@ func namedArgs(n int) cobra.PositionalArgs {
 	}
 }
 
+// subcommands are the names of those that the help shows.
+func subcommands(cmd *cobra.Command) (names []string) {
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return names
+}
+
 // noArgs refuses arguments, in words.
 func noArgs(cmd *cobra.Command, args []string) error {
+	if names := subcommands(cmd); len(args) > 0 && len(names) > 0 {
+		hint := ""
+		if near := settings.Nearest(args[0], names); near != "" {
+			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		return usageError{fmt.Errorf("%s has no %q, but %s%s", cmd.CommandPath(), args[0], strings.Join(names, ", "), hint)}
+	}
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%s takes no arguments, but got %q; see `%s --help`", cmd.CommandPath(), args[0], cmd.CommandPath())}
 	}

@@ -113,6 +113,7 @@ func (f *lagFlags) look(ctx context.Context, cmd *cobra.Command, client *kgo.Cli
 	tick := time.NewTicker(f.every)
 	defer tick.Stop()
 	began := time.Now()
+	last := "" // what was said to be wrong
 	view := lagView{out: cmd.OutOrStdout(), format: f.output, watch: f.watch, redraw: f.watch && terminal(cmd.OutOrStdout())}
 	for {
 		r, err := readLag(ctx, client, f.group, f.topics)
@@ -120,10 +121,14 @@ func (f *lagFlags) look(ctx context.Context, cmd *cobra.Command, client *kgo.Cli
 		switch {
 		case err == nil:
 			w.add(r, time.Now(), f.window)
+			last = ""
 		case ctx.Err() != nil, full && !f.watch, errors.Is(err, errNotAllowed):
 			return lag.Unknown, err
 		default: // a broker that restarts, perhaps: the next reading may come
-			fmt.Fprintln(cmd.ErrOrStderr(), "ackmark: "+oneLine(err))
+			if said := oneLine(err); said != last {
+				fmt.Fprintln(cmd.ErrOrStderr(), "ackmark: "+said)
+				last = said
+			}
 		}
 		if err == nil && (f.watch || full) {
 			report := w.report(f.group)

@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,10 +23,38 @@ it they have that of today.`,
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
+			asPages(root)
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}
 			return doc.GenManTree(root, header, args[0])
 		},
 	}
+}
+
+// asPages prepares the texts of a command, and of those below it, for pages: what is aligned in the
+// help stays so, and the exit codes are there, too.
+func asPages(cmd *cobra.Command) {
+	text := cmd.Long
+	if text == "" {
+		text = cmd.Short
+	}
+	if codes := exitText(cmd); codes != "" {
+		text += "\n" + codes
+	}
+	cmd.Long = fenced(text)
+	for _, c := range cmd.Commands() {
+		asPages(c)
+	}
+}
+
+// fenced puts paragraphs with an indented line between fences: a page would fill their lines.
+func fenced(text string) string {
+	paragraphs := strings.Split(strings.Trim(text, "\n"), "\n\n")
+	for i, p := range paragraphs {
+		if strings.HasPrefix(p, "  ") || strings.Contains(p, "\n  ") {
+			paragraphs[i] = "```\n" + p + "\n```"
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/letters"
+	"github.com/ackmark/ackmark/cmd/ackmark/internal/podview"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -47,9 +48,9 @@ func printStatus(w io.Writer, s *sidecarpb.StatusResponse) error {
 	}
 	q := s.GetQueue()
 	fmt.Fprintf(t, "version\t%s, up %s\n", s.GetVersion(), (time.Duration(s.GetUptimeMs()) * time.Millisecond).Round(time.Second))
-	fmt.Fprintf(t, "queue\t%d of %d records, %d of %d bytes\n", q.GetRecords(), q.GetLimitRecords(), q.GetBytes(), q.GetLimitBytes())
+	fmt.Fprintf(t, "queue\t%d of %d records, %s of %s\n", q.GetRecords(), q.GetLimitRecords(), podview.Size(q.GetBytes()), podview.Size(q.GetLimitBytes()))
 	fmt.Fprintf(t, "records\t%d acknowledged, %d failed, %d produce requests\n", s.GetRecordsAcked(), s.GetRecordsFailed(), s.GetProduceRequests())
-	fmt.Fprintf(t, "connections\t%d to brokers, for %d sessions\n", s.GetBrokerConnections(), len(s.GetSessions()))
+	fmt.Fprintf(t, "connections\t%d to brokers, for %s\n", s.GetBrokerConnections(), plural(int64(len(s.GetSessions())), "session", "sessions"))
 	if x := s.GetTransactions(); x != nil {
 		fmt.Fprintf(t, "exactly-once\t%s is %s: %d transactions committed, %d aborted, %d with an unknown end, taken anew %d times%s\n",
 			letters.Printable(x.GetTransactionalId()), letters.Printable(x.GetState()), x.GetCommitted(), x.GetAborted(), x.GetUnknown(), x.GetTakenAnew(), waits(x))

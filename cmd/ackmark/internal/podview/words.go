@@ -2,6 +2,7 @@ package podview
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"strings"
 	"time"
@@ -50,7 +51,9 @@ func text(s string) string {
 	return letters.Printable(s)
 }
 
-// size is one of bytes in a unit that a human reads.
+// Size is one of bytes in a unit that a human reads.
+func Size[N int64 | uint64](n N) string { return size(int64(min(uint64(max(n, 0)), math.MaxInt64))) } //nolint:gosec // bounded
+
 func size(n int64) string {
 	for _, u := range []struct {
 		name string

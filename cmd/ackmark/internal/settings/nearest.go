@@ -1,11 +1,17 @@
 package settings
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // nearest returns the known name that is closest to what was written, or "" if none is close.
 func nearest(written string, known []string) string {
 	best, bestDistance := "", len(written)/2+1
 	for _, name := range slices.Sorted(slices.Values(known)) {
+		if len(written) >= 3 && strings.HasPrefix(name, written) { // cert of certificate
+			return name
+		}
 		if d := distance(written, name); d < bestDistance {
 			best, bestDistance = name, d
 		}

@@ -240,7 +240,7 @@ listn: x
 	want := []string{
 		in + "brokers is a map; write a list, as in [one, two]", in + "drain_timeout is 5; write a positive duration with its unit, as in 10s",
 		in + "reconnect_grace is a list; write a positive duration", in + "will_timeout is empty; write a positive duration",
-		in + "limits.bytes is a map; write a whole number, with a unit if you like: 5000, 64MiB", in + "limits.records is a list; write a whole number",
+		in + "limits.bytes is a map; write a whole number above 0, with a unit if you like: 5000, 64MiB", in + "limits.records is a list; write a whole number",
 		in + "limits.sessions is true; write a whole number", in + "log is \"debug\"; write a map, as in `log: {level: …}`",
 		in + "allow_uids is a map; write ids as numbers: [1000, 1001]", in + "tls.key is a map; write one text",
 		in + `kafka.acks is "1"; it must be all`, in + "kafka.sasl.password is not a text for YAML", in + `apps[0] has an unknown key "nme"`,

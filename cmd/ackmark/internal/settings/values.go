@@ -177,7 +177,7 @@ func asCount(v any) (int64, error) {
 	unit, ok := units[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || !ok || n < 0 || n > math.MaxInt32*int64(1<<20)/unit {
-		return 0, fmt.Errorf("is %s; write a whole number, with a unit if you like: 5000, 64MiB", shown(v))
+		return 0, fmt.Errorf("is %s; write a whole number above 0, with a unit if you like: 5000, 64MiB", shown(v))
 	}
 	return n * unit, nil
 }
