@@ -42,7 +42,9 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 			ClusterId: m.ClusterID, Consumer: m.Consumer}
 	}
 	a := bare()
+	a.More = true
 	room := limit - proto.Size(a)
+	a.More = false
 	left := room
 	var list []*sidecarpb.DeliveryStreamRequest
 	end := func() {
@@ -57,6 +59,7 @@ func assignMessages(m Membership, added []Assignment, limit int) []*sidecarpb.De
 			size = proto.Size(ap) + fieldHead
 		}
 		if size > left && len(a.Partitions) > 0 {
+			a.More = true
 			end()
 		}
 		a.Partitions = append(a.Partitions, ap)

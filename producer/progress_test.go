@@ -194,7 +194,14 @@ func TestClientAssignInPieces(t *testing.T) {
 		if got := partitionsOf(x.session(0)); len(got) != 100 || asked.Load() != 100 || len(got[1].GetDone()) != 40 || len(got[0].GetDone()) < 1000 {
 			t.Fatalf("%d partitions were announced, %d asked", len(got), asked.Load())
 		}
-		for i, a := range x.session(0).assigns {
+		all := x.session(0).assigns
+		if len(all) < 3 {
+			t.Errorf("%d messages: the test would show nothing", len(all))
+		}
+		for i, a := range all {
+			if last := i == len(all)-1; a.GetMore() == last {
+				t.Errorf("message %d of %d: more to come %t", i, len(all), a.GetMore())
+			}
 			if n := proto.Size(a); n > limit || a.GetGroup() != "g" || a.GetGeneration() != 5 || len(a.GetPartitions()) == 0 {
 				t.Errorf("message %d: %d bytes, %d partitions of group %q", i, n, len(a.GetPartitions()), a.GetGroup())
 			}
@@ -203,7 +210,7 @@ func TestClientAssignInPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if all := x.session(0).assigns; all[len(all)-1].GetGeneration() != 6 {
+		if all := x.session(0).assigns; all[len(all)-1].GetGeneration() != 6 || all[len(all)-1].GetMore() {
 			t.Error("a membership without new partitions was not announced")
 		}
 	})

@@ -27,7 +27,7 @@ func (s *streams) enter(d *stream, a *sidecarpb.Assign, m assigned.Membership) e
 	}
 	cluster, err := sess.assign(d, m, a.GetPartitions())
 	if err == nil {
-		sess.speaks(m.MemberKey)
+		sess.speaks(m.MemberKey, a.GetMore())
 		s.sessions.state.write(sess)
 	}
 	if why := s.wills.noWill(m); cluster && why != nil {

@@ -22,10 +22,14 @@ type book struct {
 	let  func(remove bool) // lets the file go
 	said bool              // that it has none
 	keep bool              // the file does, for the next sidecar: the session has not ended, this sidecar does
-	// former is what sidecars before this one wrote down of memberships of which the session has
-	// said nothing itself, the newest first.
-	former []*sessionfile.Orphan
+	// former let the files go of sessions before this one, the newest first: what they say is not
+	// all in its own.
+	former []func(remove bool)
 }
+
+// maxFormer bounds a session's former files: a client that begins anew and anew without a word
+// would fill the directory.
+const maxFormer = 4
 
 // end lets the files go with the session, which was in that state.
 func (b *book) end(was sessionState, cause error) {
@@ -38,67 +42,82 @@ func (b *book) end(was sessionState, cause error) {
 }
 
 func (b *book) endFormer(remove bool) {
-	for _, o := range b.former {
+	for _, let := range b.former {
+		let(remove)
+	}
+	b.former = nil
+}
+
+// add adds a former file, the oldest of them.
+func (b *book) add(let func(remove bool)) {
+	if len(b.former) == maxFormer {
+		let(true)
+		return
+	}
+	b.former = append(b.former, let)
+}
+
+// lets is how to let an orphan go.
+func lets(o *sessionfile.Orphan) func(remove bool) {
+	return func(remove bool) {
 		if remove {
 			o.Forget()
 		} else {
 			o.Keep()
 		}
 	}
-	b.former = nil
 }
 
-// told is called when the session has said where a membership stands: what its former files say
-// of that counts no more.
-func (b *book) told(of assigned.MemberKey) {
-	for _, o := range b.former {
-		o.Memberships = slices.DeleteFunc(o.Memberships, func(m sessionfile.Membership) bool { return m.Group == of.Group && m.Consumer == of.Consumer })
-	}
-}
-
-// forgetSaid lets former files go that say nothing any more. What they said is written down anew.
-func (b *book) forgetSaid() {
-	b.former = slices.DeleteFunc(b.former, func(o *sessionfile.Orphan) bool {
-		if len(o.Memberships) > 0 {
-			return false
-		}
-		o.Forget()
-		return true
-	})
-}
-
-// takeOver leaves a session's former files to the one that its client begins anew.
-func (s *session) takeOver(old *session) {
+// takeOver ends the session that a client begins anew, and leaves to the next one what is known of
+// its process: until that has said where it stands, this is its will. Left is how much of it there
+// was no room for. Not ok: the old one's own will is being executed, or was.
+func (s *session) takeOver(old *session) (left int, ok bool) {
 	old.mu.Lock()
-	former := old.book.former
-	old.book.former = nil
+	if old.state.closed() {
+		old.mu.Unlock()
+		return 0, false
+	}
+	var files book
+	if !old.state.ended() {
+		files, old.book = old.book, book{}
+	}
+	former := old.held.Former()
+	old.endLocked(errReplaced)
+	before := append(old.before, old.landed)
 	old.mu.Unlock()
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.book.former = former
+	s.before = slices.DeleteFunc(before, closed)
+	left = s.held.Hear(former)
+	if files.let != nil {
+		s.book.add(files.let)
+	}
+	for _, let := range files.former {
+		s.book.add(let)
+	}
+	return left, true
 }
 
-// speaks is called when the session's process has said where a membership stands.
-func (s *session) speaks(of assigned.MemberKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.resumable || s.claims != nil { // there will be no will
-		s.book.endFormer(true)
-		return
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	s.book.told(of)
 }
 
-// speakFor has the will of a process that died before it had said everything be, for the rest, what
-// its former files say.
-func (s *session) speakFor() {
+// speaks is called when the session's process has said where a membership stands; more of it may
+// come.
+func (s *session) speaks(of assigned.MemberKey, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fromFile {
-		return // they are its beginning
-	}
-	for _, o := range s.book.former {
-		s.held.Restore(o)
+	switch {
+	case !s.resumable: // there will be no will
+		s.held.Unhear()
+	case !more:
+		s.held.Told(of)
 	}
 }
 
@@ -148,11 +167,11 @@ func stateFailed(cfg *Config, err error) error {
 	return wrong.Err()
 }
 
-// write gives a session its file, with the first membership that it tells of, and writes what there
-// was no room for before. Without one it is as without a state directory: if its process and this
-// one die together, nobody commits for it.
+// write gives a session its file, with the first that is known of its process, and writes what
+// there was no room for before. Without one it is as without a state directory: if its process and
+// this one die together, nobody commits for it.
 func (st *state) write(s *session) {
-	if st == nil || !s.resumable || s.claims != nil { // nothing that is done is left to commit
+	if st == nil {
 		return
 	}
 	s.mu.Lock()
@@ -160,17 +179,18 @@ func (st *state) write(s *session) {
 	if s.state.over() || s.fromFile {
 		return
 	}
-	if s.held.Blank() { // it may have said of all that it has left
-		s.book.forgetSaid()
-		return
-	}
-	if s.book.let == nil {
+	blank, heard := s.held.Blank(), s.held.Hears()
+	switch {
+	case !s.resumable || s.claims != nil: // nothing that is done is left to commit
+	case blank && !heard: // it may have said of all that it has left
+	case s.book.let == nil:
 		st.begin(s)
-	} else {
+	default:
 		s.held.WriteRest()
 	}
-	if s.held.Written() {
-		s.book.forgetSaid()
+	begun, all := s.held.Written()
+	if all || !heard && (begun || blank || s.claims != nil || !s.resumable) { // what they said is in its own file, or counts no more
+		s.book.endFormer(true)
 	}
 }
 
@@ -182,8 +202,11 @@ func (st *state) begin(s *session) {
 		about.Process.PID, about.Process.Inode, about.Local = s.peer.PID, s.peer.Inode, true
 	}
 	f, err := st.dir.Create(about)
-	if errors.Is(err, sessionfile.ErrFull) { // what its former files said is told: their room is its own
-		s.book.forgetSaid()
+	if errors.Is(err, sessionfile.ErrFull) && len(s.book.former) > 0 {
+		if s.held.Hears() {
+			return // their room will be its own
+		}
+		s.book.endFormer(true)
 		f, err = st.dir.Create(about)
 	}
 	if err != nil {
@@ -286,8 +309,8 @@ func (t *table) restore(o *sessionfile.Orphan) *session {
 	sess.process = peer.Former(was)
 	sess.happen(eventBreak)
 	sess.breaks = 1
-	sess.book.former = []*sessionfile.Orphan{o}
-	left := sess.held.Restore(o)
+	sess.book.add(lets(o))
+	left := sess.held.Hear(assigned.FormerOf(o))
 	t.mu.Lock()
 	newer := t.byID[o.ID]
 	if newer == nil {
@@ -314,8 +337,8 @@ func (s *session) alsoFrom(o *sessionfile.Orphan) {
 		o.Forget()
 		return
 	}
-	s.held.Restore(o)
-	s.book.former = append(s.book.former, o)
+	s.held.Hear(assigned.FormerOf(o))
+	s.book.add(lets(o))
 }
 
 // followFormer sees to a session of the sidecar before this one. Its client's Hello waits until the

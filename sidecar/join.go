@@ -137,6 +137,7 @@ func (s *streams) open(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App) 
 		s.sessions.close(sess, errDraining)
 		return nil, errDraining
 	}
+	s.sessions.state.write(sess)
 	s.wills.stats.opened.Add(1)
 	s.log.Info("session opened", "app", a.Name, "session", sess.id, "pid", p.PID, "client_version", h.GetClientVersion())
 	return sess, nil

@@ -40,13 +40,15 @@ type session struct {
 
 	mu      sync.Mutex
 	state   sessionState
-	stream  *stream       // of a state that streams
-	breaks  int           // streams that broke
-	again   time.Duration // not 0: it is to begin again on its next stream, within this time
-	peer    peer.Info     // of the last stream
-	process *peer.Process // whose session it is, nil: not known
-	quiet   chan struct{} // closed when the session is over and no unit is open
-	ledger  ledger.Ledger // of units
+	stream  *stream           // of a state that streams
+	breaks  int               // streams that broke
+	again   time.Duration     // not 0: it is to begin again on its next stream, within this time
+	peer    peer.Info         // of the last stream
+	process *peer.Process     // whose session it is, nil: not known
+	quiet   chan struct{}     // closed when the session is over and no unit is open
+	flying  int               // units that were open when it ended
+	before  []<-chan struct{} // of the sessions of this id before it, which its client has replaced
+	ledger  ledger.Ledger     // of units
 	cold    []*sidecarpb.DeliveryStreamResponse
 	held    assigned.Held
 }
@@ -59,11 +61,14 @@ type lifetime struct {
 	// gone tells that nothing of it may be entered, or go to kgo, any more. The state says so,
 	// too, and decides; this is for the sentinel.
 	gone atomic.Bool
+	// landed is closed when kgo has nothing of a session any more that ended, so that nothing of it
+	// is written after that.
+	landed chan struct{}
 }
 
 func newLifetime() lifetime {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return lifetime{ctx: ctx, cancel: cancel, over: make(chan struct{})}
+	return lifetime{ctx: ctx, cancel: cancel, over: make(chan struct{}), landed: make(chan struct{})}
 }
 
 // intake is what a session's receiver works with, between its stream and kgo.
@@ -117,6 +122,10 @@ func (s *session) endLocked(cause error) {
 	s.book.end(s.state, cause)
 	s.happen(eventEnd)
 	s.app.Leave()
+	if s.claims == nil { // nothing of a transaction becomes visible but with its offsets
+		s.flying = s.ledger.Open()
+	}
+	s.land(0)
 	left := s.ledger.Close()
 	s.app.Outstanding.Sub(left.Bytes, left.Records)
 	s.held.Close()
@@ -247,6 +256,7 @@ func (s *session) finish(f *frame, i int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.ended() {
+		s.land(1)
 		return
 	}
 	if u.failure == nil {
@@ -292,6 +302,7 @@ func (s *session) drop(units []unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.ended() {
+		s.land(len(units))
 		return
 	}
 	s.ledger.Drop(len(units))
@@ -301,6 +312,13 @@ func (s *session) drop(units []unit) {
 		}
 	}
 	s.signal()
+}
+
+// land notes that units have ended of a session that has. mu is held.
+func (s *session) land(units int) {
+	if s.flying -= units; s.flying == 0 && !closed(s.landed) {
+		close(s.landed)
+	}
 }
 
 // happen takes an event. mu is held.

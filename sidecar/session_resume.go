@@ -77,7 +77,7 @@ func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint6
 func (s *session) blank() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ledger.Blank() && s.held.Blank()
+	return !s.fromFile && s.ledger.Blank() && s.held.Blank()
 }
 
 // detach tells whether the session outlives this stream, and how many it has outlived.
@@ -142,8 +142,9 @@ func (s *session) endGrace() {
 	s.happen(eventHeir)
 }
 
-// allFinished is closed when no unit of a closing session is open.
-func (s *session) allFinished() (_ <-chan struct{}, open int) {
+// allFinished is closed when no unit of a closing session is open; before are closed when none is
+// of the sessions of its id before it.
+func (s *session) allFinished() (_ <-chan struct{}, open int, before []<-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	quiet := make(chan struct{})
@@ -152,5 +153,5 @@ func (s *session) allFinished() (_ <-chan struct{}, open int) {
 	} else {
 		s.quiet = quiet
 	}
-	return quiet, s.ledger.Open()
+	return quiet, s.ledger.Open(), s.before
 }

@@ -67,27 +67,25 @@ func (t *table) enter(sess *session) (closing *session, err error) {
 		t.mu.Unlock()
 		return nil, fencedStatus("another process has this session, or another client of this one: choose a unique id")
 	}
-	if old != nil && old.idClosed() {
-		t.mu.Unlock()
-		return old, errFenced
-	}
 	if old == nil && !t.mayOpen(sess.app) {
 		t.mu.Unlock()
 		return nil, limit.FullStatus("%d sessions may be open, one of them for each app of the list that has none: raise the sidecar's MaxSessions (limits.sessions)", limit.UntilRead, t.cfg.MaxSessions)
 	}
+	left := 0
 	if old != nil {
+		var ok bool
+		if left, ok = sess.takeOver(old); !ok {
+			t.mu.Unlock()
+			return old, errFenced
+		}
 		t.takeCredit(old)
 	}
 	t.giveCredit(sess)
 	t.byID[sess.id] = sess
-	if old != nil { // before the next one of this id can take over from sess
-		sess.takeOver(old)
-	}
 	t.mu.Unlock()
 	if old != nil {
-		old.end(errReplaced)
 		old.settle()
-		t.cfg.Logger.Info("session taken over by a newer stream", "app", old.app.Name, "session", old.id)
+		t.cfg.Logger.Info("session taken over by a newer stream", "app", old.app.Name, "session", old.id, "no_room", left)
 	}
 	return nil, nil
 }

@@ -175,7 +175,6 @@ func (w *wills) outlive(sess *session, breaks int) {
 	if !state.over() || state.ended() {
 		return
 	}
-	sess.speakFor()
 	done := w.execute(sess, state == stateWill)
 	if state == stateWill {
 		sess.keepFile(w.life.Err() != nil) // the sidecar ended before the will did: its successor finds it
@@ -200,16 +199,20 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 	}
 	ctx, cancel := context.WithTimeout(w.life, within)
 	defer cancel()
-	quiet, open := sess.allFinished()
+	quiet, open, before := sess.allFinished()
 	var secured map[assigned.MemberKey]marks
 	if withWill && open > 0 && sess.claims == nil && sess.process.ProvenDead() {
 		secured = w.secure(ctx, sess, quiet)
 	}
 	var late error
-	select {
-	case <-quiet:
-	case <-ctx.Done():
-		late = errStillOpen
+	for _, ended := range append(before, quiet) {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			late = errStillOpen
+		}
+	}
+	if late != nil {
 		sess.claims.end() // nothing of it can become visible any more, but with its offset
 	}
 	if !withWill {

@@ -1278,7 +1278,10 @@ type Assign struct {
 	Consumer uint64 `protobuf:"varint,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
 	// How the member takes part in the group, and so how it is left for it. A sidecar without the feature "epochs" leaves as a classic member does, and for a
 	// static one not at all: a client does not name such a member to it (member_id is empty), and there is no will.
-	Protocol      GroupProtocol `protobuf:"varint,8,opt,name=protocol,proto3,enum=ackmark.sidecar.v1.GroupProtocol" json:"protocol,omitempty"`
+	Protocol GroupProtocol `protobuf:"varint,8,opt,name=protocol,proto3,enum=ackmark.sidecar.v1.GroupProtocol" json:"protocol,omitempty"`
+	// Another Assign of this membership comes next, with more of the partitions: they did not fit into one message. Of what is not told yet the sidecar goes on to
+	// believe what it knew of the process's session before this one, until the last message. A sidecar that does not know the field takes the first one for all.
+	More          bool `protobuf:"varint,9,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1367,6 +1370,13 @@ func (x *Assign) GetProtocol() GroupProtocol {
 		return x.Protocol
 	}
 	return GroupProtocol_GROUP_PROTOCOL_UNSPECIFIED
+}
+
+func (x *Assign) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type AssignedPartition struct {
@@ -5235,7 +5245,7 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\arecords\x18\x02 \x01(\x04R\arecords\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\"%\n" +
 	"\vCreditTaken\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\xbd\x02\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\xd1\x02\n" +
 	"\x06Assign\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x1e\n" +
@@ -5250,7 +5260,8 @@ const file_ackmark_sidecar_v1_sidecar_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x06 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\bconsumer\x18\a \x01(\x04R\bconsumer\x12=\n" +
-	"\bprotocol\x18\b \x01(\x0e2!.ackmark.sidecar.v1.GroupProtocolR\bprotocol\"\xc5\x02\n" +
+	"\bprotocol\x18\b \x01(\x0e2!.ackmark.sidecar.v1.GroupProtocolR\bprotocol\x12\x12\n" +
+	"\x04more\x18\t \x01(\bR\x04more\"\xc5\x02\n" +
 	"\x11AssignedPartition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x19\n" +

@@ -56,6 +56,7 @@ func NewCommons(maxBytes int64, maxRecords, maxSessions int) Commons {
 type Held struct {
 	partitions map[uint64]*Partition // by assignment epoch
 	members    map[MemberKey]Membership
+	heard      heard
 
 	trackers      int64 // of each assignment: two where it is claimed, too
 	entries, kept limit.Share
@@ -71,7 +72,9 @@ type Held struct {
 // Held is nothing yet.
 func (c *Commons) Held() Held {
 	return Held{
-		partitions: make(map[uint64]*Partition), members: make(map[MemberKey]Membership), trackers: 1, entries: c.Entries.Share(), kept: c.Kept.Share(),
+		partitions: make(map[uint64]*Partition), members: make(map[MemberKey]Membership),
+		heard:    heard{make(map[MemberKey]Membership), make(map[uint64]*Partition)},
+		trackers: 1, entries: c.Entries.Share(), kept: c.Kept.Share(),
 	}
 }
 
@@ -79,10 +82,10 @@ func (c *Commons) Held() Held {
 func (h *Held) Close() {
 	h.entries.Close()
 	h.kept.Close()
-	h.partitions = nil
+	h.partitions, h.members, h.heard = nil, nil, heard{}
 }
 
-// Blank tells that the process has said nothing.
+// Blank tells that the process has said nothing itself.
 func (h *Held) Blank() bool { return len(h.members) == 0 && len(h.partitions) == 0 }
 
 // Kept is the session's share of memory that no credit covers. Its lock is its own.
@@ -94,20 +97,31 @@ func (h *Held) Refused() uint64 { return h.refused }
 // Partition is the assignment of an epoch, or nil.
 func (h *Held) Partition(epoch uint64) *Partition { return h.partitions[epoch] }
 
-// Partitions are the assignments in the order of their epochs, the released ones included.
+// Partitions are the assignments in the order of their epochs, the released ones included, and
+// those that the process has not said again.
 func (h *Held) Partitions() []*Partition {
-	return slices.SortedFunc(maps.Values(h.partitions), func(a, b *Partition) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	all := slices.AppendSeq(slices.Collect(maps.Values(h.partitions)), maps.Values(h.heard.partitions))
+	slices.SortFunc(all, func(a, b *Partition) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	return all
 }
 
-// Memberships are in the order of their groups.
+// Memberships are in the order of their groups. What the process has said of one goes before what
+// was heard.
 func (h *Held) Memberships() []Membership {
-	return slices.SortedFunc(maps.Values(h.members), func(a, b Membership) int { return a.MemberKey.compare(b.MemberKey) })
+	all := maps.Clone(h.heard.members)
+	maps.Copy(all, h.members)
+	return slices.SortedFunc(maps.Values(all), func(a, b Membership) int { return a.MemberKey.compare(b.MemberKey) })
 }
 
 // Speaks tells whether the process has a membership of which that is true.
 func (h *Held) Speaks(is func(*Membership) bool) bool {
 	for _, m := range h.members {
 		if is(&m) {
+			return true
+		}
+	}
+	for of, m := range h.heard.members {
+		if _, told := h.members[of]; !told && is(&m) {
 			return true
 		}
 	}
@@ -118,6 +132,9 @@ func (h *Held) Speaks(is func(*Membership) bool) bool {
 // news.
 func (h *Held) EnterMember(m Membership) (cluster bool, err error) {
 	before, known := h.members[m.MemberKey]
+	if heard, is := h.heard.members[m.MemberKey]; is && heard.ID != m.ID {
+		h.Told(m.MemberKey) // what another member held is not this one's
+	}
 	switch {
 	case m.ID == "" && !h.holds(m.MemberKey):
 		if known {
@@ -129,7 +146,7 @@ func (h *Held) EnterMember(m Membership) (cluster bool, err error) {
 	case !known && len(h.members) == MaxGroups:
 		return false, fmt.Errorf("more than %d memberships in one session", MaxGroups)
 	}
-	if !h.kept.Take(m.size()) {
+	if !h.take(m.size()) {
 		return false, NoRoom("a membership")
 	}
 	if known {
@@ -175,7 +192,8 @@ func (h *Held) Enter(of MemberKey, p *sidecarpb.AssignedPartition) error {
 	e := &Partition{
 		Epoch: p.GetEpoch(), Of: of, Topic: p.GetTopic(), Index: p.GetPartition(), kept: h.trackers * int64(epochCost+len(p.GetTopic())), trackers: h.trackers,
 	}
-	if !h.kept.Take(e.kept) {
+	h.unhear(e.Epoch)
+	if !h.take(e.kept) {
 		return NoRoom("a partition")
 	}
 	copy(e.TopicID[:], p.GetTopicId())
@@ -198,6 +216,7 @@ func (h *Held) Release(r *sidecarpb.Release) (now bool, err error) {
 	}
 	rel := &release{id: r.GetRequestId()}
 	for _, epoch := range r.GetEpochs() {
+		h.unhear(epoch)
 		e := h.partitions[epoch]
 		if e == nil || slices.Contains(e.releases, rel) {
 			continue // named twice, released before, or never assigned: nothing to wait for
@@ -284,12 +303,14 @@ func (h *Held) forget(e *Partition) {
 // tests: names of topics, or a leak.
 func (h *Held) Unexplained() (entries, kept int64) {
 	entries, kept = h.entries.Held(), h.kept.Held()
-	for _, e := range h.partitions {
+	for _, e := range h.Partitions() {
 		entries -= e.trackers * int64(e.capacity)
 		kept -= e.kept
 	}
-	for _, m := range h.members {
-		kept -= m.size()
+	for _, members := range []map[MemberKey]Membership{h.members, h.heard.members} {
+		for _, m := range members {
+			kept -= m.size()
+		}
 	}
 	return entries, kept
 }

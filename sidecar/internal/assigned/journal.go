@@ -1,11 +1,6 @@
 package assigned
 
-import (
-	"slices"
-
-	"github.com/ackmark/ackmark/internal/assignment"
-	"github.com/ackmark/ackmark/internal/sessionfile"
-)
+import "github.com/ackmark/ackmark/internal/sessionfile"
 
 // WriteTo has everything that the process has said and will say, and what is done of it, written
 // down for the sidecar that comes after this one. Problem hears why something is not: it costs
@@ -31,8 +26,8 @@ func (h *Held) WriteRest() {
 	}
 }
 
-// Written tells that it is written down.
-func (h *Held) Written() bool { return h.file != nil }
+// Written tells that it is written down, and all: also what is only heard of the process.
+func (h *Held) Written() (begun, all bool) { return h.file != nil, h.file != nil && !h.unwritten }
 
 func (h *Held) write(m Membership) {
 	if h.file == nil {
@@ -53,7 +48,7 @@ func (h *Held) fails(why error) {
 
 // enterFile writes an assignment down, if there is a file and room in it.
 func (h *Held) enterFile(e *Partition) {
-	m, known := h.members[e.Of]
+	m, known := h.membership(e.Of)
 	if h.file == nil || !known || m.ID == "" {
 		return
 	}
@@ -64,47 +59,16 @@ func (h *Held) enterFile(e *Partition) {
 		h.fails(err)
 		return
 	}
-	if e.entry = entry; entry != nil {
+	if e.entry = entry; entry == nil {
+		return
+	}
+	if h.heard.partitions[e.Epoch] != e {
 		e.Core.KeepIn(entry)
+		return
 	}
-}
-
-// Restore takes over what an orphan says of memberships that are not known: where their assignments
-// stood when its writer died. It returns how many of them there was no room for.
-func (h *Held) Restore(o *sessionfile.Orphan) (left int) {
-	taken := make(map[MemberKey]bool, len(o.Memberships))
-	for _, m := range o.Memberships {
-		key := MemberKey{m.Group, m.Consumer}
-		if _, known := h.members[key]; known {
-			continue
-		}
-		if _, err := h.EnterMember(Membership{key, m.ID, m.Instance, m.Generation, m.Protocol, m.Cluster}); err != nil {
-			left++
-			continue
-		}
-		taken[key] = true
+	mark, done := e.Core.Standing()
+	entry.Advance(mark)
+	for _, run := range done {
+		entry.Done(run.First, run.Last)
 	}
-	for i := range o.Assignments {
-		if a := &o.Assignments[i]; taken[MemberKey{a.Group, a.Consumer}] && !h.restore(a) {
-			left++
-		}
-	}
-	return left
-}
-
-func (h *Held) restore(a *sessionfile.Assignment) bool {
-	of := MemberKey{a.Group, a.Consumer}
-	if _, known := h.members[of]; !known || h.partitions[a.Epoch] != nil || len(h.partitions) == maxEpochs {
-		return false
-	}
-	e := &Partition{
-		Epoch: a.Epoch, Of: of, Topic: a.Topic, TopicID: a.TopicID, Index: a.Partition, kept: int64(epochCost + len(a.Topic) + runCost*len(a.Done)), trackers: 1,
-		Core: assignment.New(assignment.Spec{TopicID: a.TopicID, Start: a.Mark, Committed: -1, Limit: 1}),
-	}
-	if !h.kept.Take(e.kept) {
-		return false
-	}
-	e.Core.Inherit(slices.Clip(a.Done), "", -1)
-	h.partitions[e.Epoch] = e
-	return true
 }
