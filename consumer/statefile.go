@@ -40,26 +40,56 @@ type sessionFile struct {
 
 	mu   sync.Mutex
 	file *sessionfile.File
-	last sessionfile.Membership
+	last sessionfile.Membership // that is written
+	now  sessionfile.Membership // that is to be
 	full sync.Once // said that something could not be written
+	// tried is when there was no room for a file; not zero: it is looked again.
+	tried time.Time
 }
 
-// begin makes the file.
+// lookForRoom is how often it is looked whether there is room for a file, where there was none.
+const lookForRoom = 10 * time.Second
+
+// begin makes the file. A directory without room is no reason not to begin: it is as without one.
 func (s *sessionFile) begin() error {
 	if s.cfg.state == nil {
 		return nil
 	}
-	self, _ := sessionfile.Find(int32(os.Getpid()))                                                        //nolint:gosec // a process id
-	file, err := s.cfg.state.Create(sessionfile.Session{Process: self, UID: uint32(max(os.Geteuid(), 0))}) //nolint:gosec // a user id
-	if err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.create(); err != nil {
 		wrong := configerr.For(configName)
 		wrong.Failed("StateDir", s.cfg.StateDir, err, stateRemedy)
 		return wrong.Err()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.file = file
 	return nil
+}
+
+// create is called with mu held.
+func (s *sessionFile) create() error {
+	self, _ := sessionfile.Find(int32(os.Getpid()))                                                        //nolint:gosec // a process id
+	file, err := s.cfg.state.Create(sessionfile.Session{Process: self, UID: uint32(max(os.Geteuid(), 0))}) //nolint:gosec // a user id
+	s.tried = time.Time{}
+	switch {
+	case err == nil:
+		s.file = file
+	case errors.Is(err, sessionfile.ErrFull):
+		s.tried = time.Now()
+		s.fails(err)
+		return nil
+	}
+	return err
+}
+
+// look makes the file for which there was no room. What is assigned already is not in it: that
+// would be done again since its last commit, but its group is left for it. mu is held.
+func (s *sessionFile) look() {
+	if s.tried.IsZero() || time.Since(s.tried) < lookForRoom {
+		return
+	}
+	if err := s.create(); err != nil {
+		s.fails(err)
+	}
 }
 
 // end closes the file, which stays for a successor if there is anything left to do for it.
@@ -67,7 +97,7 @@ func (s *sessionFile) end(orderly bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.file.Close(orderly)
-	s.file = nil
+	s.file, s.tried = nil, time.Time{}
 }
 
 // joined writes the membership that assignments are entered under from now on. One whose member id
@@ -81,14 +111,21 @@ func (s *sessionFile) joined(m *Membership) {
 func (s *sessionFile) write(m *sessionfile.Membership) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil || *m == s.last {
+	s.now = *m
+	s.put()
+}
+
+// put writes the membership of now. mu is held.
+func (s *sessionFile) put() {
+	s.look()
+	if s.file == nil || s.now == s.last {
 		return
 	}
-	if err := s.file.SetMembership(*m); err != nil {
+	if err := s.file.SetMembership(s.now); err != nil {
 		s.fails(err)
 		return
 	}
-	s.last = *m
+	s.last = s.now
 }
 
 // OnNewClient is called by the client before it begins to join, and so before anybody else has it.
@@ -97,12 +134,15 @@ func (s *sessionFile) OnNewClient(cl *kgo.Client) { s.client.Store(cl) }
 // OnBrokerWrite is called by the client. A member that dies while it waits in a join has an id and
 // no partitions yet: who knows that id can leave the group for it.
 func (s *sessionFile) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
-	if key != int16(kmsg.JoinGroup) && key != int16(kmsg.ConsumerGroupHeartbeat) {
+	if key != int16(kmsg.JoinGroup) && key != int16(kmsg.Heartbeat) && key != int16(kmsg.ConsumerGroupHeartbeat) {
 		return
 	}
 	id, _ := s.client.Load().GroupMetadata()
 	s.mu.Lock()
-	known := id == "" || id == s.last.ID
+	known := id == "" || id == s.now.ID || key == int16(kmsg.Heartbeat)
+	if known && !s.tried.IsZero() {
+		s.put()
+	}
 	s.mu.Unlock()
 	if !known {
 		s.write(&sessionfile.Membership{Group: s.cfg.Group, Consumer: s.number, ID: id, Instance: s.cfg.InstanceID, Generation: -1, Protocol: s.brokers.protocol})

@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/sessionfile"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
-	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
 
 // book is where a session stands in the state directory. Its session's lock guards it; the zero
@@ -126,6 +124,7 @@ type state struct {
 	dir   *sessionfile.Dir
 	log   *slog.Logger
 	freed chan struct{} // a file has let its room go
+	lacks atomic.Bool   // something was not written for want of room
 }
 
 func openState(cfg *Config) (*state, error) {
@@ -144,7 +143,7 @@ func openState(cfg *Config) (*state, error) {
 		share := common.Share()
 		return &share
 	})
-	st := &state{dir, cfg.Logger, make(chan struct{}, 1)}
+	st := &state{dir: dir, log: cfg.Logger, freed: make(chan struct{}, 1)}
 	dir.Freed(func() {
 		select {
 		case st.freed <- struct{}{}:
@@ -204,6 +203,7 @@ func (st *state) begin(s *session) {
 	f, err := st.dir.Create(about)
 	if errors.Is(err, sessionfile.ErrFull) && len(s.book.former) > 0 {
 		if s.held.Hears() {
+			st.lacks.Store(true)
 			return // their room will be its own
 		}
 		s.book.endFormer(true)
@@ -214,14 +214,22 @@ func (st *state) begin(s *session) {
 			st.log.Warn("a session is not in the state directory: if its process and the sidecar die together, nobody commits for it", "app", s.app.Name, "session", s.id, "err", err)
 		}
 		s.book.said = true
-		if !errors.Is(err, sessionfile.ErrFull) { // room may come: see rewrite
+		if errors.Is(err, sessionfile.ErrFull) { // room may come: see rewrite
+			st.lacks.Store(true)
+		} else {
 			s.book.let = func(bool) {}
 		}
 		return
 	}
+	if s.book.said {
+		st.log.Info("a session is in the state directory after all", "app", s.app.Name, "session", s.id)
+	}
 	s.book.let = f.Close
 	said := false // once: a client can have it happen as often as it likes
 	s.held.WriteTo(f, func(err error) {
+		if errors.Is(err, sessionfile.ErrFull) {
+			st.lacks.Store(true)
+		}
 		if said {
 			return
 		}
@@ -230,143 +238,32 @@ func (st *state) begin(s *session) {
 	})
 }
 
+// lookForRoom is how often it is looked whether there is room in the state directory, where there
+// was none: who else writes into its file system does not tell.
+const lookForRoom = 10 * time.Second
+
 // rewrite writes what there was no room for, whenever a file has let room go: orphans take theirs
 // until their wills are executed.
 func (t *table) rewrite(ctx context.Context) {
 	if t.state == nil {
 		return
 	}
+	look := time.NewTicker(lookForRoom)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.state.freed:
+		case <-look.C:
+		}
+		if !t.state.lacks.Swap(false) {
+			continue
 		}
 		for _, s := range t.all() {
 			t.state.write(s)
 		}
 	}
-}
-
-// restore makes a session of each orphan in the state directory: its sidecar died. One whose
-// process is proven dead has its will executed at once. Another one's client has its grace to come
-// back, and begins its session anew then.
-func (s *Server) restore() error {
-	st := s.sessions.state
-	if st == nil {
-		return nil
-	}
-	orphans, err := st.dir.Orphans(func(path string, why error) {
-		s.log.Warn("a session file is no last will", "file", filepath.Base(path), "reason", strings.TrimPrefix(why.Error(), path))
-	})
-	if err != nil {
-		return stateFailed(&s.cfg, err)
-	}
-	var found []*session
-	for _, o := range orphans {
-		if o.ID == "" { // of a consumer without a sidecar, which shares the directory: its heir finds it
-			o.Keep()
-			continue
-		}
-		if len(o.Memberships) == 0 {
-			o.Forget()
-			continue
-		}
-		if sess := s.sessions.restore(o); sess != nil {
-			found = append(found, sess)
-		}
-	}
-	for _, sess := range found { // it has all its files by now
-		s.wills.stats.restored.Add(1)
-		s.wills.followFormer(sess)
-	}
-	return nil
-}
-
-// restore enters the session of an orphan, or returns nil: its app may not speak any more, or
-// somebody has its id.
-func (t *table) restore(o *sessionfile.Orphan) *session {
-	a := t.apps.Former(o.App)
-	if a == nil {
-		t.cfg.Logger.Warn("a session file is no last will", "app", o.App, "session", o.ID, "reason", "the app is not in the allow-list any more")
-		o.Forget()
-		return nil
-	}
-	o.Memberships = slices.DeleteFunc(o.Memberships, func(m sessionfile.Membership) bool {
-		why := a.RefuseGroup(m.Group)
-		if why != nil {
-			t.cfg.Logger.Warn("no will for a membership in a session file", "app", o.App, "session", o.ID, "reason", why)
-		}
-		return why != nil
-	})
-	was := o.Process
-	if o.OtherPIDs {
-		was.PID, was.Start = 0, 0
-	}
-	sess := t.begin(o.ID, a, true)
-	sess.client, sess.fromFile = o.Client, true
-	sess.peer = peer.Info{UID: o.UID, PID: was.PID, Inode: o.Process.Inode, Certificate: o.Certificate, Former: o.Local}
-	sess.process = peer.Former(was)
-	sess.happen(eventBreak)
-	sess.breaks = 1
-	sess.book.add(lets(o))
-	left := sess.held.Hear(assigned.FormerOf(o))
-	t.mu.Lock()
-	newer := t.byID[o.ID]
-	if newer == nil {
-		t.byID[o.ID] = sess
-	}
-	t.mu.Unlock()
-	if newer != nil {
-		sess.book.former = nil
-		sess.end(errReplaced)
-		newer.alsoFrom(o)
-		return nil
-	}
-	t.cfg.Logger.Info("a session of the sidecar before this one is found in the state directory", "app", a.Name, "session", sess.id, "pid", o.Process.PID,
-		"proven_dead", sess.process.ProvenDead(), "memberships", len(o.Memberships), "partitions", len(o.Assignments), "damaged", o.Damaged, "no_room", left)
-	return sess
-}
-
-// alsoFrom adds an older file of the session: its sidecar was killed before its client had said of
-// all memberships where they stand. Of those that both name the newer one counts.
-func (s *session) alsoFrom(o *sessionfile.Orphan) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o.App != s.app.Name || o.Client != s.client {
-		o.Forget()
-		return
-	}
-	s.held.Hear(assigned.FormerOf(o))
-	s.book.add(lets(o))
-}
-
-// followFormer sees to a session of the sidecar before this one. Its client's Hello waits until the
-// brokers were asked once; so does its grace.
-func (w *wills) followFormer(sess *session) {
-	breaks := sess.breaks
-	w.waiting.Go(func() {
-		w.brokers.Await(w.life)
-		w.outlive(sess, breaks)
-	})
-}
-
-// How long a session of the sidecar before this one waits. A client that went to Kafka directly
-// while its sidecar was away comes back when that has been there for Fallback.Return, 10 s by
-// default: a process of which nothing is known may be one. One that is proven to live is known to
-// its group, and may not have run since on a busy machine.
-const (
-	formerUnknown = 15 // graces
-	formerLives   = 30 * time.Second
-)
-
-// graces are how long the session waits for its client: whatever its process is, and if that is
-// proven to live.
-func (s *session) graces(usual time.Duration) (grace, living time.Duration) {
-	if !s.fromFile {
-		return usual, usual
-	}
-	return formerUnknown * usual, max(formerUnknown*usual, formerLives)
 }
 
 // keepFile keeps the session's file for the sidecar that comes next, or does not any more.

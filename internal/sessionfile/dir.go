@@ -12,12 +12,25 @@ type Dir struct {
 	path  string
 	limit int64
 	used  atomic.Int64
-	boot  string      // this boot
-	pids  string      // the namespace of process ids that this process is in
-	share func() Room // of each file; nil: each takes what the limit leaves
-	freed func()      // is called when a file has given back its room; nil: nobody
-	owned io.Closer   // by this process, see Own
+	boot  string       // this boot
+	pids  string       // the namespace of process ids that this process is in
+	share func() Room  // of each file; nil: each takes what the limit leaves
+	freed func()       // is called when a file has given back its room; nil: nobody
+	owned io.Closer    // by this process, see Own
+	short func() error // tests: the file system has no space left
 }
+
+// spaceError is ErrFull for what is not the directory's limit.
+type spaceError struct{ err error }
+
+// Error implements error.
+func (e *spaceError) Error() string { return "its file system has no space left: " + e.err.Error() }
+
+// Is makes it ErrFull.
+func (e *spaceError) Is(target error) bool { return target == ErrFull }
+
+// Unwrap is what the system said.
+func (e *spaceError) Unwrap() error { return e.err }
 
 // Room is what one file may take of a directory's limit.
 type Room interface {

@@ -97,19 +97,28 @@ func (d *Dir) Create(s Session) (*File, error) {
 	on, err := d.create()
 	if err != nil {
 		f.release()
-		return nil, err
+		return nil, asFull(err)
 	}
 	f.file = on
 	if err = on.f.Truncate(cellsAt); err == nil {
-		if _, err = on.f.WriteAt(first, 0); err == nil {
+		if err = on.write(first, 0); err == nil {
 			f.top, err = on.mapping(0, cellsAt)
 		}
 	}
-	if err != nil {
-		f.Close(true)
-		return nil, err
+	if err != nil { // there is no more room than before: nobody is told of any
+		on.end(true)
+		f.release()
+		return nil, asFull(err)
 	}
 	return f, nil
+}
+
+// asFull has an error be ErrFull if it says that the file system has no room.
+func asFull(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return &spaceError{err}
+	}
+	return err
 }
 
 func (d *Dir) create() (*onDisk, error) {
@@ -119,7 +128,7 @@ func (d *Dir) create() (*onDisk, error) {
 		if err != nil {
 			return nil, err
 		}
-		on := &onDisk{f, path}
+		on := &onDisk{f, path, d.short}
 		own, err := on.own()
 		if own {
 			return on, nil
@@ -156,14 +165,24 @@ func (o *onDisk) own() (bool, error) {
 func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
 type onDisk struct {
-	f    *os.File
-	path string
+	f     *os.File
+	path  string
+	short func() error // tests
 }
 
 var zeros [cellBytes]byte
 
-func (o *onDisk) take(at, n int64) error {
-	_, err := o.f.WriteAt(zeros[:n], at)
+// take writes, since that takes blocks, or pages of a tmpfs: what is written later where it is
+// mapped finds them, and is no SIGBUS of a full disk.
+func (o *onDisk) take(at, n int64) error { return asFull(o.write(zeros[:n], at)) }
+
+func (o *onDisk) write(b []byte, at int64) error {
+	if o.short != nil {
+		if err := o.short(); err != nil {
+			return err
+		}
+	}
+	_, err := o.f.WriteAt(b, at)
 	return err
 }
 
@@ -242,7 +261,7 @@ func (d *Dir) adopt(path string) (*Orphan, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("it is left alone: no file of this user's alone (mode %s)", info.Mode())
 	}
-	on := &onDisk{f, path}
+	on := &onDisk{f: f, path: path}
 	if own, _ := on.own(); !own {
 		on.end(false)
 		return nil, nil // its writer lives, or somebody else has it, or it is gone

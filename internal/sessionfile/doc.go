@@ -32,5 +32,6 @@
 // 12 KiB a session and 5 KiB an assignment, of memory where the directory is a tmpfs (and then of
 // the pod's limit). [Dir] bounds the sum; an assignment for which there is no room is not written.
 // Files are sparse: what is not used takes nothing. Blocks are taken before they are mapped, so a
-// full disk is an error here and no SIGBUS later.
+// full disk is an error here ([ErrFull]) and no SIGBUS later: on tmpfs, ext4 and XFS, which write
+// again where they wrote before.
 package sessionfile

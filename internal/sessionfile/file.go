@@ -36,7 +36,7 @@ type storage interface {
 // mapping is memory that a file is mapped to. It lives as long as somebody has it.
 type mapping struct{ words []uint64 }
 
-// ErrFull says that a directory's limit leaves no room.
+// ErrFull says that there is no room: by the directory's limit, or in its file system.
 var ErrFull = errors.New("the session files take as much as they may, or this one as much as is its share (limits.state_bytes of a sidecar)")
 
 const (

@@ -75,7 +75,7 @@ func TestAFileThatWasTakenAwayIsNobodys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	on := &onDisk{f, name}
+	on := &onDisk{f: f, path: name}
 	defer on.end(false)
 	if _, refused := orphans(t, d); len(refused) != 1 {
 		t.Fatalf("refused %v", refused)
