@@ -56,7 +56,8 @@ func newTransactional(cfg DirectConfig) *transactional {
 	if cfg.TransactionTimeout == 0 {
 		cfg.TransactionTimeout = txn.DefaultTimeout
 	}
-	t := &transactional{claims: txn.NewClaims()}
+	t := new(transactional)
+	t.claims = txn.NewClaims(t.gone)
 	t.direct = newDirectTelling(cfg, t.tell, txn.Rows...)
 	return t
 }
@@ -90,7 +91,7 @@ func (t *transactional) make() error {
 				return kgo.NewClient(append(slices.Clone(opts), more...)...)
 			},
 			Aborted: func(a txn.Abort) { t.events.Add(podstate.Abort, "", 0, a.String()) },
-			Gone:    t.gone, Over: t.over, Took: t.took(),
+			Over: t.over, Took: t.took(),
 		})
 	}
 	if err != nil {
@@ -292,7 +293,7 @@ func (t *transactional) CheckTopics(ctx context.Context, topics ...string) error
 // OnFenced implements Fencer.
 func (t *transactional) OnFenced(fn func(*Error)) (forget func()) { return t.onFenced.add(fn) }
 
-// gone is told by the lane that a group does not know a member any more.
+// gone is told that a group does not know a member any more.
 func (t *transactional) gone(of txn.Holder, err error) {
 	why, cause := fateOf(err), &MemberFencedError{Group: of.Group, Consumer: of.Consumer}
 	if m, is := errors.AsType[*txn.MemberError](err); is {

@@ -157,11 +157,7 @@ func (b *batch) Failed(i int, err error) {
 		f.drop(f.units[i].nrecs)
 		return
 	}
-	failed := b.failureOf(i, err)
-	if gone, ok := errors.AsType[*txn.MemberError](err); ok {
-		f.session.noteGone(&f.units[i], gone)
-	}
-	b.fail(i, failed)
+	b.fail(i, b.failureOf(i, err))
 }
 
 // Dropped implements txn.Batch.
@@ -203,13 +199,4 @@ func (b *batch) failureOf(i int, err error) *sidecarpb.UnitFailure {
 		code = wire.CodeMemberFenced
 	}
 	return failure(0, "", -1, code, err.Error())
-}
-
-// noteGone tells the client that the group does not know the member of a unit.
-func (s *session) noteGone(u *unit, why *txn.MemberError) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if u.of != nil && !s.state.ended() {
-		s.memberGone(u.of.Of, why)
-	}
 }

@@ -26,16 +26,16 @@ type claims struct {
 	*txn.Claims
 
 	in      *transactions
-	records atomic.Int64                               // in the lane's hands
-	flushAt atomic.Int64                               // from so many on, a transaction is ended before it is due
-	fenced  map[assigned.MemberKey]assigned.Membership // that the client was told of last
-	topics  map[string]bool                            // that exist; the receiver's own
+	records atomic.Int64            // in the lane's hands
+	flushAt atomic.Int64            // from so many on, a transaction is ended before it is due
+	topics  map[string]bool         // that exist; the receiver's own
+	leaving map[uint64]*txn.Leaving // by the request of a Release that is not answered; under the session's mu
 }
 
 // claim makes a new session one whose offsets are committed with its outputs.
 func (t *transactions) claim(s *session) {
 	s.held.Claimed()
-	s.claims = &claims{Claims: txn.NewClaims(), in: t, fenced: map[assigned.MemberKey]assigned.Membership{}, topics: map[string]bool{}}
+	s.claims = &claims{Claims: txn.NewClaims(s.memberGone), in: t, topics: map[string]bool{}, leaving: map[uint64]*txn.Leaving{}}
 }
 
 // bound ends transactions when half of a credit waits for them, so that the other half fills
@@ -66,18 +66,45 @@ func (c *claims) letGo() {
 func (t *transactions) forget() { t.lane.Forget() }
 
 // release lets assignments go: what was received of them is committed first, at once, or never if
-// they are given up.
-func (c *claims) release(epochs []uint64, givenUp bool) {
-	switch {
-	case c == nil:
-	case givenUp:
-		c.Release(epochs)
-		c.Abandon(epochs)
-		c.in.forget()
-	default:
-		c.Release(epochs)
-		c.in.lane.Flush()
+// they are given up. Under the session's mu.
+func (c *claims) release(r *sidecarpb.Release) {
+	if c == nil {
+		return
 	}
+	c.leaving[r.GetRequestId()], _ = c.Release(r.GetEpochs())
+	if r.GetGivenUp() {
+		c.Abandon(r.GetEpochs())
+		c.in.forget()
+		return
+	}
+	c.in.lane.Flush()
+}
+
+// resume forgets the Releases of the stream before. Under the session's mu.
+func (c *claims) resume() {
+	if c != nil {
+		clear(c.leaving)
+	}
+}
+
+// let answers a Release whose units are finished, at once or when the transaction has ended that
+// has what lies behind the last of them. The client asks again on another stream. Under the
+// session's mu.
+func (c *claims) let(s *session, request uint64, answer *sidecarpb.DeliveryStreamResponse) {
+	l := c.leaving[request]
+	delete(c.leaving, request)
+	if l == nil || l.Over() { // nil: it named another Release's request
+		s.queue(answer)
+		return
+	}
+	d := s.stream
+	go func() {
+		select {
+		case <-l.Done():
+			s.answer(d, answer)
+		case <-s.ctx.Done():
+		}
+	}()
 }
 
 // cross commits what lies behind the last input of an assignment.
@@ -193,6 +220,7 @@ func (s *session) claimable(d *stream, list []*sidecarpb.AssignedPartition, had 
 	var added []txn.Added
 	for _, p := range list {
 		if s.claims.Has(p.GetEpoch()) {
+			s.tellAgain(p.GetEpoch())
 			continue
 		}
 		core, err := s.held.Claim(p, had[p.GetEpoch()])
@@ -223,19 +251,29 @@ func (s *streams) mayCommit(sess *session, m assigned.Membership) error {
 	return nil
 }
 
-// memberGone tells the client, once for each membership, that the group does not know it any more.
-// A consumer that is another member by now has heard it from the group; one that joined again under
-// its id has not, and is told again. mu is held.
-func (s *session) memberGone(of assigned.MemberKey, why *txn.MemberError) {
-	for _, m := range s.held.Memberships() {
-		if m.MemberKey != of || m.ID != why.MemberID || s.claims.fenced[of] == m {
-			continue
-		}
-		s.claims.fenced[of] = m
-		s.queue(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_MemberFenced{
-			MemberFenced: &sidecarpb.MemberFenced{Group: m.Group, Consumer: m.Consumer, MemberId: m.ID, Reason: why.Error()},
-		}})
+// memberGone tells the client that the group does not know a member any more: what it holds as that
+// was given up. A consumer that is another member by now has heard it from the group.
+func (s *session) memberGone(of txn.Holder, err error) {
+	why, ok := errors.AsType[*txn.MemberError](err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.held.Membership(assigned.MemberKey{Group: of.Group, Consumer: of.Consumer}); ok && m.ID == why.MemberID && !s.state.ended() {
+		s.tellFenced(m, why.Error())
 	}
+}
+
+// tellAgain tells the client once more that an assignment which it takes for its own was given up
+// here: what said so was lost with its stream. mu is held.
+func (s *session) tellAgain(epoch uint64) {
+	if e := s.held.Partition(epoch); e != nil && s.claims.GaveUp(epoch) {
+		s.tellFenced(s.held.Membership(e.Of), "assignments that it holds were given up while its process was not connected")
+	}
+}
+
+func (s *session) tellFenced(m assigned.Membership, why string) {
+	s.queue(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_MemberFenced{
+		MemberFenced: &sidecarpb.MemberFenced{Group: m.Group, Consumer: m.Consumer, MemberId: m.ID, Reason: why},
+	}})
 }
 
 // follow fails the units for which there is no room above their ack marks, which move meanwhile:

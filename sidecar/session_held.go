@@ -35,7 +35,7 @@ func (s *session) release(d *stream, r *sidecarpb.Release) error {
 		return err
 	}
 	now, err := s.held.Release(r)
-	s.claims.release(r.GetEpochs(), r.GetGivenUp())
+	s.claims.release(r)
 	if now {
 		s.released(r.GetRequestId())
 	}
@@ -45,7 +45,12 @@ func (s *session) release(d *stream, r *sidecarpb.Release) error {
 // released is called with mu held. The reports of the released units are taken before it is sent
 // (see take).
 func (s *session) released(request uint64) {
-	s.queue(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Released{Released: &sidecarpb.Released{RequestId: request}}})
+	answer := &sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Released{Released: &sidecarpb.Released{RequestId: request}}}
+	if s.claims != nil {
+		s.claims.let(s, request, answer)
+		return
+	}
+	s.queue(answer)
 }
 
 // finished ends a unit of an assignment. mu is held.

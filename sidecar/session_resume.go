@@ -68,6 +68,7 @@ func (s *session) attach(d *stream, p peer.Info, h *sidecarpb.Hello) (high uint6
 	s.stream, s.peer, s.cold = d, p, nil
 	s.beginAgain()
 	s.held.Resume()
+	s.claims.resume()
 	d.woken = false
 	s.signal()
 	return high, resumed, nil

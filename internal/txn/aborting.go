@@ -230,8 +230,8 @@ func (l *Lane) lose(r *refusal, gone map[*Claim]error) {
 			continue
 		}
 		told[at] = true
-		if st.of.abandonMember(st.holder, r.member.MemberID) && l.cfg.Gone != nil {
-			l.cfg.Gone(st.holder, err)
+		if st.of.abandonMember(st.holder, r.member.MemberID) && st.of.gone != nil {
+			st.of.gone(st.holder, err)
 		}
 	}
 	for _, st := range r.claims {

@@ -32,6 +32,8 @@ type Added struct {
 // Claims are the assignments of one process, and the memberships that they are held under. All
 // methods are safe for concurrent use.
 type Claims struct {
+	gone func(Holder, error)
+
 	mu      sync.Mutex
 	live    map[uint64]*Claim
 	members map[Holder]*groupcommit.Member
@@ -39,9 +41,10 @@ type Claims struct {
 	changes uint64 // of memberships, and of what is held
 }
 
-// NewClaims are none.
-func NewClaims() *Claims {
-	return &Claims{live: map[uint64]*Claim{}, members: map[Holder]*groupcommit.Member{}}
+// NewClaims are none. Gone is told each time that a group does not know a member any more, and what
+// its consumer holds as that was given up with it. It must not block. Nil: nobody hears of it.
+func NewClaims(gone func(Holder, error)) *Claims {
+	return &Claims{gone: gone, live: map[uint64]*Claim{}, members: map[Holder]*groupcommit.Member{}}
 }
 
 // Claim is one assignment of one partition, from when it is announced until its last unit is
@@ -62,7 +65,7 @@ type Claim struct {
 	under   groupcommit.Member // once it is released: what it was held under then
 	open    int                // units entered and not decided
 	crossed int64              // to where its reader has passed while they were; 0: nothing to do
-	gone    *Leaving           // of its release
+	leaving []*Leaving         // of its releases
 }
 
 // claimState is what may still happen to a claim.
@@ -73,15 +76,6 @@ const (
 	released                    // none come any more; what is there is committed under the membership of its release
 	abandoned                   // nothing is committed any more
 )
-
-// Leaving is a release that is waited for.
-type Leaving struct {
-	left int
-	done chan struct{}
-}
-
-// Done is closed when every unit of the released assignments is decided.
-func (l *Leaving) Done() <-chan struct{} { return l.done }
 
 // Assign takes the latest membership of a consumer, and the assignments added under it. An empty
 // MemberID: it has left its group.
@@ -208,7 +202,7 @@ func (st *Claim) putOff() (Run, bool) {
 }
 
 // Release lets assignments go, in order: what was entered is still committed, under the membership
-// of now. The second result lists those that were live.
+// of now. One that is leaving already is waited for as well. The second result lists the others.
 func (s *Claims) Release(epochs []uint64) (*Leaving, []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,10 +210,12 @@ func (s *Claims) Release(epochs []uint64) (*Leaving, []uint64) {
 	var gone []uint64
 	for _, epoch := range epochs {
 		st := s.live[epoch]
-		if st == nil || st.gone != nil {
+		if st == nil || slices.Contains(st.leaving, l) {
 			continue
 		}
-		gone = append(gone, epoch)
+		if len(st.leaving) == 0 {
+			gone = append(gone, epoch)
+		}
 		if st.state == held {
 			st.state = released
 			s.changes++
@@ -227,7 +223,7 @@ func (s *Claims) Release(epochs []uint64) (*Leaving, []uint64) {
 				st.under = *m
 			}
 		}
-		st.gone = l
+		st.leaving = append(st.leaving, l)
 		l.left++
 		st.leave()
 	}
@@ -319,6 +315,14 @@ func (s *Claims) Has(epoch uint64) bool {
 	return known
 }
 
+// GaveUp tells whether an assignment that nobody has let go was given up.
+func (s *Claims) GaveUp(epoch uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.live[epoch]
+	return st != nil && st.state == abandoned && len(st.leaving) == 0
+}
+
 // Live lists the assignments that are announced and not decided.
 func (s *Claims) Live() []uint64 {
 	s.mu.Lock()
@@ -338,16 +342,12 @@ func (st *Claim) abandon() {
 
 // leave forgets a released claim when its last unit is decided.
 func (st *Claim) leave() {
-	if st.gone == nil || st.open > 0 {
+	if len(st.leaving) == 0 || st.open > 0 {
 		return
 	}
 	delete(st.of.live, st.Epoch)
-	st.gone.leave()
-}
-
-func (l *Leaving) leave() {
-	if l.left--; l.left == 0 {
-		close(l.done)
+	for _, l := range st.leaving {
+		l.leave()
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // follows its consumer. Another member id, or a newer assignment of the partition, gives up what
 // is undecided.
 func TestReleasedKeepsItsMembership(t *testing.T) {
-	c := NewClaims()
+	c := NewClaims(nil)
 	of := Holder{Group: "g", Consumer: 1}
 	member := func(id string, generation int32) groupcommit.Member {
 		return groupcommit.Member{Group: "g", MemberID: id, Generation: generation}

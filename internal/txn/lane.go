@@ -40,9 +40,6 @@ type Config struct {
 	Took *Took
 	// Aborted is told of each transaction that was aborted. It must not block.
 	Aborted func(Abort)
-	// Gone is told that a group does not know a member any more: what it holds was given up. It
-	// must not block.
-	Gone func(Holder, error)
 	// Over is told, once, that the lane has ended by itself: with ErrTaken, or for what somebody
 	// has to change. Everything in hand fails, and so does what is pushed later.
 	Over func(error)

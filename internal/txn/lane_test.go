@@ -110,7 +110,7 @@ func TestRefusedOffset(t *testing.T) {
 func TestMemberGone(t *testing.T) {
 	r := newRig(t)
 	r.member.MemberID = "somebody else"
-	r.claims = txn.NewClaims()
+	r.claims = r.newClaims()
 	r.assign(1, 0)
 	u := r.push(1, 0, 5, value(1))
 	for i, err := range u.await() {
@@ -298,7 +298,7 @@ func TestUnknownEndNotDone(t *testing.T) {
 
 // A release of several assignments is over when the last of their units is.
 func TestReleaseOfSeveral(t *testing.T) {
-	c := txn.NewClaims()
+	c := txn.NewClaims(nil)
 	core := func() *assignment.Assignment { return assignment.New(assignment.Spec{Committed: -1, Limit: 10}) }
 	c.Assign(txn.Holder{Group: "g"}, groupcommit.Member{Group: "g", MemberID: "m"}, []txn.Added{
 		{Epoch: 1, Topic: "in", Core: core()}, {Epoch: 2, Topic: "in", Partition: 1, Core: core()}, {Epoch: 3, Topic: "in", Partition: 2, Core: core()}})
@@ -309,13 +309,11 @@ func TestReleaseOfSeveral(t *testing.T) {
 	if len(gone) != 3 {
 		t.Errorf("released are %v", gone)
 	}
-	select {
-	case <-leaving.Done():
-		t.Error("it is over before its unit is decided")
-	default:
-	}
 	again, gone := c.Release([]uint64{1, 2, 3})
-	if <-again.Done(); len(gone) > 0 {
+	if leaving.Over() || again.Over() {
+		t.Error("it is over before its unit is decided")
+	}
+	if len(gone) > 0 {
 		t.Errorf("released twice: %v", gone)
 	}
 	if got := c.Live(); !slices.Equal(got, []uint64{2}) {
@@ -412,7 +410,7 @@ func TestOrderAfterAnAbort(t *testing.T) {
 // Without a membership nothing is committed: an empty group would take it from anyone.
 func TestNoMembership(t *testing.T) {
 	r := newRig(t)
-	r.claims = txn.NewClaims()
+	r.claims = r.newClaims()
 	core := assignment.New(assignment.Spec{TopicID: r.topicID, Committed: -1, Limit: 10})
 	r.claims.Assign(txn.Holder{Group: "empty"}, groupcommit.Member{Group: "empty"}, []txn.Added{{Epoch: 1, Topic: "in", TopicID: r.topicID, Core: core}})
 	r.push(1, 0, 5, value(1))

@@ -52,7 +52,7 @@ func TestTriedAgainAlone(t *testing.T) {
 // Units of who has no membership wait for one, and others are committed meanwhile.
 func TestNoMembershipHoldsNobodyUp(t *testing.T) {
 	r := newRig(t)
-	nobody := txn.NewClaims()
+	nobody := r.newClaims()
 	of := txn.Holder{Group: "g"}
 	nobody.Assign(of, groupcommit.Member{Group: "g"}, []txn.Added{r.added(3, 1)})
 	mine := r.claims

@@ -35,7 +35,7 @@ func (r *rig) withAnother() *another {
 	r.lane.Close()
 	r.lane = r.newLane(func(cfg *txn.Config) { cfg.Shared = true })
 	r.t.Cleanup(r.lane.Close)
-	o := &another{claims: txn.NewClaims(), of: txn.Holder{Group: "other"}}
+	o := &another{claims: r.newClaims(), of: txn.Holder{Group: "other"}}
 	joined := make(chan struct{}, 1)
 	m := r.client(kgo.ConsumerGroup("other"), kgo.ConsumeTopics("in"), kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { joined <- struct{}{} }))
@@ -262,7 +262,7 @@ func TestWrongGenerationsCostLittle(t *testing.T) {
 		return nil, nil, false
 	})
 	mine := r.claims
-	r.claims = txn.NewClaims()
+	r.claims = r.newClaims()
 	of := txn.Holder{Group: "g"}
 	first := wrong.Generation
 	r.claims.Assign(of, wrong, []txn.Added{r.added(3, 1)})

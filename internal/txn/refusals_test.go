@@ -57,7 +57,7 @@ func TestMemberGoneIsBackAlready(t *testing.T) {
 	r := newRig(t)
 	old := r.member
 	old.MemberID = "one of before"
-	r.claims = txn.NewClaims()
+	r.claims = r.newClaims()
 	of := txn.Holder{Group: "g"}
 	r.claims.Assign(of, old, []txn.Added{r.added(3, 0)})
 	var once sync.Once
@@ -86,7 +86,7 @@ func TestParkedAndReleased(t *testing.T) {
 	r := newRig(t)
 	stale := r.member
 	stale.Generation = -1 // never tried again by itself
-	r.claims = txn.NewClaims()
+	r.claims = r.newClaims()
 	r.claims.Assign(txn.Holder{Group: "g"}, stale, []txn.Added{r.added(3, 0), r.added(4, 1)})
 	one, two := r.enter(3, 0, 1, value(1)), r.enter(4, 0, 1, value(1))
 	b := &twoClaims{units: &units{r: r, value: value(1), fates: make([]error, 2), left: 2, done: make(chan struct{})}, claims: [2]*txn.Claim{one.claim, two.claim}}
@@ -123,7 +123,7 @@ func TestRefusedAndReleased(t *testing.T) {
 			if errors.Is(want, errCommitted) {
 				asked.Generation--
 			}
-			r.claims = txn.NewClaims()
+			r.claims = r.newClaims()
 			of := txn.Holder{Group: "g"}
 			r.claims.Assign(of, asked, []txn.Added{r.added(3, 0)})
 			first, behind := r.enter(3, 0, 5, value(1)), r.enter(3, 5, 5, value(2))

@@ -56,7 +56,8 @@ func newRigWith(t *testing.T, pause time.Duration) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := &rig{t: t, cluster: c, claims: txn.NewClaims(), pause: pause, gone: make(chan error, 9), over: make(chan error, 1)}
+	r := &rig{t: t, cluster: c, pause: pause, gone: make(chan error, 9), over: make(chan error, 1)}
+	r.claims = r.newClaims()
 	c.ControlKey(int16(kmsg.InitProducerID), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		if hold := r.hold.Load(); hold != nil {
@@ -85,6 +86,10 @@ func newRigWith(t *testing.T, pause time.Duration) *rig {
 	return r
 }
 
+func (r *rig) newClaims() *txn.Claims {
+	return txn.NewClaims(func(_ txn.Holder, err error) { r.gone <- err })
+}
+
 func (r *rig) client(opts ...kgo.Opt) *kgo.Client {
 	r.t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.cluster.ListenAddrs()...)}, opts...)...)
@@ -105,7 +110,6 @@ func (r *rig) newLane(change ...func(*txn.Config)) *txn.Lane {
 		Client: func(extra ...kgo.Opt) (*kgo.Client, error) {
 			return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.cluster.ListenAddrs()...), kgo.Dialer(r.dial)}, extra...)...)
 		},
-		Gone: func(_ txn.Holder, err error) { r.gone <- err },
 		Over: func(err error) { r.over <- err },
 	}
 	for _, fn := range change {

@@ -101,7 +101,7 @@ func successorIsNotRobbed(t *testing.T, pause time.Duration) {
 	}
 	r.awaitTaken()
 	older.Close()
-	r.claims = txn.NewClaims()
+	r.claims = r.newClaims()
 	r.assignAt(3, 0, 5)
 	for i := range 4 { // both ids
 		r.push(3, i, 1, value(10+i)).allCommitted()

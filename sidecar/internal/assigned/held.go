@@ -105,6 +105,9 @@ func (h *Held) Partitions() []*Partition {
 	return all
 }
 
+// Membership is what a consumer is a member as, the zero one if it is none.
+func (h *Held) Membership(of MemberKey) Membership { return h.members[of] }
+
 // Memberships are in the order of their groups. What the process has said of one goes before what
 // was heard.
 func (h *Held) Memberships() []Membership {

@@ -59,10 +59,10 @@ func newLaneJob(w *world) *laneJob {
 // live begins the next life, from what the group has when the ids are taken.
 func (j *laneJob) live(n int) *sidecar {
 	w := j.w
-	s := &sidecar{w: w, name: fmt.Sprint("sidecar ", n), claims: txn.NewClaims()}
+	s := &sidecar{w: w, name: fmt.Sprint("sidecar ", n), claims: txn.NewClaims(nil)}
 	lane, err := txn.New(txn.Config{
 		ID: "id", Lanes: 1, Every: 20 * time.Millisecond, Timeout: 10*time.Second + time.Duration(n)*time.Millisecond, Records: 20, Bytes: 1 << 20,
-		Log: slog.New(slog.DiscardHandler), Gone: func(txn.Holder, error) {}, Over: func(error) {},
+		Log: slog.New(slog.DiscardHandler), Over: func(error) {},
 		Client: func(extra ...kgo.Opt) (*kgo.Client, error) {
 			return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers("localhost:9092"), kgo.Dialer(s.conns.dial(w.net.DialContext)), kgo.MetadataMinAge(10 * time.Millisecond)}, extra...)...)
 		},
