@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -130,6 +131,32 @@ func TestExactlyOnceTwoSidecars(t *testing.T) {
 				}
 			})
 		}
+	})
+}
+
+// A sidecar whose id is taken when nothing is to be broken any more ends then: it is started again,
+// or what is left would wait for ever.
+func TestASidecarThatEndsBehindTheFaults(t *testing.T) {
+	Run(t, Config{ExactlyOnce: true}, func(l *Lab) {
+		l.StartApp("a")
+		l.Settle()
+		l.FeedOver(300, 10*time.Second)
+		l.Sleep(time.Second)
+		cl := l.Client("thief")
+		l.T.Cleanup(cl.Close)
+		timeout := l.nextTimeout()
+		time.AfterFunc(4*time.Second, func() {
+			req := kmsg.NewPtrInitProducerIDRequest()
+			req.TransactionalID, req.ProducerID, req.ProducerEpoch = kmsg.StringPtr(transactionalID+"-0"), -1, -1
+			req.TransactionTimeoutMillis = int32(timeout.Milliseconds())
+			for { // the first one may only abort
+				resp, err := req.RequestWith(context.Background(), cl)
+				if err == nil && resp.ErrorCode == 0 {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
 	})
 }
 

@@ -290,10 +290,11 @@ func (l *Lab) Lag() (lag int64) {
 	return lag
 }
 
-// Idle waits until everything is fed and the group has committed the end of every partition.
+// Idle waits until everything is fed and the group has committed the end of every partition. A
+// sidecar that ends by itself meanwhile is started again, as its supervisor would.
 func (l *Lab) Idle() bool {
 	l.feeder.wait()
-	if l.Until("lag 0", func() bool { return l.Lag() == 0 }) {
+	if l.Until("lag 0", func() bool { l.restartSidecar(); return l.Lag() == 0 }) {
 		return true
 	}
 	for _, a := range l.live() {
