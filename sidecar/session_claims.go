@@ -265,7 +265,7 @@ func (s *session) memberGone(of txn.Holder, err error) {
 // tellAgain tells the client once more that an assignment which it takes for its own was given up
 // here: what said so was lost with its stream. mu is held.
 func (s *session) tellAgain(epoch uint64) {
-	if e := s.held.Partition(epoch); e != nil && s.claims.GaveUp(epoch) {
+	if e := s.held.Partition(epoch); e != nil && s.claims.IsAbandoned(epoch) {
 		s.tellFenced(s.held.Membership(e.Of), "assignments that it holds were given up while its process was not connected")
 	}
 }

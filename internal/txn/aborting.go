@@ -15,6 +15,9 @@ import (
 func (l *Lane) abort() event {
 	w := l.window
 	e := sound
+	if l.outcome.stuck {
+		return broken // it would be refused
+	}
 	switch err := l.tryAbort(w); {
 	case err != nil:
 		l.cfg.Log.Warn("a transaction could not be aborted: its id is taken anew", "err", err)
@@ -298,7 +301,7 @@ func (l *Lane) renew() event {
 // retake takes the id of a window again.
 func (l *Lane) retake(w *window) error {
 	if w != nil && !w.tried {
-		now, end, err := l.reclaim(l.ctx, l.bare.producing)
+		now, end, err := l.reclaim(l.ctx, l.bare.producing, false)
 		if err != nil {
 			return err
 		}
@@ -310,18 +313,25 @@ func (l *Lane) retake(w *window) error {
 	}
 	t := &l.twins[l.turn]
 	t.rest(l.ctx)
-	_, end, err := l.reclaim(l.ctx, t.producing)
+	_, end, err := l.reclaim(l.ctx, t.producing, l.other().aside == nil)
+	l.outcome.told = end
+	if errors.Is(err, errStuck) {
+		l.setAside(t)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	l.outcome.told = end
 	return l.take(l.ctx, t)
 }
 
 // look asks the offsets how the window ended.
 func (l *Lane) look() event {
 	w := l.window
-	committed, err := l.resolve(l.ctx, w.parts, l.outcome.told)
+	committed, err := l.outcome.told == wasCommitted, error(nil)
+	if !l.outcome.told.isCertain() {
+		committed, err = l.resolve(l.ctx, w.parts, l.outcome.told)
+	}
 	switch {
 	case err != nil:
 		return l.ends(err)
@@ -337,8 +347,7 @@ func (l *Lane) look() event {
 // owner hears of them.
 func (l *Lane) giveBack(w *window) {
 	w.unstage()
-	if w.began {
-		t := &l.twins[l.turn]
+	if t := &l.twins[l.turn]; w.began && t.aside == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Second)
 		defer cancel()
 		if t.client.AbortBufferedRecords(ctx) == nil && !isTaken(l.why) {

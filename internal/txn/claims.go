@@ -315,8 +315,8 @@ func (s *Claims) Has(epoch uint64) bool {
 	return known
 }
 
-// GaveUp tells whether an assignment that nobody has let go was given up.
-func (s *Claims) GaveUp(epoch uint64) bool {
+// IsAbandoned tells whether an assignment that nobody has let go was given up.
+func (s *Claims) IsAbandoned(epoch uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.live[epoch]

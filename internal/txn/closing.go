@@ -18,6 +18,7 @@ type outcome struct {
 	strangers      []int  // places of units whose inputs were not open
 	tooLarge       *Claim // whose done-set did not fit
 	told           ending // by the coordinator
+	stuck          bool   // the id is held by the markers of the transaction before
 }
 
 // close writes the window's records and offsets, side by side since offsets mean nothing before the
@@ -45,6 +46,7 @@ func (l *Lane) close() event {
 	}
 	as := producing{t.id, pid, epoch}
 	var side sync.WaitGroup
+	var stuck atomic.Bool
 	side.Go(func() { _ = t.client.Flush(ctx) }) // ends the linger; the promises say what came of it
 	side.Go(func() {
 		select {
@@ -53,6 +55,9 @@ func (l *Lane) close() event {
 		case <-ctx.Done():
 		}
 	})
+	if l.other().aside == nil {
+		side.Go(func() { l.lookStuck(ctx, w, as, func() { stuck.Store(true); cancel() }) })
+	}
 	offsets := l.goOffsets(ctx, t.client, as)
 	w.finish()
 	select {
@@ -64,6 +69,7 @@ func (l *Lane) close() event {
 	over := ctx.Err()
 	cancel()
 	side.Wait()
+	l.outcome.stuck = stuck.Load()
 	if w.failed() || over != nil || len(l.refused) > 0 || !l.mayEnd(w, t, as) {
 		return failed
 	}
@@ -204,7 +210,7 @@ func (l *Lane) report() event {
 			l.queue = append(l.queue, run)
 		}
 	}
-	if w.began {
+	if w.began && l.other().aside == nil {
 		l.turn = 1 - l.turn
 	}
 	l.mu.Lock()

@@ -277,7 +277,9 @@ func (l *Lane) await() event {
 		return stop
 	}
 	for {
-		l.receive()
+		if err := l.receive(); err != nil {
+			return l.ends(err)
+		}
 		if l.window == nil {
 			l.window = newWindow(time.Now(), l.batches)
 		}
@@ -298,8 +300,9 @@ func (l *Lane) await() event {
 	}
 }
 
-// receive takes over what was pushed, and looks whether parked units can go on.
-func (l *Lane) receive() {
+// receive takes over what was pushed, and looks whether parked units can go on, and ids that were
+// set aside.
+func (l *Lane) receive() error {
 	l.mu.Lock()
 	l.queue = append(l.queue, l.pushed...)
 	clear(l.pushed)
@@ -308,13 +311,16 @@ func (l *Lane) receive() {
 	l.flush = false
 	l.mu.Unlock()
 	l.unpark()
+	return l.takeBack()
 }
 
 // fill takes units in until the window is due, full, or cannot be committed any more.
 func (l *Lane) fill() event {
 	w := l.window
 	for {
-		l.receive()
+		if err := l.receive(); err != nil {
+			return l.ends(err)
+		}
 		full := l.takeIn()
 		switch now := time.Now(); {
 		case l.why != nil:

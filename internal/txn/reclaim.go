@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,12 @@ import (
 // coordinator takes only if nobody has got one since. It would take the one before it, too, but
 // forgets that one when it moves to another broker.
 //
-// It tries for ever; an error is ErrTaken, another one for good, or the context's.
-func (l *Lane) reclaim(ctx context.Context, mine producing) (now producing, end ending, err error) {
+// It tries for ever; an error is ErrTaken, another one for good, or the context's. Where another id
+// is free, it does not wait long for markers: the error is errStuck then.
+func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now producing, end ending, err error) {
 	var aborted time.Time // seen first
 	end = untold
-	for {
+	for begun := time.Now(); ; {
 		s, err := l.describe(ctx, mine.id)
 		if errors.Is(err, kerr.TransactionalIDNotFound) { // it has expired: nobody has it
 			return mine, end, nil
@@ -45,8 +47,11 @@ func (l *Lane) reclaim(ctx context.Context, mine producing) (now producing, end 
 		if who == ofOthers {
 			return mine, end, takenBy(mine, s)
 		}
-		if end == untold {
-			end = endOf(mine, s)
+		if !end.isCertain() {
+			end = cmp.Or(endOf(mine, s), end)
+		}
+		if free && l.isStuck(s, end) && (l.outcome.stuck || time.Since(begun) >= asideAfter) {
+			return mine, end, errStuck
 		}
 		if who == takenSoon && (aborted.IsZero() || time.Since(aborted) < l.takePause) {
 			if aborted.IsZero() && s.State == "CompleteAbort" {
@@ -97,15 +102,19 @@ func takenBy(mine producing, s *kmsg.DescribeTransactionsResponseTransactionStat
 type ending uint8
 
 const (
-	untold ending = iota
-	wasCommitted
-	wasAborted
+	untold       ending = iota
+	wasOpen             // and is aborted by taking the id, if its EndTxn does not come before that
+	wasCommitted        // for certain
+	wasAborted          // for certain
 )
+
+// isCertain tells that nobody else need be asked.
+func (e ending) isCertain() bool { return e >= wasCommitted }
 
 func endOf(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) ending {
 	switch {
 	case s.State == "Ongoing":
-		return wasAborted // by taking the id again
+		return wasOpen
 	case s.ProducerID == mine.pid && s.ProducerEpoch == mine.epoch: // of the one before, or none
 	case s.State == "PrepareCommit", s.State == "CompleteCommit":
 		return wasCommitted

@@ -18,8 +18,9 @@ var errInPart = errors.New("txn: the group's offsets say that a transaction was 
 // resolve finds out from the offsets how a transaction ended that nobody has told of, for ever. Its
 // id has been taken anew before, so nothing changes any more. Each window's offsets differ from
 // those before it, as each of its units moves the ack mark or the done-set. Where no offset tells,
-// because the topics are gone, have other owners by now, or may not be read any more, told is what
-// the coordinator said. A group that does not answer is not waited for if another one tells.
+// because the topics are gone, have other owners by now, or may not be read any more, it counts as
+// aborted: who is asked is not certain that it was committed. A group that does not answer is not
+// waited for if another one tells.
 func (l *Lane) resolve(ctx context.Context, parts []part, told ending) (committed bool, err error) {
 	for {
 		committed, err = l.tryResolve(ctx, parts, told)
@@ -54,8 +55,7 @@ func (l *Lane) tryResolve(ctx context.Context, parts []part, told ending) (bool,
 			ours := st.state == held
 			st.of.mu.Unlock()
 			if got.Offset < 0 {
-				seen.absent++
-				continue
+				continue // never committed, or gone with its topic
 			}
 			seen.add(ours, got.Offset == pt.Offset && got.Metadata == pt.Metadata)
 		}
@@ -63,7 +63,7 @@ func (l *Lane) tryResolve(ctx context.Context, parts []part, told ending) (bool,
 	if missing != nil && seen.in+seen.out == 0 {
 		return false, missing
 	}
-	return seen.committed(told == wasCommitted)
+	return seen.committed()
 }
 
 type fetched struct {
@@ -91,8 +91,8 @@ func (l *Lane) fetchAll(ctx context.Context, parts []part) []fetched {
 }
 
 // verdicts count what the offsets say: of partitions that are still held, and of others, whose next
-// owner may have gone on. Absent are offsets that were never committed, or went with their topic.
-type verdicts struct{ in, out, othersIn, absent int }
+// owner may have gone on.
+type verdicts struct{ in, out, othersIn int }
 
 func (v *verdicts) add(held, match bool) {
 	switch {
@@ -105,17 +105,14 @@ func (v *verdicts) add(held, match bool) {
 	}
 }
 
-func (v *verdicts) committed(told bool) (bool, error) {
+func (v *verdicts) committed() (bool, error) {
 	if v.in > 0 && v.out > 0 {
 		return false, errInPart
 	}
 	if v.in+v.out > 0 {
 		return v.in > 0, nil
 	}
-	if v.absent > 0 && v.othersIn == 0 {
-		return false, nil
-	}
-	return v.othersIn > 0 || told, nil
+	return v.othersIn > 0, nil
 }
 
 type place struct {

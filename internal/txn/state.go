@@ -13,7 +13,7 @@ const (
 	Aborting               // the transaction is given up
 	Uncertain              // nobody has said how the transaction ended
 	Reinit                 // the ids are taken anew: what was open is aborted
-	Resolving              // the offsets tell how the transaction ended
+	Resolving              // the coordinator, or the offsets, tell how the transaction ended
 	Fenced                 // somebody else has the ids
 	Ended                  // closed, or Kafka refuses the lane for good
 	states
@@ -63,7 +63,7 @@ const no = states
 
 // transitions is the whole of it.
 //
-// Uncertain and Reinit differ in what follows: after Uncertain the offsets are asked (Resolving),
+// Uncertain and Reinit differ in what follows: after Uncertain the outcome is found out (Resolving),
 // after Reinit the window's units go back.
 var transitions = [states][events]State{
 	Starting:  {Idle, no, no, no, no, no, no, no, no, no, Fenced, Ended},

@@ -113,6 +113,9 @@ func (l *Lane) emit(r *kgo.Record) {
 	if l.why != nil {
 		return
 	}
+	if !w.tried && l.twins[l.turn].aside != nil {
+		l.turn = 1 - l.turn
+	}
 	cl := l.twins[l.turn].client
 	if !w.tried {
 		w.tried = true

@@ -19,6 +19,7 @@ type twin struct {
 	producing // after the last transaction that ended
 
 	client *kgo.Client
+	aside  <-chan error // not nil: it is set aside, and hears how that has ended
 }
 
 // rest ends what the client does by itself, and notes what it has made of its id: after some errors

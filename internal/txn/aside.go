@@ -1,0 +1,80 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// A transaction whose end is decided holds its id until its markers are written. Where a partition
+// has no leader that is as long as it takes, and the id refuses everything. The other twin's is
+// free meanwhile: the lane goes on with that one alone, and has both again when the coordinator
+// lets the first one be taken. One twin at a time can be aside.
+
+// asideAfter is how long an id may be in the state of a decided end before it is set aside.
+const asideAfter = 500 * time.Millisecond
+
+// errStuck is why an id is not taken: the markers of its transaction are not written yet.
+var errStuck = errors.New("txn: the transaction's end is decided, and its markers are not written yet")
+
+// isDecided tells that a transaction's end is decided, and its markers are not written.
+func isDecided(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+	return s.State == "PrepareCommit" || s.State == "PrepareAbort"
+}
+
+// isStuck tells that an id can be set aside: its end is decided, and known where it is asked for.
+func (l *Lane) isStuck(s *kmsg.DescribeTransactionsResponseTransactionState, end ending) bool {
+	return isDecided(s) && (end.isCertain() || l.state != Uncertain)
+}
+
+// other is the twin that is not in use.
+func (l *Lane) other() *twin { return &l.twins[1-l.turn] }
+
+// setAside goes on without the twin whose turn it is, until its id is ours again.
+func (l *Lane) setAside(t *twin) {
+	l.cfg.Log.Warn("the markers of a transaction are not written: the lane goes on with its other id", "transactional_id", t.id)
+	back := make(chan error, 1)
+	t.aside = back
+	l.running.Go(func() {
+		_, _, err := l.reclaim(l.ctx, t.producing, false)
+		if err == nil {
+			err = l.take(l.ctx, t)
+		}
+		back <- err
+		l.Wake()
+	})
+}
+
+// takeBack takes a twin that was set aside into use again. An error: its id is not ours any more.
+func (l *Lane) takeBack() error {
+	for i := range l.twins {
+		t := &l.twins[i]
+		select {
+		case err := <-t.aside: // nil: it is in use
+			t.aside = nil
+			if err != nil {
+				return err
+			}
+			l.cfg.Log.Info("a transactional id is in use again", "transactional_id", t.id)
+		default:
+		}
+	}
+	return nil
+}
+
+// lookStuck calls stuck when nothing of the window was written for a while because the markers of
+// the transaction before it are not.
+func (l *Lane) lookStuck(ctx context.Context, w *window, as producing, stuck func()) {
+	for l.sleep(ctx, asideAfter) {
+		if w.acked.Load() > 0 {
+			return
+		}
+		s, err := l.describe(ctx, as.id)
+		if err == nil && isDecided(s) && s.ProducerID == as.pid && s.ProducerEpoch == as.epoch {
+			stuck()
+			return
+		}
+	}
+}
