@@ -53,6 +53,8 @@ const epochEvery = 50 * time.Millisecond
 // before: what has to be committed before the partitions go would wait for ever. hookMu is held,
 // or a shutdown holds it.
 func (g *group) announceNewer(ctx context.Context, cl *kgo.Client) {
+	g.announcing.Lock() // what is told last is the newest
+	defer g.announcing.Unlock()
 	m := g.current.Load()
 	if id, generation := cl.GroupMetadata(); !g.cfg.CommitElsewhere || m == nil || m.MemberID != id || m.Generation == generation {
 		return

@@ -49,3 +49,30 @@ func TestCommitElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// A member that drains, for it ends, has its inputs committed elsewhere, by the epoch that it has: a
+// rebalance of others moves that meanwhile, and who commits is told.
+func TestTheEpochIsToldWhileDraining(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 10)
+		cfg := l.epochs()
+		cfg.CommitElsewhere = true
+		var told atomic.Int64
+		cfg.Hooks = Hooks{Assigned: func(_ context.Context, m Membership, _ []*Assignment) { told.Store(int64(m.Generation)) }}
+		var h holder
+		first := l.start(cfg, h.deliver)
+		l.until("handed out", func() bool { return len(h.messages()) == 10 })
+		before := told.Load()
+		first.cancel()
+		time.Sleep(200 * time.Millisecond) // it drains
+		var s seen
+		other := l.start(l.epochs(), s.deliver)
+		time.Sleep(5 * time.Second)
+		if got := told.Load(); got <= before {
+			t.Errorf("told epoch %d, and %d before the other came", got, before)
+		}
+		h.letGo()
+		wantNil(t, first.stop())
+		wantNil(t, other.stop())
+	})
+}

@@ -25,14 +25,15 @@ type group struct {
 	commits  *committer
 	file     *sessionFile
 
-	hookMu   chanMutex
-	current  atomic.Pointer[Membership] // nil: none
-	identity identity
-	joins    atomic.Bool                       // its first join was told of
-	owned    map[topicPartition]bool           // what the client holds for us: true once its assignment began; under hookMu
-	again    map[topicPartition]lostAssignment // of partitions that were lost and did not come back yet; under hookMu
-	found    map[topicPartition]found          // what the group has, of the answer that the next assignments begin from; under hookMu
-	waiting  waiting                           // partitions that are ours and cannot be read yet
+	hookMu     chanMutex
+	announcing chanMutex                  // behind hookMu
+	current    atomic.Pointer[Membership] // nil: none
+	identity   identity
+	joins      atomic.Bool                       // its first join was told of
+	owned      map[topicPartition]bool           // what the client holds for us: true once its assignment began; under hookMu
+	again      map[topicPartition]lostAssignment // of partitions that were lost and did not come back yet; under hookMu
+	found      map[topicPartition]found          // what the group has, of the answer that the next assignments begin from; under hookMu
+	waiting    waiting                           // partitions that are ours and cannot be read yet
 
 	fenceKick chan struct{}
 	fencedBy  atomic.Pointer[error]
@@ -42,7 +43,7 @@ type group struct {
 func newGroup(cfg *Config, log *slog.Logger, b *brokers, parts *held, s *survey, commits *committer) *group {
 	return &group{
 		cfg: cfg, log: log, brokers: b, parts: parts, survey: s, commits: commits,
-		hookMu: newChanMutex(), identity: identity{number: consumers.Add(1)},
+		hookMu: newChanMutex(), announcing: newChanMutex(), identity: identity{number: consumers.Add(1)},
 		owned: map[topicPartition]bool{}, again: map[topicPartition]lostAssignment{}, found: map[topicPartition]found{},
 		waiting:   waiting{parts: map[topicPartition]*waiter{}, kick: make(chan struct{}, 1)},
 		fenceKick: make(chan struct{}, 1),

@@ -189,15 +189,20 @@ func (g *group) beatLoop(ctx context.Context) {
 }
 
 // tellEpoch tells the member's epoch if it is another one than what was told. While a rebalance
-// step runs it is left to the next beat, or to the step itself.
+// step runs it is left to the next beat, or to the step itself. A shutdown holds hookMu while it
+// drains, and what it waits for is committed under the epoch of now.
 func (g *group) tellEpoch(ctx context.Context, cl *kgo.Client) {
+	if g.life.Closing() {
+		g.announceNewer(ctx, cl)
+		return
+	}
 	if !g.hookMu.TryLock() {
 		return
 	}
 	defer g.hookMu.Unlock()
 	m := g.current.Load()
 	id, epoch := cl.GroupMetadata()
-	if m == nil || m.MemberID != id || epoch <= m.Generation || g.life.Closing() {
+	if m == nil || m.MemberID != id || epoch <= m.Generation {
 		return
 	}
 	g.refreshMembership(cl)
