@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -103,6 +104,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 		units[place] = ErrNotOpen
 	}
 	gone, stale := map[*Claim]error{}, map[*Claim]int32{}
+	refused := map[*Claim]error{} // whose offsets cannot be committed
 	setup := other != nil && blameRecord(other) == ofSetup
 	for _, r := range l.refused {
 		if other == nil {
@@ -123,7 +125,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 			}
 		case ofUnit:
 			for _, st := range r.claims {
-				gone[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: r.err}
+				refused[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: r.err}
 			}
 		}
 	}
@@ -131,12 +133,14 @@ func (l *Lane) sortOut(w *window, e event) event {
 		return l.ends(l.setupError(l.cfg.ID, other))
 	}
 	if st := l.outcome.tooLarge; st != nil {
-		gone[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: ErrSetTooLarge}
+		refused[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: ErrSetTooLarge}
 	}
+	maps.Copy(gone, refused)
 	if l.why == nil {
 		l.why = other
 	}
 	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), l.reason(w, fault)})
+	behind := l.takeBehind(refused)
 	var again []Run
 	w.each(func(place int, b Batch, i int) {
 		one := Run{b, i, i + 1}
@@ -152,21 +156,26 @@ func (l *Lane) sortOut(w *window, e event) event {
 		case st.isAbandoned():
 			drop(one, st)
 		default:
-			refused, isStale := stale[st]
+			generation, isStale := stale[st]
 			next := goesIn
 			if isStale {
-				next = st.staleFate(refused)
+				next = st.staleFate(generation)
 			}
 			switch next {
 			case goesIn:
 				again = appendRun(again, one)
 			case waits:
-				l.parkStale(st, refused, one)
+				l.parkStale(st, generation, one)
 			case isOver:
 				drop(one, st)
 			}
 		}
 	})
+	for _, r := range behind {
+		for i := r.From; i < r.To; i++ {
+			fail(Run{r.Batch, i, i + 1}, refused[r.Batch.Unit(i).Claim])
+		}
+	}
 	l.again = append(again, l.again...)
 	l.alone = len(l.again) > 0
 	l.window, l.why = nil, nil

@@ -39,6 +39,7 @@ type Claims struct {
 	members map[Holder]*groupcommit.Member
 	highest uint64
 	changes uint64 // of memberships, and of what is held
+	closed  bool
 }
 
 // NewClaims are none. Gone is told each time that a group does not know a member any more, and what
@@ -295,9 +296,17 @@ func (s *Claims) GiveUp(group string, under int32, begins func(topic string, par
 func (s *Claims) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for _, st := range s.live {
 		st.abandon()
 	}
+}
+
+// isOver tells that nothing more comes of them.
+func (s *Claims) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed || len(s.live) == 0
 }
 
 // version tells whether something has changed since it was asked before.

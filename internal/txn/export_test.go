@@ -10,3 +10,6 @@ func (l *Lane) GraceOfClose(d time.Duration) { l.grace = d }
 
 // AwayAfter is how long one group's offsets hold up the others.
 const AwayAfter = awayAfter
+
+// StaleHolders are those whose generation was refused. Once the lane is closed.
+func (l *Lane) StaleHolders() int { return len(l.parked.stale) }

@@ -240,9 +240,10 @@ func (l *Lane) unpark() {
 	for at, runs := range l.parked.runs {
 		s := l.parked.stale[at]
 		absent := l.parked.isAbsent(at.holder.Group)
-		early := s != nil && time.Now().Before(s.until)
 		changes := at.of.version()
-		switch unchanged := changes == l.parked.seen[at]; {
+		unchanged := changes == l.parked.seen[at]
+		early := s != nil && time.Now().Before(s.until) && (unchanged || !at.released(runs))
+		switch {
 		case absent || early:
 			if l.parked.seen[at] = changes; !unchanged {
 				l.parked.runs[at] = dropAbandoned(runs)
@@ -264,7 +265,7 @@ func (l *Lane) unpark() {
 		l.again = append(runs, l.again...) // nothing older of this holder is in hand
 	}
 	for at := range l.parked.stale {
-		if len(at.of.Live()) == 0 { // its session is over
+		if at.of.isOver() {
 			delete(l.parked.stale, at)
 		}
 	}
@@ -285,6 +286,20 @@ func (at parking) moved(runs []Run, refused int32) bool {
 	return slices.ContainsFunc(runs, func(r Run) bool {
 		for i := r.From; i < r.To; i++ { // of several claims
 			if r.Batch.Unit(i).Claim.state != held {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// released tells that somebody waits for some of the units to be decided.
+func (at parking) released(runs []Run) bool {
+	at.of.mu.Lock()
+	defer at.of.mu.Unlock()
+	return slices.ContainsFunc(runs, func(r Run) bool {
+		for i := r.From; i < r.To; i++ {
+			if r.Batch.Unit(i).Claim.state == released {
 				return true
 			}
 		}
