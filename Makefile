@@ -26,7 +26,7 @@ test-race: ## The in-memory packages under the race detector (no real brokers, n
 
 .PHONY: kafka-test
 kafka-test: ## All tests; fails where real Kafka brokers cannot be started (Java 17, Maven); PROTOCOL=consumer: in groups of KIP-848
-	ACKMARK_PROTOCOL=$(PROTOCOL) ACKMARK_REQUIRE_KAFKA=1 $(GO) test -timeout 25m ./...
+	ACKMARK_PROTOCOL=$(PROTOCOL) ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 25m ./...
 
 .PHONY: demo
 demo: ## The two failures and their end, in 25 seconds on an embedded broker

@@ -85,7 +85,7 @@ func TestLagOfRealGroups(t *testing.T) {
 
 	// Nobody joined; one replica, whose broker dies.
 	const nobody = "by hand \x1b[31m ä/#"
-	if _, err := admin.CreateTopic(ctx, 1, 1, nil, topic+"-single"); err != nil {
+	if _, err := admin.CreateTopic(ctx, 1, 1, map[string]*string{"min.insync.replicas": kadm.StringPtr("1")}, topic+"-single"); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = admin.DeleteTopic(context.WithoutCancel(ctx), topic+"-single") }()

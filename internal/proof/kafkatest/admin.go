@@ -19,6 +19,10 @@ import (
 // requestLimit bounds one administrative step, including the election that it may have to wait for.
 const requestLimit = time.Minute
 
+// partitionLimit is what each partition of a topic that is created may take more, on a machine that
+// does ten other things.
+const partitionLimit = 500 * time.Millisecond
+
 // Addrs are the bootstrap addresses.
 func (c *Cluster) Addrs() []string { return slices.Clone(c.addrs) }
 
@@ -64,14 +68,17 @@ func (c *Cluster) Name(prefix string) string { return Name(prefix) }
 // it when the test ends, and returns its name.
 func (c *Cluster) CreateTopic(prefix string, partitions int32, configs map[string]string) string {
 	c.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), requestLimit)
+	limit := requestLimit + time.Duration(partitions)*partitionLimit
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	topic := Name(prefix)
 	values := map[string]*string{}
 	for k, v := range configs {
 		values[k] = &v
 	}
-	if _, err := c.Admin().CreateTopic(ctx, partitions, -1, values, topic); err != nil {
+	admin := c.Admin()
+	admin.SetTimeoutMillis(int32(limit.Milliseconds()))
+	if _, err := admin.CreateTopic(ctx, partitions, -1, values, topic); err != nil {
 		c.tb.Fatalf("kafkatest: create topic %s: %v", topic, err)
 	}
 	c.tb.Cleanup(func() {
@@ -82,7 +89,7 @@ func (c *Cluster) CreateTopic(prefix string, partitions int32, configs map[strin
 		}
 	})
 	led := int32(0) // partitions that have a leader: those of a wide topic are not all asked for in one attempt
-	c.must("leaders of "+topic, func(ctx context.Context) error {
+	c.mustWithin(limit, "leaders of "+topic, func(ctx context.Context) error {
 		for ; led < partitions; led++ {
 			if _, err := c.leader(ctx, topic, led); err != nil {
 				return err
@@ -96,7 +103,12 @@ func (c *Cluster) CreateTopic(prefix string, partitions int32, configs map[strin
 // must waits for a condition and fails the test if it does not come.
 func (c *Cluster) must(what string, ok func(context.Context) error) {
 	c.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), requestLimit)
+	c.mustWithin(requestLimit, what, ok)
+}
+
+func (c *Cluster) mustWithin(limit time.Duration, what string, ok func(context.Context) error) {
+	c.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	if err := c.await(ctx, what, ok); err != nil {
 		c.tb.Fatal(err)
@@ -124,14 +136,17 @@ func (c *Cluster) GroupCoordinator(group string) (broker int) {
 	c.tb.Helper()
 	c.must("the coordinator of group "+group, func(ctx context.Context) error {
 		req := kmsg.NewPtrFindCoordinatorRequest()
-		req.CoordinatorKeys = []string{group}
+		req.CoordinatorKeys, req.CoordinatorKey = []string{group}, group // the second before 3.0
 		r, err := req.RequestWith(ctx, c.running()[0])
 		if err != nil {
 			return err
 		}
-		co := r.Coordinators[0]
-		broker = int(co.NodeID)
-		if err := kerr.ErrorForCode(co.ErrorCode); err != nil {
+		node, code := r.NodeID, r.ErrorCode
+		for _, co := range r.Coordinators {
+			node, code = co.NodeID, co.ErrorCode
+		}
+		broker = int(node)
+		if err := kerr.ErrorForCode(code); err != nil {
 			return err
 		}
 		return c.alive(broker)

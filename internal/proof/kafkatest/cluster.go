@@ -192,6 +192,9 @@ func (c *cluster) await(ctx context.Context, what string, ok func(context.Contex
 		}
 		for _, b := range c.brokers {
 			if b.proc != nil && !b.proc.Running() && b.proc.State() != killed {
+				if c.keeper != nil && b.start() == nil {
+					continue // ZooKeeper still had the session of its former process
+				}
 				return fmt.Errorf("kafkatest: waiting for %s: broker %d ended: %s", what, b.id, b.proc.State())
 			}
 		}
