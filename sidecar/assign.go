@@ -35,3 +35,9 @@ func (s *streams) enter(d *stream, a *sidecarpb.Assign, m assigned.Membership) e
 	}
 	return err
 }
+
+// atOnce sends what lingers: a client that leaves, or a partition that does, waits for it.
+func (s *streams) atOnce(err error) error {
+	s.sink.pace.Now()
+	return err
+}

@@ -27,6 +27,7 @@ import (
 const (
 	DefaultListen          = "unix:///run/ackmark/sidecar.sock"
 	DefaultLinger          = 5 * time.Millisecond
+	DefaultMaxLinger       = 25 * time.Millisecond
 	DefaultMaxRecords      = 256 << 10
 	DefaultMaxSessions     = 64
 	DefaultMaxConnections  = 256
@@ -54,6 +55,10 @@ type Config struct {
 	// Linger is how long records wait for others to share their batch. Default 5 ms; negative: not
 	// at all.
 	Linger time.Duration
+	// MaxLinger is how long they wait at most while they come so slowly that Linger gathers fewer
+	// than 8 for a partition's batch; when nothing else comes for the length of Linger, nobody
+	// waits longer. Default: 25 ms if Linger is not set, else Linger.
+	MaxLinger time.Duration
 
 	// Listen is unix:///path, or tcp://host:port with TLS. Default
 	// unix:///run/ackmark/sidecar.sock.
@@ -189,7 +194,11 @@ type ConfigError = ackmark.ConfigError
 
 // WithDefaults is the configuration in effect: what is zero and has a default has it.
 func (c Config) WithDefaults() Config {
+	if c.Linger == 0 {
+		def(&c.MaxLinger, DefaultMaxLinger)
+	}
 	def(&c.Linger, DefaultLinger)
+	def(&c.MaxLinger, c.linger())
 	def(&c.Listen, DefaultListen)
 	def(&c.SocketMode, DefaultSocketMode)
 	if c.MaxBytes == 0 {
@@ -272,6 +281,9 @@ func (c *Config) validate() error {
 	wrong := configerr.For("sidecar.Config")
 	c.validateBrokers(wrong)
 	wrong.If(c.Linger > 10*time.Second, "Linger", c.Linger, "at most 10s: every acknowledgement waits for it")
+	wrong.If(c.MaxLinger > 10*time.Second && c.MaxLinger > c.Linger, "MaxLinger", c.MaxLinger, "at most 10s: acknowledgements wait for it")
+	wrong.If(c.MaxLinger < c.linger(), "MaxLinger", c.MaxLinger, fmt.Sprintf("at least Linger (%s); 0 means the default", c.linger()))
+	wrong.If(c.Linger < 0 && c.MaxLinger > 0, "MaxLinger", c.MaxLinger, "leave it out, or set Linger, which is none at all")
 	wrong.If(c.SocketMode != 0o700 && c.SocketMode != 0o770, "SocketMode", configerr.Words(fmt.Sprintf("%#o", c.SocketMode)),
 		"use 0700 (this user only) or 0770 (its group too)")
 	wrong.If(c.MaxSessions < 1 || c.MaxSessions > 4096, "MaxSessions", c.MaxSessions, "use 1 to 4096")

@@ -138,3 +138,37 @@ func TestUnreachableBrokersAreNamed(t *testing.T) {
 		t.Errorf("the log does not name it: %s", log.String())
 	}
 }
+
+// Linger alone is what its owner decided; without it, few records may wait longer.
+func TestMaxLinger(t *testing.T) {
+	for _, tt := range []struct {
+		linger, most time.Duration // as set
+		want, wrong  string
+	}{
+		{0, 0, "5ms to 25ms", ""},
+		{5 * time.Millisecond, 0, "5ms to 5ms", ""},
+		{40 * time.Millisecond, 0, "40ms to 40ms", ""},
+		{0, 100 * time.Millisecond, "5ms to 100ms", ""},
+		{-1, 0, "none", ""},
+		{-1, time.Millisecond, "", "Config.MaxLinger is 1ms: leave it out"},
+		{10 * time.Millisecond, 9 * time.Millisecond, "", "Config.MaxLinger is 9ms: at least Linger (10ms)"},
+		{0, 11 * time.Second, "", "Config.MaxLinger is 11s: at most 10s"},
+	} {
+		c := sidecar.Config{Brokers: []string{"a:1"}, Linger: tt.linger, MaxLinger: tt.most}
+		err := c.Validate()
+		if tt.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wrong) {
+				t.Errorf("%s, %s: %v, want %q", tt.linger, tt.most, err, tt.wrong)
+			}
+			continue
+		}
+		c = c.WithDefaults().WithDefaults()
+		got := c.Linger.String() + " to " + c.MaxLinger.String()
+		if c.Linger < 0 {
+			got = "none"
+		}
+		if err != nil || got != tt.want {
+			t.Errorf("%s, %s: %s, %v; want %s", tt.linger, tt.most, got, err, tt.want)
+		}
+	}
+}

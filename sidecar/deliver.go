@@ -29,6 +29,7 @@ func (k *sink) deliver(f *frame) error {
 		f.trace()
 	}
 	f.attempted()
+	k.pace.Came()
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure == nil && s.lapse(f.expires) {
@@ -105,6 +106,7 @@ func (k *sink) produceFirst(r *outRec) error {
 	}
 	select {
 	case <-first:
+		k.pace.Now()
 		return nil
 	case <-s.ctx.Done():
 		return nil // the record was handed over; the next one sees the end

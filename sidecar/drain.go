@@ -83,6 +83,7 @@ func (s *Server) startDraining() {
 		sess.send(drainingWithin(s.times.drain()))
 		sess.leave()
 	}
+	s.sink.pace.Now()
 	s.transactions.flush()
 }
 

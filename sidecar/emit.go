@@ -142,7 +142,11 @@ func (s *emitter) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Em
 	case err != nil:
 		s.sink.resolve(&e.rec, err)
 	default:
+		s.sink.pace.Came()
 		s.sink.send(&e.rec)
+	}
+	if first != nil {
+		go s.sink.sendFirst(first)
 	}
 	if queued {
 		return &sidecarpb.EmitResponse{Success: true, ReportId: e.report}, nil

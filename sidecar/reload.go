@@ -69,7 +69,7 @@ func (c Config) with(now Config) Config {
 // differences are those that wait for a restart.
 func (c *Config) differences(now Config) (out []Change) {
 	for _, field := range []string{
-		"Brokers", "Linger", "Listen", "SocketMode", "MaxBytes", "MaxRecords", "MaxSessions", "MaxRecordBytes", "MaxMessageBytes", "ReportRing", "StateDir", "StateBytes",
+		"Brokers", "Linger", "MaxLinger", "Listen", "SocketMode", "MaxBytes", "MaxRecords", "MaxSessions", "MaxRecordBytes", "MaxMessageBytes", "ReportRing", "StateDir", "StateBytes",
 		"MetricsPerTopic", "TransactionalID", "CommitEvery", "TransactionTimeout",
 	} {
 		was, is := reflect.ValueOf(c).Elem().FieldByName(field).Interface(), reflect.ValueOf(now).FieldByName(field).Interface()

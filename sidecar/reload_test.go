@@ -214,6 +214,8 @@ func TestFieldsThatWaitForARestart(t *testing.T) {
 				return // they wait with the TransactionalID
 			case "RouteSetters":
 				c.RouteSetters = []sidecar.RouteSetter{{UIDs: []uint32{7}, Apps: []string{"a"}}}
+			case "MaxLinger":
+				c.Linger, c.MaxLinger = time.Millisecond, 3*time.Second
 			case "MaxRecordBytes":
 				c.MaxRecordBytes = 1 << 20
 			case "MaxMessageBytes":
@@ -234,6 +236,12 @@ func TestFieldsThatWaitForARestart(t *testing.T) {
 				want = 3
 			}
 			if len(got.Restart) != want {
+				t.Errorf("%s: %+v wait for a restart", f.Name, got.Restart)
+			}
+			continue
+		}
+		if strings.HasSuffix(f.Name, "Linger") { // one moves the other
+			if len(got.Restart) != 2 || got.Restart[0].Field != "Linger" || got.Restart[1].Field != "MaxLinger" {
 				t.Errorf("%s: %+v wait for a restart", f.Name, got.Restart)
 			}
 			continue

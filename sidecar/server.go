@@ -85,12 +85,12 @@ func New(cfg Config) (*Server, error) {
 	s.metrics = newMetrics(&cfg)
 	s.brokers = brokers.New(cfg.Brokers)
 	s.gate = gate.New(s.pause)
-	out, err := newOutlet(&s.cfg, s.brokers, s.metrics.kafka, s.gate)
+	out, pace, err := newOutlet(&s.cfg, s.brokers, s.metrics.kafka, s.gate)
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: Kafka client: %w", err)
 	}
 	s.brokers.Use(out.Client())
-	s.sink = newSink(&s.cfg, out, s.gate, s.metrics)
+	s.sink = newSink(&s.cfg, out, pace, s.gate, s.metrics)
 	s.apps = apps.New(s.cfg.apps(s.metrics.flows.App))
 	s.sessions = newTable(&s.cfg, s.apps)
 	s.wills = newWills(&s.cfg, s.times, s.sessions, s.brokers, s.sink.watch, s.metrics)
@@ -122,6 +122,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer s.life.End(nil)
 	defer s.sink.outlet.Close()
+	defer s.sink.pace.Close()
 	defer s.transactions.close()
 	lis, err := s.cfg.listen()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/internal/gate"
 	"github.com/ackmark/ackmark/sidecar/internal/limit"
+	"github.com/ackmark/ackmark/sidecar/internal/linger"
 	"github.com/ackmark/ackmark/sidecar/internal/topics"
 )
 
@@ -26,6 +27,7 @@ type sink struct {
 	tracer  *tracing.Tracer // nil: nothing is traced
 	topics  *topics.Topics
 	gate    *gate.Gate
+	pace    *linger.Pacer
 	promise func(*kgo.Record, error) // the promised method, made once: a method value is an allocation
 	pinned  *limit.Meter             // received buffers that records still need, of living and dead sessions
 	watch   *sentinel.Watch
@@ -35,31 +37,37 @@ type sink struct {
 	recordsFailed atomic.Uint64
 }
 
-func newSink(cfg *Config, out *outlet.Outlet, g *gate.Gate, m *metrics) *sink {
+func newSink(cfg *Config, out *outlet.Outlet, pace *linger.Pacer, g *gate.Gate, m *metrics) *sink {
 	k := &sink{
-		outlet: out, flows: m.flows, wait: m.part.Histogram(telemetry.QueueWait), gate: g, tracer: tracing.New(cfg.TracerProvider), watch: sentinel.NewWatch(cfg.Logger), pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
+		outlet: out, pace: pace, flows: m.flows, wait: m.part.Histogram(telemetry.QueueWait), gate: g, tracer: tracing.New(cfg.TracerProvider), watch: sentinel.NewWatch(cfg.Logger), pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
 		topics: topics.New(topics.Config{Outlet: out, Bytes: cfg.PartitionBytes, Records: cfg.PartitionRecords, RecordBytes: cfg.MaxRecordBytes, Log: cfg.Logger}),
 	}
 	k.promise = k.promised
 	return k
 }
 
-// newOutlet makes the Kafka clients with the gate in front of their dialers, TLS included.
-func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate) (*outlet.Outlet, error) {
+// newOutlet makes the Kafka clients with the gate in front of their dialers, TLS included, and the
+// pacer of the usual one.
+func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate) (out *outlet.Outlet, pace *linger.Pacer, err error) {
+	pace = linger.New(cfg.linger(), cfg.MaxLinger, func() { out.SendNow() })
 	all, usual := cfg.clientOptions(b)
+	if pace != nil {
+		usual = append(usual, kgo.WithHooks(pace))
+	}
 	all = append(all, k.Hooks()...)
 	probe, err := kgoopt.Probe(all)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer probe.Close()
 	if dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error)); ok {
 		all = append(all, kgo.DialTLSConfig(nil), kgo.Dialer(g.Dialer(dial)))
 	}
-	return outlet.New(outlet.Config{
+	out, err = outlet.New(outlet.Config{
 		Options: all, Usual: usual, Partitioner: cfg.Partitioner, MaxRecordBytes: int32(cfg.MaxRecordBytes), Resend: resend, Retried: k.Retried, Log: cfg.Logger,
 		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
 	})
+	return out, pace, err
 }
 
 // clientOptions are the user's options, and then those that hold the promises; usual are those of
@@ -74,7 +82,7 @@ func (c *Config) clientOptions(hooks kgo.Hook) (all, usual []kgo.Opt) {
 		kgo.WithHooks(hooks),
 	)
 	return all, []kgo.Opt{
-		kgo.ProducerLinger(c.linger()),
+		kgo.ProducerLinger(max(c.linger(), c.MaxLinger)),
 		kgo.ProducerBatchMaxBytes(int32(min(c.MaxRecordBytes, largestBatch))), // and the topic's own limit
 		kgo.WithHooks(queueing{}),
 	}
@@ -101,6 +109,12 @@ func enqueue(r *outRec, partition int32) {
 	if !r.topic.Ready() {
 		r.topic.Known()
 	}
+}
+
+// sendFirst sends a topic's first record as soon as Kafka has told of the topic: its sender has waited.
+func (k *sink) sendFirst(first <-chan struct{}) {
+	<-first
+	k.pace.Now()
 }
 
 // send never passes a context that can end: cancelling a record whose batch was sent could fail it

@@ -300,7 +300,7 @@ func (s *streams) handle(d *stream, m *wire.Message) error {
 	case *sidecarpb.DeliveryStreamRequest_Assign:
 		return s.assign(d, k.Assign)
 	case *sidecarpb.DeliveryStreamRequest_Release:
-		return d.session.release(d, k.Release)
+		return s.atOnce(d.session.release(d, k.Release))
 	case *sidecarpb.DeliveryStreamRequest_Inherit:
 		return s.inherit(d, k.Inherit)
 	case *sidecarpb.DeliveryStreamRequest_Crossed:
@@ -313,7 +313,7 @@ func (s *streams) handle(d *stream, m *wire.Message) error {
 		d.session.told.Take(k.State, time.Now(), d.session.holds)
 		return nil
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
-		return d.session.sayGoodbye(d)
+		return s.atOnce(d.session.sayGoodbye(d))
 	case *sidecarpb.DeliveryStreamRequest_Hello:
 		return fmt.Errorf("%w: a second Hello", errViolation)
 	default:

@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+// SendNow has the usual client send what lingers, and waits for nothing.
+func (o *Outlet) SendNow() {
+	_ = o.usual.Flush(ended) // it ends the linger, and then sees that the context is over
+}
+
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // Flush waits until nothing is on its way, or for the context's end. Records that are handed over
 // meanwhile are waited for, too.
 func (o *Outlet) Flush(ctx context.Context) error {

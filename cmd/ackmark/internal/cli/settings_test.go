@@ -46,7 +46,7 @@ func TestNoErrorNamesAGoField(t *testing.T) {
 			flags[f.Key] = "1"
 		}
 	}
-	flags["limits/sessions"] = "5000"
+	flags["limits/sessions"], flags["limits/linger"] = "5000", "10s"
 	e, err := settings.Load(settings.Sources{Flags: flags, KafkaFlags: map[string]string{"linger.ms": "20000"}})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestNoErrorNamesAGoField(t *testing.T) {
 		}
 	}
 	for _, flag := range []string{"--limits-bytes is 1;", "--limits-records is 1;", "--limits-sessions is 5000;", "--limits-record-bytes is 1;", "--limits-message-bytes is 1;",
-		"--limits-report-ring is 1;", "--kafka linger.ms is 20s;"} {
+		"--limits-report-ring is 1;", "--kafka linger.ms is 20s;", "--limits-linger is 10s; at least --kafka linger.ms (20s)"} {
 		if !strings.Contains(text, flag) {
 			t.Errorf("no %q in\n%s", flag, text)
 		}

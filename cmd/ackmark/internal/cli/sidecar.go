@@ -145,7 +145,7 @@ func setMemoryLimit(log *slog.Logger, ratio float64) {
 var settingKeys = map[string]string{
 	"MaxBytes": "limits/bytes", "MaxRecords": "limits/records", "MaxSessions": "limits/sessions", "MaxConnections": "limits/connections",
 	"PartitionBytes": "limits/partition_bytes", "PartitionRecords": "limits/partition_records", "AppBytes": "limits/app_bytes", "AppRecords": "limits/app_records",
-	"MaxRecordBytes": "limits/record_bytes", "MaxMessageBytes": "limits/message_bytes", "ReportRing": "limits/report_ring", "Linger": "kafka/linger.ms",
+	"MaxRecordBytes": "limits/record_bytes", "MaxMessageBytes": "limits/message_bytes", "ReportRing": "limits/report_ring", "Linger": "kafka/linger.ms", "MaxLinger": "limits/linger",
 	"SocketMode": "socket_mode", "AllowUIDs": "allow_uids", "AllowGIDs": "allow_gids", "DrainTimeout": "drain_timeout", "ReconnectGrace": "reconnect_grace",
 	"WillTimeout": "will_timeout", "StateDir": "state_dir", "StateBytes": "limits/state_bytes", "Brokers": "brokers", "Listen": "listen", "Apps": "apps", "TLS": "tls", "Routes": "routes", "RouteSetters": "route_setters", "MetricsPerTopic": "metrics_per_topic",
 	"TransactionalID": "transactional_id", "CommitEvery": "commit_every", "TransactionTimeout": "transaction_timeout",
@@ -209,7 +209,7 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 		PartitionBytes: e.Limits.PartitionBytes, PartitionRecords: int(e.Limits.PartitionRecords),
 		AppBytes: e.Limits.AppBytes, AppRecords: int(e.Limits.AppRecords),
 		MaxRecordBytes: int(e.Limits.RecordBytes), MaxMessageBytes: int(e.Limits.MessageBytes), ReportRing: int(e.Limits.ReportRing),
-		DrainTimeout: e.DrainTimeout, ReconnectGrace: e.ReconnectGrace, WillTimeout: e.WillTimeout, StateDir: e.StatePath(), StateBytes: e.Limits.StateBytes, MetricsPerTopic: e.Admin.PerTopic, Version: version(),
+		DrainTimeout: e.DrainTimeout, ReconnectGrace: e.ReconnectGrace, WillTimeout: e.WillTimeout, MaxLinger: e.Limits.Linger, StateDir: e.StatePath(), StateBytes: e.Limits.StateBytes, MetricsPerTopic: e.Admin.PerTopic, Version: version(),
 	}
 	if e.Transactions.ID != "" {
 		cfg.TransactionalID, cfg.CommitEvery, cfg.TransactionTimeout = e.Transactions.ID, e.Transactions.Every, e.Transactions.Timeout

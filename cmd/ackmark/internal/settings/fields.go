@@ -47,6 +47,7 @@ type Limits struct {
 	RecordBytes, MessageBytes        int64
 	ReportRing                       int64
 	StateBytes                       int64
+	Linger                           time.Duration
 }
 
 // TLS files for a TCP listener.
@@ -178,6 +179,23 @@ var listenFields = []Field{
 	limit("limits/record_bytes", "largest record, before compression: Kafka decides about what is left after it", sidecar.DefaultMaxRecordBytes, func(s *Sidecar) *int64 { return &s.Limits.RecordBytes }),
 	limit("limits/message_bytes", "largest gRPC message", sidecar.DefaultMaxMessageBytes, func(s *Sidecar) *int64 { return &s.Limits.MessageBytes }),
 	limit("limits/report_ring", "reports of queued emits kept for an app until it has seen them", sidecar.DefaultReportRing, func(s *Sidecar) *int64 { return &s.Limits.ReportRing }),
+	{
+		Key: "limits/linger", Automatic: "25ms, or linger.ms where kafka: sets it",
+		Usage: "how long records wait for others at most, while linger.ms gathers fewer than 8 a batch and others come",
+		set: func(s *Sidecar, v any) error {
+			if v == auto {
+				s.Limits.Linger = 0
+				return nil
+			}
+			return duration(func(s *Sidecar) *time.Duration { return &s.Limits.Linger })(s, v)
+		},
+		show: func(s *Sidecar) any {
+			if s.Limits.Linger == 0 {
+				return int64(0)
+			}
+			return s.Limits.Linger.String()
+		},
+	},
 	limit("limits/state_bytes", "bytes that state_dir may take; of the container's memory, where it is a tmpfs", sidecar.DefaultStateBytes, func(s *Sidecar) *int64 { return &s.Limits.StateBytes }),
 	pemFile("tls/certificate", "PEM certificate of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Certificate }),
 	pemFile("tls/key", "PEM key of a tcp:// listener", func(s *Sidecar) *string { return &s.TLS.Key }),
