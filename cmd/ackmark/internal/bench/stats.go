@@ -35,6 +35,11 @@ func interval(samples []float64) Interval {
 		}
 		medians[i] = medianInPlace(resample)
 	}
+	return between(samples, medians)
+}
+
+// between is the interval of samples, from the medians of their resamples.
+func between(samples, medians []float64) Interval {
 	slices.Sort(medians)
 	tail := (1 - confidence) / 2
 	return Interval{
@@ -66,9 +71,7 @@ func setsInterval(sets [][]float64) Interval {
 		}
 		medians[i] = medianInPlace(resample)
 	}
-	slices.Sort(medians)
-	tail := (1 - confidence) / 2
-	return Interval{Median: median(all), Low: medians[int(tail*resamples)], High: medians[int((1-tail)*resamples)-1], Pairs: len(all)}
+	return between(all, medians)
 }
 
 func median(samples []float64) float64 { return medianInPlace(slices.Clone(samples)) }
