@@ -64,6 +64,8 @@ func (z *zookeeper) by(p map[string]string, b *broker) {
 	p["broker.id"] = fmt.Sprint(b.id)
 	p["zookeeper.connect"] = z.port.addr()
 	p["zookeeper.session.timeout.ms"] = "6000" // at least 2 ticks of the server
+	// A broker that was killed leads again what it led before, as soon as it may.
+	p["leader.imbalance.check.interval.seconds"], p["leader.imbalance.per.broker.percentage"] = "1", "0"
 	p["listeners"] = "PLAINTEXT://" + b.client.addr()
 	p["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT"
 }
