@@ -38,7 +38,7 @@ func (s *scenario) process(group string, n int64, wrap func(producer.Producer) p
 	defer stop()
 	var seen atomic.Int64
 	err := pipeline.Run(ctx, pipeline.Config{
-		Consumer:      consumer.Config{Brokers: s.kafka.Addrs(), Group: group, Topics: []string{s.input}, Logger: slog.New(slog.DiscardHandler)},
+		Consumer:      consumer.Config{Brokers: s.kafka.Addrs(), Group: group, Topics: []string{s.input}, Protocol: protocolUnderTest, Logger: slog.New(slog.DiscardHandler)},
 		Producer:      wrap(producer.Direct(producer.DirectConfig{Brokers: s.kafka.Addrs()})),
 		SourceHeaders: true,
 		Handler: pipeline.HandlerFunc(func(_ context.Context, m *consumer.Message) (all []producer.Record, err error) {

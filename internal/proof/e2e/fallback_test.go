@@ -37,7 +37,7 @@ func TestFallback(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- pipeline.Run(ctx, pipeline.Config{
-			Consumer: consumer.Config{Brokers: strings.Split(s.kafka.Brokers(), ","), Group: s.group, Topics: []string{s.input}, Logger: logger},
+			Consumer: consumer.Config{Brokers: strings.Split(s.kafka.Brokers(), ","), Group: s.group, Topics: []string{s.input}, Protocol: protocolUnderTest, Logger: logger},
 			Producer: p, Logger: logger, Concurrency: 4,
 			Handler: pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
 				return []producer.Record{{Topic: s.output, Key: in.Key, Value: bytes.ToUpper(in.Value)}}, nil

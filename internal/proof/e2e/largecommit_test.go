@@ -75,7 +75,7 @@ func newWide(t *testing.T) *wide {
 // called. It commits nothing by time.
 func (w *wide) consume(hooks consumer.Hooks, fn func([]consumer.Message)) (stop func() error) {
 	w.Helper()
-	c, err := consumer.New(consumer.Config{Brokers: w.kafka.Addrs(), Group: w.group, Topics: []string{w.input}, Logger: w.logger(),
+	c, err := consumer.New(consumer.Config{Brokers: w.kafka.Addrs(), Group: w.group, Topics: []string{w.input}, Protocol: protocolUnderTest, Logger: w.logger(),
 		SessionTimeout: 45 * time.Second, CommitEvery: time.Hour, CommitAfter: 1 << 30, Hooks: hooks})
 	if err != nil {
 		w.Fatal(err)

@@ -14,8 +14,12 @@ import (
 // runLoop is the app of roleLoop.
 func runLoop(ctx context.Context, _ string) error {
 	brokers := strings.Split(os.Getenv("KAFKA_BROKERS"), ",")
+	var protocol consumer.Protocol
+	if err := protocol.UnmarshalText([]byte(os.Getenv(envProtocol))); err != nil {
+		return err
+	}
 	c, err := consumer.New(consumer.Config{
-		Brokers: brokers, Group: os.Getenv("GROUP"), Topics: []string{os.Getenv("INPUT")}, StateDir: os.Getenv(envStateDir),
+		Brokers: brokers, Group: os.Getenv("GROUP"), Topics: []string{os.Getenv("INPUT")}, Protocol: protocol, StateDir: os.Getenv(envStateDir),
 		SessionTimeout: duration(envSession, appSession), CommitEvery: duration(envCommit, 0),
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func TestPlainLoop(t *testing.T) {
 }
 
 func (s *scenario) loop(ctx context.Context) {
-	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Logger: s.logger()})
+	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Protocol: protocolUnderTest, Logger: s.logger()})
 	if err != nil {
 		s.Error(err)
 		return
@@ -92,7 +92,7 @@ func TestOutOfRangeHalts(t *testing.T) {
 	s := trimmed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), settle)
 	defer cancel()
-	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Logger: s.logger()})
+	c, err := consumer.New(consumer.Config{Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Protocol: protocolUnderTest, Logger: s.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func (s *scenario) readLatest(handed *atomic.Int64, want int64) int64 {
 		handed = new(atomic.Int64)
 	}
 	c, err := consumer.New(consumer.Config{
-		Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Start: consumer.Latest, Logger: s.logger(),
+		Brokers: s.kafka.Addrs(), Group: s.group, Topics: []string{s.input}, Protocol: protocolUnderTest, Start: consumer.Latest, Logger: s.logger(),
 	})
 	if err != nil {
 		s.Fatal(err)
