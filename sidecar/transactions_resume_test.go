@@ -213,3 +213,22 @@ func TestAnUnknownTopicIsItsSessionsMatter(t *testing.T) {
 		}
 	})
 }
+
+// A client of the transactions begins anew and dies before it says under which membership: its group
+// is left for it all the same, by what its session before had told.
+func TestTheSessionBeforeSpeaksOfItsMembership(t *testing.T) {
+	inTransactions(t, nil, func(t *testing.T, b *bubble) {
+		m := b.mortal(t, "s", "", exactlyOnce)
+		m.assignAs(b.part(t, 1))
+		m.units(from(0, 1, 2)...)
+		m.reported(3)
+		n := &mortal{b: b, member: m.member, gen: m.gen, more: m.more}
+		n.connect(t, &sidecarpb.Hello{SessionId: "s", PreviousSidecarId: "another"})
+		n.cancel()
+		time.Sleep(5 * time.Second)
+		if left := b.members(t); left != 0 {
+			t.Errorf("%d members", left)
+		}
+		b.want(t, 3, 3)
+	})
+}
