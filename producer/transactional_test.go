@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 
@@ -67,4 +68,28 @@ func TestAnIDThatIsNotTakenIsTold(t *testing.T) {
 	got := meter.Collect(t)
 	got.Want(t, 1, telemetry.TransactionalIDs, telemetry.TransactionalID.String("id"), telemetry.State.String("starting"))
 	got.Want(t, 0, telemetry.Transactions, telemetry.TransactionalID.String("id"), telemetry.Outcome.String("committed"))
+}
+
+// A broker that takes no transactions as long as the producer's refuses it for good: who delivers
+// hears it, with what to do.
+func TestTransactionsLongerThanTheBrokers(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"), kfake.BrokerConfigs(map[string]string{"transaction.max.timeout.ms": "900000"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := producer.Direct(producer.DirectConfig{TransactionalID: "id", TransactionTimeout: time.Hour, Brokers: c.ListenAddrs()})
+	defer p.Close()
+	refused := make(chan *producer.Error, 1)
+	p.(producer.Refuser).OnRefused(func(err *producer.Error) { refused <- err })
+	const remedy = "set TransactionTimeout (1h0m0s) to at most the brokers' transaction.max.timeout.ms"
+	if _, err := p.Emit(t.Context(), producer.Record{Topic: "t"}); err == nil || !strings.Contains(err.Error(), remedy) {
+		t.Errorf("Emit: %v", err)
+	}
+	if err := <-refused; err.Retryable || !strings.Contains(err.Error(), remedy) {
+		t.Errorf("refused: %v", err)
+	}
+	if err := p.Check(t.Context()); err == nil || !strings.Contains(err.Error(), remedy) {
+		t.Errorf("Check: %v", err)
+	}
 }
