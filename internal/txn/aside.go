@@ -11,7 +11,7 @@ import (
 // A transaction whose end is decided holds its id until its markers are written. Where a partition
 // has no leader that is as long as it takes, and the id refuses everything. The other twin's is
 // free meanwhile: the lane goes on with that one alone, and has both again when the coordinator
-// lets the first one be taken. One twin at a time can be aside.
+// lets the first one be taken. One of two at a time can be aside; so with the ids without a client.
 
 // asideAfter is how long an id may be in the state of a decided end before it is set aside.
 const asideAfter = 500 * time.Millisecond
@@ -32,33 +32,34 @@ func (l *Lane) isStuck(s *kmsg.DescribeTransactionsResponseTransactionState, end
 // other is the twin that is not in use.
 func (l *Lane) other() *twin { return &l.twins[1-l.turn] }
 
-// setAside goes on without the twin whose turn it is, until its id is ours again.
-func (l *Lane) setAside(t *twin) {
-	l.cfg.Log.Warn("the markers of a transaction are not written: the lane goes on with its other id", "transactional_id", t.id)
+// setAside has an id taken again beside the lane, which goes on without it until it hears that it is
+// ours.
+func (l *Lane) setAside(id string, retake func() error) <-chan error {
+	l.cfg.Log.Warn("the markers of a transaction are not written: the lane goes on with its other id", "transactional_id", id)
 	back := make(chan error, 1)
-	t.aside = back
 	l.running.Go(func() {
-		_, _, err := l.reclaim(l.ctx, t.producing, false)
-		if err == nil {
-			err = l.take(l.ctx, t)
-		}
-		back <- err
+		back <- retake()
 		l.Wake()
 	})
+	return back
 }
 
-// takeBack takes a twin that was set aside into use again. An error: its id is not ours any more.
+// takeBack takes ids that were set aside into use again. An error: one is not ours any more.
 func (l *Lane) takeBack() error {
-	for i := range l.twins {
-		t := &l.twins[i]
-		select {
-		case err := <-t.aside: // nil: it is in use
-			t.aside = nil
-			if err != nil {
-				return err
+	for i := range 2 {
+		for _, at := range []struct {
+			aside *<-chan error
+			id    string
+		}{{&l.twins[i].aside, l.twins[i].id}, {&l.bares[i].aside, l.bares[i].id}} {
+			select {
+			case err := <-*at.aside: // nil: it is in use
+				*at.aside = nil
+				if err != nil {
+					return err
+				}
+				l.cfg.Log.Info("a transactional id is in use again", "transactional_id", at.id)
+			default:
 			}
-			l.cfg.Log.Info("a transactional id is in use again", "transactional_id", t.id)
-		default:
 		}
 	}
 	return nil

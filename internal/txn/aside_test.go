@@ -20,8 +20,9 @@ type stuckID struct {
 	state  string // what is told of it; "": nothing is stuck
 	pid    int64
 	epoch  int16
-	writes int // of the id, that were let through
+	writes int // of offsets under the id, that were let through
 	asked  int // the group, for its offsets
+	inits  int // of the id, since it is not stuck
 }
 
 func (s *stuckID) set(state string) {
@@ -34,6 +35,12 @@ func (s *stuckID) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.writes
+}
+
+func (s *stuckID) taken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inits > 0
 }
 
 // stuck has the broker play it. Offsets are unstable meanwhile.
@@ -59,7 +66,6 @@ func (s *stuckID) answer(kreq kmsg.Request) kmsg.Response {
 			return nil
 		}
 		if s.state == "" {
-			s.writes++
 			return nil
 		}
 		resp := req.ResponseKind().(*kmsg.ProduceResponse)
@@ -81,6 +87,7 @@ func (s *stuckID) answer(kreq kmsg.Request) kmsg.Response {
 		if s.state != "" {
 			return refusedAs(req, busy)
 		}
+		s.writes++
 		s.pid, s.epoch = req.ProducerID, req.ProducerEpoch+1
 	case *kmsg.EndTxnRequest:
 		if req.TransactionalID == s.id && s.state != "" {
@@ -89,7 +96,11 @@ func (s *stuckID) answer(kreq kmsg.Request) kmsg.Response {
 			return resp
 		}
 	case *kmsg.InitProducerIDRequest:
+		if req.TransactionalID != nil && *req.TransactionalID == s.id {
+			s.inits++
+		}
 		if req.TransactionalID != nil && *req.TransactionalID == s.id && s.state != "" {
+			s.inits = 0
 			resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
 			resp.ErrorCode = busy.Code
 			return resp
@@ -143,6 +154,31 @@ func TestAnIDThatItsMarkersHold(t *testing.T) {
 	if got := r.committed()[0]; got != int64(i) {
 		t.Errorf("committed is %d of %d", got, i)
 	}
+}
+
+// The same of windows without outputs: they have a second id for it.
+func TestAnIDWithoutOutputsThatItsMarkersHold(t *testing.T) {
+	r := newRig(t)
+	first, second := r.stuck("id-o0"), r.stuck("id-o8")
+	r.push(1, 0, 1, none).allCommitted()
+	begun, at := time.Now(), 1
+	for n, s := range []*stuckID{first, second, first} {
+		before := s.count()
+		s.set("PrepareCommit")
+		for range 2 {
+			r.push(1, at, 1, none).allCommitted()
+			at++
+		}
+		if s.count() > before || n > 0 && before == 0 {
+			t.Errorf("turn %d: the id was used %d times before, and %d times while it was held", n, before, s.count()-before)
+		}
+		s.set("")
+		r.until("the id is ours again", func() bool { return s.taken() })
+	}
+	if d := time.Since(begun); d > olderTimeout {
+		t.Errorf("it took %v", d)
+	}
+	r.check(0, map[int32]int64{0: int64(at)})
 }
 
 // Nobody hears how a transaction ended, its markers cannot be written, and so no offsets can be

@@ -169,13 +169,26 @@ var errUnmoved = errors.New("txn: the client says that the transaction was commi
 
 // closeBare ends a window without outputs.
 func (l *Lane) closeBare() event {
-	w, b := l.window, &l.bare
+	w := l.window
+	b, err := l.useBare()
+	if err != nil {
+		return l.ends(err)
+	}
 	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
 	defer cancel()
 	w.finish()
 	l.outcome.flushed = time.Now()
+	var side sync.WaitGroup
+	var stuck atomic.Bool
+	if l.bares[1-l.bareTurn].aside == nil {
+		side.Go(func() { l.lookStuck(ctx, w, b.producing, func() { stuck.Store(true); cancel() }) })
+	}
 	l.refused = l.goOffsets(ctx, l.plain, b.producing)()
-	if len(l.refused) > 0 || ctx.Err() != nil || w.hasAbandoned() {
+	over := ctx.Err()
+	cancel()
+	side.Wait()
+	l.outcome.stuck = stuck.Load()
+	if len(l.refused) > 0 || over != nil || w.hasAbandoned() {
 		return failed
 	}
 	if len(w.parts) == 0 { // units without an input and without outputs
@@ -183,7 +196,7 @@ func (l *Lane) closeBare() event {
 	}
 	end, cancelEnd := l.forEnd()
 	defer cancelEnd()
-	err := l.endBare(end, b, true)
+	err = l.endBare(end, b, true)
 	l.outcome.ended = time.Now()
 	if err != nil {
 		l.why = err

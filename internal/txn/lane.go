@@ -80,7 +80,8 @@ type Lane struct {
 	recs     []*kgo.Record // of the unit that enters
 	twins    [2]twin
 	turn     int
-	bare     bare
+	bares    [2]bare // of windows without outputs
+	bareTurn int
 	pace     pace
 	limit    int // how many units a window may have; 0: as many as fit
 	aborts   int // in a row
@@ -105,7 +106,9 @@ func New(cfg Config) (*Lane, error) {
 	for i := range l.twins {
 		l.twins[i].id = twinID(cfg.ID, 2*cfg.Number+i)
 	}
-	l.bare.id = bareID(cfg.ID, cfg.Number)
+	for i := range l.bares {
+		l.bares[i].id = bareID(cfg.ID, cfg.Number+i*maxLanes)
+	}
 	return l, nil
 }
 
@@ -264,7 +267,7 @@ func (l *Lane) takeAll() error {
 			return err
 		}
 	}
-	if err := l.takeBare(l.ctx, &l.bare); err != nil || l.cfg.Number > 0 {
+	if err := l.takeBare(l.ctx, &l.bares[0]); err != nil || l.cfg.Number > 0 {
 		return err
 	}
 	return l.sweep(l.ctx)
