@@ -47,6 +47,8 @@ func (d *driver) launch(ctx context.Context) (err error) {
 	d.kafka, err = kafkatest.Launch(ctx, kafkatest.Config{Brokers: d.brokers, HeapMB: 1024, Properties: map[string]string{
 		// Topics of runs that are over make room at once.
 		"log.segment.delete.delay.ms": "100",
+		// Kafka's own; kafkatest's are so short that a busy machine fences the broker.
+		"broker.session.timeout.ms": "9000", "broker.heartbeat.interval.ms": "2000",
 	}})
 	if err != nil {
 		return err

@@ -111,12 +111,21 @@ func (v *victims) run(ctx context.Context, cl *kgo.Client) ([]killsOf, error) {
 		return nil, err
 	}
 	v.fed = v.feeder.next
-	// Whoever waits for a session's time-out is waited for; and then for repeats.
-	_ = v.await(ctx, v.every+startLimit, v.settled)
-	if err := v.await(ctx, v.every, func() bool { return time.Since(v.changed) > settle }); err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	v.settleAll(ctx)
+	return v.results(), context.Cause(ctx)
+}
+
+// settleAll waits for whoever waits for a session's time-out, and then for repeats.
+func (v *victims) settleAll(ctx context.Context) {
+	waiting, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	for _, i := range v.all {
+		all.Go(func() { _ = v.supervise(waiting, i, v.every+2*startLimit) })
 	}
-	return v.results(), nil
+	_ = v.await(ctx, v.every+startLimit, v.settled)
+	_ = v.await(ctx, v.every, func() bool { return time.Since(v.changed) > settle })
 }
 
 // startAll starts one after the other: a start takes a whole processor. Who has no output is left
@@ -143,23 +152,42 @@ func (v *victims) startAll(ctx context.Context) {
 // kill does what is done to one contestant, and lets the time between two kills pass behind each.
 func (v *victims) kill(ctx context.Context, i *instance, wait time.Duration) error {
 	for n := range v.options.kills {
-		if err := sleep(ctx, wait); err != nil {
+		if err := v.supervise(ctx, i, wait); err != nil {
 			return err
-		}
-		if err := i.alive(); err != nil {
-			v.say("%v", err) // it is started again, as whoever runs it would
 		}
 		v.say("kill %d of %s", n+1, i.Name)
 		i.kill()
-		if err := sleep(ctx, restart); err != nil {
-			return err
-		}
-		if err := i.start(); err != nil {
+		if err := again(ctx, i); err != nil {
 			return err
 		}
 		wait = v.every - restart
 	}
-	return sleep(ctx, time.Second) // inputs that were written meanwhile are looked for, too
+	return v.supervise(ctx, i, time.Second) // inputs that were written meanwhile are looked for, too
+}
+
+// supervise lets time pass. Who ends by itself is started again, as after a kill.
+func (v *victims) supervise(ctx context.Context, i *instance, wait time.Duration) error {
+	for over := time.After(wait); ; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-over:
+			return nil
+		case <-i.app.Done():
+			v.say("%v", i.alive())
+			i.ends++
+			if err := again(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func again(ctx context.Context, i *instance) error {
+	if err := sleep(ctx, restart); err != nil {
+		return err
+	}
+	return i.start()
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -237,8 +265,8 @@ func (v *victims) results() (all []killsOf) {
 	for _, i := range v.all {
 		t := v.tallies[i.output]
 		k := killsOf{Name: i.Name, Kills: v.options.kills, Inputs: v.fed, Lost: t.Lost(v.fed), Repeated: t.Repeated(), Strange: t.Strange(), Stall: t.Stall()}
-		if err := i.alive(); err != nil {
-			k.Note = "it did not run any more at the end"
+		if i.ends > 0 {
+			k.Note = fmt.Sprintf("ended by itself %d times", i.ends)
 		}
 		v.say("%s: %d lost, %d repeated, longest stall %s", i.Name, k.Lost, k.Repeated, k.Stall.Round(time.Millisecond))
 		all = append(all, k)

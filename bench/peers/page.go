@@ -26,7 +26,9 @@ const pageHow = `
 - **Kills**: all contestants work at the same time on the same evenly written inputs, each in a group of its own. The process gets kill -9 and is started again 0.3 s later; its
   state directory and its sidecar stay (a row of its own kills the sidecar, too). *Lost*: inputs that no output of is ever read. *Repeated*: outputs beyond the first. *Longest
   stall*: the longest time in which an input partition had no new output. Static members (` + "`group.instance.id`" + `) come back to their partitions at once; who cannot be one
-  has no figure there.
+  has no figure there. Who ends by itself is started again in the same way, and the table says so.
+- **Exactly-once** is by transactions as each makes them: GroupTransactSession one for each poll, which under a backlog are large and late, Kafka Streams and Ackmark every
+  100 ms (their default).
 - Programs and driver are in [bench/peers](../bench/peers), a module of its own; each program names what it was written after.
 
 ## How to get it again

@@ -24,6 +24,7 @@ type instance struct {
 	env     []string
 	dir     string // its state, whenever it is started again
 	socket  string
+	ends    int // how often it ended by itself
 	app     *childproc.Process
 	sidecar *childproc.Process
 }

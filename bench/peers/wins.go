@@ -9,8 +9,15 @@ import (
 	"github.com/ackmark/ackmark/bench/peers/internal/tally"
 )
 
-// ownNames are the rows of Ackmark that others are held against.
-var ownNames = []string{"ackmark-direct", "ackmark-sidecar", "ackmark-exactly-once"}
+// ownRows are the rows of Ackmark that a contestant is held against: who is at-least-once against
+// those that are it, too; who is exactly-once against all.
+func ownRows(name string) []string {
+	rows := []string{"ackmark-direct", "ackmark-sidecar"}
+	if slices.Contains([]string{"franz-transact", "kafka-streams-exactly-once"}, name) {
+		rows = append(rows, "ackmark-exactly-once")
+	}
+	return rows
+}
 
 func isOwn(name string) bool { return strings.HasPrefix(name, "ackmark-") }
 
@@ -36,7 +43,7 @@ func wins(r *result) (all []string) {
 // beaten are Ackmark's rows that cost more, with the figures of both.
 func beaten(r *result, s speedOf, value func(speedRun) float64) (over []string) {
 	theirs := s.of(value)
-	for _, name := range ownNames {
+	for _, name := range ownRows(s.Name) {
 		own, ok := r.speedNamed(name)
 		if !ok {
 			continue
@@ -66,7 +73,7 @@ func killWins(r *result, kills []killsOf, how string) (all []string) {
 			continue
 		}
 		var over []string
-		for _, name := range ownNames {
+		for _, name := range ownRows(k.Name) {
 			own, ok := killsNamed(kills, name)
 			if !ok && how != "" { // who is no static member does without
 				own, ok = killsNamed(r.Kills, name)
