@@ -50,8 +50,8 @@ func TestCommitElsewhere(t *testing.T) {
 	})
 }
 
-// A member that drains, for it ends, has its inputs committed elsewhere, by the epoch that it has: a
-// rebalance of others moves that meanwhile, and who commits is told.
+// A member that drains, for it ends, has its inputs committed elsewhere, by the epoch that it has:
+// a rebalance of others moves that meanwhile, and who commits is told.
 func TestTheEpochIsToldWhileDraining(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)

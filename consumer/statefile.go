@@ -42,7 +42,7 @@ type sessionFile struct {
 	file *sessionfile.File
 	last sessionfile.Membership // that is written
 	now  sessionfile.Membership // that is to be
-	full sync.Once // said that something could not be written
+	full sync.Once              // said that something could not be written
 	// tried is when there was no room for a file; not zero: it is looked again.
 	tried time.Time
 }

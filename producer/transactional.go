@@ -91,7 +91,7 @@ func (t *transactional) make() error {
 				return kgo.NewClient(append(slices.Clone(opts), more...)...)
 			},
 			Aborted: func(a txn.Abort) { t.events.Add(podstate.Abort, "", 0, a.String()) },
-			Over: t.over, Took: t.took(),
+			Over:    t.over, Took: t.took(),
 		})
 	}
 	if err != nil {

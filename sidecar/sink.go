@@ -111,7 +111,8 @@ func enqueue(r *outRec, partition int32) {
 	}
 }
 
-// sendFirst sends a topic's first record as soon as Kafka has told of the topic: its sender has waited.
+// sendFirst sends a topic's first record as soon as Kafka has told of the topic: its sender has
+// waited.
 func (k *sink) sendFirst(first <-chan struct{}) {
 	<-first
 	k.pace.Now()

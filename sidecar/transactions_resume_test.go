@@ -214,8 +214,8 @@ func TestAnUnknownTopicIsItsSessionsMatter(t *testing.T) {
 	})
 }
 
-// A client of the transactions begins anew and dies before it says under which membership: its group
-// is left for it all the same, by what its session before had told.
+// A client of the transactions begins anew and dies before it says under which membership: its
+// group is left for it all the same, by what its session before had told.
 func TestTheSessionBeforeSpeaksOfItsMembership(t *testing.T) {
 	inTransactions(t, nil, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "", exactlyOnce)

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A file system without space is as full as a directory at its limit, and says so. Nobody is told of
-// room by a file that could not begin: who hears of some would try again, and again.
+// A file system without space is as full as a directory at its limit, and says so. Nobody is told
+// of room by a file that could not begin: who hears of some would try again, and again.
 func TestAFileSystemWithoutSpace(t *testing.T) {
 	d := open(t, t.TempDir())
 	freed := 0

@@ -32,8 +32,8 @@ func (l *Lane) isStuck(s *kmsg.DescribeTransactionsResponseTransactionState, end
 // other is the twin that is not in use.
 func (l *Lane) other() *twin { return &l.twins[1-l.turn] }
 
-// setAside has an id taken again beside the lane, which goes on without it until it hears that it is
-// ours.
+// setAside has an id taken again beside the lane, which goes on without it until it hears that it
+// is ours.
 func (l *Lane) setAside(id string, retake func() error) <-chan error {
 	l.cfg.Log.Warn("the markers of a transaction are not written: the lane goes on with its other id", "transactional_id", id)
 	back := make(chan error, 1)

@@ -72,8 +72,8 @@ func (l *Lane) useBare() (*bare, error) {
 // maxLanes is how many lanes a process may have.
 const maxLanes = 8
 
-// sweep ends what a predecessor with more lanes, or more ids, has left open: it would hold readers back, and its
-// offsets, until its transactions time out.
+// sweep ends what a predecessor with more lanes, or more ids, has left open: it would hold readers
+// back, and its offsets, until its transactions time out.
 func (l *Lane) sweep(ctx context.Context) error {
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	for k := l.cfg.Lanes; k < maxLanes; k++ {

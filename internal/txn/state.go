@@ -63,8 +63,8 @@ const no = states
 
 // transitions is the whole of it.
 //
-// Uncertain and Reinit differ in what follows: after Uncertain the outcome is found out (Resolving),
-// after Reinit the window's units go back.
+// Uncertain and Reinit differ in what follows: after Uncertain the outcome is found out
+// (Resolving), after Reinit the window's units go back.
 var transitions = [states][events]State{
 	Starting:  {Idle, no, no, no, no, no, no, no, no, no, Fenced, Ended},
 	Idle:      {no, Open, no, no, no, no, no, Reinit, no, no, Fenced, Ended},
