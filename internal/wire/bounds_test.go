@@ -21,7 +21,7 @@ import (
 var numbers = map[string]string{
 	"Hello.version":     "compared",
 	"Hello.last_report": "not used",
-	"Assign.generation": "sent to Kafka as it is", "Assign.consumer": "a key", "Assign.protocol": "an enum that is looked up", "Inherit.request_id": "given back",
+	"Assign.generation": "sent to Kafka as it is", "Assign.consumer": "a key", "Assign.more": "a flag", "Assign.protocol": "an enum that is looked up", "Inherit.request_id": "given back",
 	"AssignedPartition.epoch": "a key", "AssignedPartition.partition": "compared; sent to Kafka as it is", "AssignedPartition.leader_epoch": "not used",
 	"AssignedPartition.start_offset": "the tracker compares", "AssignedPartition.start_index": "compared", "AssignedPartition.resumed": "a flag",
 	"Crossed.epoch": "a key", "Crossed.offset": "the tracker compares", "CreditTaken.number": "compared",
