@@ -93,7 +93,9 @@ func (d *dispatcher) split(b *consumer.Batch) {
 			d.filling[l] = c
 			d.touched = append(d.touched, int(l))
 		}
-		c.msgs, c.slots = append(c.msgs, m), append(c.slots, slot)
+		if c.msgs = append(c.msgs, m); !r.fixed {
+			c.slots = append(c.slots, slot)
+		}
 	}
 	for _, l := range d.touched {
 		d.lanes[l].push(d.filling[l])

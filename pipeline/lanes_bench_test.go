@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -26,7 +27,7 @@ func BenchmarkLanes(b *testing.B) {
 			var cpu time.Duration
 			var allocs uint64
 			for b.Loop() {
-				c, a := lanesOnce(b, order, n)
+				c, a, _ := lanesOnce(b, order, n, false)
 				cpu += c
 				allocs += a
 			}
@@ -64,7 +65,48 @@ func (s *stored) Close() error                { return nil }
 func (s *stored) Resume(string, int32) error  { return nil }
 func (s *stored) State() consumer.State       { return consumer.State{} }
 
-func lanesOnce(b *testing.B, order Order, n int) (time.Duration, uint64) {
+// BenchmarkMovingKeys is what it costs a record of a fast handler that keys may move: pairs of runs
+// in one process, in the order ABBA, with keys that move and with keys that stay where their hash
+// puts them. It reports the median of the ratios of their CPU, and how many inputs were moved.
+func BenchmarkMovingKeys(b *testing.B) {
+	const n, pairs = 300_000, 24
+	for b.Loop() {
+		var ratios, more, each, moved []float64
+		for i := range pairs {
+			var cpu [2]float64
+			for _, k := range [][]int{{0, 1}, {1, 0}}[i%2] {
+				c, _, m := lanesOnce(b, PerKey, n, k == 1)
+				cpu[k] = float64(c) / n
+				if k == 0 {
+					moved = append(moved, float64(m))
+				}
+			}
+			ratios, more, each = append(ratios, cpu[0]/cpu[1]), append(more, cpu[0]-cpu[1]), append(each, cpu[1])
+		}
+		still := 0.0
+		var quiet []float64
+		for i, m := range moved {
+			if m == 0 {
+				quiet = append(quiet, more[i])
+			}
+		}
+		if slices.Sort(quiet); len(quiet) > 0 {
+			still = quiet[len(quiet)/2]
+		}
+		b.Logf("without moves %.0f: %.0f", still, quiet)
+		for _, list := range [][]float64{ratios, more, each, moved} {
+			slices.Sort(list)
+		}
+		b.ReportMetric(ratios[pairs/2], "ratio")
+		b.ReportMetric(more[pairs/2], "more-ns/record")
+		b.ReportMetric(each[pairs/2], "cpu-ns/record")
+		b.ReportMetric(moved[pairs/2], "moves")
+		b.Logf("ratios %.3f, more %.0f, moves %.0f", ratios, more, moved)
+	}
+}
+
+// lanesOnce runs n inputs through the lanes; stay: keys stay where their hash puts them.
+func lanesOnce(b *testing.B, order Order, n int, stay bool) (cpu time.Duration, allocs uint64, moves int64) {
 	b.Helper()
 	b.StopTimer()
 	defer b.StartTimer()
@@ -105,6 +147,12 @@ func lanesOnce(b *testing.B, order Order, n int) (time.Duration, uint64) {
 
 	p := &Pipeline{cfg: Config{Producer: &instant{s, int64(n)}, Order: order, Logger: log, Handler: benchHandler()}.withDefaults(), log: log}
 	p.build(s)
+	if stay {
+		p.dispatcher.routing.fixed = true
+		for _, l := range p.lanes {
+			l.routing = nil
+		}
+	}
 	if err := p.Run(context.Background()); err != nil {
 		b.Fatal(err)
 	}
@@ -112,7 +160,10 @@ func lanesOnce(b *testing.B, order Order, n int) (time.Duration, uint64) {
 	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}
-	return s.cpu, s.allocs
+	if r := p.dispatcher.routing; r != nil {
+		moves = r.moved
+	}
+	return s.cpu, s.allocs, moves
 }
 
 func benchHandler() Handler {

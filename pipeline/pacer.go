@@ -26,6 +26,7 @@ type paceMark struct {
 	again  bool
 	waits  bool
 	calls  uint64
+	pace   uint64 // calls between looks, each look counts half of what the next one does
 }
 
 func newPacer(p *Pipeline) *pacer {
@@ -94,7 +95,8 @@ func (c *pacer) look() bool {
 		s := &c.seen[i]
 		l.mu.Lock()
 		f, again, waits, calls := l.flight, len(l.again) > 0, l.waits(), l.calls
-		if waits && s.waits && calls-s.calls < behindFrom && !l.noHelp() {
+		pace := min(s.pace, fastPace)/2 + calls - s.calls
+		if waits && s.waits && pace < 2*behindFrom && !l.noHelp() {
 			l.behind.Store(true)
 			behind++
 		} else {
@@ -112,7 +114,7 @@ func (c *pacer) look() bool {
 			c.flush(l)
 			f, again = nil, false
 		}
-		*s = paceMark{f, again, waits, calls}
+		*s = paceMark{f, again, waits, calls, pace}
 		held = held || waits || l.holds()
 	}
 	c.help(behind)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -28,6 +29,9 @@ type routing struct {
 	lanes []*lane
 	seed  maphash.Seed
 
+	fixed bool  // keys stay where their hash puts them
+	moved int64 // times that keys went to another lane; under mu
+
 	mu    sync.Mutex // held while a batch is split, or keys move. Taken before a lane's mu
 	owner [slotCount]uint16
 	busy  slotSet // of the lane that gives: what it has in hand
@@ -39,7 +43,7 @@ type routing struct {
 }
 
 func newRouting(lanes []*lane) *routing {
-	r := &routing{lanes: lanes, seed: maphash.MakeSeed()}
+	r := &routing{lanes: lanes, seed: maphash.MakeSeed(), fixed: len(lanes) > maxSharing}
 	for i := range r.owner {
 		r.owner[i] = uint16(i % len(lanes))
 	}
@@ -48,7 +52,7 @@ func newRouting(lanes []*lane) *routing {
 
 // share lets keys move from now on.
 func (r *routing) share() {
-	if len(r.lanes) > maxSharing {
+	if r.fixed {
 		return
 	}
 	for i, l := range r.lanes {
@@ -60,7 +64,7 @@ func (r *routing) share() {
 func (r *routing) of(key []byte) (slot uint16, lane uint64) {
 	hash := maphash.Bytes(r.seed, key)
 	slot = uint16(hash % slotCount)
-	if len(r.lanes) > maxSharing {
+	if r.fixed {
 		return slot, hash % uint64(len(r.lanes))
 	}
 	return slot, uint64(r.owner[slot])
@@ -95,6 +99,7 @@ func (s *slotSet) clear() {
 type sharing struct {
 	routing *routing // nil: its inputs stay where they are
 	number  int
+	rests   time.Time   // until then no keys are taken from it; under routing.mu
 	behind  atomic.Bool // more waits than it gets done soon, and others may have it. Set by the pacer
 
 	noneFree   bool // it was asked for keys and had none free, in its call noneFreeAt; nothing came or was decided since
@@ -142,6 +147,11 @@ func (l *lane) waits() bool {
 // that others should help.
 const behindFrom = uint64(paceEvery / fastHandler)
 
+// fastPace is the pace of a lane that has been fast, however fast: one that makes no call any more
+// is behind six looks later. It may only have lost its processor: on a busy machine that happens
+// all the time, and to look through what waits there costs more than it helps.
+const fastPace = 64 * behindFrom
+
 // noHelp tells that nobody can help the lane now. Under mu.
 func (l *lane) noHelp() bool { return l.noneFree && l.noneFreeAt == l.calls }
 
@@ -160,6 +170,10 @@ func (r *routing) take(to *lane) bool {
 	return false
 }
 
+// moveShare is by how many times the time that it took to look through a lane is let pass before
+// the next look: moving keys takes a twentieth of the time at most, however much waits.
+const moveShare = 20
+
 // queue is a lane that others should help.
 type queue struct {
 	lane  *lane
@@ -168,9 +182,10 @@ type queue struct {
 
 // behind lists the lanes that are, the one in which the most waits first. Under mu.
 func (r *routing) behind(to *lane) []queue {
+	now := time.Now()
 	r.queues = r.queues[:0]
 	for _, l := range r.lanes {
-		if l == to || !l.behind.Load() {
+		if l == to || !l.behind.Load() || now.Before(l.rests) {
 			continue
 		}
 		l.mu.Lock()
@@ -192,7 +207,10 @@ func (r *routing) behind(to *lane) []queue {
 
 // move moves keys from one lane to another. False: it has none that may. Under mu.
 func (r *routing) move(from, to *lane) bool {
+	began := time.Now()
 	chunks := from.giveAway()
+	now := time.Now()
+	from.rests = now.Add(moveShare * now.Sub(began))
 	for _, slot := range r.moves.list {
 		r.owner[slot] = uint16(to.number)
 	}
@@ -202,6 +220,7 @@ func (r *routing) move(from, to *lane) bool {
 	if len(chunks) == 0 {
 		return false
 	}
+	r.moved++
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	for _, c := range chunks {
@@ -262,6 +281,8 @@ func (c *chunk) giveAway(goes func(slot uint16) bool, list []*chunk) []*chunk {
 		}
 		if gone == nil {
 			gone = newChunk(c.assignment)
+			gone.msgs = slices.Grow(gone.msgs, (len(c.msgs)-i+1)/2)
+			gone.slots = slices.Grow(gone.slots, (len(c.msgs)-i+1)/2)
 			list = append(list, gone)
 		}
 		gone.msgs, gone.slots = append(gone.msgs, m), append(gone.slots, slot)

@@ -119,15 +119,15 @@ func (c *child) slice(g *gate, ended chan error, start Usage) error {
 		used := c.meter.usage().Since(start)
 		until := childproc.OwnCPUTime() + time.Duration(float64(used.CPU)*c.spec.Planted)
 		for childproc.OwnCPUTime() < until {
-			burn()
+			someWork()
 		}
 	}
 	c.tell(event{Kind: eventDone, Wall: wall, Usage: c.meter.usage().Since(start)})
 	return nil
 }
 
-// burn is some work, without memory.
-func burn() {
+// someWork is some work, without memory.
+func someWork() {
 	var sum [sha256.Size]byte
 	for range 64 {
 		sum = sha256.Sum256(sum[:])

@@ -12,8 +12,8 @@ import (
 
 const (
 	// slicesOfOne is how many slices one set of processes has of each kind.
-	slicesOfOne = 16
-	slicesWarm  = 2 // of each kind, before the first that counts
+	slicesOfOne  = 16
+	slicesBefore = 2 // of each kind, before the first that counts
 	// control is what a name ends with of a second pipeline without metrics: by how much it differs
 	// from the first is what the method cannot tell.
 	control = "-control"
@@ -38,8 +38,8 @@ type Sliced struct {
 	Scrapes int `json:"scrapes"`
 }
 
-// sliceArm is one of the pipelines, with its sidecar where it has one.
-type sliceArm struct {
+// sliceSide is one of the pipelines, with its sidecar where it has one.
+type sliceSide struct {
 	app, server *process
 	spec        spec
 	cpu, wall   []float64 // seconds, by slice
@@ -55,11 +55,11 @@ func (b *bench) sliced(ctx context.Context) (all []*Sliced, err error) {
 		sets := slicedSets(b.opts.Pairs)
 		for i, n := range sets {
 			b.progress.say("slices of %s: processes %d of %d", role, i+1, len(sets))
-			arms, err := b.sliceSet(ctx, role, n)
+			sides, err := b.sliceSet(ctx, role, n)
 			if err != nil {
 				return nil, err
 			}
-			second, plain, with := arms[0], arms[1], arms[2]
+			second, plain, with := sides[0], sides[1], sides[2]
 			one.CPU = append(one.CPU, pairs(with.cpu, plain.cpu))
 			one.Wall = append(one.Wall, pairs(with.wall, plain.wall))
 			one.Control = append(one.Control, pairs(second.cpu, plain.cpu))
@@ -83,7 +83,7 @@ func slicedSets(pairs int) (sets []int) {
 // sliceSet starts a broker with an endless input and three pipelines, and lets them work in turn:
 // control, plain, scraped; scraped, plain, control; and so on, so that those that are compared are
 // neighbours, and whatever drifts falls on both alike.
-func (b *bench) sliceSet(ctx context.Context, role string, n int) (arms []*sliceArm, err error) {
+func (b *bench) sliceSet(ctx context.Context, role string, n int) (sides []*sliceSide, err error) {
 	s := spec{Role: role, Input: "slices-input", Output: "slices-output", Partitions: b.opts.Partitions, Size: b.opts.Size, Concurrency: b.opts.Concurrency, Slice: b.opts.Records}
 	broker, err := b.opts.start(ctx, spec{Role: roleSynthetic, Input: s.Input, Output: s.Output, Partitions: s.Partitions, Size: s.Size})
 	if err != nil {
@@ -96,73 +96,73 @@ func (b *bench) sliceSet(ctx context.Context, role string, n int) (arms []*slice
 	}
 	s.Brokers = ready.Brokers
 	for _, kind := range []string{control, "", scraped} {
-		arm := &sliceArm{spec: s}
-		arm.spec.Group = "slices" + kind
+		side := &sliceSide{spec: s}
+		side.spec.Group = "slices" + kind
 		switch kind {
 		case scraped:
-			arm.spec.Metrics = scraped
+			side.spec.Metrics = scraped
 		case control:
-			arm.spec.Planted = b.opts.planted
+			side.spec.Planted = b.opts.planted
 		}
-		if err := b.startArm(ctx, arm); err != nil {
+		if err := b.startSide(ctx, side); err != nil {
 			return nil, err
 		}
-		defer arm.kill()
-		arms = append(arms, arm)
+		defer side.kill()
+		sides = append(sides, side)
 	}
-	for i := range slicesWarm + n {
-		order := slices.Clone(arms)
+	for i := range slicesBefore + n {
+		order := slices.Clone(sides)
 		if i%2 == 1 {
 			slices.Reverse(order)
 		}
-		for _, arm := range order {
-			if err := arm.slice(ctx, i >= slicesWarm); err != nil {
+		for _, side := range order {
+			if err := side.slice(ctx, i >= slicesBefore); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return arms, nil
+	return sides, nil
 }
 
-func (b *bench) startArm(ctx context.Context, arm *sliceArm) (err error) {
-	if arm.spec.Role == viaSidecar {
-		dir, err := os.MkdirTemp(b.dir, "arm-")
+func (b *bench) startSide(ctx context.Context, side *sliceSide) (err error) {
+	if side.spec.Role == viaSidecar {
+		dir, err := os.MkdirTemp(b.dir, "side-")
 		if err != nil {
 			return err
 		}
-		arm.spec.Socket = "unix://" + filepath.Join(dir, "s", "sidecar.sock")
-		arm.server, err = b.opts.start(ctx, spec{Role: roleServer, Brokers: arm.spec.Brokers, Socket: arm.spec.Socket, Metrics: arm.spec.Metrics, Slice: arm.spec.Slice})
+		side.spec.Socket = "unix://" + filepath.Join(dir, "s", "sidecar.sock")
+		side.server, err = b.opts.start(ctx, spec{Role: roleServer, Brokers: side.spec.Brokers, Socket: side.spec.Socket, Metrics: side.spec.Metrics, Slice: side.spec.Slice})
 		if err != nil {
 			return err
 		}
-		if _, err := arm.server.await(ctx, eventReady); err != nil {
-			arm.kill()
+		if _, err := side.server.await(ctx, eventReady); err != nil {
+			side.kill()
 			return err
 		}
 	}
-	if arm.app, err = b.opts.start(ctx, arm.spec); err != nil {
-		arm.kill()
+	if side.app, err = b.opts.start(ctx, side.spec); err != nil {
+		side.kill()
 		return err
 	}
-	if _, err = arm.app.await(ctx, eventAssigned); err != nil {
-		arm.kill()
+	if _, err = side.app.await(ctx, eventAssigned); err != nil {
+		side.kill()
 	}
 	return err
 }
 
-func (a *sliceArm) kill() {
+func (a *sliceSide) kill() {
 	for _, p := range a.processes() {
 		p.kill()
 	}
 }
 
-func (a *sliceArm) processes() []*process {
+func (a *sliceSide) processes() []*process {
 	return slices.DeleteFunc([]*process{a.app, a.server}, func(p *process) bool { return p == nil })
 }
 
-// slice has the arm handle one, and notes it if it counts. Who is scraped is scraped once in each
+// slice has the side handle one, and notes it if it counts. Who is scraped is scraped once in each
 // second of it.
-func (a *sliceArm) slice(ctx context.Context, counts bool) error {
+func (a *sliceSide) slice(ctx context.Context, counts bool) error {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	a.app.Say(commandSlice)
@@ -189,7 +189,7 @@ func (a *sliceArm) slice(ctx context.Context, counts bool) error {
 }
 
 // scrapeWithin scrapes half a second after now, and then each second, until it is stopped.
-func (a *sliceArm) scrapeWithin() (stop func(), n *int) {
+func (a *sliceSide) scrapeWithin() (stop func(), n *int) {
 	n = new(int)
 	if a.spec.Metrics != scraped {
 		return func() {}, n

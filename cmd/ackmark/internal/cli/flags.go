@@ -117,8 +117,8 @@ func namedArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// subcommands are the names of those that the help shows.
-func subcommands(cmd *cobra.Command) (names []string) {
+// commandsOf are the names of those that the help shows.
+func commandsOf(cmd *cobra.Command) (names []string) {
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() {
 			names = append(names, c.Name())
@@ -129,7 +129,7 @@ func subcommands(cmd *cobra.Command) (names []string) {
 
 // noArgs refuses arguments, in words.
 func noArgs(cmd *cobra.Command, args []string) error {
-	if names := subcommands(cmd); len(args) > 0 && len(names) > 0 {
+	if names := commandsOf(cmd); len(args) > 0 && len(names) > 0 {
 		hint := ""
 		if near := settings.Nearest(args[0], names); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)
