@@ -48,10 +48,17 @@ func findPidfd(was sessionfile.Process) (fd int, dead bool) {
 		return -1, errors.Is(err, unix.ESRCH)
 	}
 	is, there := sessionfile.Find(was.PID)
-	switch {
+	switch inode := pidfdInode(fd); {
+	case pidfdDead(fd):
+	case was.Start == 0 && (was.Inode == 0 || inode == 0): // it had ended when it was written down, or /proc could not be read then
+		closePidfd(fd)
+		return -1, false
+	case was.Start == 0 && inode == was.Inode:
+		return fd, false
+	case was.Start == 0: // another process has its id
 	case there && is.Start == was.Start:
 		return fd, false
-	case !there && !pidfdDead(fd): // /proc cannot be read (no descriptor left, hidepid): nothing is known
+	case !there: // /proc cannot be read (no descriptor left, hidepid): nothing is known
 		closePidfd(fd)
 		return -1, false
 	}

@@ -35,7 +35,7 @@ func Watch(pidfd int) *Process { return &Process{fd: pidfd} }
 
 // Former is the process that a session file of another sidecar names, or nil: it is not known.
 func Former(was sessionfile.Process) *Process {
-	if was.PID <= 0 || was.Start == 0 {
+	if was.PID <= 0 {
 		return nil
 	}
 	fd, dead := findPidfd(was)
