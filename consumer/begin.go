@@ -128,7 +128,9 @@ func (g *group) beginAssignments(ctx context.Context, cl *kgo.Client, offsets ma
 	return starts, failed
 }
 
-// withdraw takes assignments back whose start could not be committed, and returns the others.
+// withdraw takes assignments back whose start could not be committed, and returns the others. Those
+// that waited stay paused: the client would read on from wherever it is, and what it has passed
+// would be missing when they begin (S1).
 func (g *group) withdraw(parts []*partition, starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error, err error) []*partition {
 	var kept, gone []*partition
 	for _, p := range parts {
@@ -146,7 +148,9 @@ func (g *group) withdraw(parts []*partition, starts map[string]map[int32]kgo.Off
 		delete(starts[a.Topic], a.Partition)
 		failed[topicPartition{a.Topic, a.Partition}] = err
 	}
-	g.remove(gone)
+	g.parts.flowMu.Lock()
+	defer g.parts.flowMu.Unlock()
+	g.parts.remove(gone) // and no pause is taken back: one that waited before waits on
 	return kept
 }
 

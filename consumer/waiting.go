@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -169,7 +170,7 @@ func (g *group) setAside(cl *kgo.Client, failed map[topicPartition]error) {
 		g.owned[tp] = true
 	}
 	fresh := g.waiting.add(failed)
-	cl.PauseFetchPartitions(byTopic(fresh))
+	cl.PauseFetchPartitions(byTopic(slices.Collect(maps.Keys(failed))))
 	for _, tp := range fresh {
 		g.log.Warn("a partition cannot be read yet; the others are", "topic", tp.topic, "partition", tp.partition, "err", failed[tp])
 	}
