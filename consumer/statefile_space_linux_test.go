@@ -18,7 +18,7 @@ import (
 func TestAStateDirectoryWithoutSpace(t *testing.T) {
 	at := t.TempDir()
 	if err := unix.Mount("none", at, "tmpfs", 0, "size=100k"); err != nil {
-		t.Skipf("this process may not mount a tmpfs: %v", err)
+		t.Skipf("this system has no tmpfs that this process may mount: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
 	dir, ballast := filepath.Join(at, "state"), filepath.Join(at, "ballast")

@@ -42,7 +42,7 @@ func (w *loglines) count(what string) int {
 func TestTheStateDirectorysFileSystemIsFull(t *testing.T) {
 	at := t.TempDir()
 	if err := unix.Mount("none", at, "tmpfs", 0, "size=200k"); err != nil {
-		t.Skipf("this process may not mount a tmpfs: %v", err)
+		t.Skipf("this system has no tmpfs that this process may mount: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
 	dir, ballast := filepath.Join(at, "state"), filepath.Join(at, "ballast")

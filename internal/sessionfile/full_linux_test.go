@@ -17,7 +17,7 @@ func small(t *testing.T, options string) string {
 	t.Helper()
 	at := t.TempDir()
 	if err := unix.Mount("none", at, "tmpfs", 0, options); err != nil {
-		t.Skipf("this process may not mount a tmpfs: %v", err)
+		t.Skipf("this system has no tmpfs that this process may mount: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
@@ -68,7 +68,6 @@ func TestNoSIGBUSOnAFullTmpfs(t *testing.T) {
 	for _, f := range all {
 		f.Close(true)
 	}
-	all = nil
 	for tries := 0; ; tries++ { // what was mapped goes with the garbage, and the pages with it
 		runtime.GC()
 		f, err := d.Create(someone)
