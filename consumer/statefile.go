@@ -140,8 +140,8 @@ func (s *sessionFile) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _
 	id, _ := s.client.Load().GroupMetadata()
 	s.mu.Lock()
 	known := id == "" || id == s.now.ID || key == int16(kmsg.Heartbeat)
-	if known && !s.tried.IsZero() {
-		s.put()
+	if known {
+		s.put() // if there was no room for it
 	}
 	s.mu.Unlock()
 	if !known {

@@ -20,17 +20,17 @@ type Dir struct {
 	short func() error // tests: the file system has no space left
 }
 
-// spaceError is ErrFull for what is not the directory's limit.
-type spaceError struct{ err error }
+// fullError is ErrFull for what is not the directory's limit.
+type fullError struct{ err error }
 
 // Error implements error.
-func (e *spaceError) Error() string { return "its file system has no space left: " + e.err.Error() }
+func (e *fullError) Error() string { return "its file system has no space left: " + e.err.Error() }
 
 // Is makes it ErrFull.
-func (e *spaceError) Is(target error) bool { return target == ErrFull }
+func (e *fullError) Is(target error) bool { return target == ErrFull }
 
 // Unwrap is what the system said.
-func (e *spaceError) Unwrap() error { return e.err }
+func (e *fullError) Unwrap() error { return e.err }
 
 // Room is what one file may take of a directory's limit.
 type Room interface {

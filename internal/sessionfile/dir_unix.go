@@ -116,7 +116,7 @@ func (d *Dir) Create(s Session) (*File, error) {
 // asFull has an error be ErrFull if it says that the file system has no room.
 func asFull(err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return &spaceError{err}
+		return &fullError{err}
 	}
 	return err
 }
