@@ -17,9 +17,6 @@ import (
 func RandomExactly(seed uint64) Config {
 	cfg := RandomConfig(seed)
 	cfg.ExactlyOnce = true
-	if _, set := ProtocolFromEnv(); !set {
-		cfg.Protocol = consumer.ClassicProtocol // groups of the consumer protocol are played when they are asked for
-	}
 	r := rand.New(rand.NewPCG(seed, 0x5e5))
 	cfg.Groups = 1 + r.IntN(3)/2 // one in three has two
 	every := []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}[r.IntN(4)]
