@@ -63,7 +63,16 @@ func TestAProcessShowsItsTransactions(t *testing.T) {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	var pod *podstate.Pod
-	for pod = p.Pod(); pod.Counters.Done < 10 || pod.Transactions().Committed == 0; pod = p.Pod() {
+	told := func() (n int64) {
+		for _, in := range pod.Incidents {
+			if in.Kind == podstate.Abort {
+				n += in.Count
+			}
+		}
+		return n
+	}
+	// An abort is counted a little before it is told.
+	for pod = p.Pod(); pod.Counters.Done < 10 || pod.Transactions().Committed == 0 || told() != pod.Transactions().Aborted; pod = p.Pod() {
 		select {
 		case <-poll.C:
 		case <-t.Context().Done():
@@ -74,17 +83,13 @@ func TestAProcessShowsItsTransactions(t *testing.T) {
 	if x.ID != "invoices-0" || x.Aborted == 0 || pod.Sidecar != nil || !pod.Sessions[0].ExactlyOnce {
 		t.Errorf("%+v", x)
 	}
-	var aborts int64
 	for _, in := range pod.Incidents {
 		if in.Kind != podstate.Abort {
 			continue
 		}
-		if aborts += in.Count; in.App != "g" || in.Session != "own" || !strings.HasPrefix(in.Reason, "invoices-0: ") || !strings.Contains(in.Reason, "MESSAGE_TOO_LARGE") {
+		if in.App != "g" || in.Session != "own" || !strings.HasPrefix(in.Reason, "invoices-0: ") || !strings.Contains(in.Reason, "MESSAGE_TOO_LARGE") {
 			t.Errorf("%+v", in)
 		}
-	}
-	if aborts != x.Aborted {
-		t.Errorf("%d aborts among the incidents, of %d", aborts, x.Aborted)
 	}
 	for i := 1; i < len(pod.Incidents); i++ {
 		if pod.Incidents[i].Time.After(pod.Incidents[i-1].Time) {
