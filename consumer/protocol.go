@@ -230,15 +230,15 @@ func (g *group) joinAgainNow(cl *kgo.Client) {
 			// (S3).
 			_, err := req.RequestWith(context.Background(), cl)
 			if err == nil {
-				break
+				cl.ForceRebalance() // the client hears of it, unless the brokers have not done it
+			} else {
+				g.log.Warn("a doubtful membership could not be left yet", "err", err)
 			}
-			g.log.Warn("a doubtful membership could not be left yet", "err", err)
 			waitFor(g.life.Context(), again.NextBackOff())
-			if now, _ := cl.GroupMetadata(); now != id || g.life.Closing() || lost && g.current.Load() != nil {
+			if now, _ := cl.GroupMetadata(); now != id || err == nil && !lost || g.life.Closing() || lost && g.current.Load() != nil {
 				return
 			}
 		}
-		cl.ForceRebalance()
 	})
 }
 
