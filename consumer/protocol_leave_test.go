@@ -10,7 +10,8 @@ import (
 )
 
 // A member that is fenced leaves its group, and is told that the group does not know it, which is
-// not so: its heartbeats go on, and its partitions would stay with who does nothing with them (S10).
+// not so: its heartbeats go on, and its partitions would stay with who does nothing with them
+// (S10).
 func TestALeaveThatIsNotDone(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
 		l.feed(0, 10)
