@@ -180,7 +180,7 @@ func (st *state) write(s *session) {
 	}
 	blank, heard := s.held.Blank(), s.held.Hears()
 	switch {
-	case !s.resumable || s.claims != nil: // nothing that is done is left to commit
+	case !s.resumable: // nobody will leave for it
 	case blank && !heard: // it may have said of all that it has left
 	case s.book.let == nil:
 		st.begin(s)
@@ -188,7 +188,7 @@ func (st *state) write(s *session) {
 		s.held.WriteRest()
 	}
 	begun, all := s.held.Written()
-	if all || !heard && (begun || blank || s.claims != nil || !s.resumable) { // what they said is in its own file, or counts no more
+	if all || !heard && (begun || blank || !s.resumable) { // what they said is in its own file, or counts no more
 		s.book.endFormer(true)
 	}
 }
@@ -226,7 +226,11 @@ func (st *state) begin(s *session) {
 	}
 	s.book.let = f.Close
 	said := false // once: a client can have it happen as often as it likes
-	s.held.WriteTo(f, func(err error) {
+	write := s.held.WriteTo
+	if s.claims != nil {
+		write = s.held.WriteMembersTo
+	}
+	write(f, func(err error) {
 		if errors.Is(err, sessionfile.ErrFull) {
 			st.lacks.Store(true)
 		}

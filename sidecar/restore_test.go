@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/grpc/codes"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
@@ -217,6 +218,41 @@ func TestAFileOfAnotherCluster(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if at, _ := b.committed(t); at != -1 || b.members(t) != 1 {
 			t.Errorf("committed %d for a group of another cluster, %d members", at, b.members(t))
+		}
+	})
+}
+
+// App and sidecar are killed together, exactly-once: the next sidecar ends the transaction, and only
+// leaves the group. What was not committed is its next owner's.
+func TestAPodDiesInATransaction(t *testing.T) {
+	dir := t.TempDir()
+	inTransactions(t, func(c *sidecar.Config) { c.StateDir = dir }, func(t *testing.T, b *bubble) {
+		m := b.mortal(t, "s", "", exactlyOnce)
+		m.assignAs(b.part(t, 1))
+		m.units(from(0, 1, 2)...)
+		m.reported(3)
+		committed, _ := b.committed(t)
+		commits, let := b.held(kmsg.TxnOffsetCommit)
+		m.units(from(3, 4)...)
+		for commits.Load() == 0 { // records are written, their offsets are not
+			time.Sleep(10 * time.Millisecond)
+		}
+		left := asKilled(t, dir)
+		let()
+		b.successorAs(t, func(c *sidecar.Config) { c.StateDir, c.TransactionalID = left, "pod-0" })
+		time.Sleep(14 * time.Second)
+		if n := b.members(t); n != 1 {
+			t.Fatalf("%d members while the client may come back", n)
+		}
+		time.Sleep(3 * time.Second)
+		if n := b.members(t); n != 0 {
+			t.Errorf("%d members, want the dead one to have left", n)
+		}
+		if at, runs := b.committed(t); at < committed || at > 5 || len(runs) != 0 {
+			t.Errorf("committed %d with %v, want %d to 5, as the transactions have it", at, runs, committed)
+		}
+		if names := stateFiles(t, left); len(names) != 0 {
+			t.Errorf("the file of an executed will stays: %v", names)
 		}
 	})
 }

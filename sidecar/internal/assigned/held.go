@@ -67,6 +67,7 @@ type Held struct {
 	problem func(error)       // hears why something is not in it
 	// unwritten: there is something that is not in the file, and was to be.
 	unwritten bool
+	leaves    bool // the file has memberships alone: its will only leaves
 }
 
 // Held is nothing yet.

@@ -10,6 +10,13 @@ func (h *Held) WriteTo(f *sessionfile.File, problem func(error)) {
 	h.WriteRest()
 }
 
+// WriteMembersTo is WriteTo of a process whose offsets transactions commit: what is done of its
+// assignments is not the will's business, which only leaves.
+func (h *Held) WriteMembersTo(f *sessionfile.File, problem func(error)) {
+	h.leaves = true
+	h.WriteTo(f, problem)
+}
+
 // WriteRest writes down what there was no room for when it was said.
 func (h *Held) WriteRest() {
 	if h.file == nil || !h.unwritten {
@@ -49,7 +56,7 @@ func (h *Held) fails(why error) {
 // enterFile writes an assignment down, if there is a file and room in it.
 func (h *Held) enterFile(e *Partition) {
 	m, known := h.membership(e.Of)
-	if h.file == nil || !known || m.ID == "" {
+	if h.file == nil || h.leaves || !known || m.ID == "" {
 		return
 	}
 	entry, err := h.file.Enter(&sessionfile.Assignment{

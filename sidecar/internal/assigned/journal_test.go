@@ -53,3 +53,41 @@ func TestHostileOffsetsInTheSessionFile(t *testing.T) {
 		})
 	}
 }
+
+// What the transactions commit is not in the file: whoever finds it can only leave.
+func TestOnlyMembersAreWritten(t *testing.T) {
+	path := t.TempDir()
+	d, err := sessionfile.Open(path, sessionfile.DefaultLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Create(sessionfile.Session{ID: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	common := NewCommons(64<<20, 1<<16, 4)
+	h := common.Held()
+	h.WriteMembersTo(f, func(err error) { t.Error(err) })
+	key := MemberKey{Group: "g", Consumer: 1}
+	if _, err := h.EnterMember(Membership{MemberKey: key, ID: "m"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Enter(key, &sidecarpb.AssignedPartition{Epoch: 1, Topic: "in"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, all := h.Written(); !all {
+		t.Error("something is not written that was to be")
+	}
+	f.Close(false)
+	next, err := sessionfile.Open(path, sessionfile.DefaultLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphans, err := next.Orphans(func(_ string, why error) { t.Error(why) })
+	if err != nil || len(orphans) != 1 {
+		t.Fatalf("%d orphans: %v", len(orphans), err)
+	}
+	if o := orphans[0]; len(o.Memberships) != 1 || o.Memberships[0].ID != "m" || len(o.Assignments) != 0 {
+		t.Errorf("the file has %+v and %+v, want the member alone", o.Memberships, o.Assignments)
+	}
+}
