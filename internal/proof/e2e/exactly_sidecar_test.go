@@ -94,3 +94,47 @@ func TestExactlyOnceSidecarKilled(t *testing.T) {
 		t.Errorf("it took longer than %v", takeoverLimit)
 	}
 }
+
+const (
+	exactlyPodKills = 3
+	// podLimit is how long partitions may stand still when everything died at once: no longer than
+	// at-least-once.
+	podLimit = 6 * time.Second
+)
+
+// All apps and their sidecar are killed within a moment, and started again: the next sidecar ends
+// the transaction and leaves the group for the dead, whom it finds in its state directory.
+func TestExactlyOncePodKilled(t *testing.T) {
+	t.Parallel()
+	s := newScenario(t, brokers(t))
+	sidecar := s.transactional()
+	p := s.pod(2, map[string]string{envMode: "exactly-once", envSession: longSession.String(), envTimes: "1ms"})
+	s.members(2)
+	f, h := s.feed(400), s.watchHolders(committedOnly())
+	s.outputs(500)
+	var stalls []time.Duration
+	for n := range exactlyPodKills {
+		f.more(uint64(200 + 37*n)) // another phase of a transaction each time
+		died := time.Now()
+		for _, victim := range []*childproc.Process{sidecar, p.apps[0], p.apps[1]} {
+			s.kill(victim)
+		}
+		time.Sleep(restartAfter)
+		sidecar = s.transactional()
+		p.start(0)
+		p.start(1)
+		for partition := range int32(partitions) {
+			stalls = append(stalls, h.awaitSeen(fmt.Sprintf("outputs of partition %d", partition), died.Add(restartAfter), func(of int32, _ work) bool { return of == partition }))
+		}
+		s.members(2)
+	}
+	n := f.finish()
+	s.caughtUp()
+	s.terminate(p.apps...)
+	s.terminate(sidecar)
+	s.seenOnce(n)
+	t.Logf("from the restart to the first committed output of each partition: %v", stalls)
+	if most := slices.Max(stalls); most > podLimit {
+		t.Errorf("a partition stood still for %v, want %v at most at a session timeout of %v", most, podLimit, longSession)
+	}
+}
