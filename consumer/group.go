@@ -140,8 +140,8 @@ func (g *group) refreshMembership(cl *kgo.Client) {
 // not keep it from them.
 func (g *group) callAssigned(ctx context.Context, added []*Assignment) {
 	ctx = context.WithoutCancel(ctx)
-	if g.cfg.Hooks.Assigned != nil {
-		g.cfg.Hooks.Assigned(ctx, *g.current.Load(), added)
+	if m := g.current.Load(); g.cfg.Hooks.Assigned != nil && m != nil { // nil: lost meanwhile, while a shutdown begins
+		g.cfg.Hooks.Assigned(ctx, *m, added)
 	}
 }
 

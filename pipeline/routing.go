@@ -174,6 +174,9 @@ func (r *routing) take(to *lane) bool {
 // the next look: moving keys takes a twentieth of the time at most, however much waits.
 const moveShare = 20
 
+// longestRest bounds that: what was measured is also how long the process stood still.
+const longestRest = 100 * time.Millisecond
+
 // queue is a lane that others should help.
 type queue struct {
 	lane  *lane
@@ -210,7 +213,7 @@ func (r *routing) move(from, to *lane) bool {
 	began := time.Now()
 	chunks := from.giveAway()
 	now := time.Now()
-	from.rests = now.Add(moveShare * now.Sub(began))
+	from.rests = now.Add(min(moveShare*now.Sub(began), longestRest)) // a process may stand still meanwhile
 	for _, slot := range r.moves.list {
 		r.owner[slot] = uint16(to.number)
 	}

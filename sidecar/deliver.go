@@ -29,7 +29,7 @@ func (k *sink) deliver(f *frame) error {
 		f.trace()
 	}
 	f.attempted()
-	k.pace.Came()
+	defer k.pace.Came()
 	for i := range f.units {
 		u := &f.units[i]
 		if u.failure == nil && s.lapse(f.expires) {
@@ -79,6 +79,7 @@ func (k *sink) produce(r *outRec, left int32) error {
 		s.intake.full.Store(nil)
 		s.intake.backlog.Store(left - 1)
 		begun := time.Now()
+		k.pace.Came() // what is full has to go
 		_ = q.Wait(s.ctx) // this record is kgo's already; the next one sees the end
 		s.app.Counts.Waited(flows.ForPartition, begun)
 	}
@@ -88,6 +89,7 @@ func (k *sink) produce(r *outRec, left int32) error {
 // produceFirst is for topics of which Kafka has told nothing yet.
 func (k *sink) produceFirst(r *outRec) error {
 	s := r.frame.session
+	k.pace.Came() // those before it do not wait for it
 	first, err := r.topic.Prepare(s.ctx)
 	if s.ctx.Err() != nil {
 		if first != nil {

@@ -142,8 +142,8 @@ func (s *emitter) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Em
 	case err != nil:
 		s.sink.resolve(&e.rec, err)
 	default:
-		s.sink.pace.Came()
 		s.sink.send(&e.rec)
+		s.sink.pace.Came()
 	}
 	if first != nil {
 		go s.sink.sendFirst(first)

@@ -134,6 +134,7 @@ func (s *streams) open(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App) 
 		return nil, err
 	}
 	if s.drain.begun.Load() {
+		sess.keepFile(true)
 		s.sessions.close(sess, errDraining)
 		return nil, errDraining
 	}

@@ -222,8 +222,8 @@ func TestAFileOfAnotherCluster(t *testing.T) {
 	})
 }
 
-// App and sidecar are killed together, exactly-once: the next sidecar ends the transaction, and only
-// leaves the group. What was not committed is its next owner's.
+// App and sidecar are killed together, exactly-once: the next sidecar ends the transaction, and
+// only leaves the group. What was not committed is its next owner's.
 func TestAPodDiesInATransaction(t *testing.T) {
 	dir := t.TempDir()
 	inTransactions(t, func(c *sidecar.Config) { c.StateDir = dir }, func(t *testing.T, b *bubble) {

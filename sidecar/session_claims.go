@@ -84,6 +84,7 @@ func (c *claims) release(r *sidecarpb.Release) {
 func (c *claims) resume() {
 	if c != nil {
 		clear(c.leaving)
+		c.Forgotten()
 	}
 }
 
@@ -98,10 +99,14 @@ func (c *claims) let(s *session, request uint64, answer *sidecarpb.DeliveryStrea
 		return
 	}
 	d := s.stream
+	if d == nil {
+		return
+	}
 	go func() {
 		select {
 		case <-l.Done():
 			s.answer(d, answer)
+		case <-d.replaced:
 		case <-s.ctx.Done():
 		}
 	}()

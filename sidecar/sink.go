@@ -60,6 +60,9 @@ func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate
 		return nil, nil, err
 	}
 	defer probe.Close()
+	if log, ok := probe.OptValue(kgo.WithLogger).(kgo.Logger); ok && pace != nil {
+		usual = append(usual, kgo.WithLogger(withoutFlushes{log}))
+	}
 	if dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error)); ok {
 		all = append(all, kgo.DialTLSConfig(nil), kgo.Dialer(g.Dialer(dial)))
 	}
@@ -68,6 +71,16 @@ func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate
 		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
 	})
 	return out, pace, err
+}
+
+// withoutFlushes is the user's logger without the two lines that each flush is for kgo: here one
+// ends each wait for others.
+type withoutFlushes struct{ kgo.Logger }
+
+func (l withoutFlushes) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	if msg != "flushing" && msg != "flushed" {
+		l.Logger.Log(level, msg, keyvals...)
+	}
 }
 
 // clientOptions are the user's options, and then those that hold the promises; usual are those of

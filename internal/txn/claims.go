@@ -232,6 +232,19 @@ func (s *Claims) Release(epochs []uint64) (*Leaving, []uint64) {
 	return l, gone
 }
 
+// Forgotten forgets who waits for assignments that were let go: their Leavings do not end. They ask
+// again, as often as they like, and nothing adds up.
+func (s *Claims) Forgotten() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.live {
+		if len(st.leaving) > 1 {
+			clear(st.leaving[1:])
+			st.leaving = st.leaving[:1]
+		}
+	}
+}
+
 // Abandon gives assignments up: what of them is not committed never is.
 func (s *Claims) Abandon(epochs []uint64) {
 	s.mu.Lock()

@@ -129,3 +129,26 @@ func TestPace(t *testing.T) {
 		}
 	}
 }
+
+// A client that lets go of what waits, again on each of its streams, makes nothing grow.
+func TestReleasesOfFormerStreamsAreForgotten(t *testing.T) {
+	c := NewClaims(nil)
+	of := Holder{Group: "g"}
+	c.Assign(of, groupcommit.Member{Group: "g", MemberID: "m"}, []Added{{Epoch: 1, Topic: "in", Core: assignment.New(assignment.Spec{Committed: -1, Limit: 10})}})
+	c.Enter(1, 0, 0, 1)
+	for range 100 {
+		c.Release([]uint64{1})
+		c.Forgotten()
+	}
+	if n := len(c.live[1].leaving); n != 1 {
+		t.Errorf("%d releases are waited for, want 1", n)
+	}
+	last, gone := c.Release([]uint64{1})
+	if len(gone) != 0 {
+		t.Error("a release of what was let go is a first one")
+	}
+	c.live[1].decided(1)
+	if !last.Over() {
+		t.Error("the last one is not told that it is over")
+	}
+}

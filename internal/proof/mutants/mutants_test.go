@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	parallel = 4               // processes; a test that waits for what a bug took away needs no processor
+	parallel = 6               // processes; a test that waits for what a bug took away needs no processor
 	perRun   = 3 * time.Minute // real time of one process
 	oneTest  = time.Minute     // of a test with a bug
 	// runs is how often a scenario is played until it finds a bug: its goroutines run in another

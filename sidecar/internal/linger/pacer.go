@@ -57,8 +57,8 @@ func (p *Pacer) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m
 	}
 }
 
-// Came tells that a message's records are handed to the client. What comes while a window ends goes
-// with it, or opens the next one, or waits for the client's own linger: the longest wait.
+// Came tells that records were handed to the client: behind them, so that they go with the window
+// that they are told in, or open the next one.
 func (p *Pacer) Came() {
 	if p == nil {
 		return
@@ -109,9 +109,11 @@ func (p *Pacer) over() bool {
 	return true
 }
 
-// Now sends what lingers.
+// Now sends what lingers. What the client is just about to take goes with the window that this
+// opens.
 func (p *Pacer) Now() {
 	if p != nil {
+		p.Came()
 		p.flush()
 	}
 }
