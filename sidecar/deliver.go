@@ -79,7 +79,7 @@ func (k *sink) produce(r *outRec, left int32) error {
 		s.intake.full.Store(nil)
 		s.intake.backlog.Store(left - 1)
 		begun := time.Now()
-		k.pace.Came() // what is full has to go
+		k.pace.Came()     // what is full has to go
 		_ = q.Wait(s.ctx) // this record is kgo's already; the next one sees the end
 		s.app.Counts.Waited(flows.ForPartition, begun)
 	}

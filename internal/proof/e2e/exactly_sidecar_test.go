@@ -119,7 +119,7 @@ func TestExactlyOncePodKilled(t *testing.T) {
 		for _, victim := range []*childproc.Process{sidecar, p.apps[0], p.apps[1]} {
 			s.kill(victim)
 		}
-		time.Sleep(restartAfter)
+		<-time.After(restartAfter)
 		sidecar = s.transactional()
 		p.start(0)
 		p.start(1)
