@@ -1,6 +1,7 @@
 package linger_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,14 +77,29 @@ func TestRuleSettles(t *testing.T) {
 // paced is a pacer of 5 to 25 ms, and when it flushed.
 type paced struct {
 	*linger.Pacer
-	start   time.Time
+	start time.Time
+
+	mu      sync.Mutex
 	flushed []time.Duration
 }
 
 func newPaced() *paced {
 	p := &paced{start: time.Now()}
-	p.Pacer = linger.New(5*ms, 25*ms, func() { p.flushed = append(p.flushed, time.Since(p.start)) })
+	p.Pacer = linger.New(5*ms, 25*ms, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.flushed = append(p.flushed, time.Since(p.start))
+	})
 	return p
+}
+
+// take returns when it flushed since the last take, from start on.
+func (p *paced) take() []time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	flushed := p.flushed
+	p.flushed = nil
+	return flushed
 }
 
 // wrote has two records in each batch, so the rule waits as long as it may.
@@ -108,12 +124,11 @@ func TestOneAloneWaitsTheShortest(t *testing.T) {
 		for range 4 { // each waits for its acknowledgement, and then sends the next
 			p.wrote(10)
 			p.Came()
-			before := len(p.flushed)
 			begun := time.Since(p.start)
 			time.Sleep(5*ms + time.Microsecond)
 			synctest.Wait()
-			if len(p.flushed) != before+1 || p.flushed[before] != begun+5*ms {
-				t.Fatalf("came at %s, flushed at %v, want once, 5ms later", begun, p.flushed)
+			if at := p.take(); len(at) != 1 || at[0] != begun+5*ms {
+				t.Fatalf("came at %s, flushed at %v, want once, 5ms later", begun, at)
 			}
 		}
 	})
@@ -132,10 +147,10 @@ func TestFewGatherLonger(t *testing.T) {
 		}
 		time.Sleep(100 * ms)
 		synctest.Wait()
-		p.flushed, p.start = nil, time.Now()
+		p.take()
 		p.stream(200 * ms)
-		if n := len(p.flushed); n < 7 || n > 8 {
-			t.Errorf("%d flushes in 200ms, want one each 25ms: %v", n, p.flushed)
+		if at := p.take(); len(at) < 7 || len(at) > 8 {
+			t.Errorf("%d flushes in 200ms, want one each 25ms: %v", len(at), at)
 		}
 	})
 }
@@ -148,8 +163,8 @@ func TestNothingIsFlushedAfterClose(t *testing.T) {
 		p.Came()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(p.flushed) != 0 {
-			t.Errorf("flushed at %v after Close", p.flushed)
+		if at := p.take(); len(at) != 0 {
+			t.Errorf("flushed at %v after Close", at)
 		}
 	})
 }
