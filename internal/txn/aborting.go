@@ -307,50 +307,6 @@ func (l *Lane) renew() event {
 	return l.sortOut(w, ready)
 }
 
-// retake takes the id of a window again.
-func (l *Lane) retake(w *window) error {
-	if w != nil && !w.tried {
-		b := &l.bares[l.bareTurn]
-		end, err := l.retakeBare(b, l.bares[1-l.bareTurn].aside == nil)
-		if l.outcome.told = end; errors.Is(err, errStuck) {
-			b.aside = l.setAside(b.id, func() error { _, err := l.retakeBare(b, false); return err })
-			return nil
-		}
-		return err
-	}
-	t := &l.twins[l.turn]
-	t.rest(l.ctx)
-	_, end, err := l.reclaim(l.ctx, t.producing, l.other().aside == nil)
-	l.outcome.told = end
-	if errors.Is(err, errStuck) {
-		t.aside = l.setAside(t.id, func() error {
-			_, _, err := l.reclaim(l.ctx, t.producing, false)
-			if err == nil {
-				err = l.take(l.ctx, t)
-			}
-			return err
-		})
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return l.take(l.ctx, t)
-}
-
-// retakeBare takes an id without a client again.
-func (l *Lane) retakeBare(b *bare, free bool) (ending, error) {
-	now, end, err := l.reclaim(l.ctx, b.producing, free)
-	switch {
-	case err != nil:
-		return end, err
-	case now == b.producing: // it had expired
-		return end, l.takeBare(l.ctx, b)
-	}
-	b.pid, b.epoch = now.pid, now.epoch
-	return end, nil
-}
-
 // look asks the offsets how the window ended.
 func (l *Lane) look() event {
 	w := l.window

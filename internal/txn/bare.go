@@ -15,7 +15,6 @@ import (
 // wakes would take the group back behind what its successor has committed.
 type bare struct {
 	producing
-	taken bool         // it is ours
 	aside <-chan error // as a twin's
 }
 
@@ -29,7 +28,7 @@ func (l *Lane) takeBare(ctx context.Context, b *bare) error {
 			err = kerr.ErrorForCode(resp.ErrorCode)
 		}
 		if err == nil {
-			b.pid, b.epoch, b.taken = resp.ProducerID, resp.ProducerEpoch, true
+			b.pid, b.epoch = resp.ProducerID, resp.ProducerEpoch
 			return nil
 		}
 		if err := l.afterInit(ctx, b.id, err); err != nil {
@@ -56,31 +55,23 @@ func (l *Lane) endBare(ctx context.Context, b *bare, commit bool) error {
 	return nil
 }
 
-// useBare is the id of the next window without outputs. The second one is taken when it is needed
-// first, since the other is held by its markers.
-func (l *Lane) useBare() (*bare, error) {
+// useBare is the id of the next window without outputs.
+func (l *Lane) useBare() *bare {
 	if l.bares[l.bareTurn].aside != nil {
 		l.bareTurn = 1 - l.bareTurn
 	}
-	b := &l.bares[l.bareTurn]
-	if b.taken {
-		return b, nil
-	}
-	return b, l.takeBare(l.ctx, b)
+	return &l.bares[l.bareTurn]
 }
 
 // maxLanes is how many lanes a process may have.
 const maxLanes = 8
 
-// sweep ends what a predecessor with more lanes, or more ids, has left open: it would hold readers
+// sweep ends what a predecessor with more lanes has left open: it would hold readers
 // back, and its offsets, until its transactions time out.
 func (l *Lane) sweep(ctx context.Context) error {
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	for k := l.cfg.Lanes; k < maxLanes; k++ {
-		req.TransactionalIDs = append(req.TransactionalIDs, twinID(l.cfg.ID, 2*k), twinID(l.cfg.ID, 2*k+1), bareID(l.cfg.ID, k))
-	}
-	for k := range maxLanes {
-		req.TransactionalIDs = append(req.TransactionalIDs, bareID(l.cfg.ID, maxLanes+k)) // see useBare
+		req.TransactionalIDs = append(req.TransactionalIDs, twinID(l.cfg.ID, 2*k), twinID(l.cfg.ID, 2*k+1), bareID(l.cfg.ID, k), bareID(l.cfg.ID, maxLanes+k))
 	}
 	for {
 		resp, err := req.RequestWith(ctx, l.plain)

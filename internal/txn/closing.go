@@ -170,10 +170,7 @@ var errUnmoved = errors.New("txn: the client says that the transaction was commi
 // closeBare ends a window without outputs.
 func (l *Lane) closeBare() event {
 	w := l.window
-	b, err := l.useBare()
-	if err != nil {
-		return l.ends(err)
-	}
+	b := l.useBare()
 	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
 	defer cancel()
 	w.finish()
@@ -196,7 +193,7 @@ func (l *Lane) closeBare() event {
 	}
 	end, cancelEnd := l.forEnd()
 	defer cancelEnd()
-	err = l.endBare(end, b, true)
+	err := l.endBare(end, b, true)
 	l.outcome.ended = time.Now()
 	if err != nil {
 		l.why = err

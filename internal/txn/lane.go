@@ -261,18 +261,6 @@ func (l *Lane) begin() event {
 	return ready
 }
 
-func (l *Lane) takeAll() error {
-	for i := range l.twins {
-		if err := l.take(l.ctx, &l.twins[i]); err != nil {
-			return err
-		}
-	}
-	if err := l.takeBare(l.ctx, &l.bares[0]); err != nil || l.cfg.Number > 0 {
-		return err
-	}
-	return l.sweep(l.ctx)
-}
-
 // await waits for units. After aborts it waits a little longer each time: what fails again and
 // again must not keep the brokers busy.
 func (l *Lane) await() event {

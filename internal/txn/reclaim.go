@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -160,9 +161,14 @@ func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 
 // describe asks the coordinator once.
 func (l *Lane) describe(ctx context.Context, id string) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
+	return describe(ctx, l.plain, id)
+}
+
+// describe is Lane.describe by any client.
+func describe(ctx context.Context, cl *kgo.Client, id string) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = []string{id}
-	resp, err := req.RequestWith(ctx, l.plain)
+	resp, err := req.RequestWith(ctx, cl)
 	switch {
 	case err != nil:
 		return nil, err

@@ -75,12 +75,16 @@ func successorIsNotRobbed(t *testing.T, pause time.Duration) {
 	r := newRigWith(t, pause)
 	r.push(1, 0, 5, value(1)).allCommitted() // under id-0
 	begun, known := r.takenInTwoSteps("id-1")
-	came := make(chan struct{})
-	var once sync.Once
+	came, asks := make(chan struct{}), make(chan struct{})
+	var once, asking sync.Once
 	hold := func(req *kmsg.InitProducerIDRequest) {
+		if !isOlder(req) && *req.TransactionalID == "id-1" {
+			once.Do(func() { close(known) }) // it looks at what it has taken
+		}
 		if !isOlder(req) || pause > 0 && req.ProducerID >= 0 {
 			return
 		}
+		asking.Do(func() { close(asks) })
 		<-came
 		once.Do(func() { close(known) })
 	}
@@ -88,12 +92,12 @@ func successorIsNotRobbed(t *testing.T, pause time.Duration) {
 	r.cut.Store(true)
 	older := r.lane
 	u := r.push(1, 5, 5, value(2))
-	<-begun
+	if <-begun; pause == 0 {
+		<-asks
+	}
 	r.lane = r.newLane(younger)
 	t.Cleanup(r.lane.Close)
-	if close(came); pause > 0 {
-		once.Do(func() { close(known) })
-	}
+	close(came)
 	for i, err := range u.await() {
 		if !errors.Is(err, txn.ErrTaken) {
 			t.Errorf("unit %d: %v", i, err)
@@ -110,6 +114,118 @@ func successorIsNotRobbed(t *testing.T, pause time.Duration) {
 	if s := r.lane.Stats(); s.Reinits > 0 {
 		t.Errorf("the successor lost its ids: %+v", s)
 	}
+}
+
+// The older process is stopped between the two steps of taking its id again, and wakes when its
+// successor has everything. It robs it of the id, and commits nothing any more.
+func TestRobberCommitsNothing(t *testing.T) {
+	r := newRig(t)
+	r.skipsUnderRace()
+	r.push(1, 0, 5, value(1)).allCommitted() // under id-0
+	u, stopped, wakes := r.retakesInTwoSteps()
+	<-stopped
+	older := r.lane
+	r.lane = r.newLane(younger)
+	t.Cleanup(r.lane.Close)
+	r.claims = r.newClaims()
+	r.assignAt(3, 0, 5)
+	r.push(3, 0, 5, value(2)).allCommitted() // what the older one has in hand
+	close(wakes)
+	for i, err := range u.await() {
+		if !errors.Is(err, txn.ErrTaken) {
+			t.Errorf("unit %d: %v", i, err)
+		}
+	}
+	r.awaitTaken()
+	older.Close()
+	r.check(20, map[int32]int64{0: 10})
+}
+
+// The older process takes its id again while its successor has taken that one, and not all others:
+// the successor finds out, and begins with all of them.
+func TestRobbedAtTheBeginning(t *testing.T) {
+	r := newRig(t)
+	r.skipsUnderRace()
+	r.push(1, 0, 5, value(1)).allCommitted() // under id-0
+	u, stopped, wakes := r.retakesInTwoSteps()
+	<-stopped
+	older, begun, robbed := r.lane, make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	both := *r.hold.Load()
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		if !isOlder(req) && *req.TransactionalID == "id-o0" {
+			once.Do(func() { close(begun) })
+			<-robbed
+			return
+		}
+		both(req)
+	}
+	r.hold.Store(&hold)
+	next := make(chan *txn.Lane)
+	go func() { next <- r.newLane(younger) }()
+	<-begun
+	close(wakes)
+	u.allCommitted() // nobody else has begun
+	close(robbed)
+	r.lane = <-next
+	t.Cleanup(r.lane.Close)
+	r.claims = r.newClaims()
+	r.assignAt(3, 0, 10)
+	for i := range 4 { // both ids
+		r.push(3, i, 1, value(10+i)).allCommitted()
+	}
+	r.check(20+8, map[int32]int64{0: 14})
+	if s := r.lane.Stats(); s.Reinits > 0 {
+		t.Errorf("the successor lost its ids: %+v", s)
+	}
+	older.Close()
+}
+
+// A process takes each id that its predecessor may use, before it begins.
+func TestTakesEachID(t *testing.T) {
+	r := newRig(t)
+	ids := []string{"id-0", "id-1", "id-o0", "id-o8"}
+	before, err := r.admin.DescribeTransactions(t.Context(), ids...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := r.newLane(younger)
+	t.Cleanup(l.Close)
+	after, err := r.admin.DescribeTransactions(t.Context(), ids...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		was, is := before[id], after[id]
+		if was.Err != nil || is.Err != nil || is.ProducerID != was.ProducerID || is.ProducerEpoch != was.ProducerEpoch+1 {
+			t.Errorf("%s: was %+v, is %+v", id, was, is)
+		}
+	}
+}
+
+// retakesInTwoSteps has the answer to an EndTxn lost and its transaction aborted: the lane takes
+// the id again, and its second step waits for wakes.
+func (r *rig) retakesInTwoSteps() (u *units, stopped, wakes chan struct{}) {
+	stopped, wakes = make(chan struct{}), make(chan struct{})
+	said := 0
+	r.cluster.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if said++; said != 1 {
+			return nil, nil, false
+		}
+		resp := kreq.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.UnknownServerError.Code
+		return resp, nil, true
+	})
+	var once sync.Once
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		if isOlder(req) && req.ProducerID < 0 {
+			once.Do(func() { close(stopped) })
+			<-wakes
+		}
+	}
+	r.hold.Store(&hold)
+	return r.push(1, 5, 5, value(2)), stopped, wakes
 }
 
 // Nobody follows: the transaction was aborted by its timeout. The lane takes its id again, and

@@ -58,19 +58,35 @@ func soon() kgo.Opt {
 // take takes the id of a twin: what its predecessor has open is aborted, and the predecessor is
 // fenced. It tries for ever; an error is for good, or the context's.
 func (l *Lane) take(ctx context.Context, t *twin) error {
-	for {
-		if t.client != nil {
-			t.client.Close() // calls every promise that is left
-		}
-		cl, err := l.cfg.Client(l.twinOptions(t.id)...)
-		if err != nil {
-			return err
-		}
+	if err := l.connect(t); err != nil {
+		return err
+	}
+	return l.init(ctx, t)
+}
+
+// connect gives a twin a new client.
+func (l *Lane) connect(t *twin) error {
+	if t.client != nil {
+		t.client.Close() // calls every promise that is left
+	}
+	cl, err := l.cfg.Client(l.twinOptions(t.id)...)
+	if err == nil {
 		t.client = cl
-		if t.pid, t.epoch, err = cl.ProducerID(ctx); err == nil {
+	}
+	return err
+}
+
+// init has a twin's new client take its id, as take does.
+func (l *Lane) init(ctx context.Context, t *twin) error {
+	for {
+		var err error
+		if t.pid, t.epoch, err = t.client.ProducerID(ctx); err == nil {
 			return nil
 		}
 		if err := l.afterInit(ctx, t.id, err); err != nil {
+			return err
+		}
+		if err := l.connect(t); err != nil {
 			return err
 		}
 	}
