@@ -54,7 +54,7 @@ func (l *Lane) takeBack() error {
 			select {
 			case err := <-*at.aside: // nil: it is in use
 				*at.aside = nil
-				if err := l.confirm(err); err != nil {
+				if err := l.verify(err); err != nil {
 					return err
 				}
 				l.cfg.Log.Info("a transactional id is in use again", "transactional_id", at.id)

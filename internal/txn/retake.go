@@ -19,8 +19,8 @@ import (
 // epoch after the robbery, shows that there is no successor that has begun, and that the one that
 // may be about to will find out.
 
-// errJumped is why an id is not ours yet: somebody may have had it since we had it last.
-var errJumped = errors.New("txn: the producer's epoch has moved by more than one")
+// errBetween is why an id is not ours yet: somebody may have had it since we had it last.
+var errBetween = errors.New("txn: the producer's epoch has moved by more than one")
 
 // follows tells that nobody has had an id since it was as before tells, to the taking that has made
 // it now. It had expired: nobody has had it since it was forgotten.
@@ -51,11 +51,11 @@ func (l *Lane) retake(w *window) error {
 		t.aside = l.setAside(t.id, func() error { _, err := l.retakeTwin(t, false); return err })
 		return nil
 	}
-	return l.confirm(err)
+	return l.verify(err)
 }
 
-// retakeTwin takes the id of a twin again. The error is errJumped if a successor may have been
-// robbed: see confirm.
+// retakeTwin takes the id of a twin again. The error is errBetween if a successor may have been
+// robbed: see verify.
 func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	now, end, err := l.reclaim(l.ctx, t.producing, free)
 	if err != nil {
@@ -65,8 +65,8 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	if err := l.connect(t); err != nil {
 		return end, err
 	}
-	// The client finds its coordinator, and looks once more: the shorter the time between the steps,
-	// the rarer a robbery.
+	// The client finds its coordinator, and looks once more: the shorter the time between the
+	// steps, the rarer a robbery.
 	s, err := describe(l.ctx, t.client, t.id)
 	if err == nil && !expired && (s.ProducerID != now.pid || s.ProducerEpoch != now.epoch) {
 		return end, takenBy(now, s)
@@ -75,14 +75,14 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 		return end, err
 	}
 	if !t.follows(now, expired) {
-		return end, errJumped
+		return end, errBetween
 	}
 	return end, nil
 }
 
-// confirm finds out what a twin's epoch that has jumped means. It is the goroutine's.
-func (l *Lane) confirm(err error) error {
-	if !errors.Is(err, errJumped) {
+// verify finds out what a twin's epoch that has jumped means. It is the goroutine's.
+func (l *Lane) verify(err error) error {
+	if !errors.Is(err, errBetween) {
 		return err
 	}
 	l.cfg.Log.Warn("a transactional id was taken again, and somebody may have had it in between", "err", err)
@@ -138,13 +138,13 @@ func (l *Lane) takeAll() error {
 	return l.keepAll()
 }
 
-// maxRobberies is how often an id may be taken from a process that begins.
-const maxRobberies = 5
+// maxRetakes is how often an id may be taken away from a process that begins.
+const maxRetakes = 5
 
 // keepAll looks whether all ids are still ours, and takes those again that were robbed. Somebody
 // who has one without a client is a successor.
 func (l *Lane) keepAll() error {
-	for range maxRobberies {
+	for range maxRetakes {
 		lost, err := l.lost()
 		if err != nil || len(lost) == 0 {
 			return err
