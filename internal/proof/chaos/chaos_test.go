@@ -1,12 +1,15 @@
 package chaos
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"go.uber.org/goleak"
 
 	"github.com/ackmark/ackmark/consumer"
@@ -199,4 +202,36 @@ func TestOpenTransactions(t *testing.T) {
 	if ts.fill(&r); r.Transactions != 100 || r.OpenP50 != 9*49*time.Millisecond || r.OpenP99 != 9*98*time.Millisecond || r.OpenMax != 9*99*time.Millisecond {
 		t.Errorf("%d transactions, %s, %s, %s", r.Transactions, r.OpenP50, r.OpenP99, r.OpenMax)
 	}
+}
+
+// What the brokers do not serve is said at once, and not after a row that waited for it in vain.
+func TestBrokersLackWhatIsAskedFor(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.MaxVersions(kversion.V3_7_0()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	for _, c := range []struct {
+		env   Env
+		lacks string
+	}{
+		{Env{}, ""},
+		{Env{Protocol: consumer.ConsumerProtocol}, "--protocol consumer: the brokers do not serve"},
+		{Env{ExactlyOnce: true}, "--exactly-once: the brokers do not serve"},
+	} {
+		c.env.Addrs = cluster.ListenAddrs()
+		err := c.env.Open(t.Context())
+		if err == nil {
+			c.env.Close()
+		}
+		lack, refused := errors.AsType[*LackError](err)
+		if refused != (c.lacks != "") || refused && !strings.HasPrefix(lack.Error(), c.lacks) || !refused && err != nil {
+			t.Errorf("%v, want %q", err, c.lacks)
+		}
+	}
+	embedded := Env{Protocol: consumer.ConsumerProtocol, ExactlyOnce: true}
+	if err := embedded.Open(t.Context()); err != nil {
+		t.Fatalf("the embedded broker: %v", err)
+	}
+	embedded.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,33 @@ func (e *SessionError) Error() string {
 
 // Unwrap returns the brokers' answer.
 func (e *SessionError) Unwrap() error { return e.err }
+
+// LackError is something that was asked for, and that the brokers do not serve.
+type LackError struct{ Flag, Lacks, Remedy string }
+
+// Error implements error.
+func (e *LackError) Error() string { return e.Flag + ": " + e.Lacks + "; " + e.Remedy }
+
+// lacks tells what the brokers do not serve of what was asked for, as a *LackError. Without it every
+// row would wait for a group that nobody can join, and call that a broken promise.
+func (e *Env) lacks(ctx context.Context) error {
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, e.client)
+	if err != nil {
+		return err
+	}
+	if e.Protocol == consumer.ConsumerProtocol && !slices.ContainsFunc(resp.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool {
+		return k.ApiKey == int16(kmsg.ConsumerGroupHeartbeat) && k.MaxVersion >= 1
+	}) {
+		return &LackError{"--protocol consumer", "the brokers do not serve groups of the consumer protocol (KIP-848)", "leave it out, or take brokers of Kafka 4.3 or later"}
+	}
+	if e.ExactlyOnce && !slices.ContainsFunc(resp.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool {
+		return f.Name == "transaction.version" && f.MaxVersionLevel >= 2
+	}) {
+		return &LackError{"--exactly-once", "the brokers do not serve transactions of version 2 (KIP-890)",
+			"leave it out, or take Kafka 4.0 or later with kafka-features.sh upgrade --feature transaction.version=2"}
+	}
+	return nil
+}
 
 // shareSession tells the brokers how long sessions of the group last. In the consumer protocol they
 // decide that, and not the members.

@@ -121,6 +121,10 @@ func (e *Env) Open(ctx context.Context) (err error) {
 		e.Close()
 		return fmt.Errorf("chaos: no broker answered at %s within 10s: %w", strings.Join(e.addrs, ","), err)
 	}
+	if err := e.lacks(ctx); err != nil {
+		e.Close()
+		return err
+	}
 	return nil
 }
 

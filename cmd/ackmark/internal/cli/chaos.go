@@ -29,11 +29,13 @@ reordered, committed before its output was written. One line for each fault whil
 that cannot be made in this place say why. Under five minutes. Exit code 1 if a promise was broken.
 
 With --exactly-once the sidecar commits the outputs and offsets of both apps in transactions, and the reader reads
-committed records (isolation.level=read_committed): nothing at all may come again.`,
+committed records (isolation.level=read_committed): nothing at all may come again. It takes groups of both protocols,
+and brokers of Kafka 4.0 or later.`,
 		Example: `  ackmark chaos --embedded
   ackmark chaos --embedded --faults 1,4,10
   ackmark chaos --embedded --protocol consumer
   ackmark chaos --embedded --exactly-once
+  ackmark chaos --embedded --exactly-once --protocol consumer
   ackmark chaos --brokers localhost:9092    # creates topics with unique names and deletes them
   ackmark chaos --embedded --seed 7 --json | jq '.[] | {row, fault, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -52,9 +54,6 @@ committed records (isolation.level=read_committed): nothing at all may come agai
 			if err := env.Protocol.UnmarshalText([]byte(protocol)); err != nil || env.Protocol == consumer.AutoProtocol || protocol == "" {
 				return usageError{fmt.Errorf("--protocol is %q: give classic or consumer", protocol)}
 			}
-			if env.ExactlyOnce && env.Protocol != consumer.ClassicProtocol {
-				return usageError{errors.New("--exactly-once is for the classic protocol; leave --protocol out")}
-			}
 			if env.Kafka, err = parseProperties(kafka); err != nil {
 				return err
 			}
@@ -69,7 +68,9 @@ committed records (isolation.level=read_committed): nothing at all may come agai
 			}
 			env.ChildArgs, env.Progress = []string{"chaos", "child"}, cmd.ErrOrStderr()
 			if err := env.Open(cmd.Context()); err != nil {
-				if _, refused := errors.AsType[*chaos.RowError](err); refused {
+				_, noRow := errors.AsType[*chaos.RowError](err)
+				_, lacks := errors.AsType[*chaos.LackError](err)
+				if noRow || lacks {
 					return usageError{err}
 				}
 				return orCut(cmd.Context(), err)
