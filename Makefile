@@ -57,7 +57,7 @@ incidents: ## Whole pods killed under 40,000 inputs, on three real brokers, with
 
 .PHONY: exactly-once
 exactly-once: ## What can go wrong with transactions through the sidecar, by signals and killed brokers, with a table (ROWS=4,7; eight minutes); needs Java 17 and Maven
-	ACKMARK_EXACTLY_ONCE=$${ROWS:-all} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestExactlyOnceFailures$$'
+	ACKMARK_EXACTLY_ONCE=$${ROWS:-all} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestExactlyOnceFailures$$|TestExactlyOnceRollingOver$$'
 
 .PHONY: takeover
 takeover: ## How long partitions stand still after a SIGKILL at a session timeout of 45 s: KILLS (50) in each group protocol, on three real brokers (six minutes); needs Java 17 and Maven

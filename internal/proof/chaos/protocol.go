@@ -35,8 +35,8 @@ type LackError struct{ Flag, Lacks, Remedy string }
 // Error implements error.
 func (e *LackError) Error() string { return e.Flag + ": " + e.Lacks + "; " + e.Remedy }
 
-// lacks tells what the brokers do not serve of what was asked for, as a *LackError. Without it every
-// row would wait for a group that nobody can join, and call that a broken promise.
+// lacks tells what the brokers do not serve of what was asked for, as a *LackError. Without it
+// every row would wait for a group that nobody can join, and call that a broken promise.
 func (e *Env) lacks(ctx context.Context) error {
 	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, e.client)
 	if err != nil {

@@ -88,9 +88,6 @@ func TestExactlyOnceFailures(t *testing.T) {
 			fmt.Fprintln(w, x.conclude(asked != ""))
 		})
 	}
-	if asked == "all" {
-		t.Run("rolling over to exactly-once and back", rollOver)
-	}
 	_ = w.Flush()
 	t.Log(table.String())
 }

@@ -46,7 +46,8 @@ func install(ctx context.Context, version string) (installation, error) {
 	if err != nil {
 		return installation{}, missing("no cache directory for Kafka's jars: %v. Set HOME or XDG_CACHE_HOME", err)
 	}
-	libs, err := fetchJars(ctx, filepath.Join(cache, "ackmark"), version, runMaven)
+	list := strings.Replace(pom, "<version>"+Version+"<", "<version>"+version+"<", 1)
+	libs, err := fetchJars(ctx, filepath.Join(cache, "ackmark"), "kafka-"+version, list, runMaven)
 	return installation{java: java, classpath: filepath.Join(libs, "*")}, err
 }
 
@@ -74,11 +75,11 @@ func findJava(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// fetchJars returns the directory with Kafka's jars, after having had it filled once per machine.
-// Test processes of several packages come here at the same time: one holds the lock and downloads,
-// the others wait. The directory appears by rename, so it is whole or not there.
-func fetchJars(ctx context.Context, cache, version string, maven func(ctx context.Context, dir string) error) (string, error) {
-	libs := filepath.Join(cache, "kafka-"+version)
+// fetchJars returns the directory with the jars of a list, after having had it filled once per
+// machine. Test processes of several packages come here at the same time: one holds the lock and
+// downloads, the others wait. The directory appears by rename, so it is whole or not there.
+func fetchJars(ctx context.Context, cache, name, list string, maven func(ctx context.Context, dir string) error) (string, error) {
+	libs := filepath.Join(cache, name)
 	if _, err := os.Stat(libs); err == nil {
 		return libs, nil
 	}
@@ -101,7 +102,6 @@ func fetchJars(ctx context.Context, cache, version string, maven func(ctx contex
 		return "", missing("%v", err)
 	}
 	defer os.RemoveAll(tmp)
-	list := strings.Replace(pom, "<version>"+Version+"<", "<version>"+version+"<", 1)
 	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), []byte(list), 0o644); err != nil {
 		return "", missing("%v", err)
 	}

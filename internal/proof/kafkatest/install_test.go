@@ -12,8 +12,10 @@ import (
 )
 
 func TestPomHasVersion(t *testing.T) {
-	if !strings.Contains(pom, "<version>"+Version+"</version>") {
-		t.Fatalf("testdata/pom.xml does not name Kafka %s", Version)
+	for name, list := range map[string]string{"pom.xml": pom, "tools.xml": toolsPom} {
+		if !strings.Contains(list, "<version>"+Version+"</version>") {
+			t.Errorf("testdata/%s does not name Kafka %s", name, Version)
+		}
 	}
 }
 
@@ -31,7 +33,7 @@ func TestJarsAreFetchedOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			libs, err := fetchJars(t.Context(), cache, Version, maven)
+			libs, err := fetchJars(t.Context(), cache, "kafka", pom, maven)
 			if err != nil {
 				t.Error(err)
 			} else if _, err := os.Stat(filepath.Join(libs, "kafka.jar")); err != nil {
@@ -48,13 +50,13 @@ func TestJarsAreFetchedOnce(t *testing.T) {
 func TestFailedFetchLeavesNothing(t *testing.T) {
 	cache := t.TempDir()
 	failing := func(context.Context, string) error { return missing("no network") }
-	if _, err := fetchJars(t.Context(), cache, Version, failing); !errors.Is(err, errMissing) {
+	if _, err := fetchJars(t.Context(), cache, "kafka", pom, failing); !errors.Is(err, errMissing) {
 		t.Fatalf("error %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "download-*")); len(left) > 0 {
 		t.Fatalf("left behind: %v", left)
 	}
-	if _, err := os.Stat(filepath.Join(cache, "kafka-"+Version)); err == nil {
+	if _, err := os.Stat(filepath.Join(cache, "kafka")); err == nil {
 		t.Fatal("a failed fetch left a cache")
 	}
 }
