@@ -6,7 +6,7 @@ SHELL := bash
 
 GO           ?= go
 TEST_TIMEOUT ?= 15m
-PROTOCOL     ?= classic# of the groups in chaos, soak and kafka-test: classic or consumer
+PROTOCOL     ?= classic# of the groups in chaos, soak, exactly-once and kafka-test: classic or consumer
 MODE         ?= at-least-once# of the apps in chaos and soak: at-least-once or exactly-once
 BUF          ?= npx --yes @bufbuild/buf@1.75.0
 PROTO        := sidecar/sidecarpb
@@ -56,8 +56,8 @@ incidents: ## Whole pods killed under 40,000 inputs, on three real brokers, with
 	ACKMARK_INCIDENTS=1 ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestIncidents$$|TestDeathsThatOverlap$$'
 
 .PHONY: exactly-once
-exactly-once: ## What can go wrong with transactions through the sidecar, by signals and killed brokers, with a table (ROWS=4,7; eight minutes); needs Java 17 and Maven
-	ACKMARK_EXACTLY_ONCE=$${ROWS:-all} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestExactlyOnceFailures$$|TestExactlyOnceRollingOver$$'
+exactly-once: ## What can go wrong with transactions through the sidecar, by signals and killed brokers, with a table (ROWS=4,7; ten minutes); needs Java 17 and Maven; PROTOCOL=consumer: in groups of KIP-848
+	ACKMARK_PROTOCOL=$(PROTOCOL) ACKMARK_EXACTLY_ONCE=$${ROWS:-all} ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestExactlyOnceFailures$$|TestExactlyOnceRollingOver$$'
 
 .PHONY: takeover
 takeover: ## How long partitions stand still after a SIGKILL at a session timeout of 45 s: KILLS (50) in each group protocol, on three real brokers (six minutes); needs Java 17 and Maven

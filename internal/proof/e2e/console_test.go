@@ -23,18 +23,22 @@ type console struct {
 	p *childproc.Process
 
 	mu      sync.Mutex
+	at      map[string]bool            // partitions and offsets of what was seen: it may read again
 	seen    map[string]int             // outputs, by their input as topic/partition/offset
 	ends    map[string]map[string]bool // by name, in which partitions it was seen
-	strange []string                   // lines that are neither
+	strange []string                   // lines that are neither, and not of records without an input
 	judged  int
 }
 
-// endHeader is that of the records that judge writes behind all others.
-const endHeader = "end"
+const (
+	// endHeader is that of the records that judge writes behind all others.
+	endHeader = "end"
+	noHeaders = "NO_HEADERS" // of a record that has none: what is emitted without an input
+)
 
 func (s *scenario) console() *console {
 	s.Helper()
-	c := &console{s: s, seen: map[string]int{}, ends: map[string]map[string]bool{}}
+	c := &console{s: s, at: map[string]bool{}, seen: map[string]int{}, ends: map[string]map[string]bool{}}
 	c.p = s.kafka.Console(s.output, filepath.Join(s.dir, "console.log"), c.hear)
 	return c
 }
@@ -42,7 +46,17 @@ func (s *scenario) console() *console {
 func (c *console) hear(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	partition, headers, _ := strings.Cut(line, "\t")
+	fields := strings.SplitN(line, "\t", 3)
+	if len(fields) < 3 {
+		c.strange = append(c.strange, line)
+		return
+	}
+	partition, headers := fields[0], fields[2]
+	at := partition + fields[1]
+	if c.at[at] || headers == noHeaders {
+		return
+	}
+	c.at[at] = true
 	for header := range strings.SplitSeq(headers, ",") {
 		switch name, value, _ := strings.Cut(header, ":"); name {
 		case pipeline.HeaderSource:

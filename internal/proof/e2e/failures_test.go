@@ -10,8 +10,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 )
@@ -31,6 +33,7 @@ type failing struct {
 	stream  *netfault.Proxy // from the first app to the sidecar
 	f       *feeder
 	h       *holders
+	reads   *console
 	broken  []int         // brokers to start again at the end
 	took    time.Duration // until what the row waits for
 }
@@ -57,13 +60,17 @@ var failures = []failure{
 	{number: 2, what: "a rebalance inside a transaction, in order", do: (*failing).rebalanced},
 	{number: 2, what: "the group expels a member inside a transaction", cheap: true, do: (*failing).expelled},
 	{number: 3, what: "the stream is cut, and the session closed", stream: true, do: (*failing).streamCut},
+	{number: 3, what: "an app is stopped for longer than the grace", do: (*failing).appStopped},
 	{number: 4, what: "the sidecar is killed", waits: "outputs through its successor", limit: takeoverLimit, do: (*failing).sidecarKilled},
 	{number: 5, what: "a second sidecar takes the id", cheap: true, do: (*failing).idTaken},
+	{number: 5, what: "its id is taken while the sidecar is stopped", do: (*failing).idTakenInSleep},
 	{number: 6, what: "Kafka refuses records", env: map[string]string{envPoison: "23"}, do: func(x *failing) { x.f.more(3 * failureRate) }},
 	{number: 7, what: "the answer to an end is lost", gate: true, cheap: true, do: (*failing).endLost},
 	{number: 8, what: "the transactions' coordinator is killed", waits: "committed outputs", limit: coordinatorLimit, gate: true, breaks: true, do: (*failing).coordinatorKilled},
 	{number: 8, what: "a leader of the outputs is killed", waits: "outputs of its partition", limit: coordinatorLimit, breaks: true, do: (*failing).leaderKilled},
+	{number: 8, what: "the group's coordinator is killed", waits: "committed outputs", limit: coordinatorLimit, breaks: true, do: (*failing).groupCoordinatorKilled},
 	{number: 9, what: "the brokers time a transaction out", proxy: true, do: (*failing).timedOut},
+	{number: 9, what: "the sidecar is stopped for longer than a transaction may take", do: (*failing).sidecarStopped},
 	{number: 10, what: "all brokers are killed", breaks: true, do: (*failing).brokersDown},
 	{number: 11, what: "SIGTERM, one process after the other", do: (*failing).terminated},
 	{number: 12, what: "an app is killed with a done-set", env: map[string]string{envSlow: "40"}, do: (*failing).killedWithDoneSet},
@@ -71,7 +78,8 @@ var failures = []failure{
 }
 
 // Section by section, what can go wrong with transactions through the sidecar, done to processes
-// and brokers. A reader of committed records sees the outputs of every input once.
+// and brokers. A reader of committed records sees the outputs of every input once; so does Kafka's
+// own, which has read them meanwhile.
 func TestExactlyOnceFailures(t *testing.T) {
 	asked := os.Getenv(failuresEnv)
 	var table strings.Builder
@@ -120,6 +128,7 @@ func newFailing(t *testing.T, of *failure) *failing {
 		env[k] = v
 	}
 	x.pod = &pod{scenario: s, env: env, apps: make([]*childproc.Process, 2)}
+	x.reads = s.console()
 	x.startSidecar()
 	if of.stream {
 		x.stream = listen("unix", filepath.Join(s.dir, "stream.sock"), "unix:"+s.socket())
@@ -200,6 +209,7 @@ func (x *failing) conclude(holdTimes bool) string {
 		repeated += times - 1
 	}
 	x.seenOnce(n)
+	x.reads.sawOnce()
 	measured := ""
 	if x.of.waits != "" {
 		measured = fmt.Sprintf("%s after %s", x.of.waits, x.took.Round(10*time.Millisecond))
@@ -242,16 +252,37 @@ func (x *failing) expelled() {
 	if err != nil || len(g.Members) == 0 {
 		x.Fatalf("%v, %v", g, err)
 	}
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = x.group
-	m := kmsg.NewLeaveGroupRequestMember()
-	m.MemberID = g.Members[0].ID
-	req.Members = append(req.Members, m)
-	if _, err := req.RequestWith(x.Context(), x.asks); err != nil {
+	if err := x.leaves(g.Members[0].ID); err != nil {
 		x.Fatal(err)
 	}
 	x.seesMore(2 * failureRate)
 	x.members(2)
+}
+
+// leaves takes a member out of the group.
+func (x *failing) leaves(member string) error {
+	if protocolUnderTest == consumer.ConsumerProtocol {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.MemberEpoch = x.group, member, -1
+		resp, err := req.RequestWith(x.Context(), x.asks)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(resp.ErrorCode)
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = x.group
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = member
+	req.Members = append(req.Members, m)
+	resp, err := req.RequestWith(x.Context(), x.asks)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil || len(resp.Members) != 1 {
+		return err
+	}
+	return kerr.ErrorForCode(resp.Members[0].ErrorCode)
 }
 
 func (x *failing) streamCut() {
@@ -264,6 +295,31 @@ func (x *failing) streamCut() {
 	x.f.more(14 * failureRate)
 	x.stream.Heal()
 	x.f.more(2 * failureRate)
+}
+
+func (x *failing) appStopped() {
+	x.Helper()
+	x.sleeps(x.apps[0], func() { x.f.more(14 * failureRate) }) // longer than keepalive and grace
+	x.f.more(2 * failureRate)
+}
+
+// sidecarStopped stops the sidecar within a transaction until the brokers have ended it.
+func (x *failing) sidecarStopped() {
+	x.Helper()
+	x.sleeps(x.sidecar, func() { x.f.more(8 * failureRate) })
+	x.seesMore(2 * failureRate)
+}
+
+// sleeps stops a process while something happens.
+func (x *failing) sleeps(p *childproc.Process, meanwhile func()) {
+	x.Helper()
+	if err := p.Pause(); err != nil {
+		x.Fatal(err)
+	}
+	meanwhile()
+	if err := p.Resume(); err != nil {
+		x.Fatal(err)
+	}
 }
 
 func (x *failing) sidecarKilled() {
@@ -280,6 +336,40 @@ func (x *failing) sidecarKilled() {
 func (x *failing) idTaken() {
 	x.Helper()
 	second := x.sidecarOn(filepath.Join(x.dir, "second.sock"))
+	x.olderEnds()
+	x.startSidecar()
+	x.seesMore(failureRate)
+	second.Kill()
+}
+
+// idTakenInSleep has a second sidecar take the id while the first one is stopped: that must not
+// take it back when it wakes up.
+func (x *failing) idTakenInSleep() {
+	x.Helper()
+	var second *childproc.Process
+	x.sleeps(x.sidecar, func() {
+		second = x.sidecarOn(filepath.Join(x.dir, "second.sock"))
+		x.await("the second sidecar to have the id", func() error {
+			id := x.group + "-0"
+			of, err := x.kafka.Admin().DescribeTransactions(x.Context(), id)
+			if err == nil && of[id].State != "Empty" { // of the first one it is open, or was ended
+				err = fmt.Errorf("its transaction is %s, %w", of[id].State, of[id].Err)
+			}
+			return err
+		})
+	})
+	x.olderEnds()
+	if !second.Running() {
+		x.Errorf("the second sidecar ended, though it has the id: %s\n%s", second.State(), tail(second, 20))
+	}
+	x.startSidecar()
+	x.seesMore(failureRate)
+	second.Kill()
+}
+
+// olderEnds waits until the sidecar, whose id another one has taken, ends and says by whom.
+func (x *failing) olderEnds() {
+	x.Helper()
 	select {
 	case <-x.sidecar.Done():
 	case <-time.After(settle):
@@ -288,9 +378,6 @@ func (x *failing) idTaken() {
 	if log := tail(x.sidecar, 50); !strings.Contains(log, "producer epoch") {
 		x.Errorf("the older sidecar ended, and does not say by which epoch its id was taken:\n%s", log)
 	}
-	x.startSidecar()
-	x.seesMore(failureRate)
-	second.Kill()
 }
 
 func (x *failing) endLost() {
@@ -314,6 +401,16 @@ func (x *failing) coordinatorKilled() {
 	h.letGo()
 	x.took = x.h.awaitSeen("committed outputs", killed.Add(100*time.Millisecond), func(int32, work) bool { return true })
 	x.f.more(2 * failureRate)
+}
+
+func (x *failing) groupCoordinatorKilled() {
+	x.Helper()
+	broker := x.kafka.GroupCoordinator(x.group)
+	killed := time.Now()
+	x.kafka.Kill(broker)
+	x.broken = append(x.broken, broker)
+	x.took = x.h.awaitSeen("committed outputs", killed.Add(100*time.Millisecond), func(int32, work) bool { return true })
+	x.f.more(4 * failureRate)
 }
 
 func (x *failing) leaderKilled() {

@@ -41,7 +41,7 @@ func (c *Cluster) Console(topic, log string, hear func(line string)) *childproc.
 	}
 	args := []string{"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", inst.classpath, "org.apache.kafka.tools.consumer.ConsoleConsumer",
 		"--bootstrap-server", c.Brokers(), "--topic", topic, "--from-beginning", "--isolation-level", "read_committed", "--command-property", "enable.auto.commit=false"}
-	for _, property := range []string{"print.partition=true", "print.headers=true", "print.value=false", "print.key=false"} {
+	for _, property := range []string{"print.partition=true", "print.offset=true", "print.headers=true", "print.value=false", "print.key=false"} {
 		args = append(args, "--formatter-property", property)
 	}
 	p, err := childproc.Start(childproc.Spec{Name: "console consumer", Guard: true, Path: inst.java, Args: args, Log: log,
