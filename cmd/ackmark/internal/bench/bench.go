@@ -30,7 +30,6 @@ type bench struct {
 	dir      string // for sockets
 	brokers  []string
 	cluster  *cluster
-	input    string
 	broker   *process // the embedded one; nil: not ours
 	result   *Result
 }
@@ -91,6 +90,11 @@ func (b *bench) measure(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if b.opts.wants(partScale) {
+		if err := b.scale(ctx); err != nil {
+			return err
+		}
+	}
 	if b.opts.wants(partMetrics) {
 		b.progress.say("counting for nobody, by itself")
 		if b.result.Unread, err = unread(ctx); err != nil {
@@ -142,45 +146,57 @@ func (b *bench) open(ctx context.Context) (stop func() error, err error) {
 	}, nil
 }
 
-// saturated fills the input once and lets the contestants race through it, round by round.
+// saturated is the load that most parts share.
 func (b *bench) saturated(ctx context.Context) error {
 	contestants, controls := b.opts.contestants()
 	if len(contestants)+len(controls) == 0 {
 		return nil
 	}
-	b.progress.say("writing %s inputs of %d bytes", figures.Thousands(b.opts.Records), b.opts.Size)
+	return b.races(ctx, b.opts.Partitions, contestants, controls, b.result.add)
+}
+
+// raceInput is what contestants race through. Their outputs go to as many partitions.
+type raceInput struct {
+	topic      string
+	partitions int
+}
+
+// races fills the input once and lets the contestants race through it, round by round.
+func (b *bench) races(ctx context.Context, partitions int, contestants, controls []string, add func(name string, run Race)) error {
+	b.progress.say("writing %s inputs of %d bytes into %s partitions", figures.Thousands(b.opts.Records), b.opts.Size, figures.Thousands(partitions))
+	in := raceInput{partitions: partitions}
 	var err error
-	if b.input, err = b.cluster.createTopic(ctx, "input", b.opts.Partitions); err != nil {
+	if in.topic, err = b.cluster.createTopic(ctx, "input", partitions); err != nil {
 		return err
 	}
-	defer b.cluster.remove(context.WithoutCancel(ctx), "", b.input)
-	if err := b.cluster.fill(ctx, b.input, b.opts.Records, b.opts.Size); err != nil {
+	defer b.cluster.remove(context.WithoutCancel(ctx), "", in.topic)
+	if err := b.cluster.fill(ctx, in.topic, b.opts.Records, b.opts.Size); err != nil {
 		return fmt.Errorf("bench: writing the inputs: %w", err)
 	}
 	b.progress.say("warming up, and reading the outputs back")
 	for _, name := range contestants {
-		if _, err := b.race(ctx, name, 0, true); err != nil {
+		if _, err := b.race(ctx, in, name, 0, true); err != nil {
 			return err
 		}
 	}
 	for i, round := range schedule(contestants, controls, b.opts.Pairs) {
 		for _, name := range round {
-			b.progress.say("round %d of %d: %s", i+1, b.opts.Pairs, name)
-			run, err := b.race(ctx, name, i+1, false)
+			b.progress.say("%s partitions, round %d of %d: %s", figures.Thousands(partitions), i+1, b.opts.Pairs, name)
+			run, err := b.race(ctx, in, name, i+1, false)
 			if err != nil {
 				return err
 			}
-			b.result.add(name, run)
+			add(name, run)
 		}
 	}
 	return nil
 }
 
 // race is one run of one contestant, from fresh processes to checked counts.
-func (b *bench) race(ctx context.Context, name string, round int, readBack bool) (Race, error) {
+func (b *bench) race(ctx context.Context, in raceInput, name string, round int, readBack bool) (Race, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, runTimeout, errors.New(idleAfter))
 	defer cancel()
-	output, err := b.cluster.createTopic(ctx, "output", b.opts.Partitions)
+	output, err := b.cluster.createTopic(ctx, "output", in.partitions)
 	if err != nil {
 		return Race{}, err
 	}
@@ -192,7 +208,7 @@ func (b *bench) race(ctx context.Context, name string, round int, readBack bool)
 		o.Executable = o.Against
 	}
 	s := spec{
-		Role: role, SourceHeaders: o.SourceHeaders, Brokers: b.brokers, Group: group, Input: b.input, Output: output, Inputs: b.opts.Records, Concurrency: b.opts.Concurrency,
+		Role: role, SourceHeaders: o.SourceHeaders, Brokers: b.brokers, Group: group, Input: in.topic, Output: output, Inputs: b.opts.Records, Concurrency: b.opts.Concurrency,
 		Profile: b.profile(name, round),
 	}
 	for _, metrics := range []string{idle, scraped} {
@@ -220,7 +236,7 @@ func (b *bench) race(ctx context.Context, name string, round int, readBack bool)
 	if err := keptFiles(stateDir); err != nil {
 		return Race{}, err
 	}
-	return run, b.check(ctx, s, &run, readBack)
+	return run, b.check(ctx, in, s, &run, readBack)
 }
 
 func (b *bench) raceAlone(ctx context.Context, o Options, s spec, run *Race, server *process) error {
@@ -302,9 +318,9 @@ func (b *bench) startServer(ctx context.Context, o Options, app *spec, round int
 
 // check compares the counts of a run with the inputs. Nothing was killed, so there is nothing to
 // repeat either.
-func (b *bench) check(ctx context.Context, s spec, run *Race, readBack bool) (err error) {
+func (b *bench) check(ctx context.Context, in raceInput, s spec, run *Race, readBack bool) (err error) {
 	wrong := func(format string, args ...any) {
-		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%s, round %d: ", s.Role, run.Round)+fmt.Sprintf(format, args...))
+		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%s, %d partitions, round %d: ", s.Role, in.partitions, run.Round)+fmt.Sprintf(format, args...))
 	}
 	if s.CommitEvery > 0 {
 		run.Outputs, err = b.cluster.countCommitted(ctx, s.Output, b.brokers, b.opts.Kafka)

@@ -37,7 +37,8 @@ func TestBenchEndToEnd(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	err = Run(t.Context(), Options{
-		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses}, Processes: []int{2},
+		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses, partScale},
+		Processes: []int{2}, Sessions: []int{2}, PartitionCounts: []int{5},
 		JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
 	})
 	if err != nil {
@@ -76,6 +77,15 @@ func TestBenchEndToEnd(t *testing.T) {
 				t.Errorf("%s, paced %v: %+v", way.Name, pod.Paced, run)
 			}
 		}
+	}
+	if r.Scale == nil || len(r.Scale.Sessions) != 1 || len(r.Scale.Partitions) != 1 {
+		t.Fatalf("the scale: %+v", r.Scale)
+	}
+	if p := r.Scale.Sessions[0]; p.Processes != 2 || p.Speed.Median <= 0 || p.Idle == nil || p.Idle.Median <= 0 || len(p.Modes[1].Runs) != 1 {
+		t.Errorf("two sessions: %+v", p)
+	}
+	if p := r.Scale.Partitions[0]; p.Partitions != 5 || len(p.Contestants) != 3 || len(p.Ratios) != 2 || p.Contestants.named(viaSidecar).Runs[0].Committed != 5000 {
+		t.Errorf("five partitions: %+v", p)
 	}
 	if r.Memory == nil || r.Memory.After == 0 {
 		t.Errorf("the memory run: %+v", r.Memory)

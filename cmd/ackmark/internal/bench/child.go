@@ -65,6 +65,7 @@ const (
 	eventAssigned = "assigned"
 	eventUsage    = "usage"
 	eventDone     = "done"
+	eventHeld     = "held"
 )
 
 // event is what a child tells its parent.
@@ -77,11 +78,13 @@ type event struct {
 	HandlerMallocs float64         `json:"handler_mallocs,omitempty"`
 	Memory         *Memory         `json:"memory,omitempty"`
 	Late           []time.Duration `json:"late_ns,omitempty"` // of an emitter that is paced, by record
+	Held           *Held           `json:"held,omitempty"`
 }
 
 // Commands of the parent.
 const (
 	commandUsage = "usage"
+	commandHeld  = "held"
 	commandStop  = "stop"
 	commandGo    = "go"    // of an emitter
 	commandSlice = "slice" // of a pipeline that works in slices
@@ -113,6 +116,8 @@ func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (e
 		switch command {
 		case commandUsage:
 			c.tell(event{Kind: eventUsage, Usage: c.meter.usage()})
+		case commandHeld:
+			c.tell(event{Kind: eventHeld, Held: heldNow()})
 		case commandStop:
 			stop()
 		case commandGo:

@@ -75,6 +75,7 @@ func goals(r *Result) []Goal {
 	add(Goal{Name: "G2", What: "sidecar / bare, speed", Must: 0.80, Stretch: 0.95, AtLeast: true}, pairs(of(bare).walls(), of(viaSidecar).walls()))
 	add(Goal{Name: "G2", What: "sidecar / bare, app + sidecar CPU", Must: 1.40, Stretch: 1.20}, pairs(of(viaSidecar).cpus(), of(bare).cpus()))
 	podGoals(r.Pods, add)
+	scaleGoals(r.Scale, add)
 	if r.Latency != nil {
 		add(Goal{Name: "G6", What: "added median latency, sidecar − bare", Unit: " ms", Must: 0.25, Stretch: 0.15}, r.Latency.Added)
 	}

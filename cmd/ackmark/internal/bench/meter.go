@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,19 @@ func (m *meter) usage() Usage {
 		CPU: childproc.OwnCPUTime(), Mallocs: mem.Mallocs, AllocBytes: mem.TotalAlloc, GCs: mem.NumGC,
 		ProduceRequests: m.produceRequests.Load(), Connections: m.peakConnections.Load(), PeakRSS: childproc.OwnPeakResident(),
 	}
+}
+
+// heldNow is what the process needs: garbage is collected first, and given back to the system.
+func heldNow() *Held {
+	for range 2 { // what is in pools goes with the second collection
+		runtime.GC()
+	}
+	debug.FreeOSMemory()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	h := &Held{Live: int64(mem.HeapAlloc + mem.StackInuse)}
+	h.RSS, _ = childproc.Resident(os.Getpid()) // 0: the system does not tell
+	return h
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect. What failed when it was open is told to

@@ -34,16 +34,26 @@ const (
 	partProcesses = "processes"
 	partExactly   = "exactly-once"
 	partSlices    = "slices"
+	partScale     = "scale"
 )
 
 // DefaultParts are measured where Options.Only names none; Parts lists what it may name.
 var (
 	DefaultParts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
-	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices)
+	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices, partScale)
 )
 
 // DefaultProcesses are those of the goals.
 var DefaultProcesses = []int{10, 50}
+
+// The points of the part scale.
+var (
+	DefaultSessions        = []int{1, 2, 5, 10, 20, 50}
+	DefaultPartitionCounts = []int{6, 30, 100, 300, 1000}
+)
+
+// maxSessions is the sidecar's default.
+const maxSessions = 64
 
 // Options of a bench. Zero fields mean the defaults.
 type Options struct {
@@ -56,6 +66,9 @@ type Options struct {
 	// Processes are the numbers of processes that produce, of the part that has many; empty:
 	// DefaultProcesses.
 	Processes []int
+	// Sessions and PartitionCounts are the points of the part scale; with one of them empty the
+	// other series alone is measured, with both their defaults are.
+	Sessions, PartitionCounts []int
 	// Pairs is the number of rounds.
 	Pairs int
 	// Concurrency of the pipeline; 0: its default.
@@ -106,6 +119,9 @@ func (o Options) withDefaults() Options {
 	if len(o.Only) == 0 {
 		o.Only = DefaultParts
 	}
+	if len(o.Sessions)+len(o.PartitionCounts) == 0 && o.wants(partScale) {
+		o.Sessions, o.PartitionCounts = DefaultSessions, DefaultPartitionCounts
+	}
 	if len(o.CommitEvery) == 0 {
 		o.CommitEvery = commitEvery
 	}
@@ -144,13 +160,37 @@ func (o Options) validate() error {
 		}
 	}
 	for _, n := range o.Processes {
-		if n < 1 || n > 64 { // the sidecar's MaxSessions
-			return bad("--processes", "has %d: 1 to 64", n)
+		if n < 1 || n > maxSessions {
+			return bad("--processes", "has %d: 1 to %d", n, maxSessions)
 		}
+	}
+	if err := o.validateScale(); err != nil {
+		return err
 	}
 	for _, part := range o.Only {
 		if !slices.Contains(Parts, part) {
 			return bad("--only", "has %q: one of %s", part, strings.Join(Parts, ", "))
+		}
+	}
+	return nil
+}
+
+func (o Options) validateScale() error {
+	for _, series := range []struct {
+		option, why string
+		points      []int
+		most        int
+	}{
+		{"--sessions", "what a sidecar takes by default", o.Sessions, maxSessions},
+		{"--partition-counts", "--records", o.PartitionCounts, o.Records},
+	} {
+		if len(series.points) > 0 && !o.wants(partScale) {
+			return &OptionError{series.option, "is of the part " + partScale + ", which is not measured: add --only " + partScale + ", or leave it out"}
+		}
+		for _, n := range series.points {
+			if n < 1 || n > series.most {
+				return &OptionError{series.option, fmt.Sprintf("has %d: 1 to %d, %s", n, series.most, series.why)}
+			}
 		}
 	}
 	return nil

@@ -26,6 +26,12 @@ type Pod struct {
 	// Paced: each emits 40 records a second. Otherwise as fast as it may.
 	Paced bool       `json:"paced"`
 	Modes []*PodMode `json:"modes"`
+	// memory: the sidecar is asked what memory it needs without sessions, and with idle ones.
+	memory bool
+}
+
+func newPod(processes int) *Pod {
+	return &Pod{Processes: processes, Modes: []*PodMode{{Name: ownProducers}, {Name: oneSidecar}}}
 }
 
 // PodMode is one way to produce.
@@ -50,6 +56,10 @@ type PodRun struct {
 	// First and Last are when the first process was done, and the last.
 	First time.Duration `json:"first_ns"`
 	Last  time.Duration `json:"last_ns"`
+	// Empty is what the sidecar needed when a first session had gone, Idle with all sessions, each
+	// of which had emitted one record; of the part scale.
+	Empty *Held `json:"empty,omitempty"`
+	Idle  *Held `json:"idle,omitempty"`
 }
 
 func (r *PodRun) cpu() time.Duration {
@@ -84,6 +94,11 @@ func (w *PodMode) walls() []float64 {
 	return w.series(func(r *PodRun) float64 { return r.Wall.Seconds() })
 }
 
+// cpus are nanoseconds a record.
+func (w *PodMode) cpus() []float64 {
+	return w.series(func(r *PodRun) float64 { return float64(r.cpu()) / float64(r.Records) })
+}
+
 func (w *PodMode) brokersCPU() (all []float64) {
 	for i := range w.Runs {
 		if cpu := w.Runs[i].BrokersCPU; cpu != nil {
@@ -97,26 +112,35 @@ func (w *PodMode) brokersCPU() (all []float64) {
 func (b *bench) pods(ctx context.Context) error {
 	for _, n := range b.opts.Processes {
 		for _, paced := range []bool{false, true} {
-			pod := &Pod{Processes: n, Paced: paced, Modes: []*PodMode{{Name: ownProducers}, {Name: oneSidecar}}}
+			pod := newPod(n)
+			pod.Paced = paced
 			b.result.Pods = append(b.result.Pods, pod)
 			rounds := b.opts.Pairs
 			if paced {
 				rounds = min(rounds, pacedPairs)
 			}
-			for i := range rounds {
-				order := slices.Clone(pod.Modes)
-				if i%2 == 1 {
-					slices.Reverse(order)
-				}
-				for _, way := range order {
-					b.progress.say("%d processes, paced %v, round %d of %d: %s", n, paced, i+1, rounds, way.Name)
-					run, err := b.podRun(ctx, pod, way.Name)
-					if err != nil {
-						return err
-					}
-					way.Runs = append(way.Runs, run)
-				}
+			if err := b.podRounds(ctx, pod, rounds); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+// podRounds runs both ways to produce in turn, and turned round in each second round.
+func (b *bench) podRounds(ctx context.Context, pod *Pod, rounds int) error {
+	for i := range rounds {
+		order := slices.Clone(pod.Modes)
+		if i%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, way := range order {
+			b.progress.say("%d processes, paced %v, round %d of %d: %s", pod.Processes, pod.Paced, i+1, rounds, way.Name)
+			run, err := b.podRun(ctx, pod, way.Name)
+			if err != nil {
+				return err
+			}
+			way.Runs = append(way.Runs, run)
 		}
 	}
 	return nil
@@ -140,6 +164,11 @@ func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, e
 			return run, err
 		}
 		defer server.kill()
+		if pod.memory {
+			if err := b.measureEmpty(ctx, s, server, &run); err != nil {
+				return run, err
+			}
+		}
 	}
 	var apps []*process
 	defer func() {
@@ -159,6 +188,11 @@ func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, e
 			return run, err
 		}
 	}
+	if run.Empty != nil {
+		if run.Idle, err = server.held(ctx); err != nil {
+			return run, err
+		}
+	}
 	if err := b.measurePod(ctx, &run, apps, server); err != nil {
 		return run, err
 	}
@@ -174,10 +208,32 @@ func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, e
 	}
 	run.Records = s.Inputs * pod.Processes
 	outputs, err := b.cluster.count(ctx, s.Output)
-	if want := run.Records + pod.Processes; err == nil && outputs != want { // with the first of each
+	want := run.Records + pod.Processes // with the first of each
+	if run.Empty != nil {
+		want++
+	}
+	if err == nil && outputs != want {
 		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%d processes, %s: %d outputs in the topic of %d", pod.Processes, way, outputs, want))
 	}
 	return run, err
+}
+
+// measureEmpty asks a sidecar what memory it needs when a first session came, emitted one record and
+// said goodbye: what the first one costs is not the others'.
+func (b *bench) measureEmpty(ctx context.Context, s spec, server *process, run *PodRun) error {
+	first, err := b.opts.start(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer first.kill()
+	if _, err := first.await(ctx, eventReady); err != nil {
+		return err
+	}
+	if err := first.stop(); err != nil {
+		return err
+	}
+	run.Empty, err = server.held(ctx)
+	return err
 }
 
 // measurePod is the run itself: all processes are ready.

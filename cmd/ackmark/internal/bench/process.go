@@ -90,6 +90,13 @@ func (p *process) usage(ctx context.Context) (Usage, error) {
 	return e.Usage, err
 }
 
+// held asks the child what memory it needs while nothing is done, and has it give the rest back.
+func (p *process) held(ctx context.Context) (*Held, error) {
+	p.Say(commandHeld)
+	e, err := p.await(ctx, eventHeld)
+	return e.Held, err
+}
+
 // stop ends the child cleanly and tells when it could not.
 func (p *process) stop() error {
 	defer p.unbind()

@@ -156,10 +156,11 @@ type Result struct {
 	Size        int           `json:"size"`
 	Partitions  int           `json:"partitions"`
 	Took        time.Duration `json:"took_ns"`
-	Contestants []*Contestant `json:"contestants"`
+	Contestants Contestants   `json:"contestants"`
 	Latency     *Latency      `json:"latency,omitempty"`
 	Memory      *Memory       `json:"memory,omitempty"`
 	Pods        []*Pod        `json:"pods,omitempty"`
+	Scale       *Scale        `json:"scale,omitempty"`
 	Unread      []Unread      `json:"unread,omitempty"`
 	Sliced      []*Sliced     `json:"slices,omitempty"`
 	Goals       []Goal        `json:"goals"`
@@ -167,9 +168,12 @@ type Result struct {
 	Wrong []string `json:"wrong"`
 }
 
-// contestant returns an empty one where it did not run.
-func (r *Result) contestant(name string) *Contestant {
-	for _, c := range r.Contestants {
+// Contestants are all that ran on one load.
+type Contestants []*Contestant
+
+// named returns an empty one where it did not run.
+func (all Contestants) named(name string) *Contestant {
+	for _, c := range all {
 		if c.Name == name {
 			return c
 		}
@@ -177,13 +181,17 @@ func (r *Result) contestant(name string) *Contestant {
 	return &Contestant{Name: name}
 }
 
-func (r *Result) add(name string, run Race) {
-	c := r.contestant(name)
+func (all *Contestants) add(name string, run Race) {
+	c := all.named(name)
 	if len(c.Runs) == 0 {
-		r.Contestants = append(r.Contestants, c)
+		*all = append(*all, c)
 	}
 	c.Runs = append(c.Runs, run)
 }
+
+func (r *Result) contestant(name string) *Contestant { return r.Contestants.named(name) }
+
+func (r *Result) add(name string, run Race) { r.Contestants.add(name, run) }
 
 // err is ErrWrong where a count does not add up.
 func (r *Result) err() error {

@@ -16,6 +16,7 @@ func render(r *Result) string {
 		figures.Thousands(r.Records), r.Size, r.Partitions, r.Broker, r.Go, r.CPUs, r.Took.Seconds())
 	renderContestants(&out, r)
 	renderPods(&out, r.Pods)
+	renderScale(&out, r.Scale)
 	renderSliced(&out, r.Sliced)
 	renderLatency(&out, r.Latency)
 	renderMemory(&out, r.Memory)

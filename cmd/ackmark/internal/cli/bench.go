@@ -33,6 +33,8 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
   ackmark bench --cpuprofile /tmp/profiles     # then: go tool pprof /tmp/profiles/library-01.pprof
   ackmark bench --only exactly-once,latency    # against at-least-once, through the sidecar
   ackmark bench --only processes --processes 10,50 --pairs 4 # a pod: own producers, or one sidecar
+  ackmark bench --only scale --pairs 8         # 1 to 50 sessions of a sidecar, 6 to 1,000 partitions: half an hour
+  ackmark bench --only scale --sessions 50     # one point of one series
   ackmark bench --against ./ackmark-v0.1       # before and after, in the same rounds
   ackmark bench --json | jq '.goals[] | {name, what, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -69,11 +71,13 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
 	f.IntVar(&o.Records, "records", bench.DefaultRecords, "inputs of each run")
 	f.IntVar(&o.Size, "size", bench.DefaultSize, "bytes of each input's value")
 	f.IntSliceVar(&o.Processes, "processes", bench.DefaultProcesses, "with --only processes: how many of them produce, comma separated")
+	f.IntSliceVar(&o.Sessions, "sessions", nil, "with --only scale: sessions of one sidecar, comma separated (default 1,2,5,10,20,50; none if only --partition-counts is given)")
+	f.IntSliceVar(&o.PartitionCounts, "partition-counts", nil, "with --only scale: partitions of the topics, comma separated (default 6,30,100,300,1000; none if only --sessions is given)")
 	f.IntVar(&o.Pairs, "pairs", bench.DefaultPairs, "rounds, in each of which every contestant runs once")
 	f.IntVar(&o.Partitions, "partitions", bench.DefaultPartitions, "partitions of each topic")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: one for each CPU)")
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
-	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, slices, state, exactly-once and processes)")
+	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, slices, state, exactly-once, processes and scale)")
 	f.DurationSliceVar(&o.CommitEvery, "commit-every", nil, "intervals of the part exactly-once, comma separated (default 100ms,20ms)")
 	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
 	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with a source header on every output (for ackmark audit); the bare loop writes one, too")
