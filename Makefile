@@ -44,7 +44,14 @@ bench: ## Ratios to the bare franz-go loop, in two minutes (ARGS="--brokers host
 exactly-plot: ## Exactly-once against at-least-once, by the commit interval, as docs/img/exactly-once.svg (ARGS="--brokers host:9092")
 	mkdir -p tmp
 	$(GO) run ./cmd/ackmark bench --only exactly-once,latency --commit-every 100ms,20ms,50ms,250ms,500ms --json $(ARGS) >tmp/exactly-once.json
-	$(GO) -C tools run ./exactlyplot -o ../docs/img/exactly-once.svg ../tmp/exactly-once.json
+	$(GO) -C tools run ./benchplot -o ../docs/img/exactly-once.svg ../tmp/exactly-once.json
+
+.PHONY: scale
+scale: ## 1 to 50 sessions of a sidecar and 6 to 1,000 partitions, as a table and as docs/img/scale.svg (half an hour; ARGS="--pairs 16", NOTE="load 1")
+	mkdir -p tmp
+	$(GO) run ./cmd/ackmark bench --only scale --pairs 8 --json $(ARGS) >tmp/scale.json
+	$(GO) -C tools run ./benchplot -o ../docs/img/scale.svg -note "$(NOTE)" ../tmp/scale.json
+	$(GO) run ./cmd/ackmark bench --from tmp/scale.json
 
 .PHONY: chaos
 chaos: ## Every fault of docs/faults.md, done to real processes: on an embedded broker and, with Java 17 and Maven, on three real ones (twelve minutes); PROTOCOL=consumer: in groups of KIP-848; MODE=exactly-once: in transactions of the sidecar

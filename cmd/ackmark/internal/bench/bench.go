@@ -44,17 +44,35 @@ func Run(ctx context.Context, o Options) error {
 	b := &bench{opts: o, progress: newProgress(o.Stderr, o.Terminal), result: &Result{
 		Go: runtime.Version(), CPUs: runtime.NumCPU(), Records: o.Records, Size: o.Size, Partitions: o.Partitions, Wrong: []string{},
 	}}
-	began := time.Now()
-	if err := b.measure(ctx); err != nil {
-		return err
+	if o.From != "" {
+		if err := b.read(); err != nil {
+			return err
+		}
+	} else {
+		began := time.Now()
+		if err := b.measure(ctx); err != nil {
+			return err
+		}
+		b.progress.end()
+		b.result.Took = time.Since(began)
+		b.result.Goals = goals(b.result)
 	}
-	b.progress.end()
-	b.result.Took = time.Since(began)
-	b.result.Goals = goals(b.result)
 	if err := b.print(); err != nil {
 		return err
 	}
 	return b.result.err()
+}
+
+// read takes a result that was measured before.
+func (b *bench) read() error {
+	text, err := os.ReadFile(b.opts.From)
+	if err == nil {
+		err = json.Unmarshal(text, b.result)
+	}
+	if err != nil {
+		return &OptionError{"--from", fmt.Sprintf("is %q, which is no result of ackmark bench --json: %v", b.opts.From, err)}
+	}
+	return nil
 }
 
 func (b *bench) print() error {

@@ -81,6 +81,8 @@ type Options struct {
 	Only []string
 	// JSON prints the result as JSON to Stdout.
 	JSON bool
+	// From is a file with an earlier result as JSON: it is shown, and nothing is measured.
+	From string
 	// Against is another ackmark binary, of an earlier version: its pipeline runs beside ours, in
 	// the same rounds. Empty: none.
 	Against string

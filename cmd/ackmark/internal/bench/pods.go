@@ -218,8 +218,8 @@ func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, e
 	return run, err
 }
 
-// measureEmpty asks a sidecar what memory it needs when a first session came, emitted one record and
-// said goodbye: what the first one costs is not the others'.
+// measureEmpty asks a sidecar what memory it needs when a first session came, emitted one record
+// and said goodbye: what the first one costs is not the others'.
 func (b *bench) measureEmpty(ctx context.Context, s spec, server *process, run *PodRun) error {
 	first, err := b.opts.start(ctx, s)
 	if err != nil {

@@ -88,8 +88,8 @@ func known(samples []float64) *Interval {
 	return &iv
 }
 
-// memorySeries are figures of the runs whose sidecar was asked; of its resident set, where the system
-// tells that.
+// memorySeries are figures of the runs whose sidecar was asked; of its resident set, where the
+// system tells that.
 func (p *Pod) memorySeries(resident bool, of func(*PodRun) float64) (all []float64) {
 	for i := range p.Modes[1].Runs {
 		if r := &p.Modes[1].Runs[i]; r.Empty != nil && r.Idle != nil && (r.Empty.RSS > 0 || !resident) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -124,5 +126,27 @@ func TestScaleOptionsAreRefused(t *testing.T) {
 		if _, refused := errors.AsType[*OptionError](err); !refused || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// What was printed as JSON is shown again as it was, and its wrong counts are an error again.
+func TestResultIsShownAgain(t *testing.T) {
+	r := scaleSample()
+	r.Goals, r.Wrong = goals(r), []string{"one"}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "result.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := Run(t.Context(), Options{From: file, Stdout: &out, Stderr: io.Discard}); !errors.Is(err, ErrWrong) || out.String() != render(r) {
+		t.Errorf("%v\n%s\nwant\n%s", err, &out, render(r))
+	}
+	err = Run(t.Context(), Options{From: file + "x", Stdout: &out, Stderr: io.Discard})
+	if refused, ok := errors.AsType[*OptionError](err); !ok || refused.Option != "--from" {
+		t.Errorf("no such file: %v", err)
 	}
 }

@@ -41,7 +41,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
 			if err := refuseZero(cmd, "records", "size", "pairs", "partitions", "backlog"); err != nil {
 				return err
 			}
-			if err := refuseEmpty(cmd, "brokers", "only", "against", "cpuprofile"); err != nil {
+			if err := refuseEmpty(cmd, "brokers", "only", "against", "cpuprofile", "from"); err != nil {
 				return err
 			}
 			if err := checkBrokers(o.Brokers); err != nil {
@@ -79,6 +79,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
 	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, slices, state, exactly-once, processes and scale)")
 	f.DurationSliceVar(&o.CommitEvery, "commit-every", nil, "intervals of the part exactly-once, comma separated (default 100ms,20ms)")
+	f.StringVar(&o.From, "from", "", "measure nothing: show the result in this file, which --json has printed")
 	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
 	f.BoolVar(&o.SourceHeaders, "source-headers", false, "with a source header on every output (for ackmark audit); the bare loop writes one, too")
 	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of each measured process into this directory")

@@ -1,71 +1,13 @@
-// Command exactlyplot draws what exactly-once costs, by the commit interval, from what `ackmark
-// bench --only exactly-once,latency --json` has printed: latency, speed, and the broker's CPU time.
-//
-//	go -C tools run ./exactlyplot -o ../docs/img/exactly-once.svg bench.json
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"html"
-	"os"
 	"slices"
 	"strings"
 	"time"
 )
-
-func main() {
-	out := flag.String("o", "", "SVG file to write")
-	note := flag.String("note", "", "what else the machine did, for the last line")
-	flag.Parse()
-	if *out == "" || flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: exactlyplot -o FILE.svg bench.json")
-		os.Exit(2)
-	}
-	if err := run(*out, flag.Arg(0), *note); err != nil {
-		fmt.Fprintln(os.Stderr, "exactlyplot:", err)
-		os.Exit(1)
-	}
-}
-
-func run(out, in, note string) error {
-	text, err := os.ReadFile(in)
-	if err != nil {
-		return err
-	}
-	var r result
-	if err := json.Unmarshal(text, &r); err != nil {
-		return fmt.Errorf("%s: %w", in, err)
-	}
-	all, err := points(&r)
-	if err != nil {
-		return fmt.Errorf("%s: %w", in, err)
-	}
-	return os.WriteFile(out, []byte(draw(&r, all, note)), 0o644)
-}
-
-// result is what is read of the bench's.
-type result struct {
-	Broker      string `json:"broker"`
-	Records     int    `json:"records"`
-	Size        int    `json:"size"`
-	CPUs        int    `json:"cpus"`
-	Contestants []struct {
-		Name string `json:"name"`
-		Runs []struct {
-			Wall      time.Duration `json:"wall_ns"`
-			BrokerCPU time.Duration `json:"broker_cpu_ns"`
-		} `json:"runs"`
-	} `json:"contestants"`
-	Latency struct {
-		Paths []struct {
-			Name string `json:"name"`
-			P50  float64
-		} `json:"paths"`
-	} `json:"latency"`
-}
 
 const (
 	plain = "sidecar"
@@ -106,7 +48,7 @@ func points(r *result) (all []point, err error) {
 	}
 	slices.SortFunc(all, func(a, b point) int { return int(a.every - b.every) })
 	if len(all) < 2 {
-		return nil, errors.New("no exactly-once in it: ackmark bench --only exactly-once,latency --json")
+		return nil, errors.New("nothing to draw in it: ackmark bench --only scale --json, or --only exactly-once,latency --json")
 	}
 	return all, nil
 }
