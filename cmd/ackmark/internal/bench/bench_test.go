@@ -37,7 +37,7 @@ func TestBenchEndToEnd(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	err = Run(t.Context(), Options{
-		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses, partScale},
+		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses, partScale, partOneCPU},
 		Processes: []int{2}, Sessions: []int{2}, PartitionCounts: []int{5},
 		JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
 	})
@@ -53,7 +53,7 @@ func TestBenchEndToEnd(t *testing.T) {
 	}
 	for _, name := range []string{
 		bare, library, viaSidecar, consumeBare, consumeLibrary, library + idle, viaSidecar + idle, library + scraped, viaSidecar + scraped,
-		library + kept, viaSidecar + kept,
+		library + kept, viaSidecar + kept, viaSidecar + oneCPU,
 	} {
 		c := r.contestant(name)
 		if len(c.Runs) != 1 {

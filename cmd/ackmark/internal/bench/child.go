@@ -54,6 +54,8 @@ type spec struct {
 	// once. Planted is a cost on top, for tests of the method: of the processor time of a slice.
 	Slice   int     `json:"slice,omitempty"`
 	Planted float64 `json:"planted,omitempty"`
+	// OneCPU: the sidecar has GOMAXPROCS 1.
+	OneCPU bool `json:"one_cpu,omitempty"`
 	// StateDir is where session files are; empty: nowhere.
 	StateDir string `json:"state_dir,omitempty"`
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/ackmark/ackmark/sidecar"
@@ -12,6 +13,9 @@ const serverStart = 15 * time.Second
 
 // runServer is the sidecar of the app beside it, with its defaults.
 func (c *child) runServer(ctx context.Context) error {
+	if n := runtime.GOMAXPROCS(0); c.spec.OneCPU && n != 1 {
+		return fmt.Errorf("GOMAXPROCS is %d, 1 was asked for", n)
+	}
 	opts, err := c.clientOptions()
 	if err != nil {
 		return err

@@ -105,6 +105,10 @@ func goals(r *Result) []Goal {
 		add(Goal{Name: "cost", What: name + kept + ", more allocations per record", Must: 0.01, Stretch: 0.001}, differences(with.allAllocs(), plain.allAllocs()))
 	}
 	exactlyGoals(r, add)
+	plain, one := of(viaSidecar), of(viaSidecar+oneCPU)
+	add(Goal{Name: "cost", What: one.Name + " / " + plain.Name + ", sidecar's CPU", Must: 1, Stretch: 0.94}, pairs(one.sidecarCPUs(), plain.sidecarCPUs()))
+	add(Goal{Name: "cost", What: one.Name + " / " + plain.Name + ", CPU", Must: 1, Stretch: 0.97}, pairs(one.cpus(), plain.cpus()))
+	add(Goal{Name: "cost", What: one.Name + " / " + plain.Name + ", speed", Must: 0.95, Stretch: 1, AtLeast: true}, pairs(plain.walls(), one.walls()))
 	if r.Memory != nil {
 		g := Goal{Name: "S9", What: "peak memory while a handler stalls / limit", Must: 1, Stretch: 0.75}
 		peak := float64(r.Memory.PeakRSS) / float64(r.Memory.Limit)

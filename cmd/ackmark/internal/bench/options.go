@@ -35,12 +35,13 @@ const (
 	partExactly   = "exactly-once"
 	partSlices    = "slices"
 	partScale     = "scale"
+	partOneCPU    = "one-cpu"
 )
 
 // DefaultParts are measured where Options.Only names none; Parts lists what it may name.
 var (
 	DefaultParts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
-	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices, partScale)
+	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices, partScale, partOneCPU)
 )
 
 // DefaultProcesses are those of the goals.
@@ -229,6 +230,12 @@ func (o Options) contestants() (contestants, controls []string) {
 			contestants = append(contestants, viaSidecar)
 		}
 		contestants = append(contestants, o.exactlyOnce()...)
+	}
+	if o.wants(partOneCPU) {
+		if !slices.Contains(contestants, viaSidecar) {
+			contestants = append(contestants, viaSidecar)
+		}
+		contestants = append(contestants, viaSidecar+oneCPU)
 	}
 	if o.wants(partControls) {
 		controls = []string{consumeBare, consumeLibrary}

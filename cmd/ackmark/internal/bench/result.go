@@ -80,6 +80,15 @@ func (c *Contestant) cpus() []float64 {
 	return c.series(func(r *Race) float64 { return r.cpu().Seconds() })
 }
 
+func (c *Contestant) sidecarCPUs() (all []float64) {
+	for i := range c.Runs {
+		if s := c.Runs[i].Sidecar; s != nil {
+			all = append(all, s.CPU.Seconds())
+		}
+	}
+	return all
+}
+
 // each is the CPU time of a record, in nanoseconds.
 func (c *Contestant) each() []float64 {
 	return c.series(func(r *Race) float64 { return float64(r.cpu()) / float64(r.Inputs) })

@@ -201,3 +201,23 @@ func TestGoalsOfState(t *testing.T) {
 		}
 	}
 }
+
+// A sidecar that has one CPU is held against one that has all, by its own processor time and by that
+// of both processes.
+func TestGoalsOfOneCPU(t *testing.T) {
+	o := Options{Only: []string{partOneCPU}}
+	if contestants, _ := o.contestants(); !slices.Equal(contestants, []string{viaSidecar, viaSidecar + oneCPU}) {
+		t.Fatalf("contestants: %q", contestants)
+	}
+	r := &Result{Records: 1000}
+	for name, own := range map[string]time.Duration{viaSidecar: 100, viaSidecar + oneCPU: 80} {
+		r.add(name, Race{Wall: 100 + own, App: Usage{CPU: 100}, Sidecar: &Usage{CPU: own}, Inputs: 1000})
+	}
+	all := goals(r)
+	for what, want := range map[string]float64{"sidecar's CPU": 0.8, "CPU": 0.9, "speed": 200.0 / 180} {
+		i := slices.IndexFunc(all, func(g Goal) bool { return g.What == "sidecar-one-cpu / sidecar, "+what })
+		if i < 0 || math.Abs(all[i].Value.Median-want) > 1e-9 {
+			t.Errorf("%s: want %v in %+v", what, want, all)
+		}
+	}
+}

@@ -21,6 +21,9 @@ const (
 // kept is what the names of contestants end with that keep session files.
 const kept = "-state"
 
+// oneCPU is what the name of the contestant ends with whose sidecar has GOMAXPROCS 1.
+const oneCPU = "-one-cpu"
+
 // before is what the names of the other binary's contestants end with.
 const before = "-before"
 

@@ -35,6 +35,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
   ackmark bench --only processes --processes 10,50 --pairs 4 # a pod: own producers, or one sidecar
   ackmark bench --only scale --pairs 8         # 1 to 50 sessions of a sidecar, 6 to 1,000 partitions: half an hour
   ackmark bench --only scale --sessions 50     # one point of one series
+  ackmark bench --only one-cpu --pairs 32      # what a sidecar with GOMAXPROCS=1 saves
   ackmark bench --against ./ackmark-v0.1       # before and after, in the same rounds
   ackmark bench --json | jq '.goals[] | {name, what, verdict}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -77,7 +78,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
 	f.IntVar(&o.Partitions, "partitions", bench.DefaultPartitions, "partitions of each topic")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "lanes of the pipeline (default: one for each CPU)")
 	f.IntVar(&o.Backlog, "backlog", 0, "inputs that wait while the handler stalls (default 10,000,000; with --brokers, where they are written first, 1,000,000)")
-	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, slices, state, exactly-once, processes and scale)")
+	f.StringSliceVar(&o.Only, "only", nil, "only these parts: "+strings.Join(bench.Parts, ", ")+" (default all but metrics, slices, state, exactly-once, processes, scale and one-cpu)")
 	f.DurationSliceVar(&o.CommitEvery, "commit-every", nil, "intervals of the part exactly-once, comma separated (default 100ms,20ms)")
 	f.StringVar(&o.From, "from", "", "measure nothing: show the result in this file, which --json has printed")
 	f.StringVar(&o.Against, "against", "", "another ackmark binary, of an earlier version, whose pipeline runs in the same rounds")
