@@ -66,11 +66,14 @@ func stillWanted(m *consumer.Message) bool { return m.Start() }
 
 // handle runs an input through all its attempts. The first call was begun by the caller.
 func (l *lane) handle(m *consumer.Message) outcome {
-	measured, slow := l.times != nil && l.times.due(), l.slow.Load()
+	measured, slow := l.times != nil && l.times.next(), l.slow.Load()
 	if !measured && !slow {
 		return l.handleInput(m)
 	}
 	start := time.Now()
+	if measured = measured && l.times.due.At(start); !measured && !slow {
+		return l.handleInput(m)
+	}
 	r := l.handleInput(m)
 	took := time.Since(start)
 	if slow && took < fastHandler {

@@ -108,14 +108,15 @@ func (m *metrics) read(r *telemetry.Reading, p *Pipeline) {
 	r.Count(telemetry.OrderBroken, int64(p.sentinels.watch.Count(sentinel.OrderInverted)), group)
 }
 
-// handlerTimes measures some inputs of a lane: the first of each chunk, and one in telemetry.Every.
-// It belongs to the lane's goroutine; nil: nothing is measured.
+// handlerTimes measures some inputs of a lane: the first of each chunk, and one in telemetry.Every,
+// as far as they are due. It belongs to the lane's goroutine; nil: nothing is measured.
 type handlerTimes struct {
 	m      *metrics
 	n      int // inputs of the chunk
 	topic  string
 	of     *topicCounts
 	passed *telemetry.Recorder // of those without an error
+	due    telemetry.Due
 }
 
 func (m *metrics) handlerTimes() *handlerTimes {
@@ -125,7 +126,8 @@ func (m *metrics) handlerTimes() *handlerTimes {
 	return &handlerTimes{m: m}
 }
 
-func (t *handlerTimes) due() bool {
+// next counts an input of the chunk, and tells whether it is one of those that may be measured.
+func (t *handlerTimes) next() bool {
 	n := t.n
 	t.n++
 	return n%telemetry.Every == 0

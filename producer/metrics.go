@@ -27,6 +27,7 @@ type counts struct {
 	last    atomic.Pointer[topicCounts]
 	seen    atomic.Uint64 // units of calls
 	open    atomic.Int64  // of them, without a fate
+	due     telemetry.Due // calls that tell how long they took
 	route   attribute.KeyValue
 	stop    func()
 }
@@ -145,7 +146,9 @@ func (c *counts) follow(units []Unit, r Reporter, deliver func(Reporter) error) 
 	f := &followed{c: c, units: units, r: r}
 	f.survey()
 	if c.samples(len(units)) && c.latency.Listens() {
-		f.begun = time.Now()
+		if now := time.Now(); c.due.At(now) {
+			f.begun = now
+		}
 	}
 	err := deliver(f)
 	if err != nil {
@@ -161,7 +164,7 @@ func (c *counts) follow(units []Unit, r Reporter, deliver func(Reporter) error) 
 	return nil
 }
 
-// samples tells whether a call of n units tells how long it took: the one that has every 64th of
+// samples tells whether a call of n units may tell how long it took: the one that has every 64th of
 // all units, and one that finds nobody on the way, since who delivers seldom would tell nothing
 // else.
 func (c *counts) samples(n int) bool {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -66,16 +67,24 @@ func busy(w http.ResponseWriter, why string) {
 	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
+// writers are kept from scrape to scrape, as long as the garbage collector likes: one is 1.2 MB.
+var writers = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is one
+	return w
+}}
+
 // make has inner write an answer.
 func (a *answers) make(r *http.Request) (*scraped, error) {
-	page := &scraped{header: http.Header{}, status: http.StatusOK, most: a.most}
-	page.gzip, _ = gzip.NewWriterLevel(&page.body, gzip.BestSpeed) // the level is one
+	page := &scraped{header: http.Header{}, status: http.StatusOK, most: a.most, gzip: writers.Get().(*gzip.Writer)}
+	page.gzip.Reset(&page.body)
 	plain := r.Clone(r.Context())
 	plain.Header.Del("Accept-Encoding")
 	a.inner.ServeHTTP(page, plain)
 	if err := page.gzip.Close(); err != nil && page.wrong == nil {
 		page.wrong = err
 	}
+	page.gzip.Reset(io.Discard)
+	writers.Put(page.gzip)
 	page.gzip = nil
 	return page, page.wrong
 }

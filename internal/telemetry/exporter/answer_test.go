@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/childproc"
 )
 
 // page writes a text.
@@ -199,4 +202,19 @@ func TestAnswersAreBounded(t *testing.T) {
 	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "--metrics-per-topic") {
 		t.Errorf("%d: %.100q", w.Code, w.Body)
 	}
+}
+
+// BenchmarkScrape is what an answer of 400 series costs beside making its text.
+func BenchmarkScrape(b *testing.B) {
+	var text strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&text, "ackmark_sidecar_queue_records{otel_scope_name=\"sidecar\",topic=\"orders\",partition=\"%d\"} %d\n", i%48, i*i*7919)
+	}
+	a := newAnswers(page(text.String()))
+	b.ReportAllocs()
+	began := childproc.OwnCPUTime()
+	for b.Loop() {
+		a.ServeHTTP(httptest.NewRecorder(), ask("gzip"))
+	}
+	b.ReportMetric(float64((childproc.OwnCPUTime()-began).Microseconds())/float64(b.N), "cpu-us/op")
 }

@@ -35,6 +35,7 @@ type Flow struct {
 	Letters   telemetry.Tally // acknowledged dead letters, by what their headers say
 
 	latency *telemetry.Recorder
+	due     telemetry.Due
 	recent  *recent.Window // of all flows
 }
 
@@ -144,7 +145,9 @@ func (f *Flow) Ack(headers []kgo.RecordHeader) {
 func (f *Flow) Took(since time.Time) {
 	now := time.Now()
 	took := now.Sub(since)
-	f.latency.Time(took)
+	if f.latency != nil && f.due.At(now) {
+		f.latency.Time(took)
+	}
 	f.recent.Add(now, took, 1)
 }
 
