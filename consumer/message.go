@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"math"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -133,6 +134,18 @@ func (m *Message) Original() Original {
 		return Original{m.Topic, m.Partition, m.Record.Offset}
 	}
 	return Original{r.Topic, r.Partition, m.offset()}
+}
+
+// ID is the input's name, topic/partition/offset as in orders/3/1042: the same one each time the
+// input is handed out, to whichever process. It is the key for what a handler does elsewhere, so
+// that doing it again changes nothing. A topic that is deleted and created anew has the same names
+// again.
+func (m *Message) ID() string {
+	o := m.Original()
+	id := make([]byte, 0, len(o.Topic)+2+10+20)
+	id = append(append(id, o.Topic...), '/')
+	id = append(strconv.AppendInt(id, int64(o.Partition), 10), '/')
+	return string(strconv.AppendInt(id, o.Offset, 10))
 }
 
 // offset is that of the input, whatever its record says now.

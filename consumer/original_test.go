@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -22,6 +23,9 @@ func TestOriginal(t *testing.T) {
 			m.Topic, m.Partition, m.Offset = "elsewhere", 0, 0
 			if got, want := m.Original(), (Original{"in", 3, offsets[i]}); got != want {
 				t.Errorf("input %d of %d: %+v, want %+v", i, n, got, want)
+			}
+			if got, want := m.ID(), fmt.Sprint("in/3/", offsets[i]); got != want {
+				t.Errorf("input %d of %d is called %s, want %s", i, n, got, want)
 			}
 			if got := m.Index(); got != 40+uint64(i) {
 				t.Errorf("input %d of %d has index %d", i, n, got)

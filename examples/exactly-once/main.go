@@ -66,9 +66,8 @@ func withSidecar(cfg pipeline.Config, target string) pipeline.Config {
 }
 
 // invoice may run again for an order whose invoice nobody has seen. What it does elsewhere is not
-// in the transaction: give that the input's place (topic, partition, offset) as the key of an
-// upsert.
+// in the transaction: give that the input's ID as the key of an upsert.
 func invoice(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
-	line := fmt.Sprintf("invoice %d-%d: %s", in.Partition, in.Offset, in.Value)
+	line := fmt.Sprintf("invoice %s: %s", in.ID(), in.Value)
 	return []producer.Record{{Topic: "invoices", Key: in.Key, Value: []byte(line)}}, nil
 }
