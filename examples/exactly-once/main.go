@@ -12,6 +12,7 @@
 // Read the outputs with isolation.level=read_committed:
 //
 //	kafka-console-consumer.sh --topic invoices --from-beginning --isolation-level read_committed …
+//	ackmark audit --brokers localhost:9092 --group invoices --output invoices --exactly-once
 package main
 
 import (
@@ -55,6 +56,8 @@ func configure(id string, brokers []string) pipeline.Config {
 		Consumer: consumer.Config{Brokers: brokers, Group: "invoices", Topics: []string{"orders"}, InstanceID: id},
 		Producer: producer.Direct(producer.DirectConfig{Brokers: brokers, TransactionalID: id}),
 		Handler:  pipeline.HandlerFunc(invoice),
+		// So that ackmark audit --exactly-once can tell what each output was made from.
+		SourceHeaders: true,
 	}
 }
 
