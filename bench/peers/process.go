@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -163,21 +162,8 @@ func (d *driver) brokerCPU() (sum time.Duration) {
 	return sum
 }
 
-// tick is the unit of /proc: USER_HZ is 100 on every Linux that Go runs on.
-const tick = 10 * time.Millisecond
-
-// cpuOf is the user and system time of a process that runs, with all its threads.
+// cpuOf is the processor time of a process; 0 of one that has ended.
 func cpuOf(pid int) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := bytes.Cut(text, []byte(") ")) // behind the command's name
-	fields := strings.Fields(string(rest))
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * tick
+	cpu, _ := childproc.CPUTime(pid)
+	return cpu
 }

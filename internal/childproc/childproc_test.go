@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -260,5 +261,23 @@ func TestAttachAlone(t *testing.T) {
 	}
 	if _, err := Attach(strings.NewReader("x\n"), nil, new(task), "ackmark demo"); err == nil || !strings.Contains(err.Error(), "ackmark demo") {
 		t.Error(err)
+	}
+}
+
+// What this process uses is seen by its id as by itself.
+func TestCPUTime(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	for n := 1; OwnCPUTime() < 50*time.Millisecond; n++ {
+		_ = strings.Repeat("busy", n) // until there is something to see
+	}
+	own := OwnCPUTime()
+	cpu, err := CPUTime(os.Getpid())
+	if after := OwnCPUTime(); err != nil || cpu < own-3*tick || cpu > after+3*tick {
+		t.Errorf("%v, %v; it says %v to %v itself", cpu, err, own, after)
+	}
+	if _, err := CPUTime(-1); err == nil {
+		t.Error("a time of nobody")
 	}
 }

@@ -62,6 +62,9 @@ type Options struct {
 	Brokers []string
 	// Kafka are client properties for Brokers (security.protocol …).
 	Kafka map[string]string
+	// BrokerPIDs are the processes of Brokers, where they run on this machine: their processor time
+	// is measured, too.
+	BrokerPIDs []int
 	// Records of Size bytes are the inputs of each run, in Partitions partitions.
 	Records, Size, Partitions int
 	// Processes are the numbers of processes that produce, of the part that has many; empty:
@@ -156,6 +159,9 @@ func (o Options) validate() error {
 		return bad("--against", "is %q, which cannot be executed: give the path of an ackmark binary", o.Against)
 	case o.Backlog < 100_000:
 		return bad("--backlog", "is %d: at least 100000, or the budget holds it all", o.Backlog)
+	}
+	if err := o.validateBrokerPIDs(); err != nil {
+		return err
 	}
 	for _, every := range o.CommitEvery {
 		if every < 5*time.Millisecond || every > time.Second {

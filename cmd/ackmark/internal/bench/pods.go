@@ -244,7 +244,7 @@ func (b *bench) measurePod(ctx context.Context, run *PodRun, apps []*process, se
 		}
 		return p.usage(ctx)
 	}
-	broker, err := usage(b.broker)
+	brokersBefore, err := b.brokersCPU(ctx)
 	if err != nil {
 		return err
 	}
@@ -276,12 +276,12 @@ func (b *bench) measurePod(ctx context.Context, run *PodRun, apps []*process, se
 		used := after.Since(before)
 		run.Sidecar = &used
 	}
-	if b.broker != nil {
-		after, err := b.broker.usage(ctx)
-		if err != nil {
-			return err
-		}
-		cpu := after.CPU - broker.CPU
+	brokersAfter, err := b.brokersCPU(ctx)
+	if err != nil {
+		return err
+	}
+	if brokersBefore != nil {
+		cpu := *brokersAfter - *brokersBefore
 		run.BrokersCPU = &cpu
 	}
 	return nil

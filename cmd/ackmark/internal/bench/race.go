@@ -106,11 +106,10 @@ func (b *bench) raceAlone(ctx context.Context, o Options, s spec, run *Race, ser
 	if _, err := app.await(ctx, eventAssigned); err != nil {
 		return err
 	}
-	var before, brokerBefore Usage
-	if b.broker != nil {
-		if brokerBefore, err = b.broker.usage(ctx); err != nil {
-			return err
-		}
+	var before Usage
+	brokersBefore, err := b.brokersCPU(ctx)
+	if err != nil {
+		return err
 	}
 	if server != nil { // idle until now, and for the moment that this takes
 		if before, err = server.usage(ctx); err != nil {
@@ -123,12 +122,12 @@ func (b *bench) raceAlone(ctx context.Context, o Options, s spec, run *Race, ser
 	}
 	run.Scrapes = app.scrapes()
 	run.Wall, run.App, run.HandlerMallocs = done.Wall, done.Usage, done.HandlerMallocs
-	if b.broker != nil {
-		after, err := b.broker.usage(ctx)
-		if err != nil {
-			return err
-		}
-		run.BrokerCPU = after.Since(brokerBefore).CPU
+	brokersAfter, err := b.brokersCPU(ctx)
+	if err != nil {
+		return err
+	}
+	if brokersBefore != nil {
+		run.BrokerCPU = *brokersAfter - *brokersBefore
 	}
 	if server != nil {
 		after, err := server.usage(ctx)

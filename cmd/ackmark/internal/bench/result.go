@@ -41,7 +41,8 @@ type Race struct {
 	Sidecar *Usage `json:"sidecar,omitempty"`
 	Inputs  int    `json:"inputs"`
 	Outputs int    `json:"outputs"`
-	// BrokerCPU is that of the embedded broker, its reading back by nobody else included.
+	// BrokerCPU is that of the brokers whose processes are ours, their reading back by nobody else
+	// included.
 	BrokerCPU time.Duration `json:"broker_cpu_ns,omitempty"`
 	// HandlerMallocs are the handler's own allocations for each record.
 	HandlerMallocs float64 `json:"handler_mallocs_per_record"`

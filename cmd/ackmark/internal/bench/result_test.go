@@ -202,8 +202,8 @@ func TestGoalsOfState(t *testing.T) {
 	}
 }
 
-// A sidecar that has one CPU is held against one that has all, by its own processor time and by that
-// of both processes.
+// A sidecar that has one CPU is held against one that has all, by its own processor time and by
+// that of both processes.
 func TestGoalsOfOneCPU(t *testing.T) {
 	o := Options{Only: []string{partOneCPU}}
 	if contestants, _ := o.contestants(); !slices.Equal(contestants, []string{viaSidecar, viaSidecar + oneCPU}) {
