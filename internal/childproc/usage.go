@@ -23,8 +23,8 @@ func Resident(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// tick is the unit of /proc's times: USER_HZ is 100 on every Linux that Go runs on.
-const tick = 10 * time.Millisecond
+// cpuStep is the unit of /proc's times: USER_HZ is 100 on every Linux that Go runs on.
+const cpuStep = 10 * time.Millisecond
 
 // CPUTime is the user and system time of a process that runs, with all its threads, in steps of 10
 // ms. It needs Linux.
@@ -41,7 +41,7 @@ func CPUTime(pid int) (time.Duration, error) {
 	}
 	user, err := strconv.Atoi(string(fields[11]))
 	system, err2 := strconv.Atoi(string(fields[12]))
-	return time.Duration(user+system) * tick, errors.Join(err, err2)
+	return time.Duration(user+system) * cpuStep, errors.Join(err, err2)
 }
 
 // OwnPeakResident is the largest resident set of this process so far; 0 where the system does not
