@@ -25,9 +25,12 @@ type Named struct {
 	Refuse *sidecarpb.Error // why this app may not write to it
 }
 
+// Most apps name a topic or two: a page is what each session has, idle or not.
 const (
-	namePage = 256
-	pageCost = namePage*40 + 64
+	namePage = 32
+	nameSize = 40 // of a Named
+	pageCost = namePage*nameSize + 64
+	slotCost = 24 // of a page that is not there, below one that is
 	// nameCost is what a name that is no topic's takes beside its text, twice: in the name and in
 	// the refusal.
 	nameCost = 256
@@ -48,14 +51,14 @@ func (n *Names) At(index uint32) *Named {
 // Place makes room for an index.
 func (n *Names) Place(index uint32, kept *limit.Share) (*Named, bool) {
 	page := index / namePage
-	if int(page) >= len(n.pages) {
-		n.pages = append(n.pages, make([][]Named, int(page)+1-len(n.pages))...)
-	}
-	if n.pages[page] == nil {
-		if !kept.Take(pageCost) {
+	if int(page) >= len(n.pages) || n.pages[page] == nil {
+		more := max(int(page)+1-len(n.pages), 0)
+		cost := int64(pageCost + more*slotCost)
+		if !kept.Take(cost) {
 			return nil, false
 		}
-		n.kept.Add(pageCost)
+		n.kept.Add(cost)
+		n.pages = append(n.pages, make([][]Named, more)...)
 		n.pages[page] = make([]Named, namePage)
 	}
 	return &n.pages[page][index%namePage], true
