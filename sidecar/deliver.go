@@ -170,7 +170,7 @@ func (k *sink) resolve(r *outRec, err error) {
 	case r.output == 0 && r.unit%telemetry.Every == 0:
 		r.flow.Took(f.received)
 	}
-	if u.left.Add(-1) == 0 {
+	if u.outputs == 1 || u.left.Add(-1) == 0 {
 		f.session.finish(f, r.unit)
 	}
 	f.unref(1)

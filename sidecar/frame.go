@@ -60,7 +60,7 @@ type unit struct {
 	firstR  int32               // its records are recs[firstR : firstR+nrecs]
 	nrecs   int32               // outputs, or 0 if the unit was refused before it became records
 	outputs int32
-	left    atomic.Int32           // outputs not ended
+	left    atomic.Int32           // outputs not ended, of a unit that has several
 	failure *sidecarpb.UnitFailure // the first one; session.mu once the unit is admitted
 	source  bool
 	src     wire.Source
@@ -187,7 +187,9 @@ func (f *frame) decodeUnit(x *wire.Unit, names *topics.Names, now time.Time) err
 			"make fewer, or split them over several inputs", wire.MaxUnitHeaders, wire.MaxMessageHeaders))
 	}
 	u.source, u.src = x.HasSource, x.Source
-	u.left.Store(u.outputs)
+	if u.outputs > 1 {
+		u.left.Store(u.outputs)
+	}
 	if u.failure != nil {
 		f.recs = f.recs[:u.firstR] // all of the unit, or nothing
 	}

@@ -57,7 +57,9 @@ func (u *Units) Parse(body []byte, topic func(index uint32, name string) error) 
 		var start int
 		switch tag {
 		case tagUnits:
-			_, i = embedded(body, j)
+			if _, i = short(body, j); i < 0 {
+				_, i = embedded(body, j)
+			}
 			u.Count++
 		case tagFirstSequence:
 			u.FirstSequence, i = uvarint(body, j)
@@ -121,8 +123,16 @@ func (u *Units) Next(x *Unit) bool {
 			u.pos = skip(u.body, i, tag)
 			continue
 		}
-		start, end := embedded(u.body, i)
-		*x = Unit{Size: end - at, units: u, body: u.body[start:end], HeadersLeft: MaxUnitHeaders}
+		start, end := short(u.body, i)
+		if end < 0 {
+			start, end = embedded(u.body, i)
+		}
+		// Field by field: a whole Unit would be made elsewhere, and copied.
+		if x.units != u {
+			x.units = u
+		}
+		x.Size, x.body, x.pos, x.HeadersLeft = end-at, u.body[start:end], 0, MaxUnitHeaders
+		x.HasSource, x.Source = false, Source{}
 		if u.MaxHeaders > 0 {
 			x.HeadersLeft = min(x.HeadersLeft, u.MaxHeaders-len(u.Headers))
 		}
@@ -144,14 +154,19 @@ func (x *Unit) Next(out *Output) (bool, error) {
 		}
 		switch tag {
 		case tagOutputs:
-			start, end := embedded(x.body, i)
+			start, end := short(x.body, i)
 			if end < 0 {
-				return false, errMalformed
+				if start, end = embedded(x.body, i); end < 0 {
+					return false, errMalformed
+				}
 			}
 			x.pos = end
 			return true, x.output(x.body[start:end], out)
 		case tagSource:
-			start, end := embedded(x.body, i)
+			start, end := short(x.body, i)
+			if end < 0 {
+				start, end = embedded(x.body, i)
+			}
 			if end < 0 || !x.source(x.body[start:end]) {
 				return false, errMalformed
 			}
@@ -198,6 +213,10 @@ func (x *Unit) source(b []byte) bool {
 
 func (x *Unit) output(b []byte, out *Output) error {
 	u := x.units
+	*out = Output{Partition: -1}
+	if out.usual(b) {
+		return nil
+	}
 	*out = Output{Partition: -1}
 	first := len(u.Headers)
 	for i := 0; i < len(b); {
@@ -249,6 +268,37 @@ func (x *Unit) output(b []byte, out *Output) error {
 		out.Headers = u.Headers[first:n:n]
 	}
 	return nil
+}
+
+// usual reads an output of the shape that most have: topic, key, value, in this order, and nothing
+// else. False: it is another shape, and some of it may have been read.
+func (out *Output) usual(b []byte) bool {
+	i := 0
+	if len(b) > 1 && b[0] == tagTopic {
+		if b[1] >= 0x80 {
+			return false
+		}
+		out.Topic, i = uint32(b[1]), 2
+	}
+	if i < len(b) && b[i] == tagKey {
+		start, end := short(b, i+1)
+		if end < 0 {
+			return false
+		}
+		out.Key, i = b[start:end:end], end
+	}
+	if i == len(b) {
+		return true
+	}
+	if b[i] != tagValue {
+		return false
+	}
+	start, end := short(b, i+1)
+	if end != len(b) {
+		return false
+	}
+	out.Value = b[start:end:end]
+	return true
 }
 
 func (u *Units) header(b []byte) error {

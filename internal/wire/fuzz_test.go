@@ -19,6 +19,10 @@ func FuzzUnits(f *testing.F) {
 		{FirstSequence: 1, ExpiresAtNs: 2, Topics: []*sidecarpb.TopicName{{Index: 1, Name: "t"}}},
 		{Units: []*sidecarpb.Unit{{Source: &sidecarpb.Source{Epoch: 1, Index: 2, Offset: -3}, Outputs: []*sidecarpb.Output{{
 			Topic: 1, Partition: proto.Int32(2), Key: []byte("k"), Value: []byte{}, Headers: []*sidecarpb.Header{{Key: "h", Value: []byte("v")}}, TimestampMs: proto.Int64(5)}}}}},
+		{Units: []*sidecarpb.Unit{ // the usual shape, and what is nearly it
+			{Source: &sidecarpb.Source{Epoch: 1, Index: 300, Offset: 1 << 40}, Outputs: []*sidecarpb.Output{{Topic: 3, Key: []byte("k"), Value: make([]byte, 200)}, {Key: []byte("k")}}},
+			{Outputs: []*sidecarpb.Output{{Value: []byte{}}, {}, {Topic: 300, Value: []byte("v")}, {Key: make([]byte, 1<<14), Value: []byte("v")}, {Value: []byte("v"), TimestampMs: proto.Int64(0)}}},
+		}},
 	} {
 		b, err := proto.Marshal(u)
 		if err != nil {

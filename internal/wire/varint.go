@@ -39,6 +39,22 @@ func embedded(b []byte, i int) (start, end int) {
 	return i, i + int(n)
 }
 
+// short is embedded for a length of one or two bytes, where it is inlined. Another one, and a value
+// that does not fit, is left to embedded: end is negative.
+func short(b []byte, i int) (start, end int) {
+	if i+1 >= len(b) {
+		return 0, -1
+	}
+	n, start := int(b[i]), i+1
+	if n >= 0x80 {
+		n, start = n&0x7f|int(b[start])<<7, i+2
+	}
+	if n >= 1<<14 || n > len(b)-start {
+		return 0, -1
+	}
+	return start, start + n
+}
+
 // skip passes over the value of an unknown field whose tag ended at i.
 func skip(b []byte, i int, tag uint64) int {
 	num, typ := protowire.DecodeTag(tag)

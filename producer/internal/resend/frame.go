@@ -107,6 +107,11 @@ func (f *Frame) End() uint64 { return f.First + uint64(len(f.slots)) }
 
 func (f *Frame) slot(seq uint64) *Slot { return &f.slots[seq-f.First] }
 
+// within tells that all its units are among those from first to before end, and none is reported.
+func (f *Frame) within(first, end uint64) bool {
+	return f.First >= first && f.End() <= end && f.left == len(f.slots)
+}
+
 func (f *Frame) add(s Slot) {
 	f.slots = append(f.slots, s)
 	f.cost.Add(s.Cost())

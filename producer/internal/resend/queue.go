@@ -185,7 +185,12 @@ func (q *Queue[O, E]) Check(first, n uint64) error {
 		if i == len(q.frames) || seq < q.frames[i].First {
 			return fmt.Errorf("a second report of %d", seq)
 		}
-		for f := q.frames[i]; seq < min(f.End(), first+n); seq++ {
+		f := q.frames[i]
+		if f.within(seq, first+n) && q.back == 0 {
+			seq = f.End()
+			continue
+		}
+		for ; seq < min(f.End(), first+n); seq++ {
 			if s := f.slot(seq); s.reported() || s.returned() {
 				return fmt.Errorf("a second report of %d", seq)
 			}
@@ -222,10 +227,27 @@ func (q *Queue[O, E]) mark(first uint64, n int) {
 	end := first + uint64(n)
 	for i := q.frameOf(first); first < end; i++ {
 		f := q.frames[i]
+		if f.within(first, end) {
+			first = f.End()
+			q.markAll(f)
+			continue
+		}
 		for ; first < min(f.End(), end); first++ {
 			q.markOne(f, f.slot(first), first)
 		}
 	}
+}
+
+// markAll is markOne for all units of a frame that was sent and of which none is reported.
+func (q *Queue[O, E]) markAll(f *Frame) {
+	q.taken.Sub(f.cost)
+	q.sent.Sub(f.cost)
+	for k := range f.slots {
+		f.slots[k].records |= reportedBit
+	}
+	f.left = 0
+	f.free()
+	q.emptyFrames++
 }
 
 func (q *Queue[O, E]) markOne(f *Frame, s *Slot, seq uint64) {

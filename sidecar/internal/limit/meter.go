@@ -21,7 +21,8 @@ type Meter struct {
 	mu      sync.Mutex
 	freed   chan struct{} // closed when the low mark is reached and somebody waits; mu
 
-	released atomic.Int64 // packed: what was ever given back, modulo 2⁶⁴, for the rate
+	asked    atomic.Bool  // for how fast it drains; before that nobody counts what is given back
+	released atomic.Int64 // packed: what was given back since, modulo 2⁶⁴, for the rate
 	rate     drainRate    // mu
 }
 
@@ -68,7 +69,9 @@ func (m *Meter) TryAdd(bytes, records int64) bool {
 // Sub gives back what was counted.
 func (m *Meter) Sub(bytes, records int64) {
 	left := m.used.Add(-packed(bytes, records))
-	m.released.Add(packed(bytes, records))
+	if m.asked.Load() {
+		m.released.Add(packed(bytes, records))
+	}
 	// A waiter counts itself before it looks at used a last time; here it is the other way round.
 	// So one of the two sees the other.
 	if m.waiters.Load() > 0 && m.isLow(left) {
@@ -195,6 +198,7 @@ func until(over int64, rate float64) time.Duration {
 // RetryAfter estimates, from how fast the meter drains, when it will be at the low mark in bytes
 // and in records.
 func (m *Meter) RetryAfter() time.Duration {
+	m.asked.Store(true)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.rate.measure(time.Now(), m.released.Load()) {
