@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -91,10 +92,21 @@ const (
 	maxPooled  = 4096 // records; larger frames go to the garbage collector
 )
 
-var frames = sync.Pool{New: func() any { return new(frame) }}
+// frames are those that are not in use, by the room that they have: a frame of one unit that holds
+// room for hundreds would take their memory for as long as Kafka takes, with thousands beside it.
+var frames [maxRoom + 1]sync.Pool
 
-func newFrame(s *session, k *sink) *frame {
-	f := frames.Get().(*frame)
+const maxRoom = 6 // of 4,096 records
+
+// roomOf is the pool of frames with room for n: 1, 4, 16, 64, 256, 1,024 or 4,096 of them.
+func roomOf(n int) int { return (bits.Len(uint(max(n, 1)-1)) + 1) / 2 }
+
+// newFrame is a frame with room for about so many records.
+func newFrame(s *session, k *sink, records int) *frame {
+	f, _ := frames[min(roomOf(records), maxRoom)].Get().(*frame)
+	if f == nil {
+		f = new(frame)
+	}
 	f.session, f.sink, f.Owner = s, k, f
 	return f
 }
@@ -109,7 +121,7 @@ func (f *frame) recycle() {
 		f.units[i].of, f.units[i].failure = nil, nil
 	}
 	f.session, f.sink, f.recs, f.headers, f.units = nil, nil, f.recs[:0], f.headers[:0], f.units[:0]
-	frames.Put(f)
+	frames[roomOf(max(cap(f.units), cap(f.recs), cap(f.headers)))].Put(f)
 }
 
 func (f *frame) hold(n int32) {
@@ -133,11 +145,22 @@ func (f *frame) unref(n int32) {
 	f.hold(1)
 }
 
+// decode makes a frame of the message that was parsed last.
+func (d *stream) decode(k *sink, maxRecords int) (*frame, error) {
+	n := d.units.Count
+	records := min(n*d.perUnit, maxPooled)
+	f := newFrame(d.session, k, max(n, records))
+	err := f.decode(&d.units, &d.names, records, maxRecords)
+	d.perUnit = (len(f.recs) + n - 1) / n
+	return f, err
+}
+
 // decode fills the frame from the parsed message. An error means that the message cannot be
-// understood; a unit that can be understood and not be produced gets a failure.
-func (f *frame) decode(us *wire.Units, names *topics.Names, maxRecords int) error {
+// understood; a unit that can be understood and not be produced gets a failure. About so many
+// records are expected.
+func (f *frame) decode(us *wire.Units, names *topics.Names, records, maxRecords int) error {
 	f.Begin(us.FirstSequence, us.Count)
-	f.grow(us.Count)
+	f.grow(us.Count, records)
 	us.Headers, us.MaxHeaders = f.headers[:0], wire.MaxMessageHeaders
 	f.received = time.Now()
 	var x wire.Unit
@@ -155,9 +178,12 @@ func (f *frame) decode(us *wire.Units, names *topics.Names, maxRecords int) erro
 	return nil
 }
 
-func (f *frame) grow(units int) {
+func (f *frame) grow(units, records int) {
 	if cap(f.units) < units {
-		f.units = make([]unit, 0, max(units, 64))
+		f.units = make([]unit, 0, units)
+	}
+	if cap(f.recs) < records {
+		f.recs = make([]outRec, 0, records)
 	}
 }
 
@@ -214,7 +240,7 @@ func (f *frame) addOutput(u *unit, index int32, out *wire.Output, names *topics.
 	}
 	n := len(f.recs)
 	if n == cap(f.recs) {
-		f.recs = slices.Grow(f.recs, max(n, 64))
+		f.recs = slices.Grow(f.recs, max(n, 1))
 	}
 	f.recs = f.recs[:n+1]
 	r := &f.recs[n] // zero, as recycle left it: filled where it is, and not made elsewhere and copied

@@ -51,9 +51,9 @@ func (s *session) testAssign(a *sidecarpb.Assign) error {
 
 // testFrame is a message of n units, which nothing but the ledger needs.
 func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
-	f := newFrame(s, nil)
+	f := newFrame(s, nil, n)
 	f.Begin(first, n)
-	f.grow(n)
+	f.grow(n, 0)
 	f.units = f.units[:n]
 	for i := range f.units {
 		u := &f.units[i]
@@ -63,6 +63,24 @@ func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
 	f.live.Store(1)
 	f.holds.Store(2)
 	return f
+}
+
+// A small message waits in a small frame, whatever the frames before it held: thousands of them wait
+// while Kafka is slow (S9).
+func TestFramesHaveRoomForWhatTheyHold(t *testing.T) {
+	sess := idle(t).testSession(t)
+	for range 64 {
+		f := newFrame(sess, nil, 512)
+		f.grow(512, 512)
+		f.recycle()
+	}
+	for range 64 {
+		f := newFrame(sess, nil, 1)
+		f.grow(1, 1)
+		if n := max(cap(f.units), cap(f.recs)); n > 4 {
+			t.Fatalf("a frame of one unit has room for %d", n)
+		}
+	}
 }
 
 // Units end in any order, as acked or failed, in frames of any size, while the sender takes reports

@@ -76,12 +76,13 @@ type stream struct {
 	session *session
 	names   topics.Names
 	units   wire.Units
+	perUnit int // outputs of a unit, about: as in the last message
 	cold    sidecarpb.DeliveryStreamRequest
 }
 
 func newStream(rpc serverStream) *stream {
 	return &stream{
-		rpc: rpc, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
+		rpc: rpc, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}), perUnit: 1,
 	}
 }
 
@@ -343,8 +344,8 @@ func (s *streams) frame(d *stream, m *wire.Message, body []byte) error {
 	if d.units.Count > credit {
 		return fmt.Errorf("%w: credit exceeded: %d units in one message, the credit is %d records", errViolation, d.units.Count, credit)
 	}
-	f := newFrame(sess, s.sink)
-	if err := f.decode(&d.units, &d.names, credit); err != nil {
+	f, err := d.decode(s.sink, credit)
+	if err != nil {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
 	f.expires.At = d.units.ExpiresAtNs
@@ -355,8 +356,7 @@ func (s *streams) frame(d *stream, m *wire.Message, body []byte) error {
 		return err
 	}
 	f.buf = m.Take()
-	s.sink.pin(f)
-	if sess.claims != nil {
+	if s.sink.pin(f); sess.claims != nil {
 		return s.sink.claim(f)
 	}
 	return s.sink.deliver(f)
