@@ -26,8 +26,6 @@ type Pod struct {
 	// Paced: each emits 40 records a second. Otherwise as fast as it may.
 	Paced bool       `json:"paced"`
 	Modes []*PodMode `json:"modes"`
-	// memory: the sidecar is asked what memory it needs without sessions, and with idle ones.
-	memory bool
 }
 
 func newPod(processes int) *Pod {
@@ -56,10 +54,6 @@ type PodRun struct {
 	// First and Last are when the first process was done, and the last.
 	First time.Duration `json:"first_ns"`
 	Last  time.Duration `json:"last_ns"`
-	// Empty is what the sidecar needed when a first session had gone, Idle with all sessions, each
-	// of which had emitted one record; of the part scale.
-	Empty *Held `json:"empty,omitempty"`
-	Idle  *Held `json:"idle,omitempty"`
 }
 
 func (r *PodRun) cpu() time.Duration {
@@ -164,76 +158,60 @@ func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, e
 			return run, err
 		}
 		defer server.kill()
-		if pod.memory {
-			if err := b.measureEmpty(ctx, s, server, &run); err != nil {
-				return run, err
-			}
-		}
 	}
-	var apps []*process
-	defer func() {
-		for _, p := range apps {
-			p.kill()
-		}
-	}()
-	for range pod.Processes {
-		p, err := b.opts.start(ctx, s)
-		if err != nil {
-			return run, err
-		}
-		apps = append(apps, p)
-	}
-	for _, p := range apps {
-		if _, err := p.await(ctx, eventReady); err != nil {
-			return run, err
-		}
-	}
-	if run.Empty != nil {
-		if run.Idle, err = server.held(ctx); err != nil {
-			return run, err
-		}
+	apps, err := b.startEmitters(ctx, s, pod.Processes)
+	defer killAll(apps)
+	if err != nil {
+		return run, err
 	}
 	if err := b.measurePod(ctx, &run, apps, server); err != nil {
 		return run, err
 	}
-	for _, p := range apps {
-		if err := p.stop(); err != nil {
-			return run, err
-		}
-	}
-	if server != nil {
-		if err := server.stop(); err != nil {
-			return run, err
-		}
+	if err := stopAll(apps, server); err != nil {
+		return run, err
 	}
 	run.Records = s.Inputs * pod.Processes
 	outputs, err := b.cluster.count(ctx, s.Output)
-	want := run.Records + pod.Processes // with the first of each
-	if run.Empty != nil {
-		want++
-	}
-	if err == nil && outputs != want {
+	if want := run.Records + pod.Processes; err == nil && outputs != want { // with the first of each
 		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%d processes, %s: %d outputs in the topic of %d", pod.Processes, way, outputs, want))
 	}
 	return run, err
 }
 
-// measureEmpty asks a sidecar what memory it needs when a first session came, emitted one record
-// and said goodbye: what the first one costs is not the others'.
-func (b *bench) measureEmpty(ctx context.Context, s spec, server *process, run *PodRun) error {
-	first, err := b.opts.start(ctx, s)
-	if err != nil {
-		return err
+// startEmitters returns when all have emitted their first record.
+func (b *bench) startEmitters(ctx context.Context, s spec, n int) (apps []*process, err error) {
+	for range n {
+		p, err := b.opts.start(ctx, s)
+		if err != nil {
+			return apps, err
+		}
+		apps = append(apps, p)
 	}
-	defer first.kill()
-	if _, err := first.await(ctx, eventReady); err != nil {
-		return err
+	for _, p := range apps {
+		if _, err := p.await(ctx, eventReady); err != nil {
+			return apps, err
+		}
 	}
-	if err := first.stop(); err != nil {
-		return err
+	return apps, nil
+}
+
+func killAll(apps []*process) {
+	for _, p := range apps {
+		p.kill()
 	}
-	run.Empty, err = server.held(ctx)
-	return err
+}
+
+// stopAll ends the apps, and then their sidecar, if there is one.
+func stopAll(apps []*process, server *process) error {
+	for _, p := range apps {
+		if err := p.stop(); err != nil {
+			return err
+		}
+	}
+	if server == nil {
+		return nil
+	}
+	return server.stop()
 }
 
 // measurePod is the run itself: all processes are ready.

@@ -91,10 +91,13 @@ func (p *process) usage(ctx context.Context) (Usage, error) {
 }
 
 // held asks the child what memory it needs while nothing is done, and has it give the rest back.
-func (p *process) held(ctx context.Context) (*Held, error) {
+func (p *process) held(ctx context.Context) (Held, error) {
 	p.Say(commandHeld)
 	e, err := p.await(ctx, eventHeld)
-	return e.Held, err
+	if err != nil || e.Held == nil {
+		return Held{}, err
+	}
+	return *e.Held, nil
 }
 
 // stop ends the child cleanly and tells when it could not.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -15,6 +16,8 @@ type Scale struct {
 // each by a producer of its own.
 type SessionsPoint struct {
 	*Pod
+	// Memory is what sidecars held that did nothing else.
+	Memory []SidecarMemory `json:"memory"`
 	// Speed and CPU are those of one sidecar, as shares of those of own producers. The apps' CPU
 	// time counts, too.
 	Speed Interval `json:"speed"`
@@ -43,6 +46,13 @@ type Ratio struct {
 	CPU   Interval `json:"cpu"`
 }
 
+// SidecarMemory is what a sidecar held when a first session had come and gone, and with all
+// sessions, each of which had emitted one record.
+type SidecarMemory struct {
+	Empty Held `json:"empty"`
+	Idle  Held `json:"idle"`
+}
+
 // Held is memory that a process needs, in bytes: heap and stacks in use, and its resident set.
 type Held struct {
 	Live int64 `json:"live_bytes"`
@@ -54,12 +64,20 @@ func (b *bench) scale(ctx context.Context) error {
 	s := &Scale{}
 	b.result.Scale = s
 	for _, n := range b.opts.Sessions {
-		pod := newPod(n)
-		pod.memory = true
-		if err := b.podRounds(ctx, pod, b.opts.Pairs); err != nil {
+		p := &SessionsPoint{Pod: newPod(n)}
+		if err := b.podRounds(ctx, p.Pod, b.opts.Pairs); err != nil {
 			return err
 		}
-		s.Sessions = append(s.Sessions, sessionsPoint(pod))
+		for i := range b.opts.Pairs {
+			b.progress.say("%d sessions that are idle, round %d of %d", n, i+1, b.opts.Pairs)
+			memory, err := b.idleSessions(ctx, n)
+			if err != nil {
+				return err
+			}
+			p.Memory = append(p.Memory, memory)
+		}
+		p.conclude()
+		s.Sessions = append(s.Sessions, p)
 	}
 	for _, n := range b.opts.PartitionCounts {
 		var all Contestants
@@ -71,12 +89,55 @@ func (b *bench) scale(ctx context.Context) error {
 	return nil
 }
 
-func sessionsPoint(pod *Pod) *SessionsPoint {
-	own, one := pod.Modes[0], pod.Modes[1]
-	return &SessionsPoint{
-		Pod: pod, Speed: interval(pairs(own.walls(), one.walls())), CPU: interval(pairs(one.cpus(), own.cpus())),
-		Idle: known(pod.idle()), IdleRSS: known(pod.idleRSS()), Busy: known(pod.busy()), Peak: known(pod.peak()),
+// idleSessions asks a sidecar for the memory that so many sessions need while they do nothing. It
+// is no sidecar whose speed is measured: it has given back what it will need.
+func (b *bench) idleSessions(ctx context.Context, n int) (m SidecarMemory, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, runTimeout, errors.New("the sessions did not begin"))
+	defer cancel()
+	s := spec{Role: roleEmitter, Brokers: b.brokers, Size: b.opts.Size, Inputs: 1}
+	if s.Output, err = b.cluster.createTopic(ctx, "output", b.opts.Partitions); err != nil {
+		return m, err
 	}
+	defer b.cluster.remove(context.WithoutCancel(ctx), "", s.Output)
+	server, err := b.startServer(ctx, b.opts, &s, 0)
+	if err != nil {
+		return m, err
+	}
+	defer server.kill()
+	first, err := b.startEmitters(ctx, s, 1) // what the first one costs is not the others'
+	defer killAll(first)
+	if err == nil {
+		err = stopAll(first, nil)
+	}
+	if err == nil {
+		m.Empty, err = server.held(ctx)
+	}
+	if err != nil {
+		return m, err
+	}
+	apps, err := b.startEmitters(ctx, s, n)
+	defer killAll(apps)
+	if err == nil {
+		m.Idle, err = server.held(ctx)
+	}
+	if err == nil {
+		err = stopAll(apps, server)
+	}
+	if err != nil {
+		return m, err
+	}
+	outputs, err := b.cluster.count(ctx, s.Output)
+	if err == nil && outputs != n+1 {
+		b.result.Wrong = append(b.result.Wrong, fmt.Sprintf("%d sessions that are idle: %d outputs in the topic of %d", n, outputs, n+1))
+	}
+	return m, err
+}
+
+// conclude makes medians of what was measured.
+func (p *SessionsPoint) conclude() {
+	own, one := p.Modes[0], p.Modes[1]
+	p.Speed, p.CPU = interval(pairs(own.walls(), one.walls())), interval(pairs(one.cpus(), own.cpus()))
+	p.Idle, p.IdleRSS, p.Busy, p.Peak = known(p.idle()), known(p.idleRSS()), known(p.busy()), known(p.peak())
 }
 
 // known is the interval of samples, if there are any.
@@ -88,34 +149,42 @@ func known(samples []float64) *Interval {
 	return &iv
 }
 
-// memorySeries are figures of the runs whose sidecar was asked; of its resident set, where the
-// system tells that.
-func (p *Pod) memorySeries(resident bool, of func(*PodRun) float64) (all []float64) {
-	for i := range p.Modes[1].Runs {
-		if r := &p.Modes[1].Runs[i]; r.Empty != nil && r.Idle != nil && (r.Empty.RSS > 0 || !resident) {
-			all = append(all, of(r))
+// each is a session's share of bytes.
+func (p *SessionsPoint) each(bytes int64) float64 { return float64(bytes) / float64(p.Processes) }
+
+func (p *SessionsPoint) idle() (all []float64) {
+	for _, m := range p.Memory {
+		all = append(all, p.each(m.Idle.Live-m.Empty.Live))
+	}
+	return all
+}
+
+// idleRSS, busy and peak are empty where the system does not tell what is resident.
+func (p *SessionsPoint) idleRSS() (all []float64) {
+	for _, m := range p.Memory {
+		if m.Empty.RSS > 0 {
+			all = append(all, p.each(m.Idle.RSS-m.Empty.RSS))
 		}
 	}
 	return all
 }
 
-// each is a session's share of bytes.
-func (p *Pod) each(bytes int64) float64 { return float64(bytes) / float64(p.Processes) }
-
-func (p *Pod) idle() []float64 {
-	return p.memorySeries(false, func(r *PodRun) float64 { return p.each(r.Idle.Live - r.Empty.Live) })
+func (p *SessionsPoint) busy() (all []float64) {
+	for i, peak := range p.peak() {
+		if i < len(p.Memory) && p.Memory[i].Empty.RSS > 0 {
+			all = append(all, p.each(int64(peak)-p.Memory[i].Empty.RSS))
+		}
+	}
+	return all
 }
 
-func (p *Pod) idleRSS() []float64 {
-	return p.memorySeries(true, func(r *PodRun) float64 { return p.each(r.Idle.RSS - r.Empty.RSS) })
-}
-
-func (p *Pod) busy() []float64 {
-	return p.memorySeries(true, func(r *PodRun) float64 { return p.each(r.Sidecar.PeakRSS - r.Empty.RSS) })
-}
-
-func (p *Pod) peak() []float64 {
-	return p.memorySeries(true, func(r *PodRun) float64 { return float64(r.Sidecar.PeakRSS) })
+func (p *SessionsPoint) peak() (all []float64) {
+	for _, r := range p.Modes[1].Runs {
+		if r.Sidecar != nil && r.Sidecar.PeakRSS > 0 {
+			all = append(all, float64(r.Sidecar.PeakRSS))
+		}
+	}
+	return all
 }
 
 func partitionsPoint(n int, all Contestants) *PartitionsPoint {

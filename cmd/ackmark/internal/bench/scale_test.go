@@ -15,21 +15,22 @@ import (
 
 // scaleSample is a result of 50 sessions and of 100 partitions, in three rounds that drift.
 func scaleSample() *Result {
-	pod := newPod(50)
+	p := &SessionsPoint{Pod: newPod(50)}
 	var all Contestants
 	for round := range 3 {
 		drift := time.Duration(10 + round)
-		pod.Modes[0].Runs = append(pod.Modes[0].Runs, PodRun{Wall: drift * 4, Records: 1000, Apps: Usage{CPU: 1000 * 1000}})
-		pod.Modes[1].Runs = append(pod.Modes[1].Runs, PodRun{
+		p.Modes[0].Runs = append(p.Modes[0].Runs, PodRun{Wall: drift * 4, Records: 1000, Apps: Usage{CPU: 1000 * 1000}})
+		p.Modes[1].Runs = append(p.Modes[1].Runs, PodRun{
 			Wall: drift * 5, Records: 1000, Apps: Usage{CPU: 1000 * 1200}, Sidecar: &Usage{CPU: 1000 * 300, PeakRSS: 130 << 20},
-			Empty: &Held{Live: 1e6, RSS: 30 << 20}, Idle: &Held{Live: 1e6 + 50*45e3, RSS: 30<<20 + 50*35e3},
 		})
+		p.Memory = append(p.Memory, SidecarMemory{Held{Live: 1e6, RSS: 30 << 20}, Held{Live: 1e6 + 50*45e3, RSS: 30<<20 + 50*35e3}})
 		for name, wall := range map[string]time.Duration{bare: 4, library: 5, viaSidecar: 8} {
 			all.add(name, Race{Round: round, Wall: drift * wall, Inputs: 1000, App: Usage{CPU: drift * wall / 2}})
 		}
 	}
+	p.conclude()
 	return &Result{Records: 1000, Size: 100, Broker: "test", Scale: &Scale{
-		Sessions: []*SessionsPoint{sessionsPoint(pod)}, Partitions: []*PartitionsPoint{partitionsPoint(100, all)},
+		Sessions: []*SessionsPoint{p}, Partitions: []*PartitionsPoint{partitionsPoint(100, all)},
 	}}
 }
 
@@ -58,10 +59,10 @@ func TestScalePoints(t *testing.T) {
 
 // Where the system does not tell what is resident, the rest is there, and the JSON is one.
 func TestScaleWithoutResidentMemory(t *testing.T) {
-	pod := newPod(2)
-	pod.Modes[0].Runs = []PodRun{{Wall: 1, Records: 1, Apps: Usage{CPU: 1}}}
-	pod.Modes[1].Runs = []PodRun{{Wall: 1, Records: 1, Apps: Usage{CPU: 1}, Sidecar: &Usage{}, Empty: &Held{Live: 10}, Idle: &Held{Live: 50}}}
-	p := sessionsPoint(pod)
+	p := &SessionsPoint{Pod: newPod(2), Memory: []SidecarMemory{{Held{Live: 10}, Held{Live: 50}}}}
+	p.Modes[0].Runs = []PodRun{{Wall: 1, Records: 1, Apps: Usage{CPU: 1}}}
+	p.Modes[1].Runs = []PodRun{{Wall: 1, Records: 1, Apps: Usage{CPU: 1}, Sidecar: &Usage{}}}
+	p.conclude()
 	if p.Idle == nil || p.Idle.Median != 20 || p.IdleRSS != nil || p.Busy != nil || p.Peak != nil {
 		t.Errorf("%+v", p)
 	}
