@@ -2,6 +2,7 @@ package resend
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc/mem"
@@ -123,13 +124,18 @@ func (f *Frame) full() bool {
 	return f.sealed || len(f.slots) >= frameUnits || len(f.Data) >= min(f.pool.limit, wire.MaxFrameBytes)
 }
 
-// seal ends the frame. A frame with little in it gets a buffer of its size: thousands of frames of
-// one unit may be on their way.
+// seal ends the frame. A frame with little in it gets a buffer and slots of its size: thousands of
+// frames of one unit may be on their way.
 func (f *Frame) seal() {
 	if f.sealed {
 		return
 	}
 	f.sealed = true
+	if 4*len(f.slots) < cap(f.slots) {
+		roomy := f.slots
+		f.slots = slices.Clip(slices.Clone(roomy))
+		f.pool.slots.Put(new(roomy[:0]))
+	}
 	data := f.Data
 	f.Data = nil
 	if 4*len(data) < cap(data) {
