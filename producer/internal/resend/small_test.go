@@ -29,7 +29,9 @@ func TestMemoryOfFramesOfOneUnit(t *testing.T) {
 			t.Fatal("nothing is sent")
 		}
 	}
-	if each := (heap() - before) / n; each > most {
+	each := (heap() - before) / n
+	t.Logf("a unit of %d bytes takes %d", len(data), each)
+	if each > most {
 		t.Errorf("a unit of %d bytes takes %d, at most %d are allowed", len(data), each, most)
 	}
 	q.Report(1, n, nil)
