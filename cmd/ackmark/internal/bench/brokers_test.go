@@ -5,8 +5,10 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Of brokers that are not ours the processor time is known by their process ids, or not at all.
@@ -39,5 +41,30 @@ func TestBrokerPIDsAreRefused(t *testing.T) {
 		if refused, ok := errors.AsType[*OptionError](err); !ok || refused.Option != "--broker-pids" || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// What idle brokers take is not the load's: it is taken away round by round, for as long as the run
+// lasted.
+func TestBrokersBeyondIdle(t *testing.T) {
+	cpu := func(d time.Duration) *time.Duration { return &d }
+	p := newPod(50)
+	p.Paced, p.BrokersIdle = true, []time.Duration{time.Second, 2 * time.Second}
+	for _, d := range []time.Duration{9, 10} {
+		p.Modes[0].Runs = append(p.Modes[0].Runs, PodRun{Wall: pacedFor, Records: 1000, BrokersCPU: cpu(d * time.Second)})
+		p.Modes[1].Runs = append(p.Modes[1].Runs, PodRun{Wall: pacedFor / 2, Records: 1000, BrokersCPU: cpu(d * time.Second / 2), Sidecar: &Usage{}})
+	}
+	for i, want := range [][]float64{{8e6, 8e6}, {4e6, 4e6}} {
+		if got := p.Modes[i].beyondIdle(p.BrokersIdle); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", p.Modes[i].Name, got, want)
+		}
+	}
+	r := &Result{Pods: []*Pod{p}}
+	r.Goals = goals(r)
+	if text := render(r); !strings.Contains(text, "brokers' CPU a record beyond idle") || !strings.Contains(text, "8000000") {
+		t.Errorf("not shown:\n%s", text)
+	}
+	if got := p.Modes[0].beyondIdle(nil); len(got) > 0 {
+		t.Errorf("of what is not known: %v", got)
 	}
 }

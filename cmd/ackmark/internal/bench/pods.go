@@ -24,7 +24,11 @@ const (
 type Pod struct {
 	Processes int `json:"processes"`
 	// Paced: each emits 40 records a second. Otherwise as fast as it may.
-	Paced bool       `json:"paced"`
+	Paced bool `json:"paced"`
+	// BrokersIdle is the CPU time that the brokers took after each round for nothing, for as long as
+	// a paced run lasts; empty where it is not known.
+	BrokersIdle []time.Duration `json:"brokers_idle_ns,omitempty"`
+
 	Modes []*PodMode `json:"modes"`
 }
 
@@ -102,6 +106,16 @@ func (w *PodMode) brokersCPU() (all []float64) {
 	return all
 }
 
+// beyondIdle is brokersCPU without what they took for nothing in the same round.
+func (w *PodMode) beyondIdle(idle []time.Duration) (all []float64) {
+	for i := range min(len(w.Runs), len(idle)) {
+		if r := &w.Runs[i]; r.BrokersCPU != nil {
+			all = append(all, (float64(*r.BrokersCPU)-float64(idle[i])*r.Wall.Seconds()/pacedFor.Seconds())/float64(r.Records))
+		}
+	}
+	return all
+}
+
 // pods measures each number of processes, saturated and paced.
 func (b *bench) pods(ctx context.Context) error {
 	for _, n := range b.opts.Processes {
@@ -136,8 +150,32 @@ func (b *bench) podRounds(ctx context.Context, pod *Pod, rounds int) error {
 			}
 			way.Runs = append(way.Runs, run)
 		}
+		if pod.Paced {
+			if err := b.idleBrokers(ctx, pod); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// idleBrokers looks what the brokers take while nobody asks them for anything: beside what a paced
+// load costs, that is much.
+func (b *bench) idleBrokers(ctx context.Context, pod *Pod) error {
+	before, err := b.brokersCPU(ctx)
+	if err != nil || before == nil {
+		return err
+	}
+	select {
+	case <-time.After(pacedFor):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	after, err := b.brokersCPU(ctx)
+	if err == nil {
+		pod.BrokersIdle = append(pod.BrokersIdle, *after-*before)
+	}
+	return err
 }
 
 // podRun starts all processes, lets them begin together, and waits for the last.
