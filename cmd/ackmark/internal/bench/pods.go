@@ -178,11 +178,20 @@ func (b *bench) idleBrokers(ctx context.Context, pod *Pod) error {
 	return err
 }
 
+// emitted is how many records each of so many processes emits: of few, the beginning of their
+// sessions would be measured.
+func (o *Options) emitted(processes int) int {
+	if o.Records == DefaultRecords {
+		return max(o.Records/processes, DefaultRecords/10)
+	}
+	return max(o.Records/processes, 1)
+}
+
 // podRun starts all processes, lets them begin together, and waits for the last.
 func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, runTimeout, errors.New("the run did not end: not everything was acknowledged"))
 	defer cancel()
-	s := spec{Role: roleEmitter, Brokers: b.brokers, Size: b.opts.Size, Inputs: max(b.opts.Records/pod.Processes, 1)}
+	s := spec{Role: roleEmitter, Brokers: b.brokers, Size: b.opts.Size, Inputs: b.opts.emitted(pod.Processes)}
 	if pod.Paced {
 		s.Rate, s.Inputs = pacedRate, int(pacedFor.Seconds()*pacedRate)
 	}
