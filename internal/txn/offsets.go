@@ -126,14 +126,23 @@ var errGivenUp = errors.New("the assignment was given up")
 // sendOffsets sends one request until it is answered for good.
 func (l *Lane) sendOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		resp, err := txnRequest(as, m, points).RequestWith(ctx, cl)
+		err := l.sameTopics(ctx, cl, points)
 		if err == nil {
-			err = l.txnAnswer(points, resp)
+			err = l.takeOffsets(ctx, cl, as, m, points)
 		}
 		if err == nil || !isRetryable(err) || !l.sleep(ctx, pause) {
 			return err
 		}
 	}
+}
+
+func (l *Lane) takeOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
+	resp, err := txnRequest(as, m, points).RequestWith(ctx, cl)
+	if err != nil {
+		return err
+	}
+	l.topics.inputs.answeredIn(resp.Version)
+	return l.txnAnswer(points, resp)
 }
 
 // txnRequest is the TxnOffsetCommit of a membership.

@@ -49,9 +49,9 @@ type rig struct {
 func newRig(t *testing.T) *rig { return newRigWith(t, 10*time.Millisecond) }
 
 // newRigWith is a rig whose lanes give a successor so much time.
-func newRigWith(t *testing.T, pause time.Duration) *rig {
+func newRigWith(t *testing.T, pause time.Duration, more ...kfake.Opt) *rig {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "out"))
+	c, err := kfake.NewCluster(append(more, kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "out"))...)
 	if err != nil {
 		t.Fatal(err)
 	}

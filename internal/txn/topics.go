@@ -16,6 +16,7 @@ import (
 // for.
 type topics struct {
 	create bool
+	inputs *inputs
 
 	mu      sync.Mutex
 	exist   map[string]bool
@@ -36,7 +37,7 @@ const (
 
 func newTopics(cl *kgo.Client) *topics {
 	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
-	return &topics{exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create}
+	return &topics{exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create, inputs: newInputs()}
 }
 
 // refuse finds the first of a unit's records whose topic does not exist, or is not to be written

@@ -20,11 +20,11 @@ type commit struct {
 }
 
 // readAll calls each for every record that a topic has now, in order within a partition.
-func (s *scenario) readAll(topic string, each func(*kgo.Record)) {
+func (s *scenario) readAll(topic string, each func(*kgo.Record), more ...kgo.Opt) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	if err := reader.Topic(ctx, []kgo.Opt{kgo.SeedBrokers(s.kafka.Addrs()...)}, topic, each); err != nil {
+	if err := reader.Topic(ctx, append([]kgo.Opt{kgo.SeedBrokers(s.kafka.Addrs()...)}, more...), topic, each); err != nil {
 		s.Fatal(err)
 	}
 }
