@@ -52,6 +52,7 @@ func (s *scenario) grant(r right) {
 // The sidecar's principal has the rights that docs/exactly-once.md names, and no other: that is
 // enough. Where one is missing it is named.
 func TestExactlyOnceRights(t *testing.T) {
+	t.Parallel()
 	const at = "listener.name.secured."
 	kafka := kafkatest.Start(t, kafkatest.Config{Secured: "SASL_PLAINTEXT", Properties: map[string]string{
 		"authorizer.class.name":        "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
