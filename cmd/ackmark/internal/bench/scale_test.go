@@ -109,7 +109,7 @@ func TestScaleSeries(t *testing.T) {
 		}
 	}
 	if slices.Contains(DefaultParts, partScale) {
-		t.Error("half an hour by default")
+		t.Error("ten minutes more by default")
 	}
 }
 

@@ -33,7 +33,7 @@ seconds do not. With --only exactly-once the pipeline runs through a sidecar at-
   ackmark bench --cpuprofile /tmp/profiles     # then: go tool pprof /tmp/profiles/library-01.pprof
   ackmark bench --only exactly-once,latency    # against at-least-once, through the sidecar
   ackmark bench --only processes --processes 10,50 --pairs 4 # a pod: own producers, or one sidecar
-  ackmark bench --only scale --pairs 8         # 1 to 50 sessions of a sidecar, 6 to 1,000 partitions: half an hour
+  ackmark bench --only scale --pairs 8         # 1 to 50 sessions of a sidecar, 6 to 1,000 partitions: five minutes
   ackmark bench --only scale --sessions 50     # one point of one series
   ackmark bench --only one-cpu --pairs 32      # what a sidecar with GOMAXPROCS=1 saves
   ackmark bench --against ./ackmark-v0.1       # before and after, in the same rounds
