@@ -31,11 +31,16 @@ const (
 // new holds it. When outputs take a little longer than fetches, which is a pipeline at full speed,
 // it never comes to that.
 //
+// It is counted in steps of a ticker, and one that is not seen in time is none: a process that gets
+// no processor finishes nothing meanwhile. By the clock a busy machine ended the wait of a pipeline
+// at full speed again and again, and what it had buffered was fetched and decompressed once more.
+//
 // The others wait too, so it is only for partitions that were not paused lately: one that is slow
 // for good costs them a hundredth of their time.
 const (
-	patience     = 100 * time.Millisecond
-	impatientFor = 100 * patience
+	patience      = 100 * time.Millisecond
+	patienceSteps = 20
+	impatientFor  = 100 * patience
 )
 
 // awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held
@@ -47,13 +52,19 @@ func (rd *reader) awaitRoom(ctx context.Context) {
 	// Told first, then looked at again: a release between the two would else kick nobody.
 	rd.awaiting.Store(true)
 	defer rd.awaiting.Store(false)
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for rd.crowded() {
+	tick := time.NewTicker(patience / patienceSteps)
+	defer tick.Stop()
+	rd.awaitSteps(ctx, tick.C)
+}
+
+func (rd *reader) awaitSteps(ctx context.Context, tick <-chan time.Time) {
+	for left := patienceSteps; rd.crowded(); {
 		select {
 		case <-rd.roomKick:
-		case <-timer.C:
-			return
+		case <-tick:
+			if left--; left == 0 {
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -71,3 +71,38 @@ func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 		wantNil(t, m.stop())
 	})
 }
+
+// A process that gets no processor for a while is not slow: it is waited for by what it sees of
+// time, however long that takes by the clock.
+func TestAStarvedProcessKeepsItsPatience(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 5000)
+		cfg := l.config()
+		cfg.MaxRecords = 1000
+		cfg.HandlerTimeout = -1
+		m := l.start(cfg, func(*Batch) {})
+		l.until("paused", func() bool {
+			s := m.State()
+			return len(s.Partitions) == 1 && s.Partitions[0].Paused
+		})
+		p := m.parts.all()[0]
+		p.mu.Lock()
+		p.paused, p.pausedAt = false, 0 // as if it had never been
+		p.mu.Unlock()
+		tick, over := make(chan time.Time), make(chan struct{})
+		go func() {
+			defer close(over)
+			m.reader.awaitSteps(t.Context(), tick)
+		}()
+		for range patienceSteps {
+			time.Sleep(10 * patience)
+			select {
+			case <-over:
+				t.Fatal("gave up early")
+			case tick <- time.Time{}:
+			}
+		}
+		<-over
+		wantNil(t, m.stop())
+	})
+}
