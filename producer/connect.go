@@ -27,7 +27,8 @@ const (
 	protocolVersion = 1
 	// connectTimeout bounds an attempt, from dialling to Welcome.
 	connectTimeout = 5 * time.Second
-	// writeBuffer collects what some frames become on the wire into few system calls.
+	// writeBuffer collects what some frames become on the wire into few system calls. It is larger
+	// than a frame (wire.MaxFrameBytes), and smaller than a buffer that is kept (package resend).
 	writeBuffer = 256 << 10
 )
 

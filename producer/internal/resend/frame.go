@@ -18,8 +18,8 @@ const (
 	// frameSlack is the room beyond what closes a frame, so that the last unit of a frame rarely
 	// makes its buffer grow.
 	frameSlack = 16 << 10
-	// keepBuffer is the largest buffer that goes back to the pool; a huge unit must not stay in
-	// memory for ever.
+	// keepBuffer is the largest buffer that goes back to the pool, larger than a frame and than the
+	// connection's write buffer; a huge unit must not stay in memory for ever.
 	keepBuffer = 512 << 10
 )
 

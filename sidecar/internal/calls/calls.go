@@ -53,7 +53,7 @@ const (
 	readTimeout  = 5 * time.Second
 	smallReaders = 4
 	// StreamWindow is what a call may hold that nobody reads yet; gRPC widens it for the message
-	// that is being read.
+	// that is being read. With 512 KiB unfinished calls of hostile peers hold more than S9 allows.
 	StreamWindow = 256 << 10
 )
 
