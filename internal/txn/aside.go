@@ -47,14 +47,16 @@ func (l *Lane) setAside(id string, retake func() error) <-chan error {
 // takeBack takes ids that were set aside into use again. An error: one is not ours any more.
 func (l *Lane) takeBack() error {
 	for i := range 2 {
+		t, b := &l.twins[i], &l.bares[i]
 		for _, at := range []struct {
-			aside *<-chan error
-			id    string
-		}{{&l.twins[i].aside, l.twins[i].id}, {&l.bares[i].aside, l.bares[i].id}} {
+			aside  *<-chan error
+			id     string
+			verify func(error) error
+		}{{&t.aside, t.id, func(err error) error { return l.verify(t, err) }}, {&b.aside, b.id, func(err error) error { return l.verifyBare(b, err) }}} {
 			select {
 			case err := <-*at.aside: // nil: it is in use
 				*at.aside = nil
-				if err := l.verify(err); err != nil {
+				if err := at.verify(err); err != nil {
 					return err
 				}
 				l.cfg.Log.Info("a transactional id is in use again", "transactional_id", at.id)

@@ -226,7 +226,7 @@ func TestTheCoordinatorsWordIsCertain(t *testing.T) {
 	}
 }
 
-// An id that is set aside, and is another one's when it is looked at again, ends the lane.
+// An id that is set aside, and is a successor's when it is looked at again, ends the lane.
 func TestAnIDIsTakenWhileItIsAside(t *testing.T) {
 	r := newRig(t)
 	s := r.stuck("id-0")
@@ -238,6 +238,9 @@ func TestAnIDIsTakenWhileItIsAside(t *testing.T) {
 	s.mu.Lock()
 	s.epoch += 3
 	s.mu.Unlock()
+	for _, id := range []string{"id-1", "id-o0", "id-o8"} {
+		r.takes(id)
+	}
 	r.awaitTaken()
 	u := r.enter(1, 5, 1, value(9))
 	r.lane.Push(txn.Run{Batch: u, From: 0, To: 1})

@@ -80,7 +80,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{7, 3, "Ongoing", ofUs}, {7, 3, "Empty", ofUs}, {7, 3, "CompleteCommit", ofUs}, {7, 4, "PrepareCommit", ofUs}, {7, 4, "CompleteCommit", ofUs},
 		{7, 4, "PrepareAbort", takenSoon}, {7, 4, "CompleteAbort", takenSoon}, {7, 4, "Empty", unclear},
-		{7, 4, "Ongoing", ofOthers}, {7, 5, "CompleteAbort", ofOthers}, {7, 5, "Empty", ofOthers}, {8, 3, "Empty", ofOthers}, {8, 0, "Empty", ofOthers}, {7, 2, "Empty", ofOthers},
+		{7, 4, "Ongoing", ofOthers}, {7, 5, "CompleteAbort", ofOthers}, {7, 5, "Empty", ofOthers}, {8, 3, "Empty", ofOthers}, {8, 0, "Empty", ofOthers}, {7, 2, "Empty", unclear},
 	} {
 		s := &kmsg.DescribeTransactionsResponseTransactionState{ProducerID: c.pid, ProducerEpoch: c.epoch, State: c.state}
 		if got := judge(mine, s); got != c.want {

@@ -145,6 +145,8 @@ func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 		return ofOthers
 	case s.ProducerEpoch == mine.epoch:
 		return ofUs
+	case s.ProducerEpoch < mine.epoch: // a coordinator that does not know yet that it is one no more
+		return unclear
 	case s.ProducerEpoch != mine.epoch+1:
 		return ofOthers
 	}

@@ -6,18 +6,22 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // An id that was ours is taken again in two steps. Under its epoch, which the coordinator refuses
 // if somebody has it; and, for a twin, by its new Kafka client, which can only ask without one, and
 // would rob who came in between: a process that was stopped there, and wakes when its successor has
 // everything, must not be able to commit again. Every taking moves the epoch by one. So the second
-// step is ours alone if the epoch is the next one. If it is not, either an answer was lost and the
-// client has asked twice, or somebody was robbed. A successor takes the ids without a client last,
-// and begins only when its others are still its own after that. So one of those, taken under its
-// epoch after the robbery, shows that there is no successor that has begun, and that the one that
-// may be about to will find out.
+// step is ours alone if the epoch is the next one. If it is not, an answer was lost and the client
+// has asked twice, or somebody was robbed; and who finds his id taken has a successor, or was
+// robbed, or it was an answer of his own that got lost. The other ids tell: a process takes its
+// twins first, then the ids without a client, and begins only when all are still its own after
+// that. So
+//
+//   - who has a twin, and after that still one of the ids without a client, under its epoch, has no
+//     successor that has begun, and one that is about to will find out;
+//   - who has an id without a client, and after that still one of his twins, has none either.
 
 // errBetween is why an id is not ours yet: somebody may have had it since we had it last.
 var errBetween = errors.New("txn: the producer's epoch has moved by more than one")
@@ -41,7 +45,7 @@ func (l *Lane) retake(w *window) error {
 			b.aside = l.setAside(b.id, func() error { _, err := l.retakeBare(b, false); return err })
 			return nil
 		}
-		return err
+		return l.verifyBare(b, err)
 	}
 	t := &l.twins[l.turn]
 	t.rest(l.ctx)
@@ -51,7 +55,7 @@ func (l *Lane) retake(w *window) error {
 		t.aside = l.setAside(t.id, func() error { _, err := l.retakeTwin(t, false); return err })
 		return nil
 	}
-	return l.verify(err)
+	return l.verify(t, err)
 }
 
 // retakeTwin takes the id of a twin again. The error is errBetween if a successor may have been
@@ -68,7 +72,7 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	// The client finds its coordinator, and looks once more: the shorter the time between the
 	// steps, the rarer a robbery.
 	s, err := describe(l.ctx, t.client, t.id)
-	if err == nil && !expired && (s.ProducerID != now.pid || s.ProducerEpoch != now.epoch) {
+	if err == nil && !expired && now.isAnothers(s) {
 		return end, takenBy(now, s)
 	}
 	if err := l.init(l.ctx, t); err != nil {
@@ -80,21 +84,75 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	return end, nil
 }
 
-// verify finds out what a twin's epoch that has jumped means. It is the goroutine's.
-func (l *Lane) verify(err error) error {
-	if !errors.Is(err, errBetween) {
+// isAnothers tells that an id is not as we took it. A coordinator that does not know yet that it is
+// one no more tells of an earlier epoch.
+func (now producing) isAnothers(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+	return s.ProducerID != now.pid || s.ProducerEpoch > now.epoch
+}
+
+// verify finds out whether a twin that was not taken again as it should be is ours, and has it
+// taken. It is the goroutine's.
+func (l *Lane) verify(t *twin, err error) error {
+	switch {
+	case isTaken(err):
+		if !l.hasBare() { // a successor is not robbed on suspicion
+			return err
+		}
+		if err := l.take(l.ctx, t); err != nil {
+			return err
+		}
+	case !errors.Is(err, errBetween):
 		return err
 	}
-	l.cfg.Log.Warn("a transactional id was taken again, and somebody may have had it in between", "err", err)
+	if !l.hasBare() {
+		return fmt.Errorf("%w %q: %w", ErrTaken, t.id, err)
+	}
+	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice; nobody else has begun with it", "transactional_id", t.id)
+	return nil
+}
+
+// hasBare tells that an id without a client was ours still, and takes it again.
+func (l *Lane) hasBare() bool {
 	for i := range l.bares {
 		b := &l.bares[i]
 		if b.aside != nil {
 			continue
 		}
-		_, err := l.retakeBare(b, false)
+		if _, err := l.retakeBare(b, false); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// verifyBare does for an id without a client what verify does for a twin.
+func (l *Lane) verifyBare(b *bare, err error) error {
+	if !isTaken(err) || !l.hasTwin() {
 		return err
 	}
-	return fmt.Errorf("%w %q: %w", ErrTaken, l.cfg.ID, err)
+	if err := l.takeBare(l.ctx, b); err != nil {
+		return err
+	}
+	if !l.hasTwin() {
+		return err
+	}
+	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice; nobody else has begun with it", "transactional_id", b.id)
+	return nil
+}
+
+// hasTwin tells that one of the twins is ours still.
+func (l *Lane) hasTwin() bool {
+	for i := range l.twins {
+		t := &l.twins[i]
+		if t.aside != nil {
+			continue
+		}
+		s, err := l.describe(l.ctx, t.id)
+		if err == nil && s.ProducerID == t.pid && s.ProducerEpoch == t.epoch {
+			return true
+		}
+	}
+	return false
 }
 
 // retakeBare takes an id without a client again.
@@ -141,23 +199,23 @@ func (l *Lane) takeAll() error {
 // maxRetakes is how often an id may be taken away from a process that begins.
 const maxRetakes = 5
 
-// keepAll looks whether all ids are still ours, and takes those again that were robbed. Somebody
-// who has one without a client is a successor.
+// keepAll looks whether all ids are still ours, and takes those again that were robbed. Who has the
+// last one is a successor.
 func (l *Lane) keepAll() error {
 	for range maxRetakes {
 		lost, err := l.lost()
 		if err != nil || len(lost) == 0 {
 			return err
 		}
-		l.cfg.Log.Warn("somebody has taken a transactional id from us while we took the others", "transactional_id", lost[0].id)
+		l.cfg.Log.Warn("somebody has taken a transactional id from us while we took the others", "transactional_id", l.cfg.ID)
 		if !l.sleep(l.ctx, l.takePause) {
 			return context.Cause(l.ctx)
 		}
 		if lost, err = l.lost(); err != nil { // a successor has all by now
 			return err
 		}
-		for _, t := range lost {
-			if err := l.take(l.ctx, t); err != nil {
+		for _, retake := range lost {
+			if err := retake(); err != nil {
 				return err
 			}
 		}
@@ -165,39 +223,45 @@ func (l *Lane) keepAll() error {
 	return fmt.Errorf("%w %q: somebody takes it again and again", ErrTaken, l.cfg.ID)
 }
 
-// lost are the twins whose ids somebody else has.
-func (l *Lane) lost() ([]*twin, error) {
-	var lost []*twin
-	look := func(mine producing) (bool, error) {
-		for {
-			s, err := l.describe(l.ctx, mine.id)
-			switch {
-			case err == nil && (s.ProducerID != mine.pid || s.ProducerEpoch != mine.epoch):
-				return true, takenBy(mine, s)
-			case err == nil:
-				return false, nil
-			case isSetup(err):
-				return false, l.setupError(mine.id, err)
-			case errors.Is(err, kerr.TransactionalIDNotFound):
-				return false, nil // no coordinator forgets so soon: it has not loaded it yet
-			}
-			if !l.sleep(l.ctx, initPause) {
-				return false, context.Cause(l.ctx)
-			}
-		}
-	}
+// lost are the ids that somebody else has, as what takes them again.
+func (l *Lane) lost() (lost []func() error, err error) {
 	for i := range l.twins {
 		t := &l.twins[i]
-		if gone, err := look(t.producing); gone {
-			lost = append(lost, t)
-		} else if err != nil {
+		switch s, err := l.lookAt(t.producing); {
+		case err != nil:
 			return nil, err
+		case s != nil:
+			lost = append(lost, func() error { return l.take(l.ctx, t) })
 		}
 	}
 	for i := range l.bares {
-		if _, err := look(l.bares[i].producing); err != nil {
+		b := &l.bares[i]
+		switch s, err := l.lookAt(b.producing); {
+		case err != nil:
 			return nil, err
+		case s != nil && i == len(l.bares)-1: // of two that begin at once, one has it
+			return nil, takenBy(b.producing, s)
+		case s != nil:
+			lost = append(lost, func() error { return l.takeBare(l.ctx, b) })
 		}
 	}
 	return lost, nil
+}
+
+// lookAt is the state of an id that was ours, if it is another's.
+func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
+	for {
+		s, err := l.describe(l.ctx, mine.id)
+		switch {
+		case err == nil && mine.isAnothers(s):
+			return s, nil
+		case err == nil && s.ProducerEpoch == mine.epoch:
+			return nil, nil
+		case isSetup(err):
+			return nil, l.setupError(mine.id, err)
+		}
+		if !l.sleep(l.ctx, initPause) { // the coordinator is not known, or does not know yet
+			return nil, context.Cause(l.ctx)
+		}
+	}
 }

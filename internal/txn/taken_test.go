@@ -138,7 +138,10 @@ func TestRobberCommitsNothing(t *testing.T) {
 	}
 	r.awaitTaken()
 	older.Close()
-	r.check(20, map[int32]int64{0: 10})
+	for i := range 4 { // both ids
+		r.push(3, 5+i, 1, value(10+i)).allCommitted()
+	}
+	r.check(20+8, map[int32]int64{0: 14})
 }
 
 // The older process takes its id again while its successor has taken that one, and not all others:
@@ -179,6 +182,68 @@ func TestRobbedAtTheBeginning(t *testing.T) {
 		t.Errorf("the successor lost its ids: %+v", s)
 	}
 	older.Close()
+}
+
+// An InitProducerID of ours comes late, or somebody else's by mistake: nobody has begun with the id,
+// and the lane takes it again.
+func TestAnIDTakenByNobody(t *testing.T) {
+	for _, id := range []string{"id-0", "id-1", "id-o0", "id-o8"} {
+		t.Run(id, func(t *testing.T) {
+			r := newRig(t)
+			r.takes(id)
+			for i := range 4 { // both ids
+				r.push(1, i, 1, value(i)).allCommitted()
+			}
+			for i := range 4 {
+				r.push(1, 4+i, 1, none).allCommitted()
+			}
+			r.check(8, map[int32]int64{0: 8})
+		})
+	}
+}
+
+// The same as TestRobberCommitsNothing, of an id for windows without outputs.
+func TestRobberOfABareIDCommitsNothing(t *testing.T) {
+	r := newRig(t)
+	r.skipsUnderRace()
+	r.push(1, 0, 5, none).allCommitted()
+	r.takes("id-o0")
+	stopped, wakes := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		if isOlder(req) && req.ProducerID < 0 {
+			once.Do(func() { close(stopped) })
+			<-wakes
+		}
+	}
+	r.hold.Store(&hold)
+	older, u := r.lane, r.push(1, 5, 5, none)
+	<-stopped
+	r.lane = r.newLane(younger)
+	t.Cleanup(r.lane.Close)
+	r.claims = r.newClaims()
+	r.assignAt(3, 0, 5)
+	r.push(3, 0, 9, none).allCommitted()
+	close(wakes)
+	for i, err := range u.await() {
+		if !errors.Is(err, txn.ErrTaken) {
+			t.Errorf("unit %d: %v", i, err)
+		}
+	}
+	r.awaitTaken()
+	older.Close()
+	r.push(3, 9, 1, none).allCommitted()
+	r.check(0, map[int32]int64{0: 15})
+}
+
+// takes is somebody's InitProducerID.
+func (r *rig) takes(id string) {
+	r.t.Helper()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, int32(olderTimeout.Milliseconds()), -1, -1
+	if resp, err := req.RequestWith(r.t.Context(), r.client()); err != nil || resp.ErrorCode != 0 {
+		r.t.Fatal(err, resp)
+	}
 }
 
 // A process takes each id that its predecessor may use, before it begins.
