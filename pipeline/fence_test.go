@@ -284,3 +284,41 @@ func TestCommittingProducerIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// thoughtful is a fake that takes its time to become exactly-once, and minds being asked meanwhile.
+type thoughtful struct {
+	committing
+	told, early atomic.Bool
+}
+
+// CommitUnits implements producer.Committer.
+func (p *thoughtful) CommitUnits() error {
+	time.Sleep(time.Second)
+	p.told.Store(true)
+	return nil
+}
+
+// Check implements producer.Producer.
+func (p *thoughtful) Check(context.Context) error {
+	if !p.told.Load() {
+		p.early.Store(true)
+	}
+	return nil
+}
+
+// A producer is told that it is exactly-once before anything is asked of it: to be asked begins a
+// session with the sidecar, and one that began at-least-once stays so.
+func TestModeIsToldFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &thoughtful{committing: committing{producertest.NewFake(producertest.FakeConfig{})}}
+		cfg := quiet(pipeline.Config{Mode: pipeline.ExactlyOnce, Producer: p, Handler: pipeline.HandlerFunc(upper)})
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1))
+		time.Sleep(10 * time.Second)
+		if p.early.Load() || !p.told.Load() {
+			t.Errorf("asked before it was told: %v; told: %v", p.early.Load(), p.told.Load())
+		}
+		if err := h.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

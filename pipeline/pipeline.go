@@ -193,6 +193,7 @@ func (p *Pipeline) work(ctx context.Context) error {
 	helpers.Go(func() { p.sentinels.run(helping) })
 	deciding.Go(p.failures.run)
 	p.side.Go(func() { p.flushDuringDrain(ctx, helping) })
+	p.beginCommits() // before anything is asked of the producer: that begins a session, in the mode that it has by then
 	p.side.Go(func() { p.checkStart(ctx) })
 	if r, ok := p.cfg.Producer.(producer.Refuser); ok {
 		r.OnRefused(p.refused)
@@ -201,7 +202,6 @@ func (p *Pipeline) work(ctx context.Context) error {
 	if t, ok := p.cfg.Producer.(producer.Teller); ok {
 		defer t.Tell(p.report)()
 	}
-	p.beginCommits()
 	p.inherit(ctx)
 	err := p.source.Run(ctx, p.dispatcher.deliver)
 	stuck := p.endLanes()
