@@ -140,7 +140,7 @@ func (b *batch) Committed(from, to int) {
 				endSpan(f.spans[r], r, nil)
 			}
 			if j == 0 && i%telemetry.Every == 0 {
-				r.flow.Took(f.received)
+				r.flow.Took(f.received, f.timed)
 			}
 		}
 	}

@@ -168,7 +168,7 @@ func (k *sink) resolve(r *outRec, err error) {
 	case err != nil:
 		f.session.fail(u, unitFailure(r, failed))
 	case r.output == 0 && r.unit%telemetry.Every == 0:
-		r.flow.Took(f.received)
+		r.flow.Took(f.received, f.timed)
 	}
 	if u.outputs == 1 || u.left.Add(-1) == 0 {
 		f.session.finish(f, r.unit)

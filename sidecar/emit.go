@@ -23,6 +23,7 @@ import (
 type emit struct {
 	rec    outRec
 	begun  time.Time
+	timed  bool // as a frame's
 	app    *apps.App
 	all    *limit.Meter  // of all apps' emits
 	report uint64        // 0: the caller waits
@@ -131,6 +132,7 @@ func (s *emitter) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.Em
 		e.span = s.sink.sendSpan(&e.rec, e.app.Name)
 	}
 	e.rec.flow.Attempted.Add(1)
+	e.timed = e.rec.flow.Due(e.begun)
 	first, err := e.rec.topic.Prepare(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -231,7 +233,7 @@ func (e *emit) stopWaiting() {
 func (e *emit) resolve(failed *sidecarpb.Error) {
 	e.err = failed
 	if failed == nil {
-		e.rec.flow.Took(e.begun)
+		e.rec.flow.Took(e.begun, e.timed)
 	}
 	endSpan(e.span, &e.rec, failed)
 	e.finish()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/ledger"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/flows"
@@ -53,6 +54,7 @@ type frame struct {
 	pinned int64
 
 	received time.Time
+	timed    bool        // what it took is recorded in a histogram
 	expires  gate.Expiry // of its units
 }
 
@@ -145,13 +147,20 @@ func (f *frame) unref(n int32) {
 	f.hold(1)
 }
 
+// shape is what a stream's messages are like.
+type shape struct {
+	more int           // outputs of a unit beyond one, about: as in the last message
+	due  telemetry.Due // those that tell how long they took: decided before that is known
+}
+
 // decode makes a frame of the message that was parsed last.
 func (d *stream) decode(k *sink, maxRecords int) (*frame, error) {
 	n := d.units.Count
-	records := min(n*d.perUnit, maxPooled)
+	records := min(n*(1+d.shape.more), maxPooled)
 	f := newFrame(d.session, k, max(n, records))
 	err := f.decode(&d.units, &d.names, records, maxRecords)
-	d.perUnit = (len(f.recs) + n - 1) / n
+	d.shape.more = (len(f.recs)+n-1)/n - 1
+	f.timed = d.shape.due.At(f.received)
 	return f, err
 }
 
@@ -173,17 +182,31 @@ func (f *frame) decode(us *wire.Units, names *topics.Names, records, maxRecords 
 		}
 	}
 	f.headers = us.Headers
+	f.fit()
 	f.live.Store(int32(len(f.recs)) + 1)
 	f.holds.Store(2)
 	return nil
 }
 
 func (f *frame) grow(units, records int) {
-	if cap(f.units) < units {
+	if cap(f.units) < units || cap(f.units) > slack*units {
 		f.units = make([]unit, 0, units)
 	}
 	if cap(f.recs) < records {
 		f.recs = make([]outRec, 0, records)
+	}
+	if cap(f.headers) > maxRoom*slack*units {
+		f.headers = nil
+	}
+}
+
+// slack is how much more room than what it holds a frame may have.
+const slack = 8
+
+// fit gives up the room of records that did not come. Nobody points to the others yet.
+func (f *frame) fit() {
+	if n := len(f.recs); cap(f.recs) > slack*max(n, 1) {
+		f.recs = append(make([]outRec, 0, n), f.recs...)
 	}
 }
 

@@ -81,6 +81,18 @@ func TestFramesHaveRoomForWhatTheyHold(t *testing.T) {
 			t.Fatalf("a frame of one unit has room for %d", n)
 		}
 	}
+	for _, came := range []int{0, 1, 5} { // of 4,096 that were expected, after a message of so many
+		f := newFrame(sess, nil, 4096)
+		f.grow(1, 4096)
+		f.recs = f.recs[:came]
+		for i := range f.recs {
+			f.recs[i].output = int32(i)
+		}
+		f.fit()
+		if n := cap(f.recs); n > slack*max(came, 1) || len(f.recs) != came || came > 0 && f.recs[came-1].output != int32(came-1) {
+			t.Errorf("a frame of %d records has %d, and room for %d", came, len(f.recs), n)
+		}
+	}
 }
 
 // Units end in any order, as acked or failed, in frames of any size, while the sender takes reports

@@ -76,13 +76,13 @@ type stream struct {
 	session *session
 	names   topics.Names
 	units   wire.Units
-	perUnit int // outputs of a unit, about: as in the last message
+	shape   shape // of its messages
 	cold    sidecarpb.DeliveryStreamRequest
 }
 
 func newStream(rpc serverStream) *stream {
 	return &stream{
-		rpc: rpc, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}), perUnit: 1,
+		rpc: rpc, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
 	}
 }
 

@@ -35,7 +35,7 @@ type Flow struct {
 	Letters   telemetry.Tally // acknowledged dead letters, by what their headers say
 
 	latency *telemetry.Recorder
-	due     telemetry.Due
+	due     telemetry.Due  // emits that tell how long they took
 	recent  *recent.Window // of all flows
 }
 
@@ -141,11 +141,15 @@ func (f *Flow) Ack(headers []kgo.RecordHeader) {
 	}
 }
 
-// Took tells how long a sampled record was on its way.
-func (f *Flow) Took(since time.Time) {
+// Due tells whether how long an emit takes is recorded: that is decided when it comes, or those of a
+// burst after a stall would be as few as those of any other moment.
+func (f *Flow) Due(now time.Time) bool { return f.latency != nil && f.due.At(now) }
+
+// Took tells how long a sampled record was on its way; timed: in the histogram, too.
+func (f *Flow) Took(since time.Time, timed bool) {
 	now := time.Now()
 	took := now.Sub(since)
-	if f.latency != nil && f.due.At(now) {
+	if timed && f.latency != nil {
 		f.latency.Time(took)
 	}
 	f.recent.Add(now, took, 1)
