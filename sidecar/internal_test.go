@@ -65,8 +65,8 @@ func (s *session) testFrame(first uint64, n int, each ledger.Cost) *frame {
 	return f
 }
 
-// A small message waits in a small frame, whatever the frames before it held: thousands of them wait
-// while Kafka is slow (S9).
+// A small message waits in a small frame, whatever the frames before it held: thousands of them
+// wait while Kafka is slow (S9).
 func TestFramesHaveRoomForWhatTheyHold(t *testing.T) {
 	sess := idle(t).testSession(t)
 	for range 64 {

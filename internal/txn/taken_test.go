@@ -184,8 +184,8 @@ func TestRobbedAtTheBeginning(t *testing.T) {
 	older.Close()
 }
 
-// An InitProducerID of ours comes late, or somebody else's by mistake: nobody has begun with the id,
-// and the lane takes it again.
+// An InitProducerID of ours comes late, or somebody else's by mistake: nobody has begun with the
+// id, and the lane takes it again.
 func TestAnIDTakenByNobody(t *testing.T) {
 	for _, id := range []string{"id-0", "id-1", "id-o0", "id-o8"} {
 		t.Run(id, func(t *testing.T) {

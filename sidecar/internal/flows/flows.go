@@ -141,8 +141,8 @@ func (f *Flow) Ack(headers []kgo.RecordHeader) {
 	}
 }
 
-// Due tells whether how long an emit takes is recorded: that is decided when it comes, or those of a
-// burst after a stall would be as few as those of any other moment.
+// Due tells whether how long an emit takes is recorded: that is decided when it comes, or those of
+// a burst after a stall would be as few as those of any other moment.
 func (f *Flow) Due(now time.Time) bool { return f.latency != nil && f.due.At(now) }
 
 // Took tells how long a sampled record was on its way; timed: in the histogram, too.

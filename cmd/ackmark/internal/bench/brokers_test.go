@@ -50,9 +50,9 @@ func TestBrokersBeyondIdle(t *testing.T) {
 	cpu := func(d time.Duration) *time.Duration { return &d }
 	p := newPod(50)
 	p.Paced, p.BrokersIdle = true, []time.Duration{time.Second, 2 * time.Second}
-	for _, d := range []time.Duration{9, 10} {
-		p.Modes[0].Runs = append(p.Modes[0].Runs, PodRun{Wall: pacedFor, Records: 1000, BrokersCPU: cpu(d * time.Second)})
-		p.Modes[1].Runs = append(p.Modes[1].Runs, PodRun{Wall: pacedFor / 2, Records: 1000, BrokersCPU: cpu(d * time.Second / 2), Sidecar: &Usage{}})
+	for _, d := range []time.Duration{9 * time.Second, 10 * time.Second} {
+		p.Modes[0].Runs = append(p.Modes[0].Runs, PodRun{Wall: pacedFor, Records: 1000, BrokersCPU: cpu(d)})
+		p.Modes[1].Runs = append(p.Modes[1].Runs, PodRun{Wall: pacedFor / 2, Records: 1000, BrokersCPU: cpu(d / 2), Sidecar: &Usage{}})
 	}
 	for i, want := range [][]float64{{8e6, 8e6}, {4e6, 4e6}} {
 		if got := p.Modes[i].beyondIdle(p.BrokersIdle); !slices.Equal(got, want) {

@@ -25,8 +25,8 @@ type Pod struct {
 	Processes int `json:"processes"`
 	// Paced: each emits 40 records a second. Otherwise as fast as it may.
 	Paced bool `json:"paced"`
-	// BrokersIdle is the CPU time that the brokers took after each round for nothing, for as long as
-	// a paced run lasts; empty where it is not known.
+	// BrokersIdle is the CPU time that the brokers took after each round for nothing, for as long
+	// as a paced run lasts; empty where it is not known.
 	BrokersIdle []time.Duration `json:"brokers_idle_ns,omitempty"`
 
 	Modes []*PodMode `json:"modes"`

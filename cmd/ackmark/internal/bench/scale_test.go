@@ -24,8 +24,9 @@ func scaleSample() *Result {
 			Wall: drift * 5, Records: 1000, Apps: Usage{CPU: 1000 * 1200}, Sidecar: &Usage{CPU: 1000 * 300, PeakRSS: 130 << 20},
 		})
 		p.Memory = append(p.Memory, SidecarMemory{Held{Live: 1e6, RSS: 30 << 20}, Held{Live: 1e6 + 50*45e3, RSS: 30<<20 + 50*35e3}})
-		for name, wall := range map[string]time.Duration{bare: 4, library: 5, viaSidecar: 8} {
-			all.add(name, Race{Round: round, Wall: drift * wall, Inputs: 1000, App: Usage{CPU: drift * wall / 2}})
+		for name, times := range map[string]int{bare: 4, library: 5, viaSidecar: 8} {
+			wall := time.Duration(times * (10 + round))
+			all.add(name, Race{Round: round, Wall: wall, Inputs: 1000, App: Usage{CPU: wall / 2}})
 		}
 	}
 	p.conclude()
