@@ -72,7 +72,7 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	// The client finds its coordinator, and looks once more: the shorter the time between the
 	// steps, the rarer a robbery.
 	s, err := describe(l.ctx, t.client, t.id)
-	if err == nil && !expired && now.isAnothers(s) {
+	if err == nil && !expired && now.isOther(s) {
 		return end, takenBy(now, s)
 	}
 	if err := l.init(l.ctx, t); err != nil {
@@ -84,9 +84,9 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	return end, nil
 }
 
-// isAnothers tells that an id is not as we took it. A coordinator that does not know yet that it is
+// isOther tells that an id is not as we took it. A coordinator that does not know yet that it is
 // one no more tells of an earlier epoch.
-func (now producing) isAnothers(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+func (now producing) isOther(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
 	return s.ProducerID != now.pid || s.ProducerEpoch > now.epoch
 }
 
@@ -253,7 +253,7 @@ func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransac
 	for {
 		s, err := l.describe(l.ctx, mine.id)
 		switch {
-		case err == nil && mine.isAnothers(s):
+		case err == nil && mine.isOther(s):
 			return s, nil
 		case err == nil && s.ProducerEpoch == mine.epoch:
 			return nil, nil
