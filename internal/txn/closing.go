@@ -231,6 +231,7 @@ func (l *Lane) report() event {
 	if l.limit *= 2; l.limit > 4096 {
 		l.limit = 0
 	}
+	l.room = w.leave()
 	l.aborts, l.why, l.window = 0, nil, nil
 	return ready
 }

@@ -78,6 +78,9 @@ type Lane struct {
 	outcome  outcome
 	topics   *topics
 	recs     []*kgo.Record // of the unit that enters
+	collect  func(*kgo.Record)
+	room     room   // of the window before
+	writable string // the topic of the last record that was asked for
 	twins    [2]twin
 	turn     int
 	bares    [2]bare // of windows without outputs
@@ -103,6 +106,7 @@ func New(cfg Config) (*Lane, error) {
 	l.topics = newTopics(plain)
 	l.stats.reasons = telemetry.NewTally()
 	l.ctx, l.stop = context.WithCancelCause(context.Background())
+	l.collect = func(r *kgo.Record) { l.recs = append(l.recs, r) }
 	for i := range l.twins {
 		l.twins[i].id = twinID(cfg.ID, 2*cfg.Number+i)
 	}
@@ -273,6 +277,7 @@ func (l *Lane) await() event {
 		}
 		if l.window == nil {
 			l.window = newWindow(time.Now(), l.batches)
+			l.window.records, l.window.first, l.room = l.room.records, l.room.first, room{}
 		}
 		l.takeIn()
 		l.stats.parks(len(l.parked.runs) > 0, time.Now())

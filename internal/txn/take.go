@@ -31,6 +31,7 @@ func (l *Lane) takeIn() (full bool) {
 // takeFrom takes what fits, and returns what is left. A window is cut between units only.
 func (l *Lane) takeFrom(runs []Run) (left []Run, full bool) {
 	w := l.window
+	l.writable = "" // asked for again
 	for n := range runs {
 		r := &runs[n]
 		var last *Claim
@@ -61,7 +62,7 @@ func (l *Lane) takeFrom(runs []Run) (left []Run, full bool) {
 // enter takes a unit into the window, unless it can be told before that Kafka would refuse it.
 func (l *Lane) enter(one Run) {
 	l.recs = l.recs[:0]
-	one.Batch.Produce(one.From, func(rec *kgo.Record) { l.recs = append(l.recs, rec) })
+	one.Batch.Produce(one.From, l.collect)
 	if bad := l.refuse(l.recs); bad != nil {
 		fail(one, bad)
 	} else {
@@ -128,7 +129,7 @@ func (l *Lane) emit(r *kgo.Record) {
 	w.left.Add(1)
 	w.records = append(w.records, r)
 	w.bytes += int64(len(r.Key)+len(r.Value)) + recordCost
-	cl.Produce(context.Background(), r, w.promise)
+	cl.Produce(context.Background(), r, w.promised)
 }
 
 // recordCost is what a record takes beside its key and value, about.

@@ -44,9 +44,13 @@ func newTopics(cl *kgo.Client) *topics {
 // to.
 func (l *Lane) refuse(recs []*kgo.Record) *RecordError {
 	for i, rec := range recs {
+		if rec.Topic == l.writable {
+			continue
+		}
 		if err := l.topicError(l.ctx, rec.Topic, l.cfg.Shared); err != nil {
 			return &RecordError{Output: i, Topic: rec.Topic, Partition: rec.Partition, Err: err}
 		}
+		l.writable = rec.Topic
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ type window struct {
 	bytes    int64
 	limit    func(topic string) int32 // the client's, of a batch
 
+	promised func(*kgo.Record, error) // promise, made once
+
 	left    atomic.Int64  // records without a fate, and one while the window takes units
 	acked   atomic.Int64  // records
 	written chan struct{} // closed when left is 0
@@ -31,6 +33,21 @@ type window struct {
 	mu       sync.Mutex
 	failures []failure
 	fail     chan struct{} // closed at the first failure
+}
+
+// room is what the next window has for its records and units.
+type room struct {
+	records []*kgo.Record
+	first   []int
+}
+
+// leave gives the room of a window that is committed to the next one.
+func (w *window) leave() room {
+	clear(w.records)
+	if cap(w.records) > maxUnits || cap(w.first) > maxUnits {
+		return room{}
+	}
+	return room{w.records[:0], w.first[:0]}
 }
 
 // alone tells that a record is larger than the client takes: it fails by itself, and no other with
@@ -52,6 +69,7 @@ type failure struct {
 
 func newWindow(now time.Time, limit func(topic string) int32) *window {
 	w := &window{opened: now, limit: limit, written: make(chan struct{}), fail: make(chan struct{})}
+	w.promised = w.promise
 	w.left.Store(1)
 	return w
 }
@@ -144,18 +162,32 @@ func (w *window) failed() bool {
 // stage notes in the trackers that the units are in a transaction. The places are of units whose
 // inputs are not open: they would be visible without an offset.
 func (w *window) stage() (strangers []int) {
-	w.each(func(place int, b Batch, i int) {
-		u := b.Unit(i)
-		if u.Claim == nil || u.Crossing {
-			return
+	place := 0
+	for _, r := range w.runs {
+		var locked *Claims // for neighbours, too
+		for i := r.From; i < r.To; i++ {
+			if u := r.Batch.Unit(i); u.Claim != nil && !u.Crossing {
+				if of := u.Claim.of; of != locked {
+					locked.unlock()
+					of.mu.Lock()
+					locked = of
+				}
+				if u.Claim.core.Stage(u.Index, 1) == 0 && u.Claim.state != abandoned {
+					strangers = append(strangers, place)
+				}
+			}
+			place++
 		}
-		u.Claim.of.mu.Lock()
-		defer u.Claim.of.mu.Unlock()
-		if u.Claim.core.Stage(u.Index, 1) == 0 && u.Claim.state != abandoned {
-			strangers = append(strangers, place)
-		}
-	})
+		locked.unlock()
+	}
 	return strangers
+}
+
+// unlock unlocks the claims, if there are any.
+func (cs *Claims) unlock() {
+	if cs != nil {
+		cs.mu.Unlock()
+	}
 }
 
 func (w *window) settle() {
