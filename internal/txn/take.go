@@ -130,7 +130,20 @@ func (l *Lane) emit(r *kgo.Record) {
 	w.records = append(w.records, r)
 	w.bytes += int64(len(r.Key)+len(r.Value)) + recordCost
 	cl.Produce(context.Background(), r, w.promised)
+	if len(w.records)%sendEvery == 0 {
+		_ = cl.Flush(ended) // it ends the linger, and then sees that the context is over
+	}
 }
+
+// sendEvery is after how many records of a window nothing lingers any more: where there are as many,
+// the brokers write while the window fills, and not when it closes.
+const sendEvery = 4096
+
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // recordCost is what a record takes beside its key and value, about.
 const recordCost = 64
