@@ -37,11 +37,22 @@ const (
 //
 // The others wait too, so it is only for partitions that were not paused lately: one that is slow
 // for good costs them a hundredth of their time.
+//
+// With CommitElsewhere nothing is done before its transaction ends, an interval of those later
+// (100 ms): the patience is longer then.
 const (
-	patience      = 100 * time.Millisecond
-	patienceSteps = 20
-	impatientFor  = 100 * patience
+	patience          = 100 * time.Millisecond
+	patienceElsewhere = 5 * patience
+	patienceSteps     = 20
+	impatientTimes    = 100 // patience
 )
+
+func (rd *reader) patience() time.Duration {
+	if rd.cfg.CommitElsewhere {
+		return patienceElsewhere
+	}
+	return patience
+}
 
 // awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held
 // up: no poll is open.
@@ -52,7 +63,7 @@ func (rd *reader) awaitRoom(ctx context.Context) {
 	// Told first, then looked at again: a release between the two would else kick nobody.
 	rd.awaiting.Store(true)
 	defer rd.awaiting.Store(false)
-	tick := time.NewTicker(patience / patienceSteps)
+	tick := time.NewTicker(rd.patience() / patienceSteps)
 	defer tick.Stop()
 	rd.awaitSteps(ctx, tick.C)
 }
@@ -73,12 +84,12 @@ func (rd *reader) awaitSteps(ctx context.Context, tick <-chan time.Time) {
 
 // crowded tells whether a partition is above its limit that is worth waiting for.
 func (rd *reader) crowded() bool {
-	now, parts := rd.clock.now(), rd.parts.all()
+	now, parts, impatient := rd.clock.now(), rd.parts.all(), impatientTimes*rd.patience()
 	used, limits := rd.limits(parts)
 	for i, p := range parts {
 		p.mu.Lock()
 		over := used[i] >= limits[i] || p.openShare() >= 1 || p.waits()
-		worth := !p.paused && p.core.State().Reads() && (p.pausedAt == 0 || now-p.pausedAt > int64(impatientFor))
+		worth := !p.paused && p.core.State().Reads() && (p.pausedAt == 0 || now-p.pausedAt > int64(impatient))
 		p.mu.Unlock()
 		if over && worth {
 			return true

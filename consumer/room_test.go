@@ -62,11 +62,30 @@ func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 			p.mu.Unlock()
 			return m.reader.crowded()
 		}
-		if crowded(impatientFor / 2) {
+		if crowded(impatientTimes * patience / 2) {
 			t.Error("worth waiting for again, soon after it was in vain")
 		}
-		if !crowded(2 * impatientFor) {
+		if !crowded(2 * impatientTimes * patience) {
 			t.Error("not worth waiting for, long after")
+		}
+		wantNil(t, m.stop())
+	})
+}
+
+// With CommitElsewhere an input is done when its transaction has ended: that is waited for.
+func TestTransactionsAreWaitedFor(t *testing.T) {
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		l.feed(0, 5000)
+		cfg := l.config()
+		cfg.MaxRecords, cfg.HandlerTimeout, cfg.CommitElsewhere = 1000, -1, true
+		began := time.Now()
+		m := l.start(cfg, func(*Batch) {})
+		l.until("paused", func() bool {
+			s := m.State()
+			return len(s.Partitions) == 1 && s.Partitions[0].Paused
+		})
+		if took := time.Since(began); took < patienceElsewhere {
+			t.Errorf("paused after %s, before transactions of 100 ms end", took)
 		}
 		wantNil(t, m.stop())
 	})

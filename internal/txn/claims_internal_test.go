@@ -130,6 +130,24 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// A window of many units, after which nothing comes for a while, does not wait for its time: who has
+// sent them may wait for their commit before it sends more.
+func TestManyUnitsDoNotWait(t *testing.T) {
+	p := newPace(time.Second, time.Minute)
+	p.ended(time.Unix(100, 0), 0, false)
+	opened, last := time.Unix(100, 0), time.Unix(100, 0).Add(300*time.Millisecond)
+	for units, want := range map[int]time.Time{1: time.Unix(101, 0), sendEvery - 1: time.Unix(101, 0), sendEvery: last.Add(alone)} {
+		w := newWindow(opened, nil)
+		w.units = units
+		if got := p.closes(w, last); !got.Equal(want) {
+			t.Errorf("%d units: it closes %s after it was opened, want %s", units, got.Sub(opened), want.Sub(opened))
+		}
+		if late := time.Unix(101, 0).Add(-time.Millisecond); !p.closes(w, late).Equal(time.Unix(101, 0)) {
+			t.Errorf("%d units, the last one just now: it closes later than it is due", units)
+		}
+	}
+}
+
 // A client that lets go of what waits, again on each of its streams, makes nothing grow.
 func TestReleasesOfFormerStreamsAreForgotten(t *testing.T) {
 	c := NewClaims(nil)

@@ -313,21 +313,25 @@ func (l *Lane) receive() error {
 // fill takes units in until the window is due, full, or cannot be committed any more.
 func (l *Lane) fill() event {
 	w := l.window
-	for {
+	for last, units := time.Now(), 0; ; {
 		if err := l.receive(); err != nil {
 			return l.ends(err)
 		}
-		full := l.takeIn()
-		switch now := time.Now(); {
+		full, now := l.takeIn(), time.Now()
+		if w.units > units {
+			last, units = now, w.units
+		}
+		at := l.pace.closes(w, last)
+		switch {
 		case l.why != nil:
 			return broken
 		case w.failed():
 			return failed
-		case full, l.flushing, !now.Before(l.pace.due(w.opened)):
+		case full, l.flushing, !now.Before(at):
 			l.flushing = l.flushing && len(l.queue)+len(l.again) > 0
 			return due
 		}
-		t := time.NewTimer(time.Until(l.pace.due(w.opened)))
+		t := time.NewTimer(at.Sub(now))
 		select {
 		case <-l.wake:
 		case <-w.fail:

@@ -34,6 +34,16 @@ func (p *pace) due(opened time.Time) time.Time {
 	return at
 }
 
+// closes is when a window closes if no unit comes after the last one. Where many have come, and no
+// more do, somebody may wait for them to be committed: that costs little for each of them.
+func (p *pace) closes(w *window, last time.Time) time.Time {
+	at := p.due(w.opened)
+	if quiet := last.Add(alone); w.units >= sendEvery && quiet.Before(at) {
+		return quiet
+	}
+	return at
+}
+
 // ended notes how long the offsets and the end took beyond the records, and whether units wait.
 func (p *pace) ended(now time.Time, cost time.Duration, waiting bool) {
 	p.lastEnd = now
