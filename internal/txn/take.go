@@ -135,8 +135,8 @@ func (l *Lane) emit(r *kgo.Record) {
 	}
 }
 
-// sendEvery is after how many records of a window nothing lingers any more: where there are as many,
-// the brokers write while the window fills, and not when it closes.
+// sendEvery is after how many records of a window nothing lingers any more: where there are as
+// many, the brokers write while the window fills, and not when it closes.
 const sendEvery = 4096
 
 var ended = func() context.Context {
