@@ -184,9 +184,9 @@ func (w *window) stage() (strangers []int) {
 }
 
 // unlock unlocks the claims, if there are any.
-func (cs *Claims) unlock() {
-	if cs != nil {
-		cs.mu.Unlock()
+func (s *Claims) unlock() {
+	if s != nil {
+		s.mu.Unlock()
 	}
 }
 
