@@ -123,7 +123,7 @@ func (f *frame) recycle() {
 		f.units[i].of, f.units[i].failure = nil, nil
 	}
 	f.session, f.sink, f.recs, f.headers, f.units = nil, nil, f.recs[:0], f.headers[:0], f.units[:0]
-	frames[roomOf(max(cap(f.units), cap(f.recs), cap(f.headers)))].Put(f)
+	frames[roomOf(max(cap(f.units), cap(f.recs)))].Put(f)
 }
 
 func (f *frame) hold(n int32) {
@@ -195,10 +195,13 @@ func (f *frame) grow(units, records int) {
 	if cap(f.recs) < records {
 		f.recs = make([]outRec, 0, records)
 	}
-	if cap(f.headers) > maxRoom*slack*units {
+	if cap(f.headers) > headersOfUnit*units {
 		f.headers = nil
 	}
 }
+
+// headersOfUnit is for how many headers of each unit a frame may have room that it does not need.
+const headersOfUnit = 48
 
 // slack is how much more room than what it holds a frame may have.
 const slack = 8

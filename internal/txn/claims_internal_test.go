@@ -93,6 +93,31 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What a state says of our last transaction: nothing, unless it is of the next epoch.
+func TestEndOf(t *testing.T) {
+	mine := producing{id: "id-0", pid: 7, epoch: 3}
+	for _, c := range []struct {
+		pid   int64
+		epoch int16
+		state string
+		want  ending
+	}{
+		{7, 4, "CompleteCommit", wasCommitted}, {7, 4, "PrepareCommit", wasCommitted}, {7, 4, "CompleteAbort", wasAborted}, {7, 4, "PrepareAbort", wasAborted},
+		{7, 3, "Ongoing", wasOpen}, {7, 3, "CompleteCommit", untold}, {7, 4, "Empty", untold},
+		{7, 2, "CompleteCommit", untold}, {7, 2, "CompleteAbort", untold}, {7, 2, "Ongoing", untold}, {7, 1, "PrepareCommit", untold},
+		{7, 5, "CompleteCommit", untold}, {8, 0, "CompleteCommit", untold},
+	} {
+		s := &kmsg.DescribeTransactionsResponseTransactionState{ProducerID: c.pid, ProducerEpoch: c.epoch, State: c.state}
+		if got := endOf(mine, s); got != c.want {
+			t.Errorf("producer %d epoch %d in %s: %v, want %v", c.pid, c.epoch, c.state, got, c.want)
+		}
+	}
+	mine.epoch = lastEpoch
+	if got := endOf(mine, &kmsg.DescribeTransactionsResponseTransactionState{ProducerID: 8, State: "CompleteCommit"}); got != wasCommitted {
+		t.Errorf("behind the last epoch: %v", got)
+	}
+}
+
 // Of partitions that are still held all must agree; of others the next owner may have gone on.
 func TestVerdicts(t *testing.T) {
 	for want, v := range map[string]verdicts{

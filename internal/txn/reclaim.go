@@ -44,6 +44,12 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 			}
 			continue
 		}
+		if isOld(mine, s) && time.Since(begun) < oldFor {
+			if !l.sleep(ctx, initPause) {
+				return mine, end, context.Cause(ctx)
+			}
+			continue
+		}
 		who := judge(mine, s)
 		if who == ofOthers {
 			return mine, end, takenBy(mine, s)
@@ -91,6 +97,8 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 const (
 	// takePause is how long a successor may take from its first InitProducerID to its second.
 	takePause = time.Second
+	// oldFor is how long a coordinator that does not know our last epoch is asked again.
+	oldFor = 10 * time.Second
 	// lookPause is between two looks at an id.
 	lookPause = 25 * time.Millisecond
 )
@@ -112,11 +120,19 @@ const (
 // isCertain tells that nobody else need be asked.
 func (e ending) isCertain() bool { return e >= wasCommitted }
 
+// endOf reads it from a state. That speaks of our last transaction only if the epoch is the next
+// one: at ours it is the one before, or none; below it is told by a coordinator that does not know
+// yet that it is one no more.
 func endOf(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) ending {
+	next := s.ProducerID == mine.pid && s.ProducerEpoch == mine.epoch+1 ||
+		s.ProducerID != mine.pid && mine.epoch == lastEpoch && s.ProducerEpoch == 0
 	switch {
+	case isOld(mine, s):
+		return untold
 	case s.State == "Ongoing":
 		return wasOpen
-	case s.ProducerID == mine.pid && s.ProducerEpoch == mine.epoch: // of the one before, or none
+	case !next:
+		return untold
 	case s.State == "PrepareCommit", s.State == "CompleteCommit":
 		return wasCommitted
 	case s.State == "PrepareAbort", s.State == "CompleteAbort":
@@ -124,6 +140,14 @@ func endOf(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 	}
 	return untold
 }
+
+// isOld tells that a coordinator does not know our last epoch.
+func isOld(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+	return s.ProducerID == mine.pid && s.ProducerEpoch < mine.epoch
+}
+
+// lastEpoch of a producer id: behind it come a new one and epoch 0.
+const lastEpoch = math.MaxInt16 - 1
 
 // owner is who can have an id, as far as its state tells.
 type owner uint8
@@ -137,7 +161,6 @@ const (
 
 // judge tells who can have an id. Every taking moves the epoch, and every transaction's end.
 func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) owner {
-	const lastEpoch = math.MaxInt16 - 1 // behind it come a new producer id and epoch 0
 	switch {
 	case s.ProducerID != mine.pid && mine.epoch == lastEpoch && s.ProducerEpoch == 0:
 		return unclear
@@ -145,7 +168,7 @@ func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 		return ofOthers
 	case s.ProducerEpoch == mine.epoch:
 		return ofUs
-	case s.ProducerEpoch < mine.epoch: // a coordinator that does not know yet that it is one no more
+	case isOld(mine, s):
 		return unclear
 	case s.ProducerEpoch != mine.epoch+1:
 		return ofOthers

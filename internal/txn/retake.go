@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -30,7 +31,7 @@ var errBetween = errors.New("txn: the producer's epoch has moved by more than on
 // it now. It had expired: nobody has had it since it was forgotten.
 func (now producing) follows(before producing, expired bool) bool {
 	switch {
-	case expired, before.epoch == math.MaxInt16-1: // a new producer id
+	case expired, before.epoch == lastEpoch: // a new producer id
 		return now.epoch == 0
 	}
 	return now.pid == before.pid && now.epoch == before.epoch+1
@@ -40,9 +41,9 @@ func (now producing) follows(before producing, expired bool) bool {
 func (l *Lane) retake(w *window) error {
 	if w != nil && !w.tried {
 		b := &l.bares[l.bareTurn]
-		end, err := l.retakeBare(b, l.bares[1-l.bareTurn].aside == nil)
+		end, err := l.retakeBare(l.ctx, b, l.bares[1-l.bareTurn].aside == nil)
 		if l.outcome.told = end; errors.Is(err, errStuck) {
-			b.aside = l.setAside(b.id, func() error { _, err := l.retakeBare(b, false); return err })
+			b.aside = l.setAside(b.id, func() error { _, err := l.retakeBare(l.ctx, b, false); return err })
 			return nil
 		}
 		return l.verifyBare(b, err)
@@ -96,7 +97,7 @@ func (l *Lane) verify(t *twin, err error) error {
 	switch {
 	case isTaken(err):
 		if !l.hasBare() { // a successor is not robbed on suspicion
-			return err
+			return l.orClosed(err)
 		}
 		if err := l.take(l.ctx, t); err != nil {
 			return err
@@ -105,64 +106,101 @@ func (l *Lane) verify(t *twin, err error) error {
 		return err
 	}
 	if !l.hasBare() {
-		return fmt.Errorf("%w %q: %w", ErrTaken, t.id, err)
+		return l.orClosed(fmt.Errorf("%w %q: %w", ErrTaken, t.id, err))
 	}
 	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice; nobody else has begun with it", "transactional_id", t.id)
 	return nil
 }
 
-// hasBare tells that an id without a client was ours still, and takes it again.
+// orClosed is the error, or that the lane is closed.
+func (l *Lane) orClosed(err error) error {
+	if l.ctx.Err() != nil {
+		return context.Cause(l.ctx)
+	}
+	return err
+}
+
+// hasBare tells that an id without a client was ours still, and takes it again: one that can be
+// taken. Where the one has to wait for its coordinator, or for markers, the other is tried.
 func (l *Lane) hasBare() bool {
-	for i := range l.bares {
-		b := &l.bares[i]
-		if b.aside != nil {
-			continue
+	for l.ctx.Err() == nil {
+		refused := true
+		for i := range l.bares {
+			b := &l.bares[i]
+			if b.aside != nil {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(l.ctx, bareWait)
+			_, err := l.retakeBare(ctx, b, false)
+			cancel()
+			if err == nil {
+				return true
+			}
+			refused = refused && isTaken(err)
 		}
-		if _, err := l.retakeBare(b, false); err == nil {
-			return true
+		if refused {
+			return false
 		}
 	}
 	return false
 }
 
+// bareWait is for one id before the other is tried.
+const bareWait = 2 * time.Second
+
 // verifyBare does for an id without a client what verify does for a twin.
 func (l *Lane) verifyBare(b *bare, err error) error {
-	if !isTaken(err) || !l.hasTwin() {
+	if !isTaken(err) {
 		return err
+	}
+	if !l.seesTwin() {
+		return l.orClosed(err)
 	}
 	if err := l.takeBare(l.ctx, b); err != nil {
 		return err
 	}
 	if !l.hasTwin() {
-		return err
+		return l.orClosed(err)
 	}
 	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice; nobody else has begun with it", "transactional_id", b.id)
 	return nil
 }
 
-// hasTwin tells that one of the twins is ours still.
-func (l *Lane) hasTwin() bool {
+// seesTwin tells that one of the twins looks like ours still.
+func (l *Lane) seesTwin() bool {
 	for i := range l.twins {
 		t := &l.twins[i]
 		if t.aside != nil {
 			continue
 		}
-		s, err := l.describe(l.ctx, t.id)
-		if err == nil && s.ProducerID == t.pid && s.ProducerEpoch == t.epoch {
+		if s, err := l.lookAt(t.producing); err == nil && s == nil {
 			return true
 		}
 	}
 	return false
 }
 
+// hasTwin tells that the twin that is not in use was ours still, and takes it again: what a
+// coordinator tells of an id may be old, what it writes is not. If that one is aside, what is told
+// of the other has to do.
+func (l *Lane) hasTwin() bool {
+	t := l.other()
+	if t.aside != nil {
+		return l.seesTwin()
+	}
+	t.rest(l.ctx)
+	_, err := l.retakeTwin(t, false)
+	return err == nil
+}
+
 // retakeBare takes an id without a client again.
-func (l *Lane) retakeBare(b *bare, free bool) (ending, error) {
-	now, end, err := l.reclaim(l.ctx, b.producing, free)
+func (l *Lane) retakeBare(ctx context.Context, b *bare, free bool) (ending, error) {
+	now, end, err := l.reclaim(ctx, b.producing, free)
 	switch {
 	case err != nil:
 		return end, err
 	case now == b.producing: // it had expired
-		if err := l.takeBare(l.ctx, b); err != nil {
+		if err := l.takeBare(ctx, b); err != nil {
 			return end, err
 		}
 		if !b.follows(now, true) {
@@ -257,7 +295,9 @@ func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransac
 			return s, nil
 		case err == nil && s.ProducerEpoch == mine.epoch:
 			return nil, nil
-		case isSetup(err):
+		case errors.Is(err, kerr.TransactionalIDNotFound): // it has expired: nobody has it
+			return nil, nil
+		case err != nil && isSetup(err):
 			return nil, l.setupError(mine.id, err)
 		}
 		if !l.sleep(l.ctx, initPause) { // the coordinator is not known, or does not know yet

@@ -16,8 +16,8 @@ import (
 // offsetsByID is the first version of TxnOffsetCommit that names topics by id (Kafka 4.4).
 const offsetsByID = 6
 
-// idsWait bounds the wait for an answer.
-const idsWait = 5 * time.Second
+// idsWait bounds the wait for an answer: one broker is asked, and if it hangs, the next one.
+const idsWait = 500 * time.Millisecond
 
 // inputs are what a lane knows of its input topics, where a coordinator takes offsets by name.
 type inputs struct {
@@ -72,7 +72,7 @@ func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcom
 			return nil
 		}
 		if !l.sleep(ctx, topicPause) {
-			break
+			return context.Cause(ctx)
 		}
 	}
 	return refused
