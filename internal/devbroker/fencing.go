@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -61,16 +62,19 @@ func (f *fencing) take(c *kfake.Cluster, id string) {
 		f.mu.Lock()
 		before := f.moved[id]
 		f.mu.Unlock()
-		var now producerEpoch
-		known := false
-		c.SleepControl(func() { now, known = f.now(id) })
+		var now atomic.Pointer[producerEpoch] // a cluster that closes does not wait for it
+		c.SleepControl(func() {
+			if latest, known := f.now(id); known {
+				now.Store(&latest)
+			}
+		})
 		f.mu.Lock()
 		still := f.moved[id] == before
 		if still {
 			f.moved[id]++
 		}
-		if still && known {
-			f.taken[id] = producerEpoch{now.id, now.epoch + 1}
+		if latest := now.Load(); still && latest != nil {
+			f.taken[id] = producerEpoch{latest.id, latest.epoch + 1}
 		}
 		f.mu.Unlock()
 		if still {

@@ -235,12 +235,12 @@ func TestAnIDIsTakenWhileItIsAside(t *testing.T) {
 	for i := range 3 {
 		r.push(1, 2+i, 1, value(2+i)).allCommitted()
 	}
-	s.mu.Lock()
-	s.epoch += 3
-	s.mu.Unlock()
 	for _, id := range []string{"id-1", "id-o0", "id-o8"} {
 		r.takes(id)
 	}
+	s.mu.Lock()
+	s.epoch += 3
+	s.mu.Unlock()
 	r.awaitTaken()
 	u := r.enter(1, 5, 1, value(9))
 	r.lane.Push(txn.Run{Batch: u, From: 0, To: 1})
