@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -43,14 +44,16 @@ func (f *fencing) refuseLate(c *kfake.Cluster) {
 		if !ok || !f.mayBeLate(*req.TransactionID, by) {
 			return nil, nil, false
 		}
-		late := false
+		var late atomic.Bool // a cluster that closes does not wait for it
 		c.SleepControl(func() {
 			now, known := f.now(*req.TransactionID)
-			if late = known && now.id == by.id && by.epoch < now.epoch; !late {
+			if known && now.id == by.id && by.epoch < now.epoch {
+				late.Store(true)
+			} else {
 				f.isCurrent(*req.TransactionID, by)
 			}
 		})
-		if !late {
+		if !late.Load() {
 			return nil, nil, false
 		}
 		return refuseProduce(req, kerr.InvalidProducerEpoch), nil, true
