@@ -44,7 +44,7 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 			}
 			continue
 		}
-		if isOld(mine, s) && time.Since(begun) < oldFor {
+		if isStale(mine, s) && time.Since(begun) < staleFor {
 			if !l.sleep(ctx, initPause) {
 				return mine, end, context.Cause(ctx)
 			}
@@ -97,8 +97,8 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 const (
 	// takePause is how long a successor may take from its first InitProducerID to its second.
 	takePause = time.Second
-	// oldFor is how long a coordinator that does not know our last epoch is asked again.
-	oldFor = 10 * time.Second
+	// staleFor is how long a coordinator that does not know our last epoch is asked again.
+	staleFor = 10 * time.Second
 	// lookPause is between two looks at an id.
 	lookPause = 25 * time.Millisecond
 )
@@ -127,7 +127,7 @@ func endOf(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 	next := s.ProducerID == mine.pid && s.ProducerEpoch == mine.epoch+1 ||
 		s.ProducerID != mine.pid && mine.epoch == lastEpoch && s.ProducerEpoch == 0
 	switch {
-	case isOld(mine, s):
+	case isStale(mine, s):
 		return untold
 	case s.State == "Ongoing":
 		return wasOpen
@@ -141,8 +141,8 @@ func endOf(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 	return untold
 }
 
-// isOld tells that a coordinator does not know our last epoch.
-func isOld(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+// isStale tells that a coordinator does not know our last epoch.
+func isStale(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) bool {
 	return s.ProducerID == mine.pid && s.ProducerEpoch < mine.epoch
 }
 
@@ -168,7 +168,7 @@ func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 		return ofOthers
 	case s.ProducerEpoch == mine.epoch:
 		return ofUs
-	case isOld(mine, s):
+	case isStale(mine, s):
 		return unclear
 	case s.ProducerEpoch != mine.epoch+1:
 		return ofOthers
