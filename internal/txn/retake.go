@@ -132,11 +132,11 @@ func (l *Lane) hasBare() bool {
 			}
 			ctx, cancel := context.WithTimeout(l.ctx, bareWait)
 			_, err := l.retakeBare(ctx, b, false)
-			cancel()
-			if err == nil {
+			waits := ctx.Err() != nil
+			if cancel(); err == nil {
 				return true
 			}
-			refused = refused && isTaken(err)
+			refused = refused && !waits // for whatever reason: it would be refused again
 		}
 		if refused {
 			return false

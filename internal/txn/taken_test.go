@@ -268,10 +268,8 @@ func TestTakesEachID(t *testing.T) {
 	}
 }
 
-// retakesInTwoSteps has the answer to an EndTxn lost and its transaction aborted: the lane takes
-// the id again, and its second step waits for wakes.
-func (r *rig) retakesInTwoSteps() (u *units, stopped, wakes chan struct{}) {
-	stopped, wakes = make(chan struct{}), make(chan struct{})
+// endsUnknown has the next EndTxn answered by an error that says nothing of its outcome.
+func (r *rig) endsUnknown() {
 	said := 0
 	r.cluster.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		r.cluster.KeepControl()
@@ -282,6 +280,13 @@ func (r *rig) retakesInTwoSteps() (u *units, stopped, wakes chan struct{}) {
 		resp.ErrorCode = kerr.UnknownServerError.Code
 		return resp, nil, true
 	})
+}
+
+// retakesInTwoSteps has the answer to an EndTxn lost and its transaction aborted: the lane takes
+// the id again, and its second step waits for wakes.
+func (r *rig) retakesInTwoSteps() (u *units, stopped, wakes chan struct{}) {
+	stopped, wakes = make(chan struct{}), make(chan struct{})
+	r.endsUnknown()
 	var once sync.Once
 	hold := func(req *kmsg.InitProducerIDRequest) {
 		if isOlder(req) && req.ProducerID < 0 {
@@ -321,16 +326,7 @@ func TestTimedOut(t *testing.T) {
 func TestOwnInitIsOurs(t *testing.T) {
 	r := newRig(t)
 	r.push(1, 0, 5, value(1)).allCommitted()
-	said := 0
-	r.cluster.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
-		if said++; said != 1 {
-			return nil, nil, false
-		}
-		resp := kreq.ResponseKind().(*kmsg.EndTxnResponse)
-		resp.ErrorCode = kerr.UnknownServerError.Code
-		return resp, nil, true
-	})
+	r.endsUnknown()
 	r.cutInit.Store(1)
 	r.push(1, 5, 5, value(2)).allCommitted()
 	r.check(20, map[int32]int64{0: 10})

@@ -14,7 +14,7 @@ import (
 // Of brokers that are not ours the processor time is known by their process ids, or not at all.
 func TestBrokersCPU(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc")
+		t.Skip("this system has no /proc")
 	}
 	b := &bench{}
 	if cpu, err := b.brokersCPU(t.Context()); cpu != nil || err != nil {
