@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/mem"
 )
 
 // Limited closes connections above the limit at once: a client that is let wait would not
@@ -59,7 +61,7 @@ func (l *Limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.open.Add(1) <= l.most.Load() {
-			return &Conn{Conn: conn, open: &l.open}, nil
+			return &Conn{Conn: conn, open: &l.open, ready: readinessOf(conn)}, nil
 		}
 		l.open.Add(-1)
 		_ = conn.Close()
@@ -75,6 +77,7 @@ type Conn struct {
 	receivers atomic.Int32 // of its streams
 	busy      atomic.Int32 // of them at a message, not waiting for one
 	ended     atomic.Bool  // by its peer, which may not be told yet
+	ready     *readiness   // nil: what was accepted cannot tell when it has something to read
 }
 
 const (
@@ -90,11 +93,37 @@ const (
 // before the will.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.heard(n, err)
+	return n, err
+}
+
+// ReadOnReady reads as Read does, into a buffer of the pool that is taken when there is something to
+// read: so gRPC reads connections that have it, and a session that rests keeps no buffer of 32 KiB
+// (readyreader.Reader of its transport).
+func (c *Conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	var buf *[]byte
+	var n int
+	var err error
+	if c.ready != nil {
+		buf, n, err = c.ready.read(size, pool)
+	} else {
+		buf = pool.Get(size)
+		n, err = c.Conn.Read(*buf)
+	}
+	if n == 0 && buf != nil {
+		pool.Put(buf)
+		buf = nil
+	}
+	c.heard(n, err)
+	return buf, n, err
+}
+
+// heard has the receivers finish where a read was the last one.
+func (c *Conn) heard(n int, err error) {
 	if err != nil && n == 0 && !errors.Is(err, net.ErrClosed) {
 		c.ended.Store(true)
 		c.hearOut()
 	}
-	return n, err
 }
 
 // Receive tells that a receiver of the connection's streams begins; call what it returns when it
