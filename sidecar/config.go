@@ -86,8 +86,9 @@ type Config struct {
 
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding:
 	// received, and not reported. An eighth is for emits, the rest is for sessions: half in
-	// MaxSessions equal floors, half equally for those at work, up to an eighth each. Defaults: a
-	// quarter of the memory limit (8 to 256 MiB), and 262144 records.
+	// MaxSessions equal floors, half equally for those at work, up to an eighth each; with a
+	// TransactionalID up to all of that half. Defaults: a quarter of the memory limit (8 to 256
+	// MiB), and 262144 records.
 	//
 	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what
 	// costs no credit: assignments, done-sets, names; one more while as many unary emits come in as

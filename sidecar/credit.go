@@ -15,6 +15,11 @@ import (
 // MaxSessions floors that nobody can take, the other half equally among those that are at work, at
 // most an eighth of the whole for one. A pod with a few apps runs each at full speed, and one with
 // MaxSessions apps still bounds their sum (S9).
+//
+// Where there are transactions one may have all that is divided: what it sends stays outstanding
+// until its transaction ends, and one is ended when half of a credit waits for it. With an eighth
+// an app at full speed had 70 transactions a second instead of 10, each of which costs a broker
+// some milliseconds.
 
 // restEvery is how often sessions are looked at: one of which restLooks in a row find that it
 // received nothing and has nothing outstanding, rests. One that has a unit now and then does not
@@ -30,7 +35,11 @@ func (c *Config) floor() credits.Cost {
 
 func (c *Config) credits() *credits.Pool[*session] {
 	whole := credits.Cost{Bytes: c.MaxBytes / 16 * 7, Records: int64(c.MaxRecords / 16 * 7)}
-	return credits.New[*session](c.floor(), whole, credits.Cost{Bytes: whole.Bytes / 4, Records: whole.Records / 4})
+	most := credits.Cost{Bytes: whole.Bytes / 4, Records: whole.Records / 4}
+	if c.TransactionalID != "" {
+		most = whole
+	}
+	return credits.New[*session](c.floor(), whole, most)
 }
 
 // grant is a session's credit.

@@ -48,6 +48,26 @@ func TestTenSessionsHaveEqualCredits(t *testing.T) {
 	}
 }
 
+// What is in a transaction stays outstanding until that ends: an app that is alone has all that is
+// not in floors, and gives it back as others come.
+func TestAnAppAloneHasLongTransactions(t *testing.T) {
+	s := roomy(t)
+	s.cfg.TransactionalID = "orders-0"
+	s.sessions.pool = s.cfg.credits()
+	var all []*session
+	for i := range 2 {
+		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
+		answerAll(s, all)
+		if got, want := all[0].credit.message(0).GetRecords(), []uint64{114_688 + 1792, 57_344 + 1792}[i]; got != want {
+			t.Errorf("beside %d others a session may have %d records outstanding, not %d", i, got, want)
+		}
+	}
+	s.testLeave(all[1])
+	if got := all[0].credit.message(0).GetRecords(); got != 114_688+1792 {
+		t.Errorf("one is left, and may have %d records outstanding, not all that is not in floors", got)
+	}
+}
+
 // Who rests leaves its part to those at work, and has it back when something comes.
 func TestWhoRestsHasItsFloor(t *testing.T) {
 	s := roomy(t)

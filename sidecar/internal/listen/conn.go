@@ -97,9 +97,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadOnReady reads as Read does, into a buffer of the pool that is taken when there is something to
-// read: so gRPC reads connections that have it, and a session that rests keeps no buffer of 32 KiB
-// (readyreader.Reader of its transport).
+// ReadOnReady reads as Read does, into a buffer of the pool that is taken when there is something
+// to read: so gRPC reads connections that have it, and a session that rests keeps no buffer of 32
+// KiB (readyreader.Reader of its transport).
 func (c *Conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	var buf *[]byte
 	var n int
