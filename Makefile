@@ -57,6 +57,10 @@ scale: ## 1 to 50 sessions of a sidecar and 6 to 1,000 partitions, as a table an
 processes-kafka: ## A pod of 50 processes on one real broker, whose CPU time counts (five minutes; ARGS="--pairs 8"); needs Java 17 and Maven
 	ACKMARK_BENCH="--only processes --processes 50 --pairs 4 $(ARGS)" ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 30m -v ./internal/proof/e2e -run 'TestBenchOnKafka$$'
 
+.PHONY: session-kafka
+session-kafka: ## Exactly-once of 10 processes on one real broker, against a GroupTransactSession in each (a quarter of an hour; ARGS="--pairs 8"); needs Java 17 and Maven
+	ACKMARK_BENCH="--only session --records 2000000 $(ARGS)" ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 60m -v ./internal/proof/e2e -run 'TestBenchOnKafka$$'
+
 .PHONY: chaos
 chaos: ## Every fault of docs/faults.md, done to real processes: on an embedded broker and, with Java 17 and Maven, on three real ones (twelve minutes); PROTOCOL=consumer: in groups of KIP-848; MODE=exactly-once: in transactions of the sidecar
 	$(GO) run ./cmd/ackmark chaos --embedded --protocol $(PROTOCOL) $(if $(filter exactly-once,$(MODE)),--exactly-once) $(ARGS)

@@ -11,14 +11,14 @@ import (
 )
 
 // benchEnv has the arguments of the bench that is to be run on a real broker: `make
-// processes-kafka`.
+// processes-kafka`, `make session-kafka`.
 const benchEnv = "ACKMARK_BENCH"
 
 // TestBenchOnKafka runs `ackmark bench` on a real broker whose processor time it measures: with two
 // processes and few records, so that it is known to work there, or with what ACKMARK_BENCH says.
 func TestBenchOnKafka(t *testing.T) {
 	cfg := kafkatest.Config{}
-	args := []string{"--only", "processes,scale", "--processes", "2", "--sessions", "2", "--partition-counts", "12", "--pairs", "1", "--records", "2000"}
+	args := []string{"--only", "processes,scale,session", "--processes", "2", "--sessions", "2", "--partition-counts", "12", "--pairs", "1", "--records", "2000"}
 	if text := os.Getenv(benchEnv); text != "" {
 		args = strings.Fields(text)
 		// As bench/peers has them: a broker of its own size, which a busy machine does not fence.

@@ -111,6 +111,11 @@ func (b *bench) measure(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if b.opts.wants(partSession) {
+		if err := b.sessions(ctx); err != nil {
+			return err
+		}
+	}
 	if b.opts.wants(partMetrics) {
 		b.progress.say("counting for nobody, by itself")
 		if b.result.Unread, err = unread(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // childEnv makes the test binary a child of the bench.
@@ -37,8 +38,9 @@ func TestBenchEndToEnd(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	err = Run(t.Context(), Options{
-		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses, partScale, partOneCPU},
+		Records: 5000, Pairs: 1, Partitions: 3, Only: []string{partLibrary, partSidecar, partControls, partMemory, partMetrics, partState, partProcesses, partScale, partOneCPU, partSession},
 		Processes: []int{2}, Sessions: []int{2}, PartitionCounts: []int{5},
+		RoundTrip: 2 * time.Millisecond, paced: 500 * time.Millisecond,
 		JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
 	})
 	if err != nil {
@@ -87,6 +89,7 @@ func TestBenchEndToEnd(t *testing.T) {
 	if p := r.Scale.Partitions[0]; p.Partitions != 5 || len(p.Contestants) != 3 || len(p.Ratios) != 2 || p.Contestants.named(viaSidecar).Runs[0].Committed != 5000 {
 		t.Errorf("five partitions: %+v", p)
 	}
+	sessionRan(t, &r)
 	if r.Memory == nil || r.Memory.After == 0 {
 		t.Errorf("the memory run: %+v", r.Memory)
 	}

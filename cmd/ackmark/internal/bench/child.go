@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/proof/netfault"
 )
 
 // Roles of child processes beside the contestants' names.
@@ -24,6 +27,7 @@ const (
 	roleServer    = "sidecar-server"
 	roleMemory    = "memory"
 	roleEmitter   = "emitter"
+	roleSession   = "session"
 )
 
 // spec is what the parent tells a child to be.
@@ -54,6 +58,10 @@ type spec struct {
 	// once. Planted is a cost on top, for tests of the method: of the processor time of a slice.
 	Slice   int     `json:"slice,omitempty"`
 	Planted float64 `json:"planted,omitempty"`
+	// RoundTrip is added between the process and the brokers.
+	RoundTrip time.Duration `json:"round_trip,omitempty"`
+	// SessionEvery is how long a transaction of a session takes polls; 0: one poll.
+	SessionEvery time.Duration `json:"session_every,omitempty"`
 	// OneCPU: the sidecar has GOMAXPROCS 1.
 	OneCPU bool `json:"one_cpu,omitempty"`
 	// StateDir is where session files are; empty: nowhere.
@@ -88,8 +96,9 @@ const (
 	commandUsage = "usage"
 	commandHeld  = "held"
 	commandStop  = "stop"
-	commandGo    = "go"    // of an emitter
-	commandSlice = "slice" // of a pipeline that works in slices
+	commandGo    = "go"     // of an emitter
+	commandSlice = "slice"  // of a pipeline that works in slices
+	commandEvery = "every " // another SessionEvery follows
 )
 
 // child is the running child process.
@@ -102,6 +111,7 @@ type child struct {
 	metrics  metric.MeterProvider
 	started  chan struct{} // closed when an emitter is to begin
 	slices   chan struct{} // capacity 1: a slice is to begin
+	every    atomic.Int64  // SessionEvery as it is now
 }
 
 // RunChild is the main function of a child process. It ends the process when the parent is gone.
@@ -126,6 +136,10 @@ func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (e
 			close(c.started)
 		case commandSlice:
 			c.slices <- struct{}{}
+		default:
+			if every, err := time.ParseDuration(strings.TrimPrefix(command, commandEvery)); err == nil {
+				c.every.Store(int64(every))
+			}
 		}
 	})
 	defer forget()
@@ -135,7 +149,7 @@ func RunChild(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (e
 	}
 	defer end()
 	run := map[string]func(context.Context) error{
-		roleBroker: c.runBroker, roleSynthetic: c.runSynthetic, roleServer: c.runServer, roleMemory: c.runMemory, roleEmitter: c.runEmitter,
+		roleBroker: c.runBroker, roleSynthetic: c.runSynthetic, roleServer: c.runServer, roleMemory: c.runMemory, roleEmitter: c.runEmitter, roleSession: c.runSession,
 		bare: c.runBare, consumeBare: c.runBare,
 		library: c.runPipeline, viaSidecar: c.runPipeline, consumeLibrary: c.runPipeline,
 	}[c.spec.Role]
@@ -170,7 +184,21 @@ func (c *child) done(handlerMallocs float64) {
 // clientOptions are the options that all Kafka clients of the child share.
 func (c *child) clientOptions(more ...kgo.Opt) ([]kgo.Opt, error) {
 	opts, err := settings.KafkaOptions(c.spec.Kafka)
+	if err == nil && c.spec.RoundTrip > 0 {
+		opts, err = withRoundTrip(opts, c.spec.RoundTrip)
+	}
 	return append(append(opts, kgo.ClientID("ackmark-bench-"+c.spec.Role), kgo.WithHooks(&c.meter)), more...), err
+}
+
+// withRoundTrip adds a round trip to the way to the brokers.
+func withRoundTrip(opts []kgo.Opt, roundTrip time.Duration) ([]kgo.Opt, error) {
+	probe, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, err
+	}
+	defer probe.Close()
+	dial, _ := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error)) // nil: kgo's own
+	return append(opts, kgo.Dialer(netfault.Far(roundTrip, dial))), nil
 }
 
 // lingerOptions of clients that produce: the client's default, or none.

@@ -60,5 +60,5 @@ func (c *child) runEmitter(ctx context.Context) error {
 }
 
 func (c *child) emitted(i int) producer.Record {
-	return producer.Record{Topic: c.spec.Output, Key: fmt.Appendf(nil, "key-%04d", i%keys), Value: make([]byte, c.spec.Size)}
+	return producer.Record{Topic: c.spec.Output, Key: key(i), Value: make([]byte, c.spec.Size)}
 }

@@ -76,6 +76,7 @@ func goals(r *Result) []Goal {
 	add(Goal{Name: "G2", What: "sidecar / bare, app + sidecar CPU", Must: 1.40, Stretch: 1.20}, pairs(of(viaSidecar).cpus(), of(bare).cpus()))
 	podGoals(r.Pods, add)
 	scaleGoals(r.Scale, add)
+	sessionGoals(r.Session, add)
 	if r.Latency != nil {
 		add(Goal{Name: "G6", What: "added median latency, sidecar − bare", Unit: " ms", Must: 0.25, Stretch: 0.15}, r.Latency.Added)
 	}

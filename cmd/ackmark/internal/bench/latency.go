@@ -50,7 +50,11 @@ func (b *bench) latency(ctx context.Context) (*Latency, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := b.newLoad(paths)
+	var outputs []string
+	for _, p := range paths {
+		outputs = append(outputs, p.output)
+	}
+	l, err := b.newLoad((latencySlices+1)*len(paths)*perSlice, outputs...)
 	if err != nil {
 		return nil, err
 	}
@@ -135,20 +139,16 @@ type load struct {
 	stop             context.CancelFunc
 }
 
-func (b *bench) newLoad(paths []*path) (*load, error) {
+// newLoad is one of so many records, which come out in these topics.
+func (b *bench) newLoad(total int, outputs ...string) (*load, error) {
 	opts, err := settings.KafkaOptions(b.opts.Kafka)
 	if err != nil {
 		return nil, err
 	}
 	opts = append(opts, kgo.SeedBrokers(b.brokers...), kgo.ProducerLinger(0))
-	total := (latencySlices + 1) * len(paths) * perSlice
 	l := &load{size: b.opts.Size, base: time.Now(), due: make([]atomic.Int64, total), arrived: make([]atomic.Int64, total)}
 	if l.producer, err = kgo.NewClient(opts...); err != nil {
 		return nil, err
-	}
-	var outputs []string
-	for _, p := range paths {
-		outputs = append(outputs, p.output)
 	}
 	if l.reader, err = kgo.NewClient(append(opts, kgo.ConsumeTopics(outputs...), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...); err != nil {
 		l.producer.Close()
@@ -179,19 +179,19 @@ func (l *load) read(ctx context.Context) {
 	}
 }
 
-// send produces one slice: sequence numbers from first on, one each millisecond whatever happens.
-func (l *load) send(topic string, first int) {
+// send produces sequence numbers from first on, so many a second whatever happens.
+func (l *load) send(topic string, first, n, rate int) {
 	text := make([]byte, l.size-seqDigits)
 	for i := range text {
 		text[i] = 'a' + byte(i%26)
 	}
 	start := time.Since(l.base) + time.Millisecond
-	for i := range perSlice {
-		due := start + time.Duration(i)*time.Second/latencyRate
+	for i := range n {
+		due := start + time.Duration(i)*time.Second/time.Duration(rate)
 		time.Sleep(due - time.Since(l.base))
 		l.due[first+i].Store(int64(due))
 		value := append(fmt.Appendf(make([]byte, 0, l.size), "%0*d", seqDigits, first+i), text...)
-		l.producer.Produce(context.Background(), &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "key-%d", i%keys), Value: value}, func(_ *kgo.Record, err error) {
+		l.producer.Produce(context.Background(), &kgo.Record{Topic: topic, Key: key(first + i), Value: value}, func(_ *kgo.Record, err error) {
 			if err != nil {
 				l.failed.CompareAndSwap(nil, &err)
 			}
@@ -199,14 +199,14 @@ func (l *load) send(topic string, first int) {
 	}
 }
 
-// collect waits until a slice has arrived and returns its latencies in milliseconds, and how many
-// were lost.
-func (l *load) collect(ctx context.Context, first int) (ms []float64, lost int, err error) {
+// collect waits until what was sent has arrived and returns the latencies in milliseconds, and how
+// many were lost.
+func (l *load) collect(ctx context.Context, first, n int) (ms []float64, lost int, err error) {
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
 	for deadline := time.Now().Add(sliceSettles); ; {
 		ms = ms[:0]
-		for seq := first; seq < first+perSlice; seq++ {
+		for seq := first; seq < first+n; seq++ {
 			if at := l.arrived[seq].Load(); at != 0 {
 				ms = append(ms, float64(at-l.due[seq].Load())/1e6)
 			}
@@ -214,8 +214,8 @@ func (l *load) collect(ctx context.Context, first int) (ms []float64, lost int, 
 		if failed := l.failed.Load(); failed != nil {
 			return nil, 0, fmt.Errorf("bench: the paced generator: %w", *failed)
 		}
-		if len(ms) == perSlice || time.Now().After(deadline) {
-			return ms, perSlice - len(ms), nil
+		if len(ms) == n || time.Now().After(deadline) {
+			return ms, n - len(ms), nil
 		}
 		select {
 		case <-poll.C:
@@ -239,8 +239,8 @@ func (b *bench) pace(ctx context.Context, l *load, paths []*path) (*Latency, err
 	for round, order := range schedule(names, nil, latencySlices+1) {
 		b.progress.say("latency: slice %d of %d of each path, %s at 1,000/s", round, latencySlices, slice)
 		for _, name := range order {
-			l.send(byName[name].input, next)
-			ms, lost, err := l.collect(ctx, next)
+			l.send(byName[name].input, next, perSlice, latencyRate)
+			ms, lost, err := l.collect(ctx, next, perSlice)
 			if err != nil {
 				return nil, err
 			}

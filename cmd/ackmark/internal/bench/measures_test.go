@@ -12,9 +12,9 @@ import (
 
 // What a process used is what came since the first look, except what is counted since it began.
 func TestUsageSince(t *testing.T) {
-	start := Usage{CPU: time.Second, Mallocs: 10, AllocBytes: 100, GCs: 1, ProduceRequests: 5, Connections: 3, PeakRSS: 70}
-	end := Usage{CPU: 3 * time.Second, Mallocs: 25, AllocBytes: 400, GCs: 4, ProduceRequests: 9, Connections: 6, PeakRSS: 90}
-	if got, want := end.Since(start), (Usage{CPU: 2 * time.Second, Mallocs: 15, AllocBytes: 300, GCs: 3, ProduceRequests: 4, Connections: 6, PeakRSS: 90}); got != want {
+	start := Usage{CPU: time.Second, Mallocs: 10, AllocBytes: 100, GCs: 1, ProduceRequests: 5, Requests: 20, Transactions: 2, Connections: 3, PeakRSS: 70}
+	end := Usage{CPU: 3 * time.Second, Mallocs: 25, AllocBytes: 400, GCs: 4, ProduceRequests: 9, Requests: 50, Transactions: 9, Connections: 6, PeakRSS: 90}
+	if got, want := end.Since(start), (Usage{CPU: 2 * time.Second, Mallocs: 15, AllocBytes: 300, GCs: 3, ProduceRequests: 4, Requests: 30, Transactions: 7, Connections: 6, PeakRSS: 90}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

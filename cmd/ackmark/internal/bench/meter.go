@@ -18,7 +18,7 @@ import (
 
 // meter measures its process: it is a hook of every Kafka client in it.
 type meter struct {
-	connections, peakConnections, produceRequests atomic.Int64
+	connections, peakConnections, produceRequests, requests, transactions atomic.Int64
 
 	mu      sync.Mutex
 	profile string
@@ -69,7 +69,8 @@ func (m *meter) usage() Usage {
 	runtime.ReadMemStats(&mem)
 	return Usage{
 		CPU: childproc.OwnCPUTime(), Mallocs: mem.Mallocs, AllocBytes: mem.TotalAlloc, GCs: mem.NumGC,
-		ProduceRequests: m.produceRequests.Load(), Connections: m.peakConnections.Load(), PeakRSS: childproc.OwnPeakResident(),
+		ProduceRequests: m.produceRequests.Load(), Requests: m.requests.Load(), Transactions: m.transactions.Load(),
+		Connections: m.peakConnections.Load(), PeakRSS: childproc.OwnPeakResident(),
 	}
 }
 
@@ -104,7 +105,10 @@ func (m *meter) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { m.connections
 // OnBrokerE2E implements kgo.HookBrokerE2E. The answer to a commit is where the clock stops, if no
 // other commit follows.
 func (m *meter) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
+	m.requests.Add(1)
 	switch {
+	case key == int16(kmsg.EndTxn) && e.Err() == nil:
+		m.transactions.Add(1)
 	case key == int16(kmsg.Produce):
 		m.produceRequests.Add(1)
 	case key == int16(kmsg.OffsetCommit) && e.Err() == nil:

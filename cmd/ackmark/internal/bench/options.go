@@ -36,16 +36,21 @@ const (
 	partSlices    = "slices"
 	partScale     = "scale"
 	partOneCPU    = "one-cpu"
+	partSession   = "session"
 )
 
 // DefaultParts are measured where Options.Only names none; Parts lists what it may name.
 var (
 	DefaultParts = []string{partLibrary, partSidecar, partControls, partLatency, partMemory}
-	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices, partScale, partOneCPU)
+	Parts        = append(slices.Clone(DefaultParts), partMetrics, partState, partExactly, partProcesses, partSlices, partScale, partOneCPU, partSession)
 )
 
-// DefaultProcesses are those of the goals.
-var DefaultProcesses = []int{10, 50}
+// DefaultProcesses are those of the goals of the part processes, and DefaultSessionProcesses of the
+// part session.
+var (
+	DefaultProcesses        = []int{10, 50}
+	DefaultSessionProcesses = []int{10}
+)
 
 // The points of the part scale.
 var (
@@ -67,9 +72,10 @@ type Options struct {
 	BrokerPIDs []int
 	// Records of Size bytes are the inputs of each run, in Partitions partitions.
 	Records, Size, Partitions int
-	// Processes are the numbers of processes that produce, of the part that has many; empty:
-	// DefaultProcesses.
-	Processes []int
+	// Processes are the numbers of processes, of the parts processes and session; empty:
+	// DefaultProcesses and DefaultSessionProcesses.
+	Processes        []int
+	sessionProcesses []int
 	// Sessions and PartitionCounts are the points of the part scale; with one of them empty the
 	// other series alone is measured, with both their defaults are.
 	Sessions, PartitionCounts []int
@@ -79,8 +85,15 @@ type Options struct {
 	Concurrency int
 	// Backlog waits while the handler stalls in the memory run.
 	Backlog int
-	// CommitEvery are the intervals of the part exactly-once. Default: 100 ms and 20 ms.
+	// CommitEvery are the intervals of the part exactly-once; the first is the sidecar's in the
+	// part session. Default: 100 ms and 20 ms.
 	CommitEvery []time.Duration
+	// RoundTrip is added between the brokers and each process that the part session measures. Zero:
+	// none; the command's default is DefaultRoundTrip.
+	RoundTrip time.Duration
+	// SessionEvery is for how long a transaction of the part session's GroupTransactSession takes
+	// polls, 0 for one poll; nil: it is found, so that its median latency is the sidecar's.
+	SessionEvery *time.Duration
 	// Only names parts; empty: DefaultParts.
 	Only []string
 	// JSON prints the result as JSON to Stdout.
@@ -93,7 +106,8 @@ type Options struct {
 	// SourceHeaders turns on the pipeline's source headers, which are off by default. The bare loop
 	// writes one, too. Not what Against runs, if that is older.
 	SourceHeaders bool
-	planted       float64 // a cost of the control of slices, by tests
+	planted       float64       // a cost of the control of slices, by tests
+	paced         time.Duration // how long a paced load of the part session lasts, by tests
 	// CPUProfile is a directory for profiles of the measured processes.
 	CPUProfile string
 
@@ -119,8 +133,12 @@ func (o Options) withDefaults() Options {
 		def(&o.Backlog, realBacklog)
 	}
 	def(&o.Backlog, DefaultBacklog)
+	o.sessionProcesses = o.Processes
 	if len(o.Processes) == 0 {
-		o.Processes = DefaultProcesses
+		o.Processes, o.sessionProcesses = DefaultProcesses, DefaultSessionProcesses
+	}
+	if o.paced == 0 {
+		o.paced = sessionPaced
 	}
 	if len(o.Only) == 0 {
 		o.Only = DefaultParts
@@ -176,6 +194,9 @@ func (o Options) validate() error {
 	if err := o.validateScale(); err != nil {
 		return err
 	}
+	if err := o.validateSession(); err != nil {
+		return err
+	}
 	for _, part := range o.Only {
 		if !slices.Contains(Parts, part) {
 			return bad("--only", "has %q: one of %s", part, strings.Join(Parts, ", "))
@@ -201,6 +222,21 @@ func (o Options) validateScale() error {
 				return &OptionError{series.option, fmt.Sprintf("has %d: 1 to %d, %s", n, series.most, series.why)}
 			}
 		}
+	}
+	return nil
+}
+
+func (o Options) validateSession() error {
+	if o.RoundTrip < 0 || o.RoundTrip > time.Second {
+		return &OptionError{"--round-trip", fmt.Sprintf("is %s: 0 to 1s", o.RoundTrip)}
+	}
+	every := o.SessionEvery
+	switch {
+	case every == nil:
+	case *every < 0 || *every > longest:
+		return &OptionError{"--session-every", fmt.Sprintf("is %s: 0, for a transaction of each poll, to %s", *every, longest)}
+	case !o.wants(partSession):
+		return &OptionError{"--session-every", "is of the part " + partSession + ", which is not measured: add --only " + partSession + ", or leave it out"}
 	}
 	return nil
 }

@@ -317,10 +317,5 @@ func (r *PodRun) add(done event) {
 	if r.First == 0 || done.Wall < r.First {
 		r.First = done.Wall
 	}
-	r.Apps.CPU += done.Usage.CPU
-	r.Apps.Mallocs += done.Usage.Mallocs
-	r.Apps.AllocBytes += done.Usage.AllocBytes
-	r.Apps.ProduceRequests += done.Usage.ProduceRequests
-	r.Apps.Connections += done.Usage.Connections
-	r.Apps.PeakRSS += done.Usage.PeakRSS
+	r.Apps.add(done.Usage)
 }

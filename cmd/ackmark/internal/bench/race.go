@@ -164,7 +164,7 @@ func (b *bench) startServer(ctx context.Context, o Options, app *spec, round int
 		env = []string{"GOMAXPROCS=1"}
 	}
 	server, err := o.start(ctx, spec{
-		Role: roleServer, OneCPU: app.OneCPU, TransactionalID: transactional, CommitEvery: app.CommitEvery, Brokers: b.brokers, Socket: app.Socket, NoLinger: app.NoLinger, Profile: b.profile(roleServer, round), Metrics: app.Metrics, StateDir: app.StateDir,
+		Role: roleServer, OneCPU: app.OneCPU, TransactionalID: transactional, CommitEvery: app.CommitEvery, Brokers: b.brokers, Socket: app.Socket, NoLinger: app.NoLinger, RoundTrip: app.RoundTrip, Profile: b.profile(roleServer, round), Metrics: app.Metrics, StateDir: app.StateDir,
 	}, env...)
 	app.StateDir = "" // the sidecar keeps the files
 	if err != nil {
@@ -194,7 +194,7 @@ func (b *bench) check(ctx context.Context, in raceInput, s spec, run *Race, read
 	if why := wrongCount(s.Role, run.Outputs, b.opts.Records); why != "" {
 		wrong("%s", why)
 	}
-	committed, uncommitted, err := b.cluster.committed(ctx, s.Group, s.Input)
+	committed, uncommitted, err := b.cluster.committed(ctx, s.Group, s.Input, 0)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,9 @@ type Usage struct {
 	GCs        uint32 `json:"gcs"`
 	// ProduceRequests were written to brokers.
 	ProduceRequests int64 `json:"produce_requests"`
+	// Requests of all kinds to brokers that were answered; of them Transactions ended one.
+	Requests     int64 `json:"requests"`
+	Transactions int64 `json:"transactions"`
 	// Connections to brokers, at most at the same time; PeakRSS in bytes. Both since the process
 	// began.
 	Connections int64 `json:"connections"`
@@ -28,7 +31,22 @@ func (u Usage) Since(start Usage) Usage {
 	u.AllocBytes -= start.AllocBytes
 	u.GCs -= start.GCs
 	u.ProduceRequests -= start.ProduceRequests
+	u.Requests -= start.Requests
+	u.Transactions -= start.Transactions
 	return u
+}
+
+// add makes a sum over processes of it.
+func (u *Usage) add(v Usage) {
+	u.CPU += v.CPU
+	u.Mallocs += v.Mallocs
+	u.AllocBytes += v.AllocBytes
+	u.GCs += v.GCs
+	u.ProduceRequests += v.ProduceRequests
+	u.Requests += v.Requests
+	u.Transactions += v.Transactions
+	u.Connections += v.Connections
+	u.PeakRSS += v.PeakRSS
 }
 
 // Race is one run of one contestant.
@@ -171,6 +189,7 @@ type Result struct {
 	Memory      *Memory       `json:"memory,omitempty"`
 	Pods        []*Pod        `json:"pods,omitempty"`
 	Scale       *Scale        `json:"scale,omitempty"`
+	Session     []*Session    `json:"session,omitempty"`
 	Unread      []Unread      `json:"unread,omitempty"`
 	Sliced      []*Sliced     `json:"slices,omitempty"`
 	Goals       []Goal        `json:"goals"`

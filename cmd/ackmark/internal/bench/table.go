@@ -17,6 +17,7 @@ func render(r *Result) string {
 	renderContestants(&out, r)
 	renderPods(&out, r.Pods)
 	renderScale(&out, r.Scale)
+	renderSession(&out, r.Session)
 	renderSliced(&out, r.Sliced)
 	renderLatency(&out, r.Latency)
 	renderMemory(&out, r.Memory)
