@@ -12,6 +12,8 @@ import (
 const (
 	// sessionTrials is how many intervals are tried at most.
 	sessionTrials = 6
+	// wantedTrials are of the sidecar: their median is what is looked for.
+	wantedTrials = 3
 	// foundWithin is nearer than equalWithin: what follows differs from the trials.
 	foundWithin = 0.04
 	longest     = time.Second // of the intervals
@@ -72,9 +74,17 @@ func (b *bench) agree(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, runTimeout, errors.New("no interval of the sessions was found"))
 	defer cancel()
 	b.progress.say("%d processes: the median latency of %s", s.Processes, s.sidecars().Name)
-	err := b.trials(ctx, s, s.sidecars(), 1, func(g *groupRun, l *load) (err error) {
-		s.Wanted, err = g.trial(ctx, l)
-		return err
+	err := b.trials(ctx, s, s.sidecars(), wantedTrials, func(g *groupRun, l *load) error {
+		var all []float64
+		for range wantedTrials {
+			ms, err := g.trial(ctx, l)
+			if err != nil {
+				return err
+			}
+			all = append(all, ms)
+		}
+		s.Wanted = median(all)
+		return nil
 	})
 	if err != nil {
 		return err
