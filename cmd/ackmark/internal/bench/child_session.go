@@ -21,6 +21,11 @@ func (c *child) runSession(ctx context.Context) error {
 		kgo.ConsumerGroup(c.spec.Group),
 		kgo.ConsumeTopics(c.spec.Input),
 		kgo.RequireStableFetchOffsets(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+			if len(added) > 0 {
+				c.begin()
+			}
+		}),
 	)
 	if err != nil {
 		return err
@@ -30,6 +35,7 @@ func (c *child) runSession(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
+	defer c.meter.finish() // a profile
 	c.every.Store(int64(c.spec.SessionEvery))
 	for ctx.Err() == nil {
 		if err := c.transact(ctx, session); err != nil {
