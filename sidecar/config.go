@@ -28,7 +28,11 @@ const (
 	DefaultListen          = "unix:///run/ackmark/sidecar.sock"
 	DefaultLinger          = 5 * time.Millisecond
 	DefaultMaxLinger       = 25 * time.Millisecond
-	DefaultMaxRecords      = 256 << 10
+	// DefaultMaxRecords is what is on its way to the brokers, and more only waits.
+	DefaultMaxRecords = 64 << 10
+	// DefaultMaxRecordsExactlyOnce is for a sidecar with a TransactionalID: there what was sent
+	// stays outstanding until its transaction ends.
+	DefaultMaxRecordsExactlyOnce = 256 << 10
 	DefaultMaxSessions     = 64
 	DefaultMaxConnections  = 256
 	DefaultMaxMessageBytes = 4 << 20
@@ -86,13 +90,13 @@ type Config struct {
 
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding:
 	// received, and not reported. An eighth is for emits, the rest is for sessions: half in
-	// MaxSessions equal floors, half equally for those at work, up to an eighth each; with a
-	// TransactionalID up to all of that half. Defaults: a quarter of the memory limit (8 to 256
-	// MiB), and 262144 records.
+	// MaxSessions equal floors, half equally for those at work: of the bytes up to an eighth each,
+	// with a TransactionalID and of the records up to all of that half. Defaults: a quarter of the
+	// memory limit (8 to 256 MiB), and 65536 records, or 262144 with a TransactionalID.
 	//
 	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what
 	// costs no credit: assignments, done-sets, names; one more while as many unary emits come in as
-	// may), an eighth of it for what processes tell of their state, about 1 KiB for each of
+	// may), an eighth of it for what processes tell of their state, about 2 KiB for each of
 	// MaxRecords, and twice MaxMessageBytes for each message that is arriving: one for each
 	// session, and about 20 for calls that nobody is known to make yet (more for emits, if an
 	// eighth of MaxBytes has room for them). Beside that it takes at most 128 KiB for each of
@@ -204,6 +208,9 @@ func (c Config) WithDefaults() Config {
 	def(&c.SocketMode, DefaultSocketMode)
 	if c.MaxBytes == 0 {
 		c.MaxBytes = budget.DefaultBytes()
+	}
+	if c.TransactionalID != "" {
+		def(&c.MaxRecords, DefaultMaxRecordsExactlyOnce)
 	}
 	def(&c.MaxRecords, DefaultMaxRecords)
 	def(&c.MaxSessions, DefaultMaxSessions)

@@ -12,14 +12,13 @@ import (
 )
 
 // What sessions may have is divided among those that are open, by package credits: half of it into
-// MaxSessions floors that nobody can take, the other half equally among those that are at work, at
-// most an eighth of the whole for one. A pod with a few apps runs each at full speed, and one with
-// MaxSessions apps still bounds their sum (S9).
+// MaxSessions floors that nobody can take, the other half equally among those that are at work. One
+// may have all of that half in records, and a quarter of it in bytes. A pod with a few apps runs
+// each at full speed, and one with MaxSessions apps still bounds their sum (S9).
 //
-// Where there are transactions one may have all that is divided: what it sends stays outstanding
-// until its transaction ends, and one is ended when half of a credit waits for it. With an eighth
-// an app at full speed had 70 transactions a second instead of 10, each of which costs a broker
-// some milliseconds.
+// Where there are transactions one may have all of it in bytes, too: what it sends stays
+// outstanding until its transaction ends, and one is ended when half of a credit waits for it. Each
+// costs a broker some milliseconds.
 
 // restEvery is how often sessions are looked at: one of which restLooks in a row find that it
 // received nothing and has nothing outstanding, rests. One that has a unit now and then does not
@@ -35,9 +34,9 @@ func (c *Config) floor() credits.Cost {
 
 func (c *Config) credits() *credits.Pool[*session] {
 	whole := credits.Cost{Bytes: c.MaxBytes / 16 * 7, Records: int64(c.MaxRecords / 16 * 7)}
-	most := credits.Cost{Bytes: whole.Bytes / 4, Records: whole.Records / 4}
-	if c.TransactionalID != "" {
-		most = whole
+	most := whole
+	if c.TransactionalID == "" {
+		most.Bytes /= 4
 	}
 	return credits.New[*session](c.floor(), whole, most)
 }

@@ -28,7 +28,7 @@ func TestTenSessionsHaveEqualCredits(t *testing.T) {
 		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
 		answerAll(s, all)
 	}
-	const mean = 28_672*4/10 + 1792
+	const mean = 28_672/10 + 448
 	var sum int64
 	for i, sess := range all {
 		c := sess.credit.message(0)
@@ -43,17 +43,15 @@ func TestTenSessionsHaveEqualCredits(t *testing.T) {
 	for _, sess := range all[1:] {
 		s.testLeave(sess)
 	}
-	if got := all[0].credit.message(0).GetRecords(); got != 30_464 {
-		t.Errorf("one is left, and may have %d records outstanding, not an eighth of all", got)
+	if got := all[0].credit.message(0).GetRecords(); got != 28_672+448 {
+		t.Errorf("one is left, and may have %d records outstanding, not all that is not in floors", got)
 	}
 }
 
 // What is in a transaction stays outstanding until that ends: an app that is alone has all that is
 // not in floors, and gives it back as others come.
 func TestAnAppAloneHasLongTransactions(t *testing.T) {
-	s := roomy(t)
-	s.cfg.TransactionalID = "orders-0"
-	s.sessions.pool = s.cfg.credits()
+	s := roomy(t, func(c *Config) { c.TransactionalID = "orders-0" })
 	var all []*session
 	for i := range 2 {
 		all = append(all, joinAs(t, s, strconv.Itoa(i), featureCredit))
@@ -87,7 +85,7 @@ func TestWhoRestsHasItsFloor(t *testing.T) {
 		s.sessions.wake(sess)
 	}
 	answerAll(s, all)
-	for i, want := range map[int]uint64{0: 24_729, 9: 1792} {
+	for i, want := range map[int]uint64{0: 6_182, 9: 448} {
 		if got := all[i].credit.message(0).GetRecords(); got != want {
 			t.Errorf("session %d may have %d records outstanding, not %d", i, got, want)
 		}
@@ -177,9 +175,13 @@ func TestJoiningGrantsCredit(t *testing.T) {
 }
 
 // roomy has the default limits, on a large machine.
-func roomy(t *testing.T) *Server {
+func roomy(t *testing.T, configure ...func(*Config)) *Server {
 	t.Helper()
-	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler), MaxBytes: 64 << 20})
+	cfg := Config{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler), MaxBytes: 64 << 20}
+	for _, change := range configure {
+		change(&cfg)
+	}
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -233,7 +233,7 @@ func TestFieldsThatWaitForARestart(t *testing.T) {
 		if strings.HasPrefix(f.Name, "Transaction") || f.Name == "CommitEvery" {
 			want := 0
 			if f.Name == "TransactionalID" {
-				want = 3
+				want = 4 // and MaxRecords, which it has another default of
 			}
 			if len(got.Restart) != want {
 				t.Errorf("%s: %+v wait for a restart", f.Name, got.Restart)

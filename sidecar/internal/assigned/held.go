@@ -23,7 +23,7 @@ const (
 	maxTopicName = 249
 	// trackedPerRecord is the number of tracker entries in the whole process for each of
 	// Config.MaxRecords; one takes about 17 bytes.
-	trackedPerRecord = 16
+	trackedPerRecord = 64
 )
 
 const (

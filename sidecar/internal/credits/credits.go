@@ -58,7 +58,7 @@ func (p *Pool[O]) Join(owner O, fixed bool) *Member[O] {
 	free := minus(p.whole, p.lent)
 	want, _ := p.share()
 	if fixed {
-		want = smallest(p.most, half(free))
+		want = smallest(p.mostFixed(), half(free))
 	}
 	m.told = smallest(want, free)
 	p.lend(m, m.told)
@@ -112,7 +112,7 @@ func (p *Pool[O]) Balance() (changed []*Member[O]) {
 		}
 		target := m.target(share, forAll)
 		if m.fixed { // it keeps what it gets
-			target = largest(m.told, smallest(share, plus(m.told, half(minus(p.whole, p.lent)))))
+			target = largest(m.told, smallest(smallest(share, p.mostFixed()), plus(m.told, half(minus(p.whole, p.lent)))))
 		}
 		more := largest(m.told, smallest(target, plus(m.lent, minus(p.whole, p.lent))))
 		if more == m.told || more != target && !enough(m.told, more, target) {
@@ -128,6 +128,12 @@ func (p *Pool[O]) Balance() (changed []*Member[O]) {
 // enough tells whether a part of what is missing is worth a message.
 func enough(told, more, target Cost) bool {
 	return more.Bytes-told.Bytes >= max(target.Bytes/8, 1) || more.Records-told.Records >= max(target.Records/8, 1)
+}
+
+// mostFixed is what one may have that gives nothing back: a quarter, so that there is something
+// left for others.
+func (p *Pool[O]) mostFixed() Cost {
+	return smallest(p.most, Cost{Bytes: p.whole.Bytes / 4, Records: p.whole.Records / 4})
 }
 
 func (p *Pool[O]) lend(m *Member[O], c Cost) {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -16,6 +17,7 @@ func (c *child) runServer(ctx context.Context) error {
 	if n := runtime.GOMAXPROCS(0); c.spec.OneCPU && n != 1 {
 		return fmt.Errorf("GOMAXPROCS is %d, 1 was asked for", n)
 	}
+	budget.CollectEarly() // as ackmark sidecar
 	opts, err := c.clientOptions()
 	if err != nil {
 		return err

@@ -94,7 +94,7 @@ func newConfigEcho() *cobra.Command {
 // limitsOf are the automatic limits of a configuration in effect.
 func limitsOf(c sidecar.Config) settings.Limits {
 	return settings.Limits{
-		Bytes: c.MaxBytes, AppBytes: c.AppBytes, PartitionBytes: c.PartitionBytes, AppRecords: int64(c.AppRecords), PartitionRecords: int64(c.PartitionRecords), Linger: c.MaxLinger,
+		Bytes: c.MaxBytes, Records: int64(c.MaxRecords), AppBytes: c.AppBytes, PartitionBytes: c.PartitionBytes, AppRecords: int64(c.AppRecords), PartitionRecords: int64(c.PartitionRecords), Linger: c.MaxLinger,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/adminport"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/settings"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/systemd"
+	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/sidecar"
 )
 
@@ -110,6 +111,7 @@ func (f *sidecarFlags) sidecar(environ []string, logger func(*settings.Effective
 	}
 	log := logger(e)
 	setMemoryLimit(log, e.MemoryRatio)
+	budget.CollectEarly()
 	cfg := sidecarConfig(e, log)
 	cfg.Logger, cfg.TLS = log, now.in(cfg.TLS)
 	if err := providers(e, &cfg); err != nil {

@@ -169,7 +169,7 @@ var listenFields = []Field{
 		set: func(s *Sidecar, v any) (err error) { s.StateDir, err = asStateDir(v); return err }, show: func(s *Sidecar) any { return s.StateDir },
 	},
 	automatic("limits/bytes", "bytes that all apps together may have outstanding", "a quarter of the memory limit, 8MiB to 256MiB; 64MiB without a limit", func(s *Sidecar) *int64 { return &s.Limits.Bytes }),
-	limit("limits/records", "records that all apps together may have outstanding", sidecar.DefaultMaxRecords, func(s *Sidecar) *int64 { return &s.Limits.Records }),
+	automatic("limits/records", "records that all apps together may have outstanding", fmt.Sprintf("%d; %d with a transactional id", sidecar.DefaultMaxRecords, sidecar.DefaultMaxRecordsExactlyOnce), func(s *Sidecar) *int64 { return &s.Limits.Records }),
 	limit("limits/sessions", "app processes connected at the same time", sidecar.DefaultMaxSessions, func(s *Sidecar) *int64 { return &s.Limits.Sessions }),
 	limit("limits/connections", "connections served at the same time", sidecar.DefaultMaxConnections, func(s *Sidecar) *int64 { return &s.Limits.Connections }),
 	automatic("limits/app_bytes", "bytes that one app may have outstanding", "three quarters of limits.bytes", func(s *Sidecar) *int64 { return &s.Limits.AppBytes }),

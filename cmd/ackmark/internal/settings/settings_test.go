@@ -53,7 +53,7 @@ kafka:
 		Brokers: []string{"file:9092"}, Listen: "unix:///env.sock", SocketMode: 0o770, DrainTimeout: 5 * time.Second, ReconnectGrace: time.Second, WillTimeout: 30 * time.Second, StateDir: "auto",
 		Transactions: settings.Transactions{Every: 100 * time.Millisecond, Timeout: 15 * time.Second},
 		Limits: settings.Limits{
-			Bytes: 64 << 20, Records: 262144, Sessions: 64, Connections: 256, RecordBytes: 4<<20 - 64<<10, MessageBytes: 4 << 20, ReportRing: 4096, StateBytes: 64 << 20,
+			Bytes: 64 << 20, Sessions: 64, Connections: 256, RecordBytes: 4<<20 - 64<<10, MessageBytes: 4 << 20, ReportRing: 4096, StateBytes: 64 << 20,
 		}, Admin: settings.Admin{StallAfter: 5 * time.Minute}, LogLevel: -4, LogFormat: "auto", MemoryRatio: 0.9,
 		Apps:  []settings.App{{Name: "orders", Topics: []string{"orders.out", "audit"}, Token: "s3cret"}},
 		Kafka: map[string]string{"client.id": "env", "linger.ms": "5", "compression.type": "zstd"},
@@ -74,7 +74,7 @@ func TestEcho(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := e.YAML(settings.Limits{Bytes: 77, AppRecords: 9})
+	text, err := e.YAML(settings.Limits{Bytes: 77, Records: 65536, AppRecords: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestEcho(t *testing.T) {
 		t.Errorf("the echo shows a secret:\n%s", text)
 	}
 	for _, want := range []string{"brokers: ['a:9092', 'b:9092'] # variable ACKMARK_BROKERS", "sasl.password: (redacted)", "token: (redacted)", "drain_timeout: 20s # default",
-		"bytes: auto # 77 here: a quarter of the memory limit", "app_records: auto # 9 here: three quarters of limits.records", "records: 262144 # default"} {
+		"bytes: auto # 77 here: a quarter of the memory limit", "app_records: auto # 9 here: three quarters of limits.records", "records: auto # 65536 here: 65536; 262144 with a transactional id"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the echo lacks %q:\n%s", want, text)
 		}
