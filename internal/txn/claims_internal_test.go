@@ -155,20 +155,25 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A window of many units, after which nothing comes for a while, does not wait for its time: who
-// has sent them may wait for their commit before it sends more.
+// A window of many units, or of large ones, after which nothing comes for a while, does not wait for
+// its time: who has sent them may wait for their commit before it sends more.
 func TestManyUnitsDoNotWait(t *testing.T) {
 	p := newPace(time.Second, time.Minute)
 	p.ended(time.Unix(100, 0), 0, false)
 	opened, last := time.Unix(100, 0), time.Unix(100, 0).Add(300*time.Millisecond)
-	for units, want := range map[int]time.Time{1: time.Unix(101, 0), sendEvery - 1: time.Unix(101, 0), sendEvery: last.Add(alone)} {
+	due, quiet := time.Unix(101, 0), last.Add(alone)
+	for _, c := range []struct {
+		units int
+		bytes int64
+		want  time.Time
+	}{{1, 0, due}, {sendEvery - 1, sendBytes - 1, due}, {sendEvery, 0, quiet}, {sendEvery, sendBytes, quiet}, {4, sendBytes, quiet}} {
 		w := newWindow(opened, nil)
-		w.units = units
-		if got := p.closes(w, last); !got.Equal(want) {
-			t.Errorf("%d units: it closes %s after it was opened, want %s", units, got.Sub(opened), want.Sub(opened))
+		w.units, w.bytes = c.units, c.bytes
+		if got := p.closes(w, last); !got.Equal(c.want) {
+			t.Errorf("%d units of %d bytes: it closes %s after it was opened, want %s", c.units, c.bytes, got.Sub(opened), c.want.Sub(opened))
 		}
-		if late := time.Unix(101, 0).Add(-time.Millisecond); !p.closes(w, late).Equal(time.Unix(101, 0)) {
-			t.Errorf("%d units, the last one just now: it closes later than it is due", units)
+		if late := due.Add(-time.Millisecond); !p.closes(w, late).Equal(due) {
+			t.Errorf("%d units of %d bytes, the last one just now: it closes later than it is due", c.units, c.bytes)
 		}
 	}
 }

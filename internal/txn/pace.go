@@ -34,15 +34,22 @@ func (p *pace) due(opened time.Time) time.Time {
 	return at
 }
 
-// closes is when a window closes if no unit comes after the last one. Where many have come, and no
-// more do, somebody may wait for them to be committed: that costs little for each of them.
+// closes is when a window closes if no unit comes after the last one. Where many have come, or large
+// ones, and no more do, somebody may wait for them to be committed.
 func (p *pace) closes(w *window, last time.Time) time.Time {
 	at := p.due(w.opened)
-	if quiet := last.Add(alone); w.units >= sendEvery && quiet.Before(at) {
+	if quiet := last.Add(alone); w.isLarge() && quiet.Before(at) {
 		return quiet
 	}
 	return at
 }
+
+// isLarge tells that a window has so many units, or bytes, that its transaction costs little beside
+// them.
+func (w *window) isLarge() bool { return w.units >= sendEvery || w.bytes >= sendBytes }
+
+// sendBytes are sendEvery records of a kilobyte.
+const sendBytes = sendEvery << 10
 
 // ended notes how long the offsets and the end took beyond the records, and whether units wait.
 func (p *pace) ended(now time.Time, cost time.Duration, waiting bool) {
