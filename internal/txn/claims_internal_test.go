@@ -155,8 +155,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A window of many units, or of large ones, after which nothing comes for a while, does not wait for
-// its time: who has sent them may wait for their commit before it sends more.
+// A window of many units, or of large ones, after which nothing comes for a while, does not wait
+// for its time: who has sent them may wait for their commit before it sends more.
 func TestManyUnitsDoNotWait(t *testing.T) {
 	p := newPace(time.Second, time.Minute)
 	p.ended(time.Unix(100, 0), 0, false)

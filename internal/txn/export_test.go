@@ -5,6 +5,9 @@ import "time"
 // PauseForSuccessor sets how long a successor may take between its two steps. Before Start.
 func (l *Lane) PauseForSuccessor(d time.Duration) { l.takePause = d }
 
+// KeepEvery sets how often ids that are not used are taken again. Before Start.
+func (l *Lane) KeepEvery(d time.Duration) { l.keepEvery = d }
+
 // GraceOfClose sets how long Close waits for the end of the last transaction. Before Start.
 func (l *Lane) GraceOfClose(d time.Duration) { l.grace = d }
 

@@ -56,6 +56,7 @@ type Lane struct {
 	wake      chan struct{} // capacity 1
 	forgets   chan struct{} // capacity 1
 	takePause time.Duration
+	keepEvery time.Duration
 	grace     time.Duration // of Close
 	started   chan struct{} // closed when the ids are taken, or the lane has ended
 	now       atomic.Uint32 // the State, for others
@@ -85,6 +86,7 @@ type Lane struct {
 	turn     int
 	bares    [2]bare // of windows without outputs
 	bareTurn int
+	kept     time.Time // when the bares were taken again last
 	pace     pace
 	limit    int // how many units a window may have; 0: as many as fit
 	aborts   int // in a row
@@ -100,7 +102,7 @@ func New(cfg Config) (*Lane, error) {
 	}
 	l := &Lane{
 		cfg: cfg, plain: plain, wake: make(chan struct{}, 1), forgets: make(chan struct{}, 1), started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
-		takePause: takePause, grace: closeGrace,
+		takePause: takePause, keepEvery: keepEvery, grace: closeGrace,
 	}
 	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	l.topics = newTopics(plain)
@@ -261,6 +263,7 @@ func (l *Lane) begin() event {
 	if err := l.takeAll(); err != nil {
 		return l.ends(err)
 	}
+	l.kept = time.Now()
 	close(l.started)
 	return ready
 }
@@ -272,6 +275,9 @@ func (l *Lane) await() event {
 		return stop
 	}
 	for {
+		if err := l.keep(); err != nil {
+			return l.ends(err)
+		}
 		if err := l.receive(); err != nil {
 			return l.ends(err)
 		}
@@ -287,11 +293,15 @@ func (l *Lane) await() event {
 		}
 		l.stats.idle()
 		l.flushing = false
+		t := time.NewTimer(time.Until(l.kept.Add(l.keepEvery)))
 		select {
 		case <-l.wake:
+		case <-t.C:
 		case <-l.ctx.Done():
+			t.Stop()
 			return stop
 		}
+		t.Stop()
 		l.window.opened = time.Now()
 	}
 }

@@ -34,8 +34,8 @@ func (p *pace) due(opened time.Time) time.Time {
 	return at
 }
 
-// closes is when a window closes if no unit comes after the last one. Where many have come, or large
-// ones, and no more do, somebody may wait for them to be committed.
+// closes is when a window closes if no unit comes after the last one. Where many have come, or
+// large ones, and no more do, somebody may wait for them to be committed.
 func (p *pace) closes(w *window, last time.Time) time.Time {
 	at := p.due(w.opened)
 	if quiet := last.Add(alone); w.isLarge() && quiet.Before(at) {

@@ -22,16 +22,25 @@ import (
 //
 //   - who has a twin, and after that still one of the ids without a client, under its epoch, has no
 //     successor that has begun, and one that is about to will find out;
-//   - who has an id without a client, and after that still one of his twins, has none either.
+//   - who has an id without a client, and after that still the other one, or one of his twins, has
+//     none either.
+//
+// An id that is not used for transactional.id.expiration.ms is forgotten, and with it who has had
+// it since: a successor may have begun, ended, and be forgotten, too, while we were stopped. So
+// what has expired proves nothing, and is ours only by another id that has not. Of a process that
+// lives there are two that do not expire: see keep.
 
-// errBetween is why an id is not ours yet: somebody may have had it since we had it last.
-var errBetween = errors.New("txn: the producer's epoch has moved by more than one")
+var (
+	// errBetween is why an id is not ours yet: somebody may have had it since we had it last.
+	errBetween = errors.New("txn: the producer's epoch has moved by more than one, or was forgotten")
+	// errExpired is why an id is no proof.
+	errExpired = errors.New("it has expired (transactional.id.expiration.ms), and nobody knows who has had it since")
+)
 
 // follows tells that nobody has had an id since it was as before tells, to the taking that has made
-// it now. It had expired: nobody has had it since it was forgotten.
-func (now producing) follows(before producing, expired bool) bool {
-	switch {
-	case expired, before.epoch == lastEpoch: // a new producer id
+// it now.
+func (now producing) follows(before producing) bool {
+	if before.epoch == lastEpoch { // a new producer id
 		return now.epoch == 0
 	}
 	return now.pid == before.pid && now.epoch == before.epoch+1
@@ -79,7 +88,7 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	if err := l.init(l.ctx, t); err != nil {
 		return end, err
 	}
-	if !t.follows(now, expired) {
+	if expired || !t.follows(now) {
 		return end, errBetween
 	}
 	return end, nil
@@ -108,7 +117,7 @@ func (l *Lane) verify(t *twin, err error) error {
 	if !l.hasBare() {
 		return l.orClosed(fmt.Errorf("%w %q: %w", ErrTaken, t.id, err))
 	}
-	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice; nobody else has begun with it", "transactional_id", t.id)
+	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", t.id)
 	return nil
 }
 
@@ -153,16 +162,16 @@ func (l *Lane) verifyBare(b *bare, err error) error {
 	if !isTaken(err) {
 		return err
 	}
-	if !l.seesTwin() {
+	if !l.seesTwin() && !l.hasOther(b) {
 		return l.orClosed(err)
 	}
 	if err := l.takeBare(l.ctx, b); err != nil {
 		return err
 	}
-	if !l.hasTwin() {
+	if !l.hasOther(b) && !l.hasTwin() {
 		return l.orClosed(err)
 	}
-	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice; nobody else has begun with it", "transactional_id", b.id)
+	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", b.id)
 	return nil
 }
 
@@ -193,20 +202,29 @@ func (l *Lane) hasTwin() bool {
 	return err == nil
 }
 
+// hasOther tells that the other id without a client was ours still, and takes it again.
+func (l *Lane) hasOther(b *bare) bool {
+	o := &l.bares[0]
+	if o == b {
+		o = &l.bares[1]
+	}
+	if o.aside != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, bareWait)
+	defer cancel()
+	_, err := l.retakeBare(ctx, o, false)
+	return err == nil
+}
+
 // retakeBare takes an id without a client again.
 func (l *Lane) retakeBare(ctx context.Context, b *bare, free bool) (ending, error) {
 	now, end, err := l.reclaim(ctx, b.producing, free)
 	switch {
 	case err != nil:
 		return end, err
-	case now == b.producing: // it had expired
-		if err := l.takeBare(ctx, b); err != nil {
-			return end, err
-		}
-		if !b.follows(now, true) {
-			return end, fmt.Errorf("%w %q: it had expired, and somebody else has taken it", ErrTaken, b.id)
-		}
-		return end, nil
+	case now == b.producing:
+		return end, fmt.Errorf("%w %q: %w", ErrTaken, b.id, errExpired)
 	}
 	b.pid, b.epoch = now.pid, now.epoch
 	return end, nil
@@ -295,8 +313,8 @@ func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransac
 			return s, nil
 		case err == nil && s.ProducerEpoch == mine.epoch:
 			return nil, nil
-		case errors.Is(err, kerr.TransactionalIDNotFound): // it has expired: nobody has it
-			return nil, nil
+		case errors.Is(err, kerr.TransactionalIDNotFound):
+			return nil, fmt.Errorf("%w %q: %w", ErrTaken, mine.id, errExpired)
 		case err != nil && isSetup(err):
 			return nil, l.setupError(mine.id, err)
 		}

@@ -42,6 +42,7 @@ type rig struct {
 	ended   atomic.Int32  // by takenInTwoSteps: the epoch whose transaction is aborted
 	cutInit atomic.Int32  // so many InitProducerIDs that name an epoch are done, and not answered
 	pause   time.Duration // for a successor
+	keep    time.Duration // how often a lane's unused ids are taken again; 0: as they are
 	base    int64         // the offset of the inputs' index 0
 	read    []string      // what outputs read last, in the log's order
 }
@@ -121,6 +122,9 @@ func (r *rig) newLane(change ...func(*txn.Config)) *txn.Lane {
 	}
 	l.PauseForSuccessor(r.pause)
 	l.GraceOfClose(100 * time.Millisecond)
+	if r.keep > 0 {
+		l.KeepEvery(r.keep)
+	}
 	l.Start()
 	<-l.Started()
 	return l
