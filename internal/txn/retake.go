@@ -255,23 +255,29 @@ func (l *Lane) takeAll() error {
 // maxRetakes is how often an id may be taken away from a process that begins.
 const maxRetakes = 5
 
-// keepAll looks whether all ids are still ours, and takes those again that were robbed. Who has the
-// last one is a successor.
+// keepAll looks whether all ids are still ours, and takes those again that were robbed. Of several
+// that begin at once, and take them from each other, the one stays that has the last one: it has
+// the others back within a pause. Who has lost the last one waits longer, and ends if somebody has
+// taken a twin as well; if not, who took the last one is gone.
 func (l *Lane) keepAll() error {
 	for range maxRetakes {
-		lost, err := l.lost()
-		if err != nil || len(lost) == 0 {
+		gone, err := l.lost()
+		if err == nil && len(gone) > 0 {
+			l.cfg.Log.Warn("somebody has taken a transactional id from us while we took the others", "transactional_id", l.cfg.ID)
+			pause := l.takePause
+			if gone.hasLast() {
+				pause *= 3
+			}
+			if !l.sleep(l.ctx, pause) {
+				return context.Cause(l.ctx)
+			}
+			gone, err = l.lost()
+		}
+		if err != nil || len(gone) == 0 {
 			return err
 		}
-		l.cfg.Log.Warn("somebody has taken a transactional id from us while we took the others", "transactional_id", l.cfg.ID)
-		if !l.sleep(l.ctx, l.takePause) {
-			return context.Cause(l.ctx)
-		}
-		if lost, err = l.lost(); err != nil { // a successor has all by now
-			return err
-		}
-		for _, retake := range lost {
-			if err := retake(); err != nil {
+		for _, id := range gone {
+			if err := id.retake(); err != nil {
 				return err
 			}
 		}
@@ -279,29 +285,41 @@ func (l *Lane) keepAll() error {
 	return fmt.Errorf("%w %q: somebody takes it again and again", ErrTaken, l.cfg.ID)
 }
 
-// lost are the ids that somebody else has, as what takes them again.
-func (l *Lane) lost() (lost []func() error, err error) {
+// lostID is an id that somebody else has.
+type lostID struct {
+	last   bool // of all
+	retake func() error
+}
+
+type lostIDs []lostID
+
+func (ids lostIDs) hasLast() bool { return len(ids) > 0 && ids[len(ids)-1].last }
+
+// lost are the ids that somebody else has, in the order of their taking. An error: that is a
+// successor.
+func (l *Lane) lost() (gone lostIDs, err error) {
 	for i := range l.twins {
 		t := &l.twins[i]
 		switch s, err := l.lookAt(t.producing); {
 		case err != nil:
 			return nil, err
 		case s != nil:
-			lost = append(lost, func() error { return l.take(l.ctx, t) })
+			gone = append(gone, lostID{retake: func() error { return l.take(l.ctx, t) }})
 		}
 	}
+	twins := len(gone)
 	for i := range l.bares {
-		b := &l.bares[i]
+		b, last := &l.bares[i], i == len(l.bares)-1
 		switch s, err := l.lookAt(b.producing); {
 		case err != nil:
 			return nil, err
-		case s != nil && i == len(l.bares)-1: // of two that begin at once, one has it
+		case s != nil && last && twins > 0:
 			return nil, takenBy(b.producing, s)
 		case s != nil:
-			lost = append(lost, func() error { return l.takeBare(l.ctx, b) })
+			gone = append(gone, lostID{last, func() error { return l.takeBare(l.ctx, b) }})
 		}
 	}
-	return lost, nil
+	return gone, nil
 }
 
 // lookAt is the state of an id that was ours, if it is another's.
