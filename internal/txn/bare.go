@@ -66,43 +66,61 @@ func (l *Lane) useBare() *bare {
 // maxLanes is how many lanes a process may have.
 const maxLanes = 8
 
-// sweep ends what a predecessor with more lanes has left open: it would hold readers
-// back, and its offsets, until its transactions time out.
+// sweep takes the ids of a predecessor with more lanes. What it has left open would hold readers back,
+// and its offsets, until its transactions time out; and where it still runs, it is fenced as one
+// with as many lanes is: twins first, then the ids without a client, and all are looked at after
+// that.
 func (l *Lane) sweep(ctx context.Context) error {
-	req := kmsg.NewPtrDescribeTransactionsRequest()
+	there := map[string]bool{}
+	var twins, bares []string
 	for k := l.cfg.Lanes; k < maxLanes; k++ {
-		req.TransactionalIDs = append(req.TransactionalIDs, twinID(l.cfg.ID, 2*k), twinID(l.cfg.ID, 2*k+1), bareID(l.cfg.ID, k), bareID(l.cfg.ID, maxLanes+k))
+		twins = append(twins, twinID(l.cfg.ID, 2*k), twinID(l.cfg.ID, 2*k+1))
+		bares = append(bares, bareID(l.cfg.ID, k), bareID(l.cfg.ID, maxLanes+k))
 	}
-	for {
-		resp, err := req.RequestWith(ctx, l.plain)
+	all := append(twins, bares...)
+	for asked := all; len(asked) > 0; {
+		again, err := l.areThere(ctx, asked, there)
 		if err != nil {
-			resp = kmsg.NewPtrDescribeTransactionsResponse()
+			return err
 		}
-		var again []string
-		for i := range resp.TransactionStates {
-			s := &resp.TransactionStates[i]
-			switch err := kerr.ErrorForCode(s.ErrorCode); {
-			case errors.Is(err, kerr.TransactionalIDNotFound):
-			case err != nil && !kerr.IsRetriable(err):
-				return l.setupError(s.TransactionalID, err)
-			case err != nil:
-				again = append(again, s.TransactionalID)
-			default:
-				if err := l.takeBare(ctx, &bare{producing: producing{id: s.TransactionalID}}); err != nil {
-					return err
-				}
-			}
-		}
-		if err == nil && len(again) == 0 {
-			return nil
-		}
-		if err == nil {
-			req.TransactionalIDs = again
-		}
-		if !l.sleep(ctx, initPause) {
+		if asked = again; len(asked) > 0 && !l.sleep(ctx, initPause) {
 			return context.Cause(ctx)
 		}
 	}
+	for _, id := range all {
+		if !there[id] {
+			continue
+		}
+		b := &bare{producing: producing{id: id}}
+		if err := l.takeBare(ctx, b); err != nil {
+			return err
+		}
+		l.swept = append(l.swept, b)
+	}
+	return nil
+}
+
+// areThere notes which ids the coordinators know, and returns those that have to be asked for again.
+func (l *Lane) areThere(ctx context.Context, ids []string, there map[string]bool) (again []string, err error) {
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = ids
+	resp, err := req.RequestWith(ctx, l.plain)
+	if err != nil {
+		return ids, nil //nolint:nilerr // nobody has answered yet
+	}
+	for i := range resp.TransactionStates {
+		s := &resp.TransactionStates[i]
+		switch err := kerr.ErrorForCode(s.ErrorCode); {
+		case errors.Is(err, kerr.TransactionalIDNotFound):
+		case err != nil && !kerr.IsRetriable(err):
+			return nil, l.setupError(s.TransactionalID, err)
+		case err != nil:
+			again = append(again, s.TransactionalID)
+		default:
+			there[s.TransactionalID] = true
+		}
+	}
+	return again, nil
 }
 
 func twinID(id string, n int) string { return fmt.Sprintf("%s-%d", id, n) }

@@ -112,3 +112,26 @@ func TestSuccessorHasTheLastID(t *testing.T) {
 	}
 	r.awaitTaken()
 }
+
+// A predecessor with more lanes has taken one of its ids again when this process had taken it: it is
+// taken from it before this process begins, or it would go on with it.
+func TestRobbedByAPredecessorWithMoreLanes(t *testing.T) {
+	for _, id := range []string{"id-2", "id-15", "id-o1", "id-o15"} {
+		t.Run(id, func(t *testing.T) {
+			r := newRig(t)
+			r.lane.Close()
+			r.takes(id)
+			r.lookedAt(func() { r.takes(id) })
+			r.lane = r.newLane()
+			t.Cleanup(r.lane.Close)
+			got, err := r.admin.DescribeTransactions(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if epoch := got[id].ProducerEpoch; epoch != 3 {
+				t.Errorf("its epoch is %d: the predecessor has it", epoch)
+			}
+			r.push(1, 0, 1, value(1)).allCommitted()
+		})
+	}
+}

@@ -86,6 +86,7 @@ type Lane struct {
 	turn     int
 	bares    [2]bare // of windows without outputs
 	bareTurn int
+	swept    []*bare   // of a predecessor with more lanes
 	kept     time.Time // when the bares were taken again last
 	pace     pace
 	limit    int // how many units a window may have; 0: as many as fit

@@ -308,6 +308,14 @@ func (l *Lane) lost() (gone lostIDs, err error) {
 		}
 	}
 	twins := len(gone)
+	for _, b := range l.swept {
+		switch s, err := l.lookAt(b.producing); {
+		case err != nil:
+			return nil, err
+		case s != nil:
+			gone = append(gone, lostID{retake: func() error { return l.takeBare(l.ctx, b) }})
+		}
+	}
 	for i := range l.bares {
 		b, last := &l.bares[i], i == len(l.bares)-1
 		switch s, err := l.lookAt(b.producing); {
