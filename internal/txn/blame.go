@@ -103,7 +103,7 @@ func blameOffsets(err error) blame {
 // inputs, is not everybody's. Its units fail, the others' are tried again.
 func (l *Lane) blameOffsets(err error) blame {
 	b := blameOffsets(err)
-	if !l.cfg.Shared || b != ofSetup && b != ofWindow {
+	if !l.cfg.Shared || b != ofSetup && b != ofWindow || isAsk(err) {
 		return b
 	}
 	ke, isKafka := errors.AsType[*kerr.Error](err)

@@ -83,8 +83,12 @@ func (l *Lane) goOffsets(ctx context.Context, cl *kgo.Client, as producing) func
 	var all sync.WaitGroup
 	var taken atomic.Bool
 	refused := make([]*refusal, len(w.parts))
+	l.topics.inputs.begin(w.parts)
 	for i, p := range w.parts {
 		all.Go(func() {
+			if refused[i] = l.learn(ctx, cl, &p); refused[i] != nil {
+				return
+			}
 			var look sync.WaitGroup
 			defer look.Wait()
 			ctx, cancel := context.WithCancelCause(ctx)

@@ -123,16 +123,23 @@ func (e *answerError) Unwrap() error { return e.err }
 
 var errGivenUp = errors.New("the assignment was given up")
 
-// sendOffsets sends one request until it is answered for good.
+// sendOffsets sends one request until it is answered for good. What the topics are is asked again
+// before it is sent again.
 func (l *Lane) sendOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
+	since, said := l.topics.inputs.since, error(nil)
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		err := l.sameTopics(ctx, cl, points)
+		err := l.sameTopics(ctx, cl, points, since)
 		if err == nil {
 			err = l.takeOffsets(ctx, cl, as, m, points)
+			since, said = time.Now(), err
 		}
-		if err == nil || !isRetryable(err) || !l.sleep(ctx, pause) {
-			return err
+		if err != nil && isRetryable(err) && l.sleep(ctx, pause) {
+			continue
 		}
+		if isAsk(err) && said != nil {
+			return said // by the coordinator, before that
+		}
+		return err
 	}
 }
 

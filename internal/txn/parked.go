@@ -111,7 +111,7 @@ func (l *Lane) othersWait(group string) bool {
 // isAway tells that a refusal is one group's, and nobody else's: its coordinator has not answered
 // in time, or has answered what it answers others not. What is said of the transaction is not.
 func (l *Lane) isAway(r *refusal, cause error) bool {
-	if !l.cfg.Shared || r.blame != ofWindow {
+	if !l.cfg.Shared || r.blame != ofWindow || isAsk(r.err) {
 		return false
 	}
 	ke, isKafka := errors.AsType[*kerr.Error](r.err)

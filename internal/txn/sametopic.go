@@ -2,7 +2,10 @@ package txn
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +27,10 @@ type inputs struct {
 	named atomic.Int32  // the coordinators answered in this version, the lowest of them; 0: none yet
 	turn  chan struct{} // one asks, those that wait for it use its answer
 	ids   map[string]knownID
+
+	// Of the window that closes:
+	since  time.Time // when its offsets went out
+	topics []string  // of all its parts
 }
 
 type knownID struct {
@@ -40,19 +47,62 @@ func (in *inputs) answeredIn(version int16) {
 	}
 }
 
+// begin notes which topics a window commits offsets of. One question is for all of them, and for all
+// who wait for its answer.
+func (in *inputs) begin(parts []part) {
+	in.since, in.topics = time.Now(), nil
+	clear(in.ids)
+	seen := map[string]bool{}
+	for i := range parts {
+		for j := range parts[i].points {
+			if name := parts[i].points[j].Topic; !seen[name] {
+				seen[name] = true
+				in.topics = append(in.topics, name)
+			}
+		}
+	}
+}
+
+// askError is why it is not known what topics are. No group is to blame for it.
+type askError struct{ err error }
+
+func (e *askError) Error() string { return "what the input topics are by now: " + e.err.Error() }
+func (e *askError) Unwrap() error { return e.err }
+
+func isAsk(err error) bool {
+	_, is := errors.AsType[*askError](err)
+	return is
+}
+
+// learn waits until it is known what the topics of a part are, as long as the window does: a group's
+// own time begins after that.
+func (l *Lane) learn(ctx context.Context, cl *kgo.Client, p *part) *refusal {
+	in := l.topics.inputs
+	for in.named.Load() < offsetsByID {
+		_, err := in.ask(ctx, cl, p.points, in.since)
+		if err == nil {
+			break
+		}
+		if !isRetryable(err) || !l.sleep(ctx, topicPause) {
+			return &refusal{claims: p.claims, blame: l.blameOffsets(err), err: err}
+		}
+	}
+	return nil
+}
+
 // sameTopics refuses the points whose topic is another one than the one that was read, before a
 // coordinator takes them by name: the topic that was created anew would get the offset of another
 // log, and what is below it would never be read (S11). What remains is a topic that is created
 // between the answer and the commit, or of which the answering broker has not heard. A topic that
-// is not there is left to the coordinator.
-func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcommit.Point) error {
+// is not there is left to the coordinator. An answer counts that was asked for since then.
+func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcommit.Point, since time.Time) error {
 	in := l.topics.inputs
 	if in.named.Load() >= offsetsByID {
 		return nil
 	}
 	var refused *answerError
 	for range topicTries { // a broker that lags may know the one before ours
-		ids, err := in.ask(ctx, cl, points)
+		ids, err := in.ask(ctx, cl, points, since)
 		if err != nil {
 			return err
 		}
@@ -72,57 +122,68 @@ func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcom
 			return nil
 		}
 		if !l.sleep(ctx, topicPause) {
-			return context.Cause(ctx)
+			return &askError{context.Cause(ctx)}
 		}
+		since = time.Now()
 	}
 	return refused
 }
 
-// ask returns what the topics of these points are now: by a question that was asked since it was
-// called. The requests of a window, which come at the same time, share it.
-func (in *inputs) ask(ctx context.Context, cl *kgo.Client, points []groupcommit.Point) (map[string][16]byte, error) {
-	called := time.Now()
+// ask returns what the topics of these points are, by a question that was asked since then. The one
+// that is asked first in a window is about all its topics.
+func (in *inputs) ask(ctx context.Context, cl *kgo.Client, points []groupcommit.Point, since time.Time) (map[string][16]byte, error) {
 	select {
 	case in.turn <- struct{}{}:
 		defer func() { <-in.turn }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, &askError{context.Cause(ctx)}
 	}
+	ids := map[string][16]byte{}
+	stale := false
+	for i := range points {
+		known := in.ids[points[i].Topic]
+		ids[points[i].Topic] = known.id
+		stale = stale || known.asked.Before(since)
+	}
+	if !stale {
+		return ids, nil
+	}
+	names := in.topics
+	if since.After(in.since) {
+		names = slices.Collect(maps.Keys(ids))
+	}
+	if err := in.question(ctx, cl, names); err != nil {
+		return nil, &askError{err}
+	}
+	for name := range ids {
+		ids[name] = in.ids[name].id
+	}
+	return ids, nil
+}
+
+// question asks one broker what these topics are.
+func (in *inputs) question(ctx context.Context, cl *kgo.Client, names []string) error {
 	req := kmsg.NewPtrMetadataRequest()
 	req.AllowAutoTopicCreation = false
-	ids := map[string][16]byte{}
-	for i := range points {
-		name := points[i].Topic
-		if _, seen := ids[name]; seen {
-			continue
-		}
-		known := in.ids[name]
-		ids[name] = known.id
-		if known.asked.Before(called) {
-			t := kmsg.NewMetadataRequestTopic()
-			t.Topic = &name
-			req.Topics = append(req.Topics, t)
-		}
-	}
-	if len(req.Topics) == 0 {
-		return ids, nil
+	for _, name := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &name
+		req.Topics = append(req.Topics, t)
 	}
 	ctx, cancel := context.WithTimeout(ctx, idsWait)
 	defer cancel()
 	asked := time.Now()
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, t := range req.Topics {
-		ids[*t.Topic] = [16]byte{}
-		delete(in.ids, *t.Topic)
+	for _, name := range names {
+		in.ids[name] = knownID{asked: asked}
 	}
 	for _, t := range resp.Topics {
 		if t.Topic != nil && t.ErrorCode == 0 {
-			ids[*t.Topic] = t.TopicID
 			in.ids[*t.Topic] = knownID{t.TopicID, asked}
 		}
 	}
-	return ids, nil
+	return nil
 }
