@@ -3,7 +3,6 @@ package txn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -125,7 +124,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 			}
 		case ofUnit:
 			for _, st := range r.claims {
-				refused[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: r.err}
+				refused[st] = offsetError(st, r.err)
 			}
 		}
 	}
@@ -133,7 +132,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 		return l.ends(l.setupError(l.cfg.ID, other))
 	}
 	if st := l.outcome.tooLarge; st != nil {
-		refused[st] = &OffsetError{Topic: st.Topic, Partition: st.Partition, Err: ErrSetTooLarge}
+		refused[st] = offsetError(st, ErrSetTooLarge)
 	}
 	maps.Copy(gone, refused)
 	if l.why == nil {
@@ -273,17 +272,6 @@ func (l *Lane) parkStale(st *Claim, refused int32, r Run) {
 	at := parking{st.of, st.holder}
 	l.parked.refuse(at, refused, l.Wake)
 	l.parked.park(at, r)
-}
-
-// OffsetError is why the offset of a partition cannot be committed, whatever is tried.
-type OffsetError struct {
-	Topic     string
-	Partition int32
-	Err       error
-}
-
-func (e *OffsetError) Error() string {
-	return fmt.Sprintf("the offset of topic %q partition %d cannot be committed: %v", e.Topic, e.Partition, e.Err)
 }
 
 // renew takes the id anew whose transaction nobody can say anything of. What is open under it is

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // Batch is units that came together. Its methods are called from the lane's goroutine (Failed also
@@ -72,6 +75,32 @@ type MemberError struct {
 
 func (e *MemberError) Error() string   { return fmt.Sprintf("%v: %v", ErrMemberGone, e.Err) }
 func (e *MemberError) Unwrap() []error { return []error{ErrMemberGone, e.Err} }
+
+// OffsetError is why the offset of a partition cannot be committed, whatever is tried.
+type OffsetError struct {
+	Group, Topic string
+	Partition    int32
+	Err          error
+}
+
+func offsetError(st *Claim, err error) *OffsetError {
+	return &OffsetError{Group: st.holder.Group, Topic: st.Topic, Partition: st.Partition, Err: err}
+}
+
+func (e *OffsetError) Error() string {
+	text := fmt.Sprintf("the offset of topic %q partition %d cannot be committed: %v", e.Topic, e.Partition, e.Err)
+	switch {
+	case errors.Is(e.Err, kerr.GroupAuthorizationFailed):
+		return fmt.Sprintf("%s; grant READ on the group %q to the principal that commits", text, e.Group)
+	case errors.Is(e.Err, kerr.TopicAuthorizationFailed):
+		return fmt.Sprintf("%s; grant READ on the topic %q to the principal that commits", text, e.Topic)
+	case errors.Is(e.Err, kerr.OffsetMetadataTooLarge):
+		return text + "; " + groupcommit.Remedy(e.Err, groupcommit.Who{})
+	}
+	return text
+}
+
+func (e *OffsetError) Unwrap() error { return e.Err }
 
 // Why a unit fails, or a lane ends, beside Kafka's own errors.
 var (
