@@ -246,6 +246,37 @@ func (r *rig) takes(id string) {
 	}
 }
 
+// The ids that would prove that nobody else has begun are refused for good, as without the right to
+// them: that is no proof, and they are not asked for again and again.
+func TestAnIDTakenAndNoRightToTheOthers(t *testing.T) {
+	r := newRig(t)
+	var asked atomic.Int32
+	r.cluster.ControlKey(int16(kmsg.DescribeTransactions), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		req := kreq.(*kmsg.DescribeTransactionsRequest)
+		if id := req.TransactionalIDs[0]; id != "id-o0" && id != "id-o8" {
+			return nil, nil, false
+		}
+		asked.Add(1)
+		resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+		s := kmsg.NewDescribeTransactionsResponseTransactionState()
+		s.TransactionalID, s.ErrorCode = req.TransactionalIDs[0], kerr.TransactionalIDAuthorizationFailed.Code
+		resp.TransactionStates = append(resp.TransactionStates, s)
+		return resp, nil, true
+	})
+	r.takes("id-0")
+	const often = 50
+	u := r.push(1, 0, 1, value(1))
+	r.until("it has ended, or asks on", func() bool { return r.lane.State() == txn.Fenced || asked.Load() > often })
+	if n := asked.Load(); n > often {
+		t.Fatalf("it has asked %d times", n)
+	}
+	if err := u.await()[0]; !errors.Is(err, txn.ErrTaken) {
+		t.Error(err)
+	}
+	r.awaitTaken()
+}
+
 // A process takes each id that its predecessor may use, before it begins.
 func TestTakesEachID(t *testing.T) {
 	r := newRig(t)
