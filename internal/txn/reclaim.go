@@ -26,15 +26,15 @@ import (
 // forgets that one when it moves to another broker.
 //
 // It tries for ever; an error is ErrTaken, another one for good, or the context's. Where another id
-// is free, it does not wait long for markers: the error is errStuck then. An id that has expired is
-// not taken: it comes back as it was.
+// is free, it does not wait long for markers: the error is errStuck then. Of an id that has expired
+// it is errExpired, too.
 func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now producing, end ending, err error) {
 	var aborted time.Time // seen first
 	end = untold
 	for begun := time.Now(); ; {
 		s, err := l.describe(ctx, mine.id)
-		if errors.Is(err, kerr.TransactionalIDNotFound) { // it has expired
-			return mine, end, nil
+		if errors.Is(err, kerr.TransactionalIDNotFound) {
+			return mine, end, mine.hasExpired()
 		}
 		if err != nil && isSetup(err) {
 			return mine, end, l.setupError(mine.id, err)

@@ -33,9 +33,11 @@ import (
 var (
 	// errBetween is why an id is not ours yet: somebody may have had it since we had it last.
 	errBetween = errors.New("txn: the producer's epoch has moved by more than one, or was forgotten")
-	// errExpired is why an id is no proof.
+	// errExpired is why an id is not ours, nor anybody's.
 	errExpired = errors.New("it has expired (transactional.id.expiration.ms), and nobody knows who has had it since")
 )
+
+func (p producing) hasExpired() error { return fmt.Errorf("%w %q: %w", ErrTaken, p.id, errExpired) }
 
 // follows tells that nobody has had an id since it was as before tells, to the taking that has made
 // it now.
@@ -72,10 +74,10 @@ func (l *Lane) retake(w *window) error {
 // robbed: see verify.
 func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 	now, end, err := l.reclaim(l.ctx, t.producing, free)
-	if err != nil {
+	expired := errors.Is(err, errExpired)
+	if err != nil && !expired {
 		return end, err
 	}
-	expired := now == t.producing
 	if err := l.connect(t); err != nil {
 		return end, err
 	}
@@ -220,11 +222,8 @@ func (l *Lane) hasOther(b *bare) bool {
 // retakeBare takes an id without a client again.
 func (l *Lane) retakeBare(ctx context.Context, b *bare, free bool) (ending, error) {
 	now, end, err := l.reclaim(ctx, b.producing, free)
-	switch {
-	case err != nil:
-		return end, err
-	case now == b.producing:
-		return end, fmt.Errorf("%w %q: %w", ErrTaken, b.id, errExpired)
+	if err != nil {
+		return end, err // also if it has expired
 	}
 	b.pid, b.epoch = now.pid, now.epoch
 	return end, nil
@@ -340,7 +339,7 @@ func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransac
 		case err == nil && s.ProducerEpoch == mine.epoch:
 			return nil, nil
 		case errors.Is(err, kerr.TransactionalIDNotFound):
-			return nil, fmt.Errorf("%w %q: %w", ErrTaken, mine.id, errExpired)
+			return nil, mine.hasExpired()
 		case err != nil && isSetup(err):
 			return nil, l.setupError(mine.id, err)
 		}
