@@ -67,7 +67,7 @@ func (l *Lane) tryAbort(w *window) error {
 	if pid == before.pid && epoch == before.epoch {
 		return errors.New("the producer's epoch did not move")
 	}
-	t.pid, t.epoch = pid, epoch
+	t.moves(pid, epoch)
 	return nil
 }
 

@@ -75,7 +75,7 @@ func (l *Lane) lookStuck(ctx context.Context, w *window, as producing, stuck fun
 			return
 		}
 		s, err := l.describe(ctx, as.id)
-		if err == nil && isDecided(s) && s.ProducerID == as.pid && s.ProducerEpoch == as.epoch {
+		if err == nil && as.isHeld(s) {
 			stuck()
 			return
 		}

@@ -102,7 +102,9 @@ func (s *stuckID) answer(kreq kmsg.Request) kmsg.Response {
 		if req.TransactionalID != nil && *req.TransactionalID == s.id && s.state != "" {
 			s.inits = 0
 			resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
-			resp.ErrorCode = busy.Code
+			if resp.ErrorCode = busy.Code; req.ProducerID >= 0 && req.ProducerID != s.pid { // it does not know the next one yet
+				resp.ErrorCode = kerr.ProducerFenced.Code
+			}
 			return resp
 		}
 	case *kmsg.DescribeTransactionsRequest:

@@ -51,7 +51,7 @@ func (l *Lane) endBare(ctx context.Context, b *bare, commit bool) error {
 	if resp.ProducerID < 0 || resp.ProducerID == b.pid && resp.ProducerEpoch == b.epoch {
 		return fmt.Errorf("EndTxn of %q: the producer's epoch did not move: %w", b.id, errNoFeature)
 	}
-	b.pid, b.epoch = resp.ProducerID, resp.ProducerEpoch
+	b.moves(resp.ProducerID, resp.ProducerEpoch)
 	return nil
 }
 

@@ -44,7 +44,10 @@ func (l *Lane) close() event {
 		l.why = err
 		return failed
 	}
-	as := producing{t.id, pid, epoch}
+	as := t.producing
+	if pid != as.pid || epoch != as.epoch { // the client has taken it by itself
+		as = producing{id: t.id, pid: pid, epoch: epoch}
+	}
 	var side sync.WaitGroup
 	var stuck atomic.Bool
 	side.Go(func() { _ = t.client.Flush(ctx) }) // ends the linger; the promises say what came of it
@@ -165,7 +168,7 @@ func (l *Lane) endTxn(t *twin, as producing) event {
 		l.why = errUnmoved
 		return unknown
 	}
-	t.pid, t.epoch = pid, epoch
+	t.moves(pid, epoch)
 	return landed
 }
 

@@ -19,6 +19,24 @@ type producing struct {
 	id    string
 	pid   int64
 	epoch int16
+
+	ranOut bool  // its transaction before was of another producer, whose epochs ran out by that
+	was    int64 // which one
+}
+
+// moves notes who commits the next transaction, as the end of one has it.
+func (p *producing) moves(pid int64, epoch int16) {
+	p.ranOut, p.was = pid != p.pid && p.epoch == lastEpoch, p.pid
+	p.pid, p.epoch = pid, epoch
+}
+
+// isHeld tells that the id is held by the transaction before, whose end is decided and whose markers
+// are not written. Where the epochs ran out, the next producer is not known yet.
+func (p producing) isHeld(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+	if !isDecided(s) {
+		return false
+	}
+	return s.ProducerID == p.pid && s.ProducerEpoch == p.epoch || p.ranOut && p.epoch == 0 && s.ProducerID == p.was && s.ProducerEpoch > lastEpoch
 }
 
 // refusal is why offsets are not in a transaction.

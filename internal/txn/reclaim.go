@@ -61,6 +61,12 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 		if free && l.isStuck(s, end) && (l.outcome.stuck || time.Since(begun) >= asideAfter) {
 			return mine, end, errStuck
 		}
+		if isDecided(s) && s.ProducerEpoch > lastEpoch { // it would know neither this producer nor the next one
+			if !l.sleep(ctx, lookPause) {
+				return mine, end, context.Cause(ctx)
+			}
+			continue
+		}
 		if who == takenSoon && (aborted.IsZero() || time.Since(aborted) < l.takePause) {
 			if aborted.IsZero() && s.State == "CompleteAbort" {
 				aborted = time.Now()
@@ -163,6 +169,8 @@ const (
 // judge tells who can have an id. Every taking moves the epoch, and every transaction's end.
 func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) owner {
 	switch {
+	case mine.isHeld(s):
+		return ofUs
 	case s.ProducerID != mine.pid && mine.epoch == lastEpoch && s.ProducerEpoch == 0:
 		return unclear
 	case s.ProducerID != mine.pid:
@@ -219,5 +227,5 @@ func (l *Lane) initAs(ctx context.Context, as producing) (producing, error) {
 	if err != nil {
 		return as, err
 	}
-	return producing{as.id, resp.ProducerID, resp.ProducerEpoch}, nil
+	return producing{id: as.id, pid: resp.ProducerID, epoch: resp.ProducerEpoch}, nil
 }

@@ -28,7 +28,7 @@ func (t *twin) rest(ctx context.Context) {
 	t.client.Close() // calls every promise that is left, and ends its requests
 	pid, epoch, _ := t.client.ProducerID(context.WithoutCancel(ctx))
 	if pid >= 0 && (pid != t.pid || epoch > t.epoch) {
-		t.pid, t.epoch = pid, epoch
+		t.moves(pid, epoch)
 	}
 }
 
