@@ -14,12 +14,12 @@ var (
 	}
 	TransactionUnits = &Metric{
 		Name: "ackmark.transaction.units", Unit: "{unit}", Kind: Counter,
-		Help:       "Inputs with their outputs, by how their transaction ended: committed, aborted. After an abort they are tried again, but those that it was the fault of.",
+		Help:       "Inputs with their outputs, by how their transaction ended: committed, aborted. After an abort they are tried again, but those that it was the fault of, and at the end of their process.",
 		Attributes: []attribute.Key{TransactionalID, Outcome},
 	}
 	TransactionAborts = &Metric{
 		Name: "ackmark.transaction.aborts", Unit: "{transaction}", Kind: Counter,
-		Help:       "Aborted transactions by the reason: Kafka's error, or ASSIGNMENT_LOST, MEMBER_FENCED, GROUP_AWAY (its coordinator takes no offsets), TOO_SLOW, NETWORK, INPUT_NOT_OPEN, DONE_SET_TOO_LARGE.",
+		Help:       "Aborted transactions by the reason: Kafka's error, or ASSIGNMENT_LOST, MEMBER_FENCED, GROUP_AWAY (its coordinator takes no offsets), TOO_SLOW, NETWORK, INPUT_NOT_OPEN, DONE_SET_TOO_LARGE; at the end of its process, CLOSED or TRANSACTIONAL_ID_TAKEN.",
 		Attributes: []attribute.Key{TransactionalID, ErrorType},
 	}
 	TransactionTime = &Metric{

@@ -12,7 +12,7 @@ import (
 )
 
 // Abort is a transaction that was aborted. Its units are tried again, but those that it was the
-// fault of.
+// fault of; at the end of a lane they fail.
 type Abort struct {
 	ID            string // of the configuration
 	Units, Blamed int
@@ -31,7 +31,7 @@ func (a Abort) why() string {
 		name string
 	}{
 		{errGivenUp, "ASSIGNMENT_LOST"}, {ErrMemberGone, "MEMBER_FENCED"}, {ErrNotOpen, "INPUT_NOT_OPEN"}, {ErrSetTooLarge, "DONE_SET_TOO_LARGE"},
-		{errAway, "GROUP_AWAY"}, {errLate, "TOO_SLOW"}, {context.DeadlineExceeded, "TOO_SLOW"},
+		{ErrClosed, "CLOSED"}, {ErrTaken, "TRANSACTIONAL_ID_TAKEN"}, {errAway, "GROUP_AWAY"}, {errLate, "TOO_SLOW"}, {context.DeadlineExceeded, "TOO_SLOW"},
 	} {
 		if errors.Is(a.Err, x.err) {
 			return x.name

@@ -14,7 +14,7 @@ import (
 func TestReasonsOfAborts(t *testing.T) {
 	for want, err := range map[string]error{
 		"ASSIGNMENT_LOST": fmt.Errorf("of %d: %w", 7, errGivenUp), "MEMBER_FENCED": &MemberError{"m-123", kerr.UnknownMemberID}, "INPUT_NOT_OPEN": ErrNotOpen,
-		"DONE_SET_TOO_LARGE": fmt.Errorf("of %d: %w", 7, ErrSetTooLarge), "GROUP_AWAY": errAway, "TOO_SLOW": fmt.Errorf("%w, after 9s", context.DeadlineExceeded),
+		"DONE_SET_TOO_LARGE": fmt.Errorf("of %d: %w", 7, ErrSetTooLarge), "GROUP_AWAY": errAway, "CLOSED": ErrClosed, "TRANSACTIONAL_ID_TAKEN": fmt.Errorf("%w %q", ErrTaken, "id-0"), "TOO_SLOW": fmt.Errorf("%w, after 9s", context.DeadlineExceeded),
 		"NETWORK": fmt.Errorf("broker 3: %w", io.EOF), "MESSAGE_TOO_LARGE": &RecordError{Err: kerr.MessageTooLarge}, "_OTHER": fmt.Errorf("no such partition of %q", "t"),
 	} {
 		if got := (Abort{Err: err}).why(); got != want {

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/proof/measured"
 	"github.com/ackmark/ackmark/internal/telemetry"
@@ -89,5 +91,49 @@ func TestAbortsAreTold(t *testing.T) {
 	v.Want(t, 1, telemetry.TransactionAborts, telemetry.ErrorType.String("MESSAGE_TOO_LARGE"), telemetry.TransactionalID.String("orders-0"))
 	if bad := v.Unlisted(); len(bad) > 0 {
 		t.Errorf("attributes that the table does not have: %q", bad)
+	}
+}
+
+// What is in hand when a lane ends is aborted, and told as any other: of a lane that is closed, and of
+// one whose ids another one has taken.
+func TestAbortAtTheEndIsTold(t *testing.T) {
+	for want, end := range map[string]func(*rig){
+		"CLOSED":                 func(r *rig) { r.lane.Close() },
+		"TRANSACTIONAL_ID_TAKEN": func(r *rig) { r.t.Cleanup(r.newLane(younger).Close) },
+	} {
+		t.Run(want, func(t *testing.T) {
+			r := newRig(t)
+			r.lane.Close()
+			meter, aborts := measured.New(), make(chan txn.Abort, 9)
+			part := telemetry.New(meter, "transactions")
+			r.lane = r.newLane(func(c *txn.Config) {
+				c.Timeout = 2 * time.Second
+				c.Aborted, c.Took = func(a txn.Abort) { aborts <- a }, txn.NewTook(part, "id")
+			})
+			t.Cleanup(r.lane.Close)
+			defer part.Observe(r.lane.Tell, txn.Rows...)()
+			refused := make(chan struct{})
+			var once sync.Once
+			r.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+				r.cluster.KeepControl()
+				once.Do(func() { close(refused) })
+				return refusedAs(kreq, kerr.CoordinatorLoadInProgress), nil, true
+			})
+			u := r.push(1, 0, 5, value(1))
+			<-refused
+			end(r)
+			u.await()
+			v, id := meter.Collect(t), telemetry.TransactionalID.String("id")
+			v.Want(t, 1, telemetry.TransactionAborts, id, telemetry.ErrorType.String(want))
+			v.Want(t, 1, telemetry.Transactions, id, telemetry.Outcome.String("aborted"))
+			v.Want(t, 5, telemetry.TransactionUnits, id, telemetry.Outcome.String("aborted"))
+			v.Want(t, 1, telemetry.TransactionTime, id, telemetry.Outcome.String("aborted"))
+			if len(aborts) != 1 {
+				t.Fatalf("%d aborts are told", len(aborts))
+			}
+			if x := <-aborts; x.Units != 5 || x.Blamed != 0 {
+				t.Errorf("%+v", x)
+			}
+		})
 	}
 }

@@ -95,7 +95,6 @@ func (w *window) finish() {
 func (l *Lane) sortOut(w *window, e event) event {
 	w.unstage()
 	l.aborts++
-	l.stats.abort(w, l.cfg.Took)
 	units, other := w.blamed()
 	fault := firstFault(units)
 	l.shrink(w, units)
@@ -138,6 +137,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 	if l.why == nil {
 		l.why = other
 	}
+	l.stats.abort(w, l.cfg.Took)
 	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), l.reason(w, fault)})
 	behind := l.takeBehind(refused)
 	var again []Run
@@ -279,9 +279,6 @@ func (l *Lane) parkStale(st *Claim, refused int32, r Run) {
 func (l *Lane) renew() event {
 	l.stats.reinits.Add(1)
 	w := l.window
-	if l.state == Uncertain {
-		l.stats.unknown.Add(1)
-	}
 	l.cfg.Log.Warn("a transactional id is taken anew", "err", l.why)
 	if err := l.retake(w); err != nil {
 		return l.ends(err)
@@ -314,9 +311,15 @@ func (l *Lane) look() event {
 }
 
 // giveBack aborts a window at the end of the lane. Its records must have their fates before their
-// owner hears of them.
-func (l *Lane) giveBack(w *window) {
+// owner hears of them. It counts as aborted, unless nobody knows whether it was committed.
+func (l *Lane) giveBack(w *window, why error) {
 	w.unstage()
+	if w.units > 0 && !l.outcome.unknown {
+		defer func() {
+			l.stats.abort(w, l.cfg.Took)
+			l.tellAbort(Abort{l.cfg.ID, w.units, 0, why})
+		}()
+	}
 	if t := &l.twins[l.turn]; w.began && t.aside == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Second)
 		defer cancel()

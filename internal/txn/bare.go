@@ -95,7 +95,7 @@ func (l *Lane) sweep(ctx context.Context) error {
 		if err := l.takeBare(ctx, b); err != nil {
 			return err
 		}
-		l.swept = append(l.swept, b)
+		l.former = append(l.former, b)
 	}
 	return nil
 }

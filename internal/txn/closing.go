@@ -19,6 +19,7 @@ type outcome struct {
 	tooLarge       *Claim // whose done-set did not fit
 	told           ending // by the coordinator
 	stuck          bool   // the id is held by the markers of the transaction before
+	unknown        bool   // at first
 }
 
 // close writes the window's records and offsets, side by side since offsets mean nothing before the
@@ -160,16 +161,21 @@ func (l *Lane) endTxn(t *twin, as producing) event {
 		l.why = err
 		return failed
 	case err != nil:
-		l.why = err
-		return unknown
+		return l.unknownEnd(err)
 	}
 	pid, epoch, err := t.client.ProducerID(ctx)
 	if err != nil || pid == as.pid && epoch == as.epoch {
-		l.why = errUnmoved
-		return unknown
+		return l.unknownEnd(errUnmoved)
 	}
 	t.moves(pid, epoch)
 	return landed
+}
+
+// unknownEnd notes that nobody knows how the window has ended.
+func (l *Lane) unknownEnd(why error) event {
+	l.stats.unknown.Add(1)
+	l.why, l.outcome.unknown = why, true
+	return unknown
 }
 
 var errUnmoved = errors.New("txn: the client says that the transaction was committed, and the producer's epoch did not move")
@@ -203,8 +209,7 @@ func (l *Lane) closeBare() event {
 	err := l.endBare(end, b, true)
 	l.outcome.ended = time.Now()
 	if err != nil {
-		l.why = err
-		return unknown
+		return l.unknownEnd(err)
 	}
 	return landed
 }
@@ -239,7 +244,7 @@ func (l *Lane) report() event {
 		l.limit = 0
 	}
 	l.room = w.leave()
-	l.aborts, l.why, l.window = 0, nil, nil
+	l.aborts, l.why, l.window, l.outcome = 0, nil, nil, outcome{}
 	return ready
 }
 

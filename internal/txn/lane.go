@@ -86,7 +86,7 @@ type Lane struct {
 	turn     int
 	bares    [2]bare // of windows without outputs
 	bareTurn int
-	swept    []*bare   // of a predecessor with more lanes
+	former   []*bare   // of a predecessor with more lanes
 	kept     time.Time // when the bares were taken again last
 	pace     pace
 	limit    int // how many units a window may have; 0: as many as fit
@@ -367,7 +367,7 @@ func (l *Lane) end() {
 	l.pushed, l.queue = nil, nil
 	l.mu.Unlock()
 	if w := l.window; w != nil {
-		l.giveBack(w)
+		l.giveBack(w, err)
 		rest = append(append([]Run{}, w.runs...), rest...)
 	}
 	rest = append(rest, l.again...)

@@ -20,13 +20,13 @@ type producing struct {
 	pid   int64
 	epoch int16
 
-	ranOut bool  // its transaction before was of another producer, whose epochs ran out by that
-	was    int64 // which one
+	isNew bool  // its transaction before was of another producer, whose epochs ran out by that
+	was   int64 // which one
 }
 
 // moves notes who commits the next transaction, as the end of one has it.
 func (p *producing) moves(pid int64, epoch int16) {
-	p.ranOut, p.was = pid != p.pid && p.epoch == lastEpoch, p.pid
+	p.isNew, p.was = pid != p.pid && p.epoch == lastEpoch, p.pid
 	p.pid, p.epoch = pid, epoch
 }
 
@@ -36,7 +36,7 @@ func (p producing) isHeld(s *kmsg.DescribeTransactionsResponseTransactionState) 
 	if !isDecided(s) {
 		return false
 	}
-	return s.ProducerID == p.pid && s.ProducerEpoch == p.epoch || p.ranOut && p.epoch == 0 && s.ProducerID == p.was && s.ProducerEpoch > lastEpoch
+	return s.ProducerID == p.pid && s.ProducerEpoch == p.epoch || p.isNew && p.epoch == 0 && s.ProducerID == p.was && s.ProducerEpoch > lastEpoch
 }
 
 // refusal is why offsets are not in a transaction.

@@ -244,6 +244,9 @@ func TestCloseIsBounded(t *testing.T) {
 	case <-time.After(olderTimeout / 2):
 		t.Fatal("Close waits for an answer that does not come")
 	}
+	if s := r.lane.Stats(); s.Unknown != 1 || s.Aborted > 0 {
+		t.Errorf("%+v: nobody knows whether it is committed", s)
+	}
 	for i, err := range u.await() {
 		if !errors.Is(err, txn.ErrClosed) {
 			t.Errorf("unit %d: %v", i, err)

@@ -307,7 +307,7 @@ func (l *Lane) lost() (gone lostIDs, err error) {
 		}
 	}
 	twins := len(gone)
-	for _, b := range l.swept {
+	for _, b := range l.former {
 		switch s, err := l.lookAt(b.producing); {
 		case err != nil:
 			return nil, err

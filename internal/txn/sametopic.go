@@ -152,7 +152,7 @@ func (in *inputs) ask(ctx context.Context, cl *kgo.Client, points []groupcommit.
 	if since.After(in.since) {
 		names = slices.Collect(maps.Keys(ids))
 	}
-	if err := in.question(ctx, cl, names); err != nil {
+	if err := in.askBroker(ctx, cl, names); err != nil {
 		return nil, &askError{err}
 	}
 	for name := range ids {
@@ -161,8 +161,8 @@ func (in *inputs) ask(ctx context.Context, cl *kgo.Client, points []groupcommit.
 	return ids, nil
 }
 
-// question asks one broker what these topics are.
-func (in *inputs) question(ctx context.Context, cl *kgo.Client, names []string) error {
+// askBroker asks one broker what these topics are.
+func (in *inputs) askBroker(ctx context.Context, cl *kgo.Client, names []string) error {
 	req := kmsg.NewPtrMetadataRequest()
 	req.AllowAutoTopicCreation = false
 	for _, name := range names {
