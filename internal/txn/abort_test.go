@@ -94,8 +94,8 @@ func TestAbortsAreTold(t *testing.T) {
 	}
 }
 
-// What is in hand when a lane ends is aborted, and told as any other: of a lane that is closed, and of
-// one whose ids another one has taken.
+// What is in hand when a lane ends is aborted, and told as any other: of a lane that is closed, and
+// of one whose ids another one has taken.
 func TestAbortAtTheEndIsTold(t *testing.T) {
 	for want, end := range map[string]func(*rig){
 		"CLOSED":                 func(r *rig) { r.lane.Close() },

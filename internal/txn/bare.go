@@ -66,10 +66,10 @@ func (l *Lane) useBare() *bare {
 // maxLanes is how many lanes a process may have.
 const maxLanes = 8
 
-// sweep takes the ids of a predecessor with more lanes. What it has left open would hold readers back,
-// and its offsets, until its transactions time out; and where it still runs, it is fenced as one
-// with as many lanes is: twins first, then the ids without a client, and all are looked at after
-// that.
+// sweep takes the ids of a predecessor with more lanes. What it has left open would hold readers
+// back, and its offsets, until its transactions time out; and where it still runs, it is fenced as
+// one with as many lanes is: twins first, then the ids without a client, and all are looked at
+// after that.
 func (l *Lane) sweep(ctx context.Context) error {
 	there := map[string]bool{}
 	var twins, bares []string
@@ -100,7 +100,8 @@ func (l *Lane) sweep(ctx context.Context) error {
 	return nil
 }
 
-// areThere notes which ids the coordinators know, and returns those that have to be asked for again.
+// areThere notes which ids the coordinators know, and returns those that have to be asked for
+// again.
 func (l *Lane) areThere(ctx context.Context, ids []string, there map[string]bool) (again []string, err error) {
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = ids

@@ -113,8 +113,8 @@ func TestSuccessorHasTheLastID(t *testing.T) {
 	r.awaitTaken()
 }
 
-// A predecessor with more lanes has taken one of its ids again when this process had taken it: it is
-// taken from it before this process begins, or it would go on with it.
+// A predecessor with more lanes has taken one of its ids again when this process had taken it: it
+// is taken from it before this process begins, or it would go on with it.
 func TestRobbedByAPredecessorWithMoreLanes(t *testing.T) {
 	for _, id := range []string{"id-2", "id-15", "id-o1", "id-o15"} {
 		t.Run(id, func(t *testing.T) {

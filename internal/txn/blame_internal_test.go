@@ -22,8 +22,8 @@ func TestNobodyIsToBlameForTheNetwork(t *testing.T) {
 	}
 }
 
-// Who reads why an offset cannot be committed hears Kafka's error, and what to do about a right that
-// is missing.
+// Who reads why an offset cannot be committed hears Kafka's error, and what to do about a right
+// that is missing.
 func TestWhyAnOffsetCannotBeCommitted(t *testing.T) {
 	st := &Claim{Topic: "in", Partition: 3, holder: Holder{Group: "orders"}}
 	for cause, want := range map[*kerr.Error]string{

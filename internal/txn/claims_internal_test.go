@@ -144,14 +144,36 @@ func TestPace(t *testing.T) {
 	for timeout, most := range map[time.Duration]time.Duration{8 * time.Second: 2 * time.Second, 4 * time.Second: time.Second, time.Minute: 5 * time.Second} {
 		p := newPace(time.Second, timeout)
 		for range 2 * saturatedBy {
-			p.ended(time.Time{}, time.Hour, true)
+			p.ended(time.Time{}, time.Hour, 100, 80)
 		}
 		if p.interval != most {
 			t.Errorf("timeout %s: a saturated window takes %s, want %s", timeout, p.interval, most)
 		}
-		if p.ended(time.Time{}, time.Hour, false); p.interval != time.Second {
+		if p.ended(time.Time{}, time.Hour, 100, 0); p.interval != time.Second {
 			t.Errorf("timeout %s: a window for which nothing waited takes %s", timeout, p.interval)
 		}
+	}
+}
+
+// Where units come all the time some wait at every close, and windows stay as they are: that is no
+// crowd.
+func TestAnOpenLoopIsNoCrowd(t *testing.T) {
+	p := newPace(100*time.Millisecond, time.Minute)
+	for _, took := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond} {
+		perMs := 7
+		for range 10 * saturatedBy {
+			cycle := p.interval + took
+			p.ended(time.Time{}, took, int(cycle.Milliseconds())*perMs, int(took.Milliseconds())*perMs)
+			if p.interval != 100*time.Millisecond {
+				t.Fatalf("a close takes %s, and windows take %s", took, p.interval)
+			}
+		}
+	}
+	for range saturatedBy {
+		p.ended(time.Time{}, 20*time.Millisecond, 3, 3)
+	}
+	if p.interval != 200*time.Millisecond {
+		t.Errorf("of a window as many wait as it had, again and again, and windows take %s", p.interval)
 	}
 }
 
@@ -159,7 +181,7 @@ func TestPace(t *testing.T) {
 // for its time: who has sent them may wait for their commit before it sends more.
 func TestManyUnitsDoNotWait(t *testing.T) {
 	p := newPace(time.Second, time.Minute)
-	p.ended(time.Unix(100, 0), 0, false)
+	p.ended(time.Unix(100, 0), 0, 1, 0)
 	opened, last := time.Unix(100, 0), time.Unix(100, 0).Add(300*time.Millisecond)
 	due, quiet := time.Unix(101, 0), last.Add(alone)
 	for _, c := range []struct {

@@ -235,17 +235,28 @@ func (l *Lane) report() event {
 	if w.began && l.other().aside == nil {
 		l.turn = 1 - l.turn
 	}
-	l.mu.Lock()
-	waiting := len(l.pushed) > 0
-	l.mu.Unlock()
 	now := time.Now()
-	l.pace.ended(now, now.Sub(l.outcome.flushed), waiting || len(l.queue) > 0)
+	l.pace.ended(now, now.Sub(l.outcome.flushed), w.units, l.waiting())
 	if l.limit *= 2; l.limit > 4096 {
 		l.limit = 0
 	}
 	l.room = w.leave()
 	l.aborts, l.why, l.window, l.outcome = 0, nil, nil, outcome{}
 	return ready
+}
+
+// waiting is how many units wait for the next window.
+func (l *Lane) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return countUnits(l.pushed) + countUnits(l.queue)
+}
+
+func countUnits(runs []Run) (n int) {
+	for _, r := range runs {
+		n += r.To - r.From
+	}
+	return n
 }
 
 // eachClaim counts the units of runs by their claims.

@@ -35,9 +35,9 @@ func (r *rig) atItsLastEpoch(id string) {
 	}
 }
 
-// The markers of the transaction in which the epochs of a producer ran out cannot be written: the id is
-// another producer's already, and its coordinator tells of the one before. Its id is set aside as any
-// other, and is in use again when they are written.
+// The markers of the transaction in which the epochs of a producer ran out cannot be written: the
+// id is another producer's already, and its coordinator tells of the one before. Its id is set
+// aside as any other, and is in use again when they are written.
 func TestMarkersHoldAnIDBehindItsLastEpoch(t *testing.T) {
 	r := newRig(t)
 	begun := time.Now()

@@ -30,8 +30,8 @@ func (p *producing) moves(pid int64, epoch int16) {
 	p.pid, p.epoch = pid, epoch
 }
 
-// isHeld tells that the id is held by the transaction before, whose end is decided and whose markers
-// are not written. Where the epochs ran out, the next producer is not known yet.
+// isHeld tells that the id is held by the transaction before, whose end is decided and whose
+// markers are not written. Where the epochs ran out, the next producer is not known yet.
 func (p producing) isHeld(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
 	if !isDecided(s) {
 		return false

@@ -47,8 +47,8 @@ func (in *inputs) answeredIn(version int16) {
 	}
 }
 
-// begin notes which topics a window commits offsets of. One question is for all of them, and for all
-// who wait for its answer.
+// begin notes which topics a window commits offsets of. One question is for all of them, and for
+// all who wait for its answer.
 func (in *inputs) begin(parts []part) {
 	in.since, in.topics = time.Now(), nil
 	clear(in.ids)
@@ -74,8 +74,8 @@ func isAsk(err error) bool {
 	return is
 }
 
-// learn waits until it is known what the topics of a part are, as long as the window does: a group's
-// own time begins after that.
+// learn waits until it is known what the topics of a part are, as long as the window does: a
+// group's own time begins after that.
 func (l *Lane) learn(ctx context.Context, cl *kgo.Client, p *part) *refusal {
 	in := l.topics.inputs
 	for in.named.Load() < offsetsByID {

@@ -117,8 +117,8 @@ func TestTopicsAreAskedForOnceInAWindow(t *testing.T) {
 	}
 }
 
-// Nobody answers what the topics are: that is no group's fault. Their coordinators are there, and the
-// window waits.
+// Nobody answers what the topics are: that is no group's fault. Their coordinators are there, and
+// the window waits.
 func TestNobodyTellsTheTopics(t *testing.T) {
 	r := newByName(t)
 	for _, u := range r.push(0) {
