@@ -53,10 +53,13 @@ const (
 	envStateDir   = "STATE_DIR"        // of the consumer
 	envID         = "TRANSACTIONAL_ID" // makes it exactly-once, with SIDECAR=direct
 	envTxnTimeout = "TRANSACTION_TIMEOUT"
-	envMode       = "MODE"           // exactly-once, through the sidecar
-	envPoison     = "POISON_EVERY"   // so many inputs have an output that no topic takes
-	envSlow       = "SLOW_EVERY"     // so many inputs take a second
-	envEmit       = "EMIT"           // a record without an input beside each output
+	envMode       = "MODE"         // exactly-once, through the sidecar
+	envPoison     = "POISON_EVERY" // so many inputs have an output that no topic takes
+	envSlow       = "SLOW_EVERY"   // so many inputs take a second
+	envEmit       = "EMIT"         // a record without an input beside each output
+	envHold       = "HOLD"         // a file: while it is there, the handlers of the process, or of the input, that it names do not return
+	envLanes      = "CONCURRENCY"  // handlers at once; "": 4
+	envDrain      = "DRAIN_TIMEOUT"
 	byHeader      = "by"             // names the process that made an output
 	metadataAge   = 10 * time.Second // a proxy must not see many of these requests
 )
@@ -125,7 +128,7 @@ func refusedAs(dial func(context.Context, string, string) (net.Conn, error)) fun
 func runSidecar(ctx context.Context, _ string) error {
 	s, err := sidecar.New(sidecar.Config{
 		Brokers: strings.Split(os.Getenv("KAFKA_BROKERS"), ","), Options: kafkaOptions(), Listen: os.Getenv(envSidecar),
-		TransactionalID: os.Getenv(envID), TransactionTimeout: duration(envTxnTimeout, 0),
+		TransactionalID: os.Getenv(envID), TransactionTimeout: duration(envTxnTimeout, 0), StateDir: os.Getenv(envStateDir),
 	})
 	if err != nil {
 		return err
@@ -145,11 +148,12 @@ func runApp(ctx context.Context, role string) error {
 		Consumer: consumer.Config{
 			Brokers: brokers, Group: os.Getenv("GROUP"), Topics: []string{os.Getenv("INPUT")}, Options: kafkaOptions(), InstanceID: os.Getenv(envInstance),
 			SessionTimeout: duration(envSession, appSession), CommitEvery: duration(envCommit, 0), StateDir: os.Getenv(envStateDir), Protocol: protocol,
+			DrainTimeout: duration(envDrain, 0),
 		},
 		Producer: producer.DialConfig{
 			Target: os.Getenv(envSidecar), App: cmp.Or(name, role), SessionID: os.Getenv(envSessionID), SidecarUIDs: sidecarUIDs(),
 		}.New(),
-		SourceHeaders: true, Concurrency: 4,
+		SourceHeaders: true, Concurrency: lanes(),
 		Handler: pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
 			takes := work
 			if isNth(in.Offset, envSlow) {
@@ -157,6 +161,9 @@ func runApp(ctx context.Context, role string) error {
 			}
 			if emits != nil {
 				emits.EmitAsync(producer.Record{Topic: os.Getenv("OUTPUT"), Key: in.Key, Value: []byte("emitted")}, func(producer.Ack, error) {})
+			}
+			if file := os.Getenv(envHold); file != "" {
+				holdBack(file, name, in)
 			}
 			select {
 			case <-time.After(takes):
@@ -192,6 +199,33 @@ func runApp(ctx context.Context, role string) error {
 		cfg.Consumer.OnOutOfRange = consumer.ResetEarliest
 	}
 	return pipeline.Run(ctx, cfg)
+}
+
+// lanes is how many handlers run at once.
+func lanes() int {
+	n, err := strconv.Atoi(os.Getenv(envLanes))
+	if err != nil {
+		return 4
+	}
+	return n
+}
+
+const inHand = "in hand: "
+
+// holdBack returns when no file names this process or this input, whatever becomes of the context:
+// a handler that is slow, and does not hear that its input is given away.
+func holdBack(file, name string, in *consumer.Message) {
+	held := func() bool {
+		text, err := os.ReadFile(file)
+		return err == nil && len(text) > 0 && (string(text) == name || bytes.Equal(text, in.Value))
+	}
+	if !held() {
+		return
+	}
+	log.Print(inHand, in.ID())
+	for held() {
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 // isNth tells whether an offset is one of every so many, as a setting says.

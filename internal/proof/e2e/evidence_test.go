@@ -106,7 +106,7 @@ func (s *scenario) gather(inputs uint64) *evidence {
 		outputs.Add(r.Partition, r.Offset, r.Key, r.Value)
 		if id, err := verify.Parse(r.Value); err == nil && id.Global < inputs {
 			e.add(where[id.Global], r.Timestamp)
-			if by, p := madeBy(r); by != "" {
+			if by, p, _ := madeBy(r); by != "" {
 				e.works[p] = append(e.works[p], work{by: by, at: r.Timestamp, offset: where[id.Global].offset})
 			}
 		}

@@ -34,8 +34,10 @@ type failing struct {
 	f       *feeder
 	h       *holders
 	reads   *console
-	broken  []int         // brokers to start again at the end
-	took    time.Duration // until what the row waits for
+	broken  []int                     // brokers to start again at the end
+	took    time.Duration             // until what the row waits for
+	held    [partitions]time.Duration // how long the test itself has held them up
+	more    uint64                    // inputs beside the feed's
 }
 
 // failure is a row: what may go wrong, and how long it may hold outputs up.
@@ -44,6 +46,7 @@ type failure struct {
 	what   string
 	waits  string // what the row measures; "": nothing but the stalls
 	limit  time.Duration
+	stall  time.Duration // the longest stall that the row may have beside what the test holds back itself; 0: it is not judged
 	do     func(x *failing)
 	env    map[string]string
 	gate   bool
@@ -59,6 +62,8 @@ var failures = []failure{
 	{number: 1, what: "an app is killed inside a transaction", waits: "others' outputs of its partitions", limit: takeoverLimit, do: (*failing).appKilled},
 	{number: 2, what: "a rebalance inside a transaction, in order", do: (*failing).rebalanced},
 	{number: 2, what: "the group expels a member inside a transaction", cheap: true, do: (*failing).expelled},
+	{number: 2, what: "a rebalance whose drain deadline passes", waits: "others' outputs of what was in hand", limit: drainLimit, stall: takeoverLimit,
+		env: map[string]string{envDrain: drainTimeout.String(), envLanes: "32"}, do: (*failing).drainPassed},
 	{number: 3, what: "the stream is cut, and the session closed", stream: true, do: (*failing).streamCut},
 	{number: 3, what: "an app is stopped for longer than the grace", do: (*failing).appStopped},
 	{number: 4, what: "the sidecar is killed", waits: "outputs through its successor", limit: takeoverLimit, do: (*failing).sidecarKilled},
@@ -72,8 +77,12 @@ var failures = []failure{
 	{number: 9, what: "the brokers time a transaction out", proxy: true, do: (*failing).timedOut},
 	{number: 9, what: "the sidecar is stopped for longer than a transaction may take", do: (*failing).sidecarStopped},
 	{number: 10, what: "all brokers are killed", breaks: true, do: (*failing).brokersDown},
+	{number: 10, what: "the pod is killed while all brokers are down", waits: "outputs of each partition", limit: coordinatorLimit, stall: coordinatorLimit,
+		breaks: true, do: (*failing).podKilledWithoutBrokers},
 	{number: 11, what: "SIGTERM, one process after the other", do: (*failing).terminated},
 	{number: 12, what: "an app is killed with a done-set", env: map[string]string{envSlow: "40"}, do: (*failing).killedWithDoneSet},
+	{number: 12, what: "an app is killed with a done-set that has no room", waits: "outputs of its partition", limit: takeoverLimit, stall: takeoverLimit,
+		env: map[string]string{envTimes: "0s", envLanes: "8"}, do: (*failing).killedWithFullDoneSet},
 	{number: 13, what: "the sidecar is killed, records without an input", env: map[string]string{envEmit: "1"}, do: (*failing).sidecarKilled},
 }
 
@@ -123,7 +132,7 @@ func newFailing(t *testing.T, of *failure) *failing {
 		x.proxy = listen("tcp", "127.0.0.1:0", "")
 		x.via = x.proxy.Addr()
 	}
-	env := map[string]string{envMode: "exactly-once", envSession: longSession.String(), envTimes: "1ms"}
+	env := map[string]string{envMode: "exactly-once", envSession: longSession.String(), envTimes: "1ms", envHold: filepath.Join(s.dir, holdFile)}
 	for k, v := range of.env {
 		env[k] = v
 	}
@@ -156,7 +165,7 @@ func (x *failing) startSidecar() { x.sidecar = x.sidecarOn(x.socket()) }
 func (x *failing) sidecarOn(socket string) *childproc.Process {
 	x.Helper()
 	return x.app(sidecarName, roleSidecar, map[string]string{
-		envSidecar: "unix://" + socket, envID: x.group, envTxnTimeout: "5s", envProxy: x.via,
+		envSidecar: "unix://" + socket, envID: x.group, envTxnTimeout: "5s", envProxy: x.via, envStateDir: filepath.Join(x.dir, "state"),
 	})
 }
 
@@ -184,12 +193,18 @@ func (h *holders) all() (n int) {
 
 // stall is the longest time in which the reader saw nothing of an input partition.
 func (h *holders) stall() (longest time.Duration) {
+	for p := range int32(partitions) {
+		longest = max(longest, h.stallOf(p))
+	}
+	return longest
+}
+
+func (h *holders) stallOf(partition int32) (longest time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, works := range h.seen {
-		for i := 1; i < len(works); i++ {
-			longest = max(longest, works[i].seen.Sub(works[i-1].seen))
-		}
+	works := h.seen[partition]
+	for i := 1; i < len(works); i++ {
+		longest = max(longest, works[i].seen.Sub(works[i-1].seen))
 	}
 	return longest
 }
@@ -201,7 +216,7 @@ func (x *failing) conclude(holdTimes bool) string {
 		x.kafka.Restart(i)
 	}
 	x.f.more(failureRate)
-	n := x.f.finish()
+	n := x.f.finish() + x.more
 	x.caughtUp()
 	x.terminate(append(slices.Clone(x.apps), x.sidecar)...)
 	counts, repeated := x.seen(), 0
@@ -217,7 +232,15 @@ func (x *failing) conclude(holdTimes bool) string {
 			x.Errorf("%s, the limit is %s", measured, x.of.limit)
 		}
 	}
-	return fmt.Sprintf("%d\t%s\t%d\t%d\t%d\t%s\t%s", x.of.number, x.of.what, n, int(n)-len(counts), repeated, x.h.stall().Round(10*time.Millisecond), measured)
+	stall := x.h.stall().Round(10 * time.Millisecond).String()
+	if x.of.stall > 0 {
+		excess := x.excess()
+		stall += fmt.Sprintf(" (%s beside the test's own, at most %s)", excess.Round(10*time.Millisecond), x.of.stall)
+		if holdTimes && excess > x.of.stall {
+			x.Errorf("longest stall %s", stall)
+		}
+	}
+	return fmt.Sprintf("%d\t%s\t%d\t%d\t%d\t%s\t%s", x.of.number, x.of.what, n, int(n)-len(counts), repeated, stall, measured)
 }
 
 func (x *failing) appKilled() {

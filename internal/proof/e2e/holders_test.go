@@ -30,7 +30,7 @@ type work struct {
 	by     string
 	at     time.Time // by its broker's clock
 	seen   time.Time // by the reader
-	offset int64     // of its input, where a test reads all
+	offset int64     // of its input
 }
 
 func (s *scenario) watchHolders(more ...kgo.Opt) *holders {
@@ -74,25 +74,28 @@ func (h *holders) outputs(by string) (n int) {
 	return n
 }
 
-// madeBy reads the headers of an output: the process that made it, and the partition of its input.
-func madeBy(r *kgo.Record) (by string, partition int32) {
+// madeBy reads the headers of an output: the process that made it, and the partition and offset of
+// its input.
+func madeBy(r *kgo.Record) (by string, partition int32, offset int64) {
 	for _, header := range r.Headers {
 		switch header.Key {
 		case byHeader:
 			by = string(header.Value)
 		case pipeline.HeaderSource:
-			p, _ := strconv.ParseInt(strings.Split(string(header.Value), "/")[1], 10, 32)
+			of := strings.Split(string(header.Value), "/")
+			p, _ := strconv.ParseInt(of[1], 10, 32)
+			offset, _ = strconv.ParseInt(of[2], 10, 64)
 			partition = int32(p)
 		}
 	}
-	return by, partition
+	return by, partition, offset
 }
 
 func (h *holders) add(r *kgo.Record) {
-	by, partition := madeBy(r)
+	by, partition, offset := madeBy(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seen[partition] = append(h.seen[partition], work{by: by, at: r.Timestamp, seen: time.Now()})
+	h.seen[partition] = append(h.seen[partition], work{by: by, at: r.Timestamp, seen: time.Now(), offset: offset})
 }
 
 // outOfOrder is how far apart in the list outputs may be that were appended in the other order.
