@@ -186,6 +186,37 @@ func TestExactlyOnceRows(t *testing.T) {
 	}
 }
 
+// What others take is judged by the second where there is room, and else by what they took before
+// the fault.
+func TestUnnoticed(t *testing.T) {
+	of := func(usual, slow time.Duration) (all []time.Duration) {
+		for range 90 {
+			all = append(all, usual)
+		}
+		for range 10 {
+			all = append(all, slow)
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		before, during []time.Duration
+		says           string
+	}{
+		"room":               {of(60*time.Millisecond, 160*time.Millisecond), of(60*time.Millisecond, 900*time.Millisecond), ""},
+		"room, noticed":      {of(60*time.Millisecond, 160*time.Millisecond), of(60*time.Millisecond, 1100*time.Millisecond), "at most 1s (p99)"},
+		"no room":            {of(800*time.Millisecond, 2200*time.Millisecond), of(600*time.Millisecond, 2600*time.Millisecond), ""},
+		"no room, noticed":   {of(800*time.Millisecond, 2200*time.Millisecond), of(600*time.Millisecond, 2800*time.Millisecond), "at most 2.7s (p99)"},
+		"nothing before":     {nil, of(1, 2), "no partition stayed"},
+		"nothing meanwhile":  {of(1, 2), nil, "no partition stayed"},
+		"slower by half a s": {of(400*time.Millisecond, 490*time.Millisecond), of(400*time.Millisecond, 1010*time.Millisecond), "at most 1s"},
+	} {
+		says, err := unnoticed(c.before, c.during)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || says == "" {
+			t.Errorf("%s: %q, %v", name, says, err)
+		}
+	}
+}
+
 // The age of a transaction is the greatest that it was seen with; of the next one of its id it is
 // another.
 func TestOpenTransactions(t *testing.T) {

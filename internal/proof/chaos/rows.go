@@ -36,6 +36,8 @@ type Row struct {
 	Apps        int  // how many; 0: two
 	ExactlyOnce bool // it is one of exactly-once alone
 	KeysMove    bool // between partitions, by intent: their order is not the pipeline's
+	Takeover    bool // it has to show how long partitions wait for another process
+	Alone       bool // it judges times, so no other row takes processors from it
 }
 
 // bound is what may come again.
@@ -85,7 +87,7 @@ func (r *Row) missing(e *Env) string {
 
 // Rows are all faults, in the order of their numbers.
 var Rows = []Row{
-	{Number: 1, Fault: "app SIGKILL", Do: times(4, func(s *stage) error {
+	{Number: 1, Fault: "app SIGKILL", Takeover: true, Do: times(4, func(s *stage) error {
 		name := s.any()
 		s.kill(name)
 		s.sleep(2500 * time.Millisecond)
@@ -280,7 +282,7 @@ var Rows = []Row{
 		return nil
 	}},
 	{Number: 29, Fault: "the end of a transaction unanswered, its coordinator killed", ExactlyOnce: true, BrokerProxy: "sidecar", Broker: "either", Do: times(3, endLost)},
-	{Number: 30, Fault: "one of three apps fenced inside shared transactions", ExactlyOnce: true, BrokerProxy: "app", Apps: 3, App: shortSession, Do: fencedInside},
+	{Number: 30, Fault: "one of three apps fenced inside shared transactions", ExactlyOnce: true, BrokerProxy: "app", Apps: 3, Alone: true, App: shortSession, Do: fencedInside},
 	{Number: 31, Fault: "an operator resets the group's offsets", Duplicates: intended, Do: func(s *stage) error {
 		s.sleep(2 * time.Second)
 		return nil

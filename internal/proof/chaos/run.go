@@ -167,13 +167,13 @@ func (e *Env) Run(ctx context.Context) ([]Result, error) {
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for i, row := range rows {
-		if row.Broker == "" {
+		if row.Broker == "" && !row.Alone {
 			group.Go(func() error { do(i); return nil })
 		}
 	}
 	_ = group.Wait()
 	for i, row := range rows {
-		if row.Broker != "" {
+		if row.Broker != "" || row.Alone {
 			do(i)
 		}
 	}
@@ -220,6 +220,9 @@ func (e *Env) one(ctx context.Context, row *Row) (r Result) {
 	}
 	if s.watch != nil {
 		s.watch.fill(&s.res)
+		if row.Takeover && len(s.res.Takeovers) == 0 && s.res.Why == "" {
+			s.res.Why = "no partition of a killed process was taken over, so nothing is measured"
+		}
 	}
 	s.transactions.fill(&s.res)
 	s.res.judge()

@@ -25,8 +25,8 @@ const (
 	holdFile = "hold"
 )
 
-// hold has the handlers of a process, or of the inputs of a value, not return until letGo is called.
-// Stalls of these partitions meanwhile are the test's own.
+// hold has the handlers of a process, or of the inputs of a value, not return until letGo is
+// called. Stalls of these partitions meanwhile are the test's own.
 func (x *failing) hold(what string, of ...int32) (letGo func()) {
 	x.Helper()
 	file, begun := filepath.Join(x.dir, holdFile), time.Now()
@@ -81,8 +81,8 @@ func (x *failing) inHand(p *childproc.Process) map[int32][]int64 {
 }
 
 // drainPassed has an app join while another one's handlers hold inputs of each of its partitions,
-// and go on to do so when the deadline of their drain has passed: what is in hand is given away, and
-// done by others. Then the handlers return, with outputs that nobody may see.
+// and go on to do so when the deadline of their drain has passed: what is in hand is given away,
+// and done by others. Then the handlers return, with outputs that nobody may see.
 func (x *failing) drainPassed() {
 	x.Helper()
 	victim := x.apps[0]
