@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,5 +52,16 @@ func TestAbortsInTheLogAreCounted(t *testing.T) {
 	}
 	if _, due := p.next(now.Add(time.Hour), false); due {
 		t.Error("its end is told twice")
+	}
+}
+
+// A done-set that the brokers refuse halts its partition for good: who reads that has to know what
+// to set.
+func TestRefusedDoneSetSaysWhatToSet(t *testing.T) {
+	for err, says := range map[error]bool{fmt.Errorf("offset: %w", kerr.OffsetMetadataTooLarge): true, kerr.UnknownTopicID: false} {
+		text := (&OffsetError{Topic: "orders", Partition: 7, Err: err}).Error()
+		if strings.Contains(text, "offset.metadata.max.bytes") != says || !strings.Contains(text, `topic "orders" partition 7`) {
+			t.Errorf("%v: %s", err, text)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
 )
 
 // abort gives the transaction up, and its units back: the guilty ones fail, the others are tried
