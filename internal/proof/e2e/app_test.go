@@ -162,8 +162,8 @@ func runApp(ctx context.Context, role string) error {
 			if emits != nil {
 				emits.EmitAsync(producer.Record{Topic: os.Getenv("OUTPUT"), Key: in.Key, Value: []byte("emitted")}, func(producer.Ack, error) {})
 			}
-			if file := os.Getenv(envHold); file != "" {
-				holdBack(file, name, in)
+			if holdBack(os.Getenv(envHold), name, in) {
+				ctx = context.WithoutCancel(ctx)
 			}
 			select {
 			case <-time.After(takes):
@@ -212,20 +212,21 @@ func lanes() int {
 
 const inHand = "in hand: "
 
-// holdBack returns when no file names this process or this input, whatever becomes of the context:
-// a handler that is slow, and does not hear that its input is given away.
-func holdBack(file, name string, in *consumer.Message) {
+// holdBack returns when the file does not name this process or this input, and whether it did: the
+// handler is slow, and does not hear that its input is given away.
+func holdBack(file, name string, in *consumer.Message) bool {
 	held := func() bool {
 		text, err := os.ReadFile(file)
 		return err == nil && len(text) > 0 && (string(text) == name || bytes.Equal(text, in.Value))
 	}
-	if !held() {
-		return
+	if file == "" || !held() {
+		return false
 	}
 	log.Print(inHand, in.ID())
 	for held() {
 		<-time.After(10 * time.Millisecond)
 	}
+	return true
 }
 
 // isNth tells whether an offset is one of every so many, as a setting says.

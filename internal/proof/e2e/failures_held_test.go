@@ -21,9 +21,13 @@ const (
 	// drainLimit is how long it may take until others have redone what a member had in hand at its
 	// drain's deadline, from the start of who joins: that, and two rebalances.
 	drainLimit = drainTimeout + 2*takeoverLimit
+	// atWork is for how long the apps may have been at work before a row begins.
+	atWork = time.Second
 	// holdFile is where a row says what its apps hold back.
 	holdFile = "hold"
 )
+
+var everyPartition = []int32{0, 1, 2, 3, 4, 5}
 
 // hold has the handlers of a process, or of the inputs of a value, not return until letGo is
 // called. Stalls of these partitions meanwhile are the test's own.
@@ -86,11 +90,16 @@ func (x *failing) inHand(p *childproc.Process) map[int32][]int64 {
 func (x *failing) drainPassed() {
 	x.Helper()
 	victim := x.apps[0]
-	held := x.h.of(victim.Name)
+	var held []int32
+	x.await("work of "+victim.Name+" on half of the partitions", func() error {
+		if held = x.h.of(victim.Name); len(held) < partitions/2 {
+			return fmt.Errorf("on %v", held)
+		}
+		return nil
+	})
 	letGo := x.hold(victim.Name, held...)
-	var inHand map[int32][]int64
 	x.await("an input in hand of each partition of "+victim.Name, func() error {
-		inHand = x.inHand(victim)
+		inHand := x.inHand(victim)
 		for _, p := range held {
 			if len(inHand[p]) == 0 {
 				return fmt.Errorf("partition %d: none", p)
@@ -101,8 +110,9 @@ func (x *failing) drainPassed() {
 	joined := time.Now()
 	x.apps = append(x.apps, nil)
 	x.start(2)
-	redone := 0
+	var redone int
 	x.await("what was in hand to be done by others", func() error {
+		inHand := x.inHand(victim)
 		if redone = x.h.redone(inHand, victim.Name); redone == 0 {
 			return fmt.Errorf("nothing of %v", inHand)
 		}
@@ -149,15 +159,45 @@ func (x *failing) podKilledWithoutBrokers() {
 		x.kill(victim)
 	}
 	x.kafka.Repair()
-	x.excused(time.Since(begun), 0, 1, 2, 3, 4, 5)
+	x.excused(time.Since(begun), everyPartition...)
 	back := time.Now()
 	x.startSidecar()
+	x.appsBack(back)
+}
+
+// appsBack starts both apps again, and measures from a moment how long each partition waits for
+// them.
+func (x *failing) appsBack(from time.Time) {
+	x.Helper()
 	x.start(0)
 	x.start(1)
 	for p := range int32(partitions) {
-		x.took = max(x.took, x.h.awaitSeen(fmt.Sprintf("outputs of partition %d", p), back, func(of int32, _ work) bool { return of == p }))
+		x.took = max(x.took, x.h.awaitSeen(fmt.Sprintf("outputs of partition %d", p), from, func(of int32, _ work) bool { return of == p }))
 	}
 	x.members(2)
+}
+
+// doneSetRefused has inputs done behind slow ones, and the brokers take no done-set. Nothing is
+// committed without it, since that would repeat them: their partitions halt, and say what to set.
+// Then the apps are killed. Others, which do one input at a time and so have no done-sets, do what
+// is left.
+func (x *failing) doneSetRefused() {
+	x.Helper()
+	begun := time.Now()
+	x.f.more(4 * failureRate)
+	halted := false
+	for _, app := range x.apps {
+		x.kill(app)
+		for line := range strings.Lines(readLog(x.T, app.Log)) {
+			halted = halted || strings.Contains(line, "partition halted") && strings.Contains(line, "OFFSET_METADATA_TOO_LARGE") && strings.Contains(line, "offset.metadata.max.bytes")
+		}
+	}
+	if !halted {
+		x.Errorf("no partition has halted and said that its done-set is too large, and what to set")
+	}
+	x.env[envLanes], x.env[envSlow] = "1", ""
+	x.excused(time.Since(begun)+atWork, everyPartition...)
+	x.appsBack(time.Now())
 }
 
 // slowInput is the value of the input that holds an ack mark back, and beyond how many more inputs

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/childproc"
+	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 	"github.com/ackmark/ackmark/internal/proof/netfault"
 )
 
@@ -52,8 +53,9 @@ type failure struct {
 	gate   bool
 	proxy  bool
 	stream bool
-	breaks bool // brokers
-	cheap  bool // played without failuresEnv, too
+	breaks bool              // brokers
+	own    map[string]string // properties of a broker of its own
+	cheap  bool              // played without failuresEnv, too
 }
 
 const failureRate = 300
@@ -83,6 +85,8 @@ var failures = []failure{
 	{number: 12, what: "an app is killed with a done-set", env: map[string]string{envSlow: "40"}, do: (*failing).killedWithDoneSet},
 	{number: 12, what: "an app is killed with a done-set that has no room", waits: "outputs of its partition", limit: takeoverLimit, stall: takeoverLimit,
 		env: map[string]string{envTimes: "0s", envLanes: "8"}, do: (*failing).killedWithFullDoneSet},
+	{number: 12, what: "the brokers take no done-sets, and the apps are killed", waits: "outputs of each partition", limit: takeoverLimit, stall: takeoverLimit,
+		env: map[string]string{envSlow: "40"}, own: map[string]string{"offset.metadata.max.bytes": "32"}, do: (*failing).doneSetRefused},
 	{number: 13, what: "the sidecar is killed, records without an input", env: map[string]string{envEmit: "1"}, do: (*failing).sidecarKilled},
 }
 
@@ -111,7 +115,13 @@ func TestExactlyOnceFailures(t *testing.T) {
 
 func newFailing(t *testing.T, of *failure) *failing {
 	t.Helper()
-	s := newScenario(t, brokers(t))
+	var kafka *kafkatest.Cluster
+	if of.own == nil {
+		kafka = brokers(t)
+	} else {
+		kafka = kafkatest.Start(t, kafkatest.Config{Properties: of.own})
+	}
+	s := newScenario(t, kafka)
 	if of.breaks {
 		s.kafka.CanBreak()
 	}
