@@ -8,7 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-
 )
 
 // abort gives the transaction up, and its units back: the guilty ones fail, the others are tried
@@ -124,7 +123,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 			}
 		case ofUnit:
 			for _, st := range r.claims {
-				refused[st] = offsetError(st, r.err)
+				refused[st] = offsetError(st, r.of(st))
 			}
 		}
 	}

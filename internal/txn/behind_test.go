@@ -2,6 +2,8 @@ package txn_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +98,32 @@ func TestNothingIsKeptOfAnEndedSession(t *testing.T) {
 	r.lane.Close()
 	if n := r.lane.StaleHolders(); n > 0 {
 		t.Errorf("%d holders are kept", n)
+	}
+}
+
+// Of several partitions whose offsets are refused each is told its own error, and no other's.
+func TestEachRefusedOffsetHasItsError(t *testing.T) {
+	r := newRig(t)
+	want := map[int32]*kerr.Error{0: kerr.OffsetMetadataTooLarge, 1: kerr.UnknownTopicID}
+	r.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		resp := refusedAs(kreq, kerr.UnknownTopicID).(*kmsg.TxnOffsetCommitResponse)
+		for i := range resp.Topics[0].Partitions {
+			p := &resp.Topics[0].Partitions[i]
+			p.ErrorCode = want[p.Partition].Code
+		}
+		return resp, nil, true
+	})
+	units := map[int32]*units{0: r.enter(1, 0, 1, value(1)), 1: r.enter(2, 0, 1, value(2))}
+	for _, u := range units {
+		r.lane.Push(txn.Run{Batch: u, From: 0, To: 1})
+	}
+	for p, u := range units {
+		err := u.await()[0]
+		if of, ok := errors.AsType[*txn.OffsetError](err); !ok || of.Partition != p || !errors.Is(err, want[p]) && !errors.Is(of.Err, want[p]) {
+			t.Errorf("partition %d: %v", p, err)
+		}
+		if strings.Contains(err.Error(), fmt.Sprintf("partition %d", 1-p)) {
+			t.Errorf("partition %d is told of the other: %v", p, err)
+		}
 	}
 }

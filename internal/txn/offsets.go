@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -45,6 +44,15 @@ type refusal struct {
 	member groupcommit.Member // that was refused
 	blame  blame
 	err    error
+	own    map[*Claim]error // where each of the claims has one that is its own
+}
+
+// of is why a claim's offset is not in the transaction.
+func (r *refusal) of(st *Claim) error {
+	if err := r.own[st]; err != nil {
+		return err
+	}
+	return r.err
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -119,21 +127,22 @@ func (l *Lane) refusedBy(r request, err error) *refusal {
 		return bad
 	}
 	var guilty []*Claim
+	own := map[*Claim]error{}
 	for i, st := range r.claims {
-		if slices.Contains(of.places, place{r.points[i].Topic, r.points[i].Partition}) {
-			guilty = append(guilty, st)
+		if err := of.places[place{r.points[i].Topic, r.points[i].Partition}]; err != nil {
+			guilty, own[st] = append(guilty, st), err
 		}
 	}
 	if len(guilty) > 0 { // or the answer speaks of what was not asked for
-		bad.claims = guilty
+		bad.claims, bad.own = guilty, own
 	}
 	return bad
 }
 
-// answerError is the gravest error of an answer, and whose partitions have one that is their own.
+// answerError is the gravest error of an answer, and those of partitions that are their own.
 type answerError struct {
 	err    error
-	places []place
+	places map[place]error
 }
 
 func (e *answerError) Error() string { return e.err.Error() }
@@ -196,7 +205,7 @@ func txnRequest(as producing, m *groupcommit.Member, points []groupcommit.Point)
 // answer leaves out was not taken.
 func (l *Lane) txnAnswer(points []groupcommit.Point, resp *kmsg.TxnOffsetCommitResponse) error {
 	var worst error
-	var ofUnits []place
+	ofUnits := map[place]error{}
 	index, taken := groupcommit.NewIndex(points), map[place]bool{}
 	for _, t := range resp.Topics {
 		name := index.Topic(t.Topic, t.TopicID)
@@ -206,10 +215,10 @@ func (l *Lane) txnAnswer(points []groupcommit.Point, resp *kmsg.TxnOffsetCommitR
 				taken[place{name, p.Partition}] = true
 				continue
 			}
-			err = fmt.Errorf("offset of topic %q partition %d: %w", name, p.Partition, err)
 			if l.blameOffsets(err) == ofUnit {
-				ofUnits = append(ofUnits, place{name, p.Partition})
+				ofUnits[place{name, p.Partition}] = err
 			}
+			err = fmt.Errorf("offset of topic %q partition %d: %w", name, p.Partition, err)
 			if worst == nil || blameOffsets(err) > blameOffsets(worst) || isRetryable(worst) && !isRetryable(err) {
 				worst = err
 			}

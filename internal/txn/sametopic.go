@@ -113,10 +113,11 @@ func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcom
 			if id == pt.TopicID || id == ([16]byte{}) || pt.TopicID == ([16]byte{}) {
 				continue
 			}
+			anew := fmt.Errorf("it was created anew: %w", kerr.UnknownTopicID)
 			if refused == nil {
-				refused = &answerError{err: fmt.Errorf("offset of topic %q partition %d: it was created anew: %w", pt.Topic, pt.Partition, kerr.UnknownTopicID)}
+				refused = &answerError{fmt.Errorf("offset of topic %q partition %d: %w", pt.Topic, pt.Partition, anew), map[place]error{}}
 			}
-			refused.places = append(refused.places, place{pt.Topic, pt.Partition})
+			refused.places[place{pt.Topic, pt.Partition}] = anew
 		}
 		if refused == nil {
 			return nil
