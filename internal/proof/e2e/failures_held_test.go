@@ -71,11 +71,11 @@ func (x *failing) inHand(p *childproc.Process) map[int32][]int64 {
 	x.Helper()
 	held := map[int32][]int64{}
 	for line := range strings.Lines(readLog(x.T, p.Log)) {
-		_, id, ok := strings.Cut(strings.TrimSpace(line), inHand)
-		of := strings.Split(id, "/")
-		if !ok || len(of) != 3 { // half a line, while it is written
+		_, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), inHand)
+		if !ok || !strings.HasSuffix(line, "\n") { // half a line, while it is written
 			continue
 		}
+		of := strings.Split(id, "/")
 		partition, err := strconv.ParseInt(of[1], 10, 32)
 		offset, err2 := strconv.ParseInt(of[2], 10, 64)
 		x.must(errors.Join(err, err2))
