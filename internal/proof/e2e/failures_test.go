@@ -158,6 +158,9 @@ func newFailing(t *testing.T, of *failure) *failing {
 	x.start(1)
 	s.members(2)
 	x.f, x.h = s.feed(failureRate), s.watchHolders(committedOnly())
+	if of.own != nil {
+		return x // there may be none
+	}
 	for _, app := range x.apps { // the rebalance is over
 		x.await("work by "+app.Name, func() error {
 			if len(x.h.of(app.Name)) == 0 {
@@ -175,7 +178,7 @@ func (x *failing) startSidecar() { x.sidecar = x.sidecarOn(x.socket()) }
 func (x *failing) sidecarOn(socket string) *childproc.Process {
 	x.Helper()
 	return x.app(sidecarName, roleSidecar, map[string]string{
-		envSidecar: "unix://" + socket, envID: x.group, envTxnTimeout: "5s", envProxy: x.via, envStateDir: filepath.Join(x.dir, "state"),
+		envSidecar: "unix://" + socket, envID: x.group, envTxnTimeout: "5s", envProxy: x.via, envStateDir: socket + ".state",
 	})
 }
 
