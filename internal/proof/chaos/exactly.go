@@ -81,15 +81,25 @@ func (s *stage) transactionalIDs() []string { return []string{s.name + "-0", s.n
 // others is how long it may take until a reader sees an output of an app that nothing was done to.
 const others = time.Second
 
+// slowOne gives the first app more than it gets done, so that it has work for longer than its
+// session.
+func slowOne(sp *spec) {
+	shortSession(sp)
+	if sp.Name == "app-1" {
+		sp.Work = 60 * time.Millisecond
+	}
+}
+
 // fencedInside cuts one of three apps from the brokers for longer than its session, while it goes
 // on to hand its work to the sidecar: its group expels it inside of transactions that it shares.
 // The others must not notice.
 func fencedInside(s *stage) error {
-	s.tail.measure()
+	fenced := processName("app-1", s.procs.named("app-1").Pid())
+	s.tail.measure(fenced)
 	s.sleep(8 * time.Second)
 	before := s.tail.latencies()
 	s.incident("blackhole", "app-1")
-	s.tail.measure()
+	s.tail.measure(fenced)
 	s.brokersProxy["app-1"].Blackhole()
 	s.sleep(9 * time.Second)
 	s.brokersProxy["app-1"].Heal()

@@ -282,7 +282,7 @@ var Rows = []Row{
 		return nil
 	}},
 	{Number: 29, Fault: "the end of a transaction unanswered, its coordinator killed", ExactlyOnce: true, BrokerProxy: "sidecar", Broker: "either", Do: times(3, endLost)},
-	{Number: 30, Fault: "one of three apps fenced inside shared transactions", ExactlyOnce: true, BrokerProxy: "app", Apps: 3, Alone: true, App: shortSession, Do: fencedInside},
+	{Number: 30, Fault: "one of three apps fenced inside shared transactions", ExactlyOnce: true, BrokerProxy: "app", Apps: 3, Alone: true, App: slowOne, Do: fencedInside},
 	{Number: 31, Fault: "an operator resets the group's offsets", Duplicates: intended, Do: func(s *stage) error {
 		s.sleep(2 * time.Second)
 		return nil

@@ -109,11 +109,14 @@ func (t *tail) add(r *kgo.Record, in string) {
 	}
 }
 
-// measure begins to note how long it takes until outputs are seen.
-func (t *tail) measure() {
+// measure begins to note how long it takes until outputs are seen, of all processes but one.
+func (t *tail) measure(but string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.took, t.moved = map[int32][]time.Duration{}, map[int32]bool{}
+	for p, owner := range t.owner {
+		t.moved[p] = owner == but
+	}
 }
 
 // latencies are those since measure of the partitions that have stayed with their process, sorted.
