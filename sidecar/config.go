@@ -25,24 +25,24 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultListen          = "unix:///run/ackmark/sidecar.sock"
-	DefaultLinger          = 5 * time.Millisecond
-	DefaultMaxLinger       = 25 * time.Millisecond
+	DefaultListen    = "unix:///run/ackmark/sidecar.sock"
+	DefaultLinger    = 5 * time.Millisecond
+	DefaultMaxLinger = 25 * time.Millisecond
 	// DefaultMaxRecords is what is on its way to the brokers, and more only waits.
 	DefaultMaxRecords = 64 << 10
 	// DefaultMaxRecordsExactlyOnce is for a sidecar with a TransactionalID: there what was sent
 	// stays outstanding until its transaction ends.
 	DefaultMaxRecordsExactlyOnce = 256 << 10
-	DefaultMaxSessions     = 64
-	DefaultMaxConnections  = 256
-	DefaultMaxMessageBytes = 4 << 20
-	DefaultMaxRecordBytes  = DefaultMaxMessageBytes - messageOverhead // what Kafka takes of it, compressed, Kafka decides
-	DefaultReportRing      = 4096
-	DefaultDrainTimeout    = 20 * time.Second
-	DefaultReconnectGrace  = time.Second
-	DefaultWillTimeout     = 30 * time.Second
-	DefaultStateBytes      = sessionfile.DefaultLimit
-	DefaultSocketMode      = fs.FileMode(0o700)
+	DefaultMaxSessions           = 64
+	DefaultMaxConnections        = 256
+	DefaultMaxMessageBytes       = 4 << 20
+	DefaultMaxRecordBytes        = DefaultMaxMessageBytes - messageOverhead // what Kafka takes of it, compressed, Kafka decides
+	DefaultReportRing            = 4096
+	DefaultDrainTimeout          = 20 * time.Second
+	DefaultReconnectGrace        = time.Second
+	DefaultWillTimeout           = 30 * time.Second
+	DefaultStateBytes            = sessionfile.DefaultLimit
+	DefaultSocketMode            = fs.FileMode(0o700)
 )
 
 // Config of a sidecar. Only Brokers is required.
