@@ -31,6 +31,16 @@ func (h *held) all() []*partition {
 	return all
 }
 
+// count is how many all lists.
+func (h *held) count() (n int) {
+	h.partsMu.RLock()
+	defer h.partsMu.RUnlock()
+	for _, ps := range h.parts {
+		n += len(ps)
+	}
+	return n
+}
+
 func (h *held) find(topic string, partition int32) *partition {
 	h.partsMu.RLock()
 	defer h.partsMu.RUnlock()

@@ -194,6 +194,8 @@ func (cfg *Config) fetchMaxBytes() int32 {
 	return int32(min(max(cfg.MaxBytes/32, minFetchBytes), maxFetchBytes))
 }
 
+func (cfg *Config) fetchMaxPartitionBytes() int32 { return min(1<<20, cfg.fetchMaxBytes()) }
+
 func (cfg *Config) maxDecompressBytes() int {
 	return int(min(max(cfg.MaxBytes, minDecompressBytes), 1<<30))
 }

@@ -33,6 +33,7 @@ type reader struct {
 	awaiting  atomic.Bool   // the poll loop waits for memory
 	roomKick  chan struct{} // memory was given back while awaiting
 	pollEnd   atomic.Pointer[context.CancelFunc]
+	shared    fetchShares
 }
 
 func newReader(cfg *Config, log *slog.Logger, clock clock, b *brokers, parts *held, s *survey) *reader {
@@ -60,6 +61,7 @@ const slowDeliver = time.Second
 // be entered in the next one, which started elsewhere. Nothing waits in between.
 func (rd *reader) poll(ctx context.Context, cl *kgo.Client, deliver func(*Batch)) error {
 	for ctx.Err() == nil {
+		rd.shareFetches(cl)
 		begun := rd.clock.now()
 		fetches := rd.pollOnce(ctx, cl)
 		if rd.cfg.tracer != nil {

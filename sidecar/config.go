@@ -91,8 +91,9 @@ type Config struct {
 	// MaxBytes and MaxRecords bound what all sessions and emits together may have outstanding:
 	// received, and not reported. An eighth is for emits, the rest is for sessions: half in
 	// MaxSessions equal floors, half equally for those at work: of the bytes up to an eighth each,
-	// with a TransactionalID and of the records up to all of that half. Defaults: a quarter of the
-	// memory limit (8 to 256 MiB), and 65536 records, or 262144 with a TransactionalID.
+	// with a TransactionalID and of the records up to three eighths. Defaults: a quarter of the
+	// memory limit (8 to 256 MiB), and 65536 records, or 262144 with a TransactionalID; more for
+	// many MaxSessions.
 	//
 	// Whatever peers send, memory in use is at most (S9): four times MaxBytes (one of them for what
 	// costs no credit: assignments, done-sets, names; one more while as many unary emits come in as
@@ -109,7 +110,7 @@ type Config struct {
 	// Default 256.
 	MaxConnections int
 	// PartitionBytes and PartitionRecords bound what waits for one output partition. A session that
-	// writes to a full one waits, the others go on; an emit to it is refused. Defaults: a quarter
+	// writes to a full one waits, the others go on; an emit to it is refused. Defaults: half
 	// of MaxBytes and of MaxRecords.
 	PartitionBytes   int64
 	PartitionRecords int
@@ -209,14 +210,15 @@ func (c Config) WithDefaults() Config {
 	if c.MaxBytes == 0 {
 		c.MaxBytes = budget.DefaultBytes()
 	}
-	if c.TransactionalID != "" {
-		def(&c.MaxRecords, DefaultMaxRecordsExactlyOnce)
-	}
-	def(&c.MaxRecords, DefaultMaxRecords)
 	def(&c.MaxSessions, DefaultMaxSessions)
+	records := DefaultMaxRecords
+	if c.TransactionalID != "" {
+		records = DefaultMaxRecordsExactlyOnce
+	}
+	def(&c.MaxRecords, max(records, c.leastRecords()))
 	def(&c.MaxConnections, DefaultMaxConnections)
-	def(&c.PartitionBytes, max(c.MaxBytes/4, 1))
-	def(&c.PartitionRecords, max(c.MaxRecords/4, 1))
+	def(&c.PartitionBytes, max(c.MaxBytes/2, 1))
+	def(&c.PartitionRecords, max(c.MaxRecords/2, 1))
 	def(&c.AppBytes, max(c.MaxBytes/4*3, 1))
 	def(&c.AppRecords, max(c.MaxRecords/4*3, 1))
 	def(&c.MaxMessageBytes, DefaultMaxMessageBytes)
@@ -257,7 +259,7 @@ func def[T comparable](field *T, value T) {
 func (c *Config) apps(counts func(app string) *flows.App) apps.Config {
 	out := apps.Config{
 		Bytes: c.AppBytes, Records: c.AppRecords, EmitBytes: c.emitBytes(), EmitRecords: c.emitRecords(),
-		Ring: c.ReportRing, Reports: max(c.MaxRecords/4, 4*c.ReportRing), Log: c.Logger, Counts: counts,
+		Ring: c.ReportRing, Reports: max(DefaultMaxRecordsExactlyOnce/4, c.MaxRecords/4, 4*c.ReportRing), Log: c.Logger, Counts: counts,
 	}
 	for _, a := range c.Apps {
 		out.List = append(out.List, apps.Entry(a))
@@ -266,7 +268,11 @@ func (c *Config) apps(counts func(app string) *flows.App) apps.Config {
 }
 
 // The least credit of a session, and what emits may have: see Config.MaxBytes.
-func (c *Config) floorBytes() int64     { return c.MaxBytes / 16 * 7 / int64(c.MaxSessions) }
+func (c *Config) floorBytes() int64 { return c.MaxBytes / 16 * 7 / int64(c.MaxSessions) }
+
+// leastRecords is the smallest MaxRecords for so many sessions.
+func (c *Config) leastRecords() int { return (c.MaxSessions*minCreditRecords*16+6)/7 + 16 }
+
 func (c *Config) floorRecords() int     { return c.MaxRecords / 16 * 7 / c.MaxSessions }
 func (c *Config) emitBytes() int64      { return c.MaxBytes / 8 }
 func (c *Config) emitRecords() int      { return c.MaxRecords / 8 }
@@ -300,7 +306,7 @@ func (c *Config) validate() error {
 		wrong.If(c.floorBytes() < minCreditBytes, "MaxBytes", c.MaxBytes,
 			fmt.Sprintf("at least %d for %d sessions of %d bytes each; raise it or lower MaxSessions", (int64(c.MaxSessions)*minCreditBytes*16+6)/7+16, c.MaxSessions, minCreditBytes))
 		wrong.If(c.floorRecords() < minCreditRecords, "MaxRecords", c.MaxRecords,
-			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", (c.MaxSessions*minCreditRecords*16+6)/7+16, c.MaxSessions, minCreditRecords))
+			fmt.Sprintf("at least %d for %d sessions of %d records each; raise it or lower MaxSessions", c.leastRecords(), c.MaxSessions, minCreditRecords))
 	}
 	wrong.If(c.PartitionBytes < 1, "PartitionBytes", c.PartitionBytes, "at least 1; 0 means the default")
 	wrong.If(c.PartitionRecords < 1, "PartitionRecords", c.PartitionRecords, "at least 1; 0 means the default")

@@ -13,10 +13,11 @@ import (
 
 // What sessions may have is divided among those that are open, by package credits: half of it into
 // MaxSessions floors that nobody can take, the other half equally among those that are at work. One
-// may have all of that half in records, and a quarter of it in bytes. A pod with a few apps runs
-// each at full speed, and one with MaxSessions apps still bounds their sum (S9).
+// may have three quarters of that half in records, and a quarter of it in bytes: what one that is
+// stuck keeps leaves the others something. A pod with a few apps runs each at full speed, and one
+// with MaxSessions apps still bounds their sum (S9).
 //
-// Where there are transactions one may have all of it in bytes, too: what it sends stays
+// Where there are transactions one may have three quarters in bytes, too: what it sends stays
 // outstanding until its transaction ends, and one is ended when half of a credit waits for it. Each
 // costs a broker some milliseconds.
 
@@ -34,9 +35,9 @@ func (c *Config) floor() credits.Cost {
 
 func (c *Config) credits() *credits.Pool[*session] {
 	whole := credits.Cost{Bytes: c.MaxBytes / 16 * 7, Records: int64(c.MaxRecords / 16 * 7)}
-	most := whole
-	if c.TransactionalID == "" {
-		most.Bytes /= 4
+	most := credits.Cost{Bytes: whole.Bytes / 4, Records: whole.Records / 4 * 3}
+	if c.TransactionalID != "" {
+		most.Bytes *= 3
 	}
 	return credits.New[*session](c.floor(), whole, most)
 }

@@ -90,7 +90,7 @@ func marshalled(t testing.TB, m proto.Message) []byte {
 
 // Every hostile shape, against a sidecar with MaxBytes of 1 MiB and 4 sessions: what the heap grows
 // by while it lasts. The bounds are what S9 states: what is arriving (MaxMessageBytes for each
-// session and each reader), MaxBytes a few times, and 1 KiB for each record. Before, some took
+// session and each reader), MaxBytes a few times, and 2 KiB for each record. Before, some took
 // hundreds of MiB.
 func TestMemoryBoundUnderHostilePeers(t *testing.T) {
 	const (

@@ -22,8 +22,10 @@ const (
 	runCost      = 16
 	maxTopicName = 249
 	// trackedPerRecord is the number of tracker entries in the whole process for each of
-	// Config.MaxRecords; one takes about 17 bytes.
-	trackedPerRecord = 64
+	// Config.MaxRecords; one takes about 17 bytes. Up to mostTracked it is four times as many: how
+	// far inputs are above their marks does not follow what is outstanding.
+	trackedPerRecord = 16
+	mostTracked      = 4 << 20
 )
 
 const (
@@ -47,9 +49,13 @@ type Commons struct {
 // NewCommons are those of a sidecar with such limits.
 func NewCommons(maxBytes int64, maxRecords, maxSessions int) Commons {
 	return Commons{
-		Entries: limit.NewCommons(int64(maxRecords)*trackedPerRecord, maxSessions),
+		Entries: limit.NewCommons(tracked(int64(maxRecords)), maxSessions),
 		Kept:    limit.NewCommons(maxBytes, maxSessions),
 	}
+}
+
+func tracked(maxRecords int64) int64 {
+	return max(trackedPerRecord*maxRecords, min(4*trackedPerRecord*maxRecords, mostTracked))
 }
 
 // Held is what a session's process holds. See [Commons.Held].
