@@ -24,6 +24,7 @@ func ValidateTransactions(c *kfake.Cluster, opts ...kgo.Opt) {
 		taken: map[string]producerEpoch{}, moved: map[string]int{}, writing: map[string]*writing{},
 	}
 	f.refuseLate(c)
+	f.followExpiration(c)
 	c.ControlKey(int16(kmsg.InitProducerID), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		req, ok := kreq.(*kmsg.InitProducerIDRequest)
@@ -32,6 +33,9 @@ func ValidateTransactions(c *kfake.Cluster, opts ...kgo.Opt) {
 		}
 		f.begins(req)
 		named := req.ProducerID >= 0 && req.ProducerEpoch >= 0
+		if named && f.hasExpired(c, *req.TransactionalID) {
+			req.ProducerID, req.ProducerEpoch, named = -1, -1, false
+		}
 		if !named {
 			f.take(c, *req.TransactionalID)
 			return nil, nil, false
@@ -51,7 +55,7 @@ func (f *fencing) fences(c *kfake.Cluster, id string, named producerEpoch) bool 
 	if !f.isFenced(id, named) {
 		return false
 	}
-	c.SleepControl(func() { f.look(id) })
+	c.SleepControl(func() { _ = f.look(id) })
 	return f.isFenced(id, named)
 }
 
@@ -64,7 +68,7 @@ func (f *fencing) take(c *kfake.Cluster, id string) {
 		f.mu.Unlock()
 		var now atomic.Pointer[producerEpoch] // a cluster that closes does not wait for it
 		c.SleepControl(func() {
-			if latest, known := f.now(id); known {
+			if latest, known := f.now(id); known == there {
 				now.Store(&latest)
 			}
 		})
@@ -98,6 +102,7 @@ type fencing struct {
 	taken   map[string]producerEpoch
 	moved   map[string]int // how often its epoch has moved
 	writing map[string]*writing
+	expire  bool // ids may: how long they live was changed
 }
 
 func (f *fencing) isFenced(id string, named producerEpoch) bool {
@@ -114,21 +119,65 @@ func (f *fencing) moves(id string) {
 	f.moved[id]++
 }
 
-// look forgets a taking that was noted, and that the broker refused for another reason.
-func (f *fencing) look(id string) {
+// followExpiration notes when ids may expire. As long as nobody changes that they live for a week.
+func (f *fencing) followExpiration(c *kfake.Cluster) {
+	c.ControlKey(int16(kmsg.IncrementalAlterConfigs), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req, ok := kreq.(*kmsg.IncrementalAlterConfigsRequest)
+		if !ok {
+			return nil, nil, false
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, r := range req.Resources {
+			for _, cfg := range r.Configs {
+				f.expire = f.expire || cfg.Name == "transactional.id.expiration.ms"
+			}
+		}
+		return nil, nil, false
+	})
+}
+
+// hasExpired tells that an id is not known any more. What was known of it is forgotten with it.
+func (f *fencing) hasExpired(c *kfake.Cluster, id string) bool {
+	f.mu.Lock()
+	may := f.expire
+	f.mu.Unlock()
+	if !may {
+		return false
+	}
+	var gone atomic.Bool // a cluster that closes does not wait for it
+	c.SleepControl(func() { gone.Store(f.look(id) == missing) })
+	return gone.Load()
+}
+
+// knowledge is what is known of an id.
+type knowledge uint8
+
+const (
+	unasked knowledge = iota // nobody has answered
+	there
+	missing
+)
+
+// look forgets a taking that was noted, and that the broker refused for another reason, or has
+// forgotten with its id.
+func (f *fencing) look(id string) knowledge {
 	now, known := f.now(id)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if taken := f.taken[id]; known && now.id == taken.id && now.epoch < taken.epoch {
+	taken := f.taken[id]
+	if known == missing || known == there && now.id == taken.id && now.epoch < taken.epoch {
 		delete(f.taken, id)
 	}
+	return known
 }
 
 // now asks for the latest epoch of an id.
-func (f *fencing) now(id string) (latest producerEpoch, known bool) {
+func (f *fencing) now(id string) (latest producerEpoch, known knowledge) {
 	cl, err := kgo.NewClient(f.opts...)
 	if err != nil {
-		return latest, false
+		return latest, unasked
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), askFor)
@@ -137,11 +186,11 @@ func (f *fencing) now(id string) (latest producerEpoch, known bool) {
 	req.TransactionalIDs = []string{id}
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil || len(resp.TransactionStates) != 1 {
-		return latest, false
+		return latest, unasked
 	}
 	s := &resp.TransactionStates[0]
 	if errors.Is(kerr.ErrorForCode(s.ErrorCode), kerr.TransactionalIDNotFound) {
-		return latest, false
+		return latest, missing
 	}
-	return producerEpoch{s.ProducerID, s.ProducerEpoch}, true
+	return producerEpoch{s.ProducerID, s.ProducerEpoch}, there
 }

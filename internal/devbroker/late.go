@@ -47,7 +47,7 @@ func (f *fencing) refuseLate(c *kfake.Cluster) {
 		var late atomic.Bool // a cluster that closes does not wait for it
 		c.SleepControl(func() {
 			now, known := f.now(*req.TransactionID)
-			if known && now.id == by.id && by.epoch < now.epoch {
+			if known == there && now.id == by.id && by.epoch < now.epoch {
 				late.Store(true)
 			} else {
 				f.isCurrent(*req.TransactionID, by)

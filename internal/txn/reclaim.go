@@ -82,6 +82,8 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 		}
 		got, err := l.initAs(ctx, as)
 		switch {
+		case err == nil && as.isForgottenBy(got.pid, got.epoch): // between the look and the taking
+			return mine, end, mine.hasExpired()
 		case err == nil:
 			return got, end, nil
 		case isFence(err):

@@ -26,7 +26,8 @@ import (
 //     none either.
 //
 // An id that is not used for transactional.id.expiration.ms is forgotten, and with it who has had
-// it since: a successor may have begun, ended, and be forgotten, too, while we were stopped. So
+// it since: a successor may have begun, ended, and be forgotten, too, while we were stopped. Taking
+// it under its old epoch is granted then, by another producer id: that is looked for. So
 // what has expired proves nothing, and is ours only by another id that has not. Of a process that
 // lives there are two that do not expire: see keep.
 
@@ -36,6 +37,16 @@ var (
 	// errExpired is why an id is not ours, nor anybody's.
 	errExpired = errors.New("it has expired (transactional.id.expiration.ms), and nobody knows who has had it since")
 )
+
+// isForgottenBy tells that the coordinator did not know an id any more when it answered a taking
+// under its epoch with these. It does not refuse that, and makes another producer. Of an id that it
+// knows it moves the epoch, until that is the last one.
+func (p producing) isForgottenBy(pid int64, epoch int16) bool {
+	if pid == p.pid {
+		return epoch < p.epoch
+	}
+	return p.epoch != lastEpoch
+}
 
 func (p producing) hasExpired() error { return fmt.Errorf("%w %q: %w", ErrTaken, p.id, errExpired) }
 
