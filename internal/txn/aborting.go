@@ -67,6 +67,9 @@ func (l *Lane) tryAbort(w *window) error {
 	if pid == before.pid && epoch == before.epoch {
 		return errors.New("the producer's epoch did not move")
 	}
+	if before.isForgottenBy(pid, epoch) {
+		return before.hasExpired()
+	}
 	t.moves(pid, epoch)
 	return nil
 }

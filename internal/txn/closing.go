@@ -46,6 +46,10 @@ func (l *Lane) close() event {
 		return failed
 	}
 	as := t.producing
+	if as.isForgottenBy(pid, epoch) {
+		l.why = as.hasExpired()
+		return failed
+	}
 	if pid != as.pid || epoch != as.epoch { // the client has taken it by itself
 		as = producing{id: t.id, pid: pid, epoch: epoch}
 	}

@@ -50,44 +50,80 @@ func TestExpiredIDsProveNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.skipsUnderRace()
-			for i := range 5 { // their epochs are not the first ones any more: kfake has no other producer ids
-				r.push(1, i, 1, out(10+i)).allCommitted()
-			}
-			r.endsUnknown()
-			stopped, wakes := make(chan struct{}), make(chan struct{})
-			var once sync.Once
-			hold := func(req *kmsg.InitProducerIDRequest) {
-				if isOlder(req) && req.ProducerID >= 0 {
-					once.Do(func() { close(stopped) })
-					<-wakes
-				}
-			}
-			r.hold.Store(&hold)
-			older, u := r.lane, r.push(1, 5, 5, out(2))
-			<-stopped
-			r.lane = r.newLane(younger)
-			t.Cleanup(r.lane.Close)
-			r.claims = r.newClaims()
-			r.assignAt(3, 0, 5)
-			r.push(3, 0, 3, out(3)).allCommitted() // of what the older one has in hand
-			r.lane.Close()
-			r.expire()
-			close(wakes)
-			for i, err := range u.await() {
-				if !errors.Is(err, txn.ErrTaken) {
-					t.Fatalf("unit %d: %v", i, err)
-				}
-			}
-			r.awaitTaken()
-			older.Close()
-			outputs := 0
-			if out(1)(0, 0) != nil {
-				outputs = 2*5 + 2*3
-			}
-			r.check(outputs, map[int32]int64{0: 8})
+			r.expiresInHand(out, r.endsUnknown)
 		})
 	}
+}
+
+// The same, while the Kafka client takes its id again by itself, after what it was told of records.
+func TestExpiredIDThatTheClientTakesAgain(t *testing.T) {
+	r := newRig(t)
+	r.expiresInHand(value, func() { r.refusesRecords(kerr.UnknownProducerID) })
+}
+
+// expiresInHand plays it: by what disturbs the lane it has to take an id again.
+func (r *rig) expiresInHand(out func(int) func(int, int) []byte, disturb func()) {
+	t := r.t
+	t.Helper()
+	r.skipsUnderRace()
+	for i := range 5 { // their epochs are not the first ones any more: kfake has no other producer ids
+		r.push(1, i, 1, out(10+i)).allCommitted()
+	}
+	disturb()
+	stopped, wakes := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		if isOlder(req) && req.ProducerID >= 0 {
+			once.Do(func() { close(stopped) })
+			<-wakes
+		}
+	}
+	r.hold.Store(&hold)
+	older, u := r.lane, r.push(1, 5, 5, out(2))
+	<-stopped
+	r.lane = r.newLane(younger)
+	t.Cleanup(r.lane.Close)
+	r.claims = r.newClaims()
+	r.assignAt(3, 0, 5)
+	r.push(3, 0, 3, out(3)).allCommitted() // of what the older one has in hand
+	r.lane.Close()
+	r.expire()
+	close(wakes)
+	for i, err := range u.await() {
+		if !errors.Is(err, txn.ErrTaken) {
+			t.Fatalf("unit %d: %v", i, err)
+		}
+	}
+	r.awaitTaken()
+	older.Close()
+	outputs := 0
+	if out(1)(0, 0) != nil {
+		outputs = 2*5 + 2*3
+	}
+	r.check(outputs, map[int32]int64{0: 8})
+}
+
+// refusesRecords has the next records refused.
+func (r *rig) refusesRecords(as *kerr.Error) {
+	said := 0
+	r.cluster.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if said++; said != 1 {
+			return nil, nil, false
+		}
+		resp := kreq.ResponseKind().(*kmsg.ProduceResponse)
+		for _, rt := range kreq.(*kmsg.ProduceRequest).Topics {
+			st := kmsg.NewProduceResponseTopic()
+			st.Topic, st.TopicID = rt.Topic, rt.TopicID
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewProduceResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = rp.Partition, as.Code
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
 }
 
 // The ids that prove that the others are ours are not let expire: a process that has had nothing to

@@ -84,7 +84,10 @@ func (l *Lane) retake(w *window) error {
 // retakeTwin takes the id of a twin again. The error is errBetween if a successor may have been
 // robbed: see verify.
 func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
-	now, end, err := l.reclaim(l.ctx, t.producing, free)
+	now, end, err := t.producing, untold, t.hasExpired()
+	if !t.gone {
+		now, end, err = l.reclaim(l.ctx, t.producing, free)
+	}
 	expired := errors.Is(err, errExpired)
 	if err != nil && !expired {
 		return end, err

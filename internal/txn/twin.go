@@ -20,6 +20,7 @@ type twin struct {
 
 	client *kgo.Client
 	aside  <-chan error // not nil: it is set aside, and hears how that has ended
+	gone   bool         // its client has taken it again when it had expired
 }
 
 // rest ends what the client does by itself, and notes what it has made of its id: after some errors
@@ -27,7 +28,11 @@ type twin struct {
 func (t *twin) rest(ctx context.Context) {
 	t.client.Close() // calls every promise that is left, and ends its requests
 	pid, epoch, _ := t.client.ProducerID(context.WithoutCancel(ctx))
-	if pid >= 0 && (pid != t.pid || epoch > t.epoch) {
+	switch {
+	case pid < 0:
+	case t.isForgottenBy(pid, epoch):
+		t.gone = true
+	case pid != t.pid || epoch > t.epoch:
 		t.moves(pid, epoch)
 	}
 }
@@ -81,6 +86,7 @@ func (l *Lane) init(ctx context.Context, t *twin) error {
 	for {
 		var err error
 		if t.pid, t.epoch, err = t.client.ProducerID(ctx); err == nil {
+			t.gone = false
 			return nil
 		}
 		if err := l.afterInit(ctx, t.id, err); err != nil {
