@@ -8,6 +8,10 @@ func (l *Lane) PauseForSuccessor(d time.Duration) { l.takePause = d }
 // KeepEvery sets how often ids that are not used are taken again. Before Start.
 func (l *Lane) KeepEvery(d time.Duration) { l.keepEvery = d }
 
+// BareWait sets how long one id without a client is waited for before something else is tried.
+// Before Start.
+func (l *Lane) BareWait(d time.Duration) { l.bareWait = d }
+
 // GraceOfClose sets how long Close waits for the end of the last transaction. Before Start.
 func (l *Lane) GraceOfClose(d time.Duration) { l.grace = d }
 

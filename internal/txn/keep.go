@@ -20,7 +20,7 @@ func (l *Lane) keep() error {
 		if b.aside != nil {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(l.ctx, bareWait)
+		ctx, cancel := context.WithTimeout(l.ctx, l.bareWait)
 		_, err := l.retakeBare(ctx, b, true)
 		cancel()
 		if !isTaken(err) {

@@ -57,6 +57,7 @@ type Lane struct {
 	forgets   chan struct{} // capacity 1
 	takePause time.Duration
 	keepEvery time.Duration
+	bareWait  time.Duration
 	grace     time.Duration // of Close
 	started   chan struct{} // closed when the ids are taken, or the lane has ended
 	now       atomic.Uint32 // the State, for others
@@ -103,7 +104,7 @@ func New(cfg Config) (*Lane, error) {
 	}
 	l := &Lane{
 		cfg: cfg, plain: plain, wake: make(chan struct{}, 1), forgets: make(chan struct{}, 1), started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
-		takePause: takePause, keepEvery: keepEvery, grace: closeGrace,
+		takePause: takePause, keepEvery: keepEvery, bareWait: bareWait, grace: closeGrace,
 	}
 	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	l.topics = newTopics(plain)

@@ -155,7 +155,7 @@ func (l *Lane) hasBare() bool {
 			if b.aside != nil {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(l.ctx, bareWait)
+			ctx, cancel := context.WithTimeout(l.ctx, l.bareWait)
 			_, err := l.retakeBare(ctx, b, false)
 			waits := ctx.Err() != nil
 			if cancel(); err == nil {
@@ -184,7 +184,8 @@ func (l *Lane) verifyBare(b *bare, err error) error {
 	if err := l.takeBare(l.ctx, b); err != nil {
 		return err
 	}
-	if !l.hasOther(b) && !l.hasTwin() {
+	has, waits := l.tryOther(b)
+	if !has && !l.hasTwin() && (!waits || !l.hasOther(b)) {
 		return l.orClosed(err)
 	}
 	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", b.id)
@@ -218,19 +219,30 @@ func (l *Lane) hasTwin() bool {
 	return err == nil
 }
 
-// hasOther tells that the other id without a client was ours still, and takes it again.
+// hasOther tells that the other id without a client was ours still, and takes it again. One that
+// has to wait for its coordinator is waited for: no answer is not another's.
 func (l *Lane) hasOther(b *bare) bool {
+	for l.ctx.Err() == nil {
+		if has, waits := l.tryOther(b); has || !waits {
+			return has
+		}
+	}
+	return false
+}
+
+// tryOther is hasOther for a while.
+func (l *Lane) tryOther(b *bare) (has, waits bool) {
 	o := &l.bares[0]
 	if o == b {
 		o = &l.bares[1]
 	}
 	if o.aside != nil {
-		return false
+		return false, false
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, bareWait)
+	ctx, cancel := context.WithTimeout(l.ctx, l.bareWait)
 	defer cancel()
 	_, err := l.retakeBare(ctx, o, false)
-	return err == nil
+	return err == nil, ctx.Err() != nil
 }
 
 // retakeBare takes an id without a client again.

@@ -124,6 +124,7 @@ func (r *rig) newLane(change ...func(*txn.Config)) *txn.Lane {
 	l.GraceOfClose(100 * time.Millisecond)
 	if r.keep > 0 {
 		l.KeepEvery(r.keep)
+		l.BareWait(100 * time.Millisecond)
 	}
 	l.Start()
 	<-l.Started()
