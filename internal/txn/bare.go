@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,6 +17,7 @@ import (
 type bare struct {
 	producing
 	aside <-chan error // as a twin's
+	used  time.Time    // when its coordinator heard of it last
 }
 
 // takeBare takes the id, for ever.
@@ -28,7 +30,7 @@ func (l *Lane) takeBare(ctx context.Context, b *bare) error {
 			err = kerr.ErrorForCode(resp.ErrorCode)
 		}
 		if err == nil {
-			b.pid, b.epoch = resp.ProducerID, resp.ProducerEpoch
+			b.pid, b.epoch, b.used = resp.ProducerID, resp.ProducerEpoch, time.Now()
 			return nil
 		}
 		if err := l.afterInit(ctx, b.id, err); err != nil {
@@ -52,6 +54,7 @@ func (l *Lane) endBare(ctx context.Context, b *bare, commit bool) error {
 		return fmt.Errorf("EndTxn of %q: the producer's epoch did not move: %w", b.id, errNoFeature)
 	}
 	b.moves(resp.ProducerID, resp.ProducerEpoch)
+	b.used = time.Now()
 	return nil
 }
 

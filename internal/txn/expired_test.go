@@ -152,6 +152,36 @@ func TestIdleForLongerThanIDsLive(t *testing.T) {
 	r.check(18, map[int32]int64{0: 9})
 }
 
+// An id that windows use does not expire by itself: it is not taken again for that, which may wait
+// for its coordinator.
+func TestUsedIDIsNotTakenAgain(t *testing.T) {
+	r := newRig(t)
+	r.lane.Close()
+	r.keep = time.Second
+	r.lane = r.newLane()
+	t.Cleanup(r.lane.Close)
+	var used, unused atomic.Int32
+	hold := func(req *kmsg.InitProducerIDRequest) {
+		switch {
+		case req.ProducerID < 0:
+		case *req.TransactionalID == "id-o0":
+			used.Add(1)
+		case *req.TransactionalID == "id-o8":
+			unused.Add(1)
+		}
+	}
+	r.hold.Store(&hold)
+	i := 0
+	r.until("the other one is taken again", func() bool {
+		r.push(1, i, 1, none).allCommitted()
+		i++
+		return unused.Load() > 0
+	})
+	if n := used.Load(); n > 0 {
+		t.Errorf("the one that is in use was taken again %d times", n)
+	}
+}
+
 // The twins have expired, one of the other two ids is not as it was, as after an answer that was
 // lost, and the coordinator of the last one does not answer for a while: that is not a no.
 func TestIdleWhileACoordinatorIsAway(t *testing.T) {

@@ -17,7 +17,7 @@ func (l *Lane) keep() error {
 	}
 	for i := range l.bares {
 		b := &l.bares[i]
-		if b.aside != nil {
+		if b.aside != nil || time.Since(b.used) < l.keepEvery {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(l.ctx, l.bareWait)

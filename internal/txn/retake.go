@@ -251,7 +251,7 @@ func (l *Lane) retakeBare(ctx context.Context, b *bare, free bool) (ending, erro
 	if err != nil {
 		return end, err // also if it has expired
 	}
-	b.pid, b.epoch = now.pid, now.epoch
+	b.pid, b.epoch, b.used = now.pid, now.epoch, time.Now()
 	return end, nil
 }
 
