@@ -6,11 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // atItsLastEpoch has the rig's lane hold an id at the last epoch of its producer.
 func (r *rig) atItsLastEpoch(id string) {
+	r.t.Helper()
+	r.atEpoch(id, math.MaxInt16-1)
+}
+
+// atEpoch has the rig's lane hold an id at this epoch.
+func (r *rig) atEpoch(id string, at int16) {
 	r.t.Helper()
 	r.lane.Close()
 	got, err := r.admin.DescribeTransactions(r.t.Context(), id)
@@ -19,7 +26,7 @@ func (r *rig) atItsLastEpoch(id string) {
 	}
 	pid, epoch := got[id].ProducerID, got[id].ProducerEpoch
 	cl := r.client()
-	for epoch < math.MaxInt16-2 { // the lane's own taking is the last step
+	for epoch < at-1 { // the lane's own taking is the last step
 		req := kmsg.NewPtrInitProducerIDRequest()
 		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, 1000, pid, epoch
 		resp, err := req.RequestWith(r.t.Context(), cl)
@@ -30,7 +37,7 @@ func (r *rig) atItsLastEpoch(id string) {
 	}
 	r.lane = r.newLane()
 	r.t.Cleanup(r.lane.Close)
-	if got, err = r.admin.DescribeTransactions(r.t.Context(), id); err != nil || got[id].ProducerEpoch != math.MaxInt16-1 || got[id].ProducerID != pid {
+	if got, err = r.admin.DescribeTransactions(r.t.Context(), id); err != nil || got[id].ProducerEpoch != at || got[id].ProducerID != pid {
 		r.t.Fatal(err, got)
 	}
 }
@@ -99,4 +106,46 @@ func TestEndBehindTheLastEpochIsUnknown(t *testing.T) {
 	if st := r.lane.Stats(); st.Unknown != 1 || st.Aborted > 0 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// The answer to a taking that reaches the last epoch is lost. Asked once more under the epoch
+// before, Kafka's coordinator has none to give (prepareIncrementProducerEpoch): it says
+// UNKNOWN_SERVER_ERROR for ever. The id is taken anew then.
+func TestTheLastEpochIsNotHeardOf(t *testing.T) {
+	r := newRig(t)
+	r.keep = 300 * time.Millisecond
+	r.cutInit.Store(1)
+	named := 0
+	lost := make(chan struct{})
+	r.cluster.ControlKey(int16(kmsg.InitProducerID), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		req := kreq.(*kmsg.InitProducerIDRequest)
+		if *req.TransactionalID != "id-o0" || req.ProducerEpoch != math.MaxInt16-2 {
+			return nil, nil, false
+		}
+		if named++; named == 1 {
+			return nil, nil, false // its answer is cut off
+		}
+		if named == 2 {
+			close(lost)
+		}
+		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.UnknownServerError.Code
+		return resp, nil, true
+	})
+	r.cluster.ControlKey(int16(kmsg.EndTxn), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if req := kreq.(*kmsg.EndTxnRequest); req.TransactionalID != "id-o0" || req.ProducerEpoch != math.MaxInt16-2 {
+			return nil, nil, false
+		}
+		resp := kreq.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.ProducerFenced.Code // kfake takes it for a retry
+		return resp, nil, true
+	})
+	r.atEpoch("id-o0", math.MaxInt16-2)
+	<-lost
+	for i := range 3 {
+		r.push(1, i, 1, none).allCommitted()
+	}
+	r.check(0, map[int32]int64{0: 3})
 }
