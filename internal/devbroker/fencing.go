@@ -151,18 +151,18 @@ func (f *fencing) hasExpired(c *kfake.Cluster, id string) bool {
 	return gone.Load()
 }
 
-// knowledge is what is known of an id.
-type knowledge uint8
+// idState is what is known of an id.
+type idState uint8
 
 const (
-	unasked knowledge = iota // nobody has answered
+	unasked idState = iota // nobody has answered
 	there
 	missing
 )
 
 // look forgets a taking that was noted, and that the broker refused for another reason, or has
 // forgotten with its id.
-func (f *fencing) look(id string) knowledge {
+func (f *fencing) look(id string) idState {
 	now, known := f.now(id)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,7 +174,7 @@ func (f *fencing) look(id string) knowledge {
 }
 
 // now asks for the latest epoch of an id.
-func (f *fencing) now(id string) (latest producerEpoch, known knowledge) {
+func (f *fencing) now(id string) (latest producerEpoch, known idState) {
 	cl, err := kgo.NewClient(f.opts...)
 	if err != nil {
 		return latest, unasked

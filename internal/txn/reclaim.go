@@ -86,7 +86,7 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 			return mine, end, mine.hasExpired()
 		case err == nil:
 			return got, end, nil
-		case isFence(err), isExhausted(who, s, err):
+		case isFence(err), hasNoEpoch(who, s, err):
 			if s, err := l.describe(ctx, mine.id); err == nil && judge(mine, s) == ofOthers {
 				return mine, end, takenBy(mine, s)
 			}
@@ -103,9 +103,9 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 	}
 }
 
-// isExhausted tells that a coordinator has no epoch to give under the one that was named, and never
+// hasNoEpoch tells that a coordinator has no epoch to give under the one that was named, and never
 // will: it has the last one, which we have not heard of, or which is a successor's.
-func isExhausted(who owner, s *kmsg.DescribeTransactionsResponseTransactionState, err error) bool {
+func hasNoEpoch(who owner, s *kmsg.DescribeTransactionsResponseTransactionState, err error) bool {
 	return who == unclear && s.ProducerEpoch == lastEpoch && errors.Is(err, kerr.UnknownServerError)
 }
 
