@@ -51,12 +51,12 @@ func (p producing) isForgottenBy(pid int64, epoch int16) bool {
 func (p producing) hasExpired() error { return fmt.Errorf("%w %q: %w", ErrTaken, p.id, errExpired) }
 
 // follows tells that nobody has had an id since it was as before tells, to the taking that has made
-// it now.
-func (now producing) follows(before producing) bool {
+// it what it is.
+func (p producing) follows(before producing) bool {
 	if before.epoch == lastEpoch { // a new producer id
-		return now.epoch == 0
+		return p.epoch == 0
 	}
-	return now.pid == before.pid && now.epoch == before.epoch+1
+	return p.pid == before.pid && p.epoch == before.epoch+1
 }
 
 // retake takes the id of a window again.
@@ -112,8 +112,8 @@ func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
 
 // isOther tells that an id is not as we took it. A coordinator that does not know yet that it is
 // one no more tells of an earlier epoch.
-func (now producing) isOther(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
-	return s.ProducerID != now.pid || s.ProducerEpoch > now.epoch
+func (p producing) isOther(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
+	return s.ProducerID != p.pid || s.ProducerEpoch > p.epoch
 }
 
 // verify finds out whether a twin that was not taken again as it should be is ours, and has it

@@ -20,7 +20,6 @@ func (c *child) runSession(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumerGroup(c.spec.Group),
 		kgo.ConsumeTopics(c.spec.Input),
-		kgo.RequireStableFetchOffsets(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 			if len(added) > 0 {
 				c.begin()
