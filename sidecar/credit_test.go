@@ -107,8 +107,8 @@ func TestOldClientsKeepTheirCredit(t *testing.T) {
 	}
 }
 
-// A client of before that comes after a newer one has more than its floor: the newer one gives some
-// of its credit back.
+// A client of before that comes after a newer one has more than its floor: nobody has all that is
+// divided.
 func TestAnOldClientBesideANewOne(t *testing.T) {
 	s := roomy(t)
 	all := []*session{joinAs(t, s, "new", featureCredit)}

@@ -10,9 +10,13 @@ import (
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
 
-// benchEnv has the arguments of the bench that is to be run on a real broker: `make
-// processes-kafka`, `make session-kafka`.
-const benchEnv = "ACKMARK_BENCH"
+const (
+	// benchEnv has the arguments of the bench that is to be run on a real broker: `make
+	// processes-kafka`, `make session-kafka`.
+	benchEnv = "ACKMARK_BENCH"
+	// benchBrokersEnv is on how many of them: 1 (the default) or 3.
+	benchBrokersEnv = "ACKMARK_BENCH_BROKERS"
+)
 
 // TestBenchOnKafka runs `ackmark bench` on a real broker whose processor time it measures: with two
 // processes and few records, so that it is known to work there, or with what ACKMARK_BENCH says.
@@ -25,6 +29,7 @@ func TestBenchOnKafka(t *testing.T) {
 		cfg = kafkatest.Config{HeapMB: 1024, Properties: map[string]string{
 			"log.segment.delete.delay.ms": "100", "broker.session.timeout.ms": "9000", "broker.heartbeat.interval.ms": "2000",
 		}}
+		cfg.Brokers, _ = strconv.Atoi(os.Getenv(benchBrokersEnv))
 	}
 	kafka := kafkatest.Start(t, cfg)
 	args = append([]string{"bench", "--brokers", strings.Join(kafka.Addrs(), ",")}, args...)

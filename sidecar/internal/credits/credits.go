@@ -130,11 +130,6 @@ func enough(told, more, target Cost) bool {
 	return more.Bytes-told.Bytes >= max(target.Bytes/8, 1) || more.Records-told.Records >= max(target.Records/8, 1)
 }
 
-// each is an equal part for n.
-func (p *Pool[O]) each(n int) Cost {
-	return Cost{Bytes: p.whole.Bytes / int64(n), Records: p.whole.Records / int64(n)}
-}
-
 // mostFixed is what one may have that gives nothing back: a quarter, so that there is something
 // left for others.
 func (p *Pool[O]) mostFixed() Cost {
@@ -151,8 +146,8 @@ func (p *Pool[O]) lend(m *Member[O], c Cost) {
 func (p *Pool[O]) share() (share Cost, forAll bool) {
 	left, all, work := p.whole, int64(0), int64(0)
 	for _, m := range p.members {
-		if m.fixed { // what it has, and what it would get where there is room
-			left = minus(left, largest(m.lent, smallest(p.mostFixed(), p.each(len(p.members)))))
+		if m.fixed {
+			left = minus(left, m.lent)
 			continue
 		}
 		all++
