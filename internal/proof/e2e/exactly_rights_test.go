@@ -31,7 +31,7 @@ var rights = []right{
 	}, "cannot be committed: GROUP_AUTHORIZATION_FAILED", ""},
 	{"READ on the inputs", func(s *scenario) *kadm.ACLBuilder {
 		return kadm.NewACLs().Topics(s.input).ResourcePatternType(kadm.ACLPatternLiteral).Operations(kadm.OpRead)
-	}, "cannot be committed: offset of topic", ""},
+	}, "cannot be committed: TOPIC_AUTHORIZATION_FAILED", ""},
 	{"WRITE on the outputs", func(s *scenario) *kadm.ACLBuilder {
 		return kadm.NewACLs().Topics(s.output).ResourcePatternType(kadm.ACLPatternLiteral).Operations(kadm.OpWrite)
 	}, "Grant WRITE and DESCRIBE on the topic to the principal that produces: the sidecar's", "app"},
