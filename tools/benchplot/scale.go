@@ -173,8 +173,10 @@ func (c *chart) draw(b *strings.Builder, left, top int) {
 	}
 }
 
-// draw makes the line, a dot for each median and a stroke for each interval.
-func (l *line) draw(b *strings.Builder, x func(int) float64, y func(float64) float64) {
+// draw makes the line, a dot for each median and a stroke for each interval. What is less than
+// nothing, as a difference of memory may be, lies on the axis.
+func (l *line) draw(b *strings.Builder, x func(int) float64, at func(float64) float64) {
+	y := func(v float64) float64 { return at(max(v, 0)) }
 	var points []string
 	for i, v := range l.values {
 		points = append(points, fmt.Sprintf("%.1f,%.1f", x(l.at[i]), y(v.Median)))

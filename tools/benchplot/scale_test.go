@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,25 @@ func TestScaleIsDrawn(t *testing.T) {
 	}
 	if strings.Contains(drawn, "NaN") || strings.Contains(drawn, "Inf") {
 		t.Error("a place that is no number")
+	}
+}
+
+// An interval that reaches below nothing does not leave its chart.
+func TestLessThanNothingIsOnTheAxis(t *testing.T) {
+	drawn := func(low string) string {
+		var r result
+		text := `{"scale": {"sessions": [{"processes": 50, "speed": {"median": 0.7}, "cpu": {"median": 1.1}, "idle_rss_bytes": {"median": 40000, "low": ` + low + `, "high": 50000}}]}}`
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			t.Fatal(err)
+		}
+		all, err := r.draw("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile("<title>.*?</title>").ReplaceAllString(all, "")
+	}
+	if drawn("-900000") != drawn("0") {
+		t.Error("it is drawn elsewhere than one that reaches down to nothing")
 	}
 }
 
