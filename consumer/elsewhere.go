@@ -69,8 +69,11 @@ func (g *group) announceNewer(ctx context.Context, cl *kgo.Client) {
 // of megabytes, one or two partitions are full while the others have nothing in hand, and all wait
 // for a short transaction. What the user's options say stays.
 func (rd *reader) shareFetches(cl *kgo.Client) {
+	if !rd.cfg.CommitElsewhere {
+		return
+	}
 	n := rd.parts.count()
-	if !rd.cfg.CommitElsewhere || n == 0 || rd.shared.client == cl && rd.shared.parts == n {
+	if n == 0 || rd.shared.client == cl && rd.shared.parts == n {
 		return
 	}
 	fetch := rd.cfg.fetchMaxBytes()
