@@ -14,6 +14,8 @@ const (
 	// slicesOfOne is how many slices one set of processes has of each kind.
 	slicesOfOne  = 16
 	slicesBefore = 2 // of each kind, before the first that counts
+	// DefaultSliceRecords keep a pipeline busy for a second or more: in less it is not scraped once.
+	DefaultSliceRecords = 2_000_000
 	// control is what a name ends with of a second pipeline without metrics: by how much it differs
 	// from the first is what the method cannot tell.
 	control = "-control"
@@ -66,10 +68,18 @@ func (b *bench) sliced(ctx context.Context) (all []*Sliced, err error) {
 			one.Scrapes += with.scrapes
 			each, walls = append(each, plain.cpu...), append(walls, plain.wall...)
 		}
-		one.PlainNanos, one.Seconds = median(each)*1e9/float64(b.opts.Records), median(walls)
+		one.PlainNanos, one.Seconds = median(each)*1e9/float64(b.opts.sliceRecords()), median(walls)
 		all = append(all, one)
 	}
 	return all, nil
+}
+
+// sliceRecords are the inputs of a slice.
+func (o Options) sliceRecords() int {
+	if o.Records == DefaultRecords {
+		return DefaultSliceRecords
+	}
+	return o.Records
 }
 
 // slicedSets are the numbers of pairs of slices of each set of processes.
@@ -84,7 +94,7 @@ func slicedSets(pairs int) (sets []int) {
 // control, plain, scraped; scraped, plain, control; and so on, so that those that are compared are
 // neighbours, and whatever drifts falls on both alike.
 func (b *bench) sliceSet(ctx context.Context, role string, n int) (sides []*sliceSide, err error) {
-	s := spec{Role: role, Input: "slices-input", Output: "slices-output", Partitions: b.opts.Partitions, Size: b.opts.Size, Concurrency: b.opts.Concurrency, Slice: b.opts.Records}
+	s := spec{Role: role, Input: "slices-input", Output: "slices-output", Partitions: b.opts.Partitions, Size: b.opts.Size, Concurrency: b.opts.Concurrency, Slice: b.opts.sliceRecords()}
 	broker, err := b.opts.start(ctx, spec{Role: roleSynthetic, Input: s.Input, Output: s.Output, Partitions: s.Partitions, Size: s.Size})
 	if err != nil {
 		return nil, err

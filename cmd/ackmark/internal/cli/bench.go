@@ -78,7 +78,7 @@ was wrong: every input must come out once and be committed.`,
 	f.StringSliceVar(&o.Brokers, "brokers", nil, "measure on this cluster, host:port comma separated, instead of an embedded broker")
 	f.IntSliceVar(&o.BrokerPIDs, "broker-pids", nil, "process ids of the brokers of --brokers that run on this machine, comma separated: their CPU time is measured")
 	f.StringArrayVar(&kafka, "kafka", nil, "Kafka client property for --brokers as name=value (security.protocol, sasl.username …); repeatable")
-	f.IntVar(&o.Records, "records", bench.DefaultRecords, "inputs of each run; of many processes, 40,000 of each or more if it is not set")
+	f.IntVar(&o.Records, "records", bench.DefaultRecords, "inputs of each run; if it is not set, of many processes 40,000 of each or more, of a slice 2,000,000")
 	f.IntVar(&o.Size, "size", bench.DefaultSize, "bytes of each input's value")
 	f.IntSliceVar(&o.Processes, "processes", nil, "with --only processes or session: how many of them there are, comma separated (default 10,50; of session 10)")
 	f.IntSliceVar(&o.Sessions, "sessions", nil, "with --only scale: sessions of one sidecar, comma separated (default 1,2,5,10,20,50; none if only --partition-counts is given)")
