@@ -5,6 +5,7 @@
 //	curl -i localhost:8080/readyz                           # 200, or 503 with all that is wrong
 //	curl localhost:8080/lag
 //	open http://localhost:8080/            # the live page; its state as JSON: /api/status
+//	curl localhost:8080/metrics            # for Prometheus: lags, marks, retries, latencies
 package main
 
 import (
@@ -43,9 +44,14 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = serve(ctx, lis, pipeline.Config{
-		Consumer: consumer.Config{Brokers: brokers, Group: "checker", Topics: []string{"orders"}},
-		Producer: producer.Direct(producer.DirectConfig{Brokers: brokers}),
+	meters, metrics, err := newMetrics()
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = serve(ctx, lis, metrics, pipeline.Config{
+		Consumer:      consumer.Config{Brokers: brokers, Group: "checker", Topics: []string{"orders"}},
+		Producer:      producer.Direct(producer.DirectConfig{Brokers: brokers, MeterProvider: meters}),
+		MeterProvider: meters,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -53,14 +59,14 @@ func main() {
 }
 
 // serve runs the pipeline and the HTTP server until ctx ends or one of them fails.
-func serve(ctx context.Context, lis net.Listener, cfg pipeline.Config) error {
+func serve(ctx context.Context, lis net.Listener, metrics http.Handler, cfg pipeline.Config) error {
 	cfg.Handler = pipeline.Transform(pipeline.JSON[order](), pipeline.JSON[order](), "orders.checked", check)
 	cfg.DeadLetter.Topic = "orders.dead"
 	p, err := pipeline.New(cfg)
 	if err != nil {
 		return errors.Join(err, lis.Close())
 	}
-	server := &http.Server{Handler: routes(p), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: routes(p, metrics), ReadHeaderTimeout: 5 * time.Second}
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Run(ctx) }) // returns when it has drained, committed and left the group
@@ -88,7 +94,7 @@ func check(_ context.Context, in pipeline.Msg[order]) ([]pipeline.Out[order], er
 	return []pipeline.Out[order]{{Value: in.Value}}, nil
 }
 
-func routes(p *pipeline.Pipeline) http.Handler {
+func routes(p *pipeline.Pipeline, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := p.Check(r.Context()); err != nil {
@@ -102,6 +108,6 @@ func routes(p *pipeline.Pipeline) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]int64{"lag": s.Consumer.Lag(), "done": s.Done, "dead_letters": s.DeadLetters})
 	})
-	mux.Handle("/", admin.Handler(admin.Config{Source: p}))
+	mux.Handle("/", admin.Handler(admin.Config{Source: p, Metrics: metrics}))
 	return mux
 }

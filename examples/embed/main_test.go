@@ -34,11 +34,15 @@ func TestServe(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
+	meters, metrics, err := newMetrics()
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
-		ended <- serve(ctx, lis, pipeline.Config{
+		ended <- serve(ctx, lis, metrics, pipeline.Config{
 			Consumer: consumer.Config{Brokers: broker.ListenAddrs(), Group: "checker", Topics: []string{"orders"}},
-			Producer: producer.Direct(producer.DirectConfig{Brokers: broker.ListenAddrs(), Logger: quiet}),
-			Logger:   quiet,
+			Producer: producer.Direct(producer.DirectConfig{Brokers: broker.ListenAddrs(), Logger: quiet, MeterProvider: meters}),
+			Logger:   quiet, MeterProvider: meters,
 		})
 	}()
 	url := "http://" + lis.Addr().String()
@@ -57,6 +61,9 @@ func TestServe(t *testing.T) {
 	until(t, url+"/lag", `{"dead_letters":2,"done":3,"lag":0}`)
 	until(t, url+"/api/status", `"topic":"orders"`)
 	until(t, url+"/", "<title>Ackmark</title>")
+	for _, want := range []string{"ackmark_partition_lag_committed{", "ackmark_pipeline_dead_letters_total{", "messaging_client_sent_messages_total{"} {
+		until(t, url+"/metrics", "\n"+want)
+	}
 	http.DefaultClient.CloseIdleConnections()
 	stop()
 	if err := <-ended; err != nil {

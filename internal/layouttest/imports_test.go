@@ -80,7 +80,7 @@ func TestOnlyTestsAndCommandsUseTheProof(t *testing.T) {
 // own measures into a provider that nobody asked for.
 func TestOnlyProcessesChooseWhereMetricsGo(t *testing.T) {
 	for _, f := range allFiles(t) {
-		if f.testOnly() || within(f.dir, "cmd") || within(f.dir, "admin") || within(f.dir, "internal/proof") || within(f.dir, "internal/telemetry/exporter") {
+		if f.testOnly() || within(f.dir, "cmd") || within(f.dir, "admin") || within(f.dir, "examples") || within(f.dir, "internal/proof") || within(f.dir, "internal/telemetry/exporter") {
 			continue
 		}
 		for _, to := range allImports(f) {
