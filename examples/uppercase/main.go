@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -34,58 +35,81 @@ const usage = `uppercase is configured by environment variables:
                  with a transactional id (ackmark sidecar --transactional-id orders-0)
   TRANSACTIONAL_ID  of this process, the same whenever it is started again (orders-0)         required by exactly-once with SIDECAR=direct
   SOURCE_HEADERS 1: every output says which input it was made from, for ackmark audit         default off
+  ADMIN          host:port of the admin port: page, probes, /metrics for Prometheus           default none
+  ADMIN_HOSTS    names by which it may be called, beside localhost and its address            default none
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	cfg, err := configure(os.Getenv)
+	job, err := configure(os.Getenv)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "uppercase: %v\n\n%s", err, usage)
 		os.Exit(2)
 	}
 	// Run ends when ctx does: it stops reading, finishes and delivers what is being worked on,
 	// commits, and leaves the group.
-	if err := pipeline.Run(ctx, cfg); err != nil {
+	if err := job.run(ctx); err != nil {
 		log.Fatal("uppercase: ", err)
 	}
 }
 
-func configure(getenv func(string) string) (pipeline.Config, error) {
+// job is the pipeline, and where one looks at it.
+type job struct {
+	pipeline.Config
+	admin *adminPort
+}
+
+func (j job) run(ctx context.Context) error {
+	p, err := pipeline.New(j.Config)
+	if err != nil {
+		return errors.Join(err, j.Producer.Close())
+	}
+	return j.admin.run(ctx, p)
+}
+
+func configure(getenv func(string) string) (job, error) {
 	env := map[string]string{}
 	for _, name := range []string{"KAFKA_BROKERS", "GROUP", "INPUT", "OUTPUT", "SIDECAR"} {
 		if env[name] = getenv(name); env[name] == "" {
-			return pipeline.Config{}, fmt.Errorf("%s is not set", name)
+			return job{}, fmt.Errorf("%s is not set", name)
 		}
 	}
 	work, err := time.ParseDuration(cmp.Or(getenv("WORK"), "0"))
 	if err != nil || work < 0 {
-		return pipeline.Config{}, fmt.Errorf("WORK is %q: give a duration like 5ms or 1s", getenv("WORK"))
+		return job{}, fmt.Errorf("WORK is %q: give a duration like 5ms or 1s", getenv("WORK"))
 	}
 	lanes, err := strconv.Atoi(cmp.Or(getenv("CONCURRENCY"), "0"))
 	if err != nil || lanes < 0 {
-		return pipeline.Config{}, fmt.Errorf("CONCURRENCY is %q: give a number of messages, 1 or more", getenv("CONCURRENCY"))
+		return job{}, fmt.Errorf("CONCURRENCY is %q: give a number of messages, 1 or more", getenv("CONCURRENCY"))
 	}
 	var protocol consumer.Protocol
 	if err := protocol.UnmarshalText([]byte(getenv("PROTOCOL"))); err != nil {
-		return pipeline.Config{}, fmt.Errorf("PROTOCOL: %w", err)
+		return job{}, fmt.Errorf("PROTOCOL: %w", err)
 	}
 	var mode pipeline.Mode
 	if err := mode.UnmarshalText([]byte(getenv("MODE"))); err != nil {
-		return pipeline.Config{}, fmt.Errorf("MODE: %w", err)
+		return job{}, fmt.Errorf("MODE: %w", err)
 	}
 	brokers := strings.Split(env["KAFKA_BROKERS"], ",")
-	out := producer.Dial(env["SIDECAR"])
-	if env["SIDECAR"] == "direct" {
-		out = producer.Direct(producer.DirectConfig{Brokers: brokers, TransactionalID: getenv("TRANSACTIONAL_ID")})
+	admin, err := newAdminPort(getenv("ADMIN"), strings.FieldsFunc(getenv("ADMIN_HOSTS"), func(r rune) bool { return r == ',' }))
+	if err != nil {
+		return job{}, fmt.Errorf("ADMIN: %w", err)
 	}
-	return pipeline.Config{
+	var out producer.Producer
+	if env["SIDECAR"] == "direct" {
+		out = producer.Direct(producer.DirectConfig{Brokers: brokers, TransactionalID: getenv("TRANSACTIONAL_ID"), MeterProvider: admin.meters})
+	} else {
+		out = producer.DialConfig{Target: env["SIDECAR"], MeterProvider: admin.meters}.New()
+	}
+	return job{admin: admin, Config: pipeline.Config{
 		Consumer:    consumer.Config{Brokers: brokers, Group: env["GROUP"], Topics: []string{env["INPUT"]}, StateDir: getenv("STATE_DIR"), Protocol: protocol},
 		Producer:    out,
 		Mode:        mode,
 		Handler:     uppercase(env["OUTPUT"], work),
 		Concurrency: lanes, SourceHeaders: getenv("SOURCE_HEADERS") == "1",
-	}, nil
+		MeterProvider: admin.meters,
+	}}, nil
 }
 
 func uppercase(topic string, work time.Duration) pipeline.HandlerFunc {

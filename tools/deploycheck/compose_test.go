@@ -95,25 +95,29 @@ func TestPrometheusIsAnswered(t *testing.T) {
 	if err := yaml.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	scraped := map[string]bool{}
 	for _, scrape := range config.Scrapes {
 		for _, static := range scrape.Static {
 			for _, target := range static.Targets {
-				n++
 				host, port, _ := strings.Cut(target, ":")
-				set := func(name string) string {
-					if v := p.Services[host].Environment[name]; v != nil {
-						return *v
+				scraped[host] = true
+				set := func(name string) string { // the command's settings, or those of the example
+					for _, name := range []string{"ACKMARK_" + name, name} {
+						if v := p.Services[host].Environment[name]; v != nil {
+							return *v
+						}
 					}
 					return ""
 				}
-				if set("ACKMARK_ADMIN") != "0.0.0.0:"+port || !slices.Contains(strings.Split(set("ACKMARK_ADMIN_HOSTS"), ","), host) {
-					t.Errorf("Prometheus scrapes %s, whose admin port is at %q and answers to %q", target, set("ACKMARK_ADMIN"), set("ACKMARK_ADMIN_HOSTS"))
+				if set("ADMIN") != "0.0.0.0:"+port || !slices.Contains(strings.Split(set("ADMIN_HOSTS"), ","), host) {
+					t.Errorf("Prometheus scrapes %s, whose admin port is at %q and answers to %q", target, set("ADMIN"), set("ADMIN_HOSTS"))
 				}
 			}
 		}
 	}
-	if n == 0 {
-		t.Error("nothing is scraped")
+	for _, name := range []string{"sidecar", "app"} { // without the app, half of the dashboard is empty
+		if !scraped[name] {
+			t.Errorf("%s is not scraped", name)
+		}
 	}
 }
