@@ -43,6 +43,28 @@ func TestStatusIsDocumented(t *testing.T) {
 	}
 }
 
+// docs/operations.md names every path that the package does.
+func TestPathsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := regexp.MustCompile(`(?m)^//\t(/\S*) `).FindAllSubmatch(doc, -1)
+	if len(paths) < 7 {
+		t.Errorf("only %d paths found", len(paths))
+	}
+	_, section, _ := strings.Cut(string(text), "## The admin port\n")
+	for _, path := range paths {
+		if !strings.Contains(section, "\n| `"+string(path[1])+"` | ") {
+			t.Errorf("docs/operations.md does not tell what %s answers", path[1])
+		}
+	}
+}
+
 // docs/operations.md and the page know every state, stage and kind, and no other.
 func TestWordsAreKnown(t *testing.T) {
 	text, err := os.ReadFile("../docs/operations.md")

@@ -7,6 +7,7 @@ import (
 	"github.com/ackmark/ackmark/admin"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/adminport"
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/telemetry/exporter"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
 	"github.com/ackmark/ackmark/sidecar"
@@ -81,16 +82,28 @@ func (c *child) runSidecar(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := sidecar.New(sidecar.Config{Brokers: c.spec.Brokers, Options: opts, Listen: "unix://" + c.spec.Socket, Logger: c.log, TransactionalID: c.spec.TransactionalID})
+	cfg := sidecar.Config{Brokers: c.spec.Brokers, Options: opts, Listen: "unix://" + c.spec.Socket, Logger: c.log, TransactionalID: c.spec.TransactionalID}
+	if c.spec.Page == "" {
+		s, err := sidecar.New(cfg)
+		if err != nil {
+			return err
+		}
+		return s.Run(ctx)
+	}
+	metrics, err := exporter.New(ctx, exporter.Config{Service: "ackmark-demo", Getenv: func(string) string { return "" }}) // to be scraped, and sent to nobody
 	if err != nil {
 		return err
 	}
-	if c.spec.Page != "" {
-		port, err := adminport.Open(c.spec.Page, admin.Config{Source: s}, c.log)
-		if err != nil {
-			return errors.Join(err, s.Close())
-		}
-		defer port.Close()
+	defer func() { _ = metrics.Shutdown(context.WithoutCancel(ctx)) }()
+	cfg.MeterProvider = metrics.MeterProvider()
+	s, err := sidecar.New(cfg)
+	if err != nil {
+		return err
 	}
+	port, err := adminport.Open(c.spec.Page, admin.Config{Source: s, Metrics: metrics.Handler()}, c.log)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	defer port.Close()
 	return s.Run(ctx)
 }
