@@ -69,7 +69,7 @@ func (g *group) letGo(parts []*partition, why error) error {
 				abandoned = &AbandonedError{After: min(g.cfg.DrainTimeout, time.Since(begun))}
 			}
 			abandoned.Partitions = append(abandoned.Partitions, a)
-			g.around.metrics.abandoned(a.Count)
+			g.around.metrics.abandoned(a.Topic, a.Count)
 		}
 		p.end(why)
 	}

@@ -20,14 +20,21 @@ type metrics struct {
 	topics     *telemetry.Bound[string, *topicCounts]
 	rebalances telemetry.Tally
 	commits    telemetry.Tally
-	repeats    telemetry.Tally
 	wills      telemetry.Tally
-	overruns   atomic.Int64
 	took       map[string]*telemetry.Recorder // by outcome of a rebalance
 }
 
 // topicCounts are of all assignments of a topic, those that ended included.
-type topicCounts struct{ handedOut, done, inherited, lost atomic.Int64 }
+type topicCounts struct {
+	handedOut, done, inherited, lost, overruns atomic.Int64
+
+	repeats telemetry.Tally // by cause
+}
+
+// newTopicCounts knows all causes: what is told from the beginning has a rate when it happens.
+func newTopicCounts(string) *topicCounts {
+	return &topicCounts{repeats: telemetry.NewTally(repeatLost, repeatAbandoned, repeatUncommitted)}
+}
 
 // maxTopics bounds the label, since a regular expression may match any number of topics.
 const maxTopics = 1000
@@ -59,8 +66,8 @@ func newMetrics(cfg *Config) *metrics {
 	}
 	m := &metrics{
 		part: part, group: telemetry.Group.String(cfg.Group),
-		topics:     telemetry.NewBound(maxTopics, telemetry.Other, func(string) *topicCounts { return new(topicCounts) }),
-		rebalances: telemetry.NewTally(byAssign, byRevoking, byShutdown, byLost), commits: telemetry.NewTally(), repeats: telemetry.NewTally(),
+		topics:     telemetry.NewBound(maxTopics, telemetry.Other, newTopicCounts),
+		rebalances: telemetry.NewTally(byAssign, byRevoking, byShutdown, byLost), commits: telemetry.NewTally(),
 		wills: telemetry.NewTally(willComplete, willSuperseded, willElsewhere, willFailed, willLate),
 		took:  map[string]*telemetry.Recorder{},
 	}
@@ -86,16 +93,16 @@ func (m *metrics) letGo(why error, took time.Duration) {
 	m.rebalanced(outcome, took)
 }
 
-func (m *metrics) repeat(cause string, n int64) {
+func (m *metrics) repeat(topic, cause string, n int64) {
 	if m != nil && n > 0 {
-		m.repeats.Add(cause, int(n))
+		m.topics.Get(topic).repeats.Add(cause, int(n))
 	}
 }
 
-func (m *metrics) abandoned(n int) {
+func (m *metrics) abandoned(topic string, n int) {
 	if m != nil {
-		m.overruns.Add(int64(n))
-		m.repeat(repeatAbandoned, int64(n))
+		m.topics.Get(topic).overruns.Add(int64(n))
+		m.repeat(topic, repeatAbandoned, int64(n))
 	}
 }
 
@@ -146,24 +153,25 @@ func (m *metrics) read(r *telemetry.Reading, c *Consumer) {
 		r.Count(telemetry.Done, n.done.Load(), set)
 		r.Count(telemetry.Inherited, n.inherited.Load(), set)
 		r.Count(telemetry.Lost, n.lost.Load(), set)
+		r.Count(telemetry.DrainOverruns, n.overruns.Load(), set)
+		m.readTally(r, telemetry.Repeats, telemetry.Reason, n.repeats, name)
 	})
 	m.readTally(r, telemetry.Rebalances, telemetry.Outcome, m.rebalances)
 	m.readTally(r, telemetry.Commits, telemetry.ErrorType, m.commits)
-	m.readTally(r, telemetry.Repeats, telemetry.Reason, m.repeats)
 	m.readTally(r, telemetry.ConsumerWills, telemetry.Outcome, m.wills)
 	group := attribute.NewSet(m.group)
-	r.Count(telemetry.DrainOverruns, m.overruns.Load(), group)
 	r.Count(telemetry.CommitBeyond, int64(c.around.watch.Count(sentinel.CommitBeyond)), group)
 	r.Count(telemetry.InputSkipped, int64(c.around.watch.Count(sentinel.InputSkipped)), group)
 }
 
-func (m *metrics) readTally(r *telemetry.Reading, row *telemetry.Metric, key attribute.Key, t telemetry.Tally) {
+func (m *metrics) readTally(r *telemetry.Reading, row *telemetry.Metric, key attribute.Key, t telemetry.Tally, more ...attribute.KeyValue) {
+	of := append(more[:len(more):len(more)], m.group)
 	t.Each(func(name string, n *atomic.Uint64) {
-		set := attribute.NewSet(m.group)
+		set := of
 		if name != "" {
-			set = attribute.NewSet(m.group, key.String(name))
+			set = append(of[:len(of):len(of)], key.String(name))
 		}
-		r.Count(row, int64(n.Load()), set)
+		r.Count(row, int64(n.Load()), attribute.NewSet(set...))
 	})
 }
 
@@ -228,9 +236,9 @@ func (m *metrics) ended(p *partition, why error) {
 	}
 	m.count(p)
 	if errors.Is(why, ErrLost) {
-		m.repeat(repeatLost, p.repeats())
+		m.repeat(p.assignment.Topic, repeatLost, p.repeats())
 	} else {
-		m.repeat(repeatUncommitted, p.core.Uncommitted())
+		m.repeat(p.assignment.Topic, repeatUncommitted, p.core.Uncommitted())
 	}
 }
 

@@ -48,15 +48,16 @@ func TestMetricsOfAConsumer(t *testing.T) {
 		meter.Collect(t).Want(t, 20, telemetry.Consumed) // to look counts nothing
 		v.Want(t, 14, telemetry.Done)
 		for row, of := range map[*telemetry.Metric]attribute.KeyValue{
-			telemetry.OldestOffset: telemetry.Partition.String("1"), // caught up
-			telemetry.Rebalances:   telemetry.Outcome.String(byLost),
+			telemetry.OldestOffset:  telemetry.Partition.String("1"), // caught up
+			telemetry.Rebalances:    telemetry.Outcome.String(byLost),
+			telemetry.Repeats:       telemetry.Reason.String(repeatUncommitted),
+			telemetry.DrainOverruns: telemetry.Topic.String(topic),
 		} {
 			if is, series := v.Sum(row, of); is != 0 || series != 1 {
 				t.Errorf("%s of %v is %v in %d series, want 0 in one: what comes and goes has no rate", row.Name, of, is, series)
 			}
 		}
 		v.Want(t, 1, telemetry.Rebalances, telemetry.Outcome.String(byAssign))
-		v.Want(t, 0, telemetry.DrainOverruns)
 		v.Want(t, 0, telemetry.CommitBeyond, telemetry.Group.String(groupName))
 		v.Want(t, 0, telemetry.InputSkipped, telemetry.Group.String(groupName))
 		if age, _ := v.Sum(telemetry.OldestAge, zero); age <= 0 {
@@ -74,7 +75,7 @@ func TestMetricsOfAConsumer(t *testing.T) {
 			lost, _ := v.Sum(telemetry.Rebalances, telemetry.Outcome.String(byLost))
 			return lost == 1
 		})
-		v.Want(t, 1, telemetry.Repeats, telemetry.Reason.String(repeatLost))
+		v.Want(t, 1, telemetry.Repeats, telemetry.Reason.String(repeatLost), telemetry.Topic.String(topic))
 		held.messages()[0].Done(errors.New("late"))
 	})
 }

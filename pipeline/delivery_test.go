@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/proof/measured"
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
@@ -54,7 +56,8 @@ func TestRetryableFailuresAreDeliveredAgainInOrder(t *testing.T) {
 				const keys, each = 10, 100
 				rng := rand.New(rand.NewPCG(seed, 3))
 				o := &outages{rng: rng, next: map[string]int{}}
-				cfg := quiet(pipeline.Config{Concurrency: 1 + rng.IntN(6), Backoff: pipeline.Backoff{Initial: time.Millisecond}})
+				meter := measured.New()
+				cfg := quiet(pipeline.Config{Concurrency: 1 + rng.IntN(6), Backoff: pipeline.Backoff{Initial: time.Millisecond}, MeterProvider: meter})
 				cfg.Producer = producertest.NewFake(producertest.FakeConfig{Rule: o.fate})
 				cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
 					return []producer.Record{{Topic: "out", Key: in.Key, Value: in.Value}}, nil
@@ -81,6 +84,7 @@ func TestRetryableFailuresAreDeliveredAgainInOrder(t *testing.T) {
 				if s := h.State(); s.Done != keys*each || s.Redelivered == 0 {
 					t.Errorf("seed %d: state %+v", seed, s)
 				}
+				meter.Collect(t).Want(t, float64(o.refusals), telemetry.Repeats, telemetry.Topic.String("in"), telemetry.Reason.String("redelivered"))
 			})
 		})
 	}

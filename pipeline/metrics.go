@@ -15,17 +15,17 @@ import (
 // metrics are what a pipeline tells a meter provider, beside its consumer. A nil one, without a
 // provider, does nothing. What State counts is read when somebody collects.
 type metrics struct {
-	part        *telemetry.Part
-	group       attribute.KeyValue
-	topics      *telemetry.Bound[string, *topicCounts] // by input topic
-	redelivered atomic.Int64                           // units
+	part   *telemetry.Part
+	group  attribute.KeyValue
+	topics *telemetry.Bound[string, *topicCounts] // by input topic
 }
 
 // topicCounts are of one input topic.
 type topicCounts struct {
-	retries atomic.Int64
-	letters telemetry.Tally // by the kind of error that the input was rejected for
-	took    *telemetry.Bound[string, *telemetry.Recorder]
+	retries     atomic.Int64
+	redelivered atomic.Int64    // units
+	letters     telemetry.Tally // by the kind of error that the input was rejected for
+	took        *telemetry.Bound[string, *telemetry.Recorder]
 }
 
 const (
@@ -64,9 +64,9 @@ func (m *metrics) letter(in *consumer.Message, r *rejection) {
 	}
 }
 
-func (m *metrics) redeliver(units int) {
+func (m *metrics) redeliver(topic string, units int) {
 	if m != nil {
-		m.redelivered.Add(int64(units))
+		m.topics.Get(topic).redelivered.Add(int64(units))
 	}
 }
 
@@ -93,11 +93,11 @@ func (m *metrics) read(r *telemetry.Reading, p *Pipeline) {
 	m.topics.Each(func(topic string, t *topicCounts) {
 		name := telemetry.Topic.String(topic)
 		r.Count(telemetry.HandlerRetries, t.retries.Load(), attribute.NewSet(m.group, name))
+		r.Count(telemetry.Repeats, t.redelivered.Load(), attribute.NewSet(m.group, name, telemetry.Reason.String("redelivered")))
 		t.letters.Each(func(kind string, n *atomic.Uint64) {
 			r.Count(telemetry.HandlerLetters, int64(n.Load()), attribute.NewSet(m.group, name, telemetry.ErrorType.String(kind)))
 		})
 	})
-	r.Count(telemetry.Repeats, m.redelivered.Load(), attribute.NewSet(m.group, telemetry.Reason.String("redelivered")))
 	busy, queued, finished := p.laneCounts()
 	r.Count(telemetry.Lanes, int64(len(p.lanes)), group)
 	r.Count(telemetry.LanesBusy, int64(busy), group)

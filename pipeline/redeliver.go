@@ -67,12 +67,10 @@ func (l *lane) redeliver() {
 		l.p.troubles.note(waiting[i].m, problem{podstate.Redelivering, waiting[i].tries, "", time.Now().Add(pause)}, waiting[i].err)
 	}
 	sleep(waiting[0].assignment.Context(), pause)
-	n := 0
 	for _, f := range l.takeAgain() { // with what failed during the pause
-		n += len(f.units)
+		l.p.metrics.redeliver(f.assignment.Topic, len(f.units))
 		f.deliver() // drops them when the partition has left
 	}
-	l.p.metrics.redeliver(n)
 }
 
 func inFetchOrder(a, b failure) int {

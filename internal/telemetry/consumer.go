@@ -71,7 +71,7 @@ var (
 	}
 	DrainOverruns = &Metric{
 		Name: "ackmark.consumer.drain.overruns", Unit: "{message}", Kind: Counter,
-		Help: "Inputs that were abandoned: started, and not done when the drain's deadline passed.", Attributes: []attribute.Key{Group},
+		Help: "Inputs that were abandoned: started, and not done when the drain's deadline passed.", Attributes: []attribute.Key{Group, Topic},
 	}
 	Commits = &Metric{
 		Name: "ackmark.consumer.commits", Unit: "{request}", Kind: Counter,
@@ -84,7 +84,7 @@ var (
 	}
 	Repeats = &Metric{
 		Name: "ackmark.consumer.repeats", Unit: "{message}", Kind: Counter,
-		Help: "Inputs that are handled or delivered again, here or elsewhere, by cause: lost, abandoned, uncommitted, redelivered.", Attributes: []attribute.Key{Group, Reason},
+		Help: "Inputs that are handled or delivered again, here or elsewhere, by cause: lost, abandoned, uncommitted, redelivered.", Attributes: []attribute.Key{Group, Topic, Reason},
 	}
 )
 
