@@ -171,6 +171,9 @@ func runApp(ctx context.Context, role string) error {
 				return nil, context.Cause(ctx)
 			}
 			by := []producer.Header{{Key: byHeader, Value: []byte(name)}}
+			if string(in.Value) == silent {
+				return nil, nil
+			}
 			if isNth(in.Offset, envPoison) {
 				return []producer.Record{{Topic: os.Getenv("OUTPUT"), Key: in.Key, Value: make([]byte, 2<<20), Headers: by}}, nil
 			}
@@ -210,7 +213,10 @@ func lanes() int {
 	return n
 }
 
-const inHand = "in hand: "
+const (
+	inHand = "in hand: "
+	silent = "silent" // an input without outputs
+)
 
 // holdBack returns when the file does not name this process or this input, and whether it did: the
 // handler is slow, and does not hear that its input is given away.
