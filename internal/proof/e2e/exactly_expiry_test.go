@@ -19,6 +19,9 @@ import (
 // than it takes a member of a group to get the partitions of one that is dead.
 const idsLive = 10 * time.Second
 
+// producersLive is how long their partitions know a producer that writes nothing.
+const producersLive = time.Second
+
 // abortEvery is how often a broker looks for transactions that have timed out.
 const abortEvery = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
 
@@ -28,7 +31,9 @@ func forgetful(t *testing.T) *kafkatest.Cluster {
 	return kafkatest.Shared(t, kafkatest.Config{Properties: map[string]string{
 		"transactional.id.expiration.ms":                             fmt.Sprint(idsLive.Milliseconds()),
 		"transaction.remove.expired.transaction.cleanup.interval.ms": "200",
-		abortEvery: "200",
+		abortEvery:                  "200",
+		"producer.id.expiration.ms": fmt.Sprint(producersLive.Milliseconds()),
+		"producer.id.expiration.check.interval.ms": "200",
 	}})
 }
 
@@ -106,22 +111,26 @@ func (s *scenario) endAll(ps ...*childproc.Process) {
 	}
 }
 
-// For longer than transactional ids live, the handlers of a pod have nothing to write, and then
-// they have again. The ids of its outputs have expired, that of windows without outputs has not:
-// it goes on.
+// A pod has nothing to do for longer than partitions know its producers, and goes on. For longer
+// than transactional ids live its handlers have nothing to write, and then they have again: the ids
+// of its outputs have expired, that of windows without outputs has not. It goes on.
 func TestExactlyOnceIdsOfOutputsExpire(t *testing.T) {
 	t.Parallel()
 	throughAndDirect(t, func(s *scenario, start func(string) (holder, app *childproc.Process)) {
 		holder, app := start("app")
-		f := s.feed(300)
-		f.more(600)
-		total := f.finish()
-		s.caughtUp()
+		total := uint64(0)
+		for range 2 {
+			f := s.feed(300)
+			f.more(600)
+			total += f.finish()
+			s.caughtUp()
+			<-time.After(2 * producersLive) // partitions forget the producers, and their coordinator does not
+		}
 		s.expires(func() { s.produceInputs(silent, partitions); s.caughtUp() }, ofOutputs...)
 		if there := s.known(ofOffsets...); len(there) == 0 {
 			s.Fatal("no id is known any more")
 		}
-		f = s.feed(300)
+		f := s.feed(300)
 		f.more(600)
 		total += f.finish()
 		s.caughtUp()
