@@ -43,13 +43,13 @@ func (l *Lane) isFenced(w *window) bool {
 func (l *Lane) tryAbort(w *window) error {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Timeout)
 	defer cancel()
-	if !w.began {
-		if len(w.parts) == 0 {
-			return nil
-		}
-		return l.endBare(ctx, &l.bares[l.bareTurn], false)
+	t := w.twin
+	switch {
+	case t == nil && len(w.parts) == 0:
+		return nil
+	case t == nil:
+		return l.ids.endBare(ctx, w.bare, false)
 	}
-	t := &l.twins[l.turn]
 	if err := t.client.AbortBufferedRecords(ctx); err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 		case ofAway:
 			l.miss(r)
 		case ofSetup:
-			return l.ends(l.setupError(l.cfg.ID, r.err))
+			return l.ends(l.cfg.setupError(l.cfg.ID, r.err))
 		case ofStale:
 			for _, st := range r.claims {
 				stale[st] = r.member.Generation
@@ -131,7 +131,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 		}
 	}
 	if setup {
-		return l.ends(l.setupError(l.cfg.ID, other))
+		return l.ends(l.cfg.setupError(l.cfg.ID, other))
 	}
 	if st := l.outcome.tooLarge; st != nil {
 		refused[st] = offsetError(st, ErrSetTooLarge)
@@ -283,10 +283,18 @@ func (l *Lane) renew() event {
 	l.stats.reinits.Add(1)
 	w := l.window
 	l.cfg.Log.Warn("a transactional id is taken anew", "err", l.why)
-	if err := l.retake(w); err != nil {
+	wait := aWhile
+	switch {
+	case l.state == Uncertain:
+		wait = onceTold
+	case l.outcome.stuck:
+		wait = noMore
+	}
+	var err error
+	if l.outcome.told, err = l.ids.retake(w, wait); err != nil {
 		return l.ends(err)
 	}
-	if l.state == Uncertain || w == nil {
+	if l.state == Uncertain {
 		return ready
 	}
 	if err := l.awaitPromises(l.ctx, w); err != nil {
@@ -323,7 +331,7 @@ func (l *Lane) giveBack(w *window, why error) {
 			l.tellAbort(Abort{l.cfg.ID, w.units, 0, why})
 		}()
 	}
-	if t := &l.twins[l.turn]; w.began && t.aside == nil {
+	if t := w.twin; t != nil && t.aside == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Second)
 		defer cancel()
 		if t.client.AbortBufferedRecords(ctx) == nil && !isTaken(l.why) {

@@ -24,42 +24,55 @@ func isDecided(s *kmsg.DescribeTransactionsResponseTransactionState) bool {
 	return s.State == "PrepareCommit" || s.State == "PrepareAbort"
 }
 
-// isStuck tells that an id can be set aside: its end is decided, and known where it is asked for.
-func (l *Lane) isStuck(s *kmsg.DescribeTransactionsResponseTransactionState, end ending) bool {
-	return isDecided(s) && (end.isCertain() || l.state != Uncertain)
-}
+// markers is how long a taking waits for those of the transaction before.
+type markers uint8
 
-// other is the twin that is not in use.
-func (l *Lane) other() *twin { return &l.twins[1-l.turn] }
+const (
+	untilWritten markers = iota // no other id is free
+	aWhile                      // for asideAfter
+	onceTold                    // for asideAfter, and until it is told how the transaction ended
+	noMore                      // they were waited for already
+)
+
+// isStuck tells that an id is not waited for any more, and can be set aside.
+func (m markers) isStuck(s *kmsg.DescribeTransactionsResponseTransactionState, end ending, waited time.Duration) bool {
+	switch {
+	case !isDecided(s), m == untilWritten:
+		return false
+	case m == noMore:
+		return true
+	}
+	return waited >= asideAfter && (m == aWhile || end.isCertain())
+}
 
 // setAside has an id taken again beside the lane, which goes on without it until it hears that it
 // is ours.
-func (l *Lane) setAside(id string, retake func() error) <-chan error {
-	l.cfg.Log.Warn("the markers of a transaction are not written: the lane goes on with its other id", "transactional_id", id)
+func (d *ids) setAside(id string, retake func() error) <-chan error {
+	d.cfg.Log.Warn("the markers of a transaction are not written: the lane goes on with its other id", "transactional_id", id)
 	back := make(chan error, 1)
-	l.running.Go(func() {
+	d.running.Go(func() {
 		back <- retake()
-		l.Wake()
+		d.wake()
 	})
 	return back
 }
 
 // takeBack takes ids that were set aside into use again. An error: one is not ours any more.
-func (l *Lane) takeBack() error {
+func (d *ids) takeBack() error {
 	for i := range 2 {
-		t, b := &l.twins[i], &l.bares[i]
+		t, b := &d.twins[i], &d.bares[i]
 		for _, at := range []struct {
 			aside  *<-chan error
 			id     string
 			verify func(error) error
-		}{{&t.aside, t.id, func(err error) error { return l.verify(t, err) }}, {&b.aside, b.id, func(err error) error { return l.verifyBare(b, err) }}} {
+		}{{&t.aside, t.id, func(err error) error { return d.verify(t, err) }}, {&b.aside, b.id, func(err error) error { return d.verifyBare(b, err) }}} {
 			select {
 			case err := <-*at.aside: // nil: it is in use
 				*at.aside = nil
 				if err := at.verify(err); err != nil {
 					return err
 				}
-				l.cfg.Log.Info("a transactional id is in use again", "transactional_id", at.id)
+				d.cfg.Log.Info("a transactional id is in use again", "transactional_id", at.id)
 			default:
 			}
 		}
@@ -69,12 +82,12 @@ func (l *Lane) takeBack() error {
 
 // lookStuck calls stuck when nothing of the window was written for a while because the markers of
 // the transaction before it are not.
-func (l *Lane) lookStuck(ctx context.Context, w *window, as producing, stuck func()) {
-	for l.sleep(ctx, asideAfter) {
+func (d *ids) lookStuck(ctx context.Context, w *window, as producing, stuck func()) {
+	for d.sleep(ctx, asideAfter) {
 		if w.acked.Load() > 0 {
 			return
 		}
-		s, err := l.describe(ctx, as.id)
+		s, err := d.describe(ctx, as.id)
 		if err == nil && as.isHeld(s) {
 			stuck()
 			return

@@ -21,11 +21,11 @@ type bare struct {
 }
 
 // takeBare takes the id, for ever.
-func (l *Lane) takeBare(ctx context.Context, b *bare) error {
+func (d *ids) takeBare(ctx context.Context, b *bare) error {
 	for {
 		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &b.id, int32(l.cfg.Timeout.Milliseconds()), -1, -1
-		resp, err := req.RequestWith(ctx, l.plain)
+		req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &b.id, int32(d.cfg.Timeout.Milliseconds()), -1, -1
+		resp, err := req.RequestWith(ctx, d.plain)
 		if err == nil {
 			err = kerr.ErrorForCode(resp.ErrorCode)
 		}
@@ -33,17 +33,17 @@ func (l *Lane) takeBare(ctx context.Context, b *bare) error {
 			b.pid, b.epoch, b.used = resp.ProducerID, resp.ProducerEpoch, time.Now()
 			return nil
 		}
-		if err := l.afterInit(ctx, b.id, err); err != nil {
+		if err := d.afterInit(ctx, b.id, err); err != nil {
 			return err
 		}
 	}
 }
 
 // endBare ends the transaction of a window without outputs. An error: its outcome is unknown.
-func (l *Lane) endBare(ctx context.Context, b *bare, commit bool) error {
+func (d *ids) endBare(ctx context.Context, b *bare, commit bool) error {
 	req := kmsg.NewPtrEndTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = b.id, b.pid, b.epoch, commit
-	resp, err := req.RequestWith(ctx, l.plain)
+	resp, err := req.RequestWith(ctx, d.plain)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
@@ -58,14 +58,6 @@ func (l *Lane) endBare(ctx context.Context, b *bare, commit bool) error {
 	return nil
 }
 
-// useBare is the id of the next window without outputs.
-func (l *Lane) useBare() *bare {
-	if l.bares[l.bareTurn].aside != nil {
-		l.bareTurn = 1 - l.bareTurn
-	}
-	return &l.bares[l.bareTurn]
-}
-
 // maxLanes is how many lanes a process may have.
 const maxLanes = 8
 
@@ -73,20 +65,20 @@ const maxLanes = 8
 // back, and its offsets, until its transactions time out; and where it still runs, it is fenced as
 // one with as many lanes is: twins first, then the ids without a client, and all are looked at
 // after that.
-func (l *Lane) sweep(ctx context.Context) error {
+func (d *ids) sweep(ctx context.Context) error {
 	there := map[string]bool{}
 	var twins, bares []string
-	for k := l.cfg.Lanes; k < maxLanes; k++ {
-		twins = append(twins, twinID(l.cfg.ID, 2*k), twinID(l.cfg.ID, 2*k+1))
-		bares = append(bares, bareID(l.cfg.ID, k), bareID(l.cfg.ID, maxLanes+k))
+	for k := d.cfg.Lanes; k < maxLanes; k++ {
+		twins = append(twins, twinID(d.cfg.ID, 2*k), twinID(d.cfg.ID, 2*k+1))
+		bares = append(bares, bareID(d.cfg.ID, k), bareID(d.cfg.ID, maxLanes+k))
 	}
 	all := append(twins, bares...)
 	for asked := all; len(asked) > 0; {
-		again, err := l.areThere(ctx, asked, there)
+		again, err := d.areThere(ctx, asked, there)
 		if err != nil {
 			return err
 		}
-		if asked = again; len(asked) > 0 && !l.sleep(ctx, initPause) {
+		if asked = again; len(asked) > 0 && !d.sleep(ctx, initPause) {
 			return context.Cause(ctx)
 		}
 	}
@@ -95,20 +87,20 @@ func (l *Lane) sweep(ctx context.Context) error {
 			continue
 		}
 		b := &bare{producing: producing{id: id}}
-		if err := l.takeBare(ctx, b); err != nil {
+		if err := d.takeBare(ctx, b); err != nil {
 			return err
 		}
-		l.former = append(l.former, b)
+		d.former = append(d.former, b)
 	}
 	return nil
 }
 
 // areThere notes which ids the coordinators know, and returns those that have to be asked for
 // again.
-func (l *Lane) areThere(ctx context.Context, ids []string, there map[string]bool) (again []string, err error) {
+func (d *ids) areThere(ctx context.Context, ids []string, there map[string]bool) (again []string, err error) {
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = ids
-	resp, err := req.RequestWith(ctx, l.plain)
+	resp, err := req.RequestWith(ctx, d.plain)
 	if err != nil {
 		return ids, nil //nolint:nilerr // nobody has answered yet
 	}
@@ -117,7 +109,7 @@ func (l *Lane) areThere(ctx context.Context, ids []string, there map[string]bool
 		switch err := kerr.ErrorForCode(s.ErrorCode); {
 		case errors.Is(err, kerr.TransactionalIDNotFound):
 		case err != nil && !kerr.IsRetriable(err):
-			return nil, l.setupError(s.TransactionalID, err)
+			return nil, d.cfg.setupError(s.TransactionalID, err)
 		case err != nil:
 			again = append(again, s.TransactionalID)
 		default:

@@ -34,10 +34,10 @@ func (l *Lane) close() event {
 	if w.parts, l.outcome.tooLarge = plan(w.claims); l.outcome.tooLarge != nil {
 		return failed
 	}
-	if !w.began {
+	if w.twin == nil {
 		return l.closeBare()
 	}
-	t := &l.twins[l.turn]
+	t := w.twin
 	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
 	defer cancel()
 	pid, epoch, err := t.client.ProducerID(ctx)
@@ -63,8 +63,8 @@ func (l *Lane) close() event {
 		case <-ctx.Done():
 		}
 	})
-	if l.other().aside == nil {
-		side.Go(func() { l.lookStuck(ctx, w, as, func() { stuck.Store(true); cancel() }) })
+	if l.ids.otherTwin().aside == nil {
+		side.Go(func() { l.ids.lookStuck(ctx, w, as, func() { stuck.Store(true); cancel() }) })
 	}
 	offsets := l.goOffsets(ctx, t.client, as)
 	w.finish()
@@ -187,15 +187,16 @@ var errUnmoved = errors.New("txn: the client says that the transaction was commi
 // closeBare ends a window without outputs.
 func (l *Lane) closeBare() event {
 	w := l.window
-	b := l.useBare()
+	w.bare = l.ids.useBare()
+	b := w.bare
 	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
 	defer cancel()
 	w.finish()
 	l.outcome.flushed = time.Now()
 	var side sync.WaitGroup
 	var stuck atomic.Bool
-	if l.bares[1-l.bareTurn].aside == nil {
-		side.Go(func() { l.lookStuck(ctx, w, b.producing, func() { stuck.Store(true); cancel() }) })
+	if l.ids.otherBare().aside == nil {
+		side.Go(func() { l.ids.lookStuck(ctx, w, b.producing, func() { stuck.Store(true); cancel() }) })
 	}
 	l.refused = l.goOffsets(ctx, l.plain, b.producing)()
 	over := ctx.Err()
@@ -210,7 +211,7 @@ func (l *Lane) closeBare() event {
 	}
 	end, cancelEnd := l.forEnd()
 	defer cancelEnd()
-	err := l.endBare(end, b, true)
+	err := l.ids.endBare(end, b, true)
 	l.outcome.ended = time.Now()
 	if err != nil {
 		return l.unknownEnd(err)
@@ -236,8 +237,8 @@ func (l *Lane) report() event {
 			l.queue = append(l.queue, run)
 		}
 	}
-	if w.began && l.other().aside == nil {
-		l.turn = 1 - l.turn
+	if w.twin != nil {
+		l.ids.nextTwin()
 	}
 	now := time.Now()
 	l.pace.ended(now, now.Sub(l.outcome.flushed), w.units, l.waiting())

@@ -47,20 +47,15 @@ type Config struct {
 
 // Lane commits what is pushed to it, one transaction at a time. See the package.
 type Lane struct {
-	cfg       Config
-	plain     *kgo.Client        // asks
-	batches   func(string) int32 // the largest batch of a topic that a client sends
-	running   sync.WaitGroup
-	stop      context.CancelCauseFunc
-	ctx       context.Context
-	wake      chan struct{} // capacity 1
-	forgets   chan struct{} // capacity 1
-	takePause time.Duration
-	keepEvery time.Duration
-	bareWait  time.Duration
-	grace     time.Duration // of Close
-	started   chan struct{} // closed when the ids are taken, or the lane has ended
-	now       atomic.Uint32 // the State, for others
+	*life
+	cfg     Config
+	plain   *kgo.Client        // asks
+	batches func(string) int32 // the largest batch of a topic that a client sends
+	wake    chan struct{}      // capacity 1
+	forgets chan struct{}      // capacity 1
+	grace   time.Duration      // of Close
+	started chan struct{}      // closed when the ids are taken, or the lane has ended
+	now     atomic.Uint32      // the State, for others
 
 	mu     sync.Mutex
 	pushed []Run
@@ -83,12 +78,7 @@ type Lane struct {
 	collect  func(*kgo.Record)
 	room     room   // of the window before
 	writable string // the topic of the last record that was asked for
-	twins    [2]twin
-	turn     int
-	bares    [2]bare // of windows without outputs
-	bareTurn int
-	former   []*bare   // of a predecessor with more lanes
-	kept     time.Time // when the bares were taken again last
+	ids      *ids
 	pace     pace
 	limit    int // how many units a window may have; 0: as many as fit
 	aborts   int // in a row
@@ -103,20 +93,14 @@ func New(cfg Config) (*Lane, error) {
 		return nil, err
 	}
 	l := &Lane{
-		cfg: cfg, plain: plain, wake: make(chan struct{}, 1), forgets: make(chan struct{}, 1), started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
-		takePause: takePause, keepEvery: keepEvery, bareWait: bareWait, grace: closeGrace,
+		life: newLife(), cfg: cfg, plain: plain, wake: make(chan struct{}, 1), forgets: make(chan struct{}, 1), started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
+		grace: closeGrace,
 	}
+	l.ids = newIDs(&l.cfg, l.life, plain, l.Wake)
 	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	l.topics = newTopics(plain)
 	l.stats.reasons = telemetry.NewTally()
-	l.ctx, l.stop = context.WithCancelCause(context.Background())
 	l.collect = func(r *kgo.Record) { l.recs = append(l.recs, r) }
-	for i := range l.twins {
-		l.twins[i].id = twinID(cfg.ID, 2*cfg.Number+i)
-	}
-	for i := range l.bares {
-		l.bares[i].id = bareID(cfg.ID, cfg.Number+i*maxLanes)
-	}
 	return l, nil
 }
 
@@ -172,26 +156,8 @@ func (l *Lane) Wake() {
 func (l *Lane) Close() {
 	l.stop(ErrClosed)
 	l.running.Wait()
-	for i := range l.twins {
-		if cl := l.twins[i].client; cl != nil {
-			cl.Close()
-		}
-	}
+	l.ids.close()
 	l.plain.Close()
-}
-
-// sleep waits; false: the context or the lane has ended.
-func (l *Lane) sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-l.ctx.Done():
-		return false
-	}
 }
 
 // run is the lane.
@@ -262,10 +228,9 @@ func (l *Lane) begin() event {
 			return l.ends(context.Cause(l.ctx))
 		}
 	}
-	if err := l.takeAll(); err != nil {
+	if err := l.ids.takeAll(); err != nil {
 		return l.ends(err)
 	}
-	l.kept = time.Now()
 	close(l.started)
 	return ready
 }
@@ -277,7 +242,7 @@ func (l *Lane) await() event {
 		return stop
 	}
 	for {
-		if err := l.keep(); err != nil {
+		if err := l.ids.keep(); err != nil {
 			return l.ends(err)
 		}
 		if err := l.receive(); err != nil {
@@ -295,7 +260,7 @@ func (l *Lane) await() event {
 		}
 		l.stats.idle()
 		l.flushing = false
-		t := time.NewTimer(time.Until(l.kept.Add(l.keepEvery)))
+		t := time.NewTimer(time.Until(l.ids.keepAt()))
 		select {
 		case <-l.wake:
 		case <-t.C:
@@ -319,7 +284,7 @@ func (l *Lane) receive() error {
 	l.flush = false
 	l.mu.Unlock()
 	l.unpark()
-	return l.takeBack()
+	return l.ids.takeBack()
 }
 
 // fill takes units in until the window is due, full, or cannot be committed any more.

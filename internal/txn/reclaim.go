@@ -25,28 +25,27 @@ import (
 // coordinator takes only if nobody has got one since. It would take the one before it, too, but
 // forgets that one when it moves to another broker.
 //
-// It tries for ever; an error is ErrTaken, another one for good, or the context's. Where another id
-// is free, it does not wait long for markers: the error is errStuck then. Of an id that has expired
-// it is errExpired, too.
-func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now producing, end ending, err error) {
+// It tries for ever; an error is ErrTaken, another one for good, or the context's. Where markers are
+// not waited for to the end, it is errStuck. Of an id that has expired it is errExpired, too.
+func (d *ids) reclaim(ctx context.Context, mine producing, wait markers) (now producing, end ending, err error) {
 	var aborted time.Time // seen first
 	end = untold
 	for begun := time.Now(); ; {
-		s, err := l.describe(ctx, mine.id)
+		s, err := d.describe(ctx, mine.id)
 		if errors.Is(err, kerr.TransactionalIDNotFound) {
 			return mine, end, mine.hasExpired()
 		}
 		if err != nil && isSetup(err) {
-			return mine, end, l.setupError(mine.id, err)
+			return mine, end, d.cfg.setupError(mine.id, err)
 		}
 		if err != nil {
-			if !l.sleep(ctx, initPause) {
+			if !d.sleep(ctx, initPause) {
 				return mine, end, context.Cause(ctx)
 			}
 			continue
 		}
 		if isStale(mine, s) && time.Since(begun) < staleFor {
-			if !l.sleep(ctx, initPause) {
+			if !d.sleep(ctx, initPause) {
 				return mine, end, context.Cause(ctx)
 			}
 			continue
@@ -58,20 +57,20 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 		if !end.isCertain() {
 			end = cmp.Or(endOf(mine, s), end)
 		}
-		if free && l.isStuck(s, end) && (l.outcome.stuck || time.Since(begun) >= asideAfter) {
+		if wait.isStuck(s, end, time.Since(begun)) {
 			return mine, end, errStuck
 		}
 		if isDecided(s) && s.ProducerEpoch > lastEpoch { // it would know neither this producer nor the next one
-			if !l.sleep(ctx, lookPause) {
+			if !d.sleep(ctx, lookPause) {
 				return mine, end, context.Cause(ctx)
 			}
 			continue
 		}
-		if who == takenSoon && (aborted.IsZero() || time.Since(aborted) < l.takePause) {
+		if who == takenSoon && (aborted.IsZero() || time.Since(aborted) < d.takePause) {
 			if aborted.IsZero() && s.State == "CompleteAbort" {
 				aborted = time.Now()
 			}
-			if !l.sleep(ctx, lookPause) {
+			if !d.sleep(ctx, lookPause) {
 				return mine, end, context.Cause(ctx)
 			}
 			continue
@@ -80,23 +79,23 @@ func (l *Lane) reclaim(ctx context.Context, mine producing, free bool) (now prod
 		if who != unclear {
 			as.pid, as.epoch = s.ProducerID, s.ProducerEpoch
 		}
-		got, err := l.initAs(ctx, as)
+		got, err := d.initAs(ctx, as)
 		switch {
 		case err == nil && as.isForgottenBy(got.pid, got.epoch): // between the look and the taking
 			return mine, end, mine.hasExpired()
 		case err == nil:
 			return got, end, nil
 		case isFence(err), hasNoEpoch(who, s, err):
-			if s, err := l.describe(ctx, mine.id); err == nil && judge(mine, s) == ofOthers {
+			if s, err := d.describe(ctx, mine.id); err == nil && judge(mine, s) == ofOthers {
 				return mine, end, takenBy(mine, s)
 			}
 			return mine, end, fmt.Errorf("%w %q: the coordinator does not know ours any more, producer epoch %d: %w", ErrTaken, mine.id, mine.epoch, err)
 		case errors.Is(err, kerr.ConcurrentTransactions):
-			if !l.sleep(ctx, lookPause) {
+			if !d.sleep(ctx, lookPause) {
 				return mine, end, context.Cause(ctx)
 			}
 		default:
-			if err := l.afterInit(ctx, mine.id, err); err != nil {
+			if err := d.afterInit(ctx, mine.id, err); err != nil {
 				return mine, end, err
 			}
 		}
@@ -202,8 +201,8 @@ func judge(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState)
 }
 
 // describe asks the coordinator once.
-func (l *Lane) describe(ctx context.Context, id string) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
-	return describe(ctx, l.plain, id)
+func (d *ids) describe(ctx context.Context, id string) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
+	return describe(ctx, d.plain, id)
 }
 
 // describe is Lane.describe by any client.
@@ -223,12 +222,12 @@ func describe(ctx context.Context, cl *kgo.Client, id string) (*kmsg.DescribeTra
 
 // initAs takes an id once under the epoch that we have of it: the coordinator refuses it if another
 // one has taken it since. One that was aborted keeps its epoch, any other gets the next one.
-func (l *Lane) initAs(ctx context.Context, as producing) (producing, error) {
+func (d *ids) initAs(ctx context.Context, as producing) (producing, error) {
 	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID, req.TransactionTimeoutMillis = &as.id, int32(l.cfg.Timeout.Milliseconds())
+	req.TransactionalID, req.TransactionTimeoutMillis = &as.id, int32(d.cfg.Timeout.Milliseconds())
 	req.ProducerID = as.pid
 	req.ProducerEpoch = as.epoch
-	resp, err := req.RequestWith(ctx, l.plain)
+	resp, err := req.RequestWith(ctx, d.plain)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}

@@ -59,52 +59,63 @@ func (p producing) follows(before producing) bool {
 	return p.pid == before.pid && p.epoch == before.epoch+1
 }
 
-// retake takes the id of a window again.
-func (l *Lane) retake(w *window) error {
-	if w != nil && !w.tried {
-		b := &l.bares[l.bareTurn]
-		end, err := l.retakeBare(l.ctx, b, l.bares[1-l.bareTurn].aside == nil)
-		if l.outcome.told = end; errors.Is(err, errStuck) {
-			b.aside = l.setAside(b.id, func() error { _, err := l.retakeBare(l.ctx, b, false); return err })
-			return nil
-		}
-		return l.verifyBare(b, err)
+// retake takes the id of a window again that is in use, and tells how the window ended, if that is
+// told. An id that its markers hold is set aside, where another one is free.
+func (d *ids) retake(w *window, wait markers) (ending, error) {
+	if w.twin == nil {
+		return d.retakeUsedBare(wait)
 	}
-	t := &l.twins[l.turn]
-	t.rest(l.ctx)
-	end, err := l.retakeTwin(t, l.other().aside == nil)
-	l.outcome.told = end
+	t := w.twin
+	if d.otherTwin().aside != nil {
+		wait = untilWritten
+	}
+	expired := t.rest(d.ctx)
+	end, err := d.retakeTwin(t, expired, wait)
 	if errors.Is(err, errStuck) {
-		t.aside = l.setAside(t.id, func() error { _, err := l.retakeTwin(t, false); return err })
-		return nil
+		t.aside = d.setAside(t.id, func() error { _, err := d.retakeTwin(t, nil, untilWritten); return err })
+		return end, nil
 	}
-	return l.verify(t, err)
+	return end, d.verify(t, err)
 }
 
-// retakeTwin takes the id of a twin again. The error is errBetween if a successor may have been
-// robbed: see verify.
-func (l *Lane) retakeTwin(t *twin, free bool) (ending, error) {
-	now, end, err := t.producing, untold, t.hasExpired()
-	if !t.gone {
-		now, end, err = l.reclaim(l.ctx, t.producing, free)
+// retakeUsedBare is retake of a window without outputs.
+func (d *ids) retakeUsedBare(wait markers) (ending, error) {
+	b := &d.bares[d.bareTurn]
+	if d.otherBare().aside != nil {
+		wait = untilWritten
 	}
-	expired := errors.Is(err, errExpired)
-	if err != nil && !expired {
+	end, err := d.retakeBare(d.ctx, b, wait)
+	if errors.Is(err, errStuck) {
+		b.aside = d.setAside(b.id, func() error { _, err := d.retakeBare(d.ctx, b, untilWritten); return err })
+		return end, nil
+	}
+	return end, d.verifyBare(b, err)
+}
+
+// retakeTwin takes the id of a twin again, which has come to rest, and has expired by what it found
+// then. The error is errBetween if a successor may have been robbed: see verify.
+func (d *ids) retakeTwin(t *twin, expired error, wait markers) (ending, error) {
+	now, end, err := t.producing, untold, expired
+	if err == nil {
+		now, end, err = d.reclaim(d.ctx, t.producing, wait)
+	}
+	isExpired := errors.Is(err, errExpired)
+	if err != nil && !isExpired {
 		return end, err
 	}
-	if err := l.connect(t); err != nil {
+	if err := d.connect(t); err != nil {
 		return end, err
 	}
 	// The client finds its coordinator, and looks once more: the shorter the time between the
 	// steps, the rarer a robbery.
-	s, err := describe(l.ctx, t.client, t.id)
-	if err == nil && !expired && now.isOther(s) {
+	s, err := describe(d.ctx, t.client, t.id)
+	if err == nil && !isExpired && now.isOther(s) {
 		return end, takenBy(now, s)
 	}
-	if err := l.init(l.ctx, t); err != nil {
+	if err := d.init(d.ctx, t); err != nil {
 		return end, err
 	}
-	if expired || !t.follows(now) {
+	if isExpired || !t.follows(now) {
 		return end, errBetween
 	}
 	return end, nil
@@ -118,45 +129,45 @@ func (p producing) isOther(s *kmsg.DescribeTransactionsResponseTransactionState)
 
 // verify finds out whether a twin that was not taken again as it should be is ours, and has it
 // taken. It is the goroutine's.
-func (l *Lane) verify(t *twin, err error) error {
+func (d *ids) verify(t *twin, err error) error {
 	switch {
 	case isTaken(err):
-		if !l.hasBare() { // a successor is not robbed on suspicion
-			return l.orClosed(err)
+		if !d.hasBare() { // a successor is not robbed on suspicion
+			return d.orClosed(err)
 		}
-		if err := l.take(l.ctx, t); err != nil {
+		if err := d.take(d.ctx, t); err != nil {
 			return err
 		}
 	case !errors.Is(err, errBetween):
 		return err
 	}
-	if !l.hasBare() {
-		return l.orClosed(fmt.Errorf("%w %q: %w", ErrTaken, t.id, err))
+	if !d.hasBare() {
+		return d.orClosed(fmt.Errorf("%w %q: %w", ErrTaken, t.id, err))
 	}
-	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", t.id)
+	d.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", t.id)
 	return nil
 }
 
 // orClosed is the error, or that the lane is closed.
-func (l *Lane) orClosed(err error) error {
-	if l.ctx.Err() != nil {
-		return context.Cause(l.ctx)
+func (d *ids) orClosed(err error) error {
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
 	}
 	return err
 }
 
 // hasBare tells that an id without a client was ours still, and takes it again: one that can be
 // taken. Where the one has to wait for its coordinator, or for markers, the other is tried.
-func (l *Lane) hasBare() bool {
-	for l.ctx.Err() == nil {
+func (d *ids) hasBare() bool {
+	for d.ctx.Err() == nil {
 		refused := true
-		for i := range l.bares {
-			b := &l.bares[i]
+		for i := range d.bares {
+			b := &d.bares[i]
 			if b.aside != nil {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(l.ctx, l.bareWait)
-			_, err := l.retakeBare(ctx, b, false)
+			ctx, cancel := context.WithTimeout(d.ctx, d.bareWait)
+			_, err := d.retakeBare(ctx, b, untilWritten)
 			waits := ctx.Err() != nil
 			if cancel(); err == nil {
 				return true
@@ -174,32 +185,32 @@ func (l *Lane) hasBare() bool {
 const bareWait = 2 * time.Second
 
 // verifyBare does for an id without a client what verify does for a twin.
-func (l *Lane) verifyBare(b *bare, err error) error {
+func (d *ids) verifyBare(b *bare, err error) error {
 	if !isTaken(err) {
 		return err
 	}
-	if !l.seesTwin() && !l.hasOther(b) {
-		return l.orClosed(err)
+	if !d.seesTwin() && !d.hasOther(b) {
+		return d.orClosed(err)
 	}
-	if err := l.takeBare(l.ctx, b); err != nil {
+	if err := d.takeBare(d.ctx, b); err != nil {
 		return err
 	}
-	has, waits := l.tryOther(b)
-	if !has && !l.hasTwin() && (!waits || !l.hasOther(b)) {
-		return l.orClosed(err)
+	has, waits := d.tryOther(b)
+	if !has && !d.hasTwin() && (!waits || !d.hasOther(b)) {
+		return d.orClosed(err)
 	}
-	l.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", b.id)
+	d.cfg.Log.Warn("a transactional id was taken from us, or by us twice, or has expired; nobody else has begun with it", "transactional_id", b.id)
 	return nil
 }
 
 // seesTwin tells that one of the twins looks like ours still.
-func (l *Lane) seesTwin() bool {
-	for i := range l.twins {
-		t := &l.twins[i]
+func (d *ids) seesTwin() bool {
+	for i := range d.twins {
+		t := &d.twins[i]
 		if t.aside != nil {
 			continue
 		}
-		if s, err := l.lookAt(t.producing); err == nil && s == nil {
+		if s, err := d.lookAt(t.producing); err == nil && s == nil {
 			return true
 		}
 	}
@@ -209,21 +220,20 @@ func (l *Lane) seesTwin() bool {
 // hasTwin tells that the twin that is not in use was ours still, and takes it again: what a
 // coordinator tells of an id may be old, what it writes is not. If that one is aside, what is told
 // of the other has to do.
-func (l *Lane) hasTwin() bool {
-	t := l.other()
+func (d *ids) hasTwin() bool {
+	t := d.otherTwin()
 	if t.aside != nil {
-		return l.seesTwin()
+		return d.seesTwin()
 	}
-	t.rest(l.ctx)
-	_, err := l.retakeTwin(t, false)
+	_, err := d.retakeTwin(t, t.rest(d.ctx), untilWritten)
 	return err == nil
 }
 
 // hasOther tells that the other id without a client was ours still, and takes it again. One that
 // has to wait for its coordinator is waited for: no answer is not another's.
-func (l *Lane) hasOther(b *bare) bool {
-	for l.ctx.Err() == nil {
-		if has, waits := l.tryOther(b); has || !waits {
+func (d *ids) hasOther(b *bare) bool {
+	for d.ctx.Err() == nil {
+		if has, waits := d.tryOther(b); has || !waits {
 			return has
 		}
 	}
@@ -231,23 +241,23 @@ func (l *Lane) hasOther(b *bare) bool {
 }
 
 // tryOther is hasOther for a while.
-func (l *Lane) tryOther(b *bare) (has, waits bool) {
-	o := &l.bares[0]
+func (d *ids) tryOther(b *bare) (has, waits bool) {
+	o := &d.bares[0]
 	if o == b {
-		o = &l.bares[1]
+		o = &d.bares[1]
 	}
 	if o.aside != nil {
 		return false, false
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, l.bareWait)
+	ctx, cancel := context.WithTimeout(d.ctx, d.bareWait)
 	defer cancel()
-	_, err := l.retakeBare(ctx, o, false)
+	_, err := d.retakeBare(ctx, o, untilWritten)
 	return err == nil, ctx.Err() != nil
 }
 
 // retakeBare takes an id without a client again.
-func (l *Lane) retakeBare(ctx context.Context, b *bare, free bool) (ending, error) {
-	now, end, err := l.reclaim(ctx, b.producing, free)
+func (d *ids) retakeBare(ctx context.Context, b *bare, wait markers) (ending, error) {
+	now, end, err := d.reclaim(ctx, b.producing, wait)
 	if err != nil {
 		return end, err // also if it has expired
 	}
@@ -258,23 +268,25 @@ func (l *Lane) retakeBare(ctx context.Context, b *bare, free bool) (ending, erro
 // takeAll takes every id. A predecessor that is taking one again at the same time may take it from
 // us, and does not begin then; so the ids without a client come last, which nobody takes by
 // mistake, and the others are looked at after them.
-func (l *Lane) takeAll() error {
-	for i := range l.twins {
-		if err := l.take(l.ctx, &l.twins[i]); err != nil {
+func (d *ids) takeAll() error {
+	for i := range d.twins {
+		if err := d.take(d.ctx, &d.twins[i]); err != nil {
 			return err
 		}
 	}
-	for i := range l.bares {
-		if err := l.takeBare(l.ctx, &l.bares[i]); err != nil {
+	for i := range d.bares {
+		if err := d.takeBare(d.ctx, &d.bares[i]); err != nil {
 			return err
 		}
 	}
-	if l.cfg.Number == 0 {
-		if err := l.sweep(l.ctx); err != nil {
+	if d.cfg.Number == 0 {
+		if err := d.sweep(d.ctx); err != nil {
 			return err
 		}
 	}
-	return l.keepAll()
+	err := d.keepAll()
+	d.kept = time.Now()
+	return err
 }
 
 // maxRetakes is how often an id may be taken away from a process that begins.
@@ -284,19 +296,19 @@ const maxRetakes = 5
 // that begin at once, and take them from each other, the one stays that has the last one: it has
 // the others back within a pause. Who has lost the last one waits longer, and ends if somebody has
 // taken a twin as well; if not, who took the last one is gone.
-func (l *Lane) keepAll() error {
+func (d *ids) keepAll() error {
 	for range maxRetakes {
-		gone, err := l.lost()
+		gone, err := d.lost()
 		if err == nil && len(gone) > 0 {
-			l.cfg.Log.Warn("somebody has taken a transactional id from us while we took the others", "transactional_id", l.cfg.ID)
-			pause := l.takePause
+			d.cfg.Log.Warn("somebody has taken a transactional id from us while we took the others", "transactional_id", d.cfg.ID)
+			pause := d.takePause
 			if gone.hasLast() {
 				pause *= 3
 			}
-			if !l.sleep(l.ctx, pause) {
-				return context.Cause(l.ctx)
+			if !d.sleep(d.ctx, pause) {
+				return context.Cause(d.ctx)
 			}
-			gone, err = l.lost()
+			gone, err = d.lost()
 		}
 		if err != nil || len(gone) == 0 {
 			return err
@@ -307,7 +319,7 @@ func (l *Lane) keepAll() error {
 			}
 		}
 	}
-	return fmt.Errorf("%w %q: somebody takes it again and again", ErrTaken, l.cfg.ID)
+	return fmt.Errorf("%w %q: somebody takes it again and again", ErrTaken, d.cfg.ID)
 }
 
 // lostID is an id that somebody else has.
@@ -322,43 +334,43 @@ func (ids lostIDs) hasLast() bool { return len(ids) > 0 && ids[len(ids)-1].last 
 
 // lost are the ids that somebody else has, in the order of their taking. An error: that is a
 // successor.
-func (l *Lane) lost() (gone lostIDs, err error) {
-	for i := range l.twins {
-		t := &l.twins[i]
-		switch s, err := l.lookAt(t.producing); {
+func (d *ids) lost() (gone lostIDs, err error) {
+	for i := range d.twins {
+		t := &d.twins[i]
+		switch s, err := d.lookAt(t.producing); {
 		case err != nil:
 			return nil, err
 		case s != nil:
-			gone = append(gone, lostID{retake: func() error { return l.take(l.ctx, t) }})
+			gone = append(gone, lostID{retake: func() error { return d.take(d.ctx, t) }})
 		}
 	}
 	twins := len(gone)
-	for _, b := range l.former {
-		switch s, err := l.lookAt(b.producing); {
+	for _, b := range d.former {
+		switch s, err := d.lookAt(b.producing); {
 		case err != nil:
 			return nil, err
 		case s != nil:
-			gone = append(gone, lostID{retake: func() error { return l.takeBare(l.ctx, b) }})
+			gone = append(gone, lostID{retake: func() error { return d.takeBare(d.ctx, b) }})
 		}
 	}
-	for i := range l.bares {
-		b, last := &l.bares[i], i == len(l.bares)-1
-		switch s, err := l.lookAt(b.producing); {
+	for i := range d.bares {
+		b, last := &d.bares[i], i == len(d.bares)-1
+		switch s, err := d.lookAt(b.producing); {
 		case err != nil:
 			return nil, err
 		case s != nil && last && twins > 0:
 			return nil, takenBy(b.producing, s)
 		case s != nil:
-			gone = append(gone, lostID{last, func() error { return l.takeBare(l.ctx, b) }})
+			gone = append(gone, lostID{last, func() error { return d.takeBare(d.ctx, b) }})
 		}
 	}
 	return gone, nil
 }
 
 // lookAt is the state of an id that was ours, if it is another's.
-func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
+func (d *ids) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
 	for {
-		s, err := l.describe(l.ctx, mine.id)
+		s, err := d.describe(d.ctx, mine.id)
 		switch {
 		case err == nil && mine.isOther(s):
 			return s, nil
@@ -367,10 +379,10 @@ func (l *Lane) lookAt(mine producing) (*kmsg.DescribeTransactionsResponseTransac
 		case errors.Is(err, kerr.TransactionalIDNotFound):
 			return nil, mine.hasExpired()
 		case err != nil && isSetup(err):
-			return nil, l.setupError(mine.id, err)
+			return nil, d.cfg.setupError(mine.id, err)
 		}
-		if !l.sleep(l.ctx, initPause) { // the coordinator is not known, or does not know yet
-			return nil, context.Cause(l.ctx)
+		if !d.sleep(d.ctx, initPause) { // the coordinator is not known, or does not know yet
+			return nil, context.Cause(d.ctx)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (l *Lane) Standing(ctx context.Context, group string, places []Place) ([][]
 			return standing(places, have), nil
 		}
 		if isSetup(err) {
-			return nil, l.setupError(l.cfg.ID, err)
+			return nil, l.cfg.setupError(l.cfg.ID, err)
 		}
 		if ke, isKafka := errors.AsType[*kerr.Error](err); isKafka && !ke.Retriable {
 			return nil, err

@@ -67,7 +67,7 @@ const no = states
 // (Resolving), after Reinit the window's units go back.
 var transitions = [states][events]State{
 	Starting:  {Idle, no, no, no, no, no, no, no, no, no, Fenced, Ended},
-	Idle:      {no, Open, no, no, no, no, no, Reinit, no, no, Fenced, Ended},
+	Idle:      {no, Open, no, no, no, no, no, no, no, no, Fenced, Ended},
 	Open:      {no, no, Closing, Aborting, no, no, no, Reinit, no, no, Fenced, Ended},
 	Closing:   {no, no, no, Aborting, Committed, Uncertain, no, Reinit, no, no, Fenced, Ended},
 	Committed: {Idle, no, no, no, no, no, no, no, no, no, no, Ended},

@@ -114,18 +114,14 @@ func (l *Lane) emit(r *kgo.Record) {
 	if l.why != nil {
 		return
 	}
-	if !w.tried && l.twins[l.turn].aside != nil {
-		l.turn = 1 - l.turn
-	}
-	cl := l.twins[l.turn].client
-	if !w.tried {
-		w.tried = true
-		if err := cl.BeginTransaction(); err != nil {
+	if w.twin == nil {
+		w.twin = l.ids.useTwin()
+		if err := w.twin.client.BeginTransaction(); err != nil {
 			l.why = err
 			return
 		}
-		w.began = true
 	}
+	cl := w.twin.client
 	w.left.Add(1)
 	w.records = append(w.records, r)
 	w.bytes += int64(len(r.Key)+len(r.Value)) + recordCost

@@ -20,33 +20,33 @@ type twin struct {
 
 	client *kgo.Client
 	aside  <-chan error // not nil: it is set aside, and hears how that has ended
-	gone   bool         // its client has taken it again when it had expired
 }
 
 // rest ends what the client does by itself, and notes what it has made of its id: after some errors
-// it takes it anew, under the epoch that it has.
-func (t *twin) rest(ctx context.Context) {
+// it takes it anew, under the epoch that it has. An error: the id had expired by then.
+func (t *twin) rest(ctx context.Context) error {
 	t.client.Close() // calls every promise that is left, and ends its requests
 	pid, epoch, _ := t.client.ProducerID(context.WithoutCancel(ctx))
 	switch {
 	case pid < 0:
 	case t.isForgottenBy(pid, epoch):
-		t.gone = true
+		return t.hasExpired()
 	case pid != t.pid || epoch > t.epoch:
 		t.moves(pid, epoch)
 	}
+	return nil
 }
 
 // initPause is between two attempts to take an id.
 const initPause = 250 * time.Millisecond
 
 // twinOptions are what makes a client of the user's options a twin.
-func (l *Lane) twinOptions(id string) []kgo.Opt {
+func (d *ids) twinOptions(id string) []kgo.Opt {
 	return []kgo.Opt{
-		soon(), kgo.TransactionalID(id), kgo.TransactionTimeout(l.cfg.Timeout),
+		soon(), kgo.TransactionalID(id), kgo.TransactionTimeout(d.cfg.Timeout),
 		kgo.MetadataMinAge(25 * time.Millisecond), // a produce that is told CONCURRENT_TRANSACTIONS waits for the next metadata
-		kgo.ProducerLinger(l.cfg.Every / 4),       // nobody waits for single records, and brokers add partitions per request
-		kgo.RecordPartitioner(partitioner{cmp.Or(l.cfg.Partitioner, kgo.StickyKeyPartitioner(nil))}),
+		kgo.ProducerLinger(d.cfg.Every / 4),       // nobody waits for single records, and brokers add partitions per request
+		kgo.RecordPartitioner(partitioner{cmp.Or(d.cfg.Partitioner, kgo.StickyKeyPartitioner(nil))}),
 		kgo.MaxBufferedRecords(1 << 30), // the owner bounds what is on its way
 	}
 }
@@ -62,19 +62,19 @@ func soon() kgo.Opt {
 
 // take takes the id of a twin: what its predecessor has open is aborted, and the predecessor is
 // fenced. It tries for ever; an error is for good, or the context's.
-func (l *Lane) take(ctx context.Context, t *twin) error {
-	if err := l.connect(t); err != nil {
+func (d *ids) take(ctx context.Context, t *twin) error {
+	if err := d.connect(t); err != nil {
 		return err
 	}
-	return l.init(ctx, t)
+	return d.init(ctx, t)
 }
 
 // connect gives a twin a new client.
-func (l *Lane) connect(t *twin) error {
+func (d *ids) connect(t *twin) error {
 	if t.client != nil {
 		t.client.Close() // calls every promise that is left
 	}
-	cl, err := l.cfg.Client(l.twinOptions(t.id)...)
+	cl, err := d.cfg.Client(d.twinOptions(t.id)...)
 	if err == nil {
 		t.client = cl
 	}
@@ -82,41 +82,40 @@ func (l *Lane) connect(t *twin) error {
 }
 
 // init has a twin's new client take its id, as take does.
-func (l *Lane) init(ctx context.Context, t *twin) error {
+func (d *ids) init(ctx context.Context, t *twin) error {
 	for {
 		var err error
 		if t.pid, t.epoch, err = t.client.ProducerID(ctx); err == nil {
-			t.gone = false
 			return nil
 		}
-		if err := l.afterInit(ctx, t.id, err); err != nil {
+		if err := d.afterInit(ctx, t.id, err); err != nil {
 			return err
 		}
-		if err := l.connect(t); err != nil {
+		if err := d.connect(t); err != nil {
 			return err
 		}
 	}
 }
 
 // afterInit decides what follows an attempt to take an id that failed: nil is another one.
-func (l *Lane) afterInit(ctx context.Context, id string, err error) error {
+func (d *ids) afterInit(ctx context.Context, id string, err error) error {
 	if isSetup(err) {
-		return l.setupError(id, err)
+		return d.cfg.setupError(id, err)
 	}
-	l.cfg.Log.Warn("the transactional id is not ours yet", "transactional_id", id, "err", err)
-	if !l.sleep(ctx, initPause) {
+	d.cfg.Log.Warn("the transactional id is not ours yet", "transactional_id", id, "err", err)
+	if !d.sleep(ctx, initPause) {
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-func (l *Lane) setupError(id string, err error) error {
+func (c *Config) setupError(id string, err error) error {
 	remedy := "see the broker's log"
 	switch {
 	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
-		remedy = "grant WRITE and DESCRIBE on transactional ids with the prefix " + l.cfg.ID + "- to the principal"
+		remedy = "grant WRITE and DESCRIBE on transactional ids with the prefix " + c.ID + "- to the principal"
 	case errors.Is(err, kerr.InvalidTransactionTimeout):
-		remedy = fmt.Sprintf("set TransactionTimeout (%s) to at most the brokers' transaction.max.timeout.ms", l.cfg.Timeout)
+		remedy = fmt.Sprintf("set TransactionTimeout (%s) to at most the brokers' transaction.max.timeout.ms", c.Timeout)
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
 		remedy = "grant READ on the group to the principal"
 	case errors.Is(err, kerr.TopicAuthorizationFailed):

@@ -15,8 +15,8 @@ type window struct {
 	units    int
 	claims   []*Claim // of the units, each once
 	opened   time.Time
-	tried    bool // there are outputs: a transaction was begun, or could not be
-	began    bool // it was
+	twin     *twin // of its outputs: its transaction was begun, or could not be; nil: there are none
+	bare     *bare // of its offsets, once it closes without outputs
 	parts    []part
 	finished bool          // no unit is taken in any more
 	records  []*kgo.Record // in order of the units
