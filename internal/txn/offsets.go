@@ -19,13 +19,15 @@ type producing struct {
 	pid   int64
 	epoch int16
 
-	isNew bool  // its transaction before was of another producer, whose epochs ran out by that
-	was   int64 // which one
+	before struct { // who committed the transaction before
+		pid   int64
+		epoch int16
+	}
 }
 
 // moves notes who commits the next transaction, as the end of one has it.
 func (p *producing) moves(pid int64, epoch int16) {
-	p.isNew, p.was = pid != p.pid && p.epoch == lastEpoch, p.pid
+	p.before.pid, p.before.epoch = p.pid, p.epoch
 	p.pid, p.epoch = pid, epoch
 }
 
@@ -35,7 +37,8 @@ func (p producing) isHeld(s *kmsg.DescribeTransactionsResponseTransactionState) 
 	if !isDecided(s) {
 		return false
 	}
-	return s.ProducerID == p.pid && s.ProducerEpoch == p.epoch || p.isNew && p.epoch == 0 && s.ProducerID == p.was && s.ProducerEpoch > lastEpoch
+	ranOut := p.epoch == 0 && p.before.epoch == lastEpoch && p.before.pid != p.pid
+	return s.ProducerID == p.pid && s.ProducerEpoch == p.epoch || ranOut && s.ProducerID == p.before.pid && s.ProducerEpoch > lastEpoch
 }
 
 // refusal is why offsets are not in a transaction.
