@@ -43,26 +43,6 @@ func (a Abort) why() string {
 	return telemetry.KafkaError(a.Err, "")
 }
 
-var errLate = errors.New("txn: not all of it was written in time")
-
-// reason is why a window is aborted: a unit's fault, what the window was found to be, or what was
-// said. With a fault, what is said of the others (that they were given up) comes of that.
-func (l *Lane) reason(w *window, fault error) error {
-	switch {
-	case fault != nil:
-		return fault
-	case len(l.outcome.strangers) > 0:
-		return ErrNotOpen
-	case l.outcome.tooLarge != nil:
-		return ErrSetTooLarge
-	case l.why != nil && !errors.Is(l.why, context.Canceled):
-		return l.why
-	case w.hasAbandoned():
-		return errGivenUp
-	}
-	return errLate
-}
-
 // firstFault is the error of the first of the units that failed by their own fault; nil: there are
 // none.
 func firstFault(units map[int]error) error {

@@ -15,28 +15,17 @@ import (
 func (l *Lane) abort() event {
 	w := l.window
 	e := sound
-	if l.outcome.stuck {
+	if w.stuck {
 		return broken // it would be refused
 	}
 	switch err := l.tryAbort(w); {
 	case err != nil:
 		l.cfg.Log.Warn("a transaction could not be aborted: its id is taken anew", "err", err)
 		return broken
-	case l.isFenced(w):
+	case w.isFenced():
 		return broken
 	}
 	return l.sortOut(w, e)
-}
-
-// isFenced tells that somebody else may have the id: that is found out before anything else.
-func (l *Lane) isFenced(w *window) bool {
-	for _, r := range l.refused {
-		if r.blame == ofFence {
-			return true
-		}
-	}
-	_, other := w.blamed()
-	return other != nil && blameRecord(other) == ofFence || l.why != nil && isFence(l.why)
 }
 
 // tryAbort aborts what a window has open. An error: nobody knows what is open now.
@@ -53,7 +42,7 @@ func (l *Lane) tryAbort(w *window) error {
 	if err := t.client.AbortBufferedRecords(ctx); err != nil {
 		return err
 	}
-	if err := l.awaitPromises(ctx, w); err != nil {
+	if err := w.await(ctx); err != nil {
 		return err
 	}
 	before := t.producing
@@ -74,26 +63,6 @@ func (l *Lane) tryAbort(w *window) error {
 	return nil
 }
 
-// awaitPromises waits until every record of the window has its fate: before, none of them may be
-// produced again.
-func (l *Lane) awaitPromises(ctx context.Context, w *window) error {
-	w.finish()
-	select {
-	case <-w.written:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// finish ends the taking of units, once.
-func (w *window) finish() {
-	if !w.finished {
-		w.finished = true
-		w.count()
-	}
-}
-
 // sortOut decides about each unit of an aborted window.
 func (l *Lane) sortOut(w *window, e event) event {
 	w.unstage()
@@ -101,13 +70,13 @@ func (l *Lane) sortOut(w *window, e event) event {
 	units, other := w.blamed()
 	fault := firstFault(units)
 	l.shrink(w, units)
-	for _, place := range l.outcome.strangers {
+	for _, place := range w.strangers {
 		units[place] = ErrNotOpen
 	}
 	gone, stale := map[*Claim]error{}, map[*Claim]int32{}
 	refused := map[*Claim]error{} // whose offsets cannot be committed
 	setup := other != nil && blameRecord(other) == ofSetup
-	for _, r := range l.refused {
+	for _, r := range w.refused {
 		if other == nil {
 			other = r.err
 		}
@@ -133,15 +102,15 @@ func (l *Lane) sortOut(w *window, e event) event {
 	if setup {
 		return l.ends(l.cfg.setupError(l.cfg.ID, other))
 	}
-	if st := l.outcome.tooLarge; st != nil {
+	if st := w.tooLarge; st != nil {
 		refused[st] = offsetError(st, ErrSetTooLarge)
 	}
 	maps.Copy(gone, refused)
-	if l.why == nil {
-		l.why = other
+	if w.why == nil {
+		w.why = other
 	}
 	l.stats.abort(w, l.cfg.Took)
-	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), l.reason(w, fault)})
+	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), w.reason(fault)})
 	behind := l.takeBehind(refused)
 	var again []Run
 	w.each(func(place int, b Batch, i int) {
@@ -180,8 +149,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 	}
 	l.again = append(again, l.again...)
 	l.alone = len(l.again) > 0
-	l.window, l.why = nil, nil
-	l.refused, l.outcome = nil, outcome{} // the next window may be aborted before it closes: nothing of this one counts there
+	l.window = nil
 	return e
 }
 
@@ -282,22 +250,22 @@ func (l *Lane) parkStale(st *Claim, refused int32, r Run) {
 func (l *Lane) renew() event {
 	l.stats.reinits.Add(1)
 	w := l.window
-	l.cfg.Log.Warn("a transactional id is taken anew", "err", l.why)
+	l.cfg.Log.Warn("a transactional id is taken anew", "err", w.why)
 	wait := aWhile
 	switch {
 	case l.state == Uncertain:
 		wait = onceTold
-	case l.outcome.stuck:
+	case w.stuck:
 		wait = noMore
 	}
 	var err error
-	if l.outcome.told, err = l.ids.retake(w, wait); err != nil {
+	if w.told, err = l.ids.retake(w, wait); err != nil {
 		return l.ends(err)
 	}
 	if l.state == Uncertain {
 		return ready
 	}
-	if err := l.awaitPromises(l.ctx, w); err != nil {
+	if err := w.await(l.ctx); err != nil {
 		return l.ends(err)
 	}
 	return l.sortOut(w, ready)
@@ -306,18 +274,18 @@ func (l *Lane) renew() event {
 // look asks the offsets how the window ended.
 func (l *Lane) look() event {
 	w := l.window
-	committed, err := l.outcome.told == wasCommitted, error(nil)
-	if !l.outcome.told.isCertain() {
-		committed, err = l.resolve(l.ctx, w.parts, l.outcome.told)
+	committed, err := w.told == wasCommitted, error(nil)
+	if !w.told.isCertain() {
+		committed, err = l.resolve(l.ctx, w.parts, w.told)
 	}
 	switch {
 	case err != nil:
 		return l.ends(err)
 	case committed:
-		l.outcome.flushed = time.Now()
+		w.flushed = time.Now()
 		return in
 	}
-	l.refused, l.outcome = nil, outcome{}
+	w.outcome = outcome{why: w.why}
 	return l.sortOut(w, out)
 }
 
@@ -325,7 +293,7 @@ func (l *Lane) look() event {
 // owner hears of them. It counts as aborted, unless nobody knows whether it was committed.
 func (l *Lane) giveBack(w *window, why error) {
 	w.unstage()
-	if w.units > 0 && !l.outcome.unknown {
+	if w.units > 0 && !w.unknown {
 		defer func() {
 			l.stats.abort(w, l.cfg.Took)
 			l.tellAbort(Abort{l.cfg.ID, w.units, 0, why})
@@ -334,7 +302,7 @@ func (l *Lane) giveBack(w *window, why error) {
 	if t := w.twin; t != nil && t.aside == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Second)
 		defer cancel()
-		if t.client.AbortBufferedRecords(ctx) == nil && !isTaken(l.why) {
+		if t.client.AbortBufferedRecords(ctx) == nil && !isTaken(why) {
 			_ = t.client.EndTransaction(ctx, kgo.TryAbort)
 		}
 		t.client.Close()

@@ -12,26 +12,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// outcome is what a window's end was measured and found to be.
-type outcome struct {
-	flushed, ended time.Time
-	strangers      []int  // places of units whose inputs were not open
-	tooLarge       *Claim // whose done-set did not fit
-	told           ending // by the coordinator
-	stuck          bool   // the id is held by the markers of the transaction before
-	unknown        bool   // at first
-}
-
 // close writes the window's records and offsets, side by side since offsets mean nothing before the
 // end, and ends the transaction. EndTxn goes out only if every record and every offset is in the
 // transaction; what is in doubt is aborted, which costs a window, and no more.
 func (l *Lane) close() event {
 	w := l.window
-	l.refused, l.outcome = nil, outcome{}
-	if l.outcome.strangers = w.stage(); len(l.outcome.strangers) > 0 {
+	if w.strangers = w.stage(); len(w.strangers) > 0 {
 		return failed
 	}
-	if w.parts, l.outcome.tooLarge = plan(w.claims); l.outcome.tooLarge != nil {
+	if w.parts, w.tooLarge = plan(w.claims); w.tooLarge != nil {
 		return failed
 	}
 	if w.twin == nil {
@@ -42,12 +31,12 @@ func (l *Lane) close() event {
 	defer cancel()
 	pid, epoch, err := t.client.ProducerID(ctx)
 	if err != nil {
-		l.why = err
+		w.why = err
 		return failed
 	}
 	as := t.producing
 	if as.isForgottenBy(pid, epoch) {
-		l.why = as.hasExpired()
+		w.why = as.hasExpired()
 		return failed
 	}
 	if pid != as.pid || epoch != as.epoch { // the client has taken it by itself
@@ -72,16 +61,16 @@ func (l *Lane) close() event {
 	case <-w.written:
 	case <-ctx.Done():
 	}
-	l.outcome.flushed = time.Now()
-	l.refused = offsets()
+	w.flushed = time.Now()
+	w.refused = offsets()
 	over := ctx.Err()
 	cancel()
 	side.Wait()
-	l.outcome.stuck = stuck.Load()
-	if w.failed() || over != nil || len(l.refused) > 0 || !l.mayEnd(w, t, as) {
+	w.stuck = stuck.Load()
+	if w.failed() || over != nil || len(w.refused) > 0 || !w.mayEnd(l.ctx, as) {
 		return failed
 	}
-	return l.endTxn(t, as)
+	return l.endTxn(w, as)
 }
 
 // goOffsets sends the offsets of all parts of the window at once; the function that it returns
@@ -124,15 +113,13 @@ func (l *Lane) goOffsets(ctx context.Context, cl *kgo.Client, as producing) func
 
 // mayEnd looks, once everything is written, whether the transaction is still that of its records
 // and offsets, and nothing in it was given up.
-func (l *Lane) mayEnd(w *window, t *twin, as producing) bool {
+func (w *window) mayEnd(ctx context.Context, as producing) bool {
 	if w.acked.Load() == 0 || int(w.acked.Load()) != len(w.records) { // of a transaction without a record the client says that it was committed, and aborts it
 		return false
 	}
-	pid, epoch, err := t.client.ProducerID(l.ctx)
+	pid, epoch, err := w.twin.client.ProducerID(ctx)
 	return err == nil && pid == as.pid && epoch == as.epoch && !w.hasAbandoned()
 }
-
-func (w *window) hasAbandoned() bool { return slices.ContainsFunc(w.claims, (*Claim).isAbandoned) }
 
 // forEnd is how long the answer to an EndTxn is waited for: of a lane that is closed meanwhile a
 // little longer, since what is committed should be known as such.
@@ -154,31 +141,31 @@ func (l *Lane) forEnd() (context.Context, context.CancelFunc) {
 const closeGrace = 3 * time.Second
 
 // endTxn ends the transaction of a twin.
-func (l *Lane) endTxn(t *twin, as producing) event {
+func (l *Lane) endTxn(w *window, as producing) event {
+	t := w.twin
 	ctx, cancel := l.forEnd()
 	defer cancel()
 	t.producing = as
 	err := t.client.EndTransaction(ctx, kgo.TryCommit)
-	l.outcome.ended = time.Now()
 	switch {
 	case errors.Is(err, kerr.OperationNotAttempted), errors.Is(err, kerr.UnknownTopicID): // the client has asked nobody
-		l.why = err
+		w.why = err
 		return failed
 	case err != nil:
-		return l.unknownEnd(err)
+		return l.unknownEnd(w, err)
 	}
 	pid, epoch, err := t.client.ProducerID(ctx)
 	if err != nil || pid == as.pid && epoch == as.epoch {
-		return l.unknownEnd(errUnmoved)
+		return l.unknownEnd(w, errUnmoved)
 	}
 	t.moves(pid, epoch)
 	return landed
 }
 
 // unknownEnd notes that nobody knows how the window has ended.
-func (l *Lane) unknownEnd(why error) event {
+func (l *Lane) unknownEnd(w *window, why error) event {
 	l.stats.unknown.Add(1)
-	l.why, l.outcome.unknown = why, true
+	w.why, w.unknown = why, true
 	return unknown
 }
 
@@ -192,18 +179,18 @@ func (l *Lane) closeBare() event {
 	ctx, cancel := context.WithDeadline(l.ctx, w.opened.Add(l.cfg.Timeout*3/4))
 	defer cancel()
 	w.finish()
-	l.outcome.flushed = time.Now()
+	w.flushed = time.Now()
 	var side sync.WaitGroup
 	var stuck atomic.Bool
 	if l.ids.otherBare().aside == nil {
 		side.Go(func() { l.ids.lookStuck(ctx, w, b.producing, func() { stuck.Store(true); cancel() }) })
 	}
-	l.refused = l.goOffsets(ctx, l.plain, b.producing)()
+	w.refused = l.goOffsets(ctx, l.plain, b.producing)()
 	over := ctx.Err()
 	cancel()
 	side.Wait()
-	l.outcome.stuck = stuck.Load()
-	if len(l.refused) > 0 || over != nil || w.hasAbandoned() {
+	w.stuck = stuck.Load()
+	if len(w.refused) > 0 || over != nil || w.hasAbandoned() {
 		return failed
 	}
 	if len(w.parts) == 0 { // units without an input and without outputs
@@ -212,9 +199,8 @@ func (l *Lane) closeBare() event {
 	end, cancelEnd := l.forEnd()
 	defer cancelEnd()
 	err := l.ids.endBare(end, b, true)
-	l.outcome.ended = time.Now()
 	if err != nil {
-		return l.unknownEnd(err)
+		return l.unknownEnd(w, err)
 	}
 	return landed
 }
@@ -241,12 +227,12 @@ func (l *Lane) report() event {
 		l.ids.nextTwin()
 	}
 	now := time.Now()
-	l.pace.ended(now, now.Sub(l.outcome.flushed), w.units, l.waiting())
+	l.pace.ended(now, now.Sub(w.flushed), w.units, l.waiting())
 	if l.limit *= 2; l.limit > 4096 {
 		l.limit = 0
 	}
 	l.room = w.leave()
-	l.aborts, l.why, l.window, l.outcome = 0, nil, nil, outcome{}
+	l.aborts, l.window = 0, nil
 	return ready
 }
 

@@ -64,15 +64,13 @@ type Lane struct {
 
 	// The goroutine's.
 	state    State
+	err      error // it ends
 	again    []Run // units of an aborted window: before the queue
 	alone    bool  // the next windows are for those alone
 	queue    []Run
 	parked   parked
 	flushing bool // nothing waits for company
 	window   *window
-	why      error // of the abort
-	refused  []*refusal
-	outcome  outcome
 	topics   *topics
 	recs     []*kgo.Record // of the unit that enters
 	collect  func(*kgo.Record)
@@ -165,12 +163,12 @@ func (l *Lane) run() {
 	for l.state != Ended {
 		e := l.step()
 		if l.ctx.Err() != nil && e != landed && e != in && l.state != Committed && e != taken {
-			e, l.why = stop, ErrClosed
+			e, l.err = stop, ErrClosed
 		}
 		next := transitions[l.state][e]
 		if next == no {
 			l.cfg.Log.Error("a lane cannot go on; this is a bug in Ackmark", "state", l.state, "event", e)
-			next, l.why = Ended, fmt.Errorf("txn: %v in state %v", e, l.state)
+			next, l.err = Ended, fmt.Errorf("txn: %v in state %v", e, l.state)
 		}
 		l.state = next
 		l.now.Store(uint32(next))
@@ -206,7 +204,7 @@ func (l *Lane) step() event {
 
 // ends turns an error that is for good into an event.
 func (l *Lane) ends(err error) event {
-	l.why = err
+	l.err = err
 	if isTaken(err) {
 		return taken
 	}
@@ -300,7 +298,7 @@ func (l *Lane) fill() event {
 		}
 		at := l.pace.closes(w, last)
 		switch {
-		case l.why != nil:
+		case w.why != nil:
 			return broken
 		case w.failed():
 			return failed
@@ -323,7 +321,7 @@ func (l *Lane) fill() event {
 
 // end fails what is in hand.
 func (l *Lane) end() {
-	err := l.why
+	err := l.err
 	if err == nil {
 		err = ErrClosed
 	}

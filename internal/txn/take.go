@@ -37,7 +37,7 @@ func (l *Lane) takeFrom(runs []Run) (left []Run, full bool) {
 		var last *Claim
 		fate := goesIn
 		for ; r.From < r.To; r.From++ {
-			if l.why != nil || l.isFull(w) {
+			if w.why != nil || l.isFull(w) {
 				return slices.Delete(runs, 0, n), true
 			}
 			st := r.Batch.Unit(r.From).Claim
@@ -111,13 +111,13 @@ func drop(r Run, st *Claim) {
 // emit produces a record of the window. The first one begins the transaction.
 func (l *Lane) emit(r *kgo.Record) {
 	w := l.window
-	if l.why != nil {
+	if w.why != nil {
 		return
 	}
 	if w.twin == nil {
 		w.twin = l.ids.useTwin()
 		if err := w.twin.client.BeginTransaction(); err != nil {
-			l.why = err
+			w.why = err
 			return
 		}
 	}
@@ -125,7 +125,7 @@ func (l *Lane) emit(r *kgo.Record) {
 	w.left.Add(1)
 	w.records = append(w.records, r)
 	w.bytes += int64(len(r.Key)+len(r.Value)) + recordCost
-	cl.Produce(context.Background(), r, w.promised)
+	cl.Produce(context.Background(), r, w.made)
 	if len(w.records)%sendEvery == 0 {
 		_ = cl.Flush(ended) // it ends the linger, and then sees that the context is over
 	}

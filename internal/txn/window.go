@@ -2,8 +2,6 @@ package txn
 
 import (
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -11,28 +9,19 @@ import (
 
 // window is the units of one transaction, in order.
 type window struct {
-	runs     []Run
-	units    int
-	claims   []*Claim // of the units, each once
-	opened   time.Time
-	twin     *twin // of its outputs: its transaction was begun, or could not be; nil: there are none
-	bare     *bare // of its offsets, once it closes without outputs
-	parts    []part
-	finished bool          // no unit is taken in any more
-	records  []*kgo.Record // in order of the units
-	first    []int         // of each unit: where its records begin in records
-	bytes    int64
-	limit    func(topic string) int32 // the client's, of a batch
-
-	promised func(*kgo.Record, error) // promise, made once
-
-	left    atomic.Int64  // records without a fate, and one while the window takes units
-	acked   atomic.Int64  // records
-	written chan struct{} // closed when left is 0
-
-	mu       sync.Mutex
-	failures []failure
-	fail     chan struct{} // closed at the first failure
+	runs    []Run
+	units   int
+	claims  []*Claim // of the units, each once
+	opened  time.Time
+	twin    *twin // of its outputs: its transaction was begun, or could not be; nil: there are none
+	bare    *bare // of its offsets, once it closes without outputs
+	parts   []part
+	records []*kgo.Record // in order of the units
+	first   []int         // of each unit: where its records begin in records
+	bytes   int64
+	limit   func(topic string) int32 // the client's, of a batch
+	promises
+	outcome
 }
 
 // room is what the next window has for its records and units.
@@ -61,37 +50,10 @@ func (w *window) alone(r *kgo.Record) bool {
 	return n > int(w.limit(r.Topic))
 }
 
-// failure is of a record.
-type failure struct {
-	rec *kgo.Record
-	err error
-}
-
 func newWindow(now time.Time, limit func(topic string) int32) *window {
-	w := &window{opened: now, limit: limit, written: make(chan struct{}), fail: make(chan struct{})}
-	w.promised = w.promise
-	w.left.Store(1)
+	w := &window{opened: now, limit: limit}
+	w.begin()
 	return w
-}
-
-// promise is the promise of all its records. It decides nothing.
-func (w *window) promise(r *kgo.Record, err error) {
-	if err == nil {
-		w.acked.Add(1)
-	} else {
-		w.mu.Lock()
-		if w.failures = append(w.failures, failure{r, err}); len(w.failures) == 1 {
-			close(w.fail)
-		}
-		w.mu.Unlock()
-	}
-	w.count()
-}
-
-func (w *window) count() {
-	if w.left.Add(-1) == 0 {
-		close(w.written)
-	}
 }
 
 // add takes a unit in, before its first record is produced.
@@ -150,15 +112,6 @@ func (w *window) blamed() (units map[int]error, other error) {
 	return units, other
 }
 
-func (w *window) failed() bool {
-	select {
-	case <-w.fail:
-		return true
-	default:
-		return false
-	}
-}
-
 // stage notes in the trackers that the units are in a transaction. The places are of units whose
 // inputs are not open: they would be visible without an offset.
 func (w *window) stage() (strangers []int) {
@@ -205,3 +158,5 @@ func (w *window) unstage() {
 		st.of.mu.Unlock()
 	}
 }
+
+func (w *window) hasAbandoned() bool { return slices.ContainsFunc(w.claims, (*Claim).isAbandoned) }
