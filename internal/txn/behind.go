@@ -6,11 +6,7 @@ func (l *Lane) takeBehind(refused map[*Claim]error) (behind []Run) {
 	if len(refused) == 0 {
 		return nil
 	}
-	l.mu.Lock()
-	l.queue = append(l.queue, l.pushed...)
-	clear(l.pushed)
-	l.pushed = l.pushed[:0]
-	l.mu.Unlock()
+	l.takeOver()
 	take := func(runs []Run) (left []Run) {
 		for _, r := range runs {
 			for i := r.From; i < r.To; i++ {

@@ -214,7 +214,7 @@ func (l *Lane) report() event {
 	for _, r := range w.runs {
 		r.Batch.Committed(r.From, r.To)
 	}
-	l.eachClaim(w.runs, func(st *Claim, n int) { st.decided(n) })
+	eachClaim(w.runs, func(st *Claim, n int) { st.decided(n) })
 	for i := range w.parts {
 		l.parked.took(&w.parts[i])
 	}
@@ -227,20 +227,13 @@ func (l *Lane) report() event {
 		l.ids.nextTwin()
 	}
 	now := time.Now()
-	l.pace.ended(now, now.Sub(w.flushed), w.units, l.waiting())
+	l.pace.ended(now, now.Sub(w.flushed), w.units, countUnits(l.queue)+l.inbox.units())
 	if l.limit *= 2; l.limit > 4096 {
 		l.limit = 0
 	}
 	l.room = w.leave()
 	l.aborts, l.window = 0, nil
 	return ready
-}
-
-// waiting is how many units wait for the next window.
-func (l *Lane) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return countUnits(l.pushed) + countUnits(l.queue)
 }
 
 func countUnits(runs []Run) (n int) {
@@ -251,7 +244,7 @@ func countUnits(runs []Run) (n int) {
 }
 
 // eachClaim counts the units of runs by their claims.
-func (l *Lane) eachClaim(runs []Run, fn func(*Claim, int)) {
+func eachClaim(runs []Run, fn func(*Claim, int)) {
 	for _, r := range runs {
 		var last *Claim
 		n := 0

@@ -11,10 +11,7 @@ type Ending interface {
 // those without an input whose sender is gone. A lane that cannot go on, because brokers are away,
 // would keep them otherwise, and with them the memory that others need. It does not block.
 func (l *Lane) Forget() {
-	select {
-	case l.forgets <- struct{}{}:
-	default:
-	}
+	signal(l.inbox.forgets)
 	l.Wake()
 }
 
@@ -23,35 +20,13 @@ func (l *Lane) Forget() {
 func (l *Lane) forgetting() {
 	for {
 		select {
-		case <-l.forgets:
+		case <-l.inbox.forgets:
 		case <-l.ctx.Done():
 			return
 		}
-		for _, r := range l.takeDead() {
+		for _, r := range l.inbox.takeDead() {
 			r.Batch.Dropped(r.From, r.To)
-			l.eachClaim([]Run{r}, func(st *Claim, n int) { st.decided(n) })
+			eachClaim([]Run{r}, func(st *Claim, n int) { st.decided(n) })
 		}
 	}
-}
-
-// takeDead takes out of what was pushed the units that nobody wants.
-func (l *Lane) takeDead() (dead []Run) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var left []Run
-	for _, r := range l.pushed {
-		m, isEnding := r.Batch.(Ending)
-		over := isEnding && m.Over()
-		for i := r.From; i < r.To; i++ {
-			one := Run{r.Batch, i, i + 1}
-			if st := r.Batch.Unit(i).Claim; st == nil && over || st != nil && st.isAbandoned() {
-				dead = appendRun(dead, one)
-			} else {
-				left = appendRun(left, one)
-			}
-		}
-	}
-	clear(l.pushed)
-	l.pushed = append(l.pushed[:0], left...)
-	return dead
 }

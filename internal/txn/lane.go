@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,16 +50,11 @@ type Lane struct {
 	cfg     Config
 	plain   *kgo.Client        // asks
 	batches func(string) int32 // the largest batch of a topic that a client sends
-	wake    chan struct{}      // capacity 1
-	forgets chan struct{}      // capacity 1
 	grace   time.Duration      // of Close
 	started chan struct{}      // closed when the ids are taken, or the lane has ended
 	now     atomic.Uint32      // the State, for others
 
-	mu     sync.Mutex
-	pushed []Run
-	flush  bool
-	over   error // the lane has ended
+	inbox inbox
 
 	// The goroutine's.
 	state    State
@@ -91,9 +85,10 @@ func New(cfg Config) (*Lane, error) {
 		return nil, err
 	}
 	l := &Lane{
-		life: newLife(), cfg: cfg, plain: plain, wake: make(chan struct{}, 1), forgets: make(chan struct{}, 1), started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
+		life: newLife(), cfg: cfg, plain: plain, started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
 		grace: closeGrace,
 	}
+	l.inbox.init()
 	l.ids = newIDs(&l.cfg, l.life, plain, l.Wake)
 	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	l.topics = newTopics(plain)
@@ -120,13 +115,7 @@ func (l *Lane) State() State { return State(l.now.Load()) }
 
 // Push hands over a run of units that were entered. It does not block.
 func (l *Lane) Push(r Run) {
-	l.mu.Lock()
-	over := l.over
-	if over == nil {
-		l.pushed = append(l.pushed, r)
-	}
-	l.mu.Unlock()
-	if over != nil {
+	if over := l.inbox.push(r); over != nil {
 		fail(r, over)
 		return
 	}
@@ -135,19 +124,12 @@ func (l *Lane) Push(r Run) {
 
 // Flush ends what is in hand without waiting for more.
 func (l *Lane) Flush() {
-	l.mu.Lock()
-	l.flush = true
-	l.mu.Unlock()
+	l.inbox.flushes()
 	l.Wake()
 }
 
 // Wake has the lane look at its claims again: a membership has changed, or one was given up.
-func (l *Lane) Wake() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *Lane) Wake() { l.inbox.ring() }
 
 // Close ends the lane. What is not committed by now fails with ErrClosed, and is aborted; only a
 // transaction whose end is on its way, and not answered for some seconds, may be committed later.
@@ -260,7 +242,7 @@ func (l *Lane) await() event {
 		l.flushing = false
 		t := time.NewTimer(time.Until(l.ids.keepAt()))
 		select {
-		case <-l.wake:
+		case <-l.inbox.bell:
 		case <-t.C:
 		case <-l.ctx.Done():
 			t.Stop()
@@ -274,15 +256,16 @@ func (l *Lane) await() event {
 // receive takes over what was pushed, and looks whether parked units can go on, and ids that were
 // set aside.
 func (l *Lane) receive() error {
-	l.mu.Lock()
-	l.queue = append(l.queue, l.pushed...)
-	clear(l.pushed)
-	l.pushed = l.pushed[:0]
-	l.flushing = l.flushing || l.flush
-	l.flush = false
-	l.mu.Unlock()
+	l.takeOver()
 	l.unpark()
 	return l.ids.takeBack()
+}
+
+// takeOver queues what was pushed.
+func (l *Lane) takeOver() {
+	var flush bool
+	l.queue, flush = l.inbox.take(l.queue)
+	l.flushing = l.flushing || flush
 }
 
 // fill takes units in until the window is due, full, or cannot be committed any more.
@@ -308,7 +291,7 @@ func (l *Lane) fill() event {
 		}
 		t := time.NewTimer(at.Sub(now))
 		select {
-		case <-l.wake:
+		case <-l.inbox.bell:
 		case <-w.fail:
 		case <-t.C:
 		case <-l.ctx.Done():
@@ -325,11 +308,8 @@ func (l *Lane) end() {
 	if err == nil {
 		err = ErrClosed
 	}
-	l.mu.Lock()
-	l.over = err
-	rest := append(l.queue, l.pushed...)
-	l.pushed, l.queue = nil, nil
-	l.mu.Unlock()
+	rest := append(l.queue, l.inbox.close(err)...)
+	l.queue = nil
 	if w := l.window; w != nil {
 		l.giveBack(w, err)
 		rest = append(append([]Run{}, w.runs...), rest...)

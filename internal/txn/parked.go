@@ -103,9 +103,7 @@ func (l *Lane) othersWait(group string) bool {
 		st := r.Batch.Unit(r.From).Claim
 		return st == nil || st.holder.Group != group && !l.parked.isAbsent(st.holder.Group)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.pushed, other) || slices.ContainsFunc(l.queue, other) || slices.ContainsFunc(l.again, other)
+	return l.inbox.contains(other) || slices.ContainsFunc(l.queue, other) || slices.ContainsFunc(l.again, other)
 }
 
 // isAway tells that a refusal is one group's, and nobody else's: its coordinator has not answered
