@@ -6,7 +6,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -66,10 +65,10 @@ func (l *Lane) tryAbort(w *window) error {
 // sortOut decides about each unit of an aborted window.
 func (l *Lane) sortOut(w *window, e event) event {
 	w.unstage()
-	l.aborts++
 	units, other := w.blamed()
 	fault := firstFault(units)
-	l.shrink(w, units)
+	l.pace.aborted(len(units) > 0)
+	l.intake.bounds.shrink(units)
 	for _, place := range w.strangers {
 		units[place] = ErrNotOpen
 	}
@@ -111,7 +110,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 	}
 	l.stats.abort(w, l.cfg.Took)
 	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), w.reason(fault)})
-	behind := l.takeBehind(refused)
+	behind := l.backlog.takeBehind(&l.inbox, refused)
 	var again []Run
 	w.each(func(place int, b Batch, i int) {
 		one := Run{b, i, i + 1}
@@ -136,7 +135,8 @@ func (l *Lane) sortOut(w *window, e event) event {
 			case goesIn:
 				again = appendRun(again, one)
 			case waits:
-				l.parkStale(st, generation, one)
+				l.backlog.parked.refuse(st, generation, l.Wake)
+				l.backlog.parked.park(parkingOf(st), one)
 			case isOver:
 				drop(one, st)
 			}
@@ -147,57 +147,9 @@ func (l *Lane) sortOut(w *window, e event) event {
 			fail(Run{r.Batch, i, i + 1}, refused[r.Batch.Unit(i).Claim])
 		}
 	}
-	l.again = append(again, l.again...)
-	l.alone = len(l.again) > 0
+	l.backlog.retry(again)
 	l.window = nil
 	return e
-}
-
-func appendRun(list []Run, r Run) []Run {
-	if n := len(list); n > 0 && list[n-1].Batch == r.Batch && list[n-1].To == r.From {
-		list[n-1].To = r.To
-		return list
-	}
-	return append(list, r)
-}
-
-// shrink finds the guilty one among units that failed together: Kafka refuses batches, and the
-// client fails all that it holds of a partition with one. Until a window of one unit fails, windows
-// are made half as large, and what is before the guilty unit is committed meanwhile. Units that
-// are refused each by itself are as guilty as they look.
-func (l *Lane) shrink(w *window, units map[int]error) {
-	last, inBatch := -1, 0
-	for place, err := range units {
-		if isOfBatch(err) {
-			inBatch++
-			last = max(last, place)
-		}
-	}
-	if len(units) > 0 {
-		l.aborts = 0 // it gets on: no reason to wait
-	}
-	if inBatch <= 1 {
-		return // the limit grows again with each window that is committed
-	}
-	l.limit = max(1, (last+1)/2)
-	for place, err := range units {
-		if isOfBatch(err) {
-			delete(units, place)
-		}
-	}
-}
-
-func isOfBatch(err error) bool {
-	if re, ok := errors.AsType[*RecordError](err); ok && re.alone {
-		return false
-	}
-	for _, ke := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed} {
-		if errors.Is(err, ke) {
-			return false
-		}
-	}
-	_, isKafka := errors.AsType[*kerr.Error](err)
-	return isKafka
 }
 
 // lose gives up what a member holds that its group does not know. Its consumer may be another
@@ -236,13 +188,6 @@ func (st *Claim) staleFate(refused int32) fate {
 		st.abandon()
 	}
 	return isOver
-}
-
-// parkStale parks a unit until its holder has a newer generation.
-func (l *Lane) parkStale(st *Claim, refused int32, r Run) {
-	at := parking{st.of, st.holder}
-	l.parked.refuse(at, refused, l.Wake)
-	l.parked.park(at, r)
 }
 
 // renew takes the id anew whose transaction nobody can say anything of. What is open under it is

@@ -121,3 +121,21 @@ func isRetryable(err error) bool {
 	ke, isKafka := errors.AsType[*kerr.Error](err)
 	return !isKafka || errors.Is(err, kerr.ConcurrentTransactions) || ke.Retriable && blameOffsets(err) == ofWindow
 }
+
+// isOfBatch tells that a record may have failed by another one of its batch.
+func isOfBatch(err error) bool {
+	if re, ok := errors.AsType[*RecordError](err); ok && re.alone {
+		return false
+	}
+	for _, ke := range []error{kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed} {
+		if errors.Is(err, ke) {
+			return false
+		}
+	}
+	_, isKafka := errors.AsType[*kerr.Error](err)
+	return isKafka
+}
+
+func isTaken(err error) bool     { return errors.Is(err, ErrTaken) }
+func isClosed(err error) bool    { return errors.Is(err, ErrClosed) }
+func isNoFeature(err error) bool { return errors.Is(err, errNoFeature) }

@@ -216,31 +216,22 @@ func (l *Lane) report() event {
 	}
 	eachClaim(w.runs, func(st *Claim, n int) { st.decided(n) })
 	for i := range w.parts {
-		l.parked.took(&w.parts[i])
+		l.backlog.parked.took(&w.parts[i])
 	}
 	for _, st := range w.claims {
 		if run, due := st.putOff(); due {
-			l.queue = append(l.queue, run)
+			l.backlog.add(run)
 		}
 	}
 	if w.twin != nil {
 		l.ids.nextTwin()
 	}
 	now := time.Now()
-	l.pace.ended(now, now.Sub(w.flushed), w.units, countUnits(l.queue)+l.inbox.units())
-	if l.limit *= 2; l.limit > 4096 {
-		l.limit = 0
-	}
-	l.room = w.leave()
-	l.aborts, l.window = 0, nil
+	l.pace.ended(now, now.Sub(w.flushed), w.units, countUnits(l.backlog.queue)+l.inbox.units())
+	l.intake.bounds.grow()
+	l.intake.reuse(w)
+	l.window = nil
 	return ready
-}
-
-func countUnits(runs []Run) (n int) {
-	for _, r := range runs {
-		n += r.To - r.From
-	}
-	return n
 }
 
 // eachClaim counts the units of runs by their claims.

@@ -19,4 +19,4 @@ func (l *Lane) GraceOfClose(d time.Duration) { l.grace = d }
 const AwayAfter = awayAfter
 
 // StaleHolders are those whose generation was refused. Once the lane is closed.
-func (l *Lane) StaleHolders() int { return len(l.parked.stale) }
+func (l *Lane) StaleHolders() int { return len(l.backlog.parked.stale) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,34 +49,24 @@ type Config struct {
 type Lane struct {
 	*life
 	cfg     Config
-	plain   *kgo.Client        // asks
-	batches func(string) int32 // the largest batch of a topic that a client sends
-	grace   time.Duration      // of Close
-	started chan struct{}      // closed when the ids are taken, or the lane has ended
-	now     atomic.Uint32      // the State, for others
+	plain   *kgo.Client   // asks
+	grace   time.Duration // of Close
+	started chan struct{} // closed when the ids are taken, or the lane has ended
+	now     atomic.Uint32 // the State, for others
 
 	inbox inbox
 
 	// The goroutine's.
-	state    State
-	err      error // it ends
-	again    []Run // units of an aborted window: before the queue
-	alone    bool  // the next windows are for those alone
-	queue    []Run
-	parked   parked
-	flushing bool // nothing waits for company
-	window   *window
-	topics   *topics
-	recs     []*kgo.Record // of the unit that enters
-	collect  func(*kgo.Record)
-	room     room   // of the window before
-	writable string // the topic of the last record that was asked for
-	ids      *ids
-	pace     pace
-	limit    int // how many units a window may have; 0: as many as fit
-	aborts   int // in a row
-	stats    stats
-	told     paced // in the log, of aborts
+	state   State
+	err     error // it ends
+	backlog backlog
+	intake  *intake
+	window  *window
+	topics  *topics
+	ids     *ids
+	pace    pace
+	stats   stats
+	told    paced // in the log, of aborts
 }
 
 // New makes a lane, which begins with Start.
@@ -85,15 +76,13 @@ func New(cfg Config) (*Lane, error) {
 		return nil, err
 	}
 	l := &Lane{
-		life: newLife(), cfg: cfg, plain: plain, started: make(chan struct{}), parked: newParked(), pace: newPace(cfg.Every, cfg.Timeout),
-		grace: closeGrace,
+		life: newLife(), cfg: cfg, plain: plain, started: make(chan struct{}), grace: closeGrace, backlog: backlog{parked: newParked()}, pace: newPace(cfg.Every, cfg.Timeout),
 	}
 	l.inbox.init()
-	l.ids = newIDs(&l.cfg, l.life, plain, l.Wake)
-	l.batches, _ = plain.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
-	l.topics = newTopics(plain)
 	l.stats.reasons = telemetry.NewTally()
-	l.collect = func(r *kgo.Record) { l.recs = append(l.recs, r) }
+	l.ids = newIDs(&l.cfg, l.life, plain, l.Wake)
+	l.topics = newTopics(l.life, plain, cfg.Shared)
+	l.intake = newIntake(l.ids, l.topics, bounds{records: cfg.Records, bytes: cfg.Bytes})
 	return l, nil
 }
 
@@ -215,10 +204,9 @@ func (l *Lane) begin() event {
 	return ready
 }
 
-// await waits for units. After aborts it waits a little longer each time: what fails again and
-// again must not keep the brokers busy.
+// await waits for units.
 func (l *Lane) await() event {
-	if l.aborts > 1 && !l.sleep(l.ctx, min(time.Second, 5*time.Millisecond<<min(l.aborts, 8))) {
+	if pause := l.pace.pause(); pause > 0 && !l.sleep(l.ctx, pause) {
 		return stop
 	}
 	for {
@@ -229,17 +217,16 @@ func (l *Lane) await() event {
 			return l.ends(err)
 		}
 		if l.window == nil {
-			l.window = newWindow(time.Now(), l.batches)
-			l.window.records, l.window.first, l.room = l.room.records, l.room.first, room{}
+			l.window = l.intake.open(time.Now())
 		}
-		l.takeIn()
-		l.stats.parks(len(l.parked.runs) > 0, time.Now())
+		l.backlog.feed(l.window, l.intake)
+		l.stats.parks(len(l.backlog.parked.runs) > 0, time.Now())
 		if l.window.units > 0 {
 			l.stats.waits(time.Now())
 			return work
 		}
 		l.stats.idle()
-		l.flushing = false
+		l.backlog.taken()
 		t := time.NewTimer(time.Until(l.ids.keepAt()))
 		select {
 		case <-l.inbox.bell:
@@ -256,16 +243,12 @@ func (l *Lane) await() event {
 // receive takes over what was pushed, and looks whether parked units can go on, and ids that were
 // set aside.
 func (l *Lane) receive() error {
-	l.takeOver()
-	l.unpark()
+	l.backlog.receive(&l.inbox)
+	l.backlog.parked.absent.back(func(group string, after time.Duration) {
+		l.cfg.Log.Info("a group's coordinator answers again: its units go on", "group", group, "after", after)
+	})
+	l.backlog.unpark()
 	return l.ids.takeBack()
-}
-
-// takeOver queues what was pushed.
-func (l *Lane) takeOver() {
-	var flush bool
-	l.queue, flush = l.inbox.take(l.queue)
-	l.flushing = l.flushing || flush
 }
 
 // fill takes units in until the window is due, full, or cannot be committed any more.
@@ -275,7 +258,7 @@ func (l *Lane) fill() event {
 		if err := l.receive(); err != nil {
 			return l.ends(err)
 		}
-		full, now := l.takeIn(), time.Now()
+		full, now := l.backlog.feed(w, l.intake), time.Now()
 		if w.units > units {
 			last, units = now, w.units
 		}
@@ -285,8 +268,8 @@ func (l *Lane) fill() event {
 			return broken
 		case w.failed():
 			return failed
-		case full, l.flushing, !now.Before(at):
-			l.flushing = l.flushing && len(l.queue)+len(l.again) > 0
+		case full, l.backlog.flushing, !now.Before(at):
+			l.backlog.taken()
 			return due
 		}
 		t := time.NewTimer(at.Sub(now))
@@ -308,15 +291,10 @@ func (l *Lane) end() {
 	if err == nil {
 		err = ErrClosed
 	}
-	rest := append(l.queue, l.inbox.close(err)...)
-	l.queue = nil
+	rest := l.backlog.rest(l.inbox.close(err))
 	if w := l.window; w != nil {
 		l.giveBack(w, err)
-		rest = append(append([]Run{}, w.runs...), rest...)
-	}
-	rest = append(rest, l.again...)
-	for _, runs := range l.parked.runs {
-		rest = append(rest, runs...)
+		rest = append(slices.Clone(w.runs), rest...)
 	}
 	for _, r := range rest {
 		fail(r, err)

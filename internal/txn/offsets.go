@@ -76,7 +76,7 @@ func (l *Lane) commitPart(ctx context.Context, cl *kgo.Client, as producing, p p
 				continue
 			}
 			if patient.IsZero() {
-				patient = time.Now().Add(l.parked.patienceOf(p.claims[0]))
+				patient = time.Now().Add(l.backlog.parked.patienceOf(p.claims[0]))
 			}
 			if bad.blame != ofStale || !anyHeld(r.claims) || time.Now().After(patient) || ctx.Err() != nil {
 				return bad

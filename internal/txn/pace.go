@@ -13,6 +13,7 @@ type pace struct {
 	most     time.Duration // of interval
 	lastEnd  time.Time
 	waited   int // closes in a row at which a crowd waited
+	aborts   int // in a row, by which nothing got on
 }
 
 const (
@@ -56,7 +57,7 @@ const sendBytes = sendEvery << 10
 // ended notes how long the offsets and the end of a window of some units took beyond the records,
 // and how many units wait.
 func (p *pace) ended(now time.Time, cost time.Duration, units, waiting int) {
-	p.lastEnd = now
+	p.lastEnd, p.aborts = now, 0
 	if p.waited++; waiting == 0 || waiting < units/4*3 {
 		p.waited = 0
 	}
@@ -64,4 +65,21 @@ func (p *pace) ended(now time.Time, cost time.Duration, units, waiting int) {
 	if p.waited >= saturatedBy {
 		p.interval = min(max(overhead*cost, p.every), p.most)
 	}
+}
+
+// aborted notes that a window was aborted, and whether that got anything on: a guilty unit was
+// found, or is looked for.
+func (p *pace) aborted(on bool) {
+	if p.aborts++; on {
+		p.aborts = 0
+	}
+}
+
+// pause is how long to wait before the next window, a little longer with each abort: what fails
+// again and again must not keep the brokers busy.
+func (p *pace) pause() time.Duration {
+	if p.aborts <= 1 {
+		return 0
+	}
+	return min(time.Second, 5*time.Millisecond<<min(p.aborts, 8))
 }

@@ -15,6 +15,9 @@ import (
 // abort its window, and with it the units of others. Where a client creates topics, none is asked
 // for.
 type topics struct {
+	*life
+	plain  *kgo.Client // asks
+	shared bool        // what is written to was asked for before it was pushed
 	create bool
 	inputs *inputs
 
@@ -35,42 +38,29 @@ const (
 	topicRefused  = 5 * time.Second // before it is asked for again
 )
 
-func newTopics(cl *kgo.Client) *topics {
+func newTopics(of *life, cl *kgo.Client, shared bool) *topics {
 	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
-	return &topics{exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create, inputs: newInputs()}
+	return &topics{life: of, plain: cl, shared: shared, exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create, inputs: newInputs()}
 }
 
-// refuse finds the first of a unit's records whose topic does not exist, or is not to be written
-// to.
-func (l *Lane) refuse(recs []*kgo.Record) *RecordError {
-	for i, rec := range recs {
-		if rec.Topic == l.writable {
-			continue
-		}
-		if err := l.topicError(l.ctx, rec.Topic, l.cfg.Shared); err != nil {
-			return &RecordError{Output: i, Topic: rec.Topic, Partition: rec.Partition, Err: err}
-		}
-		l.writable = rec.Topic
-	}
-	return nil
-}
+// whyNot is why a record must not be written to a topic.
+func (t *topics) whyNot(name string) error { return t.errorOf(t.ctx, name, t.shared) }
 
 // Learn has the lane know whether a topic exists, so that who pushes to a lane that is shared waits
 // for the answer alone. Not told: no broker has answered.
 func (l *Lane) Learn(ctx context.Context, topic string) (exists, told bool) {
-	refused := l.topicError(ctx, topic, false)
+	refused := l.topics.errorOf(ctx, topic, false)
 	known, _ := l.topics.known(topic, false)
 	return known && refused == nil, known
 }
 
-// topicError tells why a topic must not be written to. Learned: what was said before its units were
+// errorOf tells why a topic must not be written to. Learned: what was said before its units were
 // pushed holds a little longer.
-func (l *Lane) topicError(ctx context.Context, name string, learned bool) error {
-	t := l.topics
+func (t *topics) errorOf(ctx context.Context, name string, learned bool) error {
 	if known, err := t.known(name, learned); known {
 		return err
 	}
-	err := l.askTopic(ctx, name)
+	err := t.ask(ctx, name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -105,8 +95,8 @@ func (t *topics) known(name string, learned bool) (bool, error) {
 	return refused && time.Now().Before(was.until), was.err
 }
 
-// askTopic asks for a topic's metadata, some times if it is said not to exist.
-func (l *Lane) askTopic(ctx context.Context, name string) (err error) {
+// ask asks for a topic's metadata, some times if it is said not to exist.
+func (t *topics) ask(ctx context.Context, name string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, topicPatience)
 	defer cancel()
 	for range topicTries {
@@ -115,13 +105,13 @@ func (l *Lane) askTopic(ctx context.Context, name string) (err error) {
 		topic.Topic = &name
 		req.Topics = append(req.Topics, topic)
 		var resp *kmsg.MetadataResponse
-		if resp, err = req.RequestWith(ctx, l.plain); err != nil {
+		if resp, err = req.RequestWith(ctx, t.plain); err != nil {
 			return err
 		}
 		if len(resp.Topics) != 1 {
 			return errNoAnswer
 		}
-		if err = kerr.ErrorForCode(resp.Topics[0].ErrorCode); err == nil || !kerr.IsRetriable(err) || !l.sleep(ctx, topicPause) {
+		if err = kerr.ErrorForCode(resp.Topics[0].ErrorCode); err == nil || !kerr.IsRetriable(err) || !t.sleep(ctx, topicPause) {
 			return err
 		}
 	}

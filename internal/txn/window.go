@@ -24,21 +24,6 @@ type window struct {
 	outcome
 }
 
-// room is what the next window has for its records and units.
-type room struct {
-	records []*kgo.Record
-	first   []int
-}
-
-// leave gives the room of a window that is committed to the next one.
-func (w *window) leave() room {
-	clear(w.records)
-	if cap(w.records) > maxUnits || cap(w.first) > maxUnits {
-		return room{}
-	}
-	return room{w.records[:0], w.first[:0]}
-}
-
 // alone tells that a record is larger than the client takes: it fails by itself, and no other with
 // it.
 func (w *window) alone(r *kgo.Record) bool {
