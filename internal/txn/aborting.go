@@ -221,7 +221,7 @@ func (l *Lane) look() event {
 	w := l.window
 	committed, err := w.told == wasCommitted, error(nil)
 	if !w.told.isCertain() {
-		committed, err = l.resolve(l.ctx, w.parts, w.told)
+		committed, err = l.offsets.resolve(l.ctx, w.parts, w.told)
 	}
 	switch {
 	case err != nil:

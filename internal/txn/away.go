@@ -107,8 +107,8 @@ func (l *Lane) othersWait(group string) bool {
 
 // isAway tells that a refusal is one group's, and nobody else's: its coordinator has not answered
 // in time, or has answered what it answers others not. What is said of the transaction is not.
-func (l *Lane) isAway(r *refusal, cause error) bool {
-	if !l.cfg.Shared || r.blame != ofWindow || isAsk(r.err) {
+func (o *offsets) isAway(r *refusal, cause error) bool {
+	if !o.cfg.Shared || r.blame != ofWindow || isAsk(r.err) {
 		return false
 	}
 	ke, isKafka := errors.AsType[*kerr.Error](r.err)
@@ -131,7 +131,7 @@ func (l *Lane) miss(r *refusal) {
 		asked.points = append(asked.points, groupcommit.Point{Topic: st.Topic, TopicID: st.TopicID, Partition: st.Partition})
 	}
 	l.running.Go(func() {
-		if l.probe(asked, pause) {
+		if l.offsets.probe(asked, pause) {
 			a.over.Store(true)
 			l.Wake()
 		}
@@ -140,10 +140,10 @@ func (l *Lane) miss(r *refusal) {
 
 // probe asks a group's coordinator for offsets until it answers, whatever it says. False: the lane
 // has ended.
-func (l *Lane) probe(asked part, pause time.Duration) bool {
-	for l.sleep(l.ctx, pause) {
-		ctx, cancel := context.WithTimeout(l.ctx, 2*awayAfter)
-		_, err := l.fetchOffsets(ctx, &asked)
+func (o *offsets) probe(asked part, pause time.Duration) bool {
+	for o.sleep(o.ctx, pause) {
+		ctx, cancel := context.WithTimeout(o.ctx, 2*awayAfter)
+		_, err := o.fetchOffsets(ctx, &asked)
 		cancel()
 		ke, isKafka := errors.AsType[*kerr.Error](err)
 		if err == nil || isKafka && (!ke.Retriable || errors.Is(err, kerr.UnstableOffsetCommit)) {

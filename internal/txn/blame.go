@@ -101,9 +101,9 @@ func blameOffsets(err error) blame {
 
 // blameOffsets says the same where several processes share the lane: what is of a group, or of its
 // inputs, is not everybody's. Its units fail, the others' are tried again.
-func (l *Lane) blameOffsets(err error) blame {
+func (o *offsets) blameOffsets(err error) blame {
 	b := blameOffsets(err)
-	if !l.cfg.Shared || b != ofSetup && b != ofWindow || isAsk(err) {
+	if !o.cfg.Shared || b != ofSetup && b != ofWindow || isAsk(err) {
 		return b
 	}
 	ke, isKafka := errors.AsType[*kerr.Error](err)

@@ -80,10 +80,10 @@ func (l *Lane) goOffsets(ctx context.Context, cl *kgo.Client, as producing) func
 	var all sync.WaitGroup
 	var taken atomic.Bool
 	refused := make([]*refusal, len(w.parts))
-	l.topics.inputs.begin(w.parts)
+	l.offsets.inputs.begin(w.parts)
 	for i, p := range w.parts {
 		all.Go(func() {
-			if refused[i] = l.learn(ctx, cl, &p); refused[i] != nil {
+			if refused[i] = l.offsets.learn(ctx, cl, &p); refused[i] != nil {
 				return
 			}
 			var look sync.WaitGroup
@@ -93,9 +93,9 @@ func (l *Lane) goOffsets(ctx context.Context, cl *kgo.Client, as producing) func
 			if l.cfg.Shared {
 				look.Go(func() { l.lookAround(ctx, p.holder.Group, &taken, func() { cancel(errAway) }) })
 			}
-			if refused[i] = l.commitPart(ctx, cl, as, p); refused[i] == nil {
+			if refused[i] = l.offsets.commitPart(ctx, cl, as, p, l.backlog.parked.patienceOf(p.claims[0])); refused[i] == nil {
 				taken.Store(true)
-			} else if l.isAway(refused[i], context.Cause(ctx)) {
+			} else if l.offsets.isAway(refused[i], context.Cause(ctx)) {
 				refused[i].blame = ofAway
 			}
 		})

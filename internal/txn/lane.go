@@ -63,6 +63,7 @@ type Lane struct {
 	intake  *intake
 	window  *window
 	topics  *topics
+	offsets *offsets
 	ids     *ids
 	pace    pace
 	stats   stats
@@ -82,6 +83,7 @@ func New(cfg Config) (*Lane, error) {
 	l.stats.reasons = telemetry.NewTally()
 	l.ids = newIDs(&l.cfg, l.life, plain, l.Wake)
 	l.topics = newTopics(l.life, plain, cfg.Shared)
+	l.offsets = &offsets{life: l.life, cfg: &l.cfg, plain: plain, inputs: newInputs()}
 	l.intake = newIntake(l.ids, l.topics, bounds{records: cfg.Records, bytes: cfg.Bytes})
 	return l, nil
 }

@@ -41,6 +41,15 @@ func (p producing) isHeld(s *kmsg.DescribeTransactionsResponseTransactionState) 
 	return s.ProducerID == p.pid && s.ProducerEpoch == p.epoch || ranOut && s.ProducerID == p.before.pid && s.ProducerEpoch > lastEpoch
 }
 
+// offsets are the requests that bring the offsets of windows into transactions, and read what
+// groups have.
+type offsets struct {
+	*life
+	cfg    *Config
+	plain  *kgo.Client // asks
+	inputs *inputs
+}
+
 // refusal is why offsets are not in a transaction.
 type refusal struct {
 	claims []*Claim
@@ -64,19 +73,20 @@ func (r *refusal) Error() string { return r.err.Error() }
 const patience = 250 * time.Millisecond
 
 // commitPart brings the offsets of one holder into the transaction. A generation that is too old
-// leaves the transaction sound: the same request is sent again under the newer one.
-func (l *Lane) commitPart(ctx context.Context, cl *kgo.Client, as producing, p part) *refusal {
+// leaves the transaction sound: the same request is sent again under the newer one, which is waited
+// for as long as the patience goes.
+func (o *offsets) commitPart(ctx context.Context, cl *kgo.Client, as producing, p part, patience time.Duration) *refusal {
 	var patient time.Time // since the first refusal: before it the coordinator may have been away
 	for {
 		var rest part
 		var last *refusal
 		for _, r := range p.byMember() {
-			bad := l.commitAs(ctx, cl, as, r)
+			bad := o.commitAs(ctx, cl, as, r)
 			if bad == nil {
 				continue
 			}
 			if patient.IsZero() {
-				patient = time.Now().Add(l.backlog.parked.patienceOf(p.claims[0]))
+				patient = time.Now().Add(patience)
 			}
 			if bad.blame != ofStale || !anyHeld(r.claims) || time.Now().After(patient) || ctx.Err() != nil {
 				return bad
@@ -88,7 +98,7 @@ func (l *Lane) commitPart(ctx context.Context, cl *kgo.Client, as producing, p p
 			return nil
 		}
 		rest.holder, p = p.holder, rest
-		if !l.sleep(ctx, 5*time.Millisecond) {
+		if !o.sleep(ctx, 5*time.Millisecond) {
 			return last
 		}
 	}
@@ -107,7 +117,7 @@ func anyHeld(claims []*Claim) bool {
 }
 
 // commitAs sends one membership's offsets.
-func (l *Lane) commitAs(ctx context.Context, cl *kgo.Client, as producing, r request) *refusal {
+func (o *offsets) commitAs(ctx context.Context, cl *kgo.Client, as producing, r request) *refusal {
 	if r.abandoned {
 		return &refusal{claims: r.claims, member: r.member, blame: ofMember, err: errGivenUp}
 	}
@@ -115,16 +125,16 @@ func (l *Lane) commitAs(ctx context.Context, cl *kgo.Client, as producing, r req
 		return &refusal{claims: r.claims, member: r.member, blame: ofStale, err: fmt.Errorf("no membership in group %q", r.member.Group)}
 	}
 	for first, end := range groupcommit.Parts(r.member.Group, r.points) {
-		if err := l.sendOffsets(ctx, cl, as, &r.member, r.points[first:end]); err != nil {
-			return l.refusedBy(r, err)
+		if err := o.sendOffsets(ctx, cl, as, &r.member, r.points[first:end]); err != nil {
+			return o.refusedBy(r, err)
 		}
 	}
 	return nil
 }
 
 // refusedBy is the refusal of a request. What is a partition's own fault is not the others'.
-func (l *Lane) refusedBy(r request, err error) *refusal {
-	bad := &refusal{claims: r.claims, member: r.member, blame: l.blameOffsets(err), err: err}
+func (o *offsets) refusedBy(r request, err error) *refusal {
+	bad := &refusal{claims: r.claims, member: r.member, blame: o.blameOffsets(err), err: err}
 	of, told := errors.AsType[*answerError](err)
 	if bad.blame != ofUnit || !told || len(of.places) == 0 {
 		return bad
@@ -155,15 +165,15 @@ var errGivenUp = errors.New("the assignment was given up")
 
 // sendOffsets sends one request until it is answered for good. What the topics are is asked again
 // before it is sent again.
-func (l *Lane) sendOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
-	since, said := l.topics.inputs.since, error(nil)
+func (o *offsets) sendOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
+	since, said := o.inputs.since, error(nil)
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		err := l.sameTopics(ctx, cl, points, since)
+		err := o.sameTopics(ctx, cl, points, since)
 		if err == nil {
-			err = l.takeOffsets(ctx, cl, as, m, points)
+			err = o.takeOffsets(ctx, cl, as, m, points)
 			since, said = time.Now(), err
 		}
-		if err != nil && isRetryable(err) && l.sleep(ctx, pause) {
+		if err != nil && isRetryable(err) && o.sleep(ctx, pause) {
 			continue
 		}
 		if isAsk(err) && said != nil {
@@ -173,13 +183,13 @@ func (l *Lane) sendOffsets(ctx context.Context, cl *kgo.Client, as producing, m 
 	}
 }
 
-func (l *Lane) takeOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
+func (o *offsets) takeOffsets(ctx context.Context, cl *kgo.Client, as producing, m *groupcommit.Member, points []groupcommit.Point) error {
 	resp, err := txnRequest(as, m, points).RequestWith(ctx, cl)
 	if err != nil {
 		return err
 	}
-	l.topics.inputs.answeredIn(resp.Version)
-	return l.txnAnswer(points, resp)
+	o.inputs.answeredIn(resp.Version)
+	return o.txnAnswer(points, resp)
 }
 
 // txnRequest is the TxnOffsetCommit of a membership.
@@ -206,7 +216,7 @@ func txnRequest(as producing, m *groupcommit.Member, points []groupcommit.Point)
 
 // txnAnswer looks at every partition: all were taken, or the gravest error. A partition that the
 // answer leaves out was not taken.
-func (l *Lane) txnAnswer(points []groupcommit.Point, resp *kmsg.TxnOffsetCommitResponse) error {
+func (o *offsets) txnAnswer(points []groupcommit.Point, resp *kmsg.TxnOffsetCommitResponse) error {
 	var worst error
 	ofUnits := map[place]error{}
 	index, taken := groupcommit.NewIndex(points), map[place]bool{}
@@ -218,7 +228,7 @@ func (l *Lane) txnAnswer(points []groupcommit.Point, resp *kmsg.TxnOffsetCommitR
 				taken[place{name, p.Partition}] = true
 				continue
 			}
-			if l.blameOffsets(err) == ofUnit {
+			if o.blameOffsets(err) == ofUnit {
 				ofUnits[place{name, p.Partition}] = err
 			}
 			err = fmt.Errorf("offset of topic %q partition %d: %w", name, p.Partition, err)

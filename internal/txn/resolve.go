@@ -21,23 +21,23 @@ var errInPart = errors.New("txn: the group's offsets say that a transaction was 
 // because the topics are gone, have other owners by now, or may not be read any more, it counts as
 // aborted: who is asked is not certain that it was committed. A group that does not answer is not
 // waited for if another one tells.
-func (l *Lane) resolve(ctx context.Context, parts []part, told ending) (committed bool, err error) {
+func (o *offsets) resolve(ctx context.Context, parts []part, told ending) (committed bool, err error) {
 	for {
-		committed, err = l.tryResolve(ctx, parts, told)
+		committed, err = o.tryResolve(ctx, parts, told)
 		if err == nil || errors.Is(err, errInPart) || isSetup(err) {
 			return committed, err
 		}
-		l.cfg.Log.Warn("a transaction's outcome cannot be read yet", "err", err)
-		if !l.sleep(ctx, initPause) {
+		o.cfg.Log.Warn("a transaction's outcome cannot be read yet", "err", err)
+		if !o.sleep(ctx, initPause) {
 			return false, context.Cause(ctx)
 		}
 	}
 }
 
-func (l *Lane) tryResolve(ctx context.Context, parts []part, told ending) (bool, error) {
+func (o *offsets) tryResolve(ctx context.Context, parts []part, told ending) (bool, error) {
 	var seen verdicts
 	var missing error
-	for i, got := range l.fetchAll(ctx, parts) {
+	for i, got := range o.fetchAll(ctx, parts) {
 		have := got.have
 		if got.err != nil {
 			if told == untold || !isForbidden(got.err) {
@@ -73,7 +73,7 @@ type fetched struct {
 
 // fetchAll reads what the groups of all parts have, at once. Where there are several, none is
 // waited for much longer than for the others.
-func (l *Lane) fetchAll(ctx context.Context, parts []part) []fetched {
+func (o *offsets) fetchAll(ctx context.Context, parts []part) []fetched {
 	out := make([]fetched, len(parts))
 	if len(parts) > 1 {
 		var cancel context.CancelFunc
@@ -83,7 +83,7 @@ func (l *Lane) fetchAll(ctx context.Context, parts []part) []fetched {
 	var all sync.WaitGroup
 	for i := range parts {
 		all.Go(func() {
-			out[i].have, out[i].err = l.fetchOffsets(ctx, &parts[i])
+			out[i].have, out[i].err = o.fetchOffsets(ctx, &parts[i])
 		})
 	}
 	all.Wait()
@@ -122,7 +122,7 @@ type place struct {
 
 // fetchOffsets reads what a group has, of the topics that exist. Only stable offsets say anything:
 // others may be of a transaction that has not ended.
-func (l *Lane) fetchOffsets(ctx context.Context, p *part) (map[place]groupcommit.Point, error) {
+func (o *offsets) fetchOffsets(ctx context.Context, p *part) (map[place]groupcommit.Point, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.RequireStable = true
 	g := kmsg.NewOffsetFetchRequestGroup()
@@ -136,7 +136,7 @@ func (l *Lane) fetchOffsets(ctx context.Context, p *part) (map[place]groupcommit
 		g.Topics = append(g.Topics, t)
 	}
 	req.Groups = append(req.Groups, g)
-	resp, err := req.RequestWith(ctx, l.plain)
+	resp, err := req.RequestWith(ctx, o.plain)
 	if err != nil {
 		return nil, err
 	}

@@ -76,15 +76,15 @@ func isAsk(err error) bool {
 
 // learn waits until it is known what the topics of a part are, as long as the window does: a
 // group's own time begins after that.
-func (l *Lane) learn(ctx context.Context, cl *kgo.Client, p *part) *refusal {
-	in := l.topics.inputs
+func (o *offsets) learn(ctx context.Context, cl *kgo.Client, p *part) *refusal {
+	in := o.inputs
 	for in.named.Load() < offsetsByID {
 		_, err := in.ask(ctx, cl, p.points, in.since)
 		if err == nil {
 			break
 		}
-		if !isRetryable(err) || !l.sleep(ctx, topicPause) {
-			return &refusal{claims: p.claims, blame: l.blameOffsets(err), err: err}
+		if !isRetryable(err) || !o.sleep(ctx, topicPause) {
+			return &refusal{claims: p.claims, blame: o.blameOffsets(err), err: err}
 		}
 	}
 	return nil
@@ -95,8 +95,8 @@ func (l *Lane) learn(ctx context.Context, cl *kgo.Client, p *part) *refusal {
 // log, and what is below it would never be read (S11). What remains is a topic that is created
 // between the answer and the commit, or of which the answering broker has not heard. A topic that
 // is not there is left to the coordinator. An answer counts that was asked for since then.
-func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcommit.Point, since time.Time) error {
-	in := l.topics.inputs
+func (o *offsets) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcommit.Point, since time.Time) error {
+	in := o.inputs
 	if in.named.Load() >= offsetsByID {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (l *Lane) sameTopics(ctx context.Context, cl *kgo.Client, points []groupcom
 		if refused == nil {
 			return nil
 		}
-		if !l.sleep(ctx, topicPause) {
+		if !o.sleep(ctx, topicPause) {
 			return &askError{context.Cause(ctx)}
 		}
 		since = time.Now()

@@ -28,7 +28,7 @@ func (l *Lane) Standing(ctx context.Context, group string, places []Place) ([][]
 		p.points = append(p.points, groupcommit.Point{Topic: at.Topic, TopicID: at.TopicID, Partition: at.Partition})
 	}
 	for first := true; ; first = false {
-		have, err := l.fetchOffsets(ctx, &p)
+		have, err := l.offsets.fetchOffsets(ctx, &p)
 		if err == nil {
 			return standing(places, have), nil
 		}

@@ -19,7 +19,6 @@ type topics struct {
 	plain  *kgo.Client // asks
 	shared bool        // what is written to was asked for before it was pushed
 	create bool
-	inputs *inputs
 
 	mu      sync.Mutex
 	exist   map[string]bool
@@ -40,7 +39,7 @@ const (
 
 func newTopics(of *life, cl *kgo.Client, shared bool) *topics {
 	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
-	return &topics{life: of, plain: cl, shared: shared, exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create, inputs: newInputs()}
+	return &topics{life: of, plain: cl, shared: shared, exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create}
 }
 
 // whyNot is why a record must not be written to a topic.
