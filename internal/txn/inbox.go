@@ -8,7 +8,7 @@ import (
 // inbox is what was pushed and the lane's goroutine has not taken yet. Anybody may call its
 // methods.
 type inbox struct {
-	bell    chan struct{} // capacity 1
+	wakes   chan struct{} // capacity 1
 	forgets chan struct{} // capacity 1
 
 	mu    sync.Mutex
@@ -17,10 +17,10 @@ type inbox struct {
 	over  error // the lane has ended
 }
 
-func (in *inbox) init() { in.bell, in.forgets = make(chan struct{}, 1), make(chan struct{}, 1) }
+func (in *inbox) init() { in.wakes, in.forgets = make(chan struct{}, 1), make(chan struct{}, 1) }
 
 // ring wakes the lane's goroutine.
-func (in *inbox) ring() { signal(in.bell) }
+func (in *inbox) ring() { signal(in.wakes) }
 
 // signal is for a channel of capacity 1, whose reader does at once what was asked for again and
 // again.

@@ -231,7 +231,7 @@ func (l *Lane) await() event {
 		l.backlog.taken()
 		t := time.NewTimer(time.Until(l.ids.keepAt()))
 		select {
-		case <-l.inbox.bell:
+		case <-l.inbox.wakes:
 		case <-t.C:
 		case <-l.ctx.Done():
 			t.Stop()
@@ -276,7 +276,7 @@ func (l *Lane) fill() event {
 		}
 		t := time.NewTimer(at.Sub(now))
 		select {
-		case <-l.inbox.bell:
+		case <-l.inbox.wakes:
 		case <-w.fail:
 		case <-t.C:
 		case <-l.ctx.Done():

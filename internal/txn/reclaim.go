@@ -25,8 +25,8 @@ import (
 // coordinator takes only if nobody has got one since. It would take the one before it, too, but
 // forgets that one when it moves to another broker.
 //
-// It tries for ever; an error is ErrTaken, another one for good, or the context's. Where markers are
-// not waited for to the end, it is errStuck. Of an id that has expired it is errExpired, too.
+// It tries for ever; an error is ErrTaken, another one for good, or the context's. Where markers
+// are not waited for to the end, it is errStuck. Of an id that has expired it is errExpired, too.
 func (d *ids) reclaim(ctx context.Context, mine producing, wait markers) (now producing, end ending, err error) {
 	var aborted time.Time // seen first
 	end = untold
