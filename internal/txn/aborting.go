@@ -1,9 +1,9 @@
 package txn
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -65,86 +65,50 @@ func (l *Lane) tryAbort(w *window) error {
 // sortOut decides about each unit of an aborted window.
 func (l *Lane) sortOut(w *window, e event) event {
 	w.unstage()
-	units, other := w.blamed()
+	units, why := w.blamed()
 	fault := firstFault(units)
 	l.pace.aborted(len(units) > 0)
 	l.intake.bounds.shrink(units)
-	for _, place := range w.strangers {
-		units[place] = ErrNotOpen
-	}
-	gone, stale := map[*Claim]error{}, map[*Claim]int32{}
-	refused := map[*Claim]error{} // whose offsets cannot be committed
-	setup := other != nil && blameRecord(other) == ofSetup
+	setup := why != nil && blameRecord(why) == ofSetup
 	for _, r := range w.refused {
-		if other == nil {
-			other = r.err
-		}
-		switch r.blame {
-		case ofAway:
+		why = cmp.Or(why, r.err)
+		switch {
+		case r.blame == ofAway:
 			l.miss(r)
-		case ofSetup:
+		case r.blame == ofSetup:
 			return l.ends(l.cfg.setupError(l.cfg.ID, r.err))
-		case ofStale:
-			for _, st := range r.claims {
-				stale[st] = r.member.Generation
-			}
-		case ofMember:
-			if !errors.Is(r.err, errGivenUp) {
-				l.lose(r, gone)
-			}
-		case ofUnit:
-			for _, st := range r.claims {
-				refused[st] = offsetError(st, r.of(st))
-			}
+		case r.isOfMember():
+			l.lose(r)
 		}
 	}
 	if setup {
-		return l.ends(l.cfg.setupError(l.cfg.ID, other))
+		return l.ends(l.cfg.setupError(l.cfg.ID, why))
 	}
-	if st := w.tooLarge; st != nil {
-		refused[st] = offsetError(st, ErrSetTooLarge)
-	}
-	maps.Copy(gone, refused)
-	if w.why == nil {
-		w.why = other
-	}
+	w.why = cmp.Or(w.why, why)
+	found := newBlames(units, &w.outcome)
 	l.stats.abort(w, l.cfg.Took)
-	l.tellAbort(Abort{l.cfg.ID, w.units, len(units), w.reason(fault)})
-	behind := l.backlog.takeBehind(&l.inbox, refused)
+	l.tellAbort(Abort{l.cfg.ID, w.units, len(found.units), w.reason(fault)})
+	behind := l.backlog.takeBehind(&l.inbox, found.refused)
 	var again []Run
 	w.each(func(place int, b Batch, i int) {
 		one := Run{b, i, i + 1}
 		st := b.Unit(i).Claim
-		switch err := units[place]; {
-		case err != nil:
+		switch next, err := found.of(place, st); next {
+		case fails:
 			l.topics.forget(err)
 			fail(one, err)
-		case st == nil:
+		case goesIn:
 			again = appendRun(again, one)
-		case gone[st] != nil:
-			fail(one, gone[st])
-		case st.isAbandoned():
+		case waits:
+			l.backlog.parked.refuse(st, found.stale[st], l.Wake)
+			l.backlog.parked.park(parkingOf(st), one)
+		case isOver:
 			drop(one, st)
-		default:
-			generation, isStale := stale[st]
-			next := goesIn
-			if isStale {
-				next = st.staleFate(generation)
-			}
-			switch next {
-			case goesIn:
-				again = appendRun(again, one)
-			case waits:
-				l.backlog.parked.refuse(st, generation, l.Wake)
-				l.backlog.parked.park(parkingOf(st), one)
-			case isOver:
-				drop(one, st)
-			}
 		}
 	})
 	for _, r := range behind {
 		for i := r.From; i < r.To; i++ {
-			fail(Run{r.Batch, i, i + 1}, refused[r.Batch.Unit(i).Claim])
+			fail(Run{r.Batch, i, i + 1}, found.refused[r.Batch.Unit(i).Claim])
 		}
 	}
 	l.backlog.retry(again)
@@ -154,11 +118,10 @@ func (l *Lane) sortOut(w *window, e event) event {
 
 // lose gives up what a member holds that its group does not know. Its consumer may be another
 // member by now: what it holds as that is not the old one's.
-func (l *Lane) lose(r *refusal, gone map[*Claim]error) {
+func (l *Lane) lose(r *refusal) {
 	err := &MemberError{r.member.MemberID, r.err}
 	told := map[parking]bool{}
 	for _, st := range r.claims {
-		gone[st] = err
 		at := parking{st.of, st.holder}
 		if told[at] {
 			continue
@@ -171,23 +134,6 @@ func (l *Lane) lose(r *refusal, gone map[*Claim]error) {
 	for _, st := range r.claims {
 		st.of.abandonOne(st)
 	}
-}
-
-// staleFate is what becomes of a unit whose claim's generation was refused. One that is held waits
-// for a newer one. One that is released has its last: if that is the refused one, what comes behind
-// is given up with it, since it must not be committed without what is before it.
-func (st *Claim) staleFate(refused int32) fate {
-	st.of.mu.Lock()
-	defer st.of.mu.Unlock()
-	switch {
-	case st.state == held:
-		return waits
-	case st.state == released && st.under.Generation != refused:
-		return goesIn
-	case st.state == released:
-		st.abandon()
-	}
-	return isOver
 }
 
 // renew takes the id anew whose transaction nobody can say anything of. What is open under it is

@@ -80,13 +80,14 @@ func (b *backlog) feedFrom(runs []Run, w *window, in *intake) (left []Run, full 
 	return runs[:0], in.isFull(w)
 }
 
-// fate is what becomes of a unit that is to be taken in.
+// fate is what becomes of a unit that is to be taken in, or whose window was aborted.
 type fate uint8
 
 const (
 	goesIn fate = iota
 	waits       // for a newer membership, or for its group's coordinator
 	isOver      // its claim was given up
+	fails       // it was to blame
 )
 
 func (b *backlog) fateOf(st *Claim) fate {
