@@ -24,7 +24,7 @@ type batch struct {
 func (k *sink) claim(f *frame) error {
 	s := f.session
 	defer f.unref(1) // the receiver's own
-	defer k.waited(f)
+	defer f.waited()
 	k.stillOpen(s, len(f.units))
 	if k.tracer != nil {
 		f.trace()

@@ -22,7 +22,7 @@ func (k *sink) deliver(f *frame) error {
 	s := f.session
 	defer f.unref(1) // the receiver's own
 	defer s.intake.backlog.Store(0)
-	defer k.waited(f)
+	defer f.waited()
 	k.gate.Enter(&f.expires)
 	k.stillOpen(s, len(f.units))
 	if k.tracer != nil {

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"slices"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -193,8 +192,8 @@ func (k *sink) notDelivered(f *frame, i int) {
 }
 
 // waited tells how long a frame's last record waited for room.
-func (k *sink) waited(f *frame) {
-	if k.wait != nil {
-		k.wait.Time(time.Since(f.received))
+func (f *frame) waited() {
+	if n := len(f.recs); n > 0 {
+		f.recs[n-1].flow.Queued(f.received)
 	}
 }

@@ -41,7 +41,11 @@ func TestEmitsAreCountedOnceAndByTheirFate(t *testing.T) {
 		got.Want(t, 3, telemetry.Attempted, telemetry.Topic.String("nowhere"))
 		got.Want(t, 3, telemetry.Sent, telemetry.ErrorType.String("UNKNOWN_TOPIC_OR_PARTITION"))
 		got.Want(t, 204, telemetry.Sent)
-		got.Want(t, 5, telemetry.Latency, out) // each 64th of the message, and the emit
+		got.Want(t, 5, telemetry.Latency, out)        // each 64th of the message, and the emit
+		got.Want(t, 1, telemetry.QueueWait, out, app) // of its message
+		if n, _ := got.Sum(telemetry.BatchSize, out); n == 0 {
+			t.Error("no batch of the topic has a size")
+		}
 		got.Want(t, 1, telemetry.Sessions, app, telemetry.State.String("attached"))
 		got.Want(t, 1, telemetry.SessionsOpened, telemetry.Outcome.String("new"))
 		got.Want(t, 1, telemetry.KafkaReachable)

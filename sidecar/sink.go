@@ -32,14 +32,13 @@ type sink struct {
 	pinned  *limit.Meter             // received buffers that records still need, of living and dead sessions
 	watch   *sentinel.Watch
 	flows   *flows.Flows
-	wait    *telemetry.Recorder // for room, of messages
 
 	recordsFailed atomic.Uint64
 }
 
 func newSink(cfg *Config, out *outlet.Outlet, pace *linger.Pacer, g *gate.Gate, m *metrics) *sink {
 	k := &sink{
-		outlet: out, pace: pace, flows: m.flows, wait: m.part.Histogram(telemetry.QueueWait), gate: g, tracer: tracing.New(cfg.TracerProvider), watch: sentinel.NewWatch(cfg.Logger), pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
+		outlet: out, pace: pace, flows: m.flows, gate: g, tracer: tracing.New(cfg.TracerProvider), watch: sentinel.NewWatch(cfg.Logger), pinned: limit.NewMeter(2*cfg.MaxBytes, 2*cfg.MaxRecords),
 		topics: topics.New(topics.Config{Outlet: out, Bytes: cfg.PartitionBytes, Records: cfg.PartitionRecords, RecordBytes: cfg.MaxRecordBytes, Log: cfg.Logger}),
 	}
 	k.promise = k.promised

@@ -78,7 +78,8 @@ var (
 	}
 	QueueWait = &Metric{
 		Name: "ackmark.client.queue.wait.duration", Unit: "s", Kind: Histogram, Buckets: durations,
-		Help: "How long records waited for room before the Kafka client took them: one of each message, the last.",
+		Help:       "How long records waited for room before the Kafka client took them: one of each message, the last.",
+		Attributes: []attribute.Key{Topic, App},
 	}
 	RequestTime = &Metric{
 		Name: "ackmark.client.request.duration", Unit: "s", Kind: Histogram, Buckets: durations,
@@ -87,7 +88,8 @@ var (
 	}
 	BatchSize = &Metric{
 		Name: "ackmark.client.batch.records", Unit: "{message}", Kind: Histogram, Buckets: sizes,
-		Help: "Records in a batch that was written to Kafka.",
+		Help:       "Records in a batch that was written to Kafka.",
+		Attributes: []attribute.Key{Topic},
 	}
 	Retried = &Metric{
 		Name: "ackmark.client.retried.batches", Unit: "{batch}", Kind: Counter,

@@ -14,8 +14,11 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// maxBrokers are told apart.
-const maxBrokers = 500
+// So many are told apart.
+const (
+	maxBrokers = 500
+	maxTopics  = 1000
+)
 
 // Kafka follows a Kafka client, as its hooks: connections, produce requests, batches. It is made
 // only where somebody may collect.
@@ -23,7 +26,7 @@ type Kafka struct {
 	brokers  *Bound[string, *broker]
 	requests atomic.Uint64
 	retried  Tally
-	batches  *Recorder
+	batches  *Bound[string, *Recorder] // by topic
 	took     *Recorder
 }
 
@@ -46,7 +49,9 @@ func (p *Part) Kafka() *Kafka {
 	if p == nil {
 		return nil
 	}
-	k := &Kafka{retried: NewTally(), batches: p.Histogram(BatchSize), took: p.Histogram(RequestTime)}
+	k := &Kafka{retried: NewTally(), took: p.Histogram(RequestTime)}
+	sizes := p.Histogram(BatchSize)
+	k.batches = NewBound(maxTopics, Other, func(topic string) *Recorder { return sizes.With(Topic.String(topic)) })
 	k.brokers = NewBound(maxBrokers, Other, func(node string) *broker {
 		return &broker{took: k.took.With(Broker.String(node))}
 	})
@@ -99,8 +104,8 @@ func (k *Kafka) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) 
 }
 
 // OnProduceBatchWritten tells the size of a batch.
-func (k *Kafka) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.ProduceBatchMetrics) {
-	k.batches.Number(m.NumRecords)
+func (k *Kafka) OnProduceBatchWritten(_ kgo.BrokerMetadata, topic string, _ int32, m kgo.ProduceBatchMetrics) {
+	k.batches.Get(topic).Number(m.NumRecords)
 }
 
 // Retried counts a batch that is sent again, by why.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/recent"
@@ -35,6 +36,7 @@ type Flow struct {
 	Letters   telemetry.Tally // acknowledged dead letters, by what their headers say
 
 	latency *telemetry.Recorder
+	wait    *telemetry.Recorder
 	due     telemetry.Due  // emits that tell how long they took
 	recent  *recent.Window // of all flows
 }
@@ -96,12 +98,13 @@ type Flows struct {
 	apps    *telemetry.Bound[string, *App]
 	flows   *telemetry.Bound[name, *Flow]
 	latency *telemetry.Recorder
+	wait    *telemetry.Recorder
 	recent  recent.Window
 }
 
 // New counts nothing yet. The part may be nil: then durations are not recorded.
 func New(part *telemetry.Part) *Flows {
-	f := &Flows{latency: part.Histogram(telemetry.Latency)}
+	f := &Flows{latency: part.Histogram(telemetry.Latency), wait: part.Histogram(telemetry.QueueWait)}
 	f.apps = telemetry.NewBound(MaxApps, telemetry.Other, func(app string) *App {
 		return &App{name: app, Refused: telemetry.NewTally()}
 	})
@@ -110,10 +113,12 @@ func New(part *telemetry.Part) *Flows {
 }
 
 func (f *Flows) newFlow(n name) *Flow {
+	of := []attribute.KeyValue{telemetry.App.String(n.app), telemetry.Topic.String(n.topic)}
 	return &Flow{
 		name: n, Failed: telemetry.NewTally(), Letters: telemetry.NewTallyOf(maxCodes),
 		recent:  &f.recent,
-		latency: f.latency.With(append(sending(), telemetry.OperationType.String("send"), telemetry.App.String(n.app), telemetry.Topic.String(n.topic))...),
+		latency: f.latency.With(append(append(sending(), telemetry.OperationType.String("send")), of...)...),
+		wait:    f.wait.With(of...),
 	}
 }
 
@@ -144,6 +149,13 @@ func (f *Flow) Ack(headers []kgo.RecordHeader) {
 // Due tells whether how long an emit takes is recorded: that is decided when it comes, or those of
 // a burst after a stall would be as few as those of any other moment.
 func (f *Flow) Due(now time.Time) bool { return f.latency != nil && f.due.At(now) }
+
+// Queued tells how long a record waited for room, since its message came.
+func (f *Flow) Queued(since time.Time) {
+	if f.wait != nil {
+		f.wait.Time(time.Since(since))
+	}
+}
 
 // Took tells how long a sampled record was on its way; timed: in the histogram, too.
 func (f *Flow) Took(since time.Time, timed bool) {
