@@ -20,7 +20,7 @@ const toldApart = 1000
 type counts struct {
 	part    *telemetry.Part
 	kafka   *telemetry.Kafka
-	refused telemetry.Tally
+	refused *telemetry.Bound[string, telemetry.Tally] // by topic: one that is only named takes no place of one that is written to
 	waited  map[string]*waits
 	topics  *telemetry.Bound[string, *topicCounts]
 	latency *telemetry.Recorder
@@ -57,9 +57,10 @@ func newCounts(provider metric.MeterProvider, route string, more func(*telemetry
 		return nil
 	}
 	c := &counts{
-		part: part, kafka: part.Kafka(), refused: telemetry.NewTally(), route: telemetry.Route.String(route),
+		part: part, kafka: part.Kafka(), route: telemetry.Route.String(route),
 		waited: map[string]*waits{forBuffer: new(waits), forCredit: new(waits)},
 	}
+	c.refused = telemetry.NewBound(toldApart, telemetry.Other, func(string) telemetry.Tally { return telemetry.NewTally() })
 	c.latency = part.Histogram(telemetry.Latency)
 	c.topics = telemetry.NewBound(toldApart, telemetry.Other, func(topic string) *topicCounts {
 		return &topicCounts{name: topic, failed: telemetry.NewTally(), latency: c.latency.With(c.sent(topic, telemetry.OperationType.String("send"))...)}
@@ -92,8 +93,14 @@ func (c *counts) tell(r *telemetry.Reading) {
 		outstanding += int64(attempted - acked - failed)
 	})
 	r.Count(telemetry.Outstanding, outstanding, attribute.NewSet())
-	c.refused.Each(func(code string, n *atomic.Uint64) {
-		r.Count(telemetry.Refused, int64(n.Load()), attribute.NewSet(telemetry.ErrorType.String(code)))
+	c.refused.Each(func(topic string, refused telemetry.Tally) {
+		refused.Each(func(code string, n *atomic.Uint64) {
+			of := []attribute.KeyValue{telemetry.ErrorType.String(code)}
+			if topic != "" {
+				of = append(of, telemetry.Topic.String(topic))
+			}
+			r.Count(telemetry.Refused, int64(n.Load()), attribute.NewSet(of...))
+		})
 	})
 	for reason, w := range c.waited {
 		why := attribute.NewSet(telemetry.Reason.String(reason))
@@ -153,11 +160,11 @@ func (c *counts) follow(units []Unit, r Reporter, deliver func(Reporter) error) 
 	err := deliver(f)
 	if err != nil {
 		c.open.Add(-int64(len(units)))
-		records := 0
 		for i := range units {
-			records += len(units[i].Outputs)
+			for j := range units[i].Outputs {
+				c.refuse(units[i].Outputs[j].Topic, err)
+			}
 		}
-		c.refuse(err, records)
 		return err
 	}
 	f.taken()
@@ -182,8 +189,8 @@ func (c *counts) of(topic string) *topicCounts {
 	return t
 }
 
-func (c *counts) refuse(err error, records int) {
-	c.refused.Add(codeOf(err), records)
+func (c *counts) refuse(topic string, err error) {
+	c.refused.Get(telemetry.TopicName(topic)).Add(codeOf(err), 1)
 }
 
 // codeOf is an error's label. One without a code is a failure all the same.
@@ -308,7 +315,7 @@ func (c *counts) emit(topic string, fn func(Ack, error), emit func(func(Ack, err
 		fn(a, err)
 	})
 	if err != nil {
-		c.refuse(err, 1)
+		c.refuse(topic, err)
 		return err
 	}
 	taken()

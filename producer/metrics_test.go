@@ -136,7 +136,15 @@ func TestRefusalsAreCountedInRecords(t *testing.T) {
 	if err := p.Deliver(t.Context(), units, fates{make(chan int, 3)}); err == nil {
 		t.Fatal("a record without a topic was taken")
 	}
-	meter.Collect(t).Want(t, 3, telemetry.Refused, telemetry.ErrorType.String(producer.CodeInvalidRecord))
+	got, code := meter.Collect(t), telemetry.ErrorType.String(producer.CodeInvalidRecord)
+	got.Want(t, 3, telemetry.Refused, code)
+	got.Want(t, 1, telemetry.Refused, code, telemetry.Topic.String("a"))
+	if _, topics := got.Sum(telemetry.Attempted); topics != 0 {
+		t.Errorf("%d topics that nothing was written to are told apart", topics)
+	}
+	if bad := got.Unlisted(); len(bad) > 0 {
+		t.Errorf("attributes that no row has: %q", bad)
+	}
 }
 
 // On its way around the sidecar a client has a Kafka client, which is followed like every other;

@@ -66,7 +66,7 @@ func (s *emitter) Emit(ctx context.Context, req *sidecarpb.EmitRequest) (*sideca
 	defer a.Leave()
 	e, refused := s.newEmit(a, req.GetRecord())
 	if refused != nil {
-		a.Counts.Refuse(refused)
+		a.Counts.Refuse(req.GetRecord().GetTopic(), refused)
 		if refused.GetCode() == wire.CodeTopicNotAllowed {
 			s.apps.Refusals.Note(peer.Of(ctx), a.Name, apps.RefusedTopic, refused.GetMessage())
 		}
@@ -124,7 +124,7 @@ func (s *emitter) newEmit(a *apps.App, rec *sidecarpb.Record) (*emit, *sidecarpb
 // emit takes the emit's places in every limit, and hands it over.
 func (s *emitter) emit(ctx context.Context, e *emit, queued bool) (*sidecarpb.EmitResponse, error) {
 	if refused := s.admit(e, peer.Of(ctx), queued); refused != nil {
-		e.app.Counts.Refuse(refused)
+		e.app.Counts.Refuse(e.rec.Topic, refused)
 		return &sidecarpb.EmitResponse{Error: refused}, nil
 	}
 	defer e.stopWaiting()

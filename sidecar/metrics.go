@@ -184,7 +184,7 @@ func (k *sink) notDelivered(f *frame, i int) {
 	u := &f.units[i]
 	k.recordsFailed.Add(uint64(f.Cost(i).Records))
 	if u.nrecs == 0 {
-		f.session.app.Counts.Refuse(u.failure.GetError())
+		f.session.app.Counts.Refuse(u.failure.GetTopic(), u.failure.GetError())
 	}
 	for r := u.firstR; r < u.firstR+u.nrecs; r++ {
 		f.recs[r].flow.Failed.Add(u.failure.GetError().GetCode(), 1)

@@ -2,6 +2,7 @@ package sidecar_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -152,10 +153,32 @@ func TestRefusedEmitsAreCounted(t *testing.T) {
 		for range 3 {
 			b.queue(t, 1)
 		}
+		app, out := telemetry.App.String("app"), telemetry.Topic.String("out")
 		got := meter.Collect(t)
-		got.Want(t, 1, telemetry.Refused, telemetry.ErrorType.String("FULL"), telemetry.App.String("app"))
-		got.Want(t, 1, telemetry.RetryAfter, telemetry.App.String("app"))
-		got.Want(t, 2, telemetry.Attempted, telemetry.App.String("app"))
+		got.Want(t, 1, telemetry.Refused, telemetry.ErrorType.String("FULL"), app, out)
+		got.Want(t, 1, telemetry.RetryAfter, app, out)
+		got.Want(t, 2, telemetry.Attempted, app)
+		if n, series := got.Sum(telemetry.RetryAfter, app); n != 1 || series != 2 {
+			t.Errorf("%v refusals in %d series, want the topic's, and one that was there before", n, series)
+		}
+
+		// Topics need not exist to be refused, and a peer may name any number of them.
+		for i := range 300 {
+			for _, topic := range []string{fmt.Sprint("t.", i), fmt.Sprint("not Kafka's ", i)} {
+				if resp, err := sidecarpb.NewSidecarClient(b.conn).Emit(t.Context(), &sidecarpb.EmitRequest{App: "app", Record: &sidecarpb.Record{Topic: topic, TimestampMs: new(int64(math.MaxInt64))}}); err != nil || resp.GetSuccess() {
+					t.Fatal(resp, err)
+				}
+			}
+		}
+		got = meter.Collect(t)
+		got.Want(t, 601, telemetry.Refused, app)
+		if _, series := got.Sum(telemetry.Refused, app); series > 202 { // 200 topics, others, and FULL
+
+			t.Errorf("%d series of one app's refusals", series)
+		}
+		if bad := got.Unlisted(); len(bad) > 0 {
+			t.Errorf("attributes that the table does not have: %q", bad)
+		}
 	})
 }
 

@@ -64,6 +64,23 @@ func (b *Bound[K, V]) Each(fn func(K, V)) {
 	}
 }
 
+// maxTopicName is Kafka's bound.
+const maxTopicName = 249
+
+// TopicName is the label of a topic that somebody named and that need not exist: [Other] where
+// Kafka could not have one of that name. A text that is not UTF-8 would spoil the whole scrape.
+func TopicName(topic string) string {
+	if len(topic) > maxTopicName {
+		return Other
+	}
+	for _, c := range []byte(topic) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return Other
+		}
+	}
+	return topic
+}
+
 // maxErrors bounds the names of errors that are told apart. Kafka has about 130.
 const maxErrors = 200
 

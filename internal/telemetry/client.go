@@ -29,14 +29,14 @@ var (
 	}
 	Refused = &Metric{
 		Name: "ackmark.client.refused.messages", Unit: "{message}", Kind: Counter,
-		Help:       "Records that were not taken, by the code of docs/errors.md.",
-		Attributes: []attribute.Key{App, ErrorType},
+		Help:       "Records that were not taken, by the code of docs/errors.md; without a topic where the refusal names none.",
+		Attributes: []attribute.Key{Topic, App, ErrorType},
 	}
 	// RetryAfter are refusals that tell when to come back.
 	RetryAfter = &Metric{
 		Name: "ackmark.client.refused.retry_after", Unit: "{message}", Kind: Counter,
 		Help:       "Refusals that said when to try again: a limit is reached for the moment.",
-		Attributes: []attribute.Key{App},
+		Attributes: []attribute.Key{Topic, App},
 	}
 	Outstanding = &Metric{
 		Name: "ackmark.client.outstanding.records", Unit: "{message}", Kind: Level,

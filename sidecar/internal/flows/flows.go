@@ -4,6 +4,7 @@
 package flows
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,12 +46,18 @@ type name struct{ app, topic string }
 
 // App is what one app was refused, and waited for.
 type App struct {
-	Refused    telemetry.Tally // records, by code
-	RetryAfter atomic.Uint64
-	Waits      [waits]Wait
+	Waits [waits]Wait
 
-	name  string
-	known atomic.Int32 // topics
+	name    string
+	flows   *Flows
+	known   atomic.Int32 // topics
+	refused atomic.Int32 // topics of its refusals
+}
+
+// refusals are records of one app to one topic that were not taken.
+type refusals struct {
+	byCode     telemetry.Tally
+	retryAfter atomic.Uint64
 }
 
 // Wait counts waits of one kind.
@@ -85,11 +92,12 @@ func (a *App) Waited(r Reason, begun time.Time) {
 	a.Waits[r].Nanos.Add(int64(time.Since(begun)))
 }
 
-// Refuse counts a record that was not taken.
-func (a *App) Refuse(why *sidecarpb.Error) {
-	a.Refused.Add(why.GetCode(), 1)
+// Refuse counts a record that was not taken, to a topic that need not exist; "" is not known.
+func (a *App) Refuse(topic string, why *sidecarpb.Error) {
+	r := a.flows.refusals(a, topic)
+	r.byCode.Add(why.GetCode(), 1)
 	if why.GetRetryAfterMs() > 0 {
-		a.RetryAfter.Add(1)
+		r.retryAfter.Add(1)
 	}
 }
 
@@ -97,6 +105,7 @@ func (a *App) Refuse(why *sidecarpb.Error) {
 type Flows struct {
 	apps    *telemetry.Bound[string, *App]
 	flows   *telemetry.Bound[name, *Flow]
+	refused *telemetry.Bound[name, *refusals]
 	latency *telemetry.Recorder
 	wait    *telemetry.Recorder
 	recent  recent.Window
@@ -105,8 +114,12 @@ type Flows struct {
 // New counts nothing yet. The part may be nil: then durations are not recorded.
 func New(part *telemetry.Part) *Flows {
 	f := &Flows{latency: part.Histogram(telemetry.Latency), wait: part.Histogram(telemetry.QueueWait)}
+	f.refused = telemetry.NewBound(MaxFlows, name{telemetry.Other, telemetry.Other}, func(name) *refusals {
+		return &refusals{byCode: telemetry.NewTally()}
+	})
 	f.apps = telemetry.NewBound(MaxApps, telemetry.Other, func(app string) *App {
-		return &App{name: app, Refused: telemetry.NewTally()}
+		f.refused.Get(name{app, ""}) // told as 0 before it happens
+		return &App{name: app, flows: f}
 	})
 	f.flows = telemetry.NewBound(MaxFlows, name{telemetry.Other, telemetry.Other}, f.newFlow)
 	return f
@@ -136,6 +149,19 @@ func (f *Flows) Of(a *App, topic string) *Flow {
 		n.topic = telemetry.Other
 	}
 	return f.flows.Get(n)
+}
+
+// refusals are those of an app's records to a topic, whose name is a peer's.
+func (f *Flows) refusals(a *App, topic string) *refusals {
+	n := name{a.name, topic}
+	if r, ok := f.refused.Find(n); ok {
+		return r
+	}
+	if n.topic = telemetry.TopicName(topic); n.topic != "" && a.refused.Add(1) > maxTopics {
+		n.topic = telemetry.Other
+	}
+	n.topic = strings.Clone(n.topic) // or what is kept is the message that it stands in
+	return f.refused.Get(n)
 }
 
 // Ack counts a record. A few of each batch, those that are sampled, tell how long it took.

@@ -31,10 +31,16 @@ func (f *Flows) Tell(r *telemetry.Reading) {
 		r.Count(telemetry.Dropped, int64(flow.Dropped.Load()), attribute.NewSet(of...))
 		tally(r, telemetry.Letters, flow.Letters, of)
 	})
+	f.refused.Each(func(n name, refused *refusals) {
+		of := []attribute.KeyValue{telemetry.App.String(n.app)}
+		if n.topic != "" {
+			of = append(of, telemetry.Topic.String(n.topic))
+		}
+		tally(r, telemetry.Refused, refused.byCode, of)
+		r.Count(telemetry.RetryAfter, int64(refused.retryAfter.Load()), attribute.NewSet(of...))
+	})
 	f.apps.Each(func(app string, a *App) {
 		of := []attribute.KeyValue{telemetry.App.String(app)}
-		tally(r, telemetry.Refused, a.Refused, of)
-		r.Count(telemetry.RetryAfter, int64(a.RetryAfter.Load()), attribute.NewSet(of...))
 		for i := range waits {
 			why := attribute.NewSet(append(of[:len(of):len(of)], telemetry.Reason.String(i.String()))...)
 			r.Count(telemetry.CreditWaits, int64(a.Waits[i].Count.Load()), why)
