@@ -48,7 +48,8 @@ const (
 
 // Incidents are the last ones: a ring. The zero value keeps nothing; see [NewIncidents].
 type Incidents struct {
-	list   []Incident
+	most   int
+	list   []Incident // grows up to most: who has nothing to tell keeps no room for it
 	next   int
 	all    uint64
 	sealed uint64    // those up to here were told: nothing is counted with them any more
@@ -57,12 +58,12 @@ type Incidents struct {
 }
 
 // NewIncidents keeps the last n.
-func NewIncidents(n int) Incidents { return Incidents{list: make([]Incident, 0, n)} }
+func NewIncidents(n int) Incidents { return Incidents{most: n} }
 
 // Add takes an incident. One of the kind and place of the last one, less than a second after it, is
 // counted with it: a storm must not push out what came before it.
 func (r *Incidents) Add(in Incident) {
-	if cap(r.list) == 0 {
+	if r.most == 0 {
 		return
 	}
 	in.Count = max(in.Count, 1)
@@ -81,7 +82,7 @@ func (r *Incidents) Add(in Incident) {
 		}
 	}
 	r.all++
-	if len(r.list) < cap(r.list) {
+	if len(r.list) < r.most {
 		r.list = append(r.list, in)
 		return
 	}

@@ -27,7 +27,7 @@ type Named struct {
 
 // Most apps name a topic or two: a page is what each session has, idle or not.
 const (
-	namePage = 32
+	namePage = 8
 	nameSize = 40 // of a Named
 	pageCost = namePage*nameSize + 64
 	slotCost = 24 // of a page that is not there, below one that is
