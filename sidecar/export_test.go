@@ -17,6 +17,9 @@ import (
 // ends.
 const ProvesDeaths = peer.ProvesDeaths
 
+// Rest is after what time without a message nobody waits to send.
+const Rest = rest
+
 // Pinned returns the received bytes that records still need, for tests of the memory bound.
 func (s *Server) Pinned() (bytes, records int64) { return s.sink.pinned.Held() }
 

@@ -27,10 +27,11 @@ func (s *session) signal() {
 		return
 	}
 	d.woken = true
-	select {
-	case d.wake <- struct{}{}:
-	default:
+	if begin := d.begin; begin != nil {
+		d.begin = nil
+		begin()
 	}
+	d.notify()
 }
 
 // outgoing is what the sender takes at once. Its slices are used again.
@@ -50,6 +51,9 @@ func (s *session) take(d *stream, out *outgoing) error {
 	defer s.mu.Unlock()
 	d.woken = false
 	out.cold, out.last = nil, false
+	if d.stopped {
+		return errStreamDone
+	}
 	if err := s.current(d); err != nil {
 		return err
 	}

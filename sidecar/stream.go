@@ -13,7 +13,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/wire"
@@ -58,31 +57,39 @@ type streams struct {
 	receivers sync.WaitGroup // receive goroutines
 }
 
-// stream is one DeliveryStream. The handler's goroutine sends; receive runs beside it and ends with
-// the stream.
+// stream is one DeliveryStream. The handler's goroutine waits for its end. What sends, and what
+// receives, runs beside it on goroutines that do not outlive a rest: each has grown its stack to do
+// its work, and one that only waits would keep that for ever (see rest).
 type stream struct {
 	rpc      serverStream
 	joined   chan *session      // the session, when Hello was accepted
-	failed   chan error         // why receiving ended; capacity 1
+	ends     chan ending        // of receiving, and of sending; capacity 2: each ends once
 	wake     chan struct{}      // there is something to send; capacity 1
 	replaced chan struct{}      // closed when the session goes on with another stream
 	woken    bool               // under session.mu
+	stopped  bool               // nothing is sent any more; under session.mu
+	begin    func()             // begins to send; nil: somebody sends already, or nobody shall; under session.mu
+	senders  sync.WaitGroup     // one at most
 	welcome  *sidecarpb.Welcome // set before joined
 	heirs    atomic.Int32       // Inherit messages that are not answered
 	// followsRoutes: its client has the feature. Set before it is a session's.
 	followsRoutes bool
 
 	// The receiver's own:
-	session *session
-	names   topics.Names
-	units   wire.Units
-	shape   shape // of its messages
-	cold    sidecarpb.DeliveryStreamRequest
+	session  *session
+	names    topics.Names
+	units    wire.Units
+	shape    shape // of its messages
+	in       wire.Message
+	cold     sidecarpb.DeliveryStreamRequest
+	line     *listen.Conn
+	received func() // tells the line that the receiver ends
+	stretch  stretch
 }
 
 func newStream(rpc serverStream) *stream {
 	return &stream{
-		rpc: rpc, joined: make(chan *session, 1), failed: make(chan error, 1), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
+		rpc: rpc, joined: make(chan *session, 1), ends: make(chan ending, 2), wake: make(chan struct{}, 1), replaced: make(chan struct{}),
 	}
 }
 
@@ -95,19 +102,30 @@ func (s *streams) DeliveryStream(rpc grpc.BidiStreamingServer[sidecarpb.Delivery
 	// receive cannot be waited for here: it sits in RecvMsg until this handler has returned. Run
 	// waits for it.
 	s.receivers.Go(func() { s.receive(d) })
-	hello := time.NewTimer(helloTimeout)
-	defer hello.Stop()
+	sess, err := d.awaitHello()
+	if err != nil {
+		s.discard(d)
+		return err
+	}
+	s.beginSending(d, sess)
+	err = s.awaitEnd(d, sess)
+	sess.stopSending(d)
+	d.senders.Wait()
+	s.detach(d, sess, err)
+	return err
+}
+
+// awaitHello waits for the session.
+func (d *stream) awaitHello() (*session, error) {
+	late := time.NewTimer(helloTimeout)
+	defer late.Stop()
 	select {
 	case sess := <-d.joined:
-		err := s.send(d, sess)
-		s.detach(d, sess, err)
-		return err
-	case err := <-d.failed:
-		s.discard(d)
-		return err
-	case <-hello.C:
-		s.discard(d)
-		return status.Errorf(codes.DeadlineExceeded, "no Hello within %s", helloTimeout)
+		return sess, nil
+	case end := <-d.ends:
+		return nil, end.err
+	case <-late.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "no Hello within %s", helloTimeout)
 	}
 }
 
@@ -122,36 +140,23 @@ func (s *streams) discard(d *stream) {
 	}
 }
 
-// send writes what the session has to say, until it or the stream has ended.
-func (s *streams) send(d *stream, sess *session) error {
-	if err := d.rpc.Send(&sidecarpb.DeliveryStreamResponse{Kind: &sidecarpb.DeliveryStreamResponse_Welcome{Welcome: d.welcome}}); err != nil {
-		return err
-	}
-	var out outgoing
-	for {
-		select {
-		case <-d.wake:
-		case err := <-d.failed:
-			return err
-		case <-d.replaced:
-			return endStatus(errReplaced)
-		case <-d.rpc.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
-			return endStatus(errStreamDone)
-		case <-sess.ctx.Done():
-			return endStatus(context.Cause(sess.ctx))
-		}
-		if err := sess.take(d, &out); err != nil {
-			return endStatus(err)
-		}
-		s.sessions.creditReported(sess)
-		if err := d.write(&out); err != nil {
+// awaitEnd waits for the end of the stream, or of the session.
+func (s *streams) awaitEnd(d *stream, sess *session) error {
+	select {
+	case end := <-d.ends:
+		if end.unsent {
 			d.hearOut()
-			return err
 		}
-		if out.last {
+		if end.last {
 			sess.end(errStreamDone)
-			return s.goodbye(out.again)
 		}
+		return end.err
+	case <-d.replaced:
+		return endStatus(errReplaced)
+	case <-d.rpc.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
+		return endStatus(errStreamDone)
+	case <-sess.ctx.Done():
+		return endStatus(context.Cause(sess.ctx))
 	}
 }
 
@@ -161,83 +166,69 @@ func (d *stream) hearOut() {
 	late := time.NewTimer(listen.LastWords)
 	defer late.Stop()
 	select {
-	case <-d.failed:
+	case <-d.ends:
 	case <-d.replaced:
 	case <-d.rpc.Context().Done():
 	case <-late.C:
 	}
 }
 
-func (s *streams) goodbye(again bool) error {
-	if again || s.drain.begun.Load() {
-		return status.Error(codes.Unavailable, "DRAINING: everything received is reported; connect again when the sidecar is back")
-	}
-	return nil
-}
-
-func (d *stream) write(out *outgoing) error {
-	if len(out.Acked)+len(out.Failed) > 0 {
-		pool := wire.Pool()
-		buf := pool.Get(32*len(out.Acked) + 64)
-		*buf = wire.AppendReports((*buf)[:0], out.Acked, out.Failed)
-		raw := wire.Raw{Buffers: mem.BufferSlice{mem.NewBuffer(buf, pool)}}
-		err := d.rpc.SendMsg(&raw)
-		raw.Buffers.Free()
-		if err != nil {
-			return err
-		}
-	}
-	for _, m := range out.cold {
-		if err := d.rpc.Send(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// receive is the stream's receiving goroutine.
+// receive begins to receive.
 func (s *streams) receive(d *stream) {
-	defer d.forgetNames()
-	line := peer.Of(d.rpc.Context()).Line
-	if line == nil {
-		line = new(listen.Conn) // behind TLS
+	if d.line = peer.Of(d.rpc.Context()).Line; d.line == nil {
+		d.line = new(listen.Conn) // behind TLS
 	}
-	defer line.Receive()()
-	var m wire.Message
-	if err := s.first(d, &m); err != nil {
-		d.failed <- err
+	d.received = d.line.Receive()
+	if err := s.first(d); err != nil {
+		d.fail(err)
 		return
 	}
+	s.receivers.Go(func() { s.read(d) })
+}
+
+// read receives, until the stream fails or another goroutine goes on with it.
+func (s *streams) read(d *stream) {
 	for {
-		if err := d.rpc.RecvMsg(&m); err != nil {
-			d.failed <- brokenStatus(err)
+		if err := d.rpc.RecvMsg(&d.in); err != nil {
+			d.fail(brokenStatus(err))
 			return
 		}
-		line.Work()
-		err := s.handle(d, &m)
-		line.Rest()
-		m.Free()
+		d.line.Work()
+		err := s.handle(d, &d.in)
+		d.line.Rest()
+		d.in.Free()
 		if err != nil {
-			d.failed <- endStatus(err)
+			d.fail(endStatus(err))
+			return
+		}
+		if d.stretch.begins(time.Now()) {
+			s.receivers.Go(func() { s.read(d) })
 			return
 		}
 	}
+}
+
+// fail ends receiving.
+func (d *stream) fail(err error) {
+	d.ends <- ending{err: err}
+	d.received()
+	d.forgetNames()
 }
 
 // first reads and handles Hello: as one of few at a time, because nobody is known yet who could be
 // held to a credit.
-func (s *streams) first(d *stream, m *wire.Message) error {
+func (s *streams) first(d *stream) error {
 	free, err := s.calls.Reader(d.rpc.Context())
 	if err != nil {
 		return err
 	}
-	err = d.rpc.RecvMsg(m)
+	err = d.rpc.RecvMsg(&d.in)
 	free()
 	if err != nil {
 		return brokenStatus(err)
 	}
-	defer m.Free()
-	if err := s.handle(d, m); err != nil {
+	defer d.in.Free()
+	if err := s.handle(d, &d.in); err != nil {
 		return endStatus(err)
 	}
 	return nil
