@@ -72,7 +72,7 @@ func (e *PanicError) Unwrap() error {
 
 func newPanicError(v any) *PanicError { return &PanicError{Value: v, Stack: debug.Stack()} }
 
-// Input names an input in an error.
+// Input names an input in an error. Its text has no key: that is for the program.
 type Input struct {
 	Topic     string
 	Partition int32
@@ -85,15 +85,9 @@ func inputOf(m *consumer.Message) Input {
 	return Input{Topic: came.Topic, Partition: came.Partition, Offset: came.Offset, Key: m.Key}
 }
 
+// String has no key: it goes into logs, and with errors into what an admin port shows.
 func (in Input) String() string {
-	if in.Key == nil {
-		return fmt.Sprintf("topic %s partition %d offset %d", in.Topic, in.Partition, in.Offset)
-	}
-	key := in.Key
-	if len(key) > 64 {
-		key = key[:64]
-	}
-	return fmt.Sprintf("topic %s partition %d offset %d key %q", in.Topic, in.Partition, in.Offset, key)
+	return fmt.Sprintf("topic %s partition %d offset %d", in.Topic, in.Partition, in.Offset)
 }
 
 // FatalError stops the pipeline. Err is what the handler gave to [Fatal], or an error of delivery

@@ -1,11 +1,14 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -220,6 +223,29 @@ func TestWhyAnOutputIsNotWritten(t *testing.T) {
 			t.Errorf("%+v", in)
 		}
 		_ = h.Stop()
+	})
+}
+
+// An input that is tried again, and then rejected, is named by its offset: no line of the log, no
+// error and nothing that an admin port shows has its key or its value.
+func TestARejectedInputShowsNoPayload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		cfg := pipeline.Config{MaxAttempts: 2, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) { return nil, errors.New("no such customer") })
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1))
+		h.Feed(pipelinetest.Record("canary@example.com", "canary's order"))
+		why := h.WaitHalted()
+		shown, err := json.Marshal(h.Pipeline().Pod())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = h.Stop()
+		for what, text := range map[string]string{"the log": log.String(), "the error": why.Error(), "the state": string(shown)} {
+			if strings.Contains(text, "canary") || !strings.Contains(text, "no such customer") {
+				t.Errorf("%s: %s", what, text)
+			}
+		}
 	})
 }
 
