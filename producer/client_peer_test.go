@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/producer"
@@ -152,6 +154,39 @@ func TestClientStuckPeer(t *testing.T) {
 		mustBeAcked(t, deliver(t, p, numbered(5)...))
 		if d := time.Since(begin); d > 10*time.Second {
 			t.Errorf("the stuck peer was noticed after %v", d)
+		}
+	})
+}
+
+// asked is a sidecar that notes with what deadlines it is asked for a sign of life.
+type asked struct {
+	healthpb.UnimplementedHealthServer
+	calls, deadlines atomic.Int64
+}
+
+func (a *asked) Check(ctx context.Context, _ *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	a.calls.Add(1)
+	if _, has := ctx.Deadline(); has {
+		a.deadlines.Add(1)
+	}
+	return new(healthpb.HealthCheckResponse), nil
+}
+
+// A client that does nothing asks for a sign of life in the same words each time: a deadline would
+// be another header each time, and both sides keep the last 4 KiB of those for each connection.
+func TestClientAsksInTheSameWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, x := new(asked), newScript(t)
+		x.health = a
+		x.start()
+		defer x.stop()
+		p := x.config().New()
+		defer p.Close()
+		mustBeAcked(t, deliver(t, p, numbered(1)...))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if calls, deadlines := a.calls.Load(), a.deadlines.Load(); calls < 10 || deadlines > 0 {
+			t.Errorf("asked %d times in a minute, %d times with a deadline", calls, deadlines)
 		}
 	})
 }

@@ -39,6 +39,8 @@ type script struct {
 	id    string // of the sidecar
 	// sink is Kafka, if it is not the script's own log.
 	sink func(producer.Record)
+	// health answers the client's questions for a sign of life; nil: the usual one.
+	health healthpb.HealthServer
 	// died makes the socket of a stopped script refuse; otherwise it cannot be told what is wrong.
 	died bool
 
@@ -85,7 +87,10 @@ func (x *script) start() {
 	lis := bufconn.Listen(256 << 10)
 	server := grpc.NewServer()
 	sidecarpb.RegisterSidecarServer(server, x)
-	healthpb.RegisterHealthServer(server, health.NewServer())
+	if x.health == nil {
+		x.health = health.NewServer()
+	}
+	healthpb.RegisterHealthServer(server, x.health)
 	x.mu.Lock()
 	x.listener, x.server = lis, server
 	x.mu.Unlock()

@@ -337,12 +337,15 @@ func (s *stream) watch() {
 	}
 }
 
-// ping asks for any answer at all: an error that the sidecar gives is one.
+// ping asks for any answer at all: an error that the sidecar gives is one. The call has no deadline
+// of its own: gRPC would tell the sidecar of it in a header that differs each time, and both sides
+// keep the last 4 KiB of such headers for each connection.
 func (s *stream) ping() error {
-	ctx, cancel := context.WithTimeout(s.ctx, answerWithin)
+	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	late := time.AfterFunc(answerWithin, cancel)
 	_, err := healthpb.NewHealthClient(s.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: "liveness"})
-	if status.Code(err) == codes.DeadlineExceeded {
+	if inTime := late.Stop(); err != nil && !inTime {
 		return fmt.Errorf("no sign of life from the sidecar for %v", quietAfter+answerWithin)
 	}
 	return nil
