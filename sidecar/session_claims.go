@@ -71,13 +71,16 @@ func (c *claims) release(r *sidecarpb.Release) {
 	if c == nil {
 		return
 	}
-	c.leaving[r.GetRequestId()], _ = c.Release(r.GetEpochs())
+	l, _ := c.Release(r.GetEpochs())
+	c.leaving[r.GetRequestId()] = l
 	if r.GetGivenUp() {
 		c.Abandon(r.GetEpochs())
 		c.in.forget()
 		return
 	}
-	c.in.lane.Flush()
+	if !l.Over() { // or anybody could end the others' transactions before they are due
+		c.in.lane.Flush()
+	}
 }
 
 // resume forgets the Releases of the stream before. Under the session's mu.

@@ -43,3 +43,36 @@ func TestGivenUpIsNotCommitted(t *testing.T) {
 		b.want(t, 2, 3)
 	})
 }
+
+// Releases of what is not held, again and again, do not have the transactions of others end before
+// they are due: each costs the brokers some milliseconds.
+func TestReleasesOfNothingEndNoTransactions(t *testing.T) {
+	inTransactions(t, nil, func(t *testing.T, b *bubble) {
+		m, other := b.mortal(t, "s", "", exactlyOnce), b.mortal(t, "other", "", exactlyOnce)
+		m.assignAs(b.part(t, 1))
+		before := b.ended(t)
+		const units = 200 // of 10 ms
+		for i := range uint64(units) {
+			m.units(plain("out", 1)...)
+			other.release(i, 1, i+2)
+			if err := other.until(func() bool { return other.released[i] }); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		m.reported(units)
+		if n := b.ended(t) - before; n > 25 {
+			t.Errorf("%d transactions in two seconds", n)
+		}
+	})
+}
+
+// ended is how many transactions were committed.
+func (b *bubble) ended(t *testing.T) uint64 {
+	t.Helper()
+	st, err := b.sc.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.GetTransactions().GetCommitted()
+}
