@@ -15,13 +15,13 @@ import (
 
 // ValidateTransactions makes the cluster refuse an InitProducerID that names an epoch which another
 // producer of the transactional id has fenced, as Kafka does (PRODUCER_FENCED), and records whose
-// epoch is over. kfake takes any epoch that is not above the latest one, so that a process which
+// epoch is over, and take what comes again in a producer's last epoch. kfake takes any epoch that is not above the latest one, so that a process which
 // was fenced takes the id back; and late records begin a transaction there. opts are for a client
 // of the cluster, which asks for epochs.
 func ValidateTransactions(c *kfake.Cluster, opts ...kgo.Opt) {
 	f := &fencing{
 		opts:  append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, opts...),
-		taken: map[string]producerEpoch{}, moved: map[string]int{}, writing: map[string]*writing{},
+		taken: map[string]producerEpoch{}, moved: map[string]int{}, writing: map[string]*writing{}, last: map[string]lastProducer{},
 	}
 	f.refuseLate(c)
 	f.followExpiration(c)
@@ -40,7 +40,12 @@ func ValidateTransactions(c *kfake.Cluster, opts ...kgo.Opt) {
 			f.take(c, *req.TransactionalID)
 			return nil, nil, false
 		}
-		if !f.fences(c, *req.TransactionalID, producerEpoch{req.ProducerID, req.ProducerEpoch}) {
+		by := producerEpoch{req.ProducerID, req.ProducerEpoch}
+		if next := f.follower(c, *req.TransactionalID, by); next != nil {
+			req.ProducerID, req.ProducerEpoch = next.id, next.epoch
+		}
+		f.noteLast(*req.TransactionalID, by)
+		if !f.fences(c, *req.TransactionalID, by) {
 			f.moves(*req.TransactionalID)
 			return nil, nil, false
 		}
@@ -102,6 +107,7 @@ type fencing struct {
 	taken   map[string]producerEpoch
 	moved   map[string]int // how often its epoch has moved
 	writing map[string]*writing
+	last    map[string]lastProducer
 	expire  bool // ids may: how long they live was changed
 }
 

@@ -31,6 +31,9 @@ func (f *fencing) refuseLate(c *kfake.Cluster) {
 			resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = kerr.ProducerFenced.Code, -1, -1
 			return resp, nil, true
 		}
+		if resp := f.endsAgain(c, req); resp != nil {
+			return resp, nil, true
+		}
 		f.ends(req.TransactionalID, by)
 		return nil, nil, false
 	})
@@ -41,6 +44,7 @@ func (f *fencing) refuseLate(c *kfake.Cluster) {
 			return nil, nil, false
 		}
 		by, ok := producerOf(req)
+		f.noteLast(*req.TransactionID, by)
 		if !ok || !f.mayBeLate(*req.TransactionID, by) {
 			return nil, nil, false
 		}

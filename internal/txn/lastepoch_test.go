@@ -108,6 +108,21 @@ func TestEndBehindTheLastEpochIsUnknown(t *testing.T) {
 	}
 }
 
+// The answer to the end of a transaction in the last epoch is lost: asked again, the coordinator
+// tells the next producer, and there is nothing to find out.
+func TestEndInTheLastEpochIsAskedForAgain(t *testing.T) {
+	r := newRig(t)
+	r.atItsLastEpoch("id-0")
+	r.cut.Store(true)
+	for i := range 4 { // both twins
+		r.push(1, i, 1, value(i)).allCommitted()
+	}
+	r.check(8, map[int32]int64{0: 4})
+	if st := r.lane.Stats(); st.Unknown > 0 || st.Aborted > 0 || st.Reinits > 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // The answer to a taking that reaches the last epoch is lost. Asked once more under the epoch
 // before, Kafka's coordinator has none to give (prepareIncrementProducerEpoch): it says
 // UNKNOWN_SERVER_ERROR for ever. The id is taken anew then.
