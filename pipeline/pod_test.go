@@ -232,7 +232,9 @@ func TestARejectedInputShowsNoPayload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		cfg := pipeline.Config{MaxAttempts: 2, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) { return nil, errors.New("no such customer") })
+		cfg.Handler = pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) {
+			return nil, errors.New("no such customer")
+		})
 		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1))
 		h.Feed(pipelinetest.Record("canary@example.com", "canary's order"))
 		why := h.WaitHalted()

@@ -112,8 +112,8 @@ func (p *passwords) generate(cl *kgo.Client) int {
 	return n
 }
 
-// Sessions of four seconds: who logs in with a password authenticates again on its connections while
-// it works, with the password that its file says by then, and nothing is lost or repeated.
+// Sessions of four seconds: who logs in with a password authenticates again on its connections
+// while it works, with the password that its file says by then, and nothing is lost or repeated.
 func TestPasswordsRotateUnderLoad(t *testing.T) {
 	const at = "listener.name.secured."
 	properties := map[string]string{
