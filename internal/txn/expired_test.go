@@ -2,6 +2,7 @@ package txn_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -150,6 +151,21 @@ func TestIdleForLongerThanIDsLive(t *testing.T) {
 		r.push(1, 5+i, 1, value(2+i)).allCommitted()
 	}
 	r.check(18, map[int32]int64{0: 9})
+}
+
+// A lane whose ids have all expired ends, and says that it is that.
+func TestThatIDsHaveExpiredIsSaid(t *testing.T) {
+	r := newRig(t)
+	for i := range 5 { // their epochs are not the first ones any more: kfake has no other producer ids
+		r.push(1, i, 1, value(10+i)).allCommitted()
+	}
+	r.expire()
+	for i, err := range r.push(1, 5, 1, value(1)).await() {
+		if !errors.Is(err, txn.ErrTaken) || !strings.Contains(err.Error(), "transactional.id.expiration.ms") {
+			t.Errorf("unit %d: %v", i, err)
+		}
+	}
+	r.awaitTaken()
 }
 
 // An id that windows use does not expire by itself: it is not taken again for that, which may wait

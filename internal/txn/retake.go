@@ -48,6 +48,14 @@ func (p producing) isForgottenBy(pid int64, epoch int16) bool {
 	return p.epoch != lastEpoch
 }
 
+// between is errBetween, and that it is because an id has expired.
+func between(isExpired bool) error {
+	if isExpired {
+		return fmt.Errorf("%w: %w", errBetween, errExpired)
+	}
+	return errBetween
+}
+
 func (p producing) hasExpired() error { return fmt.Errorf("%w %q: %w", ErrTaken, p.id, errExpired) }
 
 // follows tells that nobody has had an id since it was as before tells, to the taking that has made
@@ -116,7 +124,7 @@ func (d *ids) retakeTwin(t *twin, expired error, wait markers) (ending, error) {
 		return end, err
 	}
 	if isExpired || !t.follows(now) {
-		return end, errBetween
+		return end, between(isExpired)
 	}
 	return end, nil
 }
