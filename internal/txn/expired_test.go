@@ -153,6 +153,36 @@ func TestIdleForLongerThanIDsLive(t *testing.T) {
 	r.check(18, map[int32]int64{0: 9})
 }
 
+// Brokers that forget sooner than ids are kept: the lane asks for that, and keeps them in time.
+func TestIDsAreKeptAsLongAsTheyLive(t *testing.T) {
+	r := newRig(t)
+	r.lane.Close()
+	ms := "3000"
+	if _, err := r.admin.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "transactional.id.expiration.ms", Value: &ms}}); err != nil {
+		t.Fatal(err)
+	}
+	r.lane = r.newLane()
+	t.Cleanup(r.lane.Close)
+	r.push(1, 0, 5, value(1)).allCommitted()
+	r.until("the twins expire", func() bool {
+		r.takes("of somebody else") // it looks for what has expired
+		got, err := r.admin.DescribeTransactions(t.Context(), allIDs...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range allIDs[2:] {
+			if got[id].Err != nil {
+				t.Fatal(got[id].Err)
+			}
+		}
+		return got["id-0"].Err != nil && got["id-1"].Err != nil
+	})
+	for i := range 4 { // both twins
+		r.push(1, 5+i, 1, value(2+i)).allCommitted()
+	}
+	r.check(18, map[int32]int64{0: 9})
+}
+
 // A lane whose ids have all expired ends, and says that it is that.
 func TestThatIDsHaveExpiredIsSaid(t *testing.T) {
 	r := newRig(t)

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,8 +19,9 @@ type ids struct {
 	turn     int // of the twins
 	bares    [2]bare
 	bareTurn int
-	former   []*bare   // of a predecessor with more lanes
-	kept     time.Time // when the bares were taken again last
+	former   []*bare      // of a predecessor with more lanes
+	kept     time.Time    // when the bares were taken again last
+	live     atomic.Int64 // how long unused ids do, as brokers say; 0: they have not
 
 	takePause, keepEvery, bareWait time.Duration
 }

@@ -2,12 +2,91 @@ package txn
 
 import (
 	"context"
+	"strconv"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// keepEvery is how often the ids without a client are taken again where nothing else is done with
-// them. They prove that the others are ours, and what has expired proves nothing.
-const keepEvery = 10 * time.Minute
+const (
+	// keepEvery is how often the ids without a client are taken again where nothing else is done
+	// with them. They prove that the others are ours, and what has expired proves nothing.
+	keepEvery = 10 * time.Minute
+	// leastKeepEvery is the same where the brokers forget sooner than that.
+	leastKeepEvery = time.Second
+	// keepRatio is how often they are taken again while they live.
+	keepRatio = 4
+
+	expiration     = "transactional.id.expiration.ms"
+	expirationWait = 2 * time.Second
+)
+
+// startKeeping asks beside the lane how long ids live, where that may be asked, so that they are
+// kept where the brokers forget them sooner than usual.
+func (d *ids) startKeeping() {
+	d.kept = time.Now()
+	d.running.Go(func() {
+		live, err := d.askExpiration()
+		if err != nil {
+			d.cfg.Log.Debug("how long transactional ids live cannot be asked", "err", err)
+			return
+		}
+		d.live.Store(int64(live))
+		d.wake()
+	})
+}
+
+// askExpiration asks one broker after the other until one answers. It takes DESCRIBE_CONFIGS on the
+// cluster.
+func (d *ids) askExpiration() (live time.Duration, err error) {
+	all := kmsg.NewPtrMetadataRequest()
+	all.Topics = []kmsg.MetadataRequestTopic{} // none
+	brokers, err := all.RequestWith(d.ctx, d.plain)
+	if err != nil {
+		return 0, err
+	}
+	err = errNoAnswer
+	for _, b := range brokers.Brokers {
+		if live, err = d.askBroker(b.NodeID); err == nil || isSetup(err) {
+			break
+		}
+	}
+	return live, err
+}
+
+func (d *ids) askBroker(node int32) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, expirationWait)
+	defer cancel()
+	of := kmsg.NewDescribeConfigsRequestResource()
+	of.ResourceType, of.ResourceName, of.ConfigNames = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(node)), []string{expiration}
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Resources = append(req.Resources, of)
+	resp, err := req.RequestWith(ctx, d.plain)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range resp.Resources {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			return 0, err
+		}
+		for _, c := range r.Configs {
+			if c.Name == expiration && c.Value != nil {
+				ms, err := strconv.ParseInt(*c.Value, 10, 32)
+				return time.Duration(ms) * time.Millisecond, err
+			}
+		}
+	}
+	return 0, errNoAnswer
+}
+
+// keptFor is how long it is until ids are taken again that are not used.
+func (d *ids) keptFor() time.Duration {
+	if live := time.Duration(d.live.Load()); live > 0 {
+		return min(d.keepEvery, max(live/keepRatio, leastKeepEvery))
+	}
+	return d.keepEvery
+}
 
 // keep takes the ids without a client again, under their epochs, when it is time. Between windows.
 // Who finds one taken has a successor that it has not heard of, or does what it does in a window.
@@ -17,7 +96,7 @@ func (d *ids) keep() error {
 	}
 	for i := range d.bares {
 		b := &d.bares[i]
-		if b.aside != nil || time.Since(b.used) < d.keepEvery {
+		if b.aside != nil || time.Since(b.used) < d.keptFor() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(d.ctx, d.bareWait)
@@ -35,4 +114,4 @@ func (d *ids) keep() error {
 }
 
 // keepAt is when it is time.
-func (d *ids) keepAt() time.Time { return d.kept.Add(d.keepEvery) }
+func (d *ids) keepAt() time.Time { return d.kept.Add(d.keptFor()) }

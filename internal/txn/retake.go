@@ -292,9 +292,11 @@ func (d *ids) takeAll() error {
 			return err
 		}
 	}
-	err := d.keepAll()
-	d.kept = time.Now()
-	return err
+	if err := d.keepAll(); err != nil {
+		return err
+	}
+	d.startKeeping()
+	return nil
 }
 
 // maxRetakes is how often an id may be taken away from a process that begins.
