@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,7 +31,7 @@ func (k *sink) claim(f *frame) error {
 	f.attempted()
 	b := &batch{frame: f, inputs: make([]txn.Unit, len(f.units))}
 	c := s.claims
-	c.learn(s.ctx, f.recs)
+	c.learn(f)
 	s.follow(f)
 	var runs []txn.Run
 	for i := range f.units {
@@ -58,22 +57,35 @@ func (k *sink) claim(f *frame) error {
 	return nil
 }
 
-// learn has the transactions know the topics of records. Who writes to one that does not exist
-// waits for that answer, and nobody else.
-func (c *claims) learn(ctx context.Context, recs []outRec) {
-	for i := range recs {
-		if name := recs[i].Topic; !c.topics[name] && (i == 0 || name != recs[i-1].Topic) {
-			exists, told := c.in.lane.Learn(ctx, name)
-			if !told {
+// learn has the transactions know the topics of a frame's records, and fails the units of which one
+// must not be written to. Who writes to one that does not exist waits for that answer, and nobody
+// else: neither for it, nor for another one when this one is too old.
+func (c *claims) learn(f *frame) {
+	var refused map[string]error // kept here: one may be asked for, for longer than the lane knows of another
+	for i := range f.recs {
+		r := &f.recs[i]
+		if c.topics[r.Topic] {
+			continue
+		}
+		err, known := refused[r.Topic]
+		if !known {
+			var told bool
+			if told, err = c.in.lane.Learn(f.session.ctx, r.Topic); !told {
 				return // nor will one answer for the others
 			}
-			if len(c.topics) >= maxLearned {
-				clear(c.topics)
-			}
-			if exists {
-				c.topics[name] = true
-			}
 		}
+		if err != nil {
+			if refused == nil {
+				refused = map[string]error{}
+			}
+			refused[r.Topic] = err
+			f.session.fail(&f.units[r.unit], unitFailure(r, recordError(r, err)))
+			continue
+		}
+		if len(c.topics) >= maxLearned {
+			clear(c.topics)
+		}
+		c.topics[r.Topic] = true
 	}
 }
 

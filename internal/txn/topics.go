@@ -45,12 +45,14 @@ func newTopics(of *life, cl *kgo.Client, shared bool) *topics {
 // whyNot is why a record must not be written to a topic.
 func (t *topics) whyNot(name string) error { return t.errorOf(t.ctx, name, t.shared) }
 
-// Learn has the lane know whether a topic exists, so that who pushes to a lane that is shared waits
-// for the answer alone. Not told: no broker has answered.
-func (l *Lane) Learn(ctx context.Context, topic string) (exists, told bool) {
-	refused := l.topics.errorOf(ctx, topic, false)
-	known, _ := l.topics.known(topic, false)
-	return known && refused == nil, known
+// Learn has the lane know whether a topic exists, and tells why it must not be written to, so that
+// who pushes to a lane that is shared waits for the answer alone. Not told: no broker has answered.
+func (l *Lane) Learn(ctx context.Context, topic string) (told bool, refused error) {
+	if err := l.topics.errorOf(ctx, topic, false); err != nil {
+		return true, err
+	}
+	told, _ = l.topics.known(topic, false)
+	return told, nil
 }
 
 // errorOf tells why a topic must not be written to. Learned: what was said before its units were
