@@ -107,7 +107,7 @@ func TestAbortAtTheEndIsTold(t *testing.T) {
 			meter, aborts := measured.New(), make(chan txn.Abort, 9)
 			part := telemetry.New(meter, "transactions")
 			r.lane = r.newLane(func(c *txn.Config) {
-				c.Timeout = 2 * time.Second
+				c.Timeout = 5 * time.Second
 				c.Aborted, c.Took = func(a txn.Abort) { aborts <- a }, txn.NewTook(part, "id")
 			})
 			t.Cleanup(r.lane.Close)
