@@ -15,9 +15,9 @@ import (
 
 // ValidateTransactions makes the cluster refuse an InitProducerID that names an epoch which another
 // producer of the transactional id has fenced, as Kafka does (PRODUCER_FENCED), and records whose
-// epoch is over, and take what comes again in a producer's last epoch. kfake takes any epoch that is not above the latest one, so that a process which
-// was fenced takes the id back; and late records begin a transaction there. opts are for a client
-// of the cluster, which asks for epochs.
+// epoch is over, and take what comes again in a producer's last epoch. kfake takes any epoch that
+// is not above the latest one, so that a process which was fenced takes the id back; and late
+// records begin a transaction there. opts are for a client of the cluster, which asks for epochs.
 func ValidateTransactions(c *kfake.Cluster, opts ...kgo.Opt) {
 	f := &fencing{
 		opts:  append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, opts...),

@@ -14,7 +14,8 @@ const (
 	// slicesOfOne is how many slices one set of processes has of each kind.
 	slicesOfOne  = 16
 	slicesBefore = 2 // of each kind, before the first that counts
-	// DefaultSliceRecords keep a pipeline busy for a second or more: in less it is not scraped once.
+	// DefaultSliceRecords keep a pipeline busy for a second or more: in less it is not scraped
+	// once.
 	DefaultSliceRecords = 2_000_000
 	// control is what a name ends with of a second pipeline without metrics: by how much it differs
 	// from the first is what the method cannot tell.
