@@ -57,9 +57,9 @@ type streams struct {
 	receivers sync.WaitGroup // receive goroutines
 }
 
-// stream is one DeliveryStream. The handler's goroutine waits for its end. What sends, and what
-// receives, runs beside it on goroutines that do not outlive a rest: each has grown its stack to do
-// its work, and one that only waits would keep that for ever (see rest).
+// stream is one DeliveryStream. The handler's goroutine waits for its end. What reads Hello, and
+// what sends, runs beside it on goroutines that do not outlive that, or a rest: each has grown its
+// stack to do its work, and one that only waits would keep that for ever (see rest).
 type stream struct {
 	rpc      serverStream
 	joined   chan *session      // the session, when Hello was accepted
@@ -84,7 +84,6 @@ type stream struct {
 	cold     sidecarpb.DeliveryStreamRequest
 	line     *listen.Conn
 	received func() // tells the line that the receiver ends
-	stretch  stretch
 }
 
 func newStream(rpc serverStream) *stream {
@@ -186,7 +185,7 @@ func (s *streams) receive(d *stream) {
 	s.receivers.Go(func() { s.read(d) })
 }
 
-// read receives, until the stream fails or another goroutine goes on with it.
+// read receives after Hello, on a goroutine of its own, whose stack Hello has not grown.
 func (s *streams) read(d *stream) {
 	for {
 		if err := d.rpc.RecvMsg(&d.in); err != nil {
@@ -199,10 +198,6 @@ func (s *streams) read(d *stream) {
 		d.in.Free()
 		if err != nil {
 			d.fail(endStatus(err))
-			return
-		}
-		if d.stretch.begins(time.Now()) {
-			s.receivers.Go(func() { s.read(d) })
 			return
 		}
 	}
