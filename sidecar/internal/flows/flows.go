@@ -153,11 +153,12 @@ func (f *Flows) Of(a *App, topic string) *Flow {
 
 // refusals are those of an app's records to a topic, whose name is a peer's.
 func (f *Flows) refusals(a *App, topic string) *refusals {
-	n := name{a.name, topic}
+	n := name{a.name, telemetry.TopicName(topic)}
 	if r, ok := f.refused.Find(n); ok {
 		return r
 	}
-	if n.topic = telemetry.TopicName(topic); n.topic != "" && a.refused.Add(1) > maxTopics {
+	if n.topic != "" && n.topic != telemetry.Other && a.refused.Add(1) > maxTopics {
+		a.refused.Add(-1)
 		n.topic = telemetry.Other
 	}
 	n.topic = strings.Clone(n.topic) // or what is kept is the message that it stands in
