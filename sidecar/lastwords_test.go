@@ -1,6 +1,8 @@
 package sidecar_test
 
 import (
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -70,4 +72,23 @@ func TestLastWordsAreHeard(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client half-closes its stream right behind Goodbye, as gRPC's clients end one: that is no end
+// without Goodbye.
+func TestGoodbyeAndTheEndOfTheStream(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		for range 100 {
+			c := hello(t, b.conn, "s")
+			c.units(plain("out", 1)...)
+			c.reported(1)
+			c.goodbye()
+			if err := c.stream.CloseSend(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.until(func() bool { return false }); !errors.Is(err, io.EOF) {
+				t.Fatalf("the stream ended with %v", err)
+			}
+		}
+	})
 }

@@ -147,6 +147,13 @@ func (s *session) ended() bool {
 	return s.state.ended()
 }
 
+// saidGoodbye tells that the client wants nothing more but its reports.
+func (s *session) saidGoodbye() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == stateGoodbye
+}
+
 func (s *session) idClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

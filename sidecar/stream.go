@@ -70,6 +70,7 @@ type stream struct {
 	stopped  bool               // nothing is sent any more; under session.mu
 	begin    func()             // begins to send; nil: somebody sends already, or nobody shall; under session.mu
 	senders  sync.WaitGroup     // one at most
+	said     *ending            // the sender's last word; read when senders have ended
 	welcome  *sidecarpb.Welcome // set before joined
 	heirs    atomic.Int32       // Inherit messages that are not answered
 	// followsRoutes: its client has the feature. Set before it is a session's.
@@ -110,6 +111,10 @@ func (s *streams) DeliveryStream(rpc grpc.BidiStreamingServer[sidecarpb.Delivery
 	err = s.awaitEnd(d, sess)
 	sess.stopSending(d)
 	d.senders.Wait()
+	if d.said != nil && sess.goesOn(d) == nil { // whatever else came at the same time
+		sess.end(errStreamDone)
+		err = d.said.err
+	}
 	s.detach(d, sess, err)
 	return err
 }
@@ -141,21 +146,23 @@ func (s *streams) discard(d *stream) {
 
 // awaitEnd waits for the end of the stream, or of the session.
 func (s *streams) awaitEnd(d *stream, sess *session) error {
-	select {
-	case end := <-d.ends:
-		if end.unsent {
-			d.hearOut()
+	for {
+		select {
+		case end := <-d.ends:
+			if end.quiet {
+				continue // the last word is the sender's
+			}
+			if end.unsent {
+				d.hearOut()
+			}
+			return end.err
+		case <-d.replaced:
+			return endStatus(errReplaced)
+		case <-d.rpc.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
+			return endStatus(errStreamDone)
+		case <-sess.ctx.Done():
+			return endStatus(context.Cause(sess.ctx))
 		}
-		if end.last {
-			sess.end(errStreamDone)
-		}
-		return end.err
-	case <-d.replaced:
-		return endStatus(errReplaced)
-	case <-d.rpc.Context().Done(): // the receiver may be at a frame that waits for Kafka, and see it late
-		return endStatus(errStreamDone)
-	case <-sess.ctx.Done():
-		return endStatus(context.Cause(sess.ctx))
 	}
 }
 
@@ -189,6 +196,10 @@ func (s *streams) receive(d *stream) {
 func (s *streams) read(d *stream) {
 	for {
 		if err := d.rpc.RecvMsg(&d.in); err != nil {
+			if errors.Is(err, io.EOF) && d.session.saidGoodbye() {
+				d.endReceiving(ending{quiet: true})
+				return
+			}
 			d.fail(brokenStatus(err))
 			return
 		}
@@ -203,9 +214,11 @@ func (s *streams) read(d *stream) {
 	}
 }
 
-// fail ends receiving.
-func (d *stream) fail(err error) {
-	d.ends <- ending{err: err}
+// fail ends receiving, and with it the stream.
+func (d *stream) fail(err error) { d.endReceiving(ending{err: err}) }
+
+func (d *stream) endReceiving(how ending) {
+	d.ends <- how
 	d.received()
 	d.forgetNames()
 }

@@ -20,7 +20,7 @@ const rest = 20 * time.Millisecond
 type ending struct {
 	err    error // what the stream ends with
 	unsent bool  // the stream is broken
-	last   bool  // the session has said all that it will ever say
+	quiet  bool  // the client has nothing more to say after Goodbye
 }
 
 // beginSending sends Welcome, and then what the session has to say.
@@ -60,7 +60,8 @@ func (s *streams) send(d *stream, sess *session) {
 			return
 		}
 		if out.last {
-			d.ends <- ending{err: s.goodbye(out.again), last: true}
+			d.said = &ending{err: s.goodbye(out.again)}
+			d.ends <- *d.said
 			return
 		}
 		idle.Reset(rest)
