@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,13 +33,21 @@ func (k *sink) claim(f *frame) error {
 	b := &batch{frame: f, inputs: make([]txn.Unit, len(f.units))}
 	c := s.claims
 	c.learn(f)
+	if s.ctx.Err() != nil { // meanwhile: the lane would ask for what was not learned, and all would wait
+		n := int32(len(f.recs))
+		f.dropped(n)
+		f.drop(n)
+		s.drop(f.units)
+		return context.Cause(s.ctx)
+	}
 	s.follow(f)
 	var runs []txn.Run
 	for i := range f.units {
 		in, goesIn := c.enter(f, i)
 		if !goesIn {
-			if f.units[i].failure != nil {
+			if failed := f.units[i].failure; failed != nil {
 				k.notDelivered(f, i)
+				f.endSpansOf(i, failed.GetError())
 			}
 			s.finish(f, int32(i))
 			f.drop(f.units[i].nrecs)
@@ -79,7 +88,10 @@ func (c *claims) learn(f *frame) {
 				refused = map[string]error{}
 			}
 			refused[r.Topic] = err
-			f.session.fail(&f.units[r.unit], unitFailure(r, recordError(r, err)))
+			u := &f.units[r.unit]
+			if !u.source || c.Wants(u.src.Epoch, u.src.Index, u.src.Offset) {
+				f.session.fail(u, unitFailure(r, recordError(r, err)))
+			}
 			continue
 		}
 		if len(c.topics) >= maxLearned {
@@ -186,12 +198,7 @@ func (b *batch) fail(i int, failed *sidecarpb.UnitFailure) {
 	s.claims.pop(b.records(i, i+1))
 	s.fail(u, failed)
 	f.sink.notDelivered(f, i)
-	if f.spans != nil {
-		for j := range u.nrecs {
-			r := &f.recs[u.firstR+j]
-			endSpan(f.spans[r], r, failed.GetError())
-		}
-	}
+	f.endSpansOf(i, failed.GetError())
 	n := u.nrecs // of a unit without records the frame may be another's when it is reported
 	s.finish(f, int32(i))
 	f.drop(n)

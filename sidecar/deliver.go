@@ -38,6 +38,7 @@ func (k *sink) deliver(f *frame) error {
 		if u.failure != nil || u.nrecs == 0 {
 			if u.failure != nil {
 				k.notDelivered(f, i)
+				f.endSpansOf(i, u.failure.GetError())
 			}
 			s.finish(f, int32(i))
 			f.drop(u.nrecs)

@@ -41,6 +41,18 @@ func (f *frame) endSpans() {
 	f.spans = nil
 }
 
+// endSpansOf ends those of a unit's records.
+func (f *frame) endSpansOf(unit int, failed *sidecarpb.Error) {
+	u := &f.units[unit]
+	if f.spans == nil {
+		return
+	}
+	for j := range u.nrecs {
+		r := &f.recs[u.firstR+j]
+		endSpan(f.spans[r], r, failed)
+	}
+}
+
 // endSpan ends the span of a record that has its fate.
 func endSpan(span trace.Span, r *outRec, failed *sidecarpb.Error) {
 	if span == nil {

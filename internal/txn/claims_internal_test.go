@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/assignment"
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
@@ -221,4 +222,33 @@ func TestReleasesOfFormerStreamsAreForgotten(t *testing.T) {
 	if !last.Over() {
 		t.Error("the last one is not told that it is over")
 	}
+}
+
+// A unit is wanted until its input is committed, and while its claim is held: Wants says beforehand
+// what Enter will not refuse, or know already.
+func TestWants(t *testing.T) {
+	c := NewClaims(nil)
+	of := Holder{Group: "g", Consumer: 1}
+	m := groupcommit.Member{Group: "g", MemberID: "m", Generation: 1}
+	core := func() *assignment.Assignment { return assignment.New(assignment.Spec{Committed: -1, Limit: 10}) }
+	c.Assign(of, m, []Added{
+		{Epoch: 1, Topic: "in", Core: core(), Committed: []donemeta.Run{{First: 3, Last: 4}}}, {Epoch: 2, Topic: "in", Partition: 1, Core: core()},
+	})
+	wants := func(epoch, index uint64, offset int64, want bool) {
+		t.Helper()
+		if got := c.Wants(epoch, index, offset); got != want {
+			t.Errorf("epoch %d, index %d, offset %d: %v", epoch, index, offset, got)
+		}
+	}
+	wants(1, 0, 0, true)
+	wants(3, 0, 0, false) // never announced
+	c.Enter(1, 0, 0, 1)
+	wants(1, 0, 0, true) // its dead letter may come
+	c.Enter(1, 1, 1, 1)
+	c.live[1].core.Done(1)
+	wants(1, 1, 1, false) // known
+	wants(1, 2, 3, false) // committed by somebody before
+	wants(1, 2, 5, true)
+	c.Release([]uint64{2})
+	wants(2, 0, 0, false)
 }

@@ -62,10 +62,13 @@ func (t *topics) errorOf(ctx context.Context, name string, learned bool) error {
 		return err
 	}
 	err := t.ask(ctx, name)
+	if err != nil && ctx.Err() != nil {
+		return nil // who asks has gone between two tries, and others would be told of the first one
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, kerr.LeaderNotAvailable): // there is one to come
 		t.exist[name] = true
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InvalidTopicException), errors.Is(err, kerr.TopicAuthorizationFailed):
 		if len(t.refused) >= maxRefused {
