@@ -205,7 +205,7 @@ func (d *ids) describe(ctx context.Context, id string) (*kmsg.DescribeTransactio
 	return describe(ctx, d.plain, id)
 }
 
-// describe is Lane.describe by any client.
+// describe is ids.describe by any client.
 func describe(ctx context.Context, cl *kgo.Client, id string) (*kmsg.DescribeTransactionsResponseTransactionState, error) {
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = []string{id}

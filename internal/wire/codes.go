@@ -93,7 +93,7 @@ var codes = []Code{
 	{CodeReleased, "the unit's partition has left this process", "nothing: its next owner reads the input again", false, Moment, true},
 	{CodeClosed, "the producer was closed before the record was delivered", "deliver before Close, or raise its CloseTimeout", false, Moment, false},
 	{CodeMemberFenced, "the group does not know the member that held the input's partition", "nothing: the consumer joins again, and the partition's next owner reads the input", false, Moment, true},
-	{CodeTransactionTaken, "another process uses the transactional id", "end this process; give each one that runs at the same time a TransactionalID of its own", false, OfProducer, false},
+	{CodeTransactionTaken, "another process uses the transactional id, or the id has expired and one may have", "where another one runs, give each a TransactionalID of its own; else start this process again", false, OfProducer, false},
 
 	{Name: kerr.UnknownTopicOrPartition.Message, Meaning: "there is no such topic or partition",
 		Remedy: "create the topic (or the partition), or correct its name; topics are not created automatically", Blame: OfRecord},
