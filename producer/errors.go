@@ -47,7 +47,7 @@ const (
 	// unit's input: its next owner reads the input.
 	CodeMemberFenced = wire.CodeMemberFenced
 	// CodeTransactionTaken: another process uses the transactional id, and has ended this one's
-	// part.
+	// part; or the id has expired, and one may have used it since.
 	CodeTransactionTaken = wire.CodeTransactionTaken
 	// CodeInvalidConfig: the producer's configuration is invalid; it can never deliver.
 	CodeInvalidConfig = wire.CodeInvalidConfig
