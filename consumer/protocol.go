@@ -235,7 +235,7 @@ func (g *group) joinAgainNow(cl *kgo.Client) {
 				g.log.Warn("a doubtful membership could not be left yet", "err", err)
 			}
 			waitFor(g.life.Context(), again.NextBackOff())
-			if now, _ := cl.GroupMetadata(); now != id || err == nil && !lost || g.life.Closing() || lost && g.current.Load() != nil {
+			if now, _ := cl.GroupMetadata(); now != id || err == nil && !lost || g.life.Stopping() || lost && g.current.Load() != nil {
 				return
 			}
 		}
