@@ -500,6 +500,7 @@ func TestKilledInItsFirstJoin(t *testing.T) {
 			l.Sleep(4 * time.Second)
 			b := l.StartApp("b")
 			l.Until("it waits in its join", func() bool { return len(l.Cluster.GroupInfo(Group).Members) == 2 })
+			l.Sleep(10 * time.Millisecond) // it has told the sidecar, which it does beside its join
 			b.Kill()
 			l.Sleep(4 * time.Second)
 			if n := len(a.State().Consumer.Partitions); n != int(l.cfg.Partitions) {
