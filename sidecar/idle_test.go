@@ -1,3 +1,8 @@
+// Elsewhere gRPC keeps a read buffer for each connection, since nobody tells when there is something
+// to read.
+
+//go:build unix && !portable
+
 package sidecar_test
 
 import (
