@@ -1,5 +1,5 @@
-// Elsewhere gRPC keeps a read buffer for each connection, since nobody tells when there is something
-// to read.
+// Elsewhere gRPC keeps a read buffer for each connection, since nobody tells when there is
+// something to read.
 
 //go:build unix && !portable
 
