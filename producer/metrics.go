@@ -160,11 +160,7 @@ func (c *counts) follow(units []Unit, r Reporter, deliver func(Reporter) error) 
 	err := deliver(f)
 	if err != nil {
 		c.open.Add(-int64(len(units)))
-		for i := range units {
-			for j := range units[i].Outputs {
-				c.refuse(units[i].Outputs[j].Topic, err)
-			}
-		}
+		c.refuseAll(units, err)
 		return err
 	}
 	f.taken()
@@ -189,8 +185,25 @@ func (c *counts) of(topic string) *topicCounts {
 	return t
 }
 
-func (c *counts) refuse(topic string, err error) {
-	c.refused.Get(telemetry.TopicName(topic)).Add(codeOf(err), 1)
+// refuseAll counts the records of a call that was not taken, those of one topic at a time.
+func (c *counts) refuseAll(units []Unit, err error) {
+	name, run := "", 0
+	for i := range units {
+		for j := range units[i].Outputs {
+			if topic := units[i].Outputs[j].Topic; topic != name {
+				c.refuse(name, run, err)
+				name, run = topic, 0
+			}
+			run++
+		}
+	}
+	c.refuse(name, run, err)
+}
+
+func (c *counts) refuse(topic string, records int, err error) {
+	if records > 0 {
+		c.refused.Get(telemetry.TopicName(topic)).Add(codeOf(err), records)
+	}
 }
 
 // codeOf is an error's label. One without a code is a failure all the same.
@@ -315,7 +328,7 @@ func (c *counts) emit(topic string, fn func(Ack, error), emit func(func(Ack, err
 		fn(a, err)
 	})
 	if err != nil {
-		c.refuse(topic, err)
+		c.refuse(topic, 1, err)
 		return err
 	}
 	taken()
