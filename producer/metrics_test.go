@@ -132,13 +132,13 @@ func TestRefusalsAreCountedInRecords(t *testing.T) {
 	meter := measured.New()
 	p := producer.Direct(producer.DirectConfig{Brokers: []string{"kafka:9092"}, Options: []kgo.Opt{kgo.Dialer(unreachable)}, MeterProvider: meter})
 	defer p.Close()
-	units := []producer.Unit{{Outputs: []producer.Record{{Topic: "a"}, {Topic: "b"}}}, {Outputs: []producer.Record{{Topic: ""}}}}
+	units := []producer.Unit{{Outputs: []producer.Record{{Topic: "a"}, {Topic: "a"}, {Topic: "b"}}}, {Outputs: []producer.Record{{Topic: ""}}}}
 	if err := p.Deliver(t.Context(), units, fates{make(chan int, 3)}); err == nil {
 		t.Fatal("a record without a topic was taken")
 	}
 	got, code := meter.Collect(t), telemetry.ErrorType.String(producer.CodeInvalidRecord)
-	got.Want(t, 3, telemetry.Refused, code)
-	got.Want(t, 1, telemetry.Refused, code, telemetry.Topic.String("a"))
+	got.Want(t, 4, telemetry.Refused, code)
+	got.Want(t, 2, telemetry.Refused, code, telemetry.Topic.String("a"))
 	if _, topics := got.Sum(telemetry.Attempted); topics != 0 {
 		t.Errorf("%d topics that nothing was written to are told apart", topics)
 	}
