@@ -110,7 +110,11 @@ perf-guard: ## Allocations, requests and messages of a fixed job, within 5 % of 
 
 .PHONY: mutants
 mutants: ## Plant the bugs that the proof must catch, one by one: ends with "N of N caught"
-	$(GO) test -count=1 -timeout 10m ./internal/proof/mutants -run TestMutants -v
+	$(GO) test -count=1 -timeout 20m ./internal/proof/mutants -run TestMutants -v
+
+.PHONY: mutants-often
+mutants-often: ## Each planted bug ten times: names the tests that catch theirs by luck (TIMES=10)
+	ACKMARK_MUTANT_TIMES=$(or $(TIMES),10) $(GO) test -count=1 -timeout 60m ./internal/proof/mutants -run TestMutants -v
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME each (30s)

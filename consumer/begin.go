@@ -24,7 +24,8 @@ func (g *group) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.
 		return offsets, nil // nothing is polled any more
 	}
 	begun := time.Now()
-	defer func() { g.around.metrics.rebalanced(byAssign, time.Since(begun)) }()
+	var parts []*partition
+	defer func() { g.around.metrics.rebalanced(byAssign, parts, time.Since(begun)) }()
 	// The client's context ends with the next rebalance, and the client begins to read
 	// nevertheless: an assignment that was not announced then would be refused everything it
 	// delivers.
@@ -33,7 +34,7 @@ func (g *group) onOffsets(ctx context.Context, offsets map[string]map[int32]kgo.
 	defer context.AfterFunc(g.life.Context(), cancel)() // a shutdown waits for this callback
 	cl := g.brokers.client.Load()
 	failed := g.leftOut(offsets)
-	starts, more := g.beginAssignments(ctx, cl, offsets)
+	parts, starts, more := g.beginAssignments(ctx, cl, offsets)
 	maps.Copy(failed, more)
 	g.setAside(cl, failed)
 	for tp := range failed {
@@ -103,18 +104,18 @@ func (g *group) leftOut(offsets map[string]map[int32]kgo.Offset) map[topicPartit
 // beginAssignments finds where to start, makes the assignment epochs and announces them. What
 // cannot begin now is in failed. hookMu is held.
 func (g *group) beginAssignments(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (
-	starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
+	parts []*partition, starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
 	topics, err := g.survey.describe(ctx, offsets, g.inherits(offsets))
 	if err != nil {
 		failed = map[topicPartition]error{}
 		fail(failed, offsets, err)
-		return map[string]map[int32]kgo.Offset{}, failed
+		return nil, map[string]map[int32]kgo.Offset{}, failed
 	}
 	starts, failed = g.survey.startOffsets(ctx, cl, offsets, topics)
 	g.identity.learn(ctx, cl)
 	g.refreshMembership(cl)
-	parts := g.admit(starts, offsets, topics)
+	parts = g.admit(starts, offsets, topics)
 	// The start of a partition that the group had nothing for is committed before anything is read
 	// from it. Otherwise a crash before the first done input would look up "latest" again, later,
 	// and skip what lies between (S11); and autoscalers see no lag of a group without offsets.
@@ -125,7 +126,7 @@ func (g *group) beginAssignments(ctx context.Context, cl *kgo.Client, offsets ma
 		}
 	}
 	g.announce(ctx, parts)
-	return starts, failed
+	return parts, starts, failed
 }
 
 // withdraw takes assignments back whose start could not be committed, and returns the others. Those
@@ -195,23 +196,25 @@ func (g *group) announce(ctx context.Context, parts []*partition) {
 // reacquire begins a new assignment of partitions that the client holds, from what the group has
 // committed by now. Either no poll runs meanwhile, or the client has them paused. hookMu is held.
 func (g *group) reacquire(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) {
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, g.stepTimeout())
 	defer cancel()
 	failed := g.survey.readCommitted(ctx, cl, offsets, g.found)
-	starts, more := g.beginAssignments(ctx, cl, offsets)
+	parts, starts, more := g.beginAssignments(ctx, cl, offsets)
+	defer func() { g.around.metrics.moved(parts, time.Since(begun)) }()
 	maps.Copy(failed, more)
 	g.setAside(cl, failed)
 	positions := map[string]map[int32]kgo.EpochOffset{}
-	var begun []topicPartition
+	var taken []topicPartition
 	for topic, ps := range starts {
 		positions[topic] = map[int32]kgo.EpochOffset{}
 		for id, o := range ps {
 			positions[topic][id] = kgo.EpochOffset{Epoch: -1, Offset: o.EpochOffset().Offset}
-			begun = append(begun, topicPartition{topic, id})
+			taken = append(taken, topicPartition{topic, id})
 		}
 	}
 	cl.SetOffsets(positions)
-	g.noLonger(cl, begun)
+	g.noLonger(cl, taken)
 }
 
 // restart replaces an assignment by one that starts at another offset, under the same membership.

@@ -38,7 +38,7 @@ func (g *group) lose(why string) {
 	if g.cfg.Hooks.Lost != nil {
 		g.cfg.Hooks.Lost(assignments(parts))
 	}
-	g.around.metrics.rebalanced(byLost, time.Since(begun))
+	g.around.metrics.rebalanced(byLost, parts, time.Since(begun))
 }
 
 // letGo ends the assignment of partitions in good order: no more Start, drain under the deadline,
@@ -69,7 +69,7 @@ func (g *group) letGo(parts []*partition, why error) error {
 				abandoned = &AbandonedError{After: min(g.cfg.DrainTimeout, time.Since(begun))}
 			}
 			abandoned.Partitions = append(abandoned.Partitions, a)
-			g.around.metrics.abandoned(a.Topic, a.Count)
+			g.around.metrics.abandoned(p.assignment, a.Count)
 		}
 		p.end(why)
 	}
@@ -91,7 +91,7 @@ func (g *group) letGo(parts []*partition, why error) error {
 	}
 	uncommitted = cmp.Or(last, uncommitted)
 	g.remove(parts)
-	g.around.metrics.letGo(why, time.Since(begun))
+	g.around.metrics.letGo(why, parts, time.Since(begun))
 	g.log.Info("partitions released", "why", why, "partitions", len(parts), "took", time.Since(begun).Round(time.Millisecond))
 	var errs []error
 	if abandoned != nil {

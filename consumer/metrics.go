@@ -18,6 +18,7 @@ type metrics struct {
 	part       *telemetry.Part
 	group      attribute.KeyValue
 	topics     *telemetry.Bound[string, *topicCounts]
+	places     *telemetry.Bound[telemetry.Place, *placeCounts]
 	rebalances telemetry.Tally
 	commits    telemetry.Tally
 	wills      telemetry.Tally
@@ -26,14 +27,7 @@ type metrics struct {
 
 // topicCounts are of all assignments of a topic, those that ended included.
 type topicCounts struct {
-	handedOut, done, inherited, lost, overruns atomic.Int64
-
-	repeats telemetry.Tally // by cause
-}
-
-// newTopicCounts knows all causes: what is told from the beginning has a rate when it happens.
-func newTopicCounts(string) *topicCounts {
-	return &topicCounts{repeats: telemetry.NewTally(repeatLost, repeatAbandoned, repeatUncommitted)}
+	handedOut, done, inherited, lost atomic.Int64
 }
 
 // maxTopics bounds the label, since a regular expression may match any number of topics.
@@ -47,14 +41,6 @@ const (
 	byLost     = "lost"
 )
 
-// Why inputs are handed out again, here or elsewhere. Those that no handler had taken are not among
-// them.
-const (
-	repeatLost        = "lost"        // the membership was: nothing was committed
-	repeatAbandoned   = "abandoned"   // they ran when the drain's deadline passed
-	repeatUncommitted = "uncommitted" // the last commit failed
-)
-
 func newMetrics(cfg *Config) *metrics {
 	provider := cfg.MeterProvider
 	if cfg.MetricsPerTopic {
@@ -66,7 +52,8 @@ func newMetrics(cfg *Config) *metrics {
 	}
 	m := &metrics{
 		part: part, group: telemetry.Group.String(cfg.Group),
-		topics:     telemetry.NewBound(maxTopics, telemetry.Other, newTopicCounts),
+		topics:     telemetry.NewBound(maxTopics, telemetry.Other, func(string) *topicCounts { return &topicCounts{} }),
+		places:     telemetry.NewByPartition(func(telemetry.Place) *placeCounts { return &placeCounts{} }),
 		rebalances: telemetry.NewTally(byAssign, byRevoking, byShutdown, byLost), commits: telemetry.NewTally(),
 		wills: telemetry.NewTally(willComplete, willSuperseded, willElsewhere, willFailed, willLate),
 		took:  map[string]*telemetry.Recorder{},
@@ -78,32 +65,21 @@ func newMetrics(cfg *Config) *metrics {
 	return m
 }
 
-func (m *metrics) rebalanced(outcome string, took time.Duration) {
+// rebalanced counts a rebalance in which these partitions came or left.
+func (m *metrics) rebalanced(outcome string, parts []*partition, took time.Duration) {
 	if m != nil {
 		m.rebalances.Add(outcome, 1)
 		m.took[outcome].Time(took)
+		m.moved(parts, took)
 	}
 }
 
-func (m *metrics) letGo(why error, took time.Duration) {
+func (m *metrics) letGo(why error, parts []*partition, took time.Duration) {
 	outcome := byRevoking
 	if errors.Is(why, ErrShutdown) {
 		outcome = byShutdown
 	}
-	m.rebalanced(outcome, took)
-}
-
-func (m *metrics) repeat(topic, cause string, n int64) {
-	if m != nil && n > 0 {
-		m.topics.Get(topic).repeats.Add(cause, int(n))
-	}
-}
-
-func (m *metrics) abandoned(topic string, n int) {
-	if m != nil {
-		m.topics.Get(topic).overruns.Add(int64(n))
-		m.repeat(topic, repeatAbandoned, int64(n))
-	}
+	m.rebalanced(outcome, parts, took)
 }
 
 // will counts one of a dead process, by how it ended.
@@ -134,11 +110,12 @@ func (m *metrics) begin(c *Consumer) (stop func()) {
 	return m.part.Observe(func(r *telemetry.Reading) { m.read(r, c) },
 		telemetry.Consumed, telemetry.Done, telemetry.Inherited, telemetry.Lost, telemetry.LogEnd, telemetry.FetchLag, telemetry.HandleLag,
 		telemetry.AckLag, telemetry.CommitLag, telemetry.OldestAge, telemetry.OldestOffset, telemetry.Gap, telemetry.Paused,
-		telemetry.Rebalances, telemetry.DrainOverruns, telemetry.Commits, telemetry.Repeats, telemetry.ConsumerWills, telemetry.CommitBeyond, telemetry.InputSkipped)
+		telemetry.Rebalances, telemetry.PartitionRebalances, telemetry.PartitionRebalanceTime, telemetry.DrainOverruns, telemetry.Commits, telemetry.Repeats, telemetry.ConsumerWills, telemetry.CommitBeyond, telemetry.InputSkipped)
 }
 
 func (m *metrics) read(r *telemetry.Reading, c *Consumer) {
 	now := c.clock.now()
+	m.places.Each(func(place telemetry.Place, n *placeCounts) { m.readPlace(r, place, n) }) // first: these are told apart
 	for _, p := range c.parts.all() {
 		m.readPartition(r, p, now)
 	}
@@ -153,8 +130,6 @@ func (m *metrics) read(r *telemetry.Reading, c *Consumer) {
 		r.Count(telemetry.Done, n.done.Load(), set)
 		r.Count(telemetry.Inherited, n.inherited.Load(), set)
 		r.Count(telemetry.Lost, n.lost.Load(), set)
-		r.Count(telemetry.DrainOverruns, n.overruns.Load(), set)
-		m.readTally(r, telemetry.Repeats, telemetry.Reason, n.repeats, name)
 	})
 	m.readTally(r, telemetry.Rebalances, telemetry.Outcome, m.rebalances)
 	m.readTally(r, telemetry.Commits, telemetry.ErrorType, m.commits)
@@ -164,12 +139,11 @@ func (m *metrics) read(r *telemetry.Reading, c *Consumer) {
 	r.Count(telemetry.InputSkipped, int64(c.around.watch.Count(sentinel.InputSkipped)), group)
 }
 
-func (m *metrics) readTally(r *telemetry.Reading, row *telemetry.Metric, key attribute.Key, t telemetry.Tally, more ...attribute.KeyValue) {
-	of := append(more[:len(more):len(more)], m.group)
+func (m *metrics) readTally(r *telemetry.Reading, row *telemetry.Metric, key attribute.Key, t telemetry.Tally) {
 	t.Each(func(name string, n *atomic.Uint64) {
-		set := of
+		set := []attribute.KeyValue{m.group}
 		if name != "" {
-			set = append(of[:len(of):len(of)], key.String(name))
+			set = append(set, key.String(name))
 		}
 		r.Count(row, int64(n.Load()), attribute.NewSet(set...))
 	})
@@ -236,9 +210,9 @@ func (m *metrics) ended(p *partition, why error) {
 	}
 	m.count(p)
 	if errors.Is(why, ErrLost) {
-		m.repeat(p.assignment.Topic, repeatLost, p.repeats())
+		m.repeat(p.assignment, repeatLost, p.repeats())
 	} else {
-		m.repeat(p.assignment.Topic, repeatUncommitted, p.core.Uncommitted())
+		m.repeat(p.assignment, repeatUncommitted, p.core.Uncommitted())
 	}
 }
 

@@ -84,7 +84,11 @@ func TestRetryableFailuresAreDeliveredAgainInOrder(t *testing.T) {
 				if s := h.State(); s.Done != keys*each || s.Redelivered == 0 {
 					t.Errorf("seed %d: state %+v", seed, s)
 				}
-				meter.Collect(t).Want(t, float64(o.refusals), telemetry.Repeats, telemetry.Topic.String("in"), telemetry.Reason.String("redelivered"))
+				v, again := meter.Collect(t), telemetry.Reason.String("redelivered")
+				v.Want(t, float64(o.refusals), telemetry.Repeats, telemetry.Topic.String("in"), again)
+				if _, series := v.Sum(telemetry.Repeats, again); series != 3 {
+					t.Errorf("what was delivered again is told in %d series, want one for each partition", series)
+				}
 			})
 		})
 	}

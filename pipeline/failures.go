@@ -165,7 +165,7 @@ func (fs *failures) shrink(f failure) {
 func (fs *failures) redeliver(f failure) {
 	f.tries++
 	fs.p.traces.note(f.m, telemetry.SpanDelivery, f.err.Code)
-	fs.p.metrics.redeliver(f.assignment.Topic, 1)
+	fs.p.metrics.redeliver(f.assignment, 1)
 	fs.p.troubles.note(f.m, problem{podstate.Redelivering, f.tries, "", time.Now().Add(fs.p.redeliveryPause(f.tries))}, f.err)
 	fs.p.side.Go(func() {
 		if !sleep(f.assignment.Context(), fs.p.redeliveryPause(f.tries)) {

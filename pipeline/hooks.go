@@ -28,6 +28,7 @@ func (p *Pipeline) consumerConfig() consumer.Config {
 			p.halts.forget(added)
 			p.sentinels.assigned(added)
 			p.rebalanced("assigned", added)
+			p.metrics.assigned(added)
 			p.assigned(ctx, m, added)
 			if user.Assigned != nil {
 				user.Assigned(ctx, m, added)

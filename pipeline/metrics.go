@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/sentinel"
@@ -18,14 +17,15 @@ type metrics struct {
 	part   *telemetry.Part
 	group  attribute.KeyValue
 	topics *telemetry.Bound[string, *topicCounts] // by input topic
+	// redelivered are inputs whose outputs were delivered again, of partitions that were assigned.
+	redelivered *telemetry.Bound[telemetry.Place, *atomic.Int64]
 }
 
 // topicCounts are of one input topic.
 type topicCounts struct {
-	retries     atomic.Int64
-	redelivered atomic.Int64    // units
-	letters     telemetry.Tally // by the kind of error that the input was rejected for
-	took        *telemetry.Bound[string, *telemetry.Recorder]
+	retries atomic.Int64
+	letters telemetry.Tally // by the kind of error that the input was rejected for
+	took    *telemetry.Bound[string, *telemetry.Recorder]
 }
 
 const (
@@ -33,12 +33,17 @@ const (
 	maxErrorKinds = 30 // of a topic's handlers that are told apart in a histogram
 )
 
-func newMetrics(provider metric.MeterProvider, group string) *metrics {
+func newMetrics(cfg *Config, group string) *metrics {
+	provider := cfg.MeterProvider
+	if cfg.Consumer.MetricsPerTopic {
+		provider = telemetry.WithoutPartitions(provider)
+	}
 	part := telemetry.New(provider, "pipeline")
 	if part == nil {
 		return nil
 	}
 	m := &metrics{part: part, group: telemetry.Group.String(group)}
+	m.redelivered = telemetry.NewByPartition(func(telemetry.Place) *atomic.Int64 { return new(atomic.Int64) })
 	times := m.part.Histogram(telemetry.ProcessTime)
 	m.topics = telemetry.NewBound(maxTopics, telemetry.Other, func(topic string) *topicCounts {
 		of := []attribute.KeyValue{telemetry.System.String("kafka"), telemetry.Operation.String("process"), m.group, telemetry.Topic.String(topic)}
@@ -64,9 +69,16 @@ func (m *metrics) letter(in *consumer.Message, r *rejection) {
 	}
 }
 
-func (m *metrics) redeliver(topic string, units int) {
+func (m *metrics) redeliver(a *consumer.Assignment, units int) {
 	if m != nil {
-		m.topics.Get(topic).redelivered.Add(int64(units))
+		m.redelivered.Get(telemetry.Place{Topic: a.Topic, Partition: a.Partition}).Add(int64(units))
+	}
+}
+
+// assigned has what may happen to these partitions told as 0, so that its first time has a rate.
+func (m *metrics) assigned(added []*consumer.Assignment) {
+	for _, a := range added {
+		m.redeliver(a, 0)
 	}
 }
 
@@ -93,10 +105,12 @@ func (m *metrics) read(r *telemetry.Reading, p *Pipeline) {
 	m.topics.Each(func(topic string, t *topicCounts) {
 		name := telemetry.Topic.String(topic)
 		r.Count(telemetry.HandlerRetries, t.retries.Load(), attribute.NewSet(m.group, name))
-		r.Count(telemetry.Repeats, t.redelivered.Load(), attribute.NewSet(m.group, name, telemetry.Reason.String("redelivered")))
 		t.letters.Each(func(kind string, n *atomic.Uint64) {
 			r.Count(telemetry.HandlerLetters, int64(n.Load()), attribute.NewSet(m.group, name, telemetry.ErrorType.String(kind)))
 		})
+	})
+	m.redelivered.Each(func(place telemetry.Place, n *atomic.Int64) {
+		r.Partition(place.Topic, place.Partition, m.group, telemetry.Reason.String("redelivered")).Count(telemetry.Repeats, n.Load())
 	})
 	busy, queued, finished := p.laneCounts()
 	r.Count(telemetry.Lanes, int64(len(p.lanes)), group)

@@ -55,6 +55,7 @@ func TestMetricsOfAPipeline(t *testing.T) {
 			v.Want(t, 20, telemetry.Handled, telemetry.Outcome.String("acknowledged"))
 			v.Want(t, 3, telemetry.Handled, telemetry.Outcome.String("dead_letter"))
 			v.Want(t, 3, telemetry.Handled, telemetry.Outcome.String("rejected"))
+			v.Want(t, 0, telemetry.Repeats, telemetry.Partition.String("0"), telemetry.Reason.String("redelivered"))
 			v.Want(t, 2, telemetry.HandlerLetters, of, telemetry.ErrorType.String("*errors.errorString"))
 			v.Want(t, 1, telemetry.HandlerLetters, of, telemetry.ErrorType.String("*pipeline.PanicError"))
 			if n, _ := v.Sum(telemetry.HandlerRetries, of); n < 1 {

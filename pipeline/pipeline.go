@@ -120,7 +120,7 @@ func New(cfg Config) (*Pipeline, error) {
 	p.outputs.reads, p.outputs.log = c.Reads, p.log
 	p.outputs.named, p.outputs.regex = c.Subscription()
 	p.traces = newTraces(&p.cfg)
-	p.metrics = newMetrics(p.cfg.MeterProvider, c.Group())
+	p.metrics = newMetrics(&p.cfg, c.Group())
 	p.build(c)
 	if f, ok := cfg.Producer.(producer.Fencer); ok {
 		// Somebody has committed for this process, because it was taken for dead, and has left the

@@ -68,7 +68,7 @@ func (l *lane) redeliver() {
 	}
 	sleep(waiting[0].assignment.Context(), pause)
 	for _, f := range l.takeAgain() { // with what failed during the pause
-		l.p.metrics.redeliver(f.assignment.Topic, len(f.units))
+		l.p.metrics.redeliver(f.assignment, len(f.units))
 		f.deliver() // drops them when the partition has left
 	}
 }

@@ -44,7 +44,7 @@ func BenchmarkOrderSentinel(b *testing.B) {
 // BenchmarkHandlerTimes is what measuring some handlers costs each input, with a reader; without a
 // provider it is the look at a pointer.
 func BenchmarkHandlerTimes(b *testing.B) {
-	for name, m := range map[string]*metrics{"no provider": nil, "reader": newMetrics(measured.New(), "g")} {
+	for name, m := range map[string]*metrics{"no provider": nil, "reader": newMetrics(&Config{MeterProvider: measured.New()}, "g")} {
 		b.Run(name, func(b *testing.B) {
 			p := &Pipeline{cfg: Config{Handler: benchHandler()}.withDefaults(), metrics: m}
 			l := newLane(p)

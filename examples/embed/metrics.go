@@ -26,6 +26,6 @@ func newMetrics() (metric.MeterProvider, http.Handler, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithCardinalityLimit(2*partitions))
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithCardinalityLimit(4*partitions))
 	return provider, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), nil
 }

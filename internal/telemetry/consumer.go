@@ -69,9 +69,17 @@ var (
 		Name: "ackmark.consumer.rebalance.duration", Unit: "s", Kind: Histogram, Buckets: durations,
 		Help: "How long this member took for its part of a rebalance.", Attributes: []attribute.Key{Group, Outcome},
 	}
+	PartitionRebalances = &Metric{
+		Name: "ackmark.partition.rebalances", Unit: "{rebalance}", Kind: Counter,
+		Help: "How often the partition came to this member, or left it.", Attributes: perPartition,
+	}
+	PartitionRebalanceTime = &Metric{
+		Name: "ackmark.partition.rebalance.duration", Unit: "s", Kind: Counter,
+		Help: "How long this member took, in all, for rebalances in which the partition came or left.", Attributes: perPartition,
+	}
 	DrainOverruns = &Metric{
 		Name: "ackmark.consumer.drain.overruns", Unit: "{message}", Kind: Counter,
-		Help: "Inputs that were abandoned: started, and not done when the drain's deadline passed.", Attributes: []attribute.Key{Group, Topic},
+		Help: "Inputs that were abandoned: started, and not done when the drain's deadline passed.", Attributes: perPartition,
 	}
 	Commits = &Metric{
 		Name: "ackmark.consumer.commits", Unit: "{request}", Kind: Counter,
@@ -84,12 +92,12 @@ var (
 	}
 	Repeats = &Metric{
 		Name: "ackmark.consumer.repeats", Unit: "{message}", Kind: Counter,
-		Help: "Inputs that are handled or delivered again, here or elsewhere, by cause: lost, abandoned, uncommitted, redelivered.", Attributes: []attribute.Key{Group, Topic, Reason},
+		Help: "Inputs that are handled or delivered again, here or elsewhere, by cause: lost, abandoned, uncommitted, redelivered.", Attributes: append([]attribute.Key{Reason}, perPartition...),
 	}
 )
 
 var ofConsumer = []*Metric{
-	Consumed, Done, Inherited, Lost, LogEnd, FetchLag, HandleLag, AckLag, CommitLag, OldestAge, OldestOffset, Gap, Paused, Rebalances, RebalanceTime, DrainOverruns, Commits, ConsumerWills, Repeats,
+	Consumed, Done, Inherited, Lost, LogEnd, FetchLag, HandleLag, AckLag, CommitLag, OldestAge, OldestOffset, Gap, Paused, Rebalances, RebalanceTime, PartitionRebalances, PartitionRebalanceTime, DrainOverruns, Commits, ConsumerWills, Repeats,
 }
 
 // What a pipeline counts.

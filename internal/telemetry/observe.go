@@ -78,7 +78,7 @@ func (t *groupTable) join(p *Part, rows []*Metric, o *observer) *group {
 	}
 	g := &group{
 		key: key, known: make(map[*Metric]metric.Observable, len(rows)), observers: []*observer{o},
-		apart: apart{most: p.partitions, since: make(map[place]uint64)},
+		apart: apart{most: p.partitions, since: make(map[Place]uint64)},
 	}
 	all := make([]metric.Observable, 0, len(rows))
 	for _, m := range rows {

@@ -53,10 +53,19 @@ func (r *Reading) finish() {
 	r.apart.forget()
 }
 
-// place is a partition.
-type place struct {
-	topic     string
-	partition int32
+// Place is a partition.
+type Place struct {
+	Topic     string
+	Partition int32
+}
+
+// otherPlaces is the key of all partitions that a [Bound] does not tell apart.
+var otherPlaces = Place{Other, -1}
+
+// NewByPartition is a [Bound] of partitions that were seen at any time, as many as one collection
+// tells apart.
+func NewByPartition[V any](create func(Place) V) *Bound[Place, V] {
+	return NewBound(MaxPartitions, otherPlaces, create)
 }
 
 // apart are the partitions that are told apart: those that came first, as long as they are told at
@@ -64,10 +73,10 @@ type place struct {
 type apart struct {
 	most  int
 	now   uint64 // the collection's number
-	since map[place]uint64
+	since map[Place]uint64
 }
 
-func (a *apart) take(p place) bool {
+func (a *apart) take(p Place) bool {
 	if _, known := a.since[p]; !known && len(a.since) >= a.most {
 		return false
 	}
@@ -92,7 +101,8 @@ type AtPartition struct {
 
 // Partition begins with a partition; its values have these attributes, too.
 func (r *Reading) Partition(topic string, partition int32, more ...attribute.KeyValue) AtPartition {
-	at := AtPartition{r: r, apart: r.apart.take(place{topic, partition})}
+	place := Place{topic, partition}
+	at := AtPartition{r: r, apart: place != otherPlaces && r.apart.take(place)}
 	switch {
 	case at.apart:
 		more = append(more, Topic.String(topic), Partition.String(strconv.Itoa(int(partition))))

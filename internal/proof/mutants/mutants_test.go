@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -21,6 +22,8 @@ const (
 	// runs is how often a scenario is played until it finds a bug: its goroutines run in another
 	// order each time, and not every order gives a bug the chance to do harm.
 	runs = 3
+	// timesVariable is how often to play each bug instead, to find judges that catch theirs by luck.
+	timesVariable = "ACKMARK_MUTANT_TIMES"
 )
 
 // verdict is what one run found.
@@ -58,6 +61,12 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	times := 0
+	if asked := os.Getenv(timesVariable); asked != "" {
+		if times, err = strconv.Atoi(asked); err != nil || times < 1 {
+			t.Fatalf("%s=%q is not a number of runs", timesVariable, asked)
+		}
+	}
 	bugs = chosen(bugs)
 	binaries := build(t, root, bugs)
 	turns := make(chan struct{}, parallel)
@@ -86,6 +95,18 @@ func TestMutants(t *testing.T) {
 				turns <- struct{}{}
 				defer func() { <-turns }()
 				v := &verdicts[i]
+				if times > 0 {
+					missed := 0
+					for range times {
+						if *v = run(t.Context(), root, binaries, b); !v.caught() {
+							missed++
+						}
+					}
+					if missed > 0 {
+						t.Errorf("%s was missed by %q in %d of %d runs", b.name, b.caughtBy, missed, times)
+					}
+					return
+				}
 				for tries := 0; tries < runs && !v.caught(); tries++ {
 					*v = run(t.Context(), root, binaries, b)
 				}

@@ -213,7 +213,7 @@ func table(t *testing.T) string {
 
 // afterFaults are the queries that a healthy pod, which is at-least-once, has no values for; that
 // what they ask for is told when it happens is tested where it is counted.
-var afterFaults = regexp.MustCompile(`error_type!=""|ackmark_(client_retried_batches|dead_letters|client_refused_messages|sidecar_refusals|consumer_repeats)_total|ackmark_partition_paused|ackmark_sidecar_will_duration_seconds|ackmark_transaction`)
+var afterFaults = regexp.MustCompile(`error_type!=""|ackmark_(client_retried_batches|dead_letters|client_refused_messages|sidecar_refusals)_total|ackmark_partition_paused|ackmark_sidecar_will_duration_seconds|ackmark_transaction`)
 
 // A real Prometheus scrapes a running pod. Every query of the dashboard and of the rules answers;
 // nothing fires while all is well; faults make their alerts fire, and mended they resolve.

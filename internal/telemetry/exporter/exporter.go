@@ -46,8 +46,8 @@ type Exporter struct {
 }
 
 // seriesOfAMetric is a second fence behind the bounds of package telemetry: what is in a label
-// without a bound would end here.
-const seriesOfAMetric = 2 * telemetry.MaxPartitions
+// without a bound would end here. A partition has up to three, of its repeats by cause.
+const seriesOfAMetric = 4 * telemetry.MaxPartitions
 
 // New returns an exporter. It connects to nothing yet; what OTLP cannot deliver is told to
 // OpenTelemetry's error handler.

@@ -74,6 +74,23 @@ func everything(e *Exporter) {
 	}, observed...)
 }
 
+// The SDK folds nothing of as many partitions as are told apart, each with its repeats by cause.
+func TestAllSeriesOfThePartitionsAreTold(t *testing.T) {
+	e := start(t, Config{})
+	causes := []string{"lost", "abandoned", "uncommitted"}
+	telemetry.New(e.MeterProvider(), "part").Observe(func(r *telemetry.Reading) {
+		for p := range int32(telemetry.MaxPartitions) {
+			for _, cause := range causes {
+				r.Partition("in", p, telemetry.Reason.String(cause)).Count(telemetry.Repeats, 1)
+			}
+		}
+	}, telemetry.Repeats)
+	text := scrape(t, e)
+	if n := strings.Count(text, "\n"+telemetry.Repeats.InPrometheus()+"{"); n != telemetry.MaxPartitions*len(causes) || strings.Contains(text, "overflow") {
+		t.Errorf("%d series of %d partitions by %d causes, overflow: %v", n, telemetry.MaxPartitions, len(causes), strings.Contains(text, "overflow"))
+	}
+}
+
 // What is scraped has the names that docs/metrics.md shows, which a test of package telemetry
 // compares with the table.
 func TestTheDocsHaveTheScrapedNames(t *testing.T) {
