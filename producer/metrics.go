@@ -80,7 +80,6 @@ func (c *counts) sent(topic string, more ...attribute.KeyValue) []attribute.KeyV
 }
 
 func (c *counts) tell(r *telemetry.Reading) {
-	outstanding := int64(0)
 	c.topics.Each(func(topic string, t *topicCounts) {
 		acked, failed := t.acked.Load(), uint64(0)
 		t.failed.Each(func(code string, n *atomic.Uint64) {
@@ -90,9 +89,8 @@ func (c *counts) tell(r *telemetry.Reading) {
 		attempted := t.attempted.Load() // after its fates: there are never more of these
 		r.Count(telemetry.Sent, int64(acked), attribute.NewSet(c.sent(topic)...))
 		r.Count(telemetry.Attempted, int64(attempted), attribute.NewSet(telemetry.Topic.String(topic), c.route))
-		outstanding += int64(attempted - acked - failed)
+		r.Count(telemetry.Outstanding, int64(attempted-acked-failed), attribute.NewSet(telemetry.Topic.String(topic)))
 	})
-	r.Count(telemetry.Outstanding, outstanding, attribute.NewSet())
 	c.refused.Each(func(topic string, refused telemetry.Tally) {
 		refused.Each(func(code string, n *atomic.Uint64) {
 			of := []attribute.KeyValue{telemetry.ErrorType.String(code)}

@@ -9,6 +9,7 @@ import (
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/internal/wire"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -178,6 +179,7 @@ func (b *batch) Failed(i int, err error) {
 	f := b.frame
 	if !ofUnit(err) {
 		f.session.claims.pop(b.records(i, i+1))
+		eachFlow(f.recordsOf(i), func(flow *flows.Flow, n uint64) { flow.Dropped.Add(n) })
 		f.drop(f.units[i].nrecs)
 		return
 	}

@@ -33,7 +33,7 @@ func newMetrics(cfg *Config) *metrics {
 // observe begins to tell; what it returns ends that.
 func (s *Server) observe() (stop func()) {
 	rows := []*telemetry.Metric{
-		telemetry.Outstanding, telemetry.OutstandingSize, telemetry.OutstandingLimit, telemetry.OutstandingSizeLimit, telemetry.QueueRecords, telemetry.QueueSize, telemetry.QueueFull, telemetry.QueueUsed,
+		telemetry.OutstandingSize, telemetry.OutstandingLimit, telemetry.OutstandingSizeLimit, telemetry.QueueRecords, telemetry.QueueSize, telemetry.QueueFull, telemetry.QueueUsed,
 		telemetry.Sessions, telemetry.SessionsOpened, telemetry.Wills, telemetry.WillsRunning, telemetry.Refusals, telemetry.KafkaReachable, telemetry.Reloads, telemetry.ReloadRefused,
 		telemetry.CommitBeyond, telemetry.ClosedAdmitted,
 	}
@@ -74,12 +74,12 @@ func (l Reloads) tell(r *telemetry.Reading) {
 func (s *Server) tellSessions(r *telemetry.Reading) {
 	type key struct{ app, state string }
 	sessions := map[key]int64{}
-	held := map[string][2]int64{}
+	held := map[string]int64{}
 	for _, a := range s.apps.All() {
 		app := a.Counts.Name()
 		sessions[key{app, "attached"}] += 0 // an app without any is told as 0
-		bytes, records := a.Outstanding.Held()
-		held[app] = [2]int64{held[app][0] + bytes, held[app][1] + records}
+		bytes, _ := a.Outstanding.Held()
+		held[app] += bytes
 	}
 	for _, sess := range s.sessions.all() {
 		sessions[key{sess.app.Counts.Name(), sess.word()}]++
@@ -87,10 +87,8 @@ func (s *Server) tellSessions(r *telemetry.Reading) {
 	for k, n := range sessions {
 		r.Count(telemetry.Sessions, n, attribute.NewSet(telemetry.App.String(k.app), telemetry.State.String(k.state)))
 	}
-	for app, h := range held {
-		of := attribute.NewSet(telemetry.App.String(app))
-		r.Count(telemetry.OutstandingSize, h[0], of)
-		r.Count(telemetry.Outstanding, h[1], of)
+	for app, bytes := range held {
+		r.Count(telemetry.OutstandingSize, bytes, attribute.NewSet(telemetry.App.String(app)))
 	}
 	r.Count(telemetry.OutstandingSizeLimit, s.cfg.MaxBytes, attribute.NewSet())
 	r.Count(telemetry.OutstandingLimit, int64(s.cfg.MaxRecords), attribute.NewSet())
@@ -165,6 +163,12 @@ func (f *frame) attempted() {
 // dropped counts the last records of a frame: its session ended before they went to kgo.
 func (f *frame) dropped(last int32) {
 	eachFlow(f.recs[int32(len(f.recs))-last:], func(flow *flows.Flow, n uint64) { flow.Dropped.Add(n) })
+}
+
+// recordsOf are those of a unit.
+func (f *frame) recordsOf(i int) []outRec {
+	u := &f.units[i]
+	return f.recs[u.firstR : u.firstR+u.nrecs]
 }
 
 // eachFlow calls add with how many records there are of a flow, one run of them after the other.

@@ -16,6 +16,7 @@ import (
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -308,6 +309,7 @@ func (c *claims) enter(f *frame, i int) (in txn.Unit, goesIn bool) {
 	case txn.Entered:
 		return txn.Unit{Claim: claim, Index: u.src.Index}, true
 	case txn.Known: // acknowledged
+		eachFlow(f.recordsOf(i), func(flow *flows.Flow, n uint64) { flow.Acked.Add(n) }) // its letters are counted
 	case txn.Released, txn.Unheld:
 		u.failure = givenUp(u.src.Epoch)
 	default:

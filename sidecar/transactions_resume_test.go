@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/internal/proof/measured"
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -19,7 +21,8 @@ import (
 // session goes on with another stream, on which they are told once more: what is committed is not
 // produced again.
 func TestAStreamBreaksWhileTheGroupIsAsked(t *testing.T) {
-	inTransactions(t, nil, func(t *testing.T, b *bubble) {
+	meter := measured.New()
+	inTransactions(t, func(c *sidecar.Config) { c.MeterProvider = meter }, func(t *testing.T, b *bubble) {
 		m := b.mortal(t, "s", "", exactlyOnce)
 		m.assignAs(b.part(t, 1))
 		m.units(from(0, 1, 2)...)
@@ -57,6 +60,10 @@ func TestAStreamBreaksWhileTheGroupIsAsked(t *testing.T) {
 			t.Errorf("the group was asked %d times more of what is known", got-before)
 		}
 		b.want(t, 5, 5)
+		told := meter.Collect(t)
+		told.Want(t, 8, telemetry.Attempted)
+		told.Want(t, 8, telemetry.Sent) // what was known to be acknowledged was it again
+		told.Want(t, 0, telemetry.Outstanding)
 	})
 }
 

@@ -13,7 +13,7 @@ const other = telemetry.OtherError
 
 // Rows are what Tell tells.
 var Rows = []*telemetry.Metric{
-	telemetry.Attempted, telemetry.Sent, telemetry.Dropped, telemetry.Letters, telemetry.Refused, telemetry.RetryAfter, telemetry.CreditWaits, telemetry.CreditWaited,
+	telemetry.Attempted, telemetry.Outstanding, telemetry.Sent, telemetry.Dropped, telemetry.Letters, telemetry.Refused, telemetry.RetryAfter, telemetry.CreditWaits, telemetry.CreditWaited,
 }
 
 func sending() []attribute.KeyValue {
@@ -25,10 +25,14 @@ func (f *Flows) Tell(r *telemetry.Reading) {
 	f.flows.Each(func(n name, flow *Flow) {
 		of := []attribute.KeyValue{telemetry.App.String(n.app), telemetry.Topic.String(n.topic)}
 		sent := append(sending(), of...)
-		r.Count(telemetry.Attempted, int64(flow.Attempted.Load()), attribute.NewSet(of...))
-		r.Count(telemetry.Sent, int64(flow.Acked.Load()), attribute.NewSet(sent...))
+		acked, dropped, failed := flow.Acked.Load(), flow.Dropped.Load(), uint64(0)
+		flow.Failed.Each(func(_ string, n *atomic.Uint64) { failed += n.Load() })
+		attempted := flow.Attempted.Load() // after their fates: there are never more of these
+		r.Count(telemetry.Attempted, int64(attempted), attribute.NewSet(of...))
+		r.Count(telemetry.Outstanding, int64(attempted-acked-failed-dropped), attribute.NewSet(of...))
+		r.Count(telemetry.Sent, int64(acked), attribute.NewSet(sent...))
 		tally(r, telemetry.Sent, flow.Failed, sent)
-		r.Count(telemetry.Dropped, int64(flow.Dropped.Load()), attribute.NewSet(of...))
+		r.Count(telemetry.Dropped, int64(dropped), attribute.NewSet(of...))
 		tally(r, telemetry.Letters, flow.Letters, of)
 	})
 	f.refused.Each(func(n name, refused *refusals) {
