@@ -64,7 +64,7 @@ func TestEmitsAreCountedOnceAndByTheirFate(t *testing.T) {
 		got.Want(t, 1, telemetry.QueueRecords, out, telemetry.Partition.String("0"))
 		got.Want(t, 1, telemetry.Outstanding, app, out)
 		got.Want(t, 0, telemetry.Outstanding, app, telemetry.Topic.String("nowhere"))
-		if n, _ := got.Sum(telemetry.Retried, telemetry.ErrorType.String("NOT_ENOUGH_REPLICAS")); n == 0 {
+		if n, _ := got.Sum(telemetry.Retried, out, telemetry.ErrorType.String("NOT_ENOUGH_REPLICAS")); n == 0 {
 			t.Error("no batch was sent again")
 		}
 		stuck.Remove()

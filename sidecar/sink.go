@@ -53,7 +53,7 @@ func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate
 	if pace != nil {
 		usual = append(usual, kgo.WithHooks(pace))
 	}
-	all = append(all, k.Hooks()...)
+	all = append(all, k.HooksBesideRetried()...)
 	probe, err := kgoopt.Probe(all)
 	if err != nil {
 		return nil, nil, err
@@ -65,10 +65,14 @@ func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate
 	if dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error)); ok {
 		all = append(all, kgo.DialTLSConfig(nil), kgo.Dialer(g.Dialer(dial)))
 	}
-	out, err = outlet.New(outlet.Config{
-		Options: all, Usual: usual, Partitioner: cfg.Partitioner, MaxRecordBytes: int32(cfg.MaxRecordBytes), Resend: resend, Retried: k.Retried, Log: cfg.Logger,
+	of := outlet.Config{
+		Options: all, Usual: usual, Partitioner: cfg.Partitioner, MaxRecordBytes: int32(cfg.MaxRecordBytes), Resend: resend, Log: cfg.Logger,
 		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
-	})
+	}
+	if k != nil {
+		of.Retried = k.Retried
+	}
+	out, err = outlet.New(of)
 	return out, pace, err
 }
 

@@ -33,9 +33,9 @@ type Config struct {
 	// Resend is asked before a record that came back, or had to wait, is sent; an error is its fate
 	// then. Nil: always.
 	Resend func(*Rec) error
-	// Retried hears of each batch that a broker refused for a reason that passes: the client sends
-	// it again. Nil: nobody.
-	Retried func(error)
+	// Retried hears of each batch that a broker refused for a reason that passes, or did not answer:
+	// the client sends it again. Nil: nobody.
+	Retried func(topic string, err error)
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger
 }
@@ -123,7 +123,7 @@ func byName(probe *kgo.Client) *kversion.Versions {
 	return capped
 }
 
-func withDialer(probe *kgo.Client, refused func(refusal), retried func(error)) []kgo.Opt {
+func withDialer(probe *kgo.Client, refused func(refusal), retried func(topic string, err error)) []kgo.Opt {
 	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
 	if !ok {
 		return nil

@@ -3,7 +3,9 @@ package outlet
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,13 +24,13 @@ type refusal struct {
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // tapped makes connections whose produce responses are looked at before the client gets them.
-func tapped(dial dialFunc, refused func(refusal), retried func(error)) dialFunc {
+func tapped(dial dialFunc, refused func(refusal), retried func(topic string, err error)) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &tap{Conn: conn, refused: refused, retried: retried, versions: map[int32]int16{}}, nil
+		return &tap{Conn: conn, refused: refused, retried: retried, asked: map[int32]asked{}}, nil
 	}
 }
 
@@ -37,10 +39,11 @@ func tapped(dial dialFunc, refused func(refusal), retried func(error)) dialFunc 
 type tap struct {
 	net.Conn
 	refused func(refusal)
-	retried func(error) // nil: nobody asks
+	retried func(topic string, err error) // nil: nobody asks
 
-	mu       sync.Mutex
-	versions map[int32]int16 // of produce requests without a response, by correlation id
+	mu    sync.Mutex
+	asked map[int32]asked // produce requests without a response, by correlation id
+	names map[string]string
 
 	// The reader's: kgo reads a connection from one goroutine at a time.
 	head    [8]byte // size and correlation id
@@ -52,15 +55,28 @@ type tap struct {
 	lost    bool
 }
 
+// asked is a produce request.
+type asked struct {
+	version int16
+	topics  []string // of each batch; where somebody asks for retries
+}
+
+const sizeKeyVersionID = 12 // bytes of a request
+
 // Write notes produce requests. kgo writes a request in one piece.
 func (t *tap) Write(b []byte) (int, error) {
-	const sizeKeyVersionID = 12
 	if len(b) >= sizeKeyVersionID && int(binary.BigEndian.Uint32(b)) == len(b)-4 && int16(binary.BigEndian.Uint16(b[4:])) == int16(kmsg.Produce) {
 		t.mu.Lock()
-		t.versions[int32(binary.BigEndian.Uint32(b[8:]))] = int16(binary.BigEndian.Uint16(b[6:]))
+		of := asked{version: int16(binary.BigEndian.Uint16(b[6:]))}
+		if t.retried != nil {
+			of.topics = t.topics(b, of.version)
+		}
+		t.asked[int32(binary.BigEndian.Uint32(b[8:]))] = of
 		t.mu.Unlock()
 	}
-	return t.Conn.Write(b)
+	n, err := t.Conn.Write(b)
+	t.broken(err)
+	return n, err
 }
 
 // Read looks at what it returns first.
@@ -69,7 +85,62 @@ func (t *tap) Read(b []byte) (int, error) {
 	for seen := b[:n]; len(seen) > 0 && !t.lost; {
 		seen = seen[t.take(seen):]
 	}
+	t.broken(err)
 	return n, err
+}
+
+// topics are those of the batches of a produce request, header included. mu is held.
+func (t *tap) topics(b []byte, version int16) (list []string) {
+	req := kmsg.NewPtrProduceRequest()
+	req.SetVersion(version)
+	b = b[sizeKeyVersionID:]
+	if len(b) < 2 {
+		return nil
+	}
+	if client := int(int16(binary.BigEndian.Uint16(b))); client > 0 {
+		b = b[min(len(b), 2+client):]
+	} else {
+		b = b[2:]
+	}
+	if req.IsFlexible() {
+		if len(b) == 0 || b[0] != 0 { // tags of the header: kgo writes none
+			return nil
+		}
+		b = b[1:]
+	}
+	if req.UnsafeReadFrom(b) != nil { // its names are within b
+		return nil
+	}
+	for i := range req.Topics {
+		name, ok := t.names[req.Topics[i].Topic]
+		if !ok {
+			if name = strings.Clone(req.Topics[i].Topic); t.names == nil {
+				t.names = map[string]string{}
+			}
+			t.names[name] = name
+		}
+		for range req.Topics[i].Partitions {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// broken tells of the batches that get no answer any more, since the connection is broken: not of
+// those whose client closed it.
+func (t *tap) broken(err error) {
+	if err == nil || t.retried == nil || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	t.mu.Lock()
+	of := t.asked
+	t.asked = map[int32]asked{}
+	t.mu.Unlock()
+	for _, a := range of {
+		for _, topic := range a.topics {
+			t.retried(topic, err)
+		}
+	}
 }
 
 // take follows some of the bytes, and returns how many.
@@ -101,9 +172,10 @@ func (t *tap) begin() {
 	}
 	t.left = int(size) - 4
 	t.mu.Lock()
-	t.version, t.follow = t.versions[id], false
-	if _, ok := t.versions[id]; ok {
-		delete(t.versions, id)
+	t.follow = false
+	if of, ok := t.asked[id]; ok {
+		delete(t.asked, id)
+		t.version = of.version
 		t.follow = t.left <= maxResponse
 	}
 	t.mu.Unlock()
@@ -127,7 +199,7 @@ func (t *tap) end() {
 		case isVerdict(r.err):
 			t.refused(r)
 		case t.retried != nil && kerr.IsRetriable(r.err):
-			t.retried(r.err)
+			t.retried(r.topic, r.err)
 		}
 	}
 	if cap(t.body) > 64<<10 {

@@ -93,8 +93,8 @@ var (
 	}
 	Retried = &Metric{
 		Name: "ackmark.client.retried.batches", Unit: "{batch}", Kind: Counter,
-		Help:       "Batches that are sent again, as a broker did not answer or the error passes, by that error.",
-		Attributes: []attribute.Key{ErrorType},
+		Help:       "Batches that are sent again, as a broker did not answer or the error passes, by that error; of a transaction, requests without an answer, and no topic.",
+		Attributes: []attribute.Key{Topic, ErrorType},
 	}
 	Requests = &Metric{
 		Name: "ackmark.client.produce.requests", Unit: "{request}", Kind: Counter,

@@ -25,7 +25,7 @@ const (
 type Kafka struct {
 	brokers  *Bound[string, *broker]
 	requests atomic.Uint64
-	retried  Tally
+	retried  *Bound[string, Tally]     // by topic
 	batches  *Bound[string, *Recorder] // by topic
 	took     *Recorder
 }
@@ -49,7 +49,8 @@ func (p *Part) Kafka() *Kafka {
 	if p == nil {
 		return nil
 	}
-	k := &Kafka{retried: NewTally(), took: p.Histogram(RequestTime)}
+	k := &Kafka{took: p.Histogram(RequestTime)}
+	k.retried = NewBound(maxTopics, Other, func(string) Tally { return NewTally() })
 	sizes := p.Histogram(BatchSize)
 	k.batches = NewBound(maxTopics, Other, func(topic string) *Recorder { return sizes.With(Topic.String(topic)) })
 	k.brokers = NewBound(maxBrokers, Other, func(node string) *broker {
@@ -64,6 +65,23 @@ func (k *Kafka) Hooks() []kgo.Opt {
 		return nil
 	}
 	return []kgo.Opt{kgo.WithHooks(k)}
+}
+
+// HooksBesideRetried are those of a client whose owner calls [Kafka.Retried] by itself.
+func (k *Kafka) HooksBesideRetried() []kgo.Opt {
+	if k == nil {
+		return nil
+	}
+	return []kgo.Opt{kgo.WithHooks(besideRetried{k})}
+}
+
+type besideRetried struct{ *Kafka }
+
+// OnBrokerE2E times produce requests.
+func (k besideRetried) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	if e2e.Err() == nil {
+		k.Kafka.OnBrokerE2E(m, key, e2e)
+	}
 }
 
 func (k *Kafka) of(m kgo.BrokerMetadata) *broker { return k.brokers.Get(kgo.NodeName(m.NodeID)) }
@@ -97,7 +115,7 @@ func (k *Kafka) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) 
 		return
 	}
 	if err := e2e.Err(); err != nil {
-		k.Retried(err)
+		k.Retried("", err)
 		return
 	}
 	k.of(m).took.Time(e2e.DurationE2E())
@@ -108,8 +126,8 @@ func (k *Kafka) OnProduceBatchWritten(_ kgo.BrokerMetadata, topic string, _ int3
 	k.batches.Get(topic).Number(m.NumRecords)
 }
 
-// Retried counts a batch that is sent again, by why.
-func (k *Kafka) Retried(err error) {
+// Retried counts a batch that is sent again, by why; "" is a topic that nobody knows.
+func (k *Kafka) Retried(topic string, err error) {
 	if k == nil {
 		return
 	}
@@ -121,7 +139,7 @@ func (k *Kafka) Retried(err error) {
 	case errors.As(err, &broken), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		name = kerr.NetworkException.Message
 	}
-	k.retried.Add(KafkaError(err, name), 1)
+	k.retried.Get(topic).Add(KafkaError(err, name), 1)
 }
 
 // KafkaRows are what Tell tells.
@@ -133,8 +151,14 @@ func (k *Kafka) Tell(r *Reading) {
 		return
 	}
 	r.Count(Requests, int64(k.requests.Load()), attribute.NewSet())
-	k.retried.Each(func(name string, n *atomic.Uint64) {
-		r.Count(Retried, int64(n.Load()), attribute.NewSet(ErrorType.String(name)))
+	k.retried.Each(func(topic string, t Tally) {
+		t.Each(func(name string, n *atomic.Uint64) {
+			of := []attribute.KeyValue{ErrorType.String(name)}
+			if topic != "" {
+				of = append(of, Topic.String(topic))
+			}
+			r.Count(Retried, int64(n.Load()), attribute.NewSet(of...))
+		})
 	})
 	k.brokers.Each(func(node string, b *broker) {
 		of, failed := Broker.String(node), b.failed.Load()
