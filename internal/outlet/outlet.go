@@ -33,8 +33,8 @@ type Config struct {
 	// Resend is asked before a record that came back, or had to wait, is sent; an error is its fate
 	// then. Nil: always.
 	Resend func(*Rec) error
-	// Retried hears of each batch that a broker refused for a reason that passes, or did not answer:
-	// the client sends it again. Nil: nobody.
+	// Retried hears of each batch that a broker refused for a reason that passes, or did not
+	// answer: the client sends it again. Nil: nobody.
 	Retried func(topic string, err error)
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger

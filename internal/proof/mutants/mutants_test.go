@@ -22,7 +22,8 @@ const (
 	// runs is how often a scenario is played until it finds a bug: its goroutines run in another
 	// order each time, and not every order gives a bug the chance to do harm.
 	runs = 3
-	// timesVariable is how often to play each bug instead, to find judges that catch theirs by luck.
+	// timesVariable is how often to play each bug instead, to find judges that catch theirs by
+	// luck.
 	timesVariable = "ACKMARK_MUTANT_TIMES"
 )
 
