@@ -115,7 +115,7 @@ func (m *metrics) begin(c *Consumer) (stop func()) {
 
 func (m *metrics) read(r *telemetry.Reading, c *Consumer) {
 	now := c.clock.now()
-	m.places.Each(func(place telemetry.Place, n *placeCounts) { m.readPlace(r, place, n) }) // first: these are told apart
+	m.places.Each(func(place telemetry.Place, n *placeCounts) { m.readPlace(r, place, n) })
 	for _, p := range c.parts.all() {
 		m.readPartition(r, p, now)
 	}

@@ -31,7 +31,7 @@ var repeatCauses = [...]string{repeatLost: "lost", repeatAbandoned: "abandoned",
 func (c repeatCause) String() string { return repeatCauses[c] }
 
 func (m *metrics) at(a *Assignment) *placeCounts {
-	return m.places.Get(telemetry.Place{Topic: a.Topic, Partition: a.Partition})
+	return m.places.Get(m.part.PlaceOf(a.Topic, a.Partition))
 }
 
 func (m *metrics) repeat(a *Assignment, cause repeatCause, n int64) {
@@ -60,12 +60,11 @@ func (m *metrics) moved(parts []*partition, took time.Duration) {
 }
 
 func (m *metrics) readPlace(r *telemetry.Reading, place telemetry.Place, n *placeCounts) {
-	at := r.Partition(place.Topic, place.Partition, m.group)
+	at := r.Place(place, m.group)
 	at.Count(telemetry.PartitionRebalances, n.rebalances.Load())
 	at.Time(telemetry.PartitionRebalanceTime, time.Duration(n.took.Load()))
 	at.Count(telemetry.DrainOverruns, n.overruns.Load())
 	for cause, name := range repeatCauses {
-		r.Partition(place.Topic, place.Partition, m.group, telemetry.Reason.String(name)).
-			Count(telemetry.Repeats, n.repeats[cause].Load())
+		r.Place(place, m.group, telemetry.Reason.String(name)).Count(telemetry.Repeats, n.repeats[cause].Load())
 	}
 }

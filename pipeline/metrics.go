@@ -71,7 +71,7 @@ func (m *metrics) letter(in *consumer.Message, r *rejection) {
 
 func (m *metrics) redeliver(a *consumer.Assignment, units int) {
 	if m != nil {
-		m.redelivered.Get(telemetry.Place{Topic: a.Topic, Partition: a.Partition}).Add(int64(units))
+		m.redelivered.Get(m.part.PlaceOf(a.Topic, a.Partition)).Add(int64(units))
 	}
 }
 
@@ -110,7 +110,7 @@ func (m *metrics) read(r *telemetry.Reading, p *Pipeline) {
 		})
 	})
 	m.redelivered.Each(func(place telemetry.Place, n *atomic.Int64) {
-		r.Partition(place.Topic, place.Partition, m.group, telemetry.Reason.String("redelivered")).Count(telemetry.Repeats, n.Load())
+		r.Place(place, m.group, telemetry.Reason.String("redelivered")).Count(telemetry.Repeats, n.Load())
 	})
 	busy, queued, finished := p.laneCounts()
 	r.Count(telemetry.Lanes, int64(len(p.lanes)), group)

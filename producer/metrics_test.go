@@ -112,7 +112,7 @@ func TestWhatWaitsIsNotAttempted(t *testing.T) {
 				}
 				got, buffer := meter.Collect(t), telemetry.Reason.String("buffer")
 				got.Want(t, 1, telemetry.Attempted)
-				got.Want(t, 1, telemetry.Outstanding, telemetry.Topic.String("waits"))
+				got.Want(t, 1, telemetry.Outstanding, telemetry.Topic.String("out"))
 				got.Want(t, 2, telemetry.Refused)
 				got.Want(t, 1, telemetry.CreditWaits, buffer)
 				got.Want(t, 3, telemetry.CreditWaited, buffer)

@@ -309,7 +309,7 @@ func (c *claims) enter(f *frame, i int) (in txn.Unit, goesIn bool) {
 	case txn.Entered:
 		return txn.Unit{Claim: claim, Index: u.src.Index}, true
 	case txn.Known: // acknowledged
-		eachFlow(f.recordsOf(i), func(flow *flows.Flow, n uint64) { flow.Acked.Add(n) }) // its letters are counted
+		eachFlow(f.recordsOf(i), func(flow *flows.Flow, n uint64) { flow.Known.Add(n) })
 	case txn.Released, txn.Unheld:
 		u.failure = givenUp(u.src.Epoch)
 	default:

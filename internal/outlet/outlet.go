@@ -82,7 +82,7 @@ func New(cfg Config) (*Outlet, error) {
 		kgo.MaxBufferedRecords(math.MaxInt32), // the owner bounds what is on its way
 		kgo.MaxVersions(byName(probe)),
 	)
-	shared = append(shared, withDialer(probe, o.refused, cfg.Retried)...)
+	shared = append(shared, withDialer(probe, o.refused, cfg.Retried, o.closed.Load)...)
 	o.usual, err = kgo.NewClient(slices.Concat(shared, cfg.Usual, []kgo.Opt{
 		kgo.RecordPartitioner(partitioner{cfg.Partitioner}),
 		kgo.ProducerBatchMaxBytesFn(o.batchLimit),
@@ -97,7 +97,7 @@ func New(cfg Config) (*Outlet, error) {
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchMaxBytes(max(512, cfg.MaxRecordBytes)),
 		kgo.BrokerMaxWriteBytes(max(100<<20, cfg.MaxRecordBytes+(1<<20))),
-	}, withDialer(probe, o.refusedAgain, cfg.Retried))
+	}, withDialer(probe, o.refusedAgain, cfg.Retried, o.closed.Load))
 	o.other = sync.OnceValues(func() (*kgo.Client, error) {
 		o.made.Store(true)
 		return kgo.NewClient(second...)
@@ -123,12 +123,12 @@ func byName(probe *kgo.Client) *kversion.Versions {
 	return capped
 }
 
-func withDialer(probe *kgo.Client, refused func(refusal), retried func(topic string, err error)) []kgo.Opt {
+func withDialer(probe *kgo.Client, refused func(refusal), retried func(topic string, err error), closing func() bool) []kgo.Opt {
 	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
 	if !ok {
 		return nil
 	}
-	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(tapped(dial, refused, retried))} // TLS is in it
+	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(tapped(dial, refused, retried, closing))} // TLS is in it
 }
 
 // Client is the usual client, for requests. Records go through Produce only.

@@ -3,7 +3,6 @@ package outlet
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -24,13 +23,13 @@ type refusal struct {
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // tapped makes connections whose produce responses are looked at before the client gets them.
-func tapped(dial dialFunc, refused func(refusal), retried func(topic string, err error)) dialFunc {
+func tapped(dial dialFunc, refused func(refusal), retried func(topic string, err error), closing func() bool) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &tap{Conn: conn, refused: refused, retried: retried, asked: map[int32]asked{}}, nil
+		return &tap{Conn: conn, refused: refused, retried: retried, closing: closing, asked: map[int32]asked{}}, nil
 	}
 }
 
@@ -40,6 +39,7 @@ type tap struct {
 	net.Conn
 	refused func(refusal)
 	retried func(topic string, err error) // nil: nobody asks
+	closing func() bool                   // the client is being closed: it sends nothing again
 
 	mu    sync.Mutex
 	asked map[int32]asked // produce requests without a response, by correlation id
@@ -51,6 +51,7 @@ type tap struct {
 	left    int    // of the frame, behind the head
 	body    []byte // of a produce response; nil: the frame is another's
 	version int16
+	id      int32
 	follow  bool // body is wanted
 	lost    bool
 }
@@ -126,10 +127,15 @@ func (t *tap) topics(b []byte, version int16) (list []string) {
 	return list
 }
 
-// broken tells of the batches that get no answer any more, since the connection is broken: not of
-// those whose client closed it.
+// Close tells what has no answer, too: kgo closes a connection of a broker that is replaced.
+func (t *tap) Close() error {
+	t.broken(net.ErrClosed)
+	return t.Conn.Close()
+}
+
+// broken tells of the batches that get no answer any more, since the connection is broken.
 func (t *tap) broken(err error) {
-	if err == nil || t.retried == nil || errors.Is(err, net.ErrClosed) {
+	if err == nil || t.retried == nil || t.closing() {
 		return
 	}
 	t.mu.Lock()
@@ -174,9 +180,10 @@ func (t *tap) begin() {
 	t.mu.Lock()
 	t.follow = false
 	if of, ok := t.asked[id]; ok {
-		delete(t.asked, id)
-		t.version = of.version
-		t.follow = t.left <= maxResponse
+		t.version, t.id = of.version, id
+		if t.follow = t.left <= maxResponse; !t.follow {
+			delete(t.asked, id)
+		}
 	}
 	t.mu.Unlock()
 	t.body = t.body[:0]
@@ -194,6 +201,9 @@ func (t *tap) end() {
 		return
 	}
 	t.follow = false
+	t.mu.Lock()
+	delete(t.asked, t.id) // not before: it may break within the answer
+	t.mu.Unlock()
 	for _, r := range refusals(t.body, t.version) {
 		switch {
 		case isVerdict(r.err):

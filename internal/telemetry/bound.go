@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -52,15 +53,16 @@ func (b *Bound[K, V]) Find(key K) (V, bool) {
 	return v, ok
 }
 
-// Each calls fn with what there is.
+// Each calls fn with what there is. Who counts does not wait for it.
 func (b *Bound[K, V]) Each(fn func(K, V)) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for k, v := range b.byKey {
+	byKey, shared, full := maps.Clone(b.byKey), b.shared, b.full
+	b.mu.Unlock()
+	for k, v := range byKey {
 		fn(k, v)
 	}
-	if b.full {
-		fn(b.other, b.shared)
+	if full {
+		fn(b.other, shared)
 	}
 }
 

@@ -24,7 +24,7 @@ var (
 	}
 	Dropped = &Metric{
 		Name: "ackmark.client.dropped.messages", Unit: "{message}", Kind: Counter,
-		Help:       "Records that were taken and given up when their session ended: nobody is told that they are done, and who reads their inputs next makes them again.",
+		Help:       "Records that were taken and given up when their session, or the sidecar, ended: nobody is told that they are done, and who reads their inputs next makes them again.",
 		Attributes: []attribute.Key{Topic, App},
 	}
 	Refused = &Metric{

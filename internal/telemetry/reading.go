@@ -68,6 +68,15 @@ func NewByPartition[V any](create func(Place) V) *Bound[Place, V] {
 	return NewBound(MaxPartitions, otherPlaces, create)
 }
 
+// PlaceOf is the key of a partition in such a bound: of all of its topic where partitions are not
+// told apart, or those that come late would lose the name of their topic.
+func (p *Part) PlaceOf(topic string, partition int32) Place {
+	if p.partitions == 0 {
+		partition = 0
+	}
+	return Place{topic, partition}
+}
+
 // apart are the partitions that are told apart: those that came first, as long as they are told at
 // each collection, so that a series does not come and go.
 type apart struct {
@@ -101,13 +110,23 @@ type AtPartition struct {
 
 // Partition begins with a partition; its values have these attributes, too.
 func (r *Reading) Partition(topic string, partition int32, more ...attribute.KeyValue) AtPartition {
-	place := Place{topic, partition}
-	at := AtPartition{r: r, apart: place != otherPlaces && r.apart.take(place)}
+	p := Place{topic, partition}
+	return r.at(p, r.apart.take(p), more)
+}
+
+// Place begins with what a [Bound] of [NewByPartition] has: as the bound tells them apart, they
+// take no place of those that are there now.
+func (r *Reading) Place(p Place, more ...attribute.KeyValue) AtPartition {
+	return r.at(p, p != otherPlaces && r.apart.most > 0, more)
+}
+
+func (r *Reading) at(p Place, apart bool, more []attribute.KeyValue) AtPartition {
+	at := AtPartition{r: r, apart: apart}
 	switch {
 	case at.apart:
-		more = append(more, Topic.String(topic), Partition.String(strconv.Itoa(int(partition))))
+		more = append(more, Topic.String(p.Topic), Partition.String(strconv.Itoa(int(p.Partition))))
 	case r.apart.most == 0:
-		more = append(more, Topic.String(topic))
+		more = append(more, Topic.String(p.Topic))
 	default:
 		more = append(more, Topic.String(Other), Partition.String(Other))
 	}

@@ -9,7 +9,7 @@
 // scenario with that bug switched on, and every scenario with none.
 //
 //	make mutants                                  # all: ends with "N of N caught"
-//	make mutants-often                            # each ten times: none may be caught by luck
+//	make mutants-often                            # each five times: none may be caught by luck
 //	go test ./internal/proof/mutants -run TestMutants/with/mark-off-by-one -v
 //
 // # Format of a bug

@@ -23,8 +23,8 @@ func TestPrometheusOnARunningDemo(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "../../../cmd/ackmark").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.Command(binary, "demo", "--page", "--kills", "6", "--records", "30000")
-	cmd.Env = append(os.Environ(), "DISPLAY=", "WAYLAND_DISPLAY=") // and no browser
+	cmd := exec.Command(binary, "demo", "--page", "--kills", "40", "--records", "200000") // longer than this test
+	cmd.Env = append(os.Environ(), "DISPLAY=", "WAYLAND_DISPLAY=")                        // and no browser
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func (f *Flows) Tell(r *telemetry.Reading) {
 	f.flows.Each(func(n name, flow *Flow) {
 		of := []attribute.KeyValue{telemetry.App.String(n.app), telemetry.Topic.String(n.topic)}
 		sent := append(sending(), of...)
-		acked, dropped, failed := flow.Acked.Load(), flow.Dropped.Load(), uint64(0)
+		acked, dropped, failed := flow.Acked.Load()+flow.Known.Load(), flow.Dropped.Load(), uint64(0)
 		flow.Failed.Each(func(_ string, n *atomic.Uint64) { failed += n.Load() })
 		attempted := flow.Attempted.Load() // after their fates: there are never more of these
 		r.Count(telemetry.Attempted, int64(attempted), attribute.NewSet(of...))
