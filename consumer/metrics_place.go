@@ -28,8 +28,6 @@ const (
 
 var repeatCauses = [...]string{repeatLost: "lost", repeatAbandoned: "abandoned", repeatUncommitted: "uncommitted"}
 
-func (c repeatCause) String() string { return repeatCauses[c] }
-
 func (m *metrics) at(a *Assignment) *placeCounts {
 	return m.places.Get(m.part.PlaceOf(a.Topic, a.Partition))
 }

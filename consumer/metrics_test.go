@@ -73,7 +73,7 @@ func TestMetricsOfAConsumer(t *testing.T) {
 			lost, _ := v.Sum(telemetry.Rebalances, telemetry.Outcome.String(byLost))
 			return lost == 1
 		})
-		v.Want(t, 1, telemetry.Repeats, telemetry.Reason.String(repeatLost.String()), telemetry.Topic.String(topic))
+		v.Want(t, 1, telemetry.Repeats, telemetry.Reason.String(repeatCauses[repeatLost]), telemetry.Topic.String(topic))
 		held.messages()[0].Done(errors.New("late"))
 	})
 }
