@@ -34,7 +34,7 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 	}
 	made := outlet.Config{Options: opts, Partitioner: kgo.StickyKeyPartitioner(nil), MaxRecordBytes: maxDirectRecord, Log: cfg.Logger}
 	if cfg.kafka != nil {
-		made.Options, made.Retried = append(opts, cfg.kafka.HooksBesideRetried()...), cfg.kafka.Retried
+		made.Options, made.Retried = append(opts, cfg.kafka.Hooks()...), cfg.kafka.Retried
 	}
 	out, err := outlet.New(made)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/groupcommit"
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
@@ -88,7 +89,15 @@ func (t *transactional) make() error {
 			ID: d.cfg.TransactionalID, Lanes: 1, Every: d.cfg.CommitEvery, Timeout: d.cfg.TransactionTimeout,
 			Records: max(1, d.cfg.MaxBufferedRecords/2), Bytes: max(1, d.cfg.MaxBufferedBytes/2), Log: d.cfg.Logger,
 			Client: func(more ...kgo.Opt) (*kgo.Client, error) {
-				return kgo.NewClient(append(slices.Clone(opts), more...)...)
+				all := append(slices.Clone(opts), more...)
+				if d.cfg.kafka != nil {
+					heard, err := outlet.Listen(all, d.cfg.kafka.Retried, nil)
+					if err != nil {
+						return nil, err
+					}
+					all = append(all, heard...)
+				}
+				return kgo.NewClient(all...)
 			},
 			Aborted: func(a txn.Abort) { t.events.Add(podstate.Abort, "", 0, a.String()) },
 			Over:    t.over, Took: t.took(),

@@ -145,6 +145,7 @@ func (b *batch) Produce(i int, emit func(*kgo.Record)) {
 		if !r.Explicit {
 			r.Partition = -1 // also when it had one before
 		}
+		r.Sent()
 		emit(&r.Record)
 	}
 }
@@ -161,6 +162,9 @@ func (b *batch) Committed(from, to int) {
 		for j := range u.nrecs {
 			r := &f.recs[u.firstR+j]
 			r.flow.Ack(r.Headers)
+			if r.Again() {
+				r.flow.Retried.Add(1)
+			}
 			if f.spans != nil {
 				endSpan(f.spans[r], r, nil)
 			}

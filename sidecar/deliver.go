@@ -155,6 +155,9 @@ func (k *sink) resolve(r *outRec, err error) {
 		r.flow.Failed.Add(failed.GetCode(), 1)
 	} else {
 		r.flow.Ack(r.Headers)
+		if r.Again() {
+			r.flow.Retried.Add(1)
+		}
 	}
 	if r.frame == nil {
 		r.emit.resolve(failed)

@@ -69,6 +69,8 @@ func TestEmitsAreCountedOnceAndByTheirFate(t *testing.T) {
 		}
 		stuck.Remove()
 		c.reported(204)
+		got = meter.Collect(t)
+		got.Want(t, 1, telemetry.RetriedMessages, app, out) // not the others of its app
 	})
 }
 

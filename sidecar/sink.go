@@ -53,7 +53,7 @@ func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate
 	if pace != nil {
 		usual = append(usual, kgo.WithHooks(pace))
 	}
-	all = append(all, k.HooksBesideRetried()...)
+	all = append(all, k.Hooks()...)
 	probe, err := kgoopt.Probe(all)
 	if err != nil {
 		return nil, nil, err

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ackmark/ackmark/internal/configerr"
+	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
@@ -78,7 +79,15 @@ func newTransactions(cfg *Config, b *brokers.Brokers, m *metrics, log *told.Log,
 		ID: cfg.TransactionalID, Lanes: 1, Shared: true, Every: cfg.CommitEvery, Timeout: cfg.TransactionTimeout, Partitioner: cfg.Partitioner,
 		Records: max(1, cfg.MaxRecords/2), Bytes: max(1, cfg.MaxBytes/2), Log: cfg.Logger,
 		Client: func(more ...kgo.Opt) (*kgo.Client, error) {
-			return kgo.NewClient(append(slices.Clone(opts), more...)...)
+			all := append(slices.Clone(opts), more...)
+			if m.kafka != nil {
+				heard, err := outlet.Listen(all, m.kafka.Retried, func(r *kgo.Record) { recordOf(r).SentAgain() })
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, heard...)
+			}
+			return kgo.NewClient(all...)
 		},
 		Aborted: func(a txn.Abort) {
 			log.Add(podstate.Incident{Time: time.Now(), Kind: podstate.Abort, Reason: a.String()})

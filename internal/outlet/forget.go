@@ -19,6 +19,7 @@ func (o *Outlet) forget(t *Topic, again bool) {
 		if again {
 			if other, err := o.other(); err == nil {
 				other.PurgeTopicsFromProducing(t.name)
+				o.triesAgain.forget(t.name)
 			}
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,7 +33,7 @@ type Config struct {
 	// then. Nil: always.
 	Resend func(*Rec) error
 	// Retried hears of each batch that a broker refused for a reason that passes, or did not
-	// answer: the client sends it again. Nil: nobody.
+	// answer: the client sends it again. Nil: nobody, and [Rec.Again] tells nothing.
 	Retried func(topic string, err error)
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger
@@ -50,18 +49,19 @@ const (
 
 // Outlet is a producer. Produce may be called from any goroutine.
 type Outlet struct {
-	cfg     Config
-	usual   *kgo.Client
-	other   func() (*kgo.Client, error) // makes the second client when it is first needed
-	promise func(*kgo.Record, error)
-	again   func(*kgo.Record, error)
-	base    func(string) int32 // the owner's own bound of batches
-	repairs atomic.Int32       // partitions under repair
-	alone   atomic.Int64       // large records without an order, on their way
-	waiting atomic.Int64       // records that wait for those before them to be given a place
-	closed  atomic.Bool
-	made    atomic.Bool // the second client
-	wg      sync.WaitGroup
+	cfg               Config
+	usual             *kgo.Client
+	other             func() (*kgo.Client, error) // makes the second client when it is first needed
+	promise           func(*kgo.Record, error)
+	repeat            func(*kgo.Record, error) // the second client's
+	base              func(string) int32       // the owner's own bound of batches
+	repairs           atomic.Int32             // partitions under repair
+	alone             atomic.Int64             // large records without an order, on their way
+	waiting           atomic.Int64             // records that wait for those before them to be given a place
+	closed            atomic.Bool
+	made              atomic.Bool // the second client
+	tries, triesAgain *tries      // of the two clients; nil: nobody asks
+	wg                sync.WaitGroup
 
 	mu     sync.Mutex
 	topics map[string]*Topic
@@ -71,7 +71,7 @@ type Outlet struct {
 // New makes an outlet. It does not connect.
 func New(cfg Config) (*Outlet, error) {
 	o := &Outlet{cfg: cfg, topics: map[string]*Topic{}, broken: map[*part]struct{}{}}
-	o.promise, o.again = o.promised, o.promisedAgain
+	o.promise, o.repeat = o.promised, o.promisedAgain
 	probe, err := kgoopt.Probe(slices.Concat(cfg.Options, cfg.Usual))
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func New(cfg Config) (*Outlet, error) {
 		kgo.MaxBufferedRecords(math.MaxInt32), // the owner bounds what is on its way
 		kgo.MaxVersions(byName(probe)),
 	)
-	shared = append(shared, withDialer(probe, o.refused, cfg.Retried, o.closed.Load)...)
+	o.tries = o.listen(&shared, probe, o.refused)
 	o.usual, err = kgo.NewClient(slices.Concat(shared, cfg.Usual, []kgo.Opt{
 		kgo.RecordPartitioner(partitioner{cfg.Partitioner}),
 		kgo.ProducerBatchMaxBytesFn(o.batchLimit),
@@ -91,13 +91,14 @@ func New(cfg Config) (*Outlet, error) {
 	if err != nil {
 		return nil, err
 	}
-	second := slices.Concat(cfg.Options, []kgo.Opt{
+	second := append(slices.Clone(cfg.Options),
 		kgo.MaxBufferedRecords(math.MaxInt32), kgo.MaxVersions(byName(probe)),
 		kgo.RecordPartitioner(partitioner{cfg.Partitioner}),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchMaxBytes(max(512, cfg.MaxRecordBytes)),
 		kgo.BrokerMaxWriteBytes(max(100<<20, cfg.MaxRecordBytes+(1<<20))),
-	}, withDialer(probe, o.refusedAgain, cfg.Retried, o.closed.Load))
+	)
+	o.triesAgain = o.listen(&second, probe, o.refusedAgain)
 	o.other = sync.OnceValues(func() (*kgo.Client, error) {
 		o.made.Store(true)
 		return kgo.NewClient(second...)
@@ -123,12 +124,43 @@ func byName(probe *kgo.Client) *kversion.Versions {
 	return capped
 }
 
-func withDialer(probe *kgo.Client, refused func(refusal), retried func(topic string, err error), closing func() bool) []kgo.Opt {
-	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
+// listen adds to a client's options what its connections are looked at with.
+func (o *Outlet) listen(opts *[]kgo.Opt, probe *kgo.Client, refused func(refusal)) *tries {
+	l := &listener{refused: refused, retried: o.cfg.Retried, closing: o.closed.Load}
+	if o.cfg.Retried != nil {
+		l.tries = newTries()
+		*opts = append(*opts, kgo.WithHooks(telling{l.tries, sentAgain}))
+	}
+	*opts = append(*opts, l.options(probe)...)
+	return l.tries
+}
+
+func sentAgain(r *kgo.Record) { recOf(r).again = true }
+
+// options have a client's connections listened to.
+func (l *listener) options(probe *kgo.Client) []kgo.Opt {
+	dial, ok := probe.OptValue(kgo.Dialer).(dialFunc)
 	if !ok {
 		return nil
 	}
-	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(tapped(dial, refused, retried, closing))} // TLS is in it
+	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(l.dialer(dial))} // TLS is in it
+}
+
+// Listen is for a client that is not an outlet's. The options are to be added to its own, which
+// name nobody else to listen: retried hears of each batch that it sends again, and again of each
+// record of such a batch, just before the record's promise. Nil: nobody.
+func Listen(own []kgo.Opt, retried func(topic string, err error), again func(*kgo.Record)) ([]kgo.Opt, error) {
+	probe, err := kgoopt.Probe(own)
+	if err != nil {
+		return nil, err
+	}
+	defer probe.Close()
+	l := &listener{retried: retried, closing: func() bool { return false }, tries: newTries(), names: newTopicNames()}
+	opts := l.options(probe)
+	if again != nil {
+		opts = append(opts, kgo.WithHooks(telling{l.tries, again}))
+	}
+	return opts, nil
 }
 
 // Client is the usual client, for requests. Records go through Produce only.
@@ -140,6 +172,9 @@ func (o *Outlet) Produce(r *Rec) {
 	// What does not change is not written: pooled records come here again and again, and each
 	// pointer that is written costs while the garbage collector runs.
 	r.placed, r.stamp = false, 0
+	if r.again {
+		r.again = false
+	}
 	if !r.Explicit && r.Partition != -1 {
 		r.Partition = -1 // until it has one
 	}
@@ -216,7 +251,7 @@ func (o *Outlet) placedPast(r *Rec, partition int32) {
 func (o *Outlet) send(r *Rec) {
 	other, err := o.other()
 	if err != nil {
-		o.wg.Go(func() { o.again(&r.Record, err) }) // its partition's lock may be held here
+		o.wg.Go(func() { o.repeat(&r.Record, err) }) // its partition's lock may be held here
 		return
 	}
 	ctx := context.Background()
@@ -224,7 +259,7 @@ func (o *Outlet) send(r *Rec) {
 		ctx = (*halting)(p)
 	}
 	r.Context, r.foreign = ctx, true
-	other.Produce(ctx, &r.Record, o.again)
+	other.Produce(ctx, &r.Record, o.repeat)
 }
 
 // promised is the usual client's promise.

@@ -161,6 +161,7 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 			p.hold()
 		}
 		p.begin() // at the latest now
+		r.again = r.again || stamp == 0
 		p.mend.cameBack(stamp, r)
 	case p.mend != nil && stamp != 0:
 		p.mend.pass(stamp)
@@ -186,6 +187,9 @@ func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 	}
 	p.halt.Store(false)
 	p.awaitTopic()
+	for _, f := range p.mend.failed {
+		f.rec.again = f.rec.again || p.blame(f.err) == batch
+	}
 	for _, f := range p.mend.judge(p.blame, p.places) {
 		f.err = withMessage(f.err, p.words)
 		ends = append(ends, f)

@@ -25,8 +25,21 @@ type Rec struct {
 	id     int32 // of the partition, if placed. A number: a pointer that is written costs while the garbage collector runs
 	// foreign: its context is not unstamped.
 	foreign bool
+	tried   bool   // its owner has sent it
+	again   bool   // it was in a batch that failed, or was given back behind one
 	stamp   uint64 // not 0: handed over during a repair
 }
+
+// Again tells, in the promise and after it, whether an acknowledged record was sent again: its
+// batch was, or another record of it was refused.
+func (r *Rec) Again() bool { return r.again }
+
+// SentAgain notes what [Rec.Again] tells, and Sent that it is sent, again if it was before: for who
+// sends records with a client of his own.
+func (r *Rec) SentAgain() { r.again = true }
+
+// Sent is told of with [Rec.SentAgain].
+func (r *Rec) Sent() { r.again, r.tried = r.again || r.tried, true }
 
 // part is the record's partition, nil if it has none.
 func (r *Rec) part() *part {

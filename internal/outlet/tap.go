@@ -4,32 +4,30 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
-	"strings"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// refusal is what a produce response says of a partition whose batch was refused.
-type refusal struct {
-	topic     string
-	partition int32
-	err       error
-	places    []int // of the guilty records in the batch (KIP-467); nil: not named
-	message   string
-}
-
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// tapped makes connections whose produce responses are looked at before the client gets them.
-func tapped(dial dialFunc, refused func(refusal), retried func(topic string, err error), closing func() bool) dialFunc {
+// listener hears what is seen on the connections of one client.
+type listener struct {
+	refused func(refusal) // nil: nobody asks
+	closing func() bool   // the client is being closed: it sends nothing again
+	retried func(topic string, err error)
+	tries   *tries      // nil: nobody asks, nor for retries
+	names   *topicNames // nil: requests name their topics
+}
+
+// dialer makes connections whose produce responses are looked at before the client gets them.
+func (l *listener) dialer(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &tap{Conn: conn, refused: refused, retried: retried, closing: closing, asked: map[int32]asked{}}, nil
+		return &tap{Conn: conn, listener: l, asked: map[int32]asked{}}, nil
 	}
 }
 
@@ -37,47 +35,56 @@ func tapped(dial dialFunc, refused func(refusal), retried func(topic string, err
 // refusals are noticed later, by the promises.
 type tap struct {
 	net.Conn
-	refused func(refusal)
-	retried func(topic string, err error) // nil: nobody asks
-	closing func() bool                   // the client is being closed: it sends nothing again
+	*listener
 
 	mu    sync.Mutex
-	asked map[int32]asked // produce requests without a response, by correlation id
-	names map[string]string
+	asked map[int32]asked // requests that are followed, without a response, by correlation id
+	known map[string]string
 
 	// The reader's: kgo reads a connection from one goroutine at a time.
 	head    [8]byte // size and correlation id
 	headLen int
 	left    int    // of the frame, behind the head
 	body    []byte // of a produce response; nil: the frame is another's
-	version int16
 	id      int32
 	follow  bool // body is wanted
 	lost    bool
 }
 
-// asked is a produce request.
+// asked is a request whose response is looked at: a produce request, or one for metadata.
 type asked struct {
-	version int16
-	topics  []string // of each batch; where somebody asks for retries
+	version  int16
+	metadata bool
+	batches  []sentBatch // where somebody asks for retries
 }
 
 const sizeKeyVersionID = 12 // bytes of a request
 
-// Write notes produce requests. kgo writes a request in one piece.
+// Write notes requests. kgo writes a request in one piece.
 func (t *tap) Write(b []byte) (int, error) {
-	if len(b) >= sizeKeyVersionID && int(binary.BigEndian.Uint32(b)) == len(b)-4 && int16(binary.BigEndian.Uint16(b[4:])) == int16(kmsg.Produce) {
-		t.mu.Lock()
+	if len(b) >= sizeKeyVersionID && int(binary.BigEndian.Uint32(b)) == len(b)-4 {
 		of := asked{version: int16(binary.BigEndian.Uint16(b[6:]))}
-		if t.retried != nil {
-			of.topics = t.topics(b, of.version)
+		switch key := kmsg.Key(binary.BigEndian.Uint16(b[4:])); {
+		case key == kmsg.Produce:
+			t.note(b, of)
+		case key == kmsg.Metadata && t.names != nil:
+			of.metadata = true
+			t.note(b, of)
 		}
-		t.asked[int32(binary.BigEndian.Uint32(b[8:]))] = of
-		t.mu.Unlock()
 	}
 	n, err := t.Conn.Write(b)
 	t.broken(err)
 	return n, err
+}
+
+// note has the response to a request followed.
+func (t *tap) note(b []byte, of asked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tries != nil && !of.metadata {
+		of.batches = t.batches(b, of.version)
+	}
+	t.asked[int32(binary.BigEndian.Uint32(b[8:]))] = of
 }
 
 // Read looks at what it returns first.
@@ -90,43 +97,6 @@ func (t *tap) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// topics are those of the batches of a produce request, header included. mu is held.
-func (t *tap) topics(b []byte, version int16) (list []string) {
-	req := kmsg.NewPtrProduceRequest()
-	req.SetVersion(version)
-	b = b[sizeKeyVersionID:]
-	if len(b) < 2 {
-		return nil
-	}
-	if client := int(int16(binary.BigEndian.Uint16(b))); client > 0 {
-		b = b[min(len(b), 2+client):]
-	} else {
-		b = b[2:]
-	}
-	if req.IsFlexible() {
-		if len(b) == 0 || b[0] != 0 { // tags of the header: kgo writes none
-			return nil
-		}
-		b = b[1:]
-	}
-	if req.UnsafeReadFrom(b) != nil { // its names are within b
-		return nil
-	}
-	for i := range req.Topics {
-		name, ok := t.names[req.Topics[i].Topic]
-		if !ok {
-			if name = strings.Clone(req.Topics[i].Topic); t.names == nil {
-				t.names = map[string]string{}
-			}
-			t.names[name] = name
-		}
-		for range req.Topics[i].Partitions {
-			list = append(list, name)
-		}
-	}
-	return list
-}
-
 // Close tells what has no answer, too: kgo closes a connection of a broker that is replaced.
 func (t *tap) Close() error {
 	t.broken(net.ErrClosed)
@@ -135,7 +105,7 @@ func (t *tap) Close() error {
 
 // broken tells of the batches that get no answer any more, since the connection is broken.
 func (t *tap) broken(err error) {
-	if err == nil || t.retried == nil || t.closing() {
+	if err == nil || t.tries == nil || t.closing() {
 		return
 	}
 	t.mu.Lock()
@@ -143,8 +113,9 @@ func (t *tap) broken(err error) {
 	t.asked = map[int32]asked{}
 	t.mu.Unlock()
 	for _, a := range of {
-		for _, topic := range a.topics {
-			t.retried(topic, err)
+		for i := range a.batches {
+			t.retried(a.batches[i].at.topic, err)
+			t.fail(&a.batches[i])
 		}
 	}
 }
@@ -179,8 +150,8 @@ func (t *tap) begin() {
 	t.left = int(size) - 4
 	t.mu.Lock()
 	t.follow = false
-	if of, ok := t.asked[id]; ok {
-		t.version, t.id = of.version, id
+	if _, ok := t.asked[id]; ok {
+		t.id = id
 		if t.follow = t.left <= maxResponse; !t.follow {
 			delete(t.asked, id)
 		}
@@ -202,63 +173,15 @@ func (t *tap) end() {
 	}
 	t.follow = false
 	t.mu.Lock()
+	of := t.asked[t.id]
 	delete(t.asked, t.id) // not before: it may break within the answer
 	t.mu.Unlock()
-	for _, r := range refusals(t.body, t.version) {
-		switch {
-		case isVerdict(r.err):
-			t.refused(r)
-		case t.retried != nil && kerr.IsRetriable(r.err):
-			t.retried(r.topic, r.err)
-		}
+	if of.metadata {
+		t.names.learn(t.body, of.version)
+	} else {
+		t.answered(of)
 	}
 	if cap(t.body) > 64<<10 {
 		t.body = nil
 	}
-}
-
-// refusals reads the errors out of a produce response, header included but for the correlation
-// id.
-func refusals(body []byte, version int16) (out []refusal) {
-	resp := kmsg.NewPtrProduceResponse()
-	resp.SetVersion(version)
-	if resp.IsFlexible() {
-		if len(body) == 0 || body[0] != 0 { // tags of the header: none are known
-			return nil
-		}
-		body = body[1:]
-	}
-	if resp.ReadFrom(body) != nil {
-		return nil
-	}
-	for i := range resp.Topics {
-		t := &resp.Topics[i]
-		for j := range t.Partitions {
-			p := &t.Partitions[j]
-			err := kerr.ErrorForCode(p.ErrorCode)
-			if err == nil {
-				continue
-			}
-			r := refusal{topic: t.Topic, partition: p.Partition, err: err}
-			for _, e := range p.ErrorRecords {
-				r.places = append(r.places, int(e.RelativeOffset))
-				if r.message == "" && e.ErrorMessage != nil {
-					r.message = shortened(*e.ErrorMessage)
-				}
-			}
-			if r.message == "" && p.ErrorMessage != nil {
-				r.message = shortened(*p.ErrorMessage)
-			}
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-func shortened(s string) string {
-	const most = 300
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

@@ -20,8 +20,10 @@ func TestBatchesWithoutAnAnswerAreTold(t *testing.T) {
 				near, far := net.Pipe()
 				var told []string
 				closing := false
-				dial := tapped(func(context.Context, string, string) (net.Conn, error) { return near, nil }, func(refusal) {},
-					func(topic string, _ error) { told = append(told, topic) }, func() bool { return closing })
+				heard := &listener{
+					retried: func(topic string, _ error) { told = append(told, topic) }, closing: func() bool { return closing }, tries: newTries(),
+				}
+				dial := heard.dialer(func(context.Context, string, string) (net.Conn, error) { return near, nil })
 				conn, err := dial(t.Context(), "", "")
 				if err != nil {
 					t.Fatal(err)

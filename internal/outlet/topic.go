@@ -136,6 +136,7 @@ func (t *Topic) unlearn() {
 	t.batch.Store(0) // until the client asks
 	t.loaded.Store(false)
 	t.outlet.usual.PurgeTopicsFromProducing(t.name)
+	t.outlet.tries.forget(t.name)
 	t.loaded.Store(false) // a record may have been given its place between the two
 }
 

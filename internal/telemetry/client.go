@@ -93,8 +93,13 @@ var (
 	}
 	Retried = &Metric{
 		Name: "ackmark.client.retried.batches", Unit: "{batch}", Kind: Counter,
-		Help:       "Batches that are sent again, as a broker did not answer or the error passes, by that error; of a transaction, requests without an answer, and no topic.",
+		Help:       "Batches that are sent again, as a broker did not answer or the error passes, by that error.",
 		Attributes: []attribute.Key{Topic, ErrorType},
+	}
+	RetriedMessages = &Metric{
+		Name: "ackmark.client.retried.messages", Unit: "{message}", Kind: Counter,
+		Help:       "Records that Kafka acknowledged at a second try or later: their batch had failed or got no answer, another record of it was refused, or their transaction was aborted.",
+		Attributes: []attribute.Key{Topic, App},
 	}
 	Requests = &Metric{
 		Name: "ackmark.client.produce.requests", Unit: "{request}", Kind: Counter,
@@ -145,6 +150,6 @@ var (
 
 var ofClient = []*Metric{
 	Sent, Latency, Attempted, Dropped, Refused, RetryAfter, Outstanding, OutstandingSize, OutstandingLimit, OutstandingSizeLimit,
-	QueueRecords, QueueSize, QueueFull, QueueUsed, QueueWait, RequestTime, BatchSize, Retried, Requests,
+	QueueRecords, QueueSize, QueueFull, QueueUsed, QueueWait, RequestTime, BatchSize, Retried, RetriedMessages, Requests,
 	Connections, Connects, CreditWaits, CreditWaited, Streams, FallbackActive, FallbackTime, FallbackSwitches, FallbackRecords,
 }

@@ -59,29 +59,12 @@ func (p *Part) Kafka() *Kafka {
 	return k
 }
 
-// Hooks are what a client is given: none of nil.
+// Hooks are what a client is given: none of nil. Who gives them calls [Kafka.Retried], too.
 func (k *Kafka) Hooks() []kgo.Opt {
 	if k == nil {
 		return nil
 	}
 	return []kgo.Opt{kgo.WithHooks(k)}
-}
-
-// HooksBesideRetried are those of a client whose owner calls [Kafka.Retried] by itself.
-func (k *Kafka) HooksBesideRetried() []kgo.Opt {
-	if k == nil {
-		return nil
-	}
-	return []kgo.Opt{kgo.WithHooks(besideRetried{k})}
-}
-
-type besideRetried struct{ *Kafka }
-
-// OnBrokerE2E times produce requests.
-func (k besideRetried) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	if e2e.Err() == nil {
-		k.Kafka.OnBrokerE2E(m, key, e2e)
-	}
 }
 
 func (k *Kafka) of(m kgo.BrokerMetadata) *broker { return k.brokers.Get(kgo.NodeName(m.NodeID)) }
@@ -109,16 +92,11 @@ func (k *Kafka) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.
 	}
 }
 
-// OnBrokerE2E times produce requests, and counts those that have no answer.
+// OnBrokerE2E times produce requests.
 func (k *Kafka) OnBrokerE2E(m kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	if key != int16(kmsg.Produce) {
-		return
+	if key == int16(kmsg.Produce) && e2e.Err() == nil {
+		k.of(m).took.Time(e2e.DurationE2E())
 	}
-	if err := e2e.Err(); err != nil {
-		k.Retried("", err)
-		return
-	}
-	k.of(m).took.Time(e2e.DurationE2E())
 }
 
 // OnProduceBatchWritten tells the size of a batch.

@@ -32,6 +32,7 @@ type Flow struct {
 	name      name
 	Attempted atomic.Uint64
 	Acked     atomic.Uint64
+	Retried   atomic.Uint64   // acknowledged at a second try, or later
 	Known     atomic.Uint64   // acknowledged before, and sent again
 	Dropped   atomic.Uint64   // their session ended before Kafka's client had them
 	Failed    telemetry.Tally // by Kafka's error name

@@ -13,7 +13,7 @@ const other = telemetry.OtherError
 
 // Rows are what Tell tells.
 var Rows = []*telemetry.Metric{
-	telemetry.Attempted, telemetry.Outstanding, telemetry.Sent, telemetry.Dropped, telemetry.Letters, telemetry.Refused, telemetry.RetryAfter, telemetry.CreditWaits, telemetry.CreditWaited,
+	telemetry.Attempted, telemetry.Outstanding, telemetry.Sent, telemetry.RetriedMessages, telemetry.Dropped, telemetry.Letters, telemetry.Refused, telemetry.RetryAfter, telemetry.CreditWaits, telemetry.CreditWaited,
 }
 
 func sending() []attribute.KeyValue {
@@ -32,6 +32,7 @@ func (f *Flows) Tell(r *telemetry.Reading) {
 		r.Count(telemetry.Outstanding, int64(attempted-acked-failed-dropped), attribute.NewSet(of...))
 		r.Count(telemetry.Sent, int64(acked), attribute.NewSet(sent...))
 		tally(r, telemetry.Sent, flow.Failed, sent)
+		r.Count(telemetry.RetriedMessages, int64(flow.Retried.Load()), attribute.NewSet(of...))
 		r.Count(telemetry.Dropped, int64(dropped), attribute.NewSet(of...))
 		tally(r, telemetry.Letters, flow.Letters, of)
 	})
