@@ -39,6 +39,7 @@ type transactional struct {
 
 	telling atomic.Pointer[txn.Lane] // the lane
 	events  podstate.Events
+	closing atomic.Bool // the lane is being closed
 
 	// Under direct.mu:
 	lane       *txn.Lane
@@ -91,7 +92,7 @@ func (t *transactional) make() error {
 			Client: func(more ...kgo.Opt) (*kgo.Client, error) {
 				all := append(slices.Clone(opts), more...)
 				if d.cfg.kafka != nil {
-					heard, err := outlet.Listen(all, d.cfg.kafka.Retried, nil)
+					heard, err := outlet.Listener{Retried: d.cfg.kafka.Retried, Closing: t.closing.Load}.Options(all)
 					if err != nil {
 						return nil, err
 					}
@@ -368,6 +369,7 @@ func (t *transactional) Close() error {
 		defer cancel()
 		_ = t.Flush(ctx) // what is left over is counted below
 	}
+	t.closing.Store(true)
 	lane.Close() // aborts and fails the rest
 	if !started {
 		return nil

@@ -70,7 +70,7 @@ func newOutlet(cfg *Config, b *brokers.Brokers, k *telemetry.Kafka, g *gate.Gate
 		Placed: func(r *outlet.Rec, partition int32) { enqueue(recordOf(&r.Record), partition) },
 	}
 	if k != nil {
-		of.Retried = k.Retried
+		of.Retried, of.Again = k.Retried, true
 	}
 	out, err = outlet.New(of)
 	return out, pace, err

@@ -63,6 +63,7 @@ type transactions struct {
 	lane    *txn.Lane
 	log     *slog.Logger
 	records atomic.Int64 // in hand
+	closing atomic.Bool
 }
 
 // newTransactions does not connect. Over is told when they have ended by themselves.
@@ -81,7 +82,7 @@ func newTransactions(cfg *Config, b *brokers.Brokers, m *metrics, log *told.Log,
 		Client: func(more ...kgo.Opt) (*kgo.Client, error) {
 			all := append(slices.Clone(opts), more...)
 			if m.kafka != nil {
-				heard, err := outlet.Listen(all, m.kafka.Retried, func(r *kgo.Record) { recordOf(r).SentAgain() })
+				heard, err := outlet.Listener{Retried: m.kafka.Retried, Again: sentAgain, Closing: t.closing.Load}.Options(all)
 				if err != nil {
 					return nil, err
 				}
@@ -101,6 +102,8 @@ func newTransactions(cfg *Config, b *brokers.Brokers, m *metrics, log *told.Log,
 	return t, nil
 }
 
+func sentAgain(r *kgo.Record) { recordOf(r).SentAgain() }
+
 // start takes the transactional ids, which ends what a former sidecar has left open.
 func (t *transactions) start() {
 	if t != nil {
@@ -111,6 +114,7 @@ func (t *transactions) start() {
 // close aborts what is left. Every session has ended.
 func (t *transactions) close() {
 	if t != nil {
+		t.closing.Store(true)
 		t.lane.Close()
 	}
 }

@@ -61,6 +61,12 @@ func TestRecordsSentAgainInTransactions(t *testing.T) {
 		if n, _ := got.Sum(telemetry.Retried, out, telemetry.ErrorType.String("NOT_ENOUGH_REPLICAS")); n != 1 {
 			t.Errorf("%v batches of the topic were told as sent again", n)
 		}
-		b.want(t, 1, 4) // the one that failed is not done
+		b.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.ConcurrentTransactions, Count: 1}) // kgo waits for it
+		m.units(from(5)...)
+		m.reported(6)
+		got = meter.Collect(t)
+		got.Want(t, 4, telemetry.RetriedMessages, app, out)
+		got.Want(t, 1, telemetry.Retried, out, telemetry.ErrorType.String("CONCURRENT_TRANSACTIONS"))
+		b.want(t, 1, 5) // the one that failed is not done
 	})
 }

@@ -1,11 +1,15 @@
 package outlet_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -16,68 +20,181 @@ import (
 	"github.com/ackmark/ackmark/internal/outlet"
 )
 
-// Each record tells whether Kafka took it at a second try: after a refusal that passes, after a
-// connection that broke, and beside a record that is to blame; and a pooled record tells only what
-// happened to it now.
-func TestWhatWasSentAgainIsKnown(t *testing.T) {
-	retried := map[string]*atomic.Int32{"t": new(atomic.Int32)}
-	r := newRigOf(t, devbroker.Rules{Compacted: true}, nil, func(cfg *outlet.Config) {
-		cfg.Retried = func(topic string, _ error) { retried[topic].Add(1) }
+// againRig sends the same few records again and again, as a pool does, under another value each
+// time, and sees how often each is written to a broker.
+type againRig struct {
+	*rig
+	recs  [8]outlet.Rec
+	round int
+	told  atomic.Int32 // batches
+
+	mu      sync.Mutex
+	written [][]byte // to any
+}
+
+func newAgainRig(t *testing.T, opts ...kgo.Opt) *againRig {
+	a := new(againRig)
+	a.rig = newRigOf(t, devbroker.Rules{Compacted: true}, nil, func(cfg *outlet.Config) {
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			return seenConn{conn, a}, err
+		}
+		cfg.Options = append(cfg.Options, kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.Dialer(dial))
+		cfg.Usual = []kgo.Opt{kgo.ProducerLinger(20 * time.Millisecond), kgo.ProducerBatchMaxBytes(512)} // several batches
+		cfg.Usual = append(cfg.Usual, opts...)
+		cfg.Retried, cfg.Again = func(string, error) { a.told.Add(1) }, true
 	})
-	to := r.out.Topic("t")
-	to.Prepare(t.Context())
-	recs := make([]outlet.Rec, 8)
-	send := func(refusedKey bool) (again []string) {
-		for i := range recs {
-			x := &recs[i]
-			keep := *x
-			*x = outlet.Rec{}
-			if keep.Again() {
-				x.SentAgain() // as a pool gives it back
-			}
-			x.Record = kgo.Record{Topic: "t", Partition: int32(i % 2), Key: []byte("k"), Value: fmt.Append(nil, i)}
-			x.To, x.Explicit = to, true
-			x.Promise = func(*kgo.Record, error) { r.open.Done() }
-			if refusedKey && i == 4 {
-				x.Key = nil
-			}
+	a.out.Topic("t").Prepare(t.Context())
+	return a
+}
+
+type seenConn struct {
+	net.Conn
+	rig *againRig
+}
+
+// Write keeps what is written.
+func (c seenConn) Write(b []byte) (int, error) {
+	c.rig.mu.Lock()
+	c.rig.written = append(c.rig.written, bytes.Clone(b))
+	c.rig.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+func (a *againRig) fault(err *kerr.Error) {
+	a.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: err, Count: 1})
+}
+
+// send sends all of them to two partitions, that one without the key which the topic wants, and
+// returns how many were written more than once. Those, and no other that is acknowledged, must say
+// so.
+func (a *againRig) send(bad int, during func()) (more int) {
+	a.Helper()
+	a.round++
+	fates := make([]error, len(a.recs))
+	a.open.Add(len(a.recs))
+	for i := range a.recs {
+		x := &a.recs[i]
+		x.Record = kgo.Record{Topic: "t", Partition: int32(i % 2), Key: []byte("k"), Value: fmt.Appendf(nil, "round %d number %d %0150d", a.round, i, 0)}
+		x.To, x.Explicit = a.out.Topic("t"), true
+		if i == bad {
+			x.Key = nil
 		}
-		r.open.Add(len(recs))
-		for i := range recs {
-			r.out.Produce(&recs[i])
+		x.Promise = func(_ *kgo.Record, err error) {
+			fates[i] = err
+			a.open.Done()
 		}
-		r.open.Wait()
-		for i := range recs {
-			if recs[i].Again() {
-				again = append(again, string(recs[i].Value))
-			}
-		}
-		return again
+		a.out.Produce(x)
 	}
-	check := func(how string, refused bool, want ...string) {
+	if during != nil {
+		during()
+	}
+	a.open.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.recs {
+		n := 0
+		for _, batch := range a.written {
+			n += bytes.Count(batch, fmt.Appendf(nil, "round %d number %d ", a.round, i))
+		}
+		if n > 1 {
+			more++
+		}
+		if again := a.recs[i].Again(); fates[i] == nil && again != (n > 1) || fates[i] != nil && i != bad {
+			a.Errorf("round %d: number %d was written %d times, says that it was sent again: %t (%v)", a.round, i, n, again, fates[i])
+		}
+	}
+	return more
+}
+
+// Each record tells whether Kafka took it at a second try: after a refusal that passes, after a
+// connection that broke, under a new epoch, and beside a record that is to blame; not those that
+// only waited behind one. A pooled record tells only what happened to it now.
+func TestWhatWasSentAgainIsKnown(t *testing.T) {
+	a := newAgainRig(t)
+	well := func() {
 		t.Helper()
-		if got := send(refused); !slices.Equal(got, want) {
-			t.Errorf("%s: %q were sent again, want %q", how, got, want)
+		if n := a.send(-1, nil); n != 0 {
+			t.Fatalf("nothing happened, and %d records were written more than once", n)
 		}
 	}
-	check("nothing happens", false)
-
-	r.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: 1})
-	got := send(false)
-	if len(got) == 0 || retried["t"].Load() == 0 {
-		t.Errorf("a refusal that passes: %q were sent again, %d batches were told", got, retried["t"].Load())
+	well()
+	for _, err := range []*kerr.Error{kerr.NotEnoughReplicas, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID} {
+		told := a.told.Load()
+		a.fault(err)
+		if n := a.send(-1, nil); n == 0 || a.told.Load() == told {
+			t.Errorf("%v: %d records were written more than once, %d batches told", err, n, a.told.Load()-told)
+		}
+		well()
 	}
-	check("nothing happens any more", false)
-
-	told := retried["t"].Load()
-	r.kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("the connection breaks"), true })
-	if got = send(false); len(got) == 0 || retried["t"].Load() == told {
-		t.Errorf("a connection that breaks: %q were sent again, %d batches more were told", got, retried["t"].Load()-told)
+	told := a.told.Load()
+	a.kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("the connection breaks"), true })
+	if n := a.send(-1, nil); n == 0 || a.told.Load() == told {
+		t.Errorf("a connection that breaks: %d records were written more than once, %d batches told", n, a.told.Load()-told)
 	}
-	check("nothing happens any more", false)
-
-	if got = send(true); !slices.Contains(got, "6") {
-		t.Errorf("a record without a key before number 6: %q were sent again", got)
+	well()
+	for bad := range a.recs {
+		if n := a.send(bad, nil); n == 0 {
+			t.Errorf("none was written more than once beside number %d", bad)
+		}
+		well()
 	}
-	check("nothing happens any more", false)
+	if n := a.send(-1, func() { a.out.Client().PurgeTopicsFromProducing("t") }); n != 0 {
+		t.Errorf("%d records that waited for their linger were written more than once", n)
+	}
+}
+
+// A client with transactions that is closed tells of no batch on its way that it sends it again; of
+// one whose connection breaks it does.
+func TestAClosedClientSendsNothingAgain(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		came, stay := make(chan struct{}, 9), make(chan struct{})
+		kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			came <- struct{}{}
+			kafka.SleepControl(func() { <-stay })
+			return nil, errors.New("the connection breaks"), !closes
+		})
+		told := make(chan string, 9)
+		own := []kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...)}
+		var closing atomic.Bool
+		heard, err := outlet.Listener{Retried: func(topic string, _ error) { told <- topic }, Closing: closing.Load}.Options(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl, err := kgo.NewClient(append(own, heard...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl.Produce(t.Context(), &kgo.Record{Topic: "t", Value: []byte("v")}, nil)
+		<-came
+		if closes {
+			closing.Store(true)
+			cl.Close()
+		}
+		close(stay)
+		if !closes {
+			if topic := <-told; topic != "t" {
+				t.Errorf("told of %q", topic)
+			}
+			cl.Close()
+		}
+		kafka.Close()
+		if closes && len(told) > 0 {
+			t.Errorf("a client that is closed told of %q", <-told)
+		}
+	}
+}
+
+// What Kafka has already, and says so, was sent again.
+func TestADuplicateWasSentAgain(t *testing.T) {
+	a := newAgainRig(t, kgo.MaxProduceRequestsInflightPerBroker(1))
+	a.fault(kerr.NotEnoughReplicas)
+	a.fault(kerr.DuplicateSequenceNumber)
+	if n := a.send(-1, nil); n == 0 {
+		t.Error("no record was written more than once")
+	}
 }

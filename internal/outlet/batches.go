@@ -2,6 +2,7 @@ package outlet
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"sync"
 
@@ -15,6 +16,7 @@ type refusal struct {
 	partition int32
 	err       error
 	places    []int // of the guilty records in the batch (KIP-467); nil: not named
+	written   int32 // records of the batch, and of those of the partition that are on their way; 0: not known
 	message   string
 }
 
@@ -97,9 +99,12 @@ func (t *tap) keep(topic string) string {
 	return kept
 }
 
-// fail notes that a batch failed.
-func (t *tap) fail(s *sentBatch) {
-	if s.number {
+// failed tells of a batch that is sent again.
+func (t *tap) failed(s *sentBatch, err error) {
+	if t.retried != nil {
+		t.retried(s.at.topic, err)
+	}
+	if t.tries != nil && s.number {
 		t.tries.fail(s.at, s.id)
 	}
 }
@@ -118,7 +123,7 @@ func (t *tap) answered(of asked) {
 	if resp.ReadFrom(body) != nil {
 		return
 	}
-	retries := t.tries != nil && t.tries.waits()
+	waits := t.tries != nil && t.tries.waits()
 	var batches map[partitionID]*sentBatch // made for the first that is asked for
 	batch := func(at partitionID) *sentBatch {
 		if batches == nil {
@@ -127,36 +132,53 @@ func (t *tap) answered(of asked) {
 				batches[of.batches[i].at] = &of.batches[i]
 			}
 		}
-		return batches[at]
+		if s := batches[at]; s != nil {
+			return s
+		}
+		return &sentBatch{at: at} // nobody asks, or it could not be read
 	}
 	for i := range resp.Topics {
 		topic := t.nameOf(of.version, resp.Topics[i].Topic, resp.Topics[i].TopicID)
 		for j := range resp.Topics[i].Partitions {
 			p := &resp.Topics[i].Partitions[j]
 			err := kerr.ErrorForCode(p.ErrorCode)
-			if err == nil && retries {
-				if s := batch(partitionID{topic, p.Partition}); s != nil && s.number {
-					t.tries.ack(s.at, s.id, p.BaseOffset, s.n)
-				}
-			}
-			if err == nil {
+			if err == nil && !waits {
 				continue
 			}
-			if t.tries != nil {
-				if s := batch(partitionID{topic, p.Partition}); s != nil {
-					t.fail(s) // also behind another: it is sent again if that one is
-				}
-			}
+			s := batch(partitionID{topic, p.Partition})
 			switch {
-			case isVerdict(err):
-				if t.refused != nil {
-					t.refused(refusalOf(topic, p, err))
+			case err == nil, errors.Is(err, kerr.DuplicateSequenceNumber): // kgo takes it for acknowledged, as it is
+				if waits && s.number {
+					t.tries.ack(s.at, s.id, p.BaseOffset, s.n)
 				}
-			case t.tries != nil && kerr.IsRetriable(err):
-				t.retried(topic, err)
+			case passes(err) && !isVerdict(err):
+				t.failed(s, err)
+			default:
+				if t.tries != nil && s.number {
+					t.tries.giveUp(s.at, s.id)
+				}
+				if t.refused != nil && isVerdict(err) {
+					r := refusalOf(topic, p, err)
+					r.written = s.n + t.behind(s.at)
+					t.refused(r)
+				}
 			}
 		}
 	}
+}
+
+// behind is how many records of a partition are in requests without an answer.
+func (t *tap) behind(at partitionID) (n int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, of := range t.asked {
+		for i := range of.batches {
+			if of.batches[i].at == at {
+				n += of.batches[i].n
+			}
+		}
+	}
+	return n
 }
 
 func refusalOf(topic string, p *kmsg.ProduceResponseTopicPartition, err error) refusal {
@@ -210,6 +232,9 @@ func (n *topicNames) learn(body []byte, version int16) {
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		if t.Topic == nil || t.TopicID == [16]byte{} {
+			continue
+		}
+		if _, known := n.byID[t.TopicID]; known {
 			continue
 		}
 		if len(n.byID) >= maxNames {

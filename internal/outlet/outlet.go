@@ -33,8 +33,10 @@ type Config struct {
 	// then. Nil: always.
 	Resend func(*Rec) error
 	// Retried hears of each batch that a broker refused for a reason that passes, or did not
-	// answer: the client sends it again. Nil: nobody, and [Rec.Again] tells nothing.
+	// answer: the client sends it again. Nil: nobody.
 	Retried func(topic string, err error)
+	// Again: somebody asks for [Rec.Again].
+	Again bool
 	// Log gets a line for each partition that is repaired.
 	Log *slog.Logger
 }
@@ -127,15 +129,12 @@ func byName(probe *kgo.Client) *kversion.Versions {
 // listen adds to a client's options what its connections are looked at with.
 func (o *Outlet) listen(opts *[]kgo.Opt, probe *kgo.Client, refused func(refusal)) *tries {
 	l := &listener{refused: refused, retried: o.cfg.Retried, closing: o.closed.Load}
-	if o.cfg.Retried != nil {
-		l.tries = newTries()
-		*opts = append(*opts, kgo.WithHooks(telling{l.tries, sentAgain}))
+	if o.cfg.Again {
+		l.tries = newTries(true)
 	}
 	*opts = append(*opts, l.options(probe)...)
 	return l.tries
 }
-
-func sentAgain(r *kgo.Record) { recOf(r).again = true }
 
 // options have a client's connections listened to.
 func (l *listener) options(probe *kgo.Client) []kgo.Opt {
@@ -146,21 +145,31 @@ func (l *listener) options(probe *kgo.Client) []kgo.Opt {
 	return []kgo.Opt{kgo.DialTLSConfig(nil), kgo.Dialer(l.dialer(dial))} // TLS is in it
 }
 
-// Listen is for a client that is not an outlet's. The options are to be added to its own, which
-// name nobody else to listen: retried hears of each batch that it sends again, and again of each
-// record of such a batch, just before the record's promise. Nil: nobody.
-func Listen(own []kgo.Opt, retried func(topic string, err error), again func(*kgo.Record)) ([]kgo.Opt, error) {
+// Listener hears what a client with transactions sends again, which is not an outlet's.
+type Listener struct {
+	// Retried hears of each batch.
+	Retried func(topic string, err error)
+	// Again hears of each record of such a batch that Kafka has taken, just before its promise. Nil:
+	// nobody.
+	Again func(*kgo.Record)
+	// Closing: the client is being closed, and sends nothing again.
+	Closing func() bool
+}
+
+// Options are to be added to the client's own.
+func (of Listener) Options(own []kgo.Opt) ([]kgo.Opt, error) {
 	probe, err := kgoopt.Probe(own)
 	if err != nil {
 		return nil, err
 	}
 	defer probe.Close()
-	l := &listener{retried: retried, closing: func() bool { return false }, tries: newTries(), names: newTopicNames()}
-	opts := l.options(probe)
-	if again != nil {
-		opts = append(opts, kgo.WithHooks(telling{l.tries, again}))
+	l := &listener{retried: of.Retried, names: newTopicNames(), closing: of.Closing}
+	var hook []kgo.Opt
+	if of.Again != nil {
+		l.tries = newTries(false)
+		hook = append(hook, kgo.WithHooks(telling{l.tries, of.Again}))
 	}
-	return opts, nil
+	return append(l.options(probe), hook...), nil
 }
 
 // Client is the usual client, for requests. Records go through Produce only.
@@ -265,6 +274,9 @@ func (o *Outlet) send(r *Rec) {
 // promised is the usual client's promise.
 func (o *Outlet) promised(kr *kgo.Record, err error) {
 	r := recOf(kr)
+	if err == nil && o.tries.took(kr) {
+		r.again = true
+	}
 	p := r.part()
 	if p != nil {
 		o.placed(r, p, r.stamp, err)
@@ -328,6 +340,9 @@ func (o *Outlet) placed(r *Rec, p *part, stamp uint64, err error) {
 // promisedAgain is the second client's promise.
 func (o *Outlet) promisedAgain(kr *kgo.Record, err error) {
 	r := recOf(kr)
+	if err == nil && o.triesAgain.took(kr) {
+		r.again = true
+	}
 	p := r.part()
 	if p == nil {
 		r.Promise(kr, err)

@@ -32,8 +32,11 @@ type part struct {
 	halt   atomic.Bool // the second client met a refusal: what it was given of the group and has not sent yet comes back
 	places []int       // of the guilty records in the batch of the second client that was refused last
 	words  string      // of the broker, with places
-	since  time.Time   // when the topic was first gone; zero: it is there
-	pause  bool        // it is waited for
+	// written are records that a broker has seen, of those that come back next: the refused
+	// batch's, and those of batches behind it.
+	written int32
+	since   time.Time // when the topic was first gone; zero: it is there
+	pause   bool      // it is waited for
 }
 
 // entering is the usual client's hook. The client holds its lock on the partition.
@@ -69,7 +72,7 @@ func (p *part) begin() {
 		return
 	}
 	o := p.topic.outlet
-	p.mend, p.marked, p.since = newMend[*Rec](), false, time.Time{}
+	p.mend, p.marked, p.written, p.since = newMend[*Rec](), false, 0, time.Time{}
 	p.mending.Store(true)
 	o.repairs.Add(1)
 	o.mu.Lock()
@@ -119,7 +122,7 @@ func (p *part) mark(r refusal) []fate[*Rec] {
 	}
 	p.begin()
 	if !p.marked {
-		p.marked = true
+		p.marked, p.written = true, r.written
 		p.mend.blame(r.places)
 	}
 	return p.step()
@@ -137,7 +140,7 @@ func (p *part) said(r refusal) {
 	if p.halt.Swap(true) {
 		return // batches behind the first that was refused were never the first in line
 	}
-	p.places, p.words = r.places, r.message
+	p.places, p.words, p.written = r.places, r.message, r.written
 }
 
 // back takes a record from the usual client: one that failed, or any during a repair.
@@ -160,8 +163,11 @@ func (p *part) back(r *Rec, stamp uint64, err error) (ends []fate[*Rec]) {
 			p.topic.outlet.forget(p.topic, false)
 			p.hold()
 		}
-		p.begin() // at the latest now
-		r.again = r.again || stamp == 0
+		p.begin()                        // at the latest now
+		if stamp == 0 && p.written > 0 { // those of the refused batch come first
+			p.written--
+			r.again = true
+		}
 		p.mend.cameBack(stamp, r)
 	case p.mend != nil && stamp != 0:
 		p.mend.pass(stamp)
@@ -187,9 +193,10 @@ func (p *part) endedAgain(r *Rec, err error) (ends []fate[*Rec]) {
 	}
 	p.halt.Store(false)
 	p.awaitTopic()
-	for _, f := range p.mend.failed {
-		f.rec.again = f.rec.again || p.blame(f.err) == batch
+	for i, f := range p.mend.failed {
+		f.rec.again = f.rec.again || i < int(p.written)
 	}
+	p.written = 0
 	for _, f := range p.mend.judge(p.blame, p.places) {
 		f.err = withMessage(f.err, p.words)
 		ends = append(ends, f)

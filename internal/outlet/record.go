@@ -26,12 +26,13 @@ type Rec struct {
 	// foreign: its context is not unstamped.
 	foreign bool
 	tried   bool   // its owner has sent it
-	again   bool   // it was in a batch that failed, or was given back behind one
+	again   bool   // it was in a batch that failed
 	stamp   uint64 // not 0: handed over during a repair
 }
 
 // Again tells, in the promise and after it, whether an acknowledged record was sent again: its
-// batch was, or another record of it was refused.
+// batch was, or it was in one that was refused. Of a batch that got no answer before its topic was
+// deleted it is not known. See [Config.Again].
 func (r *Rec) Again() bool { return r.again }
 
 // SentAgain notes what [Rec.Again] tells, and Sent that it is sent, again if it was before: for who

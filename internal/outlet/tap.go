@@ -13,11 +13,11 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 
 // listener hears what is seen on the connections of one client.
 type listener struct {
-	refused func(refusal) // nil: nobody asks
-	closing func() bool   // the client is being closed: it sends nothing again
-	retried func(topic string, err error)
-	tries   *tries      // nil: nobody asks, nor for retries
-	names   *topicNames // nil: requests name their topics
+	refused func(refusal)                 // nil: nobody asks
+	retried func(topic string, err error) // nil: nobody asks
+	closing func() bool                   // the client is being closed: it sends nothing again
+	tries   *tries                        // nil: nobody asks
+	names   *topicNames                   // nil: requests name their topics
 }
 
 // dialer makes connections whose produce responses are looked at before the client gets them.
@@ -45,7 +45,7 @@ type tap struct {
 	head    [8]byte // size and correlation id
 	headLen int
 	left    int    // of the frame, behind the head
-	body    []byte // of a produce response; nil: the frame is another's
+	body    []byte // of a response that is followed; nil: the frame is another's
 	id      int32
 	follow  bool // body is wanted
 	lost    bool
@@ -55,7 +55,7 @@ type tap struct {
 type asked struct {
 	version  int16
 	metadata bool
-	batches  []sentBatch // where somebody asks for retries
+	batches  []sentBatch
 }
 
 const sizeKeyVersionID = 12 // bytes of a request
@@ -77,11 +77,14 @@ func (t *tap) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// follows tells that batches are to be known.
+func (t *tap) follows() bool { return t.retried != nil || t.tries != nil }
+
 // note has the response to a request followed.
 func (t *tap) note(b []byte, of asked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tries != nil && !of.metadata {
+	if t.follows() && !of.metadata {
 		of.batches = t.batches(b, of.version)
 	}
 	t.asked[int32(binary.BigEndian.Uint32(b[8:]))] = of
@@ -105,7 +108,7 @@ func (t *tap) Close() error {
 
 // broken tells of the batches that get no answer any more, since the connection is broken.
 func (t *tap) broken(err error) {
-	if err == nil || t.tries == nil || t.closing() {
+	if err == nil || !t.follows() || t.closing() {
 		return
 	}
 	t.mu.Lock()
@@ -114,8 +117,7 @@ func (t *tap) broken(err error) {
 	t.mu.Unlock()
 	for _, a := range of {
 		for i := range a.batches {
-			t.retried(a.batches[i].at.topic, err)
-			t.fail(&a.batches[i])
+			t.failed(&a.batches[i], err)
 		}
 	}
 }

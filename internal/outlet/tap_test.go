@@ -21,7 +21,7 @@ func TestBatchesWithoutAnAnswerAreTold(t *testing.T) {
 				var told []string
 				closing := false
 				heard := &listener{
-					retried: func(topic string, _ error) { told = append(told, topic) }, closing: func() bool { return closing }, tries: newTries(),
+					retried: func(topic string, _ error) { told = append(told, topic) }, closing: func() bool { return closing }, tries: newTries(true),
 				}
 				dial := heard.dialer(func(context.Context, string, string) (net.Conn, error) { return near, nil })
 				conn, err := dial(t.Context(), "", "")

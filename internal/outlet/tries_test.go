@@ -18,7 +18,7 @@ import (
 // which partition, also what is given up, and nothing is kept of what is over.
 func TestTriesAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tries := newTries()
+		tries := newTries(rapid.Bool().Draw(t, "renumbers"))
 		type batch struct {
 			id   batchID
 			n    int32
@@ -51,7 +51,7 @@ func TestTriesAgainstAModel(t *testing.T) {
 			}
 			for _, b := range line {
 				for o := b.base; o < b.base+int64(b.n); o++ {
-					if got := tries.took(at.topic, at.partition, o); got != again[o] {
+					if got := tries.took(&kgo.Record{Topic: at.topic, Partition: at.partition, Offset: o}); got != again[o] {
 						t.Fatalf("offset %d of %v was sent again: %t, want %t", o, at, got, again[o])
 					}
 				}
@@ -74,13 +74,45 @@ func TestTriesAgainstAModel(t *testing.T) {
 	})
 }
 
+// What Kafka refuses for its numbers is sent again under those of a new epoch, in the same order; a
+// transaction never is, nor is what the client gave up.
+func TestTriesUnderANewEpoch(t *testing.T) {
+	at := partitionID{"t", 0}
+	for name, one := range map[string]struct {
+		renumbers, givenUp bool
+		want               []bool
+	}{
+		"renumbered":    {renumbers: true, want: []bool{true, true, false}},
+		"given up":      {renumbers: true, givenUp: true, want: []bool{false, false, false}},
+		"a transaction": {want: []bool{false, false, false}},
+	} {
+		tries := newTries(one.renumbers)
+		tries.fail(at, batchID{1, 0, 10})
+		if one.givenUp {
+			tries.giveUp(at, batchID{1, 0, 5})
+		}
+		tries.fail(at, batchID{1, 0, 15})
+		for i, want := range one.want {
+			tries.ack(at, batchID{1, 1, int32(5 * i)}, int64(100+5*i), 5)
+			for o := range int64(5) {
+				if got := tries.took(&kgo.Record{Topic: "t", Offset: int64(100+5*i) + o}); got != want {
+					t.Errorf("%s: offset %d of batch %d was sent again: %t, want %t", name, o, i, got, want)
+				}
+			}
+		}
+		if tries.waits() {
+			t.Errorf("%s: it waits for more", name)
+		}
+	}
+}
+
 // A client that names topics by their ids (KIP-516) tells of them by name, as a broker named them
 // to it.
 func TestTopicsByIDAreToldByName(t *testing.T) {
 	near, far := net.Pipe()
 	var told []string
 	heard := &listener{
-		retried: func(topic string, _ error) { told = append(told, topic) }, closing: func() bool { return false }, tries: newTries(), names: newTopicNames(),
+		retried: func(topic string, _ error) { told = append(told, topic) }, closing: func() bool { return false }, tries: newTries(false), names: newTopicNames(),
 	}
 	dial := heard.dialer(func(context.Context, string, string) (net.Conn, error) { return near, nil })
 	conn, err := dial(t.Context(), "", "")

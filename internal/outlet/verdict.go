@@ -30,6 +30,23 @@ func isVerdict(err error) bool {
 	return false
 }
 
+// passes tells an error after which kgo sends a batch again: also those of a batch behind one that
+// failed, and of a producer that Kafka does not know any more (sink.handleReqRespBatch). In a
+// transaction some of these end it.
+func passes(err error) bool {
+	ke, ok := errors.AsType[*kerr.Error](err)
+	if !ok {
+		return false
+	}
+	switch ke.Code {
+	case kerr.ConcurrentTransactions.Code, kerr.OutOfOrderSequenceNumber.Code, kerr.UnknownProducerID.Code:
+		return true
+	case kerr.CorruptMessage.Code:
+		return false
+	}
+	return ke.Retriable
+}
+
 // handedBack tells that the client gave a record back because its partition is under repair.
 func handedBack(err error) bool { return errors.Is(err, context.Canceled) }
 

@@ -98,7 +98,7 @@ var (
 	}
 	RetriedMessages = &Metric{
 		Name: "ackmark.client.retried.messages", Unit: "{message}", Kind: Counter,
-		Help:       "Records that Kafka acknowledged at a second try or later: their batch had failed or got no answer, another record of it was refused, or their transaction was aborted.",
+		Help:       "Records that Kafka acknowledged at a second try or later: their batch had failed, got no answer or was refused for another record of it, or their transaction was aborted.",
 		Attributes: []attribute.Key{Topic, App},
 	}
 	Requests = &Metric{
