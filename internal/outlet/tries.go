@@ -31,7 +31,7 @@ type partitionID struct {
 type tried struct {
 	failed  []batchID
 	again   []offsets
-	givenUp batchID // batches of its producer and epoch are, until there is another one
+	givenUp *batchID // batches of its producer and epoch are; nil: none
 }
 
 // batchID is how a producer numbers a batch: it is the same in each try.
@@ -63,7 +63,7 @@ func (t *tries) fail(at partitionID, id batchID) {
 		t.of[at] = of
 	}
 	defer t.changed(at, of, len(of.failed), len(of.again))
-	if slices.Contains(of.failed, id) || of.givenUp.sameEpoch(id) {
+	if slices.Contains(of.failed, id) || of.givenUp != nil && of.givenUp.sameEpoch(id) {
 		return
 	}
 	if of.failed = append(of.failed, id); len(of.failed) > maxTried {
@@ -84,7 +84,7 @@ func (t *tries) giveUp(at partitionID, id batchID) {
 		t.of[at] = of
 	}
 	defer t.changed(at, of, len(of.failed), len(of.again))
-	of.failed, of.givenUp = nil, id
+	of.failed, of.givenUp = nil, &id
 }
 
 // ack notes an acknowledged batch: that of n records which begins at base. Of a duplicate that
@@ -146,7 +146,7 @@ func (t *tries) forget(topic string) {
 	for at, of := range t.of {
 		if at.topic == topic {
 			failed, again := len(of.failed), len(of.again)
-			of.failed, of.again, of.givenUp = nil, nil, batchID{}
+			of.failed, of.again, of.givenUp = nil, nil, nil
 			t.changed(at, of, failed, again)
 		}
 	}
@@ -156,7 +156,7 @@ func (t *tries) forget(topic string) {
 func (t *tries) changed(at partitionID, of *tried, failed, again int) {
 	t.failed.Add(has(len(of.failed)) - has(failed))
 	t.places.Add(has(len(of.again)) - has(again))
-	if len(of.failed) == 0 && len(of.again) == 0 && of.givenUp == (batchID{}) {
+	if len(of.failed) == 0 && len(of.again) == 0 && of.givenUp == nil {
 		delete(t.of, at)
 	}
 }
