@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/ackmark/ackmark/internal/assignment"
 	"github.com/ackmark/ackmark/internal/proof/measured"
 	"github.com/ackmark/ackmark/internal/telemetry"
 )
@@ -109,6 +110,31 @@ func TestMetricsPerTopic(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a sentinel finds is told: each commit above an open input, and each time that inputs are
+// skipped.
+func TestSentinelsOfAConsumerAreTold(t *testing.T) {
+	meter := measured.New()
+	c := holds(t, Config{MeterProvider: meter}, 1)
+	defer c.around.metrics.begin(c)()
+	p, of := c.parts.find(topic, 0), telemetry.Group.String(groupName)
+	p.check(assignment.Commit{Offset: 0})
+	v := meter.Collect(t)
+	v.Want(t, 0, telemetry.CommitBeyond, of)
+	v.Want(t, 0, telemetry.InputSkipped, of)
+	p.check(assignment.Commit{Offset: 1}) // its first input is open
+	v = meter.Collect(t)
+	v.Want(t, 1, telemetry.CommitBeyond, of)
+	v.Want(t, 0, telemetry.InputSkipped, of)
+	p.seen.records++ // one was fetched that nobody was handed
+	p.check(assignment.Commit{Offset: 0})
+	p.checkStart(-1)
+	p.assignment.Start = 1
+	p.checkStart(0)
+	v = meter.Collect(t)
+	v.Want(t, 1, telemetry.CommitBeyond, of)
+	v.Want(t, 2, telemetry.InputSkipped, of)
 }
 
 // holds makes a consumer that holds so many partitions, with some inputs each. It has no broker.

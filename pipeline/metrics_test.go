@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -77,6 +78,28 @@ func TestMetricsOfAPipeline(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An input that is done before anybody acknowledged its outputs is told as a breach.
+func TestDoneBeforeItsTimeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := measured.New()
+		cfg := pipeline.Config{MeterProvider: meter, Concurrency: 1, Logger: slog.New(slog.DiscardHandler)}
+		cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
+			in.Done(nil)                // which is the pipeline's to say
+			time.Sleep(3 * time.Second) // the sentinel looks each second
+			return []producer.Record{{Topic: "out", Value: in.Value}}, nil
+		})
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1))
+		h.Feed(pipelinetest.Record("k", "good"))
+		time.Sleep(2500 * time.Millisecond)
+		v := meter.Collect(t)
+		if n, _ := v.Sum(telemetry.CommitBeyond); n != 1 {
+			t.Errorf("%v found, want the pipeline's one and none of the consumer", n)
+		}
+		v.Want(t, 0, telemetry.OrderBroken)
+		h.WaitCommitted("in", 0, 1)
+	})
 }
 
 // collects is an error that has somebody collect while the pipeline counts an acknowledgement: in

@@ -24,8 +24,12 @@ import (
 func idle(t interface {
 	Fatal(...any)
 	Cleanup(func())
-}) *Server {
-	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler), MaxSessions: 4})
+}, changes ...func(*Config)) *Server {
+	cfg := Config{Brokers: []string{"127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler), MaxSessions: 4}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

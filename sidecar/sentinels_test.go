@@ -5,12 +5,17 @@ import (
 	"testing"
 
 	"github.com/ackmark/ackmark/internal/ledger"
+	"github.com/ackmark/ackmark/internal/proof/measured"
+	"github.com/ackmark/ackmark/internal/sentinel"
+	"github.com/ackmark/ackmark/internal/telemetry"
 )
 
 // What comes for a session that is over is not entered: its sentinel counts nothing. It counts what
 // would be.
 func TestSentinelOfClosedSessions(t *testing.T) {
-	srv := idle(t)
+	meter := measured.New()
+	srv := idle(t, func(c *Config) { c.MeterProvider = meter })
+	defer srv.observe()()
 	s := srv.testSession(t)
 	count := func() uint64 {
 		status, err := srv.Status(context.Background())
@@ -33,8 +38,16 @@ func TestSentinelOfClosedSessions(t *testing.T) {
 		t.Errorf("sentinel closed_admitted counts %d: units of a session that is over were entered", count())
 	}
 	before := count()
+	meter.Collect(t).Want(t, float64(before), telemetry.ClosedAdmitted)
 	srv.sink.stillOpen(s, 2)
 	if count() != before+1 {
 		t.Error("the sentinel does not see a session that is over")
 	}
+	got := meter.Collect(t)
+	got.Want(t, float64(before+1), telemetry.ClosedAdmitted)
+	got.Want(t, 0, telemetry.CommitBeyond)
+	srv.sink.watch.Found(sentinel.CommitBeyond) // as lastWills does
+	got = meter.Collect(t)
+	got.Want(t, 1, telemetry.CommitBeyond)
+	got.Want(t, float64(before+1), telemetry.ClosedAdmitted)
 }
