@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/ackmark/ackmark/admin"
@@ -39,8 +40,9 @@ type tab struct {
 	errors []string
 }
 
-// open opens a page in a window of this size. When the test ends, the console must be silent.
-func open(t *testing.T, url string, width, height int64) *tab {
+// open opens a page in a window of this size, where these scripts run first. When the test ends,
+// the console must be silent.
+func open(t *testing.T, url string, width, height int64, first ...string) *tab {
 	t.Helper()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -73,6 +75,11 @@ func open(t *testing.T, url string, width, height int64) *tab {
 			t.Errorf("the console says: %s", text)
 		}
 	})
+	for _, script := range first {
+		if _, err := chromedp.Call(p.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p.do(chromedp.Navigate(url))
 	return p
 }

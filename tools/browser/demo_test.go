@@ -17,7 +17,6 @@ import (
 
 	"github.com/ackmark/ackmark/internal/childproc"
 	"github.com/ackmark/ackmark/internal/podstate"
-	"github.com/ackmark/ackmark/internal/proof/figures"
 )
 
 var pictures = flag.String("pictures", "", "write pictures of the page to this directory")
@@ -58,13 +57,13 @@ func show(t *testing.T, args ...string) string {
 }
 
 // reached opens a page that may not be there yet.
-func reached(t *testing.T, url string, width, height int64) *tab {
+func reached(t *testing.T, url string, width, height int64, first ...string) *tab {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		conn, err := net.Dial("tcp", address(url))
 		if err == nil {
 			_ = conn.Close()
-			return open(t, url, width, height)
+			return open(t, url, width, height, first...)
 		}
 		if time.Now().After(deadline) {
 			t.Fatal(err)
@@ -72,153 +71,140 @@ func reached(t *testing.T, url string, width, height int64) *tab {
 	}
 }
 
-// witness keeps every state that comes, by its time, beside the page: the page hears the same.
-const witness = `(() => {
-  window.states = new Map();
-  const source = new EventSource("/api/events");
-  source.addEventListener("status", (event) => { const pod = JSON.parse(event.data); window.states.set(pod.time, event.data); });
-})()`
+// witness keeps every state that the page hears, as it hears it, from before its first script on.
+const witness = `window.states = [];
+window.EventSource = class extends window.EventSource {
+  constructor(...args) {
+    super(...args);
+    this.addEventListener("status", (event) => window.states.push(event.data));
+  }
+}`
 
-// shown is what the page says, and of which state.
+// shown is what the page says, and what it has heard since it was looked at before.
 type shown struct {
-	State       string
+	Time        time.Time
+	States      []string
 	Partitions  [][]string
 	Processes   [][]string
+	Stations    []string
+	Charts      []string
 	Connections []string
 	Sentinels   []string
 	Incidents   []string
-	Queue       string
-	Latency     []string
 }
 
 const look = `(() => {
   const words = (selector, root) => [...(root || document).querySelectorAll(selector)].map((e) => e.textContent);
-  const table = (id) => [...document.querySelectorAll(id + " tbody tr")].map((row) => words("th, td", row));
+  const strip = (svg) => [svg.getAttribute("aria-label"), ...[...svg.children].map((bar) => bar.getAttribute("x") + "+" + bar.getAttribute("width"))].join(" ");
+  const cell = (e) => (e.firstElementChild?.tagName === "svg" ? strip(e.firstElementChild) : e.textContent);
+  const table = (id) => [...document.querySelectorAll(id + " tbody tr")].map((row) => [...row.children].map(cell));
+  const station = (e) => [[...e.querySelectorAll(".main span")].map((s) => s.textContent).join(" ").trim(), ...words(".fact, .rate", e)].join("; ");
+  const states = window.states;
+  window.states = [];
   return {
-    State: window.states.get(document.getElementById("main").dataset.time) || "",
-    Partitions: table("#partitions-table"), Processes: table("#processes-table"), Connections: words("#connections dd"),
-    Sentinels: words("#sentinels dd"), Incidents: words("#incidents li .what"), Queue: document.querySelectorAll("#flow .main")[3].textContent,
-    Latency: words("#chart-latency .key b"),
+    Time: document.getElementById("main").dataset.time || "0001-01-01T00:00:00Z", States: states,
+    Partitions: table("#partitions-table"), Processes: table("#processes-table"),
+    Stations: [...document.querySelectorAll("#flow .station")].map(station),
+    Charts: ["throughput", "latency", "age", "queue"].map((name) => words("#chart-" + name + " .key b").join(" ")),
+    Connections: words("#connections dd"), Sentinels: words("#sentinels dd"), Incidents: words("#incidents li .what"),
   };
 })()`
 
-// While processes are killed, what the page says is what /api/status says.
+// While processes are killed, what the page says is what /api/status says: all of it is that of its
+// newest event, and what /api/status answered alike before and after that event, the page says,
+// too.
 func TestThePageIsTheState(t *testing.T) {
 	chromium(t)
-	p := reached(t, show(t, "--records", "120000", "--rate", "600", "--kills", "60"), 1280, 900)
-	p.do(chromedp.Evaluate[chromedp.Void](witness))
-	p.live()
-	compared, last := 0, ""
+	url := show(t, "--records", "120000", "--rate", "600", "--kills", "60")
+	p := reached(t, url, 1280, 900, witness)
+	api := ask(t, url+"api/status")
+	m := &model{done: map[string][]totals{}, chart: "– –"}
 	var pod podstate.Pod
-	for deadline := time.Now().Add(patience); compared < 10 || pod.Wills.Executed < 2; p.do(chromedp.Sleep(100 * time.Millisecond)) {
+	var compared, rows, rowsAfter, processes int
+	for deadline := time.Now().Add(patience); compared < 10 || pod.Wills.Executed < 2 || rowsAfter < 20 || processes < 10; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d states compared, %d wills executed", compared, pod.Wills.Executed)
+			t.Fatalf("%d states compared, %d wills executed, as in /api/status %d partitions (%d after a will) and %d processes", compared, pod.Wills.Executed, rows, rowsAfter, processes)
 		}
+		p.do(chromedp.Sleep(100 * time.Millisecond))
 		got := eval[shown](p, look)
-		if got.State == "" || got.State == last {
+		if len(got.States) == 0 {
 			continue
 		}
-		last = got.State
-		pod = podstate.Pod{}
-		if err := json.Unmarshal([]byte(got.State), &pod); err != nil {
-			t.Fatal(err)
+		var want said
+		for _, text := range got.States {
+			pod = podstate.Pod{}
+			if err := json.Unmarshal([]byte(text), &pod); err != nil {
+				t.Fatal(err)
+			}
+			want = m.next(&pod)
 		}
+		if !got.Time.Equal(pod.Time) {
+			t.Fatalf("the page shows the state of %s, the newest that it heard is of %s", got.Time, pod.Time)
+		}
+		says := got.said()
 		compared++
-		compare(t, &pod, got)
+		compare(t, "the state", says, want)
+		same := api.alike(t, &pod)
+		for _, kind := range []string{"partition", "process"} {
+			says[kind] = pick(says[kind], same[kind])
+		}
+		for pid, row := range says["process"] {
+			says["process"][pid] = lasting(row)
+		}
+		compare(t, "/api/status", says, same)
+		rows, processes = rows+len(same["partition"]), processes+len(same["process"])
+		if pod.Wills.Executed > 0 {
+			rowsAfter += len(same["partition"])
+		}
 	}
-	t.Logf("%d states compared, %d wills executed, %d incidents", compared, pod.Wills.Executed, len(pod.Incidents))
+	t.Logf("%d states compared, %d wills executed, %d incidents; as in /api/status %d partitions (%d after a will) and %d processes", compared, pod.Wills.Executed, len(pod.Incidents), rows, rowsAfter, processes)
 }
 
-func compare(t *testing.T, pod *podstate.Pod, got shown) {
+// said is what is said of each kind, by name.
+type said map[string]map[string]string
+
+func (s shown) said() said {
+	out := said{"partition": {}, "process": {}, "flow": {}}
+	for _, row := range s.Partitions {
+		if len(row) > 1 {
+			out["partition"][row[0]+"/"+row[1]+" "+row[len(row)-1]] = strings.Join(row, " | ")
+		}
+	}
+	for _, row := range s.Processes {
+		if len(row) > 1 {
+			out["process"][row[1]] = strings.Join(row, " | ")
+		}
+	}
+	for name, values := range map[string][]string{"station": s.Stations, "chart": s.Charts, "connections": s.Connections, "sentinels": s.Sentinels, "incident": s.Incidents} {
+		for i, value := range values {
+			out["flow"][fmt.Sprint(name, " ", i)] = value
+		}
+	}
+	return out
+}
+
+// pick is those that the others have, too.
+func pick(from, of map[string]string) map[string]string {
+	out := map[string]string{}
+	for name := range of {
+		if text, ok := from[name]; ok {
+			out[name] = text
+		}
+	}
+	return out
+}
+
+func compare(t *testing.T, whose string, got, want said) {
 	t.Helper()
-	num := func(n int64) string {
-		if n < 0 {
-			return "–"
+	for kind := range want {
+		if len(got[kind]) != len(want[kind]) {
+			t.Errorf("%s: the page has %d, %s %d: %q, want %q", kind, len(got[kind]), whose, len(want[kind]), got[kind], want[kind])
 		}
-		return figures.Thousands(int(n))
-	}
-	same := func(what, got, want string) {
-		t.Helper()
-		if got != want {
-			t.Errorf("%s: the page says %q, the state %q", what, got, want)
+		for name, text := range want[kind] {
+			if is, ok := got[kind][name]; ok && is != text {
+				t.Errorf("%s %s: the page says\n%s, but %s\n%s", kind, name, is, whose, text)
+			}
 		}
-	}
-	rows := map[string][]string{}
-	for _, row := range got.Partitions {
-		if len(row) > 2 {
-			rows[row[0]+"/"+row[1]+" "+row[len(row)-1]] = row
-		}
-	}
-	if len(rows) != len(pod.Partitions) {
-		t.Errorf("the page has %d partitions, the state %d", len(rows), len(pod.Partitions))
-	}
-	pids := map[string]string{}
-	for _, s := range pod.Sessions {
-		pids[s.ID] = fmt.Sprint(s.App, " ", s.PID)
-	}
-	for i := range pod.Partitions {
-		x := &pod.Partitions[i]
-		name := fmt.Sprintf("%s/%d %s", x.Topic, x.Partition, pids[x.Session])
-		row := rows[name]
-		if row == nil {
-			t.Errorf("the page lacks %s: %q", name, got.Partitions)
-			continue
-		}
-		same(name+" state", row[2], string(x.State))
-		same(name+" mark", row[3], num(x.Offsets.AckMark))
-		same(name+" lag", row[5], num(x.Lag()))
-		same(name+" in hand", row[7], num(x.Counts.Pending))
-	}
-	processes := map[string][]string{}
-	for _, row := range got.Processes {
-		processes[row[min(1, len(row)-1)]] = row
-	}
-	for _, s := range pod.Sessions {
-		row := processes[fmt.Sprint(s.PID)]
-		if row == nil {
-			t.Errorf("the page lacks process %d: %q", s.PID, got.Processes)
-			continue
-		}
-		same(fmt.Sprint(s.PID, " state"), row[2], s.State)
-		same(fmt.Sprint(s.PID, " partitions"), row[4], num(int64(s.Partitions)))
-		same(fmt.Sprint(s.PID, " unreported"), row[7], num(s.Outstanding.Records))
-	}
-	same("connections", strings.Join(got.Connections, " "), num(int64(pod.Sidecar.Connections))+" "+num(int64(pod.Sidecar.ConnectionsWithout)))
-	same("queue", got.Queue, num(pod.Sidecar.Queue.Records)+"waiting")
-	latency := "– –"
-	if l := pod.Latency; l != nil && l.Count > 0 {
-		latency = span(l.P50) + " " + span(l.P99)
-	}
-	same("latency", strings.Join(got.Latency, " "), latency)
-	var sentinels []string
-	if s := pod.Sentinels; s != nil {
-		sentinels = []string{num(s.CommitBeyond), num(s.OrderInverted), num(s.InputSkipped), num(s.ClosedAdmitted)}
-	} else {
-		sentinels = []string{"–", "–", "–", "–"}
-	}
-	same("sentinels", strings.Join(got.Sentinels, " "), strings.Join(sentinels, " "))
-	if len(got.Incidents) != len(pod.Incidents) {
-		t.Errorf("the page has %d incidents, the state %d", len(got.Incidents), len(pod.Incidents))
-		return
-	}
-	for i, in := range pod.Incidents {
-		if !strings.HasSuffix(got.Incidents[i], in.Reason) {
-			t.Errorf("incident %d: the page says %q, the state %q", i, got.Incidents[i], in.Reason)
-		}
-	}
-}
-
-// span is a number of microseconds as the page writes it, up to ten seconds.
-func span(us int64) string {
-	switch s := float64(us) / 1e6; {
-	case us == 0:
-		return "0 ms"
-	case s < 0.01:
-		return fmt.Sprintf("%.1f ms", s*1000)
-	case s < 1:
-		return fmt.Sprintf("%.0f ms", s*1000)
-	default:
-		return fmt.Sprintf("%.1f s", s)
 	}
 }
 
