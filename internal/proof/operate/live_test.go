@@ -39,6 +39,9 @@ type pod struct {
 
 	mu   sync.Mutex
 	hold chan struct{} // handlers wait until it is closed
+
+	feeding sync.Mutex // held while an input is written
+	fed     int        // inputs that are written
 }
 
 // startPod starts one; change may be nil.
@@ -134,9 +137,21 @@ func (p *pod) feed(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			cl.Produce(context.Background(), kgo.StringRecord("v"), nil)
+			p.feeding.Lock()
+			err := cl.ProduceSync(context.Background(), kgo.StringRecord("v")).FirstErr()
+			p.fed++
+			p.feeding.Unlock()
+			if err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// pause writes no inputs until resume is called; it tells how many there are.
+func (p *pod) pause() (inputs int, resume func()) {
+	p.feeding.Lock()
+	return p.fed, p.feeding.Unlock
 }
 
 // held is closed while handlers need not wait.
@@ -215,6 +230,9 @@ func table(t *testing.T) string {
 // what they ask for is told when it happens is tested where it is counted.
 var afterFaults = regexp.MustCompile(`error_type!=""|ackmark_(client_retried_batches|dead_letters|client_refused_messages|sidecar_refusals)_total|ackmark_partition_paused|ackmark_sidecar_will_duration_seconds|ackmark_transaction`)
 
+// rated finds the rates of a panel, to look at what they are of.
+var rated = regexp.MustCompile(`rate\(([^()]*)\[\$__rate_interval\]\)`)
+
 // A real Prometheus scrapes a running pod. Every query of the dashboard and of the rules answers;
 // nothing fires while all is well; faults make their alerts fire, and mended they resolve.
 func TestPrometheus(t *testing.T) {
@@ -246,6 +264,27 @@ func TestPrometheus(t *testing.T) {
 				if failed != nil {
 					t.Errorf("%s: %s: %v", title, expr, failed)
 				}
+			}
+		}
+	})
+
+	// The pod's one target tells what its app and its sidecar count: each of its records counts once,
+	// in every query of a panel.
+	t.Run("once", func(t *testing.T) {
+		n, resume := x.pause()
+		defer resume()
+		for _, expr := range queries(t)["Records attempted and acknowledged"] {
+			query := strings.ReplaceAll(rated.ReplaceAllString(expr, "$1"), "$job", "pod")
+			var got float64
+			p.await("records that are counted: "+query, func() bool {
+				var err error
+				if got, err = p.value(query); err != nil {
+					t.Fatal(err)
+				}
+				return got >= float64(n)
+			})
+			if got != float64(n) {
+				t.Errorf("%s counts %v records, there are %d", expr, got, n)
 			}
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,6 +139,20 @@ func (p *prometheus) count(query string) (int, error) {
 	var data struct{ Result []any }
 	err := p.ask("query?query="+url.QueryEscape(query), &data)
 	return len(data.Result), err
+}
+
+// value is the one number that a query answers with; 0: it has none.
+func (p *prometheus) value(query string) (n float64, err error) {
+	var data struct {
+		Result []struct{ Value [2]json.RawMessage }
+	}
+	if err := p.ask("query?query="+url.QueryEscape(query), &data); err != nil || len(data.Result) == 0 {
+		return 0, err
+	}
+	if len(data.Result) > 1 {
+		return 0, fmt.Errorf("%s: %d answers", query, len(data.Result))
+	}
+	return strconv.ParseFloat(strings.Trim(string(data.Result[0].Value[1]), `"`), 64)
 }
 
 // alerts are those of job "pod" in one of the states.

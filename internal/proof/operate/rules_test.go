@@ -250,6 +250,45 @@ func TestRulesAndDashboardUseTheTable(t *testing.T) {
 	}
 }
 
+// What a client counts on its way to a sidecar the sidecar counts again, under the app's name.
+// Whoever sums it over both tells the two apart by that name, or leaves the client's route out.
+func TestNoQueryCountsARecordTwice(t *testing.T) {
+	twice := map[string]bool{}
+	for _, m := range telemetry.Metrics {
+		if name := m.InPrometheus(); slices.Contains(m.Attributes, telemetry.Route) {
+			twice[name], twice[name+"_bucket"], twice[name+"_sum"], twice[name+"_count"] = true, true, true, true
+		}
+	}
+	where := map[string][]string{}
+	for _, r := range readRules(t) {
+		where[r.Alert+r.Record] = []string{r.Expr}
+	}
+	for title, exprs := range queries(t) {
+		where["panel "+title] = exprs
+	}
+	found := 0
+	for place, exprs := range where {
+		for _, expr := range exprs {
+			for _, sum := range selections.FindAllStringSubmatch(expr, -1) {
+				by, name, matcher := sum[1], sum[2], sum[3]
+				if !twice[name] {
+					continue
+				}
+				found++
+				if !strings.Contains(by, "ackmark_app") && !strings.Contains(matcher, "ackmark_route") {
+					t.Errorf("%s counts records twice where a job has app and sidecar: %s", place, sum[0])
+				}
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("only %d places count records", found)
+	}
+}
+
+// selections finds what is summed: by which labels, which metric, with which matchers.
+var selections = regexp.MustCompile(`sum\s*(by \([^)]*\))?\s*\((?:rate|increase)\((\w+)(\{[^}]*\})?\[`)
+
 // metricLabels are those of all metrics in an expression.
 func metricLabels(labels map[string][]string, expr string) (all []string) {
 	for _, name := range metricsOf(expr) {
