@@ -30,7 +30,7 @@ type client struct {
 
 func newClient(cfg DialConfig) *client {
 	c := &client{shared: newShared(cfg), tracer: tracing.New(cfg.TracerProvider), stopped: make(chan struct{})}
-	if c.counts = newCounts(cfg.MeterProvider, telemetry.BySidecar, c.tellPath, pathRows...); c.counts != nil {
+	if c.counts = newCounts(cfg.MeterProvider, telemetry.BySidecar, cfg.App, c.tellPath, pathRows...); c.counts != nil {
 		c.cfg.Fallback.Direct.kafka = c.counts.kafka
 	}
 	c.done, c.end = context.WithCancel(context.Background())

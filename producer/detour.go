@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc/mem"
@@ -23,6 +24,7 @@ type detour struct {
 	// The feeder's own, used again for each frame.
 	units   []Unit
 	outputs []Record
+	topics  []uint32 // of outputs
 	parts   []int32
 
 	stopped bool          // takes no more frames
@@ -61,6 +63,7 @@ func (d *detour) produce(f *resend.Frame) {
 	d.mu.Unlock()
 	err := d.decode(r.buf.ReadOnlyData(), names)
 	if err == nil {
+		r.to = topicsOf(d.topics, d.parts)
 		err = d.direct.Deliver(context.Background(), d.units, r)
 	}
 	d.mu.Lock()
@@ -91,7 +94,7 @@ func (d *detour) decode(data []byte, names []string) error {
 	var out wire.Output
 	// Two passes: slices of what grows would point to what it grew from.
 	ends := d.parts[:0]
-	d.outputs = d.outputs[:0]
+	d.outputs, d.topics = d.outputs[:0], d.topics[:0]
 	for list.Next(&u) {
 		for {
 			ok, err := u.Next(&out)
@@ -108,7 +111,7 @@ func (d *detour) decode(data []byte, names []string) error {
 			if out.Partition >= 0 {
 				rec.Partition = new(out.Partition)
 			}
-			d.outputs = append(d.outputs, rec)
+			d.outputs, d.topics = append(d.outputs, rec), append(d.topics, out.Topic)
 		}
 		ends = append(ends, int32(len(d.outputs)))
 	}
@@ -139,6 +142,42 @@ type detourReport struct {
 	first  uint64
 	left   int
 	buf    mem.Buffer
+	to     frameTopics
+}
+
+// frameTopics are the topics of a frame's records. Of most frames all go to one.
+type frameTopics struct {
+	each []uint32 // one record's after the other; one: of all records
+	ends []int32  // of each unit in it; nil: all go to one
+}
+
+// topicsOf keeps the topics of records, of units with these ends: the slices are used again.
+func topicsOf(records []uint32, ends []int32) frameTopics {
+	last := int32(0)
+	alike := len(records) > 0
+	for _, end := range ends {
+		alike, last = alike && end > last, end
+	}
+	if alike && !slices.ContainsFunc(records, func(topic uint32) bool { return topic != records[0] }) {
+		return frameTopics{each: []uint32{records[0]}}
+	}
+	return frameTopics{slices.Clone(records), slices.Clone(ends)}
+}
+
+// count counts the records of some units, so many in all.
+func (t *frameTopics) count(u *usage, first, n, records int) {
+	u.direct += uint64(records)
+	if t.ends == nil {
+		u.add(t.each[0], records)
+		return
+	}
+	begin := int32(0)
+	if first > 0 {
+		begin = t.ends[first-1]
+	}
+	for _, topic := range t.each[begin:t.ends[first+n-1]] {
+		u.add(topic, 1)
+	}
 }
 
 // Acked implements Reporter.
@@ -154,7 +193,7 @@ func (r *detourReport) book(first, n int, err *Error) {
 	queue := d.books.queue
 	before := queue.Taken().Records
 	queue.Report(r.first+uint64(first), n, err)
-	d.fall.usage.direct += uint64(before - queue.Taken().Records)
+	r.to.count(&d.fall.usage, first, n, before-queue.Taken().Records)
 	d.releases.answerUnless(queue.HoldsSent)
 	r.done(n)
 	d.afterReports()

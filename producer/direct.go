@@ -61,6 +61,7 @@ type DirectConfig struct {
 	Logger *slog.Logger
 
 	kafka *telemetry.Kafka // follows the Kafka client; nil: nobody does
+	app   string           // whose records they are, where that is known: for metrics
 }
 
 func (c DirectConfig) withDefaults() DirectConfig {
@@ -113,7 +114,7 @@ func newDirectTelling(cfg DirectConfig, tells func(*telemetry.Reading), rows ...
 		d.broken = invalidConfig(err)
 		return d
 	}
-	if d.counts = newCounts(cfg.MeterProvider, telemetry.Directly, tells, rows...); d.counts != nil {
+	if d.counts = newCounts(cfg.MeterProvider, telemetry.Directly, cfg.app, func(_ *counts, r *telemetry.Reading) { tells(r) }, rows...); d.counts != nil {
 		d.cfg.kafka = d.counts.kafka
 	}
 	d.budget = budget.New(budget.Config{Bytes: cfg.MaxBufferedBytes, Records: cfg.MaxBufferedRecords, LowPercent: 100})

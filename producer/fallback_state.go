@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer/internal/breaker"
 )
@@ -67,8 +68,33 @@ type usage struct {
 	detour   time.Time     // since when they go directly; zero: they do not
 	spent    time.Duration // on former detours
 	switches uint64
-	direct   uint64 // records
-	sidecar  uint64 // records
+	direct   uint64            // records
+	sidecar  uint64            // records
+	topics   map[uint32]uint64 // of direct, by topic; the rest are units without outputs
+}
+
+// add counts records to a topic that went directly.
+func (u *usage) add(topic uint32, records int) {
+	if u.topics == nil {
+		u.topics = map[uint32]uint64{}
+	}
+	u.topics[topic] += uint64(records)
+}
+
+// byTopic are the records that went directly, of each topic with that number that was written to
+// either way, those of the first ones apart; bare are units without outputs.
+func (u *usage) byTopic(names []string) (records map[string]uint64, bare uint64) {
+	records, bare = make(map[string]uint64, min(len(names), toldApart)), u.direct
+	for i, name := range names {
+		label := telemetry.Other
+		if i < toldApart {
+			label = telemetry.TopicName(name)
+		}
+		n := u.topics[uint32(i)]
+		records[label] += n
+		bare -= n
+	}
+	return records, bare
 }
 
 // begin notes that a detour began.

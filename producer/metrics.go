@@ -29,6 +29,7 @@ type counts struct {
 	open    atomic.Int64  // of them, without a fate
 	due     telemetry.Due // calls that tell how long they took
 	route   attribute.KeyValue
+	app     []attribute.KeyValue // none: it is not known
 	stop    func()
 }
 
@@ -49,9 +50,9 @@ const (
 // waits are those of one reason, in calls and in time.
 type waits struct{ calls, nanos atomic.Int64 }
 
-// newCounts makes the metrics of a producer whose records go that way; more tells what only it
-// knows. Somebody may collect at once.
-func newCounts(provider metric.MeterProvider, route string, more func(*telemetry.Reading), rows ...*telemetry.Metric) *counts {
+// newCounts makes the metrics of a producer whose records go that way, of an app, "" where it is
+// not known; more tells what only the producer knows. Somebody may collect at once.
+func newCounts(provider metric.MeterProvider, route, app string, more func(*counts, *telemetry.Reading), rows ...*telemetry.Metric) *counts {
 	part := telemetry.New(provider, "producer")
 	if part == nil {
 		return nil
@@ -59,6 +60,9 @@ func newCounts(provider metric.MeterProvider, route string, more func(*telemetry
 	c := &counts{
 		part: part, kafka: part.Kafka(), route: telemetry.Route.String(route),
 		waited: map[string]*waits{forBuffer: new(waits), forCredit: new(waits)},
+	}
+	if app != "" {
+		c.app = []attribute.KeyValue{telemetry.App.String(telemetry.AppName(app))}
 	}
 	c.refused = telemetry.NewBound(toldApart, telemetry.Other, func(string) telemetry.Tally { return telemetry.NewTally() })
 	c.latency = part.Histogram(telemetry.Latency)
@@ -70,13 +74,18 @@ func newCounts(provider metric.MeterProvider, route string, more func(*telemetry
 	}, telemetry.KafkaRows...), rows...)
 	c.stop = part.Observe(func(r *telemetry.Reading) {
 		c.tell(r)
-		more(r)
+		more(c, r)
 	}, rows...)
 	return c
 }
 
 func (c *counts) sent(topic string, more ...attribute.KeyValue) []attribute.KeyValue {
-	return append([]attribute.KeyValue{telemetry.System.String("kafka"), telemetry.Operation.String("send"), telemetry.Topic.String(topic), c.route}, more...)
+	return append([]attribute.KeyValue{telemetry.System.String("kafka"), telemetry.Operation.String("send"), telemetry.Topic.String(topic), c.route}, append(more, c.app...)...)
+}
+
+// set are the attributes of a series.
+func (c *counts) set(of ...attribute.KeyValue) attribute.Set {
+	return attribute.NewSet(append(of, c.app...)...)
 }
 
 func (c *counts) tell(r *telemetry.Reading) {
@@ -88,8 +97,8 @@ func (c *counts) tell(r *telemetry.Reading) {
 		})
 		attempted := t.attempted.Load() // after its fates: there are never more of these
 		r.Count(telemetry.Sent, int64(acked), attribute.NewSet(c.sent(topic)...))
-		r.Count(telemetry.Attempted, int64(attempted), attribute.NewSet(telemetry.Topic.String(topic), c.route))
-		r.Count(telemetry.Outstanding, int64(attempted-acked-failed), attribute.NewSet(telemetry.Topic.String(topic)))
+		r.Count(telemetry.Attempted, int64(attempted), c.set(telemetry.Topic.String(topic), c.route))
+		r.Count(telemetry.Outstanding, int64(attempted-acked-failed), c.set(telemetry.Topic.String(topic)))
 	})
 	c.refused.Each(func(topic string, refused telemetry.Tally) {
 		refused.Each(func(code string, n *atomic.Uint64) {
@@ -97,11 +106,11 @@ func (c *counts) tell(r *telemetry.Reading) {
 			if topic != "" {
 				of = append(of, telemetry.Topic.String(topic))
 			}
-			r.Count(telemetry.Refused, int64(n.Load()), attribute.NewSet(of...))
+			r.Count(telemetry.Refused, int64(n.Load()), c.set(of...))
 		})
 	})
 	for reason, w := range c.waited {
-		why := attribute.NewSet(telemetry.Reason.String(reason))
+		why := c.set(telemetry.Reason.String(reason))
 		r.Count(telemetry.CreditWaits, w.calls.Load(), why)
 		r.Time(telemetry.CreditWaited, time.Duration(w.nanos.Load()), why)
 	}
@@ -116,22 +125,27 @@ func (c *counts) wait(reason string, begun time.Time) {
 	}
 }
 
-// tellPath tells which way a client's units go, and how often it came to its sidecar.
-func (c *client) tellPath(r *telemetry.Reading) {
+// tellPath tells which way a client's units go, and how often it came to its sidecar. The client may
+// just be being made: it has no counts yet.
+func (c *client) tellPath(counts *counts, r *telemetry.Reading) {
 	c.mu.Lock()
 	s, opened, failed := c.fall.usage.stats(time.Now()), c.link.opened, c.link.failed
+	topics, bare := c.fall.usage.byTopic(c.books.topics.names)
 	c.mu.Unlock()
 	active := int64(0)
 	if s.Active {
 		active = 1
 	}
-	none := attribute.NewSet()
-	r.Count(telemetry.FallbackActive, active, none)
-	r.Time(telemetry.FallbackTime, s.Time, none)
-	r.Count(telemetry.FallbackSwitches, int64(s.Switches), none)
-	r.Count(telemetry.FallbackRecords, int64(s.Records), none)
-	r.Count(telemetry.Streams, int64(opened), attribute.NewSet(telemetry.Outcome.String("opened")))
-	r.Count(telemetry.Streams, int64(failed), attribute.NewSet(telemetry.Outcome.String("failed")))
+	of := counts.set()
+	r.Count(telemetry.FallbackActive, active, of)
+	r.Time(telemetry.FallbackTime, s.Time, of)
+	r.Count(telemetry.FallbackSwitches, int64(s.Switches), of)
+	r.Count(telemetry.FallbackRecords, int64(bare), of)
+	for topic, records := range topics {
+		r.Count(telemetry.FallbackRecords, int64(records), counts.set(telemetry.Topic.String(topic)))
+	}
+	r.Count(telemetry.Streams, int64(opened), counts.set(telemetry.Outcome.String("opened")))
+	r.Count(telemetry.Streams, int64(failed), counts.set(telemetry.Outcome.String("failed")))
 }
 
 var pathRows = []*telemetry.Metric{telemetry.FallbackActive, telemetry.FallbackTime, telemetry.FallbackSwitches, telemetry.FallbackRecords, telemetry.Streams}

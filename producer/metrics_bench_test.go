@@ -25,7 +25,7 @@ func BenchmarkCounts(b *testing.B) {
 	} {
 		for _, n := range []int{1, 16, 128} {
 			b.Run(name+"/units="+strconv.Itoa(n), func(b *testing.B) {
-				c := newCounts(provider, "direct", func(*telemetry.Reading) {})
+				c := newCounts(provider, "direct", "app", func(*counts, *telemetry.Reading) {})
 				defer c.end()
 				units := make([]Unit, n)
 				for i := range units {
@@ -54,7 +54,7 @@ func BenchmarkCounts(b *testing.B) {
 func BenchmarkCountsForNobody(b *testing.B) {
 	for _, n := range []int{1, 16, 128} {
 		b.Run("units="+strconv.Itoa(n), func(b *testing.B) {
-			c := newCounts(sdk.NewMeterProvider(), "direct", func(*telemetry.Reading) {})
+			c := newCounts(sdk.NewMeterProvider(), "direct", "app", func(*counts, *telemetry.Reading) {})
 			defer c.end()
 			units := make([]Unit, n)
 			for i := range units {

@@ -118,7 +118,7 @@ func (c RouteConfig) parts(routes func(route.Routes)) (DialConfig, DirectConfig)
 	side.routes = routes
 	side = side.withDefaults()
 	own.MaxBufferedBytes, own.MaxBufferedRecords, own.OnFull = side.MaxBufferedBytes, side.MaxBufferedRecords, side.OnFull
-	own.CloseTimeout, own.Logger = side.CloseTimeout, side.Logger
+	own.CloseTimeout, own.Logger, own.app = side.CloseTimeout, side.Logger, side.App
 	return side, own
 }
 

@@ -83,6 +83,17 @@ func TopicName(topic string) string {
 	return topic
 }
 
+// maxAppName is a sidecar's bound.
+const maxAppName = 128
+
+// AppName is the label of what an app calls itself: [Other] where no sidecar would take the name.
+func AppName(app string) string {
+	if len(app) > maxAppName {
+		return Other
+	}
+	return TopicName(app) // of the same characters
+}
+
 // maxErrors bounds the names of errors that are told apart. Kafka has about 130.
 const maxErrors = 200
 

@@ -128,23 +128,27 @@ var (
 	Streams = &Metric{
 		Name: "ackmark.client.streams", Unit: "{stream}", Kind: Counter,
 		Help:       "Attempts of a client to come to its sidecar: opened, each but the first to come back, or failed.",
-		Attributes: []attribute.Key{Outcome},
+		Attributes: []attribute.Key{App, Outcome},
 	}
 	FallbackActive = &Metric{
 		Name: "ackmark.fallback.active", Unit: "{client}", Kind: Level,
-		Help: "Clients of the process whose records go to Kafka directly because the sidecar is away.",
+		Help:       "Clients of the process whose records go to Kafka directly because the sidecar is away.",
+		Attributes: []attribute.Key{App},
 	}
 	FallbackTime = &Metric{
 		Name: "ackmark.fallback.time", Unit: "s", Kind: Counter,
-		Help: "Time spent in the fallback; its rate is the share of time.",
+		Help:       "Time spent in the fallback; its rate is the share of time.",
+		Attributes: []attribute.Key{App},
 	}
 	FallbackSwitches = &Metric{
 		Name: "ackmark.fallback.switches", Unit: "{switch}", Kind: Counter,
-		Help: "Times that a client changed its route: to Kafka directly, and back.",
+		Help:       "Times that a client changed its route: to Kafka directly, and back.",
+		Attributes: []attribute.Key{App},
 	}
 	FallbackRecords = &Metric{
 		Name: "ackmark.fallback.records", Unit: "{message}", Kind: Counter,
-		Help: "Records that went to Kafka directly because the sidecar was away; all that a client attempts have the route sidecar.",
+		Help:       "Records that went to Kafka directly because the sidecar was away; all that a client attempts have the route sidecar. Without a topic: inputs that made none.",
+		Attributes: []attribute.Key{Topic, App},
 	}
 )
 
