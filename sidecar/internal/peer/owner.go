@@ -37,8 +37,8 @@ func FormerOf(old *Process, was, is Info) bool {
 	return !old.ProvenAlive() && was.UID == is.UID && was.Certificate == is.Certificate
 }
 
-// certificateOf is what stays of a client's certificate when it is renewed: who issued it, and to
-// whom.
+// certificateOf is what stays of a client's certificate when it is renewed, by another authority,
+// too: whom it names.
 func certificateOf(info credentials.TLSInfo) string {
 	if len(info.State.PeerCertificates) == 0 {
 		return ""
@@ -48,6 +48,6 @@ func certificateOf(info credentials.TLSInfo) string {
 
 func certificateIdentity(c *x509.Certificate) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q %q %q", c.RawIssuer, c.RawSubject, c.DNSNames, c.EmailAddresses, c.IPAddresses, c.URIs)
+	fmt.Fprintf(h, "%q %q %q %q %q", c.RawSubject, c.DNSNames, c.EmailAddresses, c.IPAddresses, c.URIs)
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -1,7 +1,10 @@
 package peer
 
 import (
+	"crypto/x509"
+	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -44,6 +47,28 @@ func TestSameOwner(t *testing.T) {
 	} {
 		if got := SameOwner(x.token, x.was, x.is, &Process{told: processThat(x.dead)}); got != x.want {
 			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// A certificate is renewed with another serial number, key and term, and when the authority is
+// replaced, which happens to intermediate ones unasked, by another issuer. Whom it names stays.
+func TestARenewedCertificateIsTheSameOwner(t *testing.T) {
+	uri := func(path string) []*url.URL { return []*url.URL{{Scheme: "spiffe", Host: "pods", Path: path}} }
+	first := x509.Certificate{SerialNumber: big.NewInt(1), RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/app")}
+	for name, x := range map[string]struct {
+		is   x509.Certificate
+		want bool
+	}{
+		"renewed":            {x509.Certificate{SerialNumber: big.NewInt(2), RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/app")}, true},
+		"by another issuer":  {x509.Certificate{SerialNumber: big.NewInt(3), RawIssuer: []byte("R11"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/app")}, true},
+		"of another subject": {x509.Certificate{RawIssuer: []byte("R10"), RawSubject: []byte("other"), DNSNames: []string{"app"}, URIs: uri("/app")}, false},
+		"of another name":    {x509.Certificate{RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"other"}, URIs: uri("/app")}, false},
+		"of another URI":     {x509.Certificate{RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/other")}, false},
+	} {
+		was, is := Info{Certificate: certificateIdentity(&first)}, Info{Certificate: certificateIdentity(&x.is)}
+		if got := SameOwner(false, was, is, nil); got != x.want {
+			t.Errorf("%s: the same owner: %t", name, got)
 		}
 	}
 }
