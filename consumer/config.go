@@ -15,6 +15,7 @@ import (
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/sessionfile"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/tracing"
 )
 
@@ -247,9 +248,7 @@ func (cfg Config) withDefaults() Config {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = budget.DefaultBytes()
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.Logger = storm.Counted(cfg.Logger)
 	return cfg
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/ackmark/ackmark"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/configerr"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/producer"
 )
 
@@ -195,9 +196,7 @@ func (cfg Config) withDefaults() Config {
 	def(&cfg.Backoff.Multiplier, 2)
 	def(&cfg.Backoff.Jitter, 0.2)
 	def(&cfg.Logger, cfg.Consumer.Logger)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.Logger = storm.Counted(cfg.Logger)
 	def(&cfg.Consumer.Logger, cfg.Logger)
 	if cfg.Consumer.TracerProvider == nil {
 		cfg.Consumer.TracerProvider = cfg.TracerProvider

@@ -22,6 +22,7 @@ import (
 	"github.com/ackmark/ackmark/internal/peercred"
 	"github.com/ackmark/ackmark/internal/route"
 	"github.com/ackmark/ackmark/internal/smallfile"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
@@ -167,9 +168,7 @@ func (c DialConfig) withDefaults() DialConfig {
 	if c.CloseTimeout == 0 {
 		c.CloseTimeout = 10 * time.Second
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = storm.Counted(c.Logger)
 	if c.boot == nil {
 		c.boot = bootNanos
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ackmark/ackmark/internal/budget"
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/outlet"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/tracing"
 	"github.com/ackmark/ackmark/producer/internal/tally"
@@ -74,9 +75,7 @@ func (c DirectConfig) withDefaults() DirectConfig {
 	if c.CloseTimeout == 0 {
 		c.CloseTimeout = 10 * time.Second
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = storm.Counted(c.Logger)
 	return c
 }
 

@@ -125,8 +125,8 @@ func (c *counts) wait(reason string, begun time.Time) {
 	}
 }
 
-// tellPath tells which way a client's units go, and how often it came to its sidecar. The client may
-// just be being made: it has no counts yet.
+// tellPath tells which way a client's units go, and how often it came to its sidecar. The client
+// may just be being made: it has no counts yet.
 func (c *client) tellPath(counts *counts, r *telemetry.Reading) {
 	c.mu.Lock()
 	s, opened, failed := c.fall.usage.stats(time.Now()), c.link.opened, c.link.failed

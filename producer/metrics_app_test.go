@@ -22,8 +22,8 @@ func wantOf(t *testing.T, got measured.Values, app string, rows ...*telemetry.Me
 	}
 }
 
-// Each series of a client says whose it is: two clients of one process are told apart, and what went
-// past the sidecar is told by topic, those that nothing went to as 0.
+// Each series of a client says whose it is: two clients of one process are told apart, and what
+// went past the sidecar is told by topic, those that nothing went to as 0.
 func TestAClientsSeriesNameItsApp(t *testing.T) {
 	inTwoWays(t, producer.FallbackConfig{}, func(t *testing.T, x *twoWays, _ producer.Producer) {
 		meter := measured.New()

@@ -19,6 +19,7 @@ import (
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/hostport"
 	"github.com/ackmark/ackmark/internal/sessionfile"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/flows"
 )
@@ -236,9 +237,7 @@ func (c Config) WithDefaults() Config {
 		def(&c.TransactionTimeout, DefaultTransactionTimeout)
 	}
 	def(&c.Version, "devel")
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = storm.Counted(c.Logger)
 	return c
 }
 

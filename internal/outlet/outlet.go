@@ -149,8 +149,8 @@ func (l *listener) options(probe *kgo.Client) []kgo.Opt {
 type Listener struct {
 	// Retried hears of each batch.
 	Retried func(topic string, err error)
-	// Again hears of each record of such a batch that Kafka has taken, just before its promise. Nil:
-	// nobody.
+	// Again hears of each record of such a batch that Kafka has taken, just before its promise.
+	// Nil: nobody.
 	Again func(*kgo.Record)
 	// Closing: the client is being closed, and sends nothing again.
 	Closing func() bool

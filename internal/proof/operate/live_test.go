@@ -268,8 +268,8 @@ func TestPrometheus(t *testing.T) {
 		}
 	})
 
-	// The pod's one target tells what its app and its sidecar count: each of its records counts once,
-	// in every query of a panel.
+	// The pod's one target tells what its app and its sidecar count: each of its records counts
+	// once, in every query of a panel.
 	t.Run("once", func(t *testing.T) {
 		n, resume := x.pause()
 		defer resume()

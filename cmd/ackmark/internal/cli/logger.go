@@ -8,8 +8,8 @@ import (
 
 	"github.com/lmittmann/tint"
 
-	"github.com/ackmark/ackmark/cmd/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/cmd/ackmark/internal/term"
+	"github.com/ackmark/ackmark/internal/storm"
 )
 
 // newLogger writes JSON, or coloured text for people: format auto decides by whether w is a

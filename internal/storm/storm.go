@@ -35,6 +35,18 @@ type Handler struct {
 	counts   *counts
 }
 
+// Counted is that logger, or slog's default, with a handler of this package in front: the same
+// where it has one already.
+func Counted(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		log = slog.Default()
+	}
+	if _, counted := log.Handler().(*Handler); counted {
+		return log
+	}
+	return slog.New(New(log.Handler()))
+}
+
 // counts are those of a handler and of all that come from it.
 type counts struct {
 	root slog.Handler

@@ -229,3 +229,25 @@ func TestItIsAHandler(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A logger is wrapped once, with what it has, however often it is asked for.
+func TestCounted(t *testing.T) {
+	var b bytes.Buffer
+	log := Counted(slog.New(slog.NewJSONHandler(&b, nil)).With("app", "a"))
+	again := Counted(log.With("group", "g"))
+	if h, ok := again.Handler().(*Handler); !ok {
+		t.Fatalf("the handler is a %T", again.Handler())
+	} else if _, twice := h.next.(*Handler); twice {
+		t.Error("it is counted twice")
+	}
+	if Counted(log) != log {
+		t.Error("a logger that counts is another one")
+	}
+	again.Warn("said")
+	if got := lines(t, &b); len(got) != 1 || got[0]["app"] != "a" || got[0]["group"] != "g" {
+		t.Errorf("%v", got)
+	}
+	if _, ok := Counted(nil).Handler().(*Handler); !ok {
+		t.Error("slog's default does not count")
+	}
+}
