@@ -238,7 +238,7 @@ func sidecarConfig(e *settings.Effective, log *slog.Logger) sidecar.Config {
 	}
 	if strings.HasPrefix(e.Listen, "tcp://") && e.TLS.Certificate != "" && e.TLS.Key != "" && e.TLS.ClientCA != "" {
 		var err error
-		if cfg.TLS, e.Listener, err = mutualTLS(e.TLS, log); err != nil {
+		if cfg.TLS, e.Listener, err = MutualTLS(e.TLS, log); err != nil {
 			refuse(e, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/ackmark/ackmark/internal/tlsfiles"
 )
 
-// mutualTLS is the listener's configuration, read from the files now and again for each connection.
-func mutualTLS(files settings.TLS, log *slog.Logger) (*tls.Config, *tlsfiles.Renewed, error) {
+// MutualTLS is the listener's configuration, read from the files now and again for each connection.
+func MutualTLS(files settings.TLS, log *slog.Logger) (*tls.Config, *tlsfiles.Renewed, error) {
 	renewed, err := tlsfiles.New(func() (*tls.Config, error) { return readTLS(files) }, log)
 	if err != nil {
 		return nil, nil, err

@@ -51,7 +51,7 @@ func TestRenewedTLSFiles(t *testing.T) {
 	files := settings.TLS{Certificate: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k"), ClientCA: filepath.Join(dir, "ca")}
 	writePair(t, files, 1)
 	var log strings.Builder
-	cfg, _, err := mutualTLS(files, slog.New(slog.NewTextHandler(&log, nil)))
+	cfg, _, err := MutualTLS(files, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
