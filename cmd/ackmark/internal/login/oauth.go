@@ -95,9 +95,23 @@ func (o OAuth) ask(ctx context.Context) (lease[string], error) {
 		return lease[string]{}, err
 	}
 	if !got.ok() {
-		return lease[string]{}, denied(got, clientSecret, url.QueryEscape(clientSecret), basic)
+		return lease[string]{}, denied(got, append(queried(o.Endpoint), clientSecret, url.QueryEscape(clientSecret), basic)...)
 	}
 	return granted(got, begun)
+}
+
+// queried is what an address carries that shownURL does not show: its query, and the values in it, but
+// those that stand in every text.
+func queried(u *url.URL) []string {
+	all := []string{u.RawQuery}
+	for _, values := range u.Query() {
+		for _, value := range values {
+			if len(value) > 3 {
+				all = append(all, value, url.QueryEscape(value))
+			}
+		}
+	}
+	return all
 }
 
 // denied says why there is no token, in the words of RFC 6749, 5.2, where they are there.

@@ -247,8 +247,8 @@ func TestBadEndpoints(t *testing.T) {
 		"says what it was told": {func(w http.ResponseWriter, r *http.Request) {
 			_, pwd, _ := r.BasicAuth()
 			w.WriteHeader(http.StatusBadRequest)
-			_ = json.NewEncoder(w).Encode(map[string]string{"error": "bad", "error_description": pwd + " " + r.Header.Get("Authorization") + " " + url.QueryEscape(pwd)})
-		}, "answers 400 Bad Request (bad (redacted) Basic (redacted)"},
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": "bad", "error_description": pwd + " " + r.Header.Get("Authorization") + " " + url.QueryEscape(pwd) + " " + r.URL.String() + " " + r.URL.Query().Get("tenant")})
+		}, "answers 400 Bad Request (bad (redacted) Basic (redacted) (redacted) /token?(redacted) (redacted))"},
 		"is overloaded":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, "answers 503 Service Unavailable; look at the endpoint"},
 		"has its own status": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) }, "answers 599; look at the endpoint"},
 	} {
