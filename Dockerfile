@@ -15,6 +15,7 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 FROM ${BASE}
 ARG VERSION=0.0.0-dev
 LABEL org.opencontainers.image.title="ackmark" \
+      org.opencontainers.image.description="The Kafka producer of a pod, and the tools around it" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/ackmark/ackmark" \
       org.opencontainers.image.version="$VERSION"

@@ -83,6 +83,37 @@ func TestBaseAndChartMakeTheSamePod(t *testing.T) {
 	}
 }
 
+// The rules are built alone, as docs/kubernetes.md has it: once for a cluster, with every alert.
+func TestTheRulesAreBuilt(t *testing.T) {
+	built := kustomized(t, "rules")
+	objects, err := Decode(built)
+	if err != nil || len(objects) != 1 {
+		t.Fatalf("%d objects, %v", len(objects), err)
+	}
+	alerts := map[string]bool{}
+	for _, g := range decoded[*monitoring.PrometheusRule](t, built).Spec.Groups {
+		for _, r := range g.Rules {
+			alerts[r.Alert] = true
+		}
+	}
+	want, _, _, err := Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(want)) {
+		if _, name, ok := strings.Cut(line, "- alert: "); ok {
+			found++
+			if !alerts[strings.TrimSpace(name)] {
+				t.Errorf("%s is not in deploy/kubernetes/rules", strings.TrimSpace(name))
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d alerts are looked for", found)
+	}
+}
+
 func TestTheExampleOverlay(t *testing.T) {
 	built := kustomized(t, "example")
 	d := decoded[*apps.Deployment](t, built)

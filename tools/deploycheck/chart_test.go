@@ -189,6 +189,17 @@ func TestThePod(t *testing.T) {
 	if uid := variable(app, "SIDECAR_UID"); uid != "2000" {
 		t.Errorf("the app is told that the sidecar runs as %q", uid)
 	}
+	at := func(name string) int {
+		return slices.IndexFunc(side.Env, func(e core.EnvVar) bool { return e.Name == name })
+	}
+	for name, path := range map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "NODE_NAME": "spec.nodeName"} {
+		if got := field(side, name); got != path {
+			t.Errorf("the sidecar's %s comes from %q, want %s", name, got, path)
+		}
+		if !strings.Contains(variable(side, "OTEL_RESOURCE_ATTRIBUTES"), "=$("+name+")") || at(name) > at("OTEL_RESOURCE_ATTRIBUTES") {
+			t.Errorf("OTEL_RESOURCE_ATTRIBUTES does not have %s, or stands before it: kubelet fills in what stands before", name)
+		}
+	}
 	if variable(app, "SIDECAR") != variable(side, "ACKMARK_LISTEN") {
 		t.Error("the app is told of another socket than that of the sidecar")
 	}
@@ -264,6 +275,16 @@ func confined(t *testing.T, c core.Container) {
 	if s == nil || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation || !slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}) || len(s.Capabilities.Add) > 0 {
 		t.Errorf("the security context of %s is %+v", c.Name, s)
 	}
+}
+
+// field is what a variable says of the pod, by the downward API.
+func field(c core.Container, name string) string {
+	for _, e := range c.Env {
+		if e.Name == name && e.ValueFrom != nil && e.ValueFrom.FieldRef != nil {
+			return e.ValueFrom.FieldRef.FieldPath
+		}
+	}
+	return ""
 }
 
 func variable(c core.Container, name string) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,13 @@ import (
 
 // user is distroless' nonroot, whom deploy/ names, too.
 const user = "65532:65532"
+
+// base is what Dockerfile puts the binary onto; the files of ground are what it uses of it.
+const base = "gcr.io/distroless/static-debian12:nonroot"
+
+// flags make the same bytes of the same commit, stamped with it. Dockerfile and .goreleaser.yaml have
+// them, too.
+var flags = []string{"-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid="}
 
 type build struct {
 	source, out, version string
@@ -103,7 +111,7 @@ func (b *build) compile(ctx context.Context, system, machine string) ([]byte, er
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ackmark")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", path, "./cmd/ackmark")
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-o", path, "./cmd/ackmark"})...)
 	cmd.Dir = b.source
 	cmd.Env = append(environment(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+machine, "GOAMD64=v1", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
 	if _, err := cmd.Output(); err != nil {
