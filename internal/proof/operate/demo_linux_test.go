@@ -75,6 +75,7 @@ func TestPrometheusOnARunningDemo(t *testing.T) {
 	}
 	await("the demo's sessions", `sum(ackmark_sidecar_sessions{job="pod", ackmark_state="attached"}) > 0`)
 	await("wills of killed processes", `sum(ackmark_sidecar_wills_total{job="pod"}) > 0`)
+	p.answers(t, ofWills.MatchString)
 	all(syscall.SIGSTOP)
 	p.awaitAll(true, "AckmarkSidecarAbsent")
 	all(syscall.SIGCONT)

@@ -3,6 +3,8 @@ package operate_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -18,12 +20,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/ackmark/ackmark/admin"
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/kept"
-	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/telemetry/exporter"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/producer"
@@ -35,7 +35,8 @@ type pod struct {
 	*testing.T
 	kafka   *kfake.Cluster
 	metrics *exporter.Exporter
-	address string
+	socket  string
+	address string // of its metrics
 
 	mu   sync.Mutex
 	hold chan struct{} // handlers wait until it is closed
@@ -54,7 +55,8 @@ func startPod(t *testing.T, kafka *kfake.Cluster, change func(*sidecar.Config, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofSidecar, ofApp := p.sidecarConfig(lis, quiet), p.pipelineConfig(socket, quiet)
+	p.socket = "unix://" + socket
+	ofSidecar, ofApp := p.sidecarConfig(lis, quiet), p.pipelineConfig(quiet)
 	if change != nil {
 		change(&ofSidecar, &ofApp)
 	}
@@ -77,7 +79,7 @@ func startPod(t *testing.T, kafka *kfake.Cluster, change func(*sidecar.Config, *
 }
 
 func startKafka(t *testing.T) *kfake.Cluster {
-	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out", "letters"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,16 +90,18 @@ func startKafka(t *testing.T) *kfake.Cluster {
 func (p *pod) sidecarConfig(lis net.Listener, log *slog.Logger) sidecar.Config {
 	return sidecar.Config{
 		Brokers: p.kafka.ListenAddrs(), Listener: lis, Logger: log, MeterProvider: p.metrics.MeterProvider(),
+		Apps:        []sidecar.App{{Name: "app", Topics: []string{"out", "letters"}}},
 		MaxSessions: 2, MaxRecords: 1000, // a quarter of it may wait for the one partition: ten seconds
 	}
 }
 
-func (p *pod) pipelineConfig(socket string, log *slog.Logger) pipeline.Config {
+func (p *pod) pipelineConfig(log *slog.Logger) pipeline.Config {
 	return pipeline.Config{
 		Consumer: consumer.Config{
 			Brokers: p.kafka.ListenAddrs(), Group: "billing", Topics: []string{"in"}, CommitEvery: 100 * time.Millisecond, MeterProvider: p.metrics.MeterProvider(),
 		},
-		Producer:      producer.DialConfig{Target: "unix://" + socket, App: "app", Logger: log, MeterProvider: p.metrics.MeterProvider()}.New(),
+		Producer:      producer.DialConfig{Target: p.socket, App: "app", Logger: log, MeterProvider: p.metrics.MeterProvider()}.New(),
+		DeadLetter:    pipeline.DeadLetter{Topic: "letters"},
 		MeterProvider: p.metrics.MeterProvider(), Logger: log,
 		Handler: pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
 			select {
@@ -108,6 +112,34 @@ func (p *pod) pipelineConfig(socket string, log *slog.Logger) pipeline.Config {
 			}
 		}),
 	}
+}
+
+// stray emits a record to a topic that the app may not write to.
+func (p *pod) stray() (producer.Ack, error) {
+	cl := producer.DialConfig{Target: p.socket, App: "app", Logger: slog.New(slog.DiscardHandler)}.New()
+	p.Cleanup(func() { _ = cl.Close() })
+	return cl.Emit(p.Context(), producer.Record{Topic: "forbidden"})
+}
+
+// halt starts another app, which rejects its first input and has no place for it.
+func (p *pod) halt() {
+	quiet := slog.New(slog.DiscardHandler)
+	app, err := pipeline.New(pipeline.Config{
+		Consumer: consumer.Config{Brokers: p.kafka.ListenAddrs(), Group: "halts", Topics: []string{"in"}, MeterProvider: p.metrics.MeterProvider()},
+		Logger:   quiet,
+		Handler: pipeline.HandlerFunc(func(context.Context, *consumer.Message) ([]producer.Record, error) {
+			return nil, pipeline.Reject(errors.New("no"))
+		}),
+	})
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.run("the app that halts", func(ctx context.Context) error {
+		if err := app.Run(ctx); err == nil || !strings.Contains(err.Error(), "halted") {
+			return fmt.Errorf("not halted: %w", err)
+		}
+		return nil
+	})
 }
 
 // run runs something until the test ends. What started last ends first.
@@ -184,89 +216,37 @@ func export(t *testing.T) *exporter.Exporter {
 	return e
 }
 
-// table serves every row of the table of metrics, with all of its labels: what a healthy pod has no
-// values of (failures, wills, dead letters) is there, too.
-func table(t *testing.T) string {
-	e := export(t)
-	part := telemetry.New(e.MeterProvider(), "table")
-	set := func(m *telemetry.Metric) (all []attribute.KeyValue) {
-		for _, key := range m.Attributes {
-			all = append(all, key.String("x"))
-		}
-		return all
-	}
-	var observed []*telemetry.Metric
-	for _, m := range telemetry.Metrics {
-		switch {
-		case m == telemetry.Uptime, m == telemetry.Stale: // the exporter's own
-		case m.Kind == telemetry.Histogram:
-			part.Histogram(m, set(m)...).Time(time.Second)
-		default:
-			observed = append(observed, m)
-		}
-	}
-	part.Observe(func(r *telemetry.Reading) {
-		for _, m := range observed {
-			switch m.Unit {
-			case "s":
-				r.Time(m, time.Second, attribute.NewSet(set(m)...))
-				continue
-			case "1":
-				r.Share(m, 0.5, attribute.NewSet(set(m)...))
-				continue
-			}
-			r.Count(m, 1, attribute.NewSet(set(m)...))
-			if m == telemetry.Sent { // one that was acknowledged has no error
-				r.Count(m, 1, attribute.NewSet(telemetry.App.String("x")))
-			}
-		}
-	}, observed...)
-	served := httptest.NewServer(e.Handler())
-	t.Cleanup(served.Close)
-	return served.Listener.Addr().String()
-}
+// What a healthy pod, which is at-least-once, has no values for is asked where it has: after the
+// faults of TestPrometheus, where there are transactions, and of a demo whose processes are killed.
+var (
+	ofFaults       = regexp.MustCompile(`error_type!=""|ackmark_(client_retried_batches|dead_letters|client_refused_messages|sidecar_refusals)_total|ackmark_partition_paused`)
+	ofTransactions = regexp.MustCompile(`ackmark_transaction`)
+	ofWills        = regexp.MustCompile(`ackmark_sidecar_will_duration_seconds`)
+)
 
-// afterFaults are the queries that a healthy pod, which is at-least-once, has no values for; that
-// what they ask for is told when it happens is tested where it is counted.
-var afterFaults = regexp.MustCompile(`error_type!=""|ackmark_(client_retried_batches|dead_letters|client_refused_messages|sidecar_refusals)_total|ackmark_partition_paused|ackmark_sidecar_will_duration_seconds|ackmark_transaction`)
+func ofHealth(expr string) bool {
+	return !ofFaults.MatchString(expr) && !ofTransactions.MatchString(expr) && !ofWills.MatchString(expr)
+}
 
 // rated finds the rates of a panel, to look at what they are of.
 var rated = regexp.MustCompile(`rate\(([^()]*)\[\$__rate_interval\]\)`)
 
-// A real Prometheus scrapes a running pod. Every query of the dashboard and of the rules answers;
-// nothing fires while all is well; faults make their alerts fire, and mended they resolve.
+// A real Prometheus scrapes a running pod. Every query of the dashboard answers, after the faults
+// those of faults, too, and every rule is evaluated; nothing fires while all is well; faults make
+// their alerts fire, and mended they resolve.
 func TestPrometheus(t *testing.T) {
 	tool(t, "prometheus")
 	if testing.Short() {
 		t.Skip("a minute: windows of ten seconds have to pass")
 	}
 	x := startPod(t, startKafka(t), nil)
-	p := startPrometheus(t, map[string]string{"pod": x.address, "table": table(t)})
+	p := startPrometheus(t, map[string]string{"pod": x.address})
 	p.await("the pod's metrics", func() bool {
 		n, err := p.count(`ackmark_partition_oldest_offset{job="pod"} > 0`)
 		return err == nil && n > 0
 	})
 
-	t.Run("dashboard", func(t *testing.T) {
-		for title, exprs := range queries(t) {
-			for _, expr := range exprs {
-				job := "pod"
-				if afterFaults.MatchString(expr) {
-					job = ".*"
-				}
-				fill := strings.NewReplacer("$__rate_interval", "5s", "$job", job, "$group", ".*")
-				var failed error
-				p.await("data for "+title+": "+expr, func() bool { // rates need two scrapes
-					n, err := p.count(fill.Replace(expr))
-					failed = err
-					return err != nil || n > 0
-				})
-				if failed != nil {
-					t.Errorf("%s: %s: %v", title, expr, failed)
-				}
-			}
-		}
-	})
+	t.Run("dashboard", func(t *testing.T) { p.answers(t, ofHealth) })
 
 	// The pod's one target tells what its app and its sidecar count: each of its records counts
 	// once, in every query of a panel.
@@ -350,4 +330,19 @@ func TestPrometheus(t *testing.T) {
 	p.awaitAll(true, waits...)
 	sick.Remove()
 	p.awaitAll(false, waits...)
+
+	// And what is for good: records that no broker takes, which become dead letters, one for a topic
+	// that is not the app's, and an input that another app halts at.
+	strict := x.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Err: kerr.InvalidRecord, Count: -1})
+	p.await("a dead letter", func() bool {
+		n, err := p.value(`sum(ackmark_dead_letters_total{job="pod"})`)
+		return err == nil && n > 0
+	})
+	strict.Remove()
+	if _, err := x.stray(); err == nil {
+		t.Error("a record for a topic that is not the app's is taken")
+	}
+	x.halt()
+	t.Run("dashboard after faults", func(t *testing.T) { p.answers(t, ofFaults.MatchString) })
+	p.awaitAll(true, "AckmarkDeadLetters", "AckmarkPartitionHalted")
 }

@@ -155,6 +155,32 @@ func (p *prometheus) value(query string) (n float64, err error) {
 	return strconv.ParseFloat(strings.Trim(string(data.Result[0].Value[1]), `"`), 64)
 }
 
+// answers waits until each of these queries of the dashboard has an answer of job "pod".
+func (p *prometheus) answers(t *testing.T, of func(expr string) bool) {
+	fill := strings.NewReplacer("$__rate_interval", "5s", "$job", "pod", "$group", ".*")
+	n := 0
+	for title, exprs := range queries(t) {
+		for _, expr := range exprs {
+			if !of(expr) {
+				continue
+			}
+			n++
+			var failed error
+			p.await("data for "+title+": "+expr, func() bool { // rates need two scrapes
+				n, err := p.count(fill.Replace(expr))
+				failed = err
+				return err != nil || n > 0
+			})
+			if failed != nil {
+				t.Errorf("%s: %s: %v", title, expr, failed)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("the dashboard has no such query")
+	}
+}
+
 // alerts are those of job "pod" in one of the states.
 func (p *prometheus) alerts(states ...string) (names []string) {
 	var data struct {

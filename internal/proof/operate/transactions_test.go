@@ -71,7 +71,8 @@ func (s *sickness) infect(kafka *kfake.Cluster) {
 
 // The alerts of transactions in a real Prometheus: a coordinator that does not let the id be taken,
 // refuses offsets and ends now and then, and then all of them. Each fires, and resolves when the
-// broker is well. That two processes have one id is not done here: promtool's tests have it.
+// broker is well. Every query of the dashboard about transactions answers. That two processes have
+// one id is not done here: promtool's tests have it.
 func TestPrometheusAndTransactions(t *testing.T) {
 	tool(t, "prometheus")
 	if testing.Short() {
@@ -102,6 +103,7 @@ func TestPrometheusAndTransactions(t *testing.T) {
 		n, err := p.count(`ackmark_transaction_aborts_total{error_type="UNKNOWN_SERVER_ERROR"} > 0`)
 		return err == nil && n > 0
 	})
+	t.Run("dashboard", func(t *testing.T) { p.answers(t, ofTransactions.MatchString) })
 	sick.end.Store(well)
 	sick.offsets.Store(always)
 	p.awaitAll(true, "AckmarkTransactionStuck")
