@@ -9,6 +9,7 @@ import (
 	"github.com/ackmark/ackmark/internal/podwire"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -108,6 +109,7 @@ func (s *streams) resume(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App
 	d.welcome.Resumed, d.welcome.HighestSequence = true, high
 	s.sessions.creditHeard(old)
 	s.wills.stats.resumed.Add(1)
+	a.Counts.Began.Add(flows.Resumed, 1)
 	s.log.Info("session goes on with another stream", "app", a.Name, "session", old.id, "pid", p.PID, "received", high)
 	return old, nil
 }
@@ -139,7 +141,7 @@ func (s *streams) open(d *stream, p peer.Info, h *sidecarpb.Hello, a *apps.App) 
 		return nil, errDraining
 	}
 	s.sessions.state.write(sess)
-	s.wills.stats.opened.Add(1)
+	a.Counts.Began.Add(flows.Opened, 1)
 	s.log.Info("session opened", "app", a.Name, "session", sess.id, "pid", p.PID, "client_version", h.GetClientVersion())
 	return sess, nil
 }

@@ -34,7 +34,7 @@ func newMetrics(cfg *Config) *metrics {
 func (s *Server) observe() (stop func()) {
 	rows := []*telemetry.Metric{
 		telemetry.OutstandingSize, telemetry.OutstandingLimit, telemetry.OutstandingSizeLimit, telemetry.QueueRecords, telemetry.QueueSize, telemetry.QueueFull, telemetry.QueueUsed,
-		telemetry.Sessions, telemetry.SessionsOpened, telemetry.Wills, telemetry.WillsRunning, telemetry.Refusals, telemetry.KafkaReachable, telemetry.Reloads, telemetry.ReloadRefused,
+		telemetry.Sessions, telemetry.WillsRunning, telemetry.Refusals, telemetry.KafkaReachable, telemetry.Reloads, telemetry.ReloadRefused,
 		telemetry.CommitBeyond, telemetry.ClosedAdmitted,
 	}
 	rows = slices.Concat(rows, flows.Rows, telemetry.KafkaRows, txn.Rows)
@@ -45,13 +45,11 @@ func (s *Server) observe() (stop func()) {
 		s.tellQueues(r)
 		s.tellUsed(r)
 		s.transactions.tell(r)
-		s.wills.stats.tell(r)
+		r.Count(telemetry.WillsRunning, int64(s.wills.stats.running.Load()), attribute.NewSet())
 		s.Reloads().tell(r)
 		r.Count(telemetry.CommitBeyond, int64(s.sink.watch.Count(sentinel.CommitBeyond)), attribute.NewSet())
 		r.Count(telemetry.ClosedAdmitted, int64(s.sink.watch.Count(sentinel.ClosedAdmitted)), attribute.NewSet())
-		for _, refusal := range s.apps.Refusals.Status() {
-			r.Count(telemetry.Refusals, int64(refusal.GetCount()), attribute.NewSet(telemetry.Reason.String(refusal.GetReason())))
-		}
+		s.apps.Refusals.Tell(r)
 		reachable := int64(0)
 		if s.brokers.Reachable() {
 			reachable = 1

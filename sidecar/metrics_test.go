@@ -254,6 +254,13 @@ func TestPeersMakeNoSeriesWithoutEnd(t *testing.T) {
 		if _, n := got.Sum(telemetry.Sessions); n > 201 {
 			t.Errorf("%d series of sessions", n)
 		}
+		got.Want(t, apps, telemetry.SessionsOpened, telemetry.Outcome.String("new"))
+		got.Want(t, apps-200, telemetry.SessionsOpened, telemetry.Outcome.String("new"), telemetry.App.String(telemetry.Other))
+		for of, most := range map[*telemetry.Metric]int{telemetry.SessionsOpened: 4 * 201, telemetry.Wills: 5 * 201, telemetry.CreditWaits: 4 * 201} {
+			if _, n := got.Sum(of); n > most {
+				t.Errorf("%d series of %s", n, of.Name)
+			}
+		}
 		if _, n := got.Sum(telemetry.Attempted, telemetry.App.String("app-0")); n > 201 {
 			t.Errorf("%d topics of one app", n)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ackmark/ackmark/internal/sessionfile"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 )
 
@@ -40,7 +41,7 @@ func (s *Server) restore() error {
 		}
 	}
 	for _, sess := range found { // it has all its files by now
-		s.wills.stats.restored.Add(1)
+		sess.app.Counts.Began.Add(flows.Restored, 1)
 		s.wills.followFormer(sess)
 	}
 	return nil

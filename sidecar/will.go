@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/assigned"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
+	"github.com/ackmark/ackmark/sidecar/internal/flows"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
 
@@ -39,7 +39,7 @@ type wills struct {
 
 func newWills(cfg *Config, t *times, sessions *table, b *brokers.Brokers, watch *sentinel.Watch, m *metrics) *wills {
 	w := &wills{watch: watch, log: cfg.Logger, times: t, sessions: sessions, brokers: b}
-	w.stats.ended, w.stats.skipped, w.stats.took = telemetry.NewTally(endings...), telemetry.NewTally(), m.part.Histogram(telemetry.WillTime)
+	w.stats.took = m.part.Histogram(telemetry.WillTime)
 	w.life, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -49,15 +49,13 @@ func (w *wills) follow(sess *session, breaks int) {
 	w.waiting.Go(func() { w.outlive(sess, breaks) })
 }
 
-// willStats counts what wills did. fenced and resumed belong to the same story.
+// willStats counts what wills did, of all apps. fenced and resumed belong to the same story.
 type willStats struct {
 	running atomic.Int32
 
-	executed, complete, partitions, units, repaired, opened, fenced, resumed, restored, superseded, refused atomic.Uint64
+	executed, complete, partitions, units, repaired, fenced, resumed, superseded, refused atomic.Uint64
 
-	ended   telemetry.Tally // wills, by how they ended
-	skipped telemetry.Tally // and those that there were not, by why
-	took    *telemetry.Recorder
+	took *telemetry.Recorder
 }
 
 // Why there is no will, or none for a membership.
@@ -66,24 +64,6 @@ const (
 	skippedLives    = "member_lives"  // another session speaks for the member
 	skippedCluster  = "other_cluster" // its group is not in the sidecar's cluster
 )
-
-func (w *willStats) tell(r *telemetry.Reading) {
-	each := func(t telemetry.Tally, of func(string) []attribute.KeyValue) {
-		t.Each(func(name string, n *atomic.Uint64) {
-			r.Count(telemetry.Wills, int64(n.Load()), attribute.NewSet(of(name)...))
-		})
-	}
-	each(w.ended, func(outcome string) []attribute.KeyValue {
-		return []attribute.KeyValue{telemetry.Outcome.String(outcome)}
-	})
-	each(w.skipped, func(why string) []attribute.KeyValue {
-		return []attribute.KeyValue{telemetry.Outcome.String("skipped"), telemetry.Reason.String(why)}
-	})
-	r.Count(telemetry.WillsRunning, int64(w.running.Load()), attribute.NewSet())
-	for outcome, n := range map[string]uint64{"new": w.opened.Load(), "resumed": w.resumed.Load(), "restored": w.restored.Load(), "fenced": w.fenced.Load()} {
-		r.Count(telemetry.SessionsOpened, int64(n), attribute.NewSet(telemetry.Outcome.String(outcome)))
-	}
-}
 
 func (w *willStats) status() *sidecarpb.WillStatus {
 	return &sidecarpb.WillStatus{
@@ -106,30 +86,19 @@ type outcome struct {
 // complete tells that nothing of it is done again.
 func (l outcome) complete() bool { return l.err == nil }
 
-// How wills end.
-const (
-	endedComplete   = "complete"
-	endedLate       = "late"
-	endedRefused    = "refused" // by us: the group is in another cluster
-	endedSuperseded = "superseded"
-	endedFailed     = "failed"
-)
-
-var endings = []string{endedComplete, endedLate, endedRefused, endedSuperseded, endedFailed}
-
 // word is what the log calls it.
 func (l outcome) word() string {
 	switch {
 	case l.complete():
-		return endedComplete
+		return flows.WillComplete
 	case errors.Is(l.err, errStillOpen):
-		return endedLate
+		return flows.WillLate
 	case l.refused > 0:
-		return endedRefused
+		return flows.WillRefused
 	case l.superseded > 0:
-		return endedSuperseded
+		return flows.WillSuperseded
 	}
-	return endedFailed
+	return flows.WillFailed
 }
 
 // text is what it is called among the incidents.
@@ -141,7 +110,7 @@ func (l outcome) text(pid int32) string {
 	return text
 }
 
-func (w *willStats) count(l outcome) {
+func (w *willStats) count(app *flows.App, l outcome) {
 	if !l.executed {
 		return
 	}
@@ -152,7 +121,7 @@ func (w *willStats) count(l outcome) {
 	if l.complete() {
 		w.complete.Add(1)
 	}
-	w.ended.Add(l.word(), 1)
+	app.Wills.Add(l.word(), 1)
 	w.took.With(telemetry.Outcome.String(l.word())).Time(l.took)
 	w.executed.Add(1)
 }
@@ -180,7 +149,7 @@ func (w *wills) outlive(sess *session, breaks int) {
 		sess.keepFile(w.life.Err() != nil) // the sidecar ended before the will did: its successor finds it
 	}
 	w.sessions.fence(sess)
-	w.stats.count(done) // last: who sees the count finds the session gone
+	w.stats.count(sess.app.Counts, done) // last: who sees the count finds the session gone
 }
 
 // errStillOpen: what was received is not finished in time.
@@ -216,7 +185,7 @@ func (w *wills) execute(sess *session, withWill bool) outcome {
 		sess.claims.end() // nothing of it can become visible any more, but with its offset
 	}
 	if !withWill {
-		w.stats.skipped.Add(skippedDraining, 1)
+		sess.app.Counts.Skipped.Add(skippedDraining, 1)
 		w.log.Info("session finished without its stream", "app", sess.app.Name, "session", sess.id, "units", open, "took", time.Since(begun), "err", late)
 		return outcome{}
 	}
@@ -244,13 +213,13 @@ func (w *wills) carryOut(ctx context.Context, sess *session, late error, secured
 	l := outcome{executed: true, gone: true, err: late}
 	for _, will := range sess.lastWills(w.log, w.watch) {
 		if w.otherSpeaksFor(sess, will.Membership) {
-			w.stats.skipped.Add(skippedLives, 1)
+			sess.app.Counts.Skipped.Add(skippedLives, 1)
 			w.log.Info("no will for a membership that another session goes on with", "session", sess.id, "group", will.Group, "member", will.ID)
 			continue
 		}
 		if err := w.sameCluster(ctx, will.Membership); err != nil {
 			l.refused++
-			w.stats.skipped.Add(skippedCluster, 1)
+			sess.app.Counts.Skipped.Add(skippedCluster, 1)
 			l.gone = false
 			l.err = errors.Join(l.err, err)
 			continue
@@ -316,6 +285,7 @@ func (w *wills) otherSpeaksFor(sess *session, m assigned.Membership) bool {
 // fence notes that a stream was refused because its session is over, or another one's.
 func (w *wills) fence(a *apps.App, id, why string) {
 	w.stats.fenced.Add(1)
+	a.Counts.Began.Add(flows.Fenced, 1)
 	w.sessions.told.Add(podstate.Incident{Time: time.Now(), Kind: podstate.Fence, App: a.Name, Session: alias(id), Reason: why})
 }
 

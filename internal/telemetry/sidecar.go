@@ -12,12 +12,12 @@ var (
 	SessionsOpened = &Metric{
 		Name: "ackmark.sidecar.sessions.opened", Unit: "{session}", Kind: Counter,
 		Help:       "Sessions that began, were resumed on another stream, or were refused because they are fenced.",
-		Attributes: []attribute.Key{Outcome},
+		Attributes: []attribute.Key{App, Outcome},
 	}
 	Wills = &Metric{
 		Name: "ackmark.sidecar.wills", Unit: "{will}", Kind: Counter,
 		Help:       "Wills by how they ended: complete (nothing repeats), superseded, late, refused (the group is in another cluster), failed; or skipped, and why.",
-		Attributes: []attribute.Key{Outcome, Reason},
+		Attributes: []attribute.Key{App, Outcome, Reason},
 	}
 	WillsRunning = &Metric{
 		Name: "ackmark.sidecar.wills.running", Unit: "{will}", Kind: Level,
@@ -30,8 +30,8 @@ var (
 	}
 	Refusals = &Metric{
 		Name: "ackmark.sidecar.refusals", Unit: "{refusal}", Kind: Counter,
-		Help:       "Apps and users that were not allowed what they asked for.",
-		Attributes: []attribute.Key{Reason},
+		Help:       "Apps and users that were not allowed what they asked for; without an app where it is none that the sidecar knows.",
+		Attributes: []attribute.Key{App, Reason},
 	}
 	KafkaReachable = &Metric{
 		Name: "ackmark.sidecar.kafka.reachable", Unit: "{cluster}", Kind: Gauge,

@@ -82,13 +82,25 @@ func New(cfg Config) *Apps {
 		cfg.Counts = flows.New(nil).App
 	}
 	as := &Apps{
-		cfg: cfg, Refusals: refusals{log: cfg.Log}, byName: make(map[string]*App), leftOut: make(map[string]*App),
+		cfg: cfg, byName: make(map[string]*App), leftOut: make(map[string]*App),
 		reports: limit.NewCommons(int64(cfg.Reports), cmp.Or(len(cfg.List), MaxApps)),
 	}
+	as.Refusals = refusals{log: cfg.Log, label: as.label}
 	for _, a := range cfg.List {
 		as.byName[a.Name] = as.newApp(a)
 	}
 	return as
+}
+
+// label is what metrics call an app that is known.
+func (as *Apps) label(name string) (label string, known bool) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	a := cmp.Or(as.byName[name], as.leftOut[name])
+	if name == "" || a == nil {
+		return "", false
+	}
+	return a.Counts.Name(), true
 }
 
 func (as *Apps) newApp(a Entry) *App {

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/sidecar/internal/peer"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
 )
@@ -35,25 +38,36 @@ type refusalKey struct {
 	uid uint32
 }
 
+// refusalOf is what refusals are counted by. known: there is an app of that name.
+type refusalOf struct {
+	why   Refusal
+	app   string
+	known bool
+}
+
 // refusals counts who was refused, and logs it now and then: what a peer does again and again must
 // not fill the log. With its log it is ready.
 type refusals struct {
 	log *slog.Logger
+	// label is the metrics' name of an app that is known: the names that a peer makes up are none.
+	label func(app string) (name string, known bool)
 
 	mu     sync.Mutex
-	counts map[Refusal]uint64
+	counts map[refusalOf]uint64
 	logged map[refusalKey]time.Time
 }
 
 // Note counts a refusal. The names are the peer's: they are cut.
 func (r *refusals) Note(p peer.Info, app string, why Refusal, detail string) {
 	now := time.Now()
+	of := refusalOf{why: why}
+	of.app, of.known = r.label(app)
 	r.mu.Lock()
 	if r.counts == nil {
-		r.counts, r.logged = make(map[Refusal]uint64), make(map[refusalKey]time.Time)
+		r.counts, r.logged = make(map[refusalOf]uint64), make(map[refusalKey]time.Time)
 	}
-	r.counts[why]++
-	n := r.counts[why]
+	r.counts[of]++
+	n := r.counts[of]
 	key := refusalKey{why, p.UID}
 	at, known := r.logged[key]
 	say := !known && len(r.logged) < maxRefusals || known && now.Sub(at) >= refusalEvery
@@ -71,8 +85,25 @@ func (r *refusals) Note(p peer.Info, app string, why Refusal, detail string) {
 func (r *refusals) Status() (list []*sidecarpb.RefusalCount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, why := range slices.Sorted(maps.Keys(r.counts)) {
-		list = append(list, &sidecarpb.RefusalCount{Reason: string(why), Count: r.counts[why]})
+	sums := make(map[Refusal]uint64)
+	for of, n := range r.counts {
+		sums[of.why] += n
+	}
+	for _, why := range slices.Sorted(maps.Keys(sums)) {
+		list = append(list, &sidecarpb.RefusalCount{Reason: string(why), Count: sums[why]})
 	}
 	return list
+}
+
+// Tell tells the counts by reason and app.
+func (r *refusals) Tell(to *telemetry.Reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for of, n := range r.counts {
+		set := []attribute.KeyValue{telemetry.Reason.String(string(of.why))}
+		if of.known {
+			set = append(set, telemetry.App.String(of.app))
+		}
+		to.Count(telemetry.Refusals, int64(n), attribute.NewSet(set...))
+	}
 }

@@ -46,9 +46,10 @@ type Flow struct {
 
 type name struct{ app, topic string }
 
-// App is what one app was refused, and waited for.
+// App is what one app was refused, and waited for, and its sessions.
 type App struct {
 	Waits [waits]Wait
+	Sessions
 
 	name    string
 	flows   *Flows
@@ -121,7 +122,7 @@ func New(part *telemetry.Part) *Flows {
 	})
 	f.apps = telemetry.NewBound(MaxApps, telemetry.Other, func(app string) *App {
 		f.refused.Get(name{app, ""}) // told as 0 before it happens
-		return &App{name: app, flows: f}
+		return &App{name: app, flows: f, Sessions: newSessions()}
 	})
 	f.flows = telemetry.NewBound(MaxFlows, name{telemetry.Other, telemetry.Other}, f.newFlow)
 	return f
