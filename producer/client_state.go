@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,37 +42,44 @@ func (c *client) Tell(report func() podstate.Report) (stop func()) {
 
 // telling is what a stream has told. The watching goroutine's own.
 type telling struct {
-	reports  int
-	told     map[uint64]podstate.Partition // by epoch, as told last
-	switches uint64                        // of the fallback, as told last
+	reports int
+	told    map[uint64]podstate.Partition // by epoch, as told last
 }
 
 // tell queues what changed since the last report. While that is not sent, nothing is told: the
-// stream has no room for it.
+// stream has no room for it. Who has no state to tell tells what happened to it all the same.
 func (s *stream) tell(t *telling, now time.Time) {
 	s.mu.Lock()
 	list, waits := slices.Clone(s.tellers.list), len(s.states) > 0
-	fall := s.fall.usage.stats(now)
+	direct := s.fall.usage.stats(now).Active
 	s.mu.Unlock()
-	if len(list) == 0 || waits {
+	if waits {
 		return
 	}
-	r := join(list)
-	r.Process.Direct = fall.Active
-	if fall.Switches != t.switches {
-		r.Incidents = append(r.Incidents, podstate.Incident{Time: now, Kind: podstate.Fallback, Reason: fallbackText(fall)})
-		t.switches = fall.Switches
+	incidents := s.fall.events.Untold()
+	var messages []*sidecarpb.DeliveryStreamRequest
+	switch {
+	case len(list) > 0:
+		r := join(list)
+		r.Process.Direct = direct
+		r.Incidents = append(r.Incidents, incidents...)
+		r.Partitions = t.changed(r.Partitions)
+		messages = podwire.Messages(&r, now)
+	case len(incidents) > 0:
+		messages = podwire.Happened(incidents, now)
+	default:
+		return
 	}
-	r.Partitions = t.changed(r.Partitions)
-	messages := podwire.Messages(&r, now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.states = messages
 	s.wakeWriter()
 }
 
-func fallbackText(s FallbackStats) string {
-	return "units went past the sidecar for " + s.Time.Round(time.Millisecond).String() + " in all"
+// detoured notes, when it is over, that units went past the sidecar, and why. Before that there is
+// no stream on which it could be told.
+func (f *fallback) detoured(spent time.Duration, why string) {
+	f.events.Add(podstate.Fallback, "", 0, fmt.Sprintf("units went past the sidecar for %v, %v in all: %s", spent.Round(time.Millisecond), f.usage.spent.Round(time.Millisecond), why))
 }
 
 // join is what several pipelines over one client tell.

@@ -58,14 +58,14 @@ func (c *connector) takeDetour(reason string) {
 	d := &detour{shared: c.shared, direct: direct, drained: make(chan struct{})}
 	c.enter(d, reason)
 	d.tasks.Go(d.feed)
-	reason = c.awaitReturn(d)
+	back := c.awaitReturn(d)
 	d.stop()
 	select {
 	case <-d.drained: // everything that was produced is reported: nothing can overtake it (S7)
 	case <-c.done.Done():
 	}
 	_ = direct.Close() // fails what is left, if Close gave up
-	c.leaveDetour(reason)
+	c.leaveDetour(reason, back)
 }
 
 // enter makes the detour the way that units go. The session with the sidecar is left behind:
@@ -85,12 +85,14 @@ func (c *connector) enter(d *detour, reason string) {
 	c.cfg.Logger.Warn("going to Kafka directly, not through the sidecar", "target", c.cfg.Target, "mode", c.fall.mode.String(), "reason", reason)
 }
 
-func (c *connector) leaveDetour(reason string) {
+// leaveDetour goes back to the sidecar, which was left for the reason why.
+func (c *connector) leaveDetour(why, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.fall.detour = nil
 	spent := c.fall.usage.end(now)
+	c.fall.detoured(spent, why)
 	c.fall.breaker = breaker.Breaker{}
 	c.fall.breaker.Lost(now, 0)
 	c.lost() // answers Releases; nothing is open

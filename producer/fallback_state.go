@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer/internal/breaker"
@@ -19,6 +20,7 @@ type fallback struct {
 	heldBack string  // why a switch waits, as it was logged last
 	sent     sentExpiry
 	usage    usage
+	events   podstate.Events // detours that are over
 }
 
 // sentExpiry is what is known of when units expire that were sent in this session.

@@ -21,9 +21,7 @@ func Messages(r *podstate.Report, now time.Time) []*sidecarpb.DeliveryStreamRequ
 		w := &r.Waiting[i]
 		first.Waiting = append(first.Waiting, &sidecarpb.WaitingPartition{Topic: w.Topic, Partition: w.Partition, Reason: podstate.Text(w.Reason), Group: w.Group})
 	}
-	for i := range r.Incidents[:min(len(r.Incidents), podstate.MaxIncidents)] {
-		first.Incidents = append(first.Incidents, incident(&r.Incidents[i]))
-	}
+	first.Incidents = Incidents(r.Incidents[:min(len(r.Incidents), podstate.MaxIncidents)])
 	all := []*sidecarpb.DeliveryStreamRequest{message(first)}
 	last := first
 	for i := range r.Partitions {
@@ -34,6 +32,12 @@ func Messages(r *podstate.Report, now time.Time) []*sidecarpb.DeliveryStreamRequ
 		last.Partitions = append(last.Partitions, Partition(&r.Partitions[i]))
 	}
 	return all
+}
+
+// Happened is what a process tells that has no state to tell.
+func Happened(list []podstate.Incident, now time.Time) []*sidecarpb.DeliveryStreamRequest {
+	list = list[:min(len(list), podstate.MaxIncidents)]
+	return []*sidecarpb.DeliveryStreamRequest{message(&sidecarpb.ProcessState{NowMs: now.UnixMilli(), Incidents: Incidents(list)})}
 }
 
 func message(s *sidecarpb.ProcessState) *sidecarpb.DeliveryStreamRequest {
@@ -91,7 +95,7 @@ func incident(in *podstate.Incident) *sidecarpb.Incident {
 	}
 }
 
-// Incidents are those of a status.
+// Incidents are a list of them, as it goes up, and down in a status.
 func Incidents(list []podstate.Incident) (out []*sidecarpb.Incident) {
 	for i := range list {
 		out = append(out, incident(&list[i]))

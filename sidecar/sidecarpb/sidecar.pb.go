@@ -2252,7 +2252,7 @@ type ProcessState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sender's clock, milliseconds since 1970. Other times in the message are by the same clock.
 	NowMs int64 `protobuf:"varint,1,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
-	// Present in the first message of a report.
+	// Present in the first message of a report; not where only incidents are told.
 	Process *ProcessSummary `protobuf:"bytes,2,opt,name=process,proto3" json:"process,omitempty"`
 	// Partitions that changed, or all. At most 1024.
 	Partitions []*PartitionState `protobuf:"bytes,3,rep,name=partitions,proto3" json:"partitions,omitempty"`

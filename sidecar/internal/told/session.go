@@ -31,7 +31,7 @@ type Session struct {
 	room       limit.Share
 	read       float64 // messages that may be read now
 	readAt     time.Time
-	at         time.Time // of the last message that was taken
+	at         time.Time // of the last message that told a state
 	process    *sidecarpb.ProcessSummary
 	waiting    []*sidecarpb.WaitingPartition
 	waits      int64             // bytes that they take
@@ -79,7 +79,9 @@ func (s *Session) Take(m *sidecarpb.ProcessState, now time.Time, held func(epoch
 	if ms := m.GetNowMs(); ms > 0 {
 		shift = now.Sub(time.UnixMilli(ms)).Truncate(time.Millisecond)
 	}
-	s.at = now
+	if m.GetProcess() != nil || len(m.GetPartitions()) > 0 { // a process without a state tells incidents all the same
+		s.at = now
+	}
 	if p := m.GetProcess(); p != nil {
 		s.process = p
 		s.wait(m.GetWaiting())

@@ -195,6 +195,9 @@ func TestIncidentsOutliveTheirSession(t *testing.T) {
 	s.Close()
 	s.Close()
 	living.Take(&sidecarpb.ProcessState{Incidents: []*sidecarpb.Incident{{Kind: "fallback", TimeMs: now.Add(time.Minute).UnixMilli()}}}, now.Add(time.Minute), all)
+	if got := show(living, true); got.GetToldMs() != 0 {
+		t.Errorf("an incident is taken for a state: %v", got)
+	}
 	got := log.All([]*told.Session{s, living})
 	if len(got) != podstate.MaxIncidents+2 || got[0].Kind != podstate.Fallback || got[1].Topic != "99" || got[len(got)-1].App != "old" {
 		t.Errorf("%d: %+v", len(got), got)
