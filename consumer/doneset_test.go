@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/donemeta"
+	"github.com/ackmark/ackmark/internal/proof/measured"
+	"github.com/ackmark/ackmark/internal/telemetry"
 )
 
 // some ends inputs as a test chooses, and keeps the others. It counts how often each offset was
@@ -120,8 +122,12 @@ func TestDoneOutOfOrderIsNotRepeated(t *testing.T) {
 					_ = a.stop()
 				}
 				second := newSome(func(*Message) bool { return true })
-				b := l.start(l.config(), second.deliver)
+				meter := measured.New()
+				cfg = l.config()
+				cfg.MeterProvider = meter
+				b := l.start(cfg, second.deliver)
 				l.untilCommitted(0, 1000)
+				meter.Collect(t).Want(t, 500, telemetry.Inherited, telemetry.Topic.String(topic))
 				if p := b.State().Partitions[0]; p.Inherited != 500 || p.HandedOut != 500 || p.Done != 500 {
 					t.Errorf("inherited %d, handed out %d, done %d", p.Inherited, p.HandedOut, p.Done)
 				}

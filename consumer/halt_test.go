@@ -10,6 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/proof/measured"
+	"github.com/ackmark/ackmark/internal/telemetry"
 )
 
 // halts collects what OnHalt was called with.
@@ -138,7 +141,8 @@ func TestOutOfRangeByChoice(t *testing.T) {
 				wantNil(t, l.cluster.DeleteRecords(topic, 0, 50))
 				var s seen
 				cfg := l.config()
-				cfg.OnOutOfRange = policy
+				meter := measured.New()
+				cfg.OnOutOfRange, cfg.MeterProvider = policy, meter
 				m := l.start(cfg, s.deliver)
 				l.until("joined", func() bool { return m.State().Joined })
 				time.Sleep(5 * time.Second)
@@ -149,6 +153,7 @@ func TestOutOfRangeByChoice(t *testing.T) {
 					first = 100
 				}
 				p := m.State().Partitions[0]
+				meter.Collect(t).Want(t, float64(first-10), telemetry.Lost, telemetry.Topic.String(topic))
 				if p.Lost != first-10 || len(s.done[0]) != int(110-first) {
 					t.Errorf("lost %d, done %d", p.Lost, len(s.done[0]))
 				}

@@ -57,6 +57,8 @@ func TestMetricsOfAConsumer(t *testing.T) {
 			}
 		}
 		v.Want(t, 1, telemetry.Rebalances, telemetry.Outcome.String(byAssign))
+		v.Want(t, 1, telemetry.RebalanceTime)
+		v.Want(t, 1, telemetry.RebalanceTime, telemetry.Outcome.String(byAssign))
 		v.Want(t, 0, telemetry.CommitBeyond, telemetry.Group.String(groupName))
 		v.Want(t, 0, telemetry.InputSkipped, telemetry.Group.String(groupName))
 		if age, _ := v.Sum(telemetry.OldestAge, zero); age <= 0 {
@@ -75,6 +77,7 @@ func TestMetricsOfAConsumer(t *testing.T) {
 			return lost == 1
 		})
 		v.Want(t, 1, telemetry.Repeats, telemetry.Reason.String(repeatCauses[repeatLost]), telemetry.Topic.String(topic))
+		v.Want(t, 1, telemetry.RebalanceTime, telemetry.Outcome.String(byLost))
 		held.messages()[0].Done(errors.New("late"))
 	})
 }

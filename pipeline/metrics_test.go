@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/proof/measured"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/pipeline"
@@ -76,8 +77,44 @@ func TestMetricsOfAPipeline(t *testing.T) {
 			if bad := v.Unlisted(); len(bad) > 0 {
 				t.Errorf("attributes that no row has: %q", bad)
 			}
+			letters := int64(0)
+			for _, in := range h.Pipeline().Pod().Incidents {
+				if in.Kind != podstate.DeadLetter {
+					continue
+				}
+				letters += in.Count
+				if in.Topic != "in" || in.Partition != 0 || !strings.Contains(in.Reason, "offset 2") {
+					t.Errorf("the incident is %+v", in)
+				}
+			}
+			if letters != 3 {
+				t.Errorf("incidents of %d dead letters, want 3: %+v", letters, h.Pipeline().Pod().Incidents)
+			}
 		})
 	}
+}
+
+// While a handler runs, its lane is busy, and the input before it waits to be delivered.
+func TestWhatALaneHasInHandIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := measured.New()
+		var during measured.Values
+		cfg := pipeline.Config{MeterProvider: meter, Concurrency: 1, Logger: slog.New(slog.DiscardHandler)}
+		cfg.Handler = pipeline.HandlerFunc(func(_ context.Context, in *consumer.Message) ([]producer.Record, error) {
+			if string(in.Value) == "second" {
+				during = meter.Collect(t)
+			}
+			return []producer.Record{{Topic: "out", Value: in.Value}}, nil
+		})
+		h := pipelinetest.New(t, cfg, pipelinetest.Topic("in", 1), pipelinetest.Topic("out", 1), pipelinetest.Manual())
+		h.Feed(pipelinetest.Record("k", "first"), pipelinetest.Record("k", "second"))
+		h.Start()
+		h.WaitCommitted("in", 0, 2)
+		for _, row := range []*telemetry.Metric{telemetry.Finished, telemetry.LanesBusy} {
+			during.Want(t, 1, row)
+			meter.Collect(t).Want(t, 0, row)
+		}
+	})
 }
 
 // An input that is done before anybody acknowledged its outputs is told as a breach.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/ackmark/ackmark/consumer"
 	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/proof/measured"
+	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/pipeline"
 	"github.com/ackmark/ackmark/pipeline/pipelinetest"
 	"github.com/ackmark/ackmark/producer"
@@ -99,7 +101,8 @@ func TestWhyAQueuedInputWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		fake := producertest.NewFake(producertest.FakeConfig{Rule: func(producertest.Delivered) producertest.Decision { return producertest.Hold() }})
-		cfg := quiet(pipeline.Config{Concurrency: 1, Producer: fake})
+		meter := measured.New()
+		cfg := quiet(pipeline.Config{Concurrency: 1, Producer: fake, MeterProvider: meter})
 		cfg.Handler = pipeline.HandlerFunc(func(ctx context.Context, in *consumer.Message) ([]producer.Record, error) {
 			<-let
 			return upper(ctx, in)
@@ -109,6 +112,7 @@ func TestWhyAQueuedInputWaits(t *testing.T) {
 		h.Wait("the handler to run", func() bool { return h.State().Busy == 1 })
 		h.FeedTo(1, pipelinetest.Record("key", "b"))
 		h.Wait("the second one to wait", func() bool { return h.State().Queued == 1 })
+		meter.Collect(t).Want(t, 1, telemetry.Queued)
 		parts := h.Pipeline().Pod().Partitions
 		if o := parts[0].Oldest; o.Stage != podstate.Handling {
 			t.Errorf("%+v", o)
