@@ -119,6 +119,10 @@ func TestAWSWebIdentity(t *testing.T) {
 	}
 }
 
+func containerAnswer(id string, until time.Time) string {
+	return fmt.Sprintf(`{"AccessKeyId": %q, "SecretAccessKey": "k3y", "Token": "tok", "Expiration": %q, "RoleArn": "x"}`, id, until.UTC().Format(time.RFC3339))
+}
+
 func TestAWSContainer(t *testing.T) {
 	auth := file(t, "pod-auth\n")
 	n := 0
@@ -127,7 +131,7 @@ func TestAWSContainer(t *testing.T) {
 			t.Errorf("%s %v", r.Method, r.Header)
 		}
 		n++
-		fmt.Fprintf(w, `{"AccessKeyId": "ASIA%d", "SecretAccessKey": "k3y", "Token": "tok", "Expiration": %q, "RoleArn": "x"}`, n, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		fmt.Fprint(w, containerAnswer(fmt.Sprintf("ASIA%d", n), time.Now().Add(time.Hour)))
 	})
 	for _, env := range []map[string]string{
 		{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.String(), "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": auth},
