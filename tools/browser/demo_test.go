@@ -120,10 +120,13 @@ func TestThePageIsTheState(t *testing.T) {
 	api := ask(t, url+"api/status")
 	m := &model{done: map[string][]totals{}, chart: "– –"}
 	var pod podstate.Pod
-	var compared, rows, rowsAfter, processes int
-	for deadline := time.Now().Add(patience); compared < 10 || pod.Wills.Executed < 2 || rowsAfter < 20 || processes < 10; {
+	var compared, gaps, rows, rowsAfter, processes int
+	so := func() string {
+		return fmt.Sprintf("%d states compared, with %d strips of gaps; %d wills executed; as in /api/status %d partitions (%d after a will) and %d processes", compared, gaps, pod.Wills.Executed, rows, rowsAfter, processes)
+	}
+	for deadline := time.Now().Add(patience); compared < 10 || gaps < 10 || pod.Wills.Executed < 2 || rowsAfter < 20 || processes < 10; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d states compared, %d wills executed, as in /api/status %d partitions (%d after a will) and %d processes", compared, pod.Wills.Executed, rows, rowsAfter, processes)
+			t.Fatal(so())
 		}
 		p.do(chromedp.Sleep(100 * time.Millisecond))
 		got := eval[shown](p, look)
@@ -144,6 +147,11 @@ func TestThePageIsTheState(t *testing.T) {
 		says := got.said()
 		compared++
 		compare(t, "the state", says, want)
+		for _, row := range want["partition"] {
+			if strings.Contains(row, " gap") {
+				gaps++
+			}
+		}
 		same := api.alike(t, &pod)
 		for _, kind := range []string{"partition", "process"} {
 			says[kind] = pick(says[kind], same[kind])
@@ -157,7 +165,7 @@ func TestThePageIsTheState(t *testing.T) {
 			rowsAfter += len(same["partition"])
 		}
 	}
-	t.Logf("%d states compared, %d wills executed, %d incidents; as in /api/status %d partitions (%d after a will) and %d processes", compared, pod.Wills.Executed, len(pod.Incidents), rows, rowsAfter, processes)
+	t.Log(so())
 }
 
 // said is what is said of each kind, by name.
