@@ -54,12 +54,12 @@ transaction twice that was open at a kill: at most 500 letters.
   partition    the one it came from, or by the key: --by-key, --to, or when the letter does not say
   order        that of the letters in their partition, and so of a key's letters
 
-It stops at a letter that the target refuses, and names it. --audit reads both topics afterwards and proves that
-each letter is there once (ackmark audit).`,
+It stops at a letter that the target refuses, and names it. At the end an audit reads both topics whole and proves that
+each letter is there once (ackmark audit); --audit=false leaves it out, of large topics or where they may not be read.`,
 		Example: `  ackmark dlq redrive --brokers kafka:9092 --topic orders.dead                              # what it would do
   ackmark dlq redrive --brokers kafka:9092 --topic orders.dead --source orders --yes --rate 100
   ackmark dlq redrive --brokers kafka:9092 --topic orders.dead --offset 0:17 --yes
-  ackmark dlq redrive --brokers kafka:9092 --topic other.dlq --to orders --yes --audit`,
+  ackmark dlq redrive --brokers kafka:9092 --topic other.dlq --to orders --yes --audit=false`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	addMoveFlags(cmd, &f)
@@ -68,7 +68,7 @@ each letter is there once (ackmark audit).`,
 	set.Int64Var(&f.rule.MaxRounds, "max-rounds", 3, "letters that were given back so often stay: a header counts")
 	set.Float64Var(&f.rate, "rate", 0, "letters per second at most; 0: no limit")
 	set.BoolVar(&f.byKey, "by-key", false, "choose the partition by the key (murmur2), not the one that it came from")
-	set.BoolVar(&f.audit, "audit", false, "prove the result with an audit of both topics, which it reads whole")
+	set.BoolVar(&f.audit, "audit", true, "prove the result with an audit of both topics, which it reads whole")
 	return cmd
 }
 
@@ -248,7 +248,7 @@ func (f *moveFlags) move(cmd *cobra.Command, t *dlq.Topic, client *kgo.Client, r
 	}
 	if f.audit {
 		if r.Audit, err = f.prove(ctx, client, r.Plan, r.Finished); err != nil {
-			return orCut(ctx, fmt.Errorf("%d letters are %s; the audit failed: %w", r.Finished, f.verb(), err))
+			return orCut(ctx, fmt.Errorf("%d letters are %s; the audit failed (--audit=false leaves it out): %w", r.Finished, f.verb(), err))
 		}
 	}
 	return f.conclude(cmd, r)
