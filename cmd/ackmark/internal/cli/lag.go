@@ -98,13 +98,19 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 	case err != nil:
 		return codedError{err, ExitUsage}
 	}
-	switch verdict {
+	return lagExit(f.group, verdict)
+}
+
+// lagExit is how the command ends with a verdict: nil for one that nobody need be called for.
+func lagExit(group string, v lag.Verdict) error {
+	group = letters.Printable(group)
+	switch v {
+	case lag.OK, lag.Draining:
+		return nil
 	case lag.Stalled, lag.Growing:
-		return codedError{fmt.Errorf("group %s is %s", letters.Printable(f.group), verdict), ExitFailed}
-	case lag.Unknown:
-		return codedError{fmt.Errorf("it is unknown whether group %s keeps up; see the notes", letters.Printable(f.group)), ExitUsage}
+		return codedError{fmt.Errorf("group %s is %s", group, v), ExitFailed}
 	}
-	return nil
+	return codedError{fmt.Errorf("it is unknown whether group %s keeps up; see the notes", group), ExitUsage}
 }
 
 // look reads until the window is full, or for ever.

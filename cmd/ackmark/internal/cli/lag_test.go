@@ -190,3 +190,32 @@ func TestLagAsYAML(t *testing.T) {
 		t.Errorf("%q, %q\n%s", a, b, &text)
 	}
 }
+
+// Each verdict has the exit code that the help promises, whatever the group's name is, and says
+// itself where it is no good one: cron looks at nothing else.
+func TestEachVerdictHasItsExitCode(t *testing.T) {
+	codes := map[lag.Verdict]int{lag.OK: ExitClean, lag.Draining: ExitClean, lag.Growing: ExitFailed, lag.Stalled: ExitFailed, lag.Unknown: ExitUsage}
+	for _, v := range append(slices.Clone(lag.Verdicts), "a new one") {
+		want, known := codes[v]
+		if !known {
+			want = ExitUsage
+		}
+		err := lagExit("billing\x1b", v)
+		if got := exitCode(err); got != want {
+			t.Errorf("%s ends with %d, want %d", v, got, want)
+		}
+		if err == nil {
+			continue
+		}
+		word := string(v)
+		if want == ExitUsage {
+			word = string(lag.Unknown)
+		}
+		if text := err.Error(); !strings.Contains(text, word) || !strings.Contains(text, `billing\x1b`) {
+			t.Errorf("%s says %q", v, text)
+		}
+	}
+	if len(codes) != len(lag.Verdicts) {
+		t.Errorf("%d verdicts have a code here, there are %d", len(codes), len(lag.Verdicts))
+	}
+}
