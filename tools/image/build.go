@@ -28,8 +28,8 @@ const user = "65532:65532"
 // base is what Dockerfile puts the binary onto; the files of ground are what it uses of it.
 const base = "gcr.io/distroless/static-debian12:nonroot"
 
-// flags make the same bytes of the same commit, stamped with it. Dockerfile and .goreleaser.yaml have
-// them, too.
+// flags make the same bytes of the same commit, stamped with it. Dockerfile and .goreleaser.yaml
+// have them, too.
 var flags = []string{"-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid="}
 
 type build struct {

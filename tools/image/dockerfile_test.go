@@ -41,8 +41,8 @@ func steps(text string) (stages [][]step) {
 	return stages
 }
 
-// What a container engine makes of Dockerfile is what this program makes: the same command builds the
-// binary, and the image runs it alike. Only what it stands on is another's.
+// What a container engine makes of Dockerfile is what this program makes: the same command builds
+// the binary, and the image runs it alike. Only what it stands on is another's.
 func TestTheDockerfileAgrees(t *testing.T) {
 	stages := steps(source(t, "Dockerfile"))
 	if len(stages) != 3 {

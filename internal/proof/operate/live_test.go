@@ -331,8 +331,8 @@ func TestPrometheus(t *testing.T) {
 	sick.Remove()
 	p.awaitAll(false, waits...)
 
-	// And what is for good: records that no broker takes, which become dead letters, one for a topic
-	// that is not the app's, and an input that another app halts at.
+	// And what is for good: records that no broker takes, which become dead letters, one for a
+	// topic that is not the app's, and an input that another app halts at.
 	strict := x.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "out", Err: kerr.InvalidRecord, Count: -1})
 	p.await("a dead letter", func() bool {
 		n, err := p.value(`sum(ackmark_dead_letters_total{job="pod"})`)

@@ -100,8 +100,8 @@ func (o OAuth) ask(ctx context.Context) (lease[string], error) {
 	return granted(got, begun)
 }
 
-// queried is what an address carries that shownURL does not show: its query, and the values in it, but
-// those that stand in every text.
+// queried is what an address carries that shownURL does not show: its query, and the values in it,
+// but those that stand in every text.
 func queried(u *url.URL) []string {
 	all := []string{u.RawQuery}
 	for _, values := range u.Query() {
