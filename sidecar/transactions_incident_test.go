@@ -48,8 +48,8 @@ func TestRecordsSentAgainInTransactions(t *testing.T) {
 		m.reported(1)
 		meter.Collect(t).Want(t, 0, telemetry.RetriedMessages, app, out)
 
-		m.units(testUnit{src: wire.Source{Epoch: 1, Index: 1, Offset: 1}, outs: []kgo.Record{{Topic: "out", Partition: 99, Value: []byte("nowhere")}}})
-		m.units(from(2, 3)...)
+		bad := testUnit{src: wire.Source{Epoch: 1, Index: 1, Offset: 1}, outs: []kgo.Record{{Topic: "out", Partition: 99, Value: []byte("nowhere")}}}
+		m.units(append(from(2, 3), bad)...) // one message, so one transaction
 		m.reported(4)
 		meter.Collect(t).Want(t, 2, telemetry.RetriedMessages, app, out)
 
