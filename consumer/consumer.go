@@ -14,6 +14,7 @@ import (
 	"github.com/ackmark/ackmark/internal/lifecycle"
 	"github.com/ackmark/ackmark/internal/podstate"
 	"github.com/ackmark/ackmark/internal/sessionfile"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/tracing"
 )
 
@@ -147,6 +148,7 @@ func (c *Consumer) runOnce(ctx context.Context, deliver func(*Batch), halted fun
 	told := c.around.metrics.begin(c)
 	err = c.run(ctx, deliver)
 	told() // before the end: a process may exit when Close has returned
+	storm.End(c.cfg.Logger)
 	c.life.End(err)
 	return err
 }

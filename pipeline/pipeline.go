@@ -13,6 +13,7 @@ import (
 	"github.com/ackmark/ackmark/internal/configerr"
 	"github.com/ackmark/ackmark/internal/lifecycle"
 	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/producer"
 )
 
@@ -174,6 +175,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	p.halts.begin(ctx)
 	err = p.work(ctx)
+	storm.End(p.cfg.Logger)
 	p.life.End(err)
 	return err
 }

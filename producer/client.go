@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/tracing"
 	"github.com/ackmark/ackmark/producer/internal/tally"
@@ -92,6 +93,7 @@ func (c *client) Close() error {
 	began := c.life.close()
 	c.serveLine() // who waits learns that it is over
 	c.mu.Unlock()
+	defer storm.End(c.cfg.Logger)
 	defer c.counts.end()
 	defer c.end()
 	if !began {

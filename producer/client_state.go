@@ -62,7 +62,7 @@ func (s *stream) tell(t *telling, now time.Time) {
 	case len(list) > 0:
 		r := join(list)
 		r.Process.Direct = direct
-		r.Incidents = append(r.Incidents, incidents...)
+		r.Incidents = append(incidents, r.Incidents...) // before those that there may be too many of
 		r.Partitions = t.changed(r.Partitions)
 		messages = podwire.Messages(&r, now)
 	case len(incidents) > 0:

@@ -317,6 +317,7 @@ func (d *direct) Close() error {
 		close(d.left)
 	}
 	d.mu.Unlock()
+	defer storm.End(d.cfg.Logger)
 	defer d.counts.end()
 	d.close(ErrClosed)
 	<-d.left // no produce loop runs any more; none of them blocks

@@ -99,7 +99,7 @@ func (c *counts) tell(r *telemetry.Reading) {
 		attempted := t.attempted.Load() // after its fates: there are never more of these
 		r.Count(telemetry.Sent, int64(acked), attribute.NewSet(c.sent(topic)...))
 		r.Count(telemetry.Attempted, int64(attempted), c.set(telemetry.Topic.String(topic), c.route))
-		r.Count(telemetry.Outstanding, int64(attempted-acked-failed), c.set(telemetry.Topic.String(topic)))
+		r.Count(telemetry.Outstanding, int64(attempted-acked-failed), c.set(c.route, telemetry.Topic.String(topic)))
 	})
 	c.refused.Each(func(topic string, refused telemetry.Tally) {
 		refused.Each(func(code string, n *atomic.Uint64) {

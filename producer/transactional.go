@@ -16,6 +16,7 @@ import (
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/outlet"
 	"github.com/ackmark/ackmark/internal/podstate"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/producer/internal/tally"
@@ -358,6 +359,7 @@ func (t *transactional) Close() error {
 	}
 	lane, started := t.lane, t.started
 	d.mu.Unlock()
+	defer storm.End(d.cfg.Logger)
 	defer d.counts.end()
 	d.close(ErrClosed)
 	<-d.left

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/ackmark/ackmark/internal/lifecycle"
+	"github.com/ackmark/ackmark/internal/storm"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar/internal/apps"
 	"github.com/ackmark/ackmark/sidecar/internal/brokers"
@@ -121,6 +122,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return ErrAlreadyRun
 	}
 	defer s.life.End(nil)
+	defer storm.End(s.cfg.Logger)
 	defer s.sink.outlet.Close()
 	defer s.sink.pace.Close()
 	defer s.transactions.close()

@@ -45,6 +45,7 @@ func (b *bubble) mortal(t *testing.T, session, instance string, more ...string) 
 	m.join(t)
 	m.connect(t, &sidecarpb.Hello{SessionId: session})
 	m.assignAs()
+	synctest.Wait() // a stream that is cut now would take that with it
 	return m
 }
 

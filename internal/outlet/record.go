@@ -31,8 +31,9 @@ type Rec struct {
 }
 
 // Again tells, in the promise and after it, whether an acknowledged record was sent again: its
-// batch was, or it was in one that was refused. Of a batch that got no answer before its topic was
-// deleted it is not known. See [Config.Again].
+// batch was, or it was in one that was refused. It is not known of a batch that got no answer before
+// its topic was deleted, or was just being written when one before it was refused. See
+// [Config.Again].
 func (r *Rec) Again() bool { return r.again }
 
 // SentAgain notes what [Rec.Again] tells, and Sent that it is sent, again if it was before: for who

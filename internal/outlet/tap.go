@@ -175,9 +175,12 @@ func (t *tap) end() {
 	}
 	t.follow = false
 	t.mu.Lock()
-	of := t.asked[t.id]
+	of, open := t.asked[t.id]
 	delete(t.asked, t.id) // not before: it may break within the answer
 	t.mu.Unlock()
+	if !open {
+		return // it has just been told that there is no answer
+	}
 	if of.metadata {
 		t.names.learn(t.body, of.version)
 	} else {

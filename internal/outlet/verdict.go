@@ -39,7 +39,8 @@ func passes(err error) bool {
 		return false
 	}
 	switch ke.Code {
-	case kerr.ConcurrentTransactions.Code, kerr.OutOfOrderSequenceNumber.Code, kerr.UnknownProducerID.Code:
+	case kerr.ConcurrentTransactions.Code, kerr.OutOfOrderSequenceNumber.Code, kerr.UnknownProducerID.Code,
+		kerr.InvalidProducerIDMapping.Code, kerr.InvalidProducerEpoch.Code:
 		return true
 	case kerr.CorruptMessage.Code:
 		return false

@@ -20,7 +20,7 @@ const (
 )
 
 // identity are the fields that tell lines of one message apart.
-var identity = []string{"topic", "app", "group", "setting", "what", "sentinel"}
+var identity = []string{"topic", "partition", "app", "group", "setting", "what", "sentinel"}
 
 // kind is a hash of a line's level and message and of what it is about: of one size, whatever names
 // stand there.
@@ -36,7 +36,7 @@ type Handler struct {
 }
 
 // Counted is that logger, or slog's default, with a handler of this package in front: the same
-// where it has one already.
+// where it has one already. Who asked calls [End] when nothing is logged any more.
 func Counted(log *slog.Logger) *slog.Logger {
 	if log == nil {
 		log = slog.Default()
@@ -44,12 +44,23 @@ func Counted(log *slog.Logger) *slog.Logger {
 	if _, counted := log.Handler().(*Handler); counted {
 		return log
 	}
-	return slog.New(New(log.Handler()))
+	h := New(log.Handler())
+	h.counts.counted = true
+	return slog.New(h)
+}
+
+// End prints what a logger of [Counted] holds back, and every line from then on. A handler that its
+// owner has made is left alone: he closes it.
+func End(log *slog.Logger) {
+	if h, ok := log.Handler().(*Handler); ok && h.counts.counted {
+		h.Close()
+	}
 }
 
 // counts are those of a handler and of all that come from it.
 type counts struct {
-	root slog.Handler
+	root    slog.Handler
+	counted bool // made by Counted
 
 	mu      sync.Mutex
 	kinds   map[kind]*state

@@ -251,3 +251,31 @@ func TestCounted(t *testing.T) {
 		t.Error("slog's default does not count")
 	}
 }
+
+// Who asked for a logger that counts gives back what it holds when he ends: nothing is printed
+// after that, and nothing is lost. A handler of somebody's own is left alone.
+func TestEndPrintsWhatIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b, own bytes.Buffer
+		log, kept := Counted(slog.New(slog.NewJSONHandler(&b, nil))), slog.New(jsonHandler(&own))
+		for range 100 {
+			log.With("app", "a").Warn("said")
+			Counted(kept).Warn("said")
+		}
+		End(log)
+		End(Counted(kept))
+		got := lines(t, &b)
+		if n := len(got); n != first+1 || n+suppressed(got[n-1]) != 100 {
+			t.Errorf("%d lines at the end, and of the last %d more", n, suppressed(got[n-1]))
+		}
+		log.Warn("behind it")
+		if n := len(lines(t, &own)); n != first {
+			t.Errorf("%d lines of a handler that its owner has not closed", n)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(lines(t, &b)); n != first+2 {
+			t.Errorf("%d lines a minute later", n)
+		}
+	})
+}

@@ -41,7 +41,7 @@ var (
 	Outstanding = &Metric{
 		Name: "ackmark.client.outstanding.records", Unit: "{message}", Kind: Level,
 		Help:       "Records that were taken and have no fate yet.",
-		Attributes: []attribute.Key{Topic, App},
+		Attributes: []attribute.Key{Topic, App, Route},
 	}
 	OutstandingSize = &Metric{
 		Name: "ackmark.client.outstanding.size", Unit: "By", Kind: Level,

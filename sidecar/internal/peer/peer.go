@@ -32,6 +32,7 @@ type Info struct {
 	cred        *peercred.Cred
 	judged      *allowed // by whom Refused was decided
 	Certificate string   // whose TLS certificate it has, "" without one
+	issued      string   // the same as it was kept before
 	Former      bool     // it is told by a session file: there is no connection any more
 }
 
@@ -50,7 +51,8 @@ func Of(ctx context.Context) Info {
 		case Info:
 			return info
 		case credentials.TLSInfo:
-			return Info{Certificate: certificateOf(info)}
+			named, issued := certificateOf(info)
+			return Info{Certificate: named, issued: issued}
 		}
 	}
 	return Info{}

@@ -1,13 +1,16 @@
 package peer
 
 import (
+	"crypto/tls"
 	"crypto/x509"
-	"math/big"
+	"crypto/x509/pkix"
 	"net"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc/credentials"
 
 	"github.com/ackmark/ackmark/internal/peercred"
 )
@@ -54,21 +57,35 @@ func TestSameOwner(t *testing.T) {
 // A certificate is renewed with another serial number, key and term, and when the authority is
 // replaced, which happens to intermediate ones unasked, by another issuer. Whom it names stays.
 func TestARenewedCertificateIsTheSameOwner(t *testing.T) {
-	uri := func(path string) []*url.URL { return []*url.URL{{Scheme: "spiffe", Host: "pods", Path: path}} }
-	first := x509.Certificate{SerialNumber: big.NewInt(1), RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/app")}
+	of := func(issuer, der, name, path string, dns ...string) Info {
+		named, issued := certificateOf(credentials.TLSInfo{State: tls.ConnectionState{PeerCertificates: []*x509.Certificate{{
+			RawIssuer: []byte(issuer), RawSubject: []byte(der + name), Subject: pkix.Name{CommonName: name}, DNSNames: dns, URIs: []*url.URL{{Scheme: "spiffe", Host: "pods", Path: path}},
+		}}}})
+		return Info{Certificate: named, issued: issued}
+	}
+	first := of("R10", "utf8", "app", "/app", "app", "app.pods")
 	for name, x := range map[string]struct {
-		is   x509.Certificate
-		want bool
+		is             Info
+		want, wantDisk bool // of a session that is kept as it was before
 	}{
-		"renewed":            {x509.Certificate{SerialNumber: big.NewInt(2), RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/app")}, true},
-		"by another issuer":  {x509.Certificate{SerialNumber: big.NewInt(3), RawIssuer: []byte("R11"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/app")}, true},
-		"of another subject": {x509.Certificate{RawIssuer: []byte("R10"), RawSubject: []byte("other"), DNSNames: []string{"app"}, URIs: uri("/app")}, false},
-		"of another name":    {x509.Certificate{RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"other"}, URIs: uri("/app")}, false},
-		"of another URI":     {x509.Certificate{RawIssuer: []byte("R10"), RawSubject: []byte("app"), DNSNames: []string{"app"}, URIs: uri("/other")}, false},
+		"renewed":                        {of("R10", "utf8", "app", "/app", "app", "app.pods"), true, true},
+		"by another issuer":              {of("R11", "utf8", "app", "/app", "app", "app.pods"), true, false},
+		"by one that writes another way": {of("R11", "printable", "app", "/app", "app.pods", "app"), true, false},
+		"of another subject":             {of("R10", "utf8", "other", "/app", "app", "app.pods"), false, false},
+		"of another name":                {of("R10", "utf8", "app", "/app", "other", "app.pods"), false, false},
+		"of one name less":               {of("R10", "utf8", "app", "/app", "app"), false, false},
+		"of another URI":                 {of("R10", "utf8", "app", "/other", "app", "app.pods"), false, false},
+		"none":                           {Info{}, false, false},
 	} {
-		was, is := Info{Certificate: certificateIdentity(&first)}, Info{Certificate: certificateIdentity(&x.is)}
-		if got := SameOwner(false, was, is, nil); got != x.want {
+		if got := SameOwner(false, first, x.is, nil); got != x.want {
 			t.Errorf("%s: the same owner: %t", name, got)
+		}
+		disk := Info{Certificate: first.issued, Former: true}
+		if got := SameOwner(false, disk, x.is, nil); got != x.wantDisk {
+			t.Errorf("%s: the owner of a session that is kept: %t", name, got)
+		}
+		if got := FormerOf(&Process{told: processThat(true)}, disk, x.is); got != x.wantDisk {
+			t.Errorf("%s: a former one of it: %t", name, got)
 		}
 	}
 }

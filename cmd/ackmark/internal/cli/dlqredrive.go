@@ -247,8 +247,9 @@ func (f *moveFlags) move(cmd *cobra.Command, t *dlq.Topic, client *kgo.Client, r
 		return orCut(ctx, fmt.Errorf("%d letters are %s, but they could not be counted again: %w", r.Finished, f.verb(), err))
 	}
 	if f.audit {
+		fmt.Fprintf(cmd.ErrOrStderr(), "audit: reading %s and %s whole; --audit=false leaves it out\n", letters.Printable(f.topic), letters.Printable(strings.Join(r.Plan.TargetNames(), ", ")))
 		if r.Audit, err = f.prove(ctx, client, r.Plan, r.Finished); err != nil {
-			return orCut(ctx, fmt.Errorf("%d letters are %s; the audit failed (--audit=false leaves it out): %w", r.Finished, f.verb(), err))
+			return errors.Join(f.conclude(cmd, r), orCut(ctx, fmt.Errorf("%d letters are %s; the audit failed (--audit=false leaves it out): %w", r.Finished, f.verb(), err)))
 		}
 	}
 	return f.conclude(cmd, r)

@@ -64,7 +64,7 @@ var exits = map[string][]exit{
 	},
 	"ackmark dlq redrive": {
 		{ExitClean, "all chosen letters are redriven; or none was chosen, or it only said what it would do"},
-		{ExitFailed, "some are not, the error says why; or the audit misses one"}, {ExitUsage, wrongUsage},
+		{ExitFailed, "some are not, or the audit misses one or could not be made: the error says which"}, {ExitUsage, wrongUsage},
 		{ExitKilled, interrupted + "; what was redriven stays so"},
 	},
 	"ackmark dlq discard": {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,7 +132,8 @@ func printable(text string, n int) string {
 
 // without is a foreign text without secrets: an endpoint may answer with what it was asked.
 func without(text string, secrets ...string) string {
-	for _, s := range secrets {
+	longest := slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) }) // or one would leave the end of another
+	for _, s := range longest {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "(redacted)")
 		}
