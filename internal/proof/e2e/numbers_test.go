@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,11 @@ import (
 // under load. What was sent again is told by topic, and by app; rebalances and repeats by
 // partition; and all that was taken has its fate.
 func TestNumbersOfAnOutage(t *testing.T) {
-	for _, mode := range []pipeline.Mode{pipeline.AtLeastOnce, pipeline.ExactlyOnce} {
+	modes := []pipeline.Mode{pipeline.AtLeastOnce}
+	if os.Getenv("ACKMARK_NUMBERS") != "" { // make operate
+		modes = append(modes, pipeline.ExactlyOnce)
+	}
+	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			s := newScenario(t, brokers(t))
 			s.kafka.CanBreak()
@@ -46,7 +51,7 @@ func TestNumbersOfAnOutage(t *testing.T) {
 			f.more(2000)
 			leader := s.kafka.LeaderOf(s.output, 0)
 			s.kafka.Kill(leader)
-			f.more(6000)
+			f.more(5000) // the election takes 3 s
 			s.kafka.Restart(leader)
 			f.more(1000)
 			n := f.finish()
