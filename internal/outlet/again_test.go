@@ -200,3 +200,14 @@ func TestADuplicateWasSentAgain(t *testing.T) {
 		t.Error("no record was written more than once")
 	}
 }
+
+// What waits behind a refused batch, and was not written yet, is sent once.
+func TestWhatOnlyWaitedIsNotSentAgain(t *testing.T) {
+	a := newAgainRig(t, kgo.MaxProduceRequestsInflightPerBroker(1))
+	a.send(-1)
+	for range 3 {
+		if a.send(0) == 0 {
+			t.Error("nothing was written more than once: the rest of the refused batch must be")
+		}
+	}
+}

@@ -31,8 +31,8 @@ type Rec struct {
 }
 
 // Again tells, in the promise and after it, whether an acknowledged record was sent again: its
-// batch was, or it was in one that was refused. It is not known of a batch that got no answer before
-// its topic was deleted, or was just being written when one before it was refused. See
+// batch was, or it was in one that was refused. It is not known of a batch that got no answer
+// before its topic was deleted, or was just being written when one before it was refused. See
 // [Config.Again].
 func (r *Rec) Again() bool { return r.again }
 
