@@ -157,10 +157,12 @@ func (t *Topic) newQueue(partition int32) *Queue {
 func (t *Topic) Prepare(ctx context.Context) (first <-chan struct{}, err error) {
 	for !t.ready.Load() {
 		wait, mine, err := t.probe()
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if mine {
+		case wait == nil:
+			continue // it has just become known
+		case mine:
 			// Forget an earlier failure: kgo would ask for the metadata of a misspelt name for
 			// ever.
 			t.cfg.Outlet.Client().PurgeTopicsFromProducing(t.Name)
@@ -180,6 +182,9 @@ func (t *Topic) Prepare(ctx context.Context) (first <-chan struct{}, err error) 
 func (t *Topic) probe() (wait <-chan struct{}, mine bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ready.Load() {
+		return nil, false, nil // a record that went first now would have no fate that ends the wait for it
+	}
 	if t.failed != nil && time.Since(t.failedAt) < negativeFor {
 		return nil, false, t.failed
 	}
