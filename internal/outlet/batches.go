@@ -151,7 +151,7 @@ func (t *tap) answered(of asked) {
 				if waits && s.number {
 					t.tries.ack(s.at, s.id, p.BaseOffset, s.n)
 				}
-			case passes(err) && !isVerdict(err):
+			case passes(err):
 				t.failed(s, err)
 			default:
 				if t.tries != nil && s.number {

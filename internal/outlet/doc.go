@@ -18,6 +18,9 @@
 // it: the second client takes larger batches. It waits in a queue (wait.go) while records before it
 // have no partition yet.
 //
+// The same look tells what is sent again (batches.go), and by the numbers of its batches whose
+// records Kafka took at a second try (tries.go), for metrics.
+//
 // Three facts of the client carry this, pinned by tests: a refusal fails all records of its
 // partition, in order (recBuf.failAllRecords); a record is given its partition, and the hook is
 // called, under the lock that failure takes; a batch is not sent if its first record's context has

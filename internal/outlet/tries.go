@@ -57,11 +57,7 @@ func newTries(renumbers bool) *tries {
 func (t *tries) fail(at partitionID, id batchID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	of := t.of[at]
-	if of == nil {
-		of = new(tried)
-		t.of[at] = of
-	}
+	of := t.known(at)
 	defer t.changed(at, of, len(of.failed), len(of.again))
 	if slices.Contains(of.failed, id) || of.givenUp != nil && of.givenUp.sameEpoch(id) {
 		return
@@ -74,15 +70,21 @@ func (t *tries) fail(at partitionID, id batchID) {
 // waits tells that a batch of some partition failed: its next answer counts.
 func (t *tries) waits() bool { return t.failed.Load() > 0 }
 
-// giveUp notes that the client fails what it has of a partition, and that batch with it.
-func (t *tries) giveUp(at partitionID, id batchID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// known is what is known of a partition, from now on. mu is held.
+func (t *tries) known(at partitionID) *tried {
 	of := t.of[at]
 	if of == nil {
 		of = new(tried)
 		t.of[at] = of
 	}
+	return of
+}
+
+// giveUp notes that the client fails what it has of a partition, and that batch with it.
+func (t *tries) giveUp(at partitionID, id batchID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	of := t.known(at)
 	defer t.changed(at, of, len(of.failed), len(of.again))
 	of.failed, of.givenUp = nil, &id
 }

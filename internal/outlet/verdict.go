@@ -42,10 +42,8 @@ func passes(err error) bool {
 	case kerr.ConcurrentTransactions.Code, kerr.OutOfOrderSequenceNumber.Code, kerr.UnknownProducerID.Code,
 		kerr.InvalidProducerIDMapping.Code, kerr.InvalidProducerEpoch.Code:
 		return true
-	case kerr.CorruptMessage.Code:
-		return false
 	}
-	return ke.Retriable
+	return ke.Retriable && !isVerdict(err) // CORRUPT_MESSAGE is both
 }
 
 // handedBack tells that the client gave a record back because its partition is under repair.
