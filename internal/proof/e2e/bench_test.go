@@ -30,6 +30,8 @@ func TestBenchOnKafka(t *testing.T) {
 			"log.segment.delete.delay.ms": "100", "broker.session.timeout.ms": "9000", "broker.heartbeat.interval.ms": "2000",
 		}}
 		cfg.Brokers, _ = strconv.Atoi(os.Getenv(benchBrokersEnv))
+	} else {
+		t.Parallel() // it mostly waits, and nothing that it measures is judged
 	}
 	kafka := kafkatest.Start(t, cfg)
 	args = append([]string{"bench", "--brokers", strings.Join(kafka.Addrs(), ",")}, args...)

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	parallel = 6               // processes; a test that waits for what a bug took away needs no processor
-	perRun   = 3 * time.Minute // real time of one process
-	oneTest  = time.Minute     // of a test with a bug
+	parallel = 6                // processes; a test that waits for what a bug took away needs no processor
+	perRun   = 3 * time.Minute  // real time of one process
+	oneTest  = 15 * time.Second // of a test with a bug: who hangs so long has been caught
 	// runs is how often a scenario is played until it finds a bug: its goroutines run in another
 	// order each time, and not every order gives a bug the chance to do harm.
 	runs = 3
