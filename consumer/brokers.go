@@ -58,7 +58,7 @@ func (b *brokers) clientOptions() []kgo.Opt {
 		kgo.WithLogger(clientLogger{b.log}),
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetch),
-		kgo.FetchMaxPartitionBytes(cfg.fetchMaxPartitionBytes()),
+		kgo.FetchMaxPartitionBytes(cfg.firstPiece()),
 		kgo.MaxConcurrentFetches(maxConcurrentFetches),
 		kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes()),
 	}

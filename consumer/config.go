@@ -101,9 +101,12 @@ const (
 	DefaultSessionTimeout    = 45 * time.Second
 	DefaultRebalanceTimeout  = 60 * time.Second
 	DefaultHeartbeatInterval = 500 * time.Millisecond
-	DefaultMaxRecords        = 100_000
-	DefaultHandlerTimeout    = 5 * time.Minute
-	DefaultStartTimeout      = time.Minute
+	DefaultMaxRecords        = 50_000
+	// DefaultMaxRecordsElsewhere is with CommitElsewhere: inputs are done when their transaction has
+	// ended.
+	DefaultMaxRecordsElsewhere = 100_000
+	DefaultHandlerTimeout      = 5 * time.Minute
+	DefaultStartTimeout        = time.Minute
 	// fetchMaxWait is how long a broker holds an empty fetch. It also bounds how long a resumed
 	// partition waits behind one.
 	fetchMaxWait = 500 * time.Millisecond
@@ -175,8 +178,8 @@ type Config struct {
 
 	// MaxBytes and MaxRecords bound everything that was fetched and is not done. Defaults: a
 	// quarter of the cgroup limit or GOMEMLIMIT (8 to 256 MiB; 64 MiB without a limit), and
-	// 100,000. Bytes are decompressed keys, values and headers plus 256 for each record; they come
-	// free when all of a batch is done, which is when its memory does.
+	// 50,000 (100,000 with CommitElsewhere). Bytes are decompressed keys, values and headers plus 256
+	// for each record; they come free when all of a batch is done, which is when its memory does.
 	//
 	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records and 8,192,
 	// fewer where records are large: about MaxBytes/8) + one record for each partition, since a
@@ -242,6 +245,9 @@ func (cfg Config) withDefaults() Config {
 	def(&cfg.OnOutOfRange, Halt)
 	def(&cfg.Protocol, ClassicProtocol)
 	def(&cfg.CommitEvery, DefaultCommitEvery)
+	if cfg.CommitElsewhere {
+		def(&cfg.MaxRecords, DefaultMaxRecordsElsewhere)
+	}
 	def(&cfg.MaxRecords, DefaultMaxRecords)
 	def(&cfg.HandlerTimeout, DefaultHandlerTimeout)
 	def(&cfg.StartTimeout, DefaultStartTimeout)
@@ -279,7 +285,7 @@ func (cfg *Config) validate() error {
 	wrong.If(cfg.CommitElsewhere && cfg.StateDir != "", "StateDir", cfg.StateDir, elsewhere+"nothing that this process commits could be left to a successor; leave it empty")
 	wrong.If(cfg.CommitElsewhere && cfg.CommitAfter > 0, "CommitAfter", cfg.CommitAfter, elsewhere+"set the interval of the transactions instead")
 	cfg.openState(wrong)
-	wrong.If(cfg.MaxRecords < 1, "MaxRecords", cfg.MaxRecords, "at least 1; leave it 0 for 100000")
+	wrong.If(cfg.MaxRecords < 1, "MaxRecords", cfg.MaxRecords, "at least 1; leave it 0 for 50,000, with CommitElsewhere 100,000")
 	for _, d := range []struct {
 		field string
 		value time.Duration

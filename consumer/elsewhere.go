@@ -62,36 +62,3 @@ func (g *group) announceNewer(ctx context.Context, cl *kgo.Client) {
 	g.refreshMembership(cl)
 	g.callAssigned(ctx, nil)
 }
-
-// shareFetches has fetches bring a little of each partition, instead of much of a few. A poll takes
-// what a fetch has of one partition before it comes to the next one. With CommitElsewhere inputs
-// stay open until their transaction ends, and a partition has room for donemeta.MaxSpan of them:
-// of megabytes, one or two partitions are full while the others have nothing in hand, and all wait
-// for a short transaction. What the user's options say stays.
-func (rd *reader) shareFetches(cl *kgo.Client) {
-	if !rd.cfg.CommitElsewhere {
-		return
-	}
-	n := rd.parts.count()
-	if n == 0 || rd.shared.client == cl && rd.shared.parts == n {
-		return
-	}
-	fetch := rd.cfg.fetchMaxBytes()
-	if rd.shared.client != cl {
-		rd.shared.users = cl.OptValue(kgo.FetchMaxPartitionBytes) != any(rd.cfg.fetchMaxPartitionBytes()) || cl.OptValue(kgo.FetchMaxBytes) != any(fetch)
-	}
-	rd.shared.client, rd.shared.parts = cl, n
-	if !rd.shared.users {
-		cl.UpdateFetchMaxBytes(fetch, max(rd.cfg.fetchMaxPartitionBytes()/int32(min(n, mostShares)), 1))
-	}
-}
-
-// mostShares is among how many partitions at most: smaller pieces are not worth a fetch.
-const mostShares = 8
-
-// fetchShares is what shareFetches has set, and for how many partitions.
-type fetchShares struct {
-	client *kgo.Client
-	parts  int
-	users  bool // the user has set it
-}

@@ -6,32 +6,35 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// With CommitElsewhere the more partitions there are, the less of each a fetch brings; what the
-// user has set stays.
+// The more partitions there are, the less of each a fetch brings, unless records are large; what
+// the user has set stays.
 func TestFetchesAreShared(t *testing.T) {
 	for _, c := range []struct {
 		name       string
-		elsewhere  bool
 		options    []kgo.Opt
 		partitions int
+		meanSize   int64
 		want       int32
 	}{
-		{"none yet", true, nil, 0, 1 << 20},
-		{"one", true, nil, 1, 1 << 20},
-		{"six", true, nil, 6, (1 << 20) / 6},
-		{"many", true, nil, 1000, 128 << 10},
-		{"the user's", true, []kgo.Opt{kgo.FetchMaxPartitionBytes(512 << 10)}, 6, 512 << 10},
-		{"committed here", false, nil, 6, 1 << 20},
+		{"none yet", nil, 0, 0, 128 << 10},
+		{"one", nil, 1, 0, 1 << 20},
+		{"six", nil, 6, 0, (1 << 20) / 6},
+		{"many", nil, 1000, 0, 128 << 10},
+		{"many, small records", nil, 1000, 300, 128 << 10},
+		{"many, of a kilobyte", nil, 1000, 1300, 512 << 10},
+		{"many, of megabytes", nil, 1000, 5 << 20, 1 << 20},
+		{"six, of which none was read", nil, 6, 1, (1 << 20) / 6},
+		{"the user's", []kgo.Opt{kgo.FetchMaxPartitionBytes(512 << 10)}, 6, 0, 512 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := Config{MaxBytes: 64 << 20, CommitElsewhere: c.elsewhere}
-			opts := append([]kgo.Opt{kgo.FetchMaxBytes(cfg.fetchMaxBytes()), kgo.FetchMaxPartitionBytes(cfg.fetchMaxPartitionBytes())}, c.options...)
+			cfg := Config{MaxBytes: 64 << 20}
+			opts := append([]kgo.Opt{kgo.FetchMaxBytes(cfg.fetchMaxBytes()), kgo.FetchMaxPartitionBytes(cfg.firstPiece())}, c.options...)
 			cl, err := kgo.NewClient(opts...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer cl.Close()
-			rd := reader{cfg: &cfg, parts: newHeld()}
+			rd := reader{cfg: &cfg, parts: newHeld(), meanSize: c.meanSize}
 			rd.shareFetches(cl)
 			for i := range c.partitions {
 				rd.parts.add(&partition{assignment: &Assignment{Topic: "in", Partition: int32(i)}})
@@ -44,5 +47,15 @@ func TestFetchesAreShared(t *testing.T) {
 				t.Errorf("a fetch brings %v bytes", got)
 			}
 		})
+	}
+}
+
+// With a budget of nothing much a piece is still something.
+func TestASmallBudgetHasPieces(t *testing.T) {
+	cfg := Config{MaxBytes: 1}
+	for _, meanSize := range []int64{0, 1, 1 << 40, 1 << 62} {
+		if piece := cfg.fetchPiece(1000, meanSize); piece < 1 || piece > cfg.fetchMaxPartitionBytes() {
+			t.Errorf("records of %d bytes: a piece of %d", meanSize, piece)
+		}
 	}
 }

@@ -35,16 +35,20 @@ const (
 // no processor finishes nothing meanwhile. By the clock a busy machine ended the wait of a pipeline
 // at full speed again and again, and what it had buffered was fetched and decompressed once more.
 //
-// The others wait too, so it is only for partitions that were not paused lately: one that is slow
-// for good costs them a hundredth of their time.
+// The others wait too, so it is only for partitions for which it was in vain a few times at most
+// lately: one that is slow for good costs them a hundredth of their time. Once would not do: before
+// the first outputs a producer connects, and who lost his patience then would pause for seconds
+// whatever is a little above its limit.
 //
 // With CommitElsewhere nothing is done before its transaction ends, an interval of those later
-// (100 ms): the patience is longer then.
+// (100 ms): the patience is longer then, and fewer times are as long.
 const (
 	patience          = 100 * time.Millisecond
 	patienceElsewhere = 5 * patience
 	patienceSteps     = 20
-	impatientTimes    = 100 // patience
+	impatientTimes    = 100 // patience, for each wait in vain
+	vainWaits         = 4   // one behind the other
+	vainElsewhere     = 2
 )
 
 func (rd *reader) patience() time.Duration {
@@ -52,6 +56,19 @@ func (rd *reader) patience() time.Duration {
 		return patienceElsewhere
 	}
 	return patience
+}
+
+// impatience is for how long a wait in vain is held against a partition.
+func (rd *reader) impatience() int64 { return int64(impatientTimes * rd.patience()) }
+
+// worthWaiting tells whether a partition that is above its limit may have come down by itself soon.
+// Under the partition's lock.
+func (rd *reader) worthWaiting(p *partition, now int64) bool {
+	waits := int64(vainWaits)
+	if rd.cfg.CommitElsewhere {
+		waits = vainElsewhere
+	}
+	return p.vain-now <= (waits-1)*rd.impatience()
 }
 
 // awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held
@@ -84,12 +101,12 @@ func (rd *reader) awaitSteps(ctx context.Context, tick <-chan time.Time) {
 
 // crowded tells whether a partition is above its limit that is worth waiting for.
 func (rd *reader) crowded() bool {
-	now, parts, impatient := rd.clock.now(), rd.parts.all(), impatientTimes*rd.patience()
+	now, parts := rd.clock.now(), rd.parts.all()
 	used, limits := rd.limits(parts)
 	for i, p := range parts {
 		p.mu.Lock()
 		over := used[i] >= limits[i] || p.openShare() >= 1 || p.waits()
-		worth := !p.paused && p.core.State().Reads() && (p.pausedAt == 0 || now-p.pausedAt > int64(impatient))
+		worth := !p.paused && p.core.State().Reads() && rd.worthWaiting(p, now)
 		p.mu.Unlock()
 		if over && worth {
 			return true
@@ -214,7 +231,10 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
-		p.paused, p.pausedAt = true, max(rd.clock.now(), 1)
+		if now := rd.clock.now(); rd.worthWaiting(p, now) {
+			p.vain = max(p.vain, now) + rd.impatience()
+		}
+		p.paused = true
 		return flowPause
 	case p.paused && used <= limit/2 && open <= 0.5 && len(p.parked.recs) == 0:
 		p.paused = false

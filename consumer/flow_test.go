@@ -274,7 +274,7 @@ func TestRestartOfAPausedAssignment(t *testing.T) {
 		l.untilCommitted(0, 10)
 		p := m.parts.find(topic, 0)
 		p.mu.Lock()
-		p.paused, p.pausedAt = true, 1
+		p.paused = true
 		p.mu.Unlock()
 		m.Client().PauseFetchPartitions(map[string][]int32{topic: {0}})
 		m.group.restart(p, 10)

@@ -38,35 +38,63 @@ func TestFullSpeedDoesNotPause(t *testing.T) {
 	})
 }
 
-// A partition that is slow for good is waited for once, then paused at once for a while: the others
-// are not made to wait again and again.
+// A partition that is slow for good is waited for a few times, then paused at once for a while: the
+// others are not made to wait again and again.
 func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 	inLab(t, 1, func(t *testing.T, l *lab) {
-		l.feed(0, 5000)
+		l.feed(0, 50_000)
 		cfg := l.config()
 		cfg.MaxRecords = 1000
 		cfg.HandlerTimeout = -1
 		began := time.Now()
 		m := l.start(cfg, func(*Batch) {})
-		l.until("paused", func() bool {
-			s := m.State()
-			return len(s.Partitions) == 1 && s.Partitions[0].Paused
-		})
+		paused := func() {
+			t.Helper()
+			l.until("paused", func() bool {
+				s := m.State()
+				return len(s.Partitions) == 1 && s.Partitions[0].Paused
+			})
+		}
+		paused()
 		if took := time.Since(began); took < patience {
 			t.Errorf("paused after %s, without patience", took)
 		}
 		p := m.parts.all()[0]
-		crowded := func(pausedFor time.Duration) bool { // as if it were resumed
+		crowdedIn := func(d time.Duration) bool { // as if it were resumed, so much later
 			p.mu.Lock()
-			p.paused, p.pausedAt = false, m.clock.now()-int64(pausedFor)
+			defer p.mu.Unlock()
+			p.paused = false
+			p.vain -= int64(d)
+			defer func() { p.paused, p.vain = true, p.vain+int64(d) }()
+			return m.reader.worthWaiting(p, m.clock.now())
+		}
+		const impatient = impatientTimes * patience
+		for n := 1; n < vainWaits; n++ {
+			if !crowdedIn(0) {
+				t.Fatalf("not worth waiting for after %d waits in vain", n)
+			}
+			p.mu.Lock()
+			p.paused = false // as if it were resumed
 			p.mu.Unlock()
-			return m.reader.crowded()
+			m.reader.awaitRoom(t.Context())
+			m.reader.balanceFlow()
+			paused()
 		}
-		if crowded(impatientTimes * patience / 2) {
-			t.Error("worth waiting for again, soon after it was in vain")
+		for _, c := range []struct {
+			later time.Duration
+			worth bool
+		}{{0, false}, {impatient / 2, false}, {impatient, true}, {vainWaits * impatient, true}} {
+			if crowdedIn(c.later) != c.worth {
+				t.Errorf("%s later: worth waiting for is %t, want %t", c.later, !c.worth, c.worth)
+			}
 		}
-		if !crowded(2 * impatientTimes * patience) {
-			t.Error("not worth waiting for, long after")
+		p.mu.Lock()
+		p.paused = false
+		before := p.vain
+		p.mu.Unlock()
+		m.reader.balanceFlow() // nobody waited
+		if p.vain != before {
+			t.Errorf("a pause that nobody waited for is held against it for %s", time.Duration(p.vain-before))
 		}
 		wantNil(t, m.stop())
 	})
@@ -106,7 +134,7 @@ func TestAStarvedProcessKeepsItsPatience(t *testing.T) {
 		})
 		p := m.parts.all()[0]
 		p.mu.Lock()
-		p.paused, p.pausedAt = false, 0 // as if it had never been
+		p.paused, p.vain = false, 0 // as if it had never been
 		p.mu.Unlock()
 		tick, over := make(chan time.Time), make(chan struct{})
 		go func() {

@@ -1,0 +1,60 @@
+package consumer
+
+import (
+	"math/bits"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// shareFetches has fetches bring a little of each partition, instead of much of a few. A poll takes
+// what a fetch has of one partition before it comes to the next one, and a partition has room for
+// donemeta.MaxSpan inputs that are not committed: of megabytes of small records, one or two
+// partitions are full while the others have nothing in hand, and all wait for the outputs of those.
+// Of large records a piece holds too few for that, and stays as large as it may. What the user's
+// options say stays.
+func (rd *reader) shareFetches(cl *kgo.Client) {
+	n := rd.parts.count()
+	if n == 0 {
+		return
+	}
+	if rd.shared.client != cl {
+		rd.shared = fetchShares{client: cl, users: rd.usersFetches(cl)}
+	}
+	if piece := rd.cfg.fetchPiece(n, rd.meanSize); piece != rd.shared.piece && !rd.shared.users {
+		rd.shared.piece = piece
+		cl.UpdateFetchMaxBytes(rd.cfg.fetchMaxBytes(), piece)
+	}
+}
+
+// usersFetches tells whether a client's options are not those that it was made with here.
+func (rd *reader) usersFetches(cl *kgo.Client) bool {
+	return cl.OptValue(kgo.FetchMaxBytes) != any(rd.cfg.fetchMaxBytes()) || cl.OptValue(kgo.FetchMaxPartitionBytes) != any(rd.cfg.firstPiece())
+}
+
+const (
+	mostShares   = 8   // smaller pieces are not worth a fetch
+	pieceRecords = 256 // that a piece has room for, by their size in memory: in a fetch they are smaller
+)
+
+// fetchPiece is how much of a partition a fetch brings at most, of so many, with records of this
+// mean size; 0: that is not known.
+func (cfg *Config) fetchPiece(partitions int, meanSize int64) int32 {
+	most := cfg.fetchMaxPartitionBytes()
+	share := max(most/int32(min(partitions, mostShares)), 1)
+	if meanSize <= 0 {
+		return share
+	}
+	steps := bits.Len64(uint64(min(meanSize, int64(most))*pieceRecords) - 1) // to a power of two: not another piece with each poll
+	return int32(max(min(int64(1)<<steps, int64(most)), int64(share)))
+}
+
+// firstPiece is before anything is known: what comes first finds a producer that is still
+// connecting.
+func (cfg *Config) firstPiece() int32 { return cfg.fetchPiece(mostShares, 0) }
+
+// fetchShares is what shareFetches has set.
+type fetchShares struct {
+	client *kgo.Client
+	piece  int32 // 0: nothing yet
+	users  bool  // the user has set it
+}
