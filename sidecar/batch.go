@@ -108,9 +108,9 @@ const maxLearned = 4096
 // push hands a run over.
 func (c *claims) push(r txn.Run, records int64) {
 	c.in.records.Add(records)
-	n := c.records.Add(records)
+	enough := c.crowd.comes(records)
 	c.in.lane.Push(r)
-	if n >= c.flushAt.Load() {
+	if enough {
 		c.in.lane.Flush()
 	}
 }
@@ -118,7 +118,7 @@ func (c *claims) push(r txn.Run, records int64) {
 // pop counts what is decided.
 func (c *claims) pop(records int64) {
 	c.in.records.Add(-records)
-	c.records.Add(-records)
+	c.crowd.goes(records)
 }
 
 // records is what units count for, as in the credit.
@@ -129,7 +129,13 @@ func (b *batch) records(from, to int) (n int64) {
 	return n
 }
 
-var _ txn.Ending = (*batch)(nil)
+var (
+	_ txn.Ending    = (*batch)(nil)
+	_ txn.Following = (*batch)(nil)
+)
+
+// Closes implements txn.Following.
+func (b *batch) Closes() { b.frame.session.claims.crowd.closes() }
 
 // Over implements txn.Ending.
 func (b *batch) Over() bool { return b.frame.session.ctx.Err() != nil }

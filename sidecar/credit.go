@@ -18,8 +18,8 @@ import (
 // with MaxSessions apps still bounds their sum (S9).
 //
 // Where there are transactions one may have three quarters in bytes, too: what it sends stays
-// outstanding until its transaction ends, and one is ended when half of a credit waits for it. Each
-// costs a broker some milliseconds.
+// outstanding until its transaction ends, and one is ended when three quarters of a credit wait for
+// it. Each costs a broker some milliseconds.
 
 // restEvery is how often sessions are looked at: one of which restLooks in a row find that it
 // received nothing and has nothing outstanding, rests. One that has a unit now and then does not

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -27,8 +26,7 @@ type claims struct {
 	*txn.Claims
 
 	in      *transactions
-	records atomic.Int64            // in the lane's hands
-	flushAt atomic.Int64            // from so many on, a transaction is ended before it is due
+	crowd   crowd                   // in the lane's hands
 	topics  map[string]bool         // that exist; the receiver's own
 	leaving map[uint64]*txn.Leaving // by the request of a Release that is not answered; under the session's mu
 }
@@ -39,11 +37,11 @@ func (t *transactions) claim(s *session) {
 	s.claims = &claims{Claims: txn.NewClaims(s.memberGone), in: t, topics: map[string]bool{}, leaving: map[uint64]*txn.Leaving{}}
 }
 
-// bound ends transactions when half of a credit waits for them, so that the other half fills
-// meanwhile.
+// bound ends transactions when three quarters of a credit wait for them: the larger they are, the
+// fewer, and the rest fills meanwhile.
 func (c *claims) bound(records int64) {
 	if c != nil {
-		c.flushAt.Store(max(1, records/2))
+		c.crowd.enough.Store(max(1, records/4*3))
 	}
 }
 

@@ -31,6 +31,14 @@ type Batch interface {
 	Dropped(from, to int)
 }
 
+// Following is implemented by batches that want to know when a window closes that has units of
+// them: what comes from then on waits for the next one.
+type Following interface {
+	// Closes is called from the lane's goroutine, and must not block. The window may be aborted,
+	// and its units be in another one.
+	Closes()
+}
+
 // Unit is one input with its outputs, or outputs without an input.
 type Unit struct {
 	Claim *Claim // nil: there is no input

@@ -201,6 +201,21 @@ func TestManyUnitsDoNotWait(t *testing.T) {
 	}
 }
 
+// Where a transaction is dear, units come late, too: a longer quiet is waited for, to a bound.
+func TestADearTransactionWaitsForALongerQuiet(t *testing.T) {
+	p := newPace(time.Second, time.Minute)
+	w := newWindow(time.Unix(100, 0), nil)
+	w.units = sendEvery
+	for _, c := range []struct{ cost, quiet time.Duration }{
+		{time.Millisecond, alone}, {2 * alone, 2 * alone}, {time.Second, quietMost}, {0, alone},
+	} {
+		p.ended(time.Unix(100, 0), c.cost, 1, 0)
+		if got := p.closes(w, w.opened).Sub(w.opened); got != c.quiet {
+			t.Errorf("behind a transaction that took %s beside its records: it closes %s after its last unit, want %s", c.cost, got, c.quiet)
+		}
+	}
+}
+
 // A client that lets go of what waits, again on each of its streams, makes nothing grow.
 func TestReleasesOfFormerStreamsAreForgotten(t *testing.T) {
 	c := NewClaims(nil)

@@ -17,6 +17,7 @@ import (
 // transaction; what is in doubt is aborted, which costs a window, and no more.
 func (l *Lane) close() event {
 	w := l.window
+	w.tell()
 	if w.strangers = w.stage(); len(w.strangers) > 0 {
 		return failed
 	}

@@ -12,8 +12,9 @@ type pace struct {
 	interval time.Duration // of now
 	most     time.Duration // of interval
 	lastEnd  time.Time
-	waited   int // closes in a row at which a crowd waited
-	aborts   int // in a row, by which nothing got on
+	quiet    time.Duration // how long nobody comes before a large window closes
+	waited   int           // closes in a row at which a crowd waited
+	aborts   int           // in a row, by which nothing got on
 }
 
 const (
@@ -21,11 +22,12 @@ const (
 	mostTimes   = 5                    // times every
 	overhead    = 10                   // a transaction's own time is at most this part of the interval
 	saturatedBy = 3                    // closes
+	quietMost   = 4 * alone
 )
 
 // newPace makes no window longer than a quarter of the transactions' timeout.
 func newPace(every, timeout time.Duration) pace {
-	return pace{every: every, interval: every, most: max(every, min(mostTimes*every, timeout/4))}
+	return pace{every: every, interval: every, most: max(every, min(mostTimes*every, timeout/4)), quiet: alone}
 }
 
 // due is when a window closes that was opened then.
@@ -38,10 +40,12 @@ func (p *pace) due(opened time.Time) time.Time {
 }
 
 // closes is when a window closes if no unit comes after the last one. Where many have come, or
-// large ones, and no more do, somebody may wait for them to be committed.
+// large ones, and no more do, somebody may wait for them to be committed. For how long none comes
+// is what a transaction costs beside its records: where the brokers, or the processors, are slow,
+// units come late, too, and a transaction for a part of them is dear.
 func (p *pace) closes(w *window, last time.Time) time.Time {
 	at := p.due(w.opened)
-	if quiet := last.Add(alone); w.isLarge() && quiet.Before(at) {
+	if quiet := last.Add(p.quiet); w.isLarge() && quiet.Before(at) {
 		return quiet
 	}
 	return at
@@ -58,6 +62,7 @@ const sendBytes = sendEvery << 10
 // and how many units wait.
 func (p *pace) ended(now time.Time, cost time.Duration, units, waiting int) {
 	p.lastEnd, p.aborts = now, 0
+	p.quiet = min(max(alone, cost), quietMost)
 	if p.waited++; waiting == 0 || waiting < units/4*3 {
 		p.waited = 0
 	}

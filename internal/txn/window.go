@@ -57,6 +57,15 @@ func (w *window) add(r Run) {
 	w.units += r.To - r.From
 }
 
+// tell tells the batches that the window closes.
+func (w *window) tell() {
+	for _, r := range w.runs {
+		if b, wants := r.Batch.(Following); wants {
+			b.Closes()
+		}
+	}
+}
+
 // each calls fn for every unit, by its place in the window.
 func (w *window) each(fn func(place int, b Batch, i int)) {
 	place := 0
