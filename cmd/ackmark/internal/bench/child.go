@@ -44,6 +44,9 @@ type spec struct {
 	Inputs      int `json:"inputs,omitempty"`
 	Size        int `json:"size,omitempty"`
 	Concurrency int `json:"concurrency,omitempty"`
+	// Emitter is the number of an emitter among those of its run, from 0: at a time they emit
+	// different keys.
+	Emitter int `json:"emitter,omitempty"`
 	// Rate of an emitter, in records a second; 0: as fast as it may.
 	Rate          int    `json:"rate,omitempty"`
 	NoLinger      bool   `json:"no_linger,omitempty"`

@@ -59,6 +59,9 @@ func (c *child) runEmitter(ctx context.Context) error {
 	return p.Close()
 }
 
+// apart is how many keys lie between what two emitters emit at the same time.
+const apart = 7
+
 func (c *child) emitted(i int) producer.Record {
-	return producer.Record{Topic: c.spec.Output, Key: key(i), Value: make([]byte, c.spec.Size)}
+	return producer.Record{Topic: c.spec.Output, Key: key(c.spec.Emitter*apart + i), Value: make([]byte, c.spec.Size)}
 }

@@ -82,7 +82,7 @@ func heldNow() *Held {
 	debug.FreeOSMemory()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	h := &Held{Live: int64(mem.HeapAlloc + mem.StackInuse)}
+	h := &Held{Live: int64(mem.HeapAlloc + mem.StackInuse), Threads: pprof.Lookup("threadcreate").Count()}
 	h.RSS, _ = childproc.Resident(os.Getpid()) // 0: the system does not tell
 	return h
 }

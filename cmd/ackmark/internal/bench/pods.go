@@ -227,7 +227,8 @@ func (b *bench) podRun(ctx context.Context, pod *Pod, way string) (run PodRun, e
 
 // startEmitters returns when all have emitted their first record.
 func (b *bench) startEmitters(ctx context.Context, s spec, n int) (apps []*process, err error) {
-	for range n {
+	for i := range n {
+		s.Emitter = i
 		p, err := b.opts.start(ctx, s)
 		if err != nil {
 			return apps, err

@@ -22,7 +22,7 @@ func renderScale(out *strings.Builder, s *Scale) {
 			rows = append(rows, p.row())
 		}
 		table(out, rows)
-		fmt.Fprintln(out, "  idle: heap and stacks of a session that emitted one record and rests, after a collection; and by the resident set. busy: its share of the peak.")
+		fmt.Fprintln(out, "  idle: heap and goroutines' stacks of a session that emitted one record and rests, after a collection; and by the resident set, with the stacks of threads. busy: its share of the peak.")
 	}
 	if len(s.Partitions) == 0 {
 		return

@@ -23,7 +23,7 @@ func scaleSample() *Result {
 		p.Modes[1].Runs = append(p.Modes[1].Runs, PodRun{
 			Wall: drift * 5, Records: 1000, Apps: Usage{CPU: 1000 * 1200}, Sidecar: &Usage{CPU: 1000 * 300, PeakRSS: 130 << 20},
 		})
-		p.Memory = append(p.Memory, SidecarMemory{Held{Live: 1e6, RSS: 30 << 20}, Held{Live: 1e6 + 50*45e3, RSS: 30<<20 + 50*35e3}})
+		p.Memory = append(p.Memory, SidecarMemory{Held{Live: 1e6, RSS: 30 << 20, Threads: 7}, Held{Live: 1e6 + 50*35e3 + 5*perThread, RSS: 30<<20 + 50*45e3, Threads: 12}})
 		for name, times := range map[string]int{bare: 4, library: 5, viaSidecar: 8} {
 			wall := time.Duration(times * (10 + round))
 			all.add(name, Race{Round: round, Wall: wall, Inputs: 1000, App: Usage{CPU: wall / 2}})
@@ -41,7 +41,7 @@ func TestScalePoints(t *testing.T) {
 	p := s.Sessions[0]
 	for what, c := range map[string]struct{ got, want float64 }{
 		"speed": {p.Speed.Median, 0.8}, "speed's low end": {p.Speed.Low, 0.8}, "CPU": {p.CPU.Median, 1.5},
-		"idle": {p.Idle.Median, 45e3}, "idle, resident": {p.IdleRSS.Median, 35e3}, "busy": {p.Busy.Median, 2 << 20}, "peak": {p.Peak.Median, 130 << 20},
+		"idle": {p.Idle.Median, 35e3}, "idle, resident": {p.IdleRSS.Median, 45e3}, "busy": {p.Busy.Median, 2 << 20}, "peak": {p.Peak.Median, 130 << 20},
 	} {
 		if math.Abs(c.got-c.want) > 1e-6 {
 			t.Errorf("%s: %v, want %v", what, c.got, c.want)
@@ -81,7 +81,7 @@ func TestScaleTable(t *testing.T) {
 	r.Goals = goals(r)
 	text := strings.Join(strings.Fields(render(r)), " ")
 	for _, want := range []string{
-		"50 3 22,727,272,727 18,181,818,181 0.80 0.80 … 0.80 1000 1500 300 1.50 1.50 … 1.50 45 35 2.00 130",
+		"50 3 22,727,272,727 18,181,818,181 0.80 0.80 … 0.80 1000 1500 300 1.50 1.50 … 1.50 35 45 2.00 130",
 		"100 bare 3 22,727,272,727 1 –", "100 library 3 18,181,818,181 0.80 0.80 … 0.80",
 		"G3 50 processes, sidecar / own producers, speed 0.800", "G9 50 sessions, memory of one that is idle 35.000 KB", "≤ 40 KB", "G9 50 sessions, sidecar's peak resident memory 130.000 MiB",
 	} {
