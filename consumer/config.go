@@ -102,8 +102,8 @@ const (
 	DefaultRebalanceTimeout  = 60 * time.Second
 	DefaultHeartbeatInterval = 500 * time.Millisecond
 	DefaultMaxRecords        = 50_000
-	// DefaultMaxRecordsElsewhere is with CommitElsewhere: inputs are done when their transaction has
-	// ended.
+	// DefaultMaxRecordsElsewhere is with CommitElsewhere: inputs are done when their transaction
+	// has ended.
 	DefaultMaxRecordsElsewhere = 100_000
 	DefaultHandlerTimeout      = 5 * time.Minute
 	DefaultStartTimeout        = time.Minute
@@ -177,9 +177,9 @@ type Config struct {
 	HeartbeatInterval time.Duration
 
 	// MaxBytes and MaxRecords bound everything that was fetched and is not done. Defaults: a
-	// quarter of the cgroup limit or GOMEMLIMIT (8 to 256 MiB; 64 MiB without a limit), and
-	// 50,000 (100,000 with CommitElsewhere). Bytes are decompressed keys, values and headers plus 256
-	// for each record; they come free when all of a batch is done, which is when its memory does.
+	// quarter of the cgroup limit or GOMEMLIMIT (8 to 256 MiB; 64 MiB without a limit), and 50,000
+	// (100,000 with CommitElsewhere). Bytes are decompressed keys, values and headers plus 256 for
+	// each record; they come free when all of a batch is done, which is when its memory does.
 	//
 	// The exact bound: MaxBytes + what one poll returns (at most MaxRecords/8 records and 8,192,
 	// fewer where records are large: about MaxBytes/8) + one record for each partition, since a

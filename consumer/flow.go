@@ -43,12 +43,12 @@ const (
 // With CommitElsewhere nothing is done before its transaction ends, an interval of those later
 // (100 ms): the patience is longer then, and fewer times are as long.
 const (
-	patience          = 100 * time.Millisecond
-	patienceElsewhere = 5 * patience
-	patienceSteps     = 20
-	impatientTimes    = 100 // patience, for each wait in vain
-	vainWaits         = 4   // one behind the other
-	vainElsewhere     = 2
+	patience               = 100 * time.Millisecond
+	patienceElsewhere      = 5 * patience
+	patienceSteps          = 20
+	impatientTimes         = 100 // patience, for each wait in vain
+	patienceTimes          = 4   // one behind the other
+	patienceTimesElsewhere = 2
 )
 
 func (rd *reader) patience() time.Duration {
@@ -58,17 +58,17 @@ func (rd *reader) patience() time.Duration {
 	return patience
 }
 
-// impatience is for how long a wait in vain is held against a partition.
-func (rd *reader) impatience() int64 { return int64(impatientTimes * rd.patience()) }
+// impatientFor is for how long a wait in vain is held against a partition.
+func (rd *reader) impatientFor() int64 { return int64(impatientTimes * rd.patience()) }
 
-// worthWaiting tells whether a partition that is above its limit may have come down by itself soon.
+// hasPatience tells whether a partition that is above its limit may have come down by itself soon.
 // Under the partition's lock.
-func (rd *reader) worthWaiting(p *partition, now int64) bool {
-	waits := int64(vainWaits)
+func (rd *reader) hasPatience(p *partition, now int64) bool {
+	waits := int64(patienceTimes)
 	if rd.cfg.CommitElsewhere {
-		waits = vainElsewhere
+		waits = patienceTimesElsewhere
 	}
-	return p.vain-now <= (waits-1)*rd.impatience()
+	return p.heldAgainst-now <= (waits-1)*rd.impatientFor()
 }
 
 // awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held
@@ -106,7 +106,7 @@ func (rd *reader) crowded() bool {
 	for i, p := range parts {
 		p.mu.Lock()
 		over := used[i] >= limits[i] || p.openShare() >= 1 || p.waits()
-		worth := !p.paused && p.core.State().Reads() && rd.worthWaiting(p, now)
+		worth := !p.paused && p.core.State().Reads() && rd.hasPatience(p, now)
 		p.mu.Unlock()
 		if over && worth {
 			return true
@@ -231,8 +231,8 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
-		if now := rd.clock.now(); rd.worthWaiting(p, now) {
-			p.vain = max(p.vain, now) + rd.impatience()
+		if now := rd.clock.now(); rd.hasPatience(p, now) {
+			p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()
 		}
 		p.paused = true
 		return flowPause

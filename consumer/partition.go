@@ -34,12 +34,12 @@ type partition struct {
 	drain  drain
 	halted *HaltError
 
-	runs    []*run // handed out and not all done, in fetch order; nil where done out of order
-	bytes   int64
-	records int
-	parked  parked
-	paused  bool
-	vain    int64 // until when waits in vain are held against it, one after the other; as the consumer's monotonic nanoseconds
+	runs        []*run // handed out and not all done, in fetch order; nil where done out of order
+	bytes       int64
+	records     int
+	parked      parked
+	paused      bool
+	heldAgainst int64 // until when waits in vain are held against it, one after the other; as the consumer's monotonic nanoseconds
 
 	logEnd int64
 	lost   int64 // inputs skipped by Config.OnOutOfRange

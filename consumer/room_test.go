@@ -64,12 +64,12 @@ func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.paused = false
-			p.vain -= int64(d)
-			defer func() { p.paused, p.vain = true, p.vain+int64(d) }()
-			return m.reader.worthWaiting(p, m.clock.now())
+			p.heldAgainst -= int64(d)
+			defer func() { p.paused, p.heldAgainst = true, p.heldAgainst+int64(d) }()
+			return m.reader.hasPatience(p, m.clock.now())
 		}
 		const impatient = impatientTimes * patience
-		for n := 1; n < vainWaits; n++ {
+		for n := 1; n < patienceTimes; n++ {
 			if !crowdedIn(0) {
 				t.Fatalf("not worth waiting for after %d waits in vain", n)
 			}
@@ -83,18 +83,18 @@ func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 		for _, c := range []struct {
 			later time.Duration
 			worth bool
-		}{{0, false}, {impatient / 2, false}, {impatient, true}, {vainWaits * impatient, true}} {
+		}{{0, false}, {impatient / 2, false}, {impatient, true}, {patienceTimes * impatient, true}} {
 			if crowdedIn(c.later) != c.worth {
 				t.Errorf("%s later: worth waiting for is %t, want %t", c.later, !c.worth, c.worth)
 			}
 		}
 		p.mu.Lock()
 		p.paused = false
-		before := p.vain
+		before := p.heldAgainst
 		p.mu.Unlock()
 		m.reader.balanceFlow() // nobody waited
-		if p.vain != before {
-			t.Errorf("a pause that nobody waited for is held against it for %s", time.Duration(p.vain-before))
+		if p.heldAgainst != before {
+			t.Errorf("a pause that nobody waited for is held against it for %s", time.Duration(p.heldAgainst-before))
 		}
 		wantNil(t, m.stop())
 	})
@@ -134,7 +134,7 @@ func TestAStarvedProcessKeepsItsPatience(t *testing.T) {
 		})
 		p := m.parts.all()[0]
 		p.mu.Lock()
-		p.paused, p.vain = false, 0 // as if it had never been
+		p.paused, p.heldAgainst = false, 0 // as if it had never been
 		p.mu.Unlock()
 		tick, over := make(chan time.Time), make(chan struct{})
 		go func() {

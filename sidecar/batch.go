@@ -108,7 +108,7 @@ const maxLearned = 4096
 // push hands a run over.
 func (c *claims) push(r txn.Run, records int64) {
 	c.in.records.Add(records)
-	enough := c.crowd.comes(records)
+	enough := c.hand.comes(records)
 	c.in.lane.Push(r)
 	if enough {
 		c.in.lane.Flush()
@@ -118,7 +118,7 @@ func (c *claims) push(r txn.Run, records int64) {
 // pop counts what is decided.
 func (c *claims) pop(records int64) {
 	c.in.records.Add(-records)
-	c.crowd.goes(records)
+	c.hand.goes(records)
 }
 
 // records is what units count for, as in the credit.
@@ -135,7 +135,7 @@ var (
 )
 
 // Closes implements txn.Following.
-func (b *batch) Closes() { b.frame.session.claims.crowd.closes() }
+func (b *batch) Closes() { b.frame.session.claims.hand.closes() }
 
 // Over implements txn.Ending.
 func (b *batch) Over() bool { return b.frame.session.ctx.Err() != nil }

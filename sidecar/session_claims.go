@@ -26,7 +26,7 @@ type claims struct {
 	*txn.Claims
 
 	in      *transactions
-	crowd   crowd                   // in the lane's hands
+	hand    inHand                  // in the lane's hands
 	topics  map[string]bool         // that exist; the receiver's own
 	leaving map[uint64]*txn.Leaving // by the request of a Release that is not answered; under the session's mu
 }
@@ -41,7 +41,7 @@ func (t *transactions) claim(s *session) {
 // fewer, and the rest fills meanwhile.
 func (c *claims) bound(records int64) {
 	if c != nil {
-		c.crowd.enough.Store(max(1, records/4*3))
+		c.hand.enough.Store(max(1, records/4*3))
 	}
 }
 

@@ -2,13 +2,13 @@ package sidecar
 
 import "sync/atomic"
 
-// crowd is the records of a session that are in the lane's hands. When enough of them wait, a
+// inHand is the records of a session that are in the lane's hands. When enough of them wait, a
 // transaction is ended before it is due. What is in one that ends does not wait: with it, a few
 // units that came behind a large transaction would be the next one, as soon as that has ended, and
 // each costs a broker some milliseconds. It counts a little wrong where its methods run at the same
 // time, and for units of a transaction that was aborted, until the next one ends: then one may end
 // early, or when it is due.
-type crowd struct {
+type inHand struct {
 	records atomic.Int64
 	closing atomic.Int64 // of them, of the transaction that ends
 	enough  atomic.Int64
@@ -16,13 +16,13 @@ type crowd struct {
 }
 
 // comes counts what is handed over, and tells when enough wait, once for each transaction.
-func (c *crowd) comes(records int64) bool {
+func (c *inHand) comes(records int64) bool {
 	waiting := c.records.Add(records) - c.closing.Load()
 	return waiting >= c.enough.Load() && c.told.CompareAndSwap(false, true)
 }
 
 // goes counts what is decided: that of the transaction that ends, if there is one.
-func (c *crowd) goes(records int64) {
+func (c *inHand) goes(records int64) {
 	c.records.Add(-records)
 	for {
 		now := c.closing.Load()
@@ -33,7 +33,7 @@ func (c *crowd) goes(records int64) {
 }
 
 // closes notes that a transaction begins to end, with all that has come.
-func (c *crowd) closes() {
+func (c *inHand) closes() {
 	c.closing.Store(c.records.Load())
 	c.told.Store(false)
 }

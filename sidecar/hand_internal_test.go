@@ -5,7 +5,7 @@ import "testing"
 // A transaction is ended early when enough wait for it, each one once; what is in the one before it
 // does not count, nor does what was decided.
 func TestEnoughEndTheirTransactionEarly(t *testing.T) {
-	var c crowd
+	var c inHand
 	c.enough.Store(100)
 	step := 0
 	comes := func(records int64, want bool) {
@@ -36,7 +36,7 @@ func TestEnoughEndTheirTransactionEarly(t *testing.T) {
 
 // What was aborted and is tried again in the next transaction counts once.
 func TestWhatIsTriedAgainIsCountedOnce(t *testing.T) {
-	var c crowd
+	var c inHand
 	c.enough.Store(100)
 	c.comes(80)
 	for range 3 {
