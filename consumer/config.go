@@ -237,6 +237,7 @@ type Config struct {
 	state        *sessionfile.Dir // of StateDir; nil: none
 	dial         dialFunc         // as Options say, TLS included
 	decompressor kgo.Decompressor // as Options say, bounded
+	usersPiece   bool             // Options say how much of a partition a fetch brings
 	excluded     []string         // expressions of topics that Regex is not for, as Options say
 }
 

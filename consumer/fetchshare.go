@@ -11,25 +11,25 @@ import (
 // donemeta.MaxSpan inputs that are not committed: of megabytes of small records, one or two
 // partitions are full while the others have nothing in hand, and all wait for the outputs of those.
 // Of large records a piece holds too few for that, and stays as large as it may. What the user's
-// options say stays.
+// options say stays, of the whole fetch, too.
 func (rd *reader) shareFetches(cl *kgo.Client) {
 	n := rd.parts.count()
-	if n == 0 {
+	if n == 0 || rd.cfg.usersPiece {
 		return
 	}
 	if rd.shared.client != cl {
-		rd.shared = fetchShares{client: cl, users: rd.usersFetches(cl)}
+		whole, _ := cl.OptValue(kgo.FetchMaxBytes).(int32)
+		rd.shared = fetchShares{client: cl, whole: whole}
 	}
-	if piece := rd.cfg.fetchPiece(n, rd.meanSize); piece != rd.shared.piece && !rd.shared.users {
+	if piece := min(rd.cfg.fetchPiece(n, rd.meanSize), rd.shared.whole); piece != rd.shared.piece {
 		rd.shared.piece = piece
-		cl.UpdateFetchMaxBytes(rd.cfg.fetchMaxBytes(), piece)
+		cl.UpdateFetchMaxBytes(rd.shared.whole, piece)
 	}
 }
 
-// usersFetches tells whether a client's options are not those that it was made with here.
-func (rd *reader) usersFetches(cl *kgo.Client) bool {
-	return cl.OptValue(kgo.FetchMaxBytes) != any(rd.cfg.fetchMaxBytes()) || cl.OptValue(kgo.FetchMaxPartitionBytes) != any(rd.cfg.firstPiece())
-}
+// noPiece is what the probe has where the user's options do not say how much of a partition a fetch
+// brings: any other could be what a user says.
+const noPiece = 1
 
 const (
 	mostShares   = 8   // smaller pieces are not worth a fetch
@@ -55,6 +55,6 @@ func (cfg *Config) firstPiece() int32 { return cfg.fetchPiece(mostShares, 0) }
 // fetchShares is what shareFetches has set.
 type fetchShares struct {
 	client *kgo.Client
+	whole  int32 // of a fetch
 	piece  int32 // 0: nothing yet
-	users  bool  // the user has set it
 }

@@ -25,15 +25,22 @@ func TestFetchesAreShared(t *testing.T) {
 		{"many, of megabytes", nil, 1000, 5 << 20, 1 << 20},
 		{"six, of which none was read", nil, 6, 1, (1 << 20) / 6},
 		{"the user's", []kgo.Opt{kgo.FetchMaxPartitionBytes(512 << 10)}, 6, 0, 512 << 10},
+		{"the user's, what a client begins with", []kgo.Opt{kgo.FetchMaxPartitionBytes(128 << 10)}, 1, 5 << 20, 128 << 10},
+		{"the user's fetches are larger", []kgo.Opt{kgo.FetchMaxBytes(50 << 20)}, 6, 5 << 20, 1 << 20},
+		{"the user's fetches are smaller", []kgo.Opt{kgo.FetchMaxBytes(50 << 10)}, 6, 5 << 20, 50 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := Config{MaxBytes: 64 << 20}
+			cfg := Config{Brokers: []string{"b:1"}, Group: "g", Topics: []string{"in"}, MaxBytes: 64 << 20, Options: c.options}
+			if err := cfg.adopt(); err != nil {
+				t.Fatal(err)
+			}
 			opts := append([]kgo.Opt{kgo.FetchMaxBytes(cfg.fetchMaxBytes()), kgo.FetchMaxPartitionBytes(cfg.firstPiece())}, c.options...)
 			cl, err := kgo.NewClient(opts...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer cl.Close()
+			whole := cl.OptValue(kgo.FetchMaxBytes)
 			rd := reader{cfg: &cfg, parts: newHeld(), meanSize: c.meanSize}
 			rd.shareFetches(cl)
 			for i := range c.partitions {
@@ -43,8 +50,8 @@ func TestFetchesAreShared(t *testing.T) {
 			if got := cl.OptValue(kgo.FetchMaxPartitionBytes); got != any(c.want) {
 				t.Errorf("a fetch brings %v bytes of a partition, want %d", got, c.want)
 			}
-			if got := cl.OptValue(kgo.FetchMaxBytes); got != any(cfg.fetchMaxBytes()) {
-				t.Errorf("a fetch brings %v bytes", got)
+			if got := cl.OptValue(kgo.FetchMaxBytes); got != whole {
+				t.Errorf("a fetch brings %v bytes, want %v", got, whole)
 			}
 		})
 	}

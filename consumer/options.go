@@ -33,11 +33,12 @@ func (cfg *Config) adopt() error {
 	cfg.excluded, _ = probe.OptValue(kgo.ConsumeExcludeTopics).([]string)
 	// Once more, now that the budget is known: an own decompressor must bound what a batch inflates
 	// to itself, the client's does.
-	bounded, err := kgoopt.Probe(cfg.Options, append(probeBase(), kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes()))...)
+	bounded, err := kgoopt.Probe(cfg.Options, append(probeBase(), kgo.MaxDecompressBatchBytes(cfg.maxDecompressBytes()), kgo.FetchMaxPartitionBytes(noPiece))...)
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	defer bounded.Close()
+	cfg.usersPiece = bounded.OptValue(kgo.FetchMaxPartitionBytes) != any(int32(noPiece))
 	cfg.decompressor, _ = bounded.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	return nil
 }
