@@ -21,7 +21,8 @@ type ConfigError struct {
 	Err error
 }
 
-// Error is like "consumer: Config.MaxRecords is -1: at least 1; leave it 0 for 100000".
+// Error is like "consumer: Config.MaxRecords is -1: at least 1; leave it 0 for 50,000, with
+// CommitElsewhere 100,000".
 func (e *ConfigError) Error() string {
 	var b strings.Builder
 	b.WriteString(strings.Replace(e.Config, ".", ": ", 1))
