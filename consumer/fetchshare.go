@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -21,7 +22,7 @@ func (rd *reader) shareFetches(cl *kgo.Client) {
 		whole, _ := cl.OptValue(kgo.FetchMaxBytes).(int32)
 		rd.shared = fetchShares{client: cl, whole: whole}
 	}
-	if piece := min(rd.cfg.fetchPiece(n, rd.meanSize), rd.shared.whole); piece != rd.shared.piece {
+	if piece := min(max(rd.cfg.fetchPiece(n, rd.meanSize), rd.largest.piece(rd.cfg.fetchMaxPartitionBytes())), rd.shared.whole); piece != rd.shared.piece {
 		rd.shared.piece = piece
 		cl.UpdateFetchMaxBytes(rd.shared.whole, piece)
 	}
@@ -51,6 +52,35 @@ func (cfg *Config) fetchPiece(partitions int, meanSize int64) int32 {
 // firstPiece is before anything is known: what comes first finds a producer that is still
 // connecting.
 func (cfg *Config) firstPiece() int32 { return cfg.fetchPiece(mostShares, 0) }
+
+// largestBatch is the size of the largest batches that came lately, as they were fetched. A broker
+// gives a batch that is larger than a piece of the first partition only, and what is left of a
+// piece behind the last whole batch is fetched again: so a piece has room for two of them. It is a
+// hook of the client.
+type largestBatch struct{ bytes atomic.Int64 }
+
+var _ kgo.HookFetchBatchRead = (*largestBatch)(nil)
+
+// OnFetchBatchRead follows the size of batches: upwards at once, downwards slowly.
+func (b *largestBatch) OnFetchBatchRead(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.FetchBatchMetrics) {
+	const head = 61 // of a batch
+	size, now := int64(m.CompressedBytes)+head, b.bytes.Load()
+	if size < now {
+		size = now - (now-size)/64
+	}
+	if size != now {
+		b.bytes.CompareAndSwap(now, size) // another one that came at the same time does as well
+	}
+}
+
+// piece has room for two of them, to a power of two: not another one with each batch.
+func (b *largestBatch) piece(most int32) int32 {
+	n := b.bytes.Load()
+	if n == 0 {
+		return 0
+	}
+	return int32(min(int64(1)<<bits.Len64(uint64(2*min(n, int64(most)))-1), int64(most)))
+}
 
 // fetchShares is what shareFetches has set.
 type fetchShares struct {

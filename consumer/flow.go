@@ -38,7 +38,9 @@ const (
 // The others wait too, so it is only for partitions for which it was in vain a few times at most
 // lately: one that is slow for good costs them a hundredth of their time. Once would not do: before
 // the first outputs a producer connects, and who lost his patience then would pause for seconds
-// whatever is a little above its limit.
+// whatever is a little above its limit. A wait that is not in vain costs the others as much where
+// they have nothing in hand: a partition that comes down at the last moment, again and again, would
+// hold them to its own pace. Its time counts as if it were in vain.
 //
 // With CommitElsewhere nothing is done before its transaction ends, an interval of those later
 // (100 ms): the patience is longer then, and fewer times are as long.
@@ -71,6 +73,41 @@ func (rd *reader) hasPatience(p *partition, now int64) bool {
 	return p.heldAgainst-now <= (waits-1)*rd.impatientFor()
 }
 
+// holdAgainst holds a step of a wait against those that are waited for, if the others have nothing
+// in hand, and one of them has something to read.
+func (rd *reader) holdAgainst() {
+	now, parts := rd.clock.now(), rd.parts.all()
+	_, limits := rd.limits(parts)
+	var waited []*partition
+	starve := false
+	for i, p := range parts {
+		p.mu.Lock()
+		reads := !p.paused && p.core.State().Reads()
+		over, busy := reads && rd.isOver(p, limits[i]), p.records+len(p.parked.recs) > 0
+		starve = starve || reads && !over && p.readTo() < p.stableEnd
+		p.mu.Unlock()
+		if over {
+			waited = append(waited, p)
+		} else if reads && busy {
+			return
+		}
+	}
+	if !starve {
+		return
+	}
+	rd.starving.Store(true)
+	for _, p := range waited {
+		p.mu.Lock()
+		p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()/patienceSteps
+		p.mu.Unlock()
+	}
+}
+
+// isOver tells whether a partition is above its limit. Under its lock.
+func (rd *reader) isOver(p *partition, limit float64) bool {
+	return rd.useNow(p) >= limit || p.openShare() >= 1 || p.waits()
+}
+
 // awaitRoom waits until no partition is above its limit, or patience ends. Rebalances are not held
 // up: no poll is open.
 func (rd *reader) awaitRoom(ctx context.Context) {
@@ -79,6 +116,7 @@ func (rd *reader) awaitRoom(ctx context.Context) {
 	}
 	// Told first, then looked at again: a release between the two would else kick nobody.
 	rd.awaiting.Store(true)
+	rd.starving.Store(false)
 	defer rd.awaiting.Store(false)
 	tick := time.NewTicker(rd.patience() / patienceSteps)
 	defer tick.Stop()
@@ -90,6 +128,7 @@ func (rd *reader) awaitSteps(ctx context.Context, tick <-chan time.Time) {
 		select {
 		case <-rd.roomKick:
 		case <-tick:
+			rd.holdAgainst()
 			if left--; left == 0 {
 				return
 			}
@@ -102,13 +141,12 @@ func (rd *reader) awaitSteps(ctx context.Context, tick <-chan time.Time) {
 // crowded tells whether a partition is above its limit that is worth waiting for.
 func (rd *reader) crowded() bool {
 	now, parts := rd.clock.now(), rd.parts.all()
-	used, limits := rd.limits(parts)
+	_, limits := rd.limits(parts)
 	for i, p := range parts {
 		p.mu.Lock()
-		over := used[i] >= limits[i] || p.openShare() >= 1 || p.waits()
-		worth := !p.paused && p.core.State().Reads() && rd.hasPatience(p, now)
+		waited := !p.paused && p.core.State().Reads() && rd.isOver(p, limits[i]) && rd.hasPatience(p, now)
 		p.mu.Unlock()
-		if over && worth {
+		if waited {
 			return true
 		}
 	}
@@ -227,11 +265,11 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 		return flowPause
 	case !state.Reads():
 		return flowKeep
-	case !p.paused && (used >= limit || open >= 1 || p.waits()):
+	case !p.paused && rd.isOver(p, limit):
 		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
-		if now := rd.clock.now(); rd.hasPatience(p, now) {
+		if now := rd.clock.now(); rd.hasPatience(p, now) && !rd.starving.Load() { // else its steps were held against it
 			p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()
 		}
 		p.paused = true

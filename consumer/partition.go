@@ -41,11 +41,12 @@ type partition struct {
 	paused      bool
 	heldAgainst int64 // until when waits in vain are held against it, one after the other; as the consumer's monotonic nanoseconds
 
-	logEnd int64
-	lost   int64 // inputs skipped by Config.OnOutOfRange
-	stuck  stuckState
-	quiet  quiet
-	seen   fetched
+	logEnd    int64
+	stableEnd int64 // of what may be read of it
+	lost      int64 // inputs skipped by Config.OnOutOfRange
+	stuck     stuckState
+	quiet     quiet
+	seen      fetched
 }
 
 // surroundings is what the partitions of a consumer have in common, and whom they tell what. The
@@ -251,7 +252,10 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	defer p.mu.Unlock()
 	p.heard(now)
 	if fp.HighWatermark > 0 {
-		p.logEnd = fp.HighWatermark
+		p.logEnd, p.stableEnd = fp.HighWatermark, fp.HighWatermark
+		if fp.LastStableOffset >= 0 {
+			p.stableEnd = min(p.stableEnd, fp.LastStableOffset)
+		}
 	}
 	if !p.core.State().Reads() || len(fp.Records) == 0 {
 		return nil, nil

@@ -31,9 +31,11 @@ type reader struct {
 	refused   bool          // a batch was refused for what is held decompressed
 	parking   bool          // records are parked
 	awaiting  atomic.Bool   // the poll loop waits for memory
+	starving  atomic.Bool   // others had nothing in hand in the last such wait
 	roomKick  chan struct{} // memory was given back while awaiting
 	pollEnd   atomic.Pointer[context.CancelFunc]
 	shared    fetchShares
+	largest   largestBatch
 }
 
 func newReader(cfg *Config, log *slog.Logger, clock clock, b *brokers, parts *held, s *survey) *reader {
@@ -44,11 +46,12 @@ func newReader(cfg *Config, log *slog.Logger, clock clock, b *brokers, parts *he
 
 // clientOptions bound what the client holds decompressed.
 func (rd *reader) clientOptions() []kgo.Opt {
+	opts := []kgo.Opt{kgo.WithHooks(&rd.largest)}
 	if rd.cfg.decompressor == nil {
-		return nil
+		return opts
 	}
 	rd.inflation = newInflation(rd.cfg.MaxBytes/2, rd.cfg.decompressor)
-	return []kgo.Opt{kgo.WithDecompressor(rd.inflation), kgo.WithHooks(rd.inflation)}
+	return append(opts, kgo.WithDecompressor(rd.inflation), kgo.WithHooks(rd.inflation))
 }
 
 // slowDeliver is when a deliver that blocks is worth a warning: rebalances and all partitions wait

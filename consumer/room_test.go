@@ -1,8 +1,12 @@
 package consumer
 
 import (
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Outputs take a little longer than fetches, one partition has nothing new: the poll loop waits for
@@ -97,6 +101,64 @@ func TestSlowPartitionIsNotWaitedForAgain(t *testing.T) {
 			t.Errorf("a pause that nobody waited for is held against it for %s", time.Duration(p.heldAgainst-before))
 		}
 		wantNil(t, m.stop())
+	})
+}
+
+// A partition that comes down to its limit just before patience ends does not hold the others to
+// its own pace, wait by wait.
+func TestOthersDoNotKeepAPartitionsPace(t *testing.T) {
+	const each, slowest = 60_000, 20_000 // inputs; of the slow one, in a second
+	inLab(t, 6, func(t *testing.T, l *lab) {
+		random := rand.New(rand.NewPCG(1, 2))
+		for p := range int32(6) {
+			for n := 0; n < each; n += 500 {
+				recs := make([]*kgo.Record, 500)
+				for i := range recs {
+					value := make([]byte, 100) // cannot be compressed: a fetch brings some hundreds
+					for k := range value {
+						value[k] = byte(random.Uint32())
+					}
+					recs[i] = &kgo.Record{Topic: topic, Partition: p, Value: value}
+				}
+				wantNil(t, l.feeder.ProduceSync(t.Context(), recs...).FirstErr())
+			}
+		}
+		cfg := l.config()
+		cfg.MaxRecords, cfg.HandlerTimeout = 20_000, -1
+		slow, ended := make(chan *Batch, each), make(chan struct{})
+		go func() {
+			for {
+				select {
+				case b := <-slow:
+					time.Sleep(time.Duration(len(b.Messages)) * time.Second / slowest)
+					b.DoneAll()
+				case <-ended:
+					return
+				}
+			}
+		}()
+		var others atomic.Int64
+		began := time.Now()
+		m := l.start(cfg, func(b *Batch) {
+			for i := range b.Messages {
+				b.Messages[i].Start()
+			}
+			if b.Partition == 0 {
+				slow <- b
+				return
+			}
+			b.DoneAll()
+			others.Add(int64(len(b.Messages)))
+		})
+		for others.Load() < 5*each {
+			time.Sleep(time.Millisecond)
+		}
+		// It was waited for a few times: at its pace they would need seconds.
+		if took := time.Since(began); took > 2*patienceTimes*patience {
+			t.Errorf("beside a partition of %d inputs a second, %d inputs that take no time took %s", slowest, 5*each, took)
+		}
+		wantNil(t, m.stop())
+		close(ended)
 	})
 }
 
