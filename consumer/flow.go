@@ -79,12 +79,12 @@ func (rd *reader) holdAgainst() {
 	now, parts := rd.clock.now(), rd.parts.all()
 	_, limits := rd.limits(parts)
 	var waited []*partition
-	starve := false
+	waiting := false
 	for i, p := range parts {
 		p.mu.Lock()
 		reads := !p.paused && p.core.State().Reads()
 		over, busy := reads && rd.isOver(p, limits[i]), p.records+len(p.parked.recs) > 0
-		starve = starve || reads && !over && p.readTo() < p.stableEnd
+		waiting = waiting || reads && !over && p.readTo() < p.stableEnd
 		p.mu.Unlock()
 		if over {
 			waited = append(waited, p)
@@ -92,10 +92,10 @@ func (rd *reader) holdAgainst() {
 			return
 		}
 	}
-	if !starve {
+	if !waiting {
 		return
 	}
-	rd.starving.Store(true)
+	rd.othersEmpty.Store(true)
 	for _, p := range waited {
 		p.mu.Lock()
 		p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()/patienceSteps
@@ -116,7 +116,7 @@ func (rd *reader) awaitRoom(ctx context.Context) {
 	}
 	// Told first, then looked at again: a release between the two would else kick nobody.
 	rd.awaiting.Store(true)
-	rd.starving.Store(false)
+	rd.othersEmpty.Store(false)
 	defer rd.awaiting.Store(false)
 	tick := time.NewTicker(rd.patience() / patienceSteps)
 	defer tick.Stop()
@@ -269,7 +269,7 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
-		if now := rd.clock.now(); rd.hasPatience(p, now) && !rd.starving.Load() { // else its steps were held against it
+		if now := rd.clock.now(); rd.hasPatience(p, now) && !rd.othersEmpty.Load() { // else its steps were held against it
 			p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()
 		}
 		p.paused = true

@@ -25,17 +25,17 @@ type reader struct {
 	explain func(topicPartition, error) bool           // why a partition waits; false: it does not
 	restart func(p *partition, start int64) *partition // ends an assignment and begins another, see group.restart
 
-	maxPoll   int
-	meanSize  int64 // of records, for pollLimit
-	inflation *inflation
-	refused   bool          // a batch was refused for what is held decompressed
-	parking   bool          // records are parked
-	awaiting  atomic.Bool   // the poll loop waits for memory
-	starving  atomic.Bool   // others had nothing in hand in the last such wait
-	roomKick  chan struct{} // memory was given back while awaiting
-	pollEnd   atomic.Pointer[context.CancelFunc]
-	shared    fetchShares
-	largest   largestBatch
+	maxPoll     int
+	meanSize    int64 // of records, for pollLimit
+	inflation   *inflation
+	refused     bool          // a batch was refused for what is held decompressed
+	parking     bool          // records are parked
+	awaiting    atomic.Bool   // the poll loop waits for memory
+	othersEmpty atomic.Bool   // others had nothing in hand in the last such wait
+	roomKick    chan struct{} // memory was given back while awaiting
+	pollEnd     atomic.Pointer[context.CancelFunc]
+	shared      fetchShares
+	largest     largestBatch
 }
 
 func newReader(cfg *Config, log *slog.Logger, clock clock, b *brokers, parts *held, s *survey) *reader {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/telemetry"
 	"github.com/ackmark/ackmark/internal/txn"
 	"github.com/ackmark/ackmark/internal/wire"
@@ -108,12 +109,16 @@ const maxLearned = 4096
 // push hands a run over.
 func (c *claims) push(r txn.Run, records int64) {
 	c.in.records.Add(records)
-	enough := c.hand.comes(records)
+	enough := c.hand.comes(records, c.mayOpen())
 	c.in.lane.Push(r)
 	if enough {
 		c.in.lane.Flush()
 	}
 }
+
+// mayOpen is about how many records its assignments can have in hand: the inputs that a done-set
+// has room for, with an output each.
+func (c *claims) mayOpen() int64 { return int64(c.Count()) * donemeta.MaxSpan }
 
 // pop counts what is decided.
 func (c *claims) pop(records int64) {

@@ -11,14 +11,15 @@ import "sync/atomic"
 type inHand struct {
 	records atomic.Int64
 	closing atomic.Int64 // of them, of the transaction that ends
-	enough  atomic.Int64
+	credit  atomic.Int64
 	told    atomic.Bool // that enough wait, since a transaction began to end
 }
 
-// comes counts what is handed over, and tells when enough wait, once for each transaction.
-func (c *inHand) comes(records int64) bool {
+// comes counts what is handed over, and tells when enough wait, once for each transaction: three
+// quarters of a credit, or of what may be in hand where that is less.
+func (c *inHand) comes(records, most int64) bool {
 	waiting := c.records.Add(records) - c.closing.Load()
-	return waiting >= c.enough.Load() && c.told.CompareAndSwap(false, true)
+	return waiting >= max(1, min(c.credit.Load(), most)/4*3) && c.told.CompareAndSwap(false, true)
 }
 
 // goes counts what is decided: that of the transaction that ends, if there is one.

@@ -41,7 +41,7 @@ func (t *transactions) claim(s *session) {
 // fewer, and the rest fills meanwhile.
 func (c *claims) bound(records int64) {
 	if c != nil {
-		c.hand.enough.Store(max(1, records/4*3))
+		c.hand.credit.Store(records)
 	}
 }
 

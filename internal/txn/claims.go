@@ -47,6 +47,13 @@ func NewClaims(gone func(Holder, error)) *Claims {
 	return &Claims{gone: gone, live: map[uint64]*Claim{}, members: map[Holder]*groupcommit.Member{}}
 }
 
+// Count is how many assignments there are, those that are released and not over with them.
+func (c *Claims) Count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.live)
+}
+
 // Claim is one assignment of one partition, from when it is announced until its last unit is
 // decided.
 type Claim struct {

@@ -13,6 +13,7 @@ type pace struct {
 	most     time.Duration // of interval
 	lastEnd  time.Time
 	quiet    time.Duration // how long nobody comes before a large window closes
+	units    int           // of the last window
 	waited   int           // closes in a row at which a crowd waited
 	aborts   int           // in a row, by which nothing got on
 }
@@ -23,6 +24,8 @@ const (
 	overhead    = 10                   // a transaction's own time is at most this part of the interval
 	saturatedBy = 3                    // closes
 	quietMost   = 4 * alone
+	fewUnits    = 4 // as a part of the window before
+	fewTimes    = 3 // the quiet
 )
 
 // newPace makes no window longer than a quarter of the transactions' timeout.
@@ -42,10 +45,15 @@ func (p *pace) due(opened time.Time) time.Time {
 // closes is when a window closes if no unit comes after the last one. Where many have come, or
 // large ones, and no more do, somebody may wait for them to be committed. For how long none comes
 // is what a transaction costs beside its records: where the brokers, or the processors, are slow,
-// units come late, too, and a transaction for a part of them is dear.
+// units come late, too, and a transaction for a part of them is dear. The more so where the window
+// before it had far more units: those who sent them have only just heard of it.
 func (p *pace) closes(w *window, last time.Time) time.Time {
 	at := p.due(w.opened)
-	if quiet := last.Add(p.quiet); w.isLarge() && quiet.Before(at) {
+	wait := p.quiet
+	if w.units < p.units/fewUnits {
+		wait *= fewTimes
+	}
+	if quiet := last.Add(wait); w.isLarge() && quiet.Before(at) {
 		return quiet
 	}
 	return at
@@ -61,7 +69,7 @@ const sendBytes = sendEvery << 10
 // ended notes how long the offsets and the end of a window of some units took beyond the records,
 // and how many units wait.
 func (p *pace) ended(now time.Time, cost time.Duration, units, waiting int) {
-	p.lastEnd, p.aborts = now, 0
+	p.lastEnd, p.aborts, p.units = now, 0, units
 	p.quiet = min(max(alone, cost), quietMost)
 	if p.waited++; waiting == 0 || waiting < units/4*3 {
 		p.waited = 0
