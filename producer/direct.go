@@ -139,6 +139,7 @@ type direct struct {
 	closing context.Context // ends with ErrClosed
 	close   context.CancelCauseFunc
 	outlet  atomic.Pointer[outlet.Outlet]
+	lingers lingers
 	loop    sync.WaitGroup
 
 	mu       sync.Mutex
@@ -176,6 +177,7 @@ func (d *direct) start() (*outlet.Outlet, error) {
 		d.broken = invalidConfig(err)
 		return nil, d.broken
 	}
+	d.lingers.begin(out.Client())
 	d.outlet.Store(out)
 	d.loop.Go(d.reportLoop)
 	return out, nil

@@ -92,6 +92,7 @@ func (d *direct) take(ctx context.Context, out *outlet.Outlet, units []Unit, r R
 	c := d.newCall(r, b, len(units))
 	c.slots = takeSlots(total.Records)
 	c.produce(ctx, out, units)
+	d.lingers.produced(out, total.Records)
 	return nil
 }
 

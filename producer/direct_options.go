@@ -51,7 +51,7 @@ func newDirectOutlet(cfg DirectConfig) (*outlet.Outlet, error) {
 
 // clientOptions are the user's, with what every client of this process has.
 func (c *DirectConfig) clientOptions() ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.ClientID("ackmark"), kgo.WithLogger(kgoLog{c.Logger})}
+	opts := []kgo.Opt{kgo.ClientID("ackmark"), kgo.WithLogger(kgoLog{c.Logger}), kgo.ProducerLinger(directLinger)}
 	opts = append(opts, c.Options...)
 	if b, bad := hostport.FirstBad(c.Brokers); bad {
 		wrong := configerr.For(directConfig)

@@ -216,8 +216,8 @@ func TestADearTransactionWaitsForALongerQuiet(t *testing.T) {
 	}
 }
 
-// Behind a window of far more units a longer quiet is waited for: those who sent them have only just
-// heard of it.
+// Behind a window of far more units a longer quiet is waited for: those who sent them have only
+// just heard of it.
 func TestAFewUnitsBehindManyWaitForMore(t *testing.T) {
 	p := newPace(time.Second, time.Minute)
 	w := newWindow(time.Unix(100, 0), nil)
@@ -225,7 +225,7 @@ func TestAFewUnitsBehindManyWaitForMore(t *testing.T) {
 	for _, c := range []struct {
 		before int
 		quiet  time.Duration
-	}{{sendEvery, alone}, {fewUnits * sendEvery, alone}, {fewUnits*sendEvery + fewUnits, fewTimes * alone}} {
+	}{{sendEvery, alone}, {smallUnits * sendEvery, alone}, {smallUnits*sendEvery + smallUnits, smallTimes * alone}} {
 		p.ended(time.Unix(100, 0), 0, c.before, 0)
 		if got := p.closes(w, w.opened).Sub(w.opened); got != c.quiet {
 			t.Errorf("behind a window of %d units: one of %d closes %s after its last unit, want %s", c.before, w.units, got, c.quiet)

@@ -24,8 +24,8 @@ const (
 	overhead    = 10                   // a transaction's own time is at most this part of the interval
 	saturatedBy = 3                    // closes
 	quietMost   = 4 * alone
-	fewUnits    = 4 // as a part of the window before
-	fewTimes    = 3 // the quiet
+	smallUnits  = 4 // as a part of the window before
+	smallTimes  = 3 // the quiet
 )
 
 // newPace makes no window longer than a quarter of the transactions' timeout.
@@ -50,8 +50,8 @@ func (p *pace) due(opened time.Time) time.Time {
 func (p *pace) closes(w *window, last time.Time) time.Time {
 	at := p.due(w.opened)
 	wait := p.quiet
-	if w.units < p.units/fewUnits {
-		wait *= fewTimes
+	if w.units < p.units/smallUnits {
+		wait *= smallTimes
 	}
 	if quiet := last.Add(wait); w.isLarge() && quiet.Before(at) {
 		return quiet
