@@ -22,7 +22,7 @@ func (rd *reader) shareFetches(cl *kgo.Client) {
 		whole, _ := cl.OptValue(kgo.FetchMaxBytes).(int32)
 		rd.shared = fetchShares{client: cl, whole: whole}
 	}
-	if piece := min(max(rd.cfg.fetchPiece(n, rd.meanSize), rd.largest.piece(rd.cfg.fetchMaxPartitionBytes())), rd.shared.whole); piece != rd.shared.piece {
+	if piece := min(max(rd.cfg.fetchPiece(n, rd.meanSize), rd.largest.piece(rd.cfg)), rd.shared.whole); piece != rd.shared.piece {
 		rd.shared.piece = piece
 		cl.UpdateFetchMaxBytes(rd.shared.whole, piece)
 	}
@@ -54,9 +54,8 @@ func (cfg *Config) fetchPiece(partitions int, meanSize int64) int32 {
 func (cfg *Config) firstPiece() int32 { return cfg.fetchPiece(mostShares, 0) }
 
 // largestBatch is the size of the largest batches that came lately, as they were fetched. A broker
-// gives a batch that is larger than a piece of the first partition only, and what is left of a
-// piece behind the last whole batch is fetched again: so a piece has room for two of them. It is a
-// hook of the client.
+// gives a batch that is larger than a piece of the first partition only. It is a hook of the
+// client.
 type largestBatch struct{ bytes atomic.Int64 }
 
 var _ kgo.HookFetchBatchRead = (*largestBatch)(nil)
@@ -73,13 +72,17 @@ func (b *largestBatch) OnFetchBatchRead(_ kgo.BrokerMetadata, _ string, _ int32,
 	}
 }
 
-// piece has room for two of them, to a power of two: not another one with each batch.
-func (b *largestBatch) piece(most int32) int32 {
-	n := b.bytes.Load()
-	if n == 0 {
-		return 0
+// piece has room for two of them: what lies behind the last whole batch of a piece is fetched
+// again, which brokers pay for. With CommitElsewhere it has room for one and a little more, since
+// there a partition's room, and the time of a transaction, weigh more. In steps: not another piece
+// with each batch.
+func (b *largestBatch) piece(cfg *Config) int32 {
+	const step = 64 << 10
+	n, most := b.bytes.Load(), int64(cfg.fetchMaxPartitionBytes())
+	if n *= 2; cfg.CommitElsewhere {
+		n = n / 8 * 5
 	}
-	return int32(min(int64(1)<<bits.Len64(uint64(2*min(n, int64(most)))-1), int64(most)))
+	return int32(min((n+step-1)/step*step, most))
 }
 
 // fetchShares is what shareFetches has set.

@@ -67,8 +67,8 @@ func TestASmallBudgetHasPieces(t *testing.T) {
 	}
 }
 
-// A piece has room for two batches of those that came lately: a broker gives a larger one of one
-// partition only.
+// A piece has room for two batches as large as those that came lately, with CommitElsewhere for
+// one: a broker gives a larger one of one partition only.
 func TestAPieceHasRoomForBatches(t *testing.T) {
 	cfg := Config{MaxBytes: 64 << 20}
 	cl, err := kgo.NewClient(kgo.FetchMaxBytes(cfg.fetchMaxBytes()), kgo.FetchMaxPartitionBytes(cfg.firstPiece()))
@@ -81,15 +81,21 @@ func TestAPieceHasRoomForBatches(t *testing.T) {
 		rd.parts.add(&partition{assignment: &Assignment{Topic: "in", Partition: int32(i)}})
 	}
 	for _, c := range []struct {
-		batch, times int
-		want         int32
+		batch, times    int
+		want, elsewhere int32
 	}{
-		{20 << 10, 1, 128 << 10}, {120 << 10, 1, 256 << 10}, {400 << 10, 1, 1 << 20}, {5 << 20, 1, 1 << 20},
-		{100, 10, 1 << 20}, {100, 200, 512 << 10}, {100, 1000, 128 << 10},
+		{20 << 10, 1, 128 << 10, 128 << 10}, {120 << 10, 1, 256 << 10, 192 << 10}, {400 << 10, 1, 832 << 10, 512 << 10}, {5 << 20, 1, 1 << 20, 1 << 20},
+		{100, 10, 1 << 20, 1 << 20}, {100, 200, 384 << 10, 256 << 10}, {100, 1000, 128 << 10, 128 << 10},
 	} {
 		for range c.times {
 			rd.largest.OnFetchBatchRead(kgo.BrokerMetadata{}, "in", 0, kgo.FetchBatchMetrics{CompressedBytes: c.batch})
 		}
+		cfg.CommitElsewhere = true
+		rd.shareFetches(cl)
+		if got := cl.OptValue(kgo.FetchMaxPartitionBytes); got != any(c.elsewhere) {
+			t.Errorf("with CommitElsewhere, after %d batches of %d bytes a fetch brings %v bytes of a partition, want %d", c.times, c.batch, got, c.elsewhere)
+		}
+		cfg.CommitElsewhere = false
 		rd.shareFetches(cl)
 		if got := cl.OptValue(kgo.FetchMaxPartitionBytes); got != any(c.want) {
 			t.Errorf("after %d batches of %d bytes a fetch brings %v bytes of a partition, want %d", c.times, c.batch, got, c.want)
