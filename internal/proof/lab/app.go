@@ -162,7 +162,9 @@ func (a *App) FallbackStats() producer.FallbackStats { return a.ways.FallbackSta
 func (a *App) direct(cfg producer.DirectConfig) producer.Producer {
 	exactly := a.l.cfg.ExactlyOnce && !a.as.AtLeastOnce
 	if exactly {
-		cfg.TransactionalID, cfg.TransactionTimeout = transactionalID+"-"+cmp.Or(a.as.Instance, a.Name), a.l.nextTimeout()
+		// Of a group its own: a static member of another one with the same name would take it.
+		cfg.TransactionalID = fmt.Sprint(transactionalID, "-", cmp.Or(a.as.Instance, a.Name), "-", a.as.Group)
+		cfg.TransactionTimeout = a.l.nextTimeout()
 	}
 	primer := new(primer)
 	cfg.Options = append(cfg.Options, kgo.WithHooks(primer))
