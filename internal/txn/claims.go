@@ -48,10 +48,10 @@ func NewClaims(gone func(Holder, error)) *Claims {
 }
 
 // Count is how many assignments there are, those that are released and not over with them.
-func (c *Claims) Count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.live)
+func (s *Claims) Count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live)
 }
 
 // Claim is one assignment of one partition, from when it is announced until its last unit is
