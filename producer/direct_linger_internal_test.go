@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,5 +66,37 @@ func TestManyRecordsDoNotLinger(t *testing.T) {
 				t.Errorf("%d records are counted behind the last end", n)
 			}
 		})
+	}
+}
+
+// What lingers is really sent: here the linger is so long that nothing else would.
+func TestWhatLingersIsSent(t *testing.T) {
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Close()
+	w := &writtenBatches{}
+	d := newDirect(DirectConfig{Brokers: kafka.ListenAddrs(), Options: []kgo.Opt{kgo.ProducerLinger(30 * time.Second), kgo.WithHooks(w)}, CloseTimeout: time.Nanosecond})
+	defer d.Close()
+	if _, err := d.start(); err != nil {
+		t.Fatal(err)
+	}
+	first := []Unit{{Outputs: []Record{{Topic: "out", Value: []byte("v")}}}}
+	if err := errors.Join(d.Deliver(context.Background(), first, nobody{}), d.Flush(context.Background())); err != nil {
+		t.Fatal(err) // before the topic is known nothing can be sent
+	}
+	d.lingers.ends = true // as if it were ours
+	units := make([]Unit, lingerRecords)
+	for i := range units {
+		units[i].Outputs = []Record{{Topic: "out", Value: []byte("v")}}
+	}
+	if err := d.Deliver(context.Background(), units, nobody{}); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); w.records.Load() <= lingerRecords; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("%d of %d records were written", w.records.Load()-1, lingerRecords)
+		}
 	}
 }
