@@ -113,6 +113,12 @@ func staging(m *model, tr *Tracker) map[string]func(*rapid.T) {
 				t.Fatalf("Stage(%d, %d): %d, want %d", i, n, got, want)
 			}
 		},
+		"fit": func(t *rapid.T) {
+			tr.Fit()
+			if span := len(m.entries) - m.markIndex(); tr.Room() >= max(2*wordBits, 2*span) {
+				t.Fatalf("room for %d entries of %d", tr.Room(), span)
+			}
+		},
 		"unstage": func(*rapid.T) {
 			tr.Unstage()
 			for i := range m.entries {
@@ -175,6 +181,7 @@ func TestAgainstTheModel(t *testing.T) {
 		start := rapid.Int64Range(0, 1<<40).Draw(t, "start")
 		m := &model{start: start, next: start, high: start, limit: rapid.IntRange(1, 300).Draw(t, "limit")}
 		tr := New(start, m.limit)
+		tr.kept = wordBits // rings shrink in it
 		actions := staging(m, tr)
 		maps.Copy(actions, map[string]func(*rapid.T){
 			"": func(t *rapid.T) { compare(t, m, tr) },
@@ -230,6 +237,7 @@ func TestOutOfOrderAgainstTheModel(t *testing.T) {
 		limit := rapid.IntRange(1, 200).Draw(t, "limit")
 		m := &model{limit: limit}
 		tr := New(0, limit)
+		tr.kept = wordBits
 		var truth []int64 // offsets by index, as the sender has them
 		for next := int64(0); len(truth) < 300; next = truth[len(truth)-1] + 1 {
 			truth = append(truth, next+gap(t))
@@ -265,8 +273,37 @@ func TestOutOfOrderAgainstTheModel(t *testing.T) {
 				}
 			},
 		})
+		actions["advance"] = func(t *rapid.T) {
+			i := rapid.IntRange(max(0, m.markIndex()-2), min(len(truth)-1, m.markIndex()+2*limit)).Draw(t, "index")
+			offset := truth[i] // or what the sender has while that is not read
+			if i > 0 && rapid.Bool().Draw(t, "unread") {
+				offset = truth[i-1] + 1
+			}
+			if got, want := tr.Advance(uint64(i), offset), m.advance(i, offset, truth); got != want {
+				t.Fatalf("Advance(%d, %d): %v, want %v", i, offset, got, want)
+			}
+		}
 		t.Repeat(actions)
 	})
+}
+
+// advance takes the word of the sender that inputs are done which did not come.
+func (m *model) advance(index int, offset int64, truth []int64) bool {
+	at := m.markIndex()
+	if index <= at || at < len(m.entries) && m.entries[at].arrived {
+		return false
+	}
+	for i := range index {
+		if i == len(m.entries) {
+			m.entries = append(m.entries, modelEntry{})
+		}
+		if e := &m.entries[i]; !e.arrived {
+			*e = modelEntry{offset: truth[i], arrived: true}
+		}
+		m.entries[i].done, m.entries[i].staged = true, false
+	}
+	m.high, m.next = max(m.high, offset), max(m.next, offset)
+	return true
 }
 
 // compare holds every answer of the tracker against the model's, and the mark against its own past.
@@ -284,6 +321,9 @@ func compare(t *rapid.T, m *model, tr *Tracker) {
 	}
 	if got, want := tr.MarkIndex(), uint64(m.markIndex()); got != want {
 		t.Fatalf("mark index %d, want %d", got, want)
+	}
+	if room := tr.Room(); room < len(m.entries)-m.markIndex() || room&(room-1) != 0 {
+		t.Fatalf("room for %d entries, %d lie from the mark on", room, len(m.entries)-m.markIndex())
 	}
 	if tr.Next() != m.next {
 		t.Fatalf("next %d, want %d", tr.Next(), m.next)

@@ -6,6 +6,9 @@ import "math/bits"
 // so a word's entries are neighbours there.
 const wordBits = 64
 
+// keptRing is a ring that is kept: 16 KiB. To give back less and take it again is not worth it.
+const keptRing = 1024
+
 // ones returns a word with the n lowest bits set, n ≤ 64.
 func ones(n uint64) uint64 { return 1<<n - 1 }
 
@@ -25,9 +28,9 @@ func (t *Tracker) arrived(index uint64) bool {
 	return (t.open[w]|t.done[w])&bit != 0
 }
 
-// grow makes room for span entries from the base on. Entries are moved one by one: in a full ring
-// the first and the last of them can share a word of the bitmaps, and in the larger one they must
-// not. Doubling makes this a constant price for each Add.
+// grow makes room for span entries from the base on, and not for many more. Entries are moved one
+// by one: in a full ring the first and the last of them can share a word of the bitmaps, and in the
+// larger one they must not. Doubling makes this a constant price for each Add.
 func (t *Tracker) grow(span uint64) {
 	old := *t
 	size := max(wordBits, uint64(1)<<bits.Len64(span-1))
@@ -47,6 +50,32 @@ func (t *Tracker) grow(span uint64) {
 			t.staged[to] |= old.staged[from] & bit
 		}
 	}
+}
+
+// Room returns for how many entries memory is held: 0, or a power of two, at least as many as lie
+// from the mark upwards.
+func (t *Tracker) Room() int { return len(t.ring) }
+
+// review gives back room that was not needed since the last time: one input that takes minutes lets
+// thousands come together above it, and an assignment may last for weeks. It comes each time the
+// mark has gone round the ring, so it is a constant price for each entry, as growing is.
+func (t *Tracker) review() {
+	if size := uint64(len(t.ring)); size > t.kept && t.peak <= size/4 {
+		t.grow(max(2*t.peak, t.kept))
+	}
+	t.peak = t.upper - t.base
+	t.reviewAt = t.base + uint64(len(t.ring))
+}
+
+// Fit gives back all room that is not needed now, for a tracker that rests.
+func (t *Tracker) Fit() {
+	switch span := t.upper - t.base; {
+	case span == 0:
+		t.ring, t.open, t.done, t.staged = nil, nil, nil, nil
+	case 2*span <= uint64(len(t.ring)):
+		t.grow(span)
+	}
+	t.reviewAt = t.base // the next step of the mark sets it anew
 }
 
 // seek returns the first index at or above from whose bit is set, or upper.

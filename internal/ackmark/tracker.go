@@ -34,6 +34,10 @@ type Tracker struct {
 	pending   int
 	doneAbove int
 	bytes     int64
+
+	peak     uint64 // the most entries from the mark upwards since reviewAt was set
+	reviewAt uint64 // when the mark reaches this index, the ring is reviewed
+	kept     uint64 // a ring of this length, or below, is not given back
 }
 
 type entry struct {
@@ -43,13 +47,13 @@ type entry struct {
 
 // New returns a tracker whose mark is start until something above it is done. It holds at most
 // limit entries from the mark upwards, done ones included: their slots come free when the mark
-// crosses them. Memory grows by doubling with the need, to about 16 bytes × limit, and stays for
-// the tracker's life. A limit below 1 panics.
+// crosses them. Memory grows by doubling with the need, to about 16 bytes × limit, and shrinks when
+// a while has shown that a quarter is enough: see [Tracker.Room]. A limit below 1 panics.
 func New(start int64, limit int) *Tracker {
 	if limit < 1 {
 		panic(fmt.Sprintf("ackmark: New with limit %d: at least 1 is needed", limit))
 	}
-	return &Tracker{limit: uint64(limit), below: start, next: start}
+	return &Tracker{limit: uint64(limit), below: start, next: start, kept: keptRing}
 }
 
 // Add enters the input at this offset, of this many bytes, and returns its index: 0, 1, 2 … without
@@ -108,6 +112,7 @@ func (t *Tracker) insert(index uint64, offset int64, size int) {
 	t.pending++
 	t.bytes += int64(size)
 	t.upper = max(t.upper, index+1)
+	t.peak = max(t.peak, t.upper-t.base)
 	t.next = max(t.next, offset+1)
 }
 
@@ -131,6 +136,9 @@ func (t *Tracker) Done(index uint64) bool {
 	if index == t.base && t.doneAbove == 0 { // in order, the usual case: nothing waits behind it
 		t.base++
 		t.pass(e.offset)
+		if t.base >= t.reviewAt {
+			t.review()
+		}
 		return true
 	}
 	t.done[w] |= bit
@@ -211,6 +219,9 @@ func (t *Tracker) cross() {
 		return
 	}
 	t.pass(t.ring[t.slot(t.base-1)].offset)
+	if t.base >= t.reviewAt {
+		t.review()
+	}
 }
 
 // pass notes the offset of the last entry that the mark crossed.

@@ -143,6 +143,47 @@ func TestGrowthKeepsEverything(t *testing.T) {
 	}
 }
 
+// One slow input lets thousands come together above it. Their room is given back when the mark has
+// gone round, and what lies from the mark on is there as before.
+func TestRoomIsGivenBack(t *testing.T) {
+	const slow, usual = 20_000, 300
+	tr := New(0, 1<<16)
+	next := uint64(0)
+	read := func(n int) {
+		for range n {
+			tr.Add(int64(next)*2, 1)
+			next++
+		}
+	}
+	read(slow)
+	tr.DoneRange(1, slow-1)
+	if room := tr.Room(); room != 1<<15 {
+		t.Fatalf("room for %d entries while %d are there", room, slow)
+	}
+	tr.Done(0)
+	for range 3 * (1 << 15) / usual {
+		read(usual)
+		tr.Done(next - 2)
+		tr.DoneRange(tr.MarkIndex(), usual-10)
+	}
+	if room := tr.Room(); room > 1<<13 {
+		t.Errorf("room for %d entries is held", room)
+	}
+	for tr.Pending() > 0 {
+		tr.Done(tr.MarkIndex())
+	}
+	for range 1 << 14 {
+		read(1)
+		tr.Done(next - 1)
+	}
+	if room := tr.Room(); room != keptRing {
+		t.Errorf("room for %d entries is held of one, want %d", room, keptRing)
+	}
+	if want := int64(next)*2 - 1; tr.Mark() != want || tr.MarkIndex() != next || tr.DoneAbove() != 0 || tr.PendingBytes() != 0 {
+		t.Errorf("mark %d, want %d; index %d, %d done above, %d bytes", tr.Mark(), want, tr.MarkIndex(), tr.DoneAbove(), tr.PendingBytes())
+	}
+}
+
 func TestDoneSetStopsWhenAsked(t *testing.T) {
 	tr := New(0, 100)
 	for o := range int64(9) {
@@ -236,5 +277,52 @@ func TestSkipDoesNotPassWhatHasNotArrived(t *testing.T) {
 	}
 	if !tr.Put(0, 11, 0) || !tr.Done(0) || tr.Mark() != 100 {
 		t.Errorf("the mark is %d when all are done", tr.Mark())
+	}
+}
+
+// The word of who reads the inputs moves a mark that waits for what does not come, and nothing
+// else.
+func TestAdvance(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		index  uint64
+		offset int64
+		mark   int64 // after it
+	}{
+		{"to what has not arrived", 3, 103, 103},
+		{"to the first that has", 4, 110, 110},
+		{"over one that has", 5, 115, 115},
+		{"to one that is done", 6, 120, 122}, // so is the one behind it
+		{"behind all", 9, 140, 140},
+		{"far away", 1 << 40, 1 << 50, 1 << 50},
+		{"at the mark", 0, 100, 100},
+		{"back in offsets", 1, 99, 100},
+		{"offsets for fewer", 3, 102, 100},
+		{"above the offset of who is there", 4, 111, 100},
+		{"no room up to who is there", 2, 109, 100},
+		{"behind all, below an offset", 9, 121, 100},
+		{"the offset after which there is none", 9, math.MaxInt64, 100},
+		{"beyond all numbers", math.MaxUint64, 1 << 60, 100},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tr := New(100, 1<<20)
+			for index, offset := range map[uint64]int64{4: 110, 6: 120, 7: 121} {
+				if !tr.Put(index, offset, 10) || index > 4 && !tr.Done(index) {
+					t.Fatal("not taken")
+				}
+			}
+			moved := tr.Advance(c.index, c.offset)
+			if tr.Mark() != c.mark || moved != (c.mark > 100) {
+				t.Errorf("mark %d, want %d; moved: %v", tr.Mark(), c.mark, moved)
+			}
+			if pending := tr.Pending(); (pending == 0) != (c.mark > 110) || tr.PendingBytes() != int64(10*pending) {
+				t.Errorf("%d bytes of %d inputs are pending", tr.PendingBytes(), pending)
+			}
+		})
+	}
+	tr := New(100, 8)
+	tr.Put(0, 100, 0)
+	if tr.Advance(3, 103) || tr.Mark() != 100 {
+		t.Error("the mark passes an input that is here, and not done")
 	}
 }
