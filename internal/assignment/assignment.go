@@ -175,6 +175,17 @@ func (a *Assignment) note(index uint64, n int) {
 	}
 }
 
+// Advance takes the word of who reads the inputs that all below an index are done, and that the
+// next one has this offset or a higher one: for a follower to which some of them never came. False:
+// nothing has changed, see [ackmark.Tracker.Advance].
+func (a *Assignment) Advance(index uint64, offset int64) bool {
+	if a.state.Over() || index < a.spec.Base || !a.tracker.Advance(index-a.spec.Base, offset) {
+		return false
+	}
+	a.note(index, 0)
+	return true
+}
+
 // Next is the offset to read next.
 func (a *Assignment) Next() int64 { return a.tracker.Next() }
 
@@ -183,6 +194,12 @@ func (a *Assignment) Mark() int64 { return a.tracker.Mark() }
 
 // MarkIndex is the index of the first input that is not done.
 func (a *Assignment) MarkIndex() uint64 { return a.spec.Base + a.tracker.MarkIndex() }
+
+// Room is for how many inputs from the ack mark upwards memory is held.
+func (a *Assignment) Room() int { return a.tracker.Room() }
+
+// Fit gives back the memory that is not needed now.
+func (a *Assignment) Fit() { a.tracker.Fit() }
 
 // Oldest is the first input that is not done; false if there is none.
 func (a *Assignment) Oldest() (offset int64, index uint64, ok bool) {

@@ -74,6 +74,11 @@ func TestAgainstTheModel(t *testing.T) {
 			if got := a.State(); got != n.state {
 				t.Fatalf("seed %d: state %v, want %v", seed, got, n.state)
 			}
+			// A process tells where it stands by counts, and a sidecar that could not follow it
+			// believes them.
+			if c := a.Counts(); c.Done-int64(c.DoneAbove) != int64(a.MarkIndex()) {
+				t.Fatalf("seed %d: %d are done, %d of them above the mark, whose index is %d", seed, c.Done, c.DoneAbove, a.MarkIndex())
+			}
 			if i%every == every-1 {
 				n.commit(t, seed, rnd, a)
 				kept.compare(t, seed, n)

@@ -26,6 +26,7 @@ const (
 	CodeVersionMismatch   = "VERSION_MISMATCH"
 	CodeInvalidConfig     = "INVALID_CONFIG"
 	CodeReleased          = "RELEASED"
+	CodeNoRoom            = "NO_ROOM"
 	CodeClosed            = "CLOSED"
 	CodeMemberFenced      = "MEMBER_FENCED"
 	CodeTransactionTaken  = "TRANSACTIONAL_ID_TAKEN"
@@ -86,18 +87,21 @@ var codes = []Code{
 	{CodeSessionFenced, "the sidecar took the process for dead and closed its session", "go on: the next owner of its partitions reads their inputs again; " +
 		"what has no input is retryable", false, Moment, true},
 	{CodeMemberHeld, "another living process speaks for this member", "ask again, or give one of them another member or instance id, or both the app's token", true, Moment, true},
-	{CodeGroupNotAllowed, "the group is not in the app's allow-list", "add it to the app's groups in the sidecar's config", false, OfProcess, true},
+	{CodeGroupNotAllowed, "the app may not speak for the group, or the sidecar may not read or reach it",
+		"as the message says: add it to the app's groups in the sidecar's config, grant the sidecar's principal READ on it, or take the sidecar of its cluster", false, OfProcess, true},
 	{CodeUnauthorized, "the sidecar does not accept the app, its token, its user or its group", "correct DialConfig.App and Token, or the sidecar's list of apps", false, OfProducer, true},
 	{CodeVersionMismatch, "the sidecar speaks another major version of the protocol", "deploy app and sidecar of the same major version", false, OfProducer, false},
 	{CodeInvalidConfig, "the producer's configuration is invalid", "correct the field that the message names", false, OfProducer, false},
 	{CodeReleased, "the unit's partition has left this process", "nothing: its next owner reads the input again", false, Moment, true},
+	{CodeNoRoom, "the input is further above its partition's ack mark than the sidecar has room for",
+		"nothing: the partition is taken up anew from its ack mark; if it happens often, raise limits.records of the sidecar", false, Moment, true},
 	{CodeClosed, "the producer was closed before the record was delivered", "deliver before Close, or raise its CloseTimeout", false, Moment, false},
 	{CodeMemberFenced, "the group does not know the member that held the input's partition", "nothing: the consumer joins again, and the partition's next owner reads the input", false, Moment, true},
 	{CodeTransactionTaken, "another process uses the transactional id, or the id has expired and one may have", "where another one runs, give each a TransactionalID of its own; else start this process again", false, OfProducer, false},
 
 	{Name: kerr.UnknownTopicOrPartition.Message, Meaning: "there is no such topic or partition",
 		Remedy: "create the topic (or the partition), or correct its name; topics are not created automatically", Blame: OfRecord},
-	{Name: kerr.UnknownTopicID.Message, Meaning: "the topic was deleted or recreated", Remedy: "create the topic, then restart what produces to it", Blame: OfRecord},
+	{Name: kerr.UnknownTopicID.Message, Meaning: "the topic was deleted or recreated", Remedy: "create the topic if it is gone: the next records are written to the new one", Blame: OfRecord},
 	{Name: kerr.MessageTooLarge.Message, Meaning: "the record is larger than the topic or the producer takes",
 		Remedy: "raise max.message.bytes of the topic and the producer's limit (kgo.ProducerBatchMaxBytes, the sidecar's MaxRecordBytes), or make the record smaller", Blame: OfRecord},
 	{Name: kerr.RecordListTooLarge.Message, Meaning: "the batch is larger than a segment", Remedy: "raise segment.bytes of the topic, or make the record smaller", Blame: OfRecord},
@@ -114,7 +118,7 @@ var codes = []Code{
 	{Name: kerr.ClusterAuthorizationFailed.Message, Meaning: "no right to write idempotently (before Kafka 3.0)",
 		Remedy: "grant IDEMPOTENT_WRITE on the cluster to the principal that produces", Blame: OfProcess},
 	{Name: kerr.GroupAuthorizationFailed.Message, Meaning: "no right to the group", Remedy: "grant READ on the group to the principal", Blame: OfProcess},
-	{Name: kerr.TransactionalIDAuthorizationFailed.Message, Meaning: "no right to the transactional id", Remedy: "grant WRITE on it to the principal", Blame: OfProcess},
+	{Name: kerr.TransactionalIDAuthorizationFailed.Message, Meaning: "no right to the transactional id", Remedy: "grant WRITE and DESCRIBE on ids that begin with it and a dash to the principal", Blame: OfProcess},
 	{Name: kerr.SaslAuthenticationFailed.Message, Meaning: "the credentials are not accepted", Remedy: "check the credentials of what produces", Blame: OfProcess},
 	{Name: kerr.PolicyViolation.Message, Meaning: "the broker's policy refuses it", Remedy: "ask who runs the cluster"},
 	{Name: kerr.OutOfOrderSequenceNumber.Message, Meaning: "the broker lost track of the producer",

@@ -353,7 +353,7 @@ func (x *EmitRequest) GetToken() string {
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Kafka's error name (MESSAGE_TOO_LARGE …) or one of the sidecar's own: FULL, DRAINING, EXPIRED, INVALID_RECORD_FIELD, UNIT_TOO_LARGE, TOPIC_NOT_ALLOWED,
-	// TOO_MANY_TOPICS, UNKNOWN_ASSIGNMENT, DELIVERY_FAILED, and with feature "exactly-once" MEMBER_FENCED and RELEASED. The message of a status that ends a call may begin with one: SESSION_FENCED, MEMBER_HELD,
+	// TOO_MANY_TOPICS, UNKNOWN_ASSIGNMENT, DELIVERY_FAILED, and with feature "exactly-once" MEMBER_FENCED, RELEASED and NO_ROOM. The message of a status that ends a call may begin with one: SESSION_FENCED, MEMBER_HELD,
 	// GROUP_NOT_ALLOWED, APP_NOT_ALLOWED. What each means and what to do stands in docs/errors.md.
 	// Sidecars up to 0.1 said RESOURCE_EXHAUSTED for FULL.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
@@ -1385,7 +1385,8 @@ type AssignedPartition struct {
 	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// At most 249.
 	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
-	// At most 16.
+	// At most 16. With feature "exactly-once" all 16 of Kafka's topic id, not zeros: INVALID_ARGUMENT ends the stream else, since nothing could be kept of what is
+	// done above the ack mark.
 	TopicId     []byte `protobuf:"bytes,3,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	Partition   int32  `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
 	LeaderEpoch int32  `protobuf:"varint,5,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
@@ -1756,8 +1757,8 @@ type Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Assignment epoch of its partition.
 	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Position in fetch order within the epoch: 0, 1, 2 … without gaps, whatever the offsets do. One that is 1048576 or more above the mark is not followed:
-	// its unit is delivered, and the mark stays below it.
+	// Position in fetch order within the epoch: 0, 1, 2 … without gaps, whatever the offsets do. One that is 1048576 or more above the mark is not followed,
+	// nor is one for which there is no room: its unit is delivered, and the mark stays below it until a ProcessState says more.
 	Index         uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	Offset        int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2498,7 +2499,8 @@ type PartitionState struct {
 	Handled   int64 `protobuf:"zigzag64,7,opt,name=handled,proto3" json:"handled,omitempty"`
 	Fetched   int64 `protobuf:"zigzag64,8,opt,name=fetched,proto3" json:"fetched,omitempty"`
 	LogEnd    int64 `protobuf:"zigzag64,9,opt,name=log_end,json=logEnd,proto3" json:"log_end,omitempty"`
-	// Counts of inputs in this assignment.
+	// Counts of inputs in this assignment. done - done_above is the index of the first input that is not done: where a sidecar had no room to follow an input, its
+	// last will stands below that, and goes on from there and ack_mark.
 	Read         uint64 `protobuf:"varint,10,opt,name=read,proto3" json:"read,omitempty"`
 	Inherited    uint64 `protobuf:"varint,11,opt,name=inherited,proto3" json:"inherited,omitempty"`
 	Done         uint64 `protobuf:"varint,12,opt,name=done,proto3" json:"done,omitempty"`
