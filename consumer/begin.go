@@ -106,7 +106,7 @@ func (g *group) leftOut(offsets map[string]map[int32]kgo.Offset) map[topicPartit
 func (g *group) beginAssignments(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset) (
 	parts []*partition, starts map[string]map[int32]kgo.Offset, failed map[topicPartition]error,
 ) {
-	topics, err := g.survey.describe(ctx, offsets, g.inherits(offsets))
+	topics, err := g.survey.describe(ctx, offsets, g.inherits(offsets) || g.cfg.CommitElsewhere)
 	if err != nil {
 		failed = map[topicPartition]error{}
 		fail(failed, offsets, err)

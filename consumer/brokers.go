@@ -25,6 +25,7 @@ type brokers struct {
 	log           *slog.Logger
 	troubles      *troubles
 	client        atomic.Pointer[kgo.Client]
+	endClient     context.CancelFunc // ends all that the client asks for
 	dials         dialLog
 	connected     atomic.Bool // one was reached
 	refused       sync.Map    // address → *atomic.Int64: refusals in a row
@@ -54,6 +55,8 @@ func (b *brokers) asking() (*kgo.Client, error) {
 func (b *brokers) clientOptions() []kgo.Opt {
 	cfg := b.cfg
 	fetch := cfg.fetchMaxBytes()
+	ctx, endClient := context.WithCancel(context.Background())
+	b.endClient = endClient
 	opts := []kgo.Opt{
 		kgo.WithLogger(clientLogger{b.log}),
 		kgo.FetchMaxWait(fetchMaxWait),
@@ -75,7 +78,7 @@ func (b *brokers) clientOptions() []kgo.Opt {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(cfg.resetOffset()),
 		kgo.WithHooks(&b.dials),
-		kgo.WithContext(context.Background()), // the client ends by Close, after the last commit, and by nothing else
+		kgo.WithContext(ctx), // the client ends by leave, after the last commit, and by nothing else
 	)
 	if cfg.dial != nil {
 		opts = append(opts, kgo.DialTLSConfig(nil), kgo.Dialer(b.patient(cfg.dial))) // it has TLS in it

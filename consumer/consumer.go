@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -265,41 +264,6 @@ func (c *Consumer) Subscription() (topics []string, regex string) {
 
 // Group is the consumer group, which Options may have named.
 func (c *Consumer) Group() string { return c.cfg.Group }
-
-// Resume takes a halted partition up again, without a restart: call it when the cause is gone. What
-// is done is committed, and a new assignment begins at the first input that is not, which is handed
-// out again; inputs above it that were done are not. The error is ErrNotHalted, ErrNotRunning or
-// ErrClosed.
-//
-// It waits for the partition's inputs that are still worked on, at most DrainTimeout: do not call
-// it from a handler of that partition.
-func (c *Consumer) Resume(topic string, id int32) error {
-	c.group.hookMu.Lock()
-	defer c.group.hookMu.Unlock()
-	cl := c.brokers.client.Load()
-	switch {
-	case c.life.Closing():
-		return ErrClosed
-	case cl == nil:
-		return ErrNotRunning
-	}
-	p := c.parts.find(topic, id)
-	if p == nil || !p.isHalted() {
-		return fmt.Errorf("%w: %s partition %d", ErrNotHalted, topic, id)
-	}
-	if err := c.group.letGo([]*partition{p}, ErrRevoked); err != nil {
-		c.log.Warn("a halted partition is resumed before its other inputs were done", "err", err)
-	}
-	// The group still assigns it to this member: after the next join it is taken up from what the
-	// group has, as every partition that is ours and has no assignment. Where there is no join to
-	// repeat, it waits for a moment, as one that could not be begun.
-	if c.brokers.epochs() {
-		c.group.setAside(cl, map[topicPartition]error{{topic, id}: errResumed})
-		return nil
-	}
-	cl.ForceRebalance()
-	return nil
-}
 
 // maintain resumes partitions that gave memory back, and looks after what is not read and what is
 // not done.

@@ -23,7 +23,7 @@ func NewMessage(r *kgo.Record, outcome func(error)) *Message {
 	if _, ok := p.core.Read(r.Offset, 0); !ok {
 		panic("consumer: a new tracker is full")
 	}
-	p.runs = append(p.runs, one)
+	p.hand.runs = append(p.hand.runs, one)
 	return &one.Messages[0]
 }
 

@@ -26,7 +26,7 @@ func (p *partition) beginDrain(why error) {
 
 // eachRunning calls fn for every input that was started and has no outcome, under mu.
 func (p *partition) eachRunning(fn func(*Message)) {
-	for _, r := range p.runs {
+	for _, r := range p.hand.runs {
 		if r == nil {
 			continue
 		}
@@ -53,6 +53,13 @@ func (p *partition) awaitDrain(deadline <-chan time.Time, late *bool) {
 			*late = true
 		}
 	}
+}
+
+// drains tells whether something is waited for that ran at beginDrain.
+func (p *partition) drains() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.drain.waiting > 0
 }
 
 // abandoned tells what still runs.
@@ -85,7 +92,7 @@ func (p *partition) fence(why error) {
 		p.drain.why = why
 	}
 	p.drain.waiting = 0
-	p.runs = nil
+	p.hand.runs = nil
 	p.dropParked()
 	p.mu.Unlock()
 	select {

@@ -83,8 +83,8 @@ func (rd *reader) holdAgainst() {
 	for i, p := range parts {
 		p.mu.Lock()
 		reads := !p.paused && p.core.State().Reads()
-		over, busy := reads && rd.isOver(p, limits[i]), p.records+len(p.parked.recs) > 0
-		waiting = waiting || reads && !over && p.readTo() < p.stableEnd
+		over, busy := reads && rd.isOver(p, limits[i]), p.hand.records+len(p.parked.recs) > 0
+		waiting = waiting || reads && !over && p.readTo() < p.ends.stable
 		p.mu.Unlock()
 		if over {
 			waited = append(waited, p)
@@ -95,7 +95,7 @@ func (rd *reader) holdAgainst() {
 	if !waiting {
 		return
 	}
-	rd.othersEmpty.Store(true)
+	rd.room.on(roomOthersRest)
 	for _, p := range waited {
 		p.mu.Lock()
 		p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()/patienceSteps
@@ -115,9 +115,8 @@ func (rd *reader) awaitRoom(ctx context.Context) {
 		return
 	}
 	// Told first, then looked at again: a release between the two would else kick nobody.
-	rd.awaiting.Store(true)
-	rd.othersEmpty.Store(false)
-	defer rd.awaiting.Store(false)
+	rd.room.on(roomBegin)
+	defer rd.room.on(roomEnd)
 	tick := time.NewTicker(rd.patience() / patienceSteps)
 	defer tick.Stop()
 	rd.awaitSteps(ctx, tick.C)
@@ -126,7 +125,7 @@ func (rd *reader) awaitRoom(ctx context.Context) {
 func (rd *reader) awaitSteps(ctx context.Context, tick <-chan time.Time) {
 	for left := patienceSteps; rd.crowded(); {
 		select {
-		case <-rd.roomKick:
+		case <-rd.room.kicks:
 		case <-tick:
 			rd.holdAgainst()
 			if left--; left == 0 {
@@ -241,7 +240,7 @@ func (rd *reader) use(p *partition) float64 {
 
 // useNow is use, under the partition's lock.
 func (rd *reader) useNow(p *partition) float64 {
-	bytes, records := p.bytes+p.parked.bytes, p.records+len(p.parked.recs)
+	bytes, records := p.hand.bytes+p.parked.bytes, p.hand.records+len(p.parked.recs)
 	return max(float64(bytes)/float64(rd.cfg.MaxBytes), float64(records)/float64(rd.cfg.MaxRecords))
 }
 
@@ -266,10 +265,10 @@ func (rd *reader) decide(p *partition, limit float64) flowChange {
 	case !state.Reads():
 		return flowKeep
 	case !p.paused && rd.isOver(p, limit):
-		if rd.awaiting.Load() { // the poll loop waits for it, and then decides
+		if rd.room.now().goesOn() { // the poll loop waits for it, and then decides
 			return flowKeep
 		}
-		if now := rd.clock.now(); rd.hasPatience(p, now) && !rd.othersEmpty.Load() { // else its steps were held against it
+		if now := rd.clock.now(); rd.hasPatience(p, now) && !rd.room.now().othersRested() { // else its steps were held against it
 			p.heldAgainst = max(p.heldAgainst, now) + rd.impatientFor()
 		}
 		p.paused = true

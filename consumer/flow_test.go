@@ -249,11 +249,11 @@ func TestNothingPendingIsNotPaused(t *testing.T) {
 		p := m.parts.find(topic, 0)
 		_, limits := m.reader.limits([]*partition{p})
 		p.mu.Lock()
-		p.records += m.cfg.MaxRecords // above its limit while the round looks at it
+		p.hand.records += m.cfg.MaxRecords // above its limit while the round looks at it
 		p.mu.Unlock()
 		used := m.reader.use(p)
 		p.mu.Lock()
-		p.records -= m.cfg.MaxRecords
+		p.hand.records -= m.cfg.MaxRecords
 		p.mu.Unlock()
 		h.letGo() // its last run is released before the decision
 		if got := m.reader.decide(p, limits[0]); used < limits[0] || got != flowKeep {

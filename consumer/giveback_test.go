@@ -25,11 +25,11 @@ func (c *Consumer) leftOver() string {
 		check := func(what string, n int64) {
 			left.Check(fmt.Sprintf("partition %d: %s", p.assignment.Partition, what), n)
 		}
-		check("bytes", p.bytes)
-		check("records", int64(p.records))
+		check("bytes", p.hand.bytes)
+		check("records", int64(p.hand.records))
 		check("parked records", int64(len(p.parked.recs)))
 		check("parked bytes", p.parked.bytes)
-		check("runs", int64(len(p.runs)))
+		check("runs", int64(len(p.hand.runs)))
 		check("inputs in the tracker", int64(p.core.Pending()))
 		check("done above the mark", int64(p.core.Counts().DoneAbove))
 		check("inputs that a drain waits for", int64(p.drain.waiting))

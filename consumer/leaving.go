@@ -48,14 +48,18 @@ func (g *group) lose(why string) {
 // *AbandonedError for what was started and not done, and at a shutdown an *UncommittedError when
 // the last commit failed. hookMu is held.
 func (g *group) letGo(parts []*partition, why error) error {
+	return g.letGoWithin(g.cfg.DrainTimeout, time.Now(), parts, why)
+}
+
+// letGoWithin is letGo of partitions whose drain has begun, and may last so much longer.
+func (g *group) letGoWithin(drain time.Duration, begun time.Time, parts []*partition, why error) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	begun := time.Now()
 	for _, p := range parts {
 		p.beginDrain(why)
 	}
-	deadline, late := time.NewTimer(g.cfg.DrainTimeout), false
+	deadline, late := time.NewTimer(drain), false
 	wanted := g.onNoDrain(func() { deadline.Reset(0) })
 	for _, p := range parts {
 		p.awaitDrain(deadline.C, &late)
@@ -193,6 +197,7 @@ func (g *group) leave(cl *kgo.Client) (left error) {
 		if g.current.Load() != nil && !errors.Is(err, context.DeadlineExceeded) {
 			left = &LeaveError{Group: g.cfg.Group, Err: err}
 		}
+		g.brokers.endClient() // or closing waits for that join, for as long as the others need, or until it is taken for lost
 	}
 	cl.CloseAllowingRebalance()
 	cl.AllowRebalance() // closing polls once more, and a goroutine that leaves the group again waits for that poll's end, for ever if nobody tells it

@@ -358,3 +358,35 @@ func TestBlockingDeliverIsLogged(t *testing.T) {
 		wantNil(t, m.stop())
 	})
 }
+
+// Nor does a join that waits: for members that are slow or dead, or on a coordinator that has moved
+// and forgot it.
+func TestShutdownDuringAJoin(t *testing.T) {
+	join := kmsg.JoinGroup
+	if protocolUnderTest == ConsumerProtocol {
+		join = kmsg.ConsumerGroupHeartbeat
+	}
+	inLab(t, 1, func(t *testing.T, l *lab) {
+		m := l.start(l.config(), nil)
+		l.untilCommitted(0, 0)
+		l.feed(0, 10)
+		l.untilCommitted(0, 10)
+		joins, let := make(chan struct{}), make(chan struct{})
+		defer func() {
+			close(let)
+			synctest.Wait() // or the cluster, which closes next, may wait for itself
+		}()
+		l.cluster.ControlKey(int16(join), func(kmsg.Request) (kmsg.Response, error, bool) {
+			close(joins)
+			l.cluster.SleepControl(func() { <-let })
+			return nil, nil, false
+		})
+		l.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.RebalanceInProgress})
+		<-joins
+		begun := time.Now()
+		wantNil(t, m.stop())
+		if took := time.Since(begun); took > leaveTimeout+time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}

@@ -199,7 +199,9 @@ func (m *Message) Start() bool {
 // calls, and calls after the partition was revoked, change nothing.
 //
 // An error that only says that the context ended, given while the consumer stops or the partition
-// leaves, is no outcome and halts nothing.
+// leaves, is no outcome and halts nothing. Nor is [ErrRevoked], [ErrLost] or [ErrShutdown], at any
+// time: the input is given back. It is not done in this assignment, which nobody waits for when the
+// partition leaves, and the next one has it again.
 func (m *Message) Done(err error) {
 	p := m.mine().part
 	if err != nil {

@@ -153,7 +153,7 @@ func (m *metrics) readPartition(r *telemetry.Reading, p *partition, now int64) {
 	a := p.assignment
 	p.mu.Lock()
 	m.count(p)
-	end, to, handled, n, mark := p.logEnd, p.readTo(), p.firstUnstarted(), p.core.Counts(), p.core.Mark()
+	end, to, handled, n, mark := p.ends.high, p.readTo(), p.firstUnstarted(), p.core.Counts(), p.core.Mark()
 	since := int64(0)
 	if o := p.oldest(); o != nil {
 		since = now - o.run.at
@@ -219,7 +219,7 @@ func (m *metrics) ended(p *partition, why error) {
 // firstUnstarted is the first input that no handler has taken, or where the reading is. Like
 // firstOpen it looks at each input once. Under mu.
 func (p *partition) firstUnstarted() int64 {
-	for _, r := range p.runs {
+	for _, r := range p.hand.runs {
 		if r == nil {
 			continue
 		}

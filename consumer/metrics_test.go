@@ -251,12 +251,12 @@ func BenchmarkSentinels(b *testing.B) {
 			r.states[i] = started | done // as finishRun does, which takes the run away with the last
 		}
 		at, _ := p.core.Due(true)
-		p.runs = []*run{r}
+		p.hand.runs = []*run{r}
 		b.StartTimer()
 		p.check(at)
 		b.StopTimer()
 		p.core.DoneRange(r.first, inputs)
-		p.runs = nil
+		p.hand.runs = nil
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/inputs, "ns/input")

@@ -89,6 +89,10 @@ func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[s
 	for topic, ps := range offsets {
 		starts[topic] = map[int32]kgo.Offset{}
 		for id, o := range ps {
+			if s.cfg.CommitElsewhere && topics[topic].id == ([16]byte{}) {
+				failed[topicPartition{topic, id}] = errNoTopicID
+				continue
+			}
 			if o.EpochOffset().Offset >= 0 {
 				starts[topic][id] = o
 				continue
@@ -115,6 +119,9 @@ func (s *survey) startOffsets(ctx context.Context, cl *kgo.Client, offsets map[s
 	}
 	return starts, failed
 }
+
+// errNoTopicID: who commits elsewhere could keep nothing of what is done above the ack mark.
+var errNoTopicID = errors.New("the brokers did not say the topic's id")
 
 // startOf is Config.Start, except that Latest is for topics that are new to the group: a partition
 // that was added while this consumer runs (fault 19), or while nobody read, to a topic that the

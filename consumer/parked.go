@@ -111,9 +111,7 @@ func (rd *reader) pollOnce(ctx context.Context, cl *kgo.Client) kgo.Fetches {
 
 // wakePoll ends the poll that is open, or the wait for memory.
 func (rd *reader) wakePoll() {
-	if rd.awaiting.Load() {
-		wake(rd.roomKick)
-	}
+	rd.room.kick()
 	if cancel := rd.pollEnd.Load(); cancel != nil {
 		(*cancel)()
 	}
@@ -124,9 +122,7 @@ func (rd *reader) memoryFreed(paused bool) {
 	if paused {
 		rd.parts.balance()
 	}
-	if rd.awaiting.Load() {
-		wake(rd.roomKick)
-	}
+	rd.room.kick()
 }
 
 // unparkAll hands out what may go now. A poll is open.

@@ -34,19 +34,22 @@ type partition struct {
 	drain  drain
 	halted *HaltError
 
-	runs        []*run // handed out and not all done, in fetch order; nil where done out of order
-	bytes       int64
-	records     int
+	hand        inHand
 	parked      parked
 	paused      bool
 	heldAgainst int64 // until when waits in vain are held against it, one after the other; as the consumer's monotonic nanoseconds
 
-	logEnd    int64
-	stableEnd int64 // of what may be read of it
-	lost      int64 // inputs skipped by Config.OnOutOfRange
-	stuck     stuckState
-	quiet     quiet
-	seen      fetched
+	ends  logEnds
+	lost  int64 // inputs skipped by Config.OnOutOfRange
+	stuck stuckState
+	quiet quiet
+	seen  fetched
+}
+
+// logEnds are where the log ends, by the last fetch.
+type logEnds struct {
+	high   int64 // -1: not known
+	stable int64 // of what may be read
 }
 
 // surroundings is what the partitions of a consumer have in common, and whom they tell what. The
@@ -95,7 +98,7 @@ func newPartition(around *surroundings, a *Assignment, committed int64) *partiti
 		spec.Journal = entry
 	}
 	p := &partition{
-		around: around, assignment: a, logEnd: -1, drain: drain{done: make(chan struct{}, 1)}, core: assignment.New(spec), entry: entry,
+		around: around, assignment: a, ends: logEnds{high: -1}, drain: drain{done: make(chan struct{}, 1)}, core: assignment.New(spec), entry: entry,
 	}
 	a.part = p
 	p.renewContext()
@@ -183,19 +186,7 @@ func (p *partition) settle(state *uint32, outcome uint32) {
 
 // release gives a run's share of the budget back, under mu.
 func (p *partition) release(r *run) {
-	p.bytes -= r.bytes
-	p.records -= len(r.Messages)
-	for i := range p.runs {
-		if p.runs[i] == r {
-			p.runs[i] = nil
-			break
-		}
-	}
-	n := 0
-	for n < len(p.runs) && p.runs[n] == nil {
-		n++
-	}
-	p.runs = p.runs[n:]
+	p.hand.remove(r)
 	p.around.freed(p.paused)
 }
 
@@ -252,9 +243,9 @@ func (p *partition) add(fp *kgo.FetchPartition, now int64) (*run, error) {
 	defer p.mu.Unlock()
 	p.heard(now)
 	if fp.HighWatermark > 0 {
-		p.logEnd, p.stableEnd = fp.HighWatermark, fp.HighWatermark
+		p.ends.high, p.ends.stable = fp.HighWatermark, fp.HighWatermark
 		if fp.LastStableOffset >= 0 {
-			p.stableEnd = min(p.stableEnd, fp.LastStableOffset)
+			p.ends.stable = min(p.ends.stable, fp.LastStableOffset)
 		}
 	}
 	if !p.core.State().Reads() || len(fp.Records) == 0 {
@@ -320,9 +311,7 @@ func (p *partition) handOut(recs []*kgo.Record, now int64) *run {
 		return nil
 	}
 	r.left, r.states = len(r.Messages), make([]uint32, len(r.Messages))
-	p.runs = append(p.runs, r)
-	p.bytes += r.bytes
-	p.records += len(r.Messages)
+	p.hand.add(r)
 	return r
 }
 

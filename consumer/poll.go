@@ -25,22 +25,20 @@ type reader struct {
 	explain func(topicPartition, error) bool           // why a partition waits; false: it does not
 	restart func(p *partition, start int64) *partition // ends an assignment and begins another, see group.restart
 
-	maxPoll     int
-	meanSize    int64 // of records, for pollLimit
-	inflation   *inflation
-	refused     bool          // a batch was refused for what is held decompressed
-	parking     bool          // records are parked
-	awaiting    atomic.Bool   // the poll loop waits for memory
-	othersEmpty atomic.Bool   // others had nothing in hand in the last such wait
-	roomKick    chan struct{} // memory was given back while awaiting
-	pollEnd     atomic.Pointer[context.CancelFunc]
-	shared      fetchShares
-	largest     largestBatch
+	maxPoll   int
+	meanSize  int64 // of records, for pollLimit
+	inflation *inflation
+	refused   bool // a batch was refused for what is held decompressed
+	parking   bool // records are parked
+	room      roomWait
+	pollEnd   atomic.Pointer[context.CancelFunc]
+	shared    fetchShares
+	largest   largestBatch
 }
 
 func newReader(cfg *Config, log *slog.Logger, clock clock, b *brokers, parts *held, s *survey) *reader {
 	return &reader{
-		cfg: cfg, log: log, clock: clock, brokers: b, parts: parts, survey: s, maxPoll: cfg.maxPoll(), roomKick: make(chan struct{}, 1),
+		cfg: cfg, log: log, clock: clock, brokers: b, parts: parts, survey: s, maxPoll: cfg.maxPoll(), room: roomWait{kicks: make(chan struct{}, 1)},
 	}
 }
 

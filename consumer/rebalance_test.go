@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -172,6 +173,45 @@ func TestRevokeDoesNotWaitForWhatWasNotStarted(t *testing.T) {
 		wantNil(t, a.stop())
 		wantNil(t, b.stop())
 	})
+}
+
+// An input that is given back while its partition stays, as far as the consumer knows, is no reason
+// to wait when that leaves. It is not done, either: nothing from it on is committed, nothing halts,
+// and it comes again in the next assignment, not in this one.
+func TestGivenBackIsNotWaitedFor(t *testing.T) {
+	for _, why := range []error{ErrLost, ErrRevoked, ErrShutdown} {
+		t.Run(why.Error(), func(t *testing.T) {
+			inLab(t, 1, func(t *testing.T, l *lab) {
+				l.feed(0, 3)
+				var h holder
+				cfg := l.config()
+				halted := halts(&cfg)
+				a := l.start(cfg, h.deliver)
+				l.until("handed out", func() bool { return len(h.messages()) == 3 })
+				in := h.messages()
+				in[0].Done(nil)
+				in[1].Done(fmt.Errorf("given back: %w", why))
+				in[1].Done(nil) // the first counts
+				in[2].Done(nil)
+				l.untilCommitted(0, 1)
+				if in[1].Start() || len(h.messages()) != 3 {
+					t.Error("it came again in this assignment")
+				}
+				begun := time.Now()
+				wantNil(t, a.stop())
+				if took := time.Since(begun); took > 3*time.Second || len(halted) > 0 || l.committed(0) != 1 {
+					t.Errorf("it took %s, %d halts, committed %d", took, len(halted), l.committed(0))
+				}
+				var s seen
+				b := l.start(l.config(), s.deliver)
+				l.untilCommitted(0, 3)
+				wantNil(t, b.stop())
+				if len(s.done[0]) != 1 || s.done[0][1] != 1 {
+					t.Errorf("the next one had %v", s.done[0])
+				}
+			})
+		})
+	}
 }
 
 // The coordinator forgets the member: everything is fenced, nothing is committed, and the member

@@ -20,7 +20,7 @@ type fetched struct {
 // mark: where the reading is when all are. Each input is looked at once, so it costs a step for
 // each that is done. Under mu.
 func (p *partition) firstOpen() int64 {
-	for _, r := range p.runs {
+	for _, r := range p.hand.runs {
 		if r == nil {
 			continue // all of it is done
 		}

@@ -122,7 +122,7 @@ func (c *Consumer) State() State {
 
 // untaken is the first offset that was handed out and that no handler took, under mu.
 func (p *partition) untaken() int64 {
-	for _, r := range p.runs {
+	for _, r := range p.hand.runs {
 		if r == nil {
 			continue
 		}
@@ -141,7 +141,7 @@ func (p *partition) state(now int64) PartitionState {
 	a, n := p.assignment, p.core.Counts()
 	s := PartitionState{
 		Topic: a.Topic, Partition: a.Partition, Epoch: a.Epoch, Start: a.Start,
-		LogEnd: p.logEnd, Fetched: p.core.Next(), HandedOut: n.Read, Done: n.Done, AckMark: p.core.Mark(), Committed: n.Committed,
+		LogEnd: p.ends.high, Fetched: p.core.Next(), HandedOut: n.Read, Done: n.Done, AckMark: p.core.Mark(), Committed: n.Committed,
 		Pending: n.Pending, PendingBytes: n.Bytes, DoneAbove: n.DoneAbove, Lost: p.lost, Paused: p.paused,
 		Inherited: n.Inherited, Parked: len(p.parked.recs),
 		Oldest: Oldest{Offset: -1},

@@ -54,7 +54,7 @@ func (p *partition) wantsLook(now int64) bool {
 	if s.since == 0 || p.paused || len(p.parked.recs) > 0 || !p.core.State().Reads() {
 		s.since = now
 	}
-	if s.looked == 0 && p.logEnd < 0 {
+	if s.looked == 0 && p.ends.high < 0 {
 		return now-s.since >= int64(firstLook)
 	}
 	return now-max(s.since, s.looked) >= int64(lookAfter)
@@ -69,7 +69,7 @@ func (p *partition) lookedAt(end listed, now int64) {
 	if end.err != nil {
 		return
 	}
-	p.logEnd = max(p.logEnd, end.offset)
+	p.ends.high = max(p.ends.high, end.offset)
 	if end.offset <= p.readTo() {
 		p.heard(now)
 	}
@@ -86,7 +86,7 @@ func (p *partition) unread(now int64) *UnreadError {
 		return nil
 	}
 	return &UnreadError{
-		Topic: p.assignment.Topic, Partition: p.assignment.Partition, Quiet: time.Duration(now - s.since), Next: p.readTo(), LogEnd: p.logEnd, Err: s.err,
+		Topic: p.assignment.Topic, Partition: p.assignment.Partition, Quiet: time.Duration(now - s.since), Next: p.readTo(), LogEnd: p.ends.high, Err: s.err,
 	}
 }
 

@@ -87,7 +87,7 @@ func (p *partition) oldest() *Message {
 	if !ok {
 		return nil
 	}
-	for _, r := range p.runs {
+	for _, r := range p.hand.runs {
 		if r != nil && index >= r.first && index < r.first+uint64(len(r.Messages)) {
 			return &r.Messages[index-r.first]
 		}
