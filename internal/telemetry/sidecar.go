@@ -28,6 +28,11 @@ var (
 		Help:       "How long wills took.",
 		Attributes: []attribute.Key{Outcome},
 	}
+	Unfollowed = &Metric{
+		Name: "ackmark.sidecar.unfollowed", Unit: "{input}", Kind: Counter,
+		Help:       "Inputs that the sidecar had no room to follow, so far were they above their ack marks: until their process has said where it stands, its will lags. In exactly-once they are refused (NO_ROOM).",
+		Attributes: []attribute.Key{App},
+	}
 	Refusals = &Metric{
 		Name: "ackmark.sidecar.refusals", Unit: "{refusal}", Kind: Counter,
 		Help:       "Apps and users that were not allowed what they asked for; without an app where it is none that the sidecar knows.",
@@ -53,4 +58,4 @@ var (
 	}
 )
 
-var ofSidecar = []*Metric{Sessions, SessionsOpened, Wills, WillsRunning, WillTime, Refusals, KafkaReachable, Reloads, ReloadRefused, Letters}
+var ofSidecar = []*Metric{Sessions, SessionsOpened, Wills, WillsRunning, WillTime, Unfollowed, Refusals, KafkaReachable, Reloads, ReloadRefused, Letters}
