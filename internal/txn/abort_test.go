@@ -125,14 +125,19 @@ func TestAbortAtTheEndIsTold(t *testing.T) {
 			u.await()
 			v, id := meter.Collect(t), telemetry.TransactionalID.String("id")
 			v.Want(t, 1, telemetry.TransactionAborts, id, telemetry.ErrorType.String(want))
-			v.Want(t, 1, telemetry.Transactions, id, telemetry.Outcome.String("aborted"))
-			v.Want(t, 5, telemetry.TransactionUnits, id, telemetry.Outcome.String("aborted"))
-			v.Want(t, 1, telemetry.TransactionTime, id, telemetry.Outcome.String("aborted"))
-			if len(aborts) != 1 {
-				t.Fatalf("%d aborts are told", len(aborts))
+			// One whose id is taken between its offsets and its end may take it back once, and
+			// tries its units again.
+			n := len(aborts)
+			if n != 1 && (want == "CLOSED" || n != 2) {
+				t.Fatalf("%d aborts are told", n)
 			}
-			if x := <-aborts; x.Units != 5 || x.Blamed != 0 {
-				t.Errorf("%+v", x)
+			v.Want(t, float64(n), telemetry.Transactions, id, telemetry.Outcome.String("aborted"))
+			v.Want(t, float64(5*n), telemetry.TransactionUnits, id, telemetry.Outcome.String("aborted"))
+			v.Want(t, float64(n), telemetry.TransactionTime, id, telemetry.Outcome.String("aborted"))
+			for range n {
+				if x := <-aborts; x.Units != 5 || x.Blamed != 0 {
+					t.Errorf("%+v", x)
+				}
 			}
 		})
 	}

@@ -24,6 +24,7 @@ func (l *Lane) abort() event {
 	case w.isFenced():
 		return broken
 	}
+	l.relearn(w)
 	return l.sortOut(w, e)
 }
 
@@ -76,7 +77,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 		case r.blame == ofAway:
 			l.miss(r)
 		case r.blame == ofSetup:
-			return l.ends(l.cfg.setupError(l.cfg.ID, r.err))
+			return l.ends(l.cfg.setupError(l.cfg.ID, r.named()))
 		case r.isOfMember():
 			l.lose(r)
 		}
@@ -165,19 +166,35 @@ func (l *Lane) renew() event {
 // look asks the offsets how the window ended.
 func (l *Lane) look() event {
 	w := l.window
-	committed, err := w.told == wasCommitted, error(nil)
+	f := found{committed: w.told == wasCommitted}
 	if !w.told.isCertain() {
-		committed, err = l.offsets.resolve(l.ctx, w.parts, w.told)
+		var err error
+		if f, err = l.offsets.resolve(l.ctx, w.parts, w.told); err != nil {
+			return l.ends(err)
+		}
 	}
-	switch {
-	case err != nil:
-		return l.ends(err)
-	case committed:
+	if f.committed {
 		w.flushed = time.Now()
 		return in
 	}
 	w.outcome = outcome{why: w.why}
+	if f.why != nil {
+		l.cfg.Log.Error("nothing tells how a transaction ended: what it had is given up, and taken up anew where its groups stand", "transactional_id", l.cfg.ID, "err", f.why)
+		w.why = f.why
+	}
+	for i := range f.lost {
+		w.refused = append(w.refused, f.lost[i].lost(f.why)...)
+	}
 	return l.sortOut(w, out)
+}
+
+// lost are the refusals of a part of which nobody knows whether it is committed: its members have
+// to take it up anew.
+func (p *part) lost(why error) (all []*refusal) {
+	for _, r := range p.byMember() {
+		all = append(all, &refusal{claims: r.claims, member: r.member, blame: ofMember, err: why})
+	}
+	return all
 }
 
 // giveBack aborts a window at the end of the lane. Its records must have their fates before their

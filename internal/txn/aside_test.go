@@ -228,25 +228,31 @@ func TestTheCoordinatorsWordIsCertain(t *testing.T) {
 	}
 }
 
-// An id that is set aside, and is a successor's when it is looked at again, ends the lane.
+// An id that is set aside, and is a successor's when it is looked at again, ends the lane: at once,
+// not when an idle lane looks whether its ids are its own.
 func TestAnIDIsTakenWhileItIsAside(t *testing.T) {
-	r := newRig(t)
-	s := r.stuck("id-0")
-	r.push(1, 0, 2, value(1)).allCommitted() // id-0
-	s.set("PrepareCommit")
-	for i := range 3 {
-		r.push(1, 2+i, 1, value(2+i)).allCommitted()
-	}
-	for _, id := range []string{"id-1", "id-o0", "id-o8"} {
-		r.takes(id)
-	}
-	s.mu.Lock()
-	s.epoch += 3
-	s.mu.Unlock()
-	r.awaitTaken()
-	u := r.enter(1, 5, 1, value(9))
-	r.lane.Push(txn.Run{Batch: u, From: 0, To: 1})
-	if err := u.await()[0]; !errors.Is(err, txn.ErrTaken) {
-		t.Errorf("%v", err)
-	}
+	inVirtualTime(t, func(t *testing.T, r *rig) {
+		s := r.stuck("id-0")
+		r.push(1, 0, 2, value(1)).allCommitted() // id-0
+		s.set("PrepareCommit")
+		for i := range 3 {
+			r.push(1, 2+i, 1, value(2+i)).allCommitted()
+		}
+		for _, id := range []string{"id-1", "id-o0", "id-o8"} {
+			r.takes(id)
+		}
+		begun := time.Now()
+		s.mu.Lock()
+		s.epoch += 3
+		s.mu.Unlock()
+		r.awaitTaken()
+		if d := time.Since(begun); d > 2*time.Second {
+			t.Errorf("it took %v", d)
+		}
+		u := r.enter(1, 5, 1, value(9))
+		r.lane.Push(txn.Run{Batch: u, From: 0, To: 1})
+		if err := u.await()[0]; !errors.Is(err, txn.ErrTaken) {
+			t.Errorf("%v", err)
+		}
+	})
 }

@@ -20,6 +20,7 @@ type awayGroup struct {
 	over  atomic.Bool // it has answered since: its units go on
 	told  bool        // that it is over
 	since time.Time
+	stop  context.CancelFunc // of its probe
 }
 
 const (
@@ -31,6 +32,9 @@ const (
 	mostPatience = 5 * time.Second
 	// awayRatio is how many times as long an absent group is left alone as it held up the others.
 	awayRatio = 4
+	// awayKept is how long a group is known to be away, or to have been, of which nothing waits: it
+	// may never come again, and there may be a new one each day.
+	awayKept = 10 * time.Minute
 )
 
 // errAway is why the offsets of a group are not waited for any more.
@@ -55,7 +59,7 @@ func (m absent) patienceWith(group string) time.Duration {
 // another holder in the same window.
 func (m absent) miss(group string) (a *awayGroup, pause time.Duration) {
 	if a = m[group]; a == nil {
-		a = &awayGroup{}
+		a = &awayGroup{stop: func() {}}
 		m[group] = a
 	}
 	if a.times > 0 && !a.told {
@@ -76,6 +80,16 @@ func (m absent) back(tell func(group string, after time.Duration)) {
 		if !a.told && a.over.Load() {
 			a.told = true
 			tell(group, time.Since(a.since))
+		}
+	}
+}
+
+// forget forgets the groups of which nothing waits, and has not for long.
+func (m absent) forget(waits func(group string) bool) {
+	for group, a := range m {
+		if time.Since(a.since) > awayKept && !waits(group) {
+			a.stop()
+			delete(m, group)
 		}
 	}
 }
@@ -125,24 +139,31 @@ func (l *Lane) miss(r *refusal) {
 	if a == nil {
 		return
 	}
-	l.cfg.Log.Warn("a group's offsets cannot be committed: its units wait, others go on", "group", group, "err", r.err)
+	err := r.err
+	if errors.Is(err, context.Canceled) { // by lookAround: the request was given up
+		err = errAway
+	}
+	l.cfg.Log.Warn("a group's offsets cannot be committed: its units wait, others go on", "group", group, "err", err)
 	asked := part{holder: Holder{Group: group}}
 	for _, st := range r.claims[:1] {
 		asked.points = append(asked.points, groupcommit.Point{Topic: st.Topic, TopicID: st.TopicID, Partition: st.Partition})
 	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	a.stop = cancel
 	l.running.Go(func() {
-		if l.offsets.probe(asked, pause) {
+		defer cancel()
+		if l.offsets.probe(ctx, asked, pause) {
 			a.over.Store(true)
 			l.Wake()
 		}
 	})
 }
 
-// probe asks a group's coordinator for offsets until it answers, whatever it says. False: the lane
-// has ended.
-func (o *offsets) probe(asked part, pause time.Duration) bool {
-	for o.sleep(o.ctx, pause) {
-		ctx, cancel := context.WithTimeout(o.ctx, 2*awayAfter)
+// probe asks a group's coordinator for offsets until it answers, whatever it says. False: nobody
+// waits for that any more.
+func (o *offsets) probe(until context.Context, asked part, pause time.Duration) bool {
+	for o.sleep(until, pause) {
+		ctx, cancel := context.WithTimeout(until, 2*awayAfter)
 		_, err := o.fetchOffsets(ctx, &asked)
 		cancel()
 		ke, isKafka := errors.AsType[*kerr.Error](err)

@@ -53,7 +53,7 @@ func isNetwork(err error) bool {
 }
 
 var unitErrors = []error{
-	kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
+	kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnknownTopicOrPartition,
 	kerr.InvalidTopicException, kerr.TopicAuthorizationFailed, kerr.UnsupportedForMessageFormat, kerr.PolicyViolation,
 }
 

@@ -35,16 +35,24 @@ type Claims struct {
 
 	mu      sync.Mutex
 	live    map[uint64]*Claim
+	at      map[partitionOf]*Claim // the newest of live: the others of its partition are given up
 	members map[Holder]*groupcommit.Member
+	holds   map[Holder]int // how many of live are whose
 	highest uint64
 	changes uint64 // of memberships, and of what is held
 	closed  bool
 }
 
+// partitionOf is a partition as a group has it.
+type partitionOf struct {
+	group, topic string
+	partition    int32
+}
+
 // NewClaims are none. Gone is told each time that a group does not know a member any more, and what
 // its consumer holds as that was given up with it. It must not block. Nil: nobody hears of it.
 func NewClaims(gone func(Holder, error)) *Claims {
-	return &Claims{gone: gone, live: map[uint64]*Claim{}, members: map[Holder]*groupcommit.Member{}}
+	return &Claims{gone: gone, live: map[uint64]*Claim{}, at: map[partitionOf]*Claim{}, members: map[Holder]*groupcommit.Member{}, holds: map[Holder]int{}}
 }
 
 // Count is how many assignments there are, those that are released and not over with them.
@@ -64,6 +72,7 @@ type Claim struct {
 
 	of     *Claims
 	holder Holder
+	window uint64 // the last one that has units of it; the goroutine's of the lane that they go to
 
 	// Under of.mu:
 	core    *assignment.Assignment
@@ -111,13 +120,14 @@ func (s *Claims) Assign(of Holder, m groupcommit.Member, added []Added) {
 		if _, known := s.live[a.Epoch]; known || a.Epoch == 0 {
 			continue
 		}
-		for _, st := range s.live {
-			if st.holder.Group == of.Group && st.Topic == a.Topic && st.Partition == a.Partition {
-				st.abandon()
-			}
+		at := partitionOf{of.Group, a.Topic, a.Partition}
+		if before := s.at[at]; before != nil {
+			before.abandon()
 		}
 		s.highest = max(s.highest, a.Epoch)
-		s.live[a.Epoch] = &Claim{Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, of: s, holder: of, core: a.Core, had: a.Committed}
+		s.holds[of]++
+		st := &Claim{Epoch: a.Epoch, Topic: a.Topic, TopicID: a.TopicID, Partition: a.Partition, of: s, holder: of, core: a.Core, had: a.Committed}
+		s.live[a.Epoch], s.at[at] = st, st
 	}
 }
 
@@ -274,11 +284,11 @@ func (s *Claims) Close() {
 	}
 }
 
-// isOver tells that nothing more comes of them.
-func (s *Claims) isOver() bool {
+// holdsNothing tells that nothing is left of a holder that could be committed, or refused.
+func (s *Claims) holdsNothing(of Holder) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed || len(s.live) == 0
+	return s.closed || s.holds[of] == 0
 }
 
 // version tells whether something has changed since it was asked before.
@@ -294,6 +304,15 @@ func (s *Claims) Has(epoch uint64) bool {
 	defer s.mu.Unlock()
 	_, known := s.live[epoch]
 	return known
+}
+
+// Fit has an assignment give back the memory that it does not need now.
+func (s *Claims) Fit(epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.live[epoch]; st != nil {
+		st.core.Fit()
+	}
 }
 
 // IsAbandoned tells whether an assignment that nobody has let go was given up.
@@ -327,6 +346,12 @@ func (st *Claim) leave() {
 		return
 	}
 	delete(st.of.live, st.Epoch)
+	if at := (partitionOf{st.holder.Group, st.Topic, st.Partition}); st.of.at[at] == st {
+		delete(st.of.at, at)
+	}
+	if st.of.holds[st.holder]--; st.of.holds[st.holder] <= 0 {
+		delete(st.of.holds, st.holder)
+	}
 	for _, l := range st.leaving {
 		l.leave()
 	}

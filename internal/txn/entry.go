@@ -63,6 +63,11 @@ func (s *Claims) Wants(epoch, index uint64, offset int64) bool {
 
 // has tells whether an offset lies in runs that are in order.
 func has(runs []donemeta.Run, offset int64) bool {
-	n, _ := slices.BinarySearchFunc(runs, offset, func(r donemeta.Run, o int64) int { return cmp.Compare(r.Last, o) })
-	return n < len(runs) && runs[n].First <= offset
+	return covers(runs, donemeta.Run{First: offset, Last: offset})
+}
+
+// covers tells whether one of the runs, which are in order and apart, has all of another one.
+func covers(runs []donemeta.Run, all donemeta.Run) bool {
+	n, _ := slices.BinarySearchFunc(runs, all.Last, func(r donemeta.Run, o int64) int { return cmp.Compare(r.Last, o) })
+	return n < len(runs) && runs[n].First <= all.First
 }

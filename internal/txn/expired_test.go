@@ -82,7 +82,7 @@ func (r *rig) expiresInHand(out func(int) func(int, int) []byte, disturb func())
 	}
 	r.hold.Store(&hold)
 	older, u := r.lane, r.push(1, 5, 5, out(2))
-	<-stopped
+	r.await("an InitProducerID is stopped", stopped)
 	r.lane = r.newLane(younger)
 	t.Cleanup(r.lane.Close)
 	r.claims = r.newClaims()

@@ -22,12 +22,22 @@ type ids struct {
 	former   []*bare      // of a predecessor with more lanes
 	kept     time.Time    // when the bares were taken again last
 	live     atomic.Int64 // how long unused ids do, as brokers say; 0: they have not
+	refused  atomic.Pointer[refusedID]
 
-	takePause, keepEvery, bareWait time.Duration
+	looking   atomic.Bool
+	uncertain atomic.Bool // somebody may have taken one
+
+	takePause, keepEvery, bareWait, lookEvery time.Duration
+}
+
+// refusedID is why an id could not be taken, the last time that one could not.
+type refusedID struct {
+	id  string
+	err error
 }
 
 func newIDs(cfg *Config, of *life, plain *kgo.Client, wake func()) *ids {
-	d := &ids{cfg: cfg, life: of, plain: plain, wake: wake, takePause: takePause, keepEvery: keepEvery, bareWait: bareWait}
+	d := &ids{cfg: cfg, life: of, plain: plain, wake: wake, takePause: takePause, keepEvery: keepEvery, bareWait: bareWait, lookEvery: lookEvery}
 	for i := range d.twins {
 		d.twins[i].id = twinID(cfg.ID, 2*cfg.Number+i)
 	}

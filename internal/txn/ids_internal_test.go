@@ -1,10 +1,19 @@
 package txn
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // Twins are used in turn, and one alone while the other is set aside; an id without a client is
@@ -52,4 +61,52 @@ func TestHowLongMarkersAreWaitedFor(t *testing.T) {
 			t.Errorf("%v after %s in %s, the end told as %v: %v", c.wait, c.waited, c.state, c.end, got)
 		}
 	}
+}
+
+// A taking that is broken off, since the process ends, is no warning; one that failed is.
+func TestATakingThatIsBrokenOffIsNoWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		d := newIDs(&Config{ID: "id", Log: slog.New(slog.NewTextHandler(&said, nil))}, newLife(), nil, func() {})
+		if err := d.afterInit(t.Context(), "id-0", kerr.CoordinatorNotAvailable); err != nil || !strings.Contains(said.String(), "COORDINATOR_NOT_AVAILABLE") {
+			t.Errorf("%v; the log: %q", err, said.String())
+		}
+		said.Reset()
+		over := errors.New("over")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(over)
+		if err := d.afterInit(ctx, "id-0", ctx.Err()); !errors.Is(err, over) || said.Len() > 0 {
+			t.Errorf("%v; the log: %q", err, said.String())
+		}
+	})
+}
+
+// What somebody has to change is said with what to do, also where it is not about transactions.
+func TestSetupErrorsHaveARemedy(t *testing.T) {
+	cfg := &Config{ID: "id"}
+	of := &refusal{member: groupcommit.Member{Group: "orders"}, err: kerr.GroupAuthorizationFailed}
+	for want, err := range map[string]error{
+		"check the credentials": kerr.SaslAuthenticationFailed, "grant IDEMPOTENT_WRITE on the cluster": kerr.ClusterAuthorizationFailed, `group "orders"`: of.named(),
+	} {
+		if got := cfg.setupError("id-0", err); !strings.Contains(got.Error(), want) || !errors.Is(got, err) || strings.Contains(got.Error(), "broker's log") {
+			t.Errorf("%v: want %q", got, want)
+		}
+	}
+}
+
+// An idle lane does not look at an id that is taken again beside it: that one moves by our own
+// hand, while the lane knows what it was, and it is written to meanwhile.
+func TestAnIDAsideIsNotLookedAt(t *testing.T) {
+	d := newIDs(&Config{ID: "id", Log: slog.New(slog.DiscardHandler)}, newLife(), nil, func() {})
+	if got := d.inHand(); len(got) != 2 || got[0].id != "id-o0" || got[1].id != "id-o8" {
+		t.Errorf("it looks at %v", got)
+	}
+	taken := make(chan struct{})
+	b := &d.bares[0]
+	b.aside = d.setAside(b.id, func() error { b.epoch++; close(taken); return nil })
+	if got := d.inHand(); len(got) != 1 || got[0].id != "id-o8" {
+		t.Errorf("it looks at %v, and %s is taken again", got, b.id)
+	}
+	<-taken
+	d.running.Wait()
 }

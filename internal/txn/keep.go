@@ -17,6 +17,8 @@ const (
 	leastKeepEvery = time.Second
 	// keepRatio is how often they are taken again while they live.
 	keepRatio = 4
+	// lookEvery is how often an idle lane looks whether its ids are its own.
+	lookEvery = 5 * time.Second
 
 	expiration     = "transactional.id.expiration.ms"
 	expirationWait = 2 * time.Second
@@ -91,12 +93,13 @@ func (d *ids) keptFor() time.Duration {
 // keep takes the ids without a client again, under their epochs, when it is time. Between windows.
 // Who finds one taken has a successor that it has not heard of, or does what it does in a window.
 func (d *ids) keep() error {
-	if time.Now().Before(d.keepAt()) {
+	uncertain := d.uncertain.Swap(false)
+	if !uncertain && time.Now().Before(d.keepAt()) {
 		return nil
 	}
 	for i := range d.bares {
 		b := &d.bares[i]
-		if b.aside != nil || time.Since(b.used) < d.keptFor() {
+		if b.aside != nil || !uncertain && time.Since(b.used) < d.keptFor() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(d.ctx, d.bareWait)
@@ -111,6 +114,39 @@ func (d *ids) keep() error {
 	}
 	d.kept = time.Now()
 	return nil
+}
+
+// look asks beside the lane whether somebody has taken the ids without a client, as a successor
+// that has begun has. Where nothing is done with the ids nobody else would notice it for long. What
+// is true of it is found out by keep.
+func (d *ids) look() {
+	if !d.looking.CompareAndSwap(false, true) {
+		return
+	}
+	bares := d.inHand()
+	d.running.Go(func() {
+		defer d.looking.Store(false)
+		ctx, cancel := context.WithTimeout(d.ctx, d.lookEvery)
+		defer cancel()
+		for _, b := range bares {
+			if s, err := d.describe(ctx, b.id); err == nil && b.isOther(s) {
+				d.uncertain.Store(true)
+				d.wake()
+				return
+			}
+		}
+	})
+}
+
+// inHand are the ids without a client that are not aside: such a one is changed by who takes it
+// again, and not known to us as it is.
+func (d *ids) inHand() (bares []producing) {
+	for i := range d.bares {
+		if b := &d.bares[i]; b.aside == nil {
+			bares = append(bares, b.producing)
+		}
+	}
+	return bares
 }
 
 // keepAt is when it is time.

@@ -53,6 +53,7 @@ type Lane struct {
 	grace   time.Duration // of Close
 	started chan struct{} // closed when the ids are taken, or the lane has ended
 	now     atomic.Uint32 // the State, for others
+	begun   time.Time     // by Start
 
 	inbox inbox
 
@@ -91,6 +92,7 @@ func New(cfg Config) (*Lane, error) {
 // Start takes the transactional ids, which aborts what a predecessor has open, and goes on in the
 // background.
 func (l *Lane) Start() {
+	l.begun = time.Now()
 	l.running.Go(l.run)
 	l.running.Go(l.forgetting)
 }
@@ -229,10 +231,11 @@ func (l *Lane) await() event {
 		}
 		l.stats.idle()
 		l.backlog.taken()
-		t := time.NewTimer(time.Until(l.ids.keepAt()))
+		t := time.NewTimer(min(time.Until(l.ids.keepAt()), l.ids.lookEvery))
 		select {
 		case <-l.inbox.wakes:
 		case <-t.C:
+			l.ids.look()
 		case <-l.ctx.Done():
 			t.Stop()
 			return stop

@@ -380,10 +380,9 @@ func TestUnknownEndDone(t *testing.T) {
 	}
 }
 
-// Units of an aborted window come before those that came later.
+// Units of an aborted window come before those that came while it was open.
 func TestOrderAfterAnAbort(t *testing.T) {
 	r := newRig(t)
-	r.refuseOffsets(3, kerr.UnknownServerError)
 	same := func(at int) func(int, int) []byte {
 		return func(i, j int) []byte {
 			if j > 0 {
@@ -392,20 +391,29 @@ func TestOrderAfterAnAbort(t *testing.T) {
 			return fmt.Appendf(nil, "%04d", at+i)
 		}
 	}
-	a, b := r.enter(1, 0, 5, same(0)), r.enter(2, 0, 5, same(5))
-	a.key, b.key = []byte("k"), []byte("k")
-	r.lane.Push(txn.Run{Batch: a, From: 0, To: 5})
-	r.lane.Push(txn.Run{Batch: b, From: 0, To: 5})
-	r.awaitAbort()
-	c := r.enter(2, 5, 5, same(10))
-	c.key = []byte("k")
-	r.lane.Push(txn.Run{Batch: c, From: 0, To: 5})
-	for _, u := range []*units{a, b, c} {
+	all := []*units{r.enter(1, 0, 5, same(0)), r.enter(2, 0, 5, same(5)), r.enter(2, 5, 5, same(10))}
+	for _, u := range all {
+		u.key = []byte("k")
+	}
+	pushed := make(chan struct{})
+	var once sync.Once
+	r.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		<-pushed
+		once.Do(func() { r.lane.Push(txn.Run{Batch: all[2], From: 0, To: 5}) })
+		return nil, nil, false
+	})
+	said := r.refuseFrom(0, 3, kerr.UnknownServerError)
+	for _, u := range all[:2] {
+		r.lane.Push(txn.Run{Batch: u, From: 0, To: 5})
+	}
+	close(pushed)
+	for _, u := range all {
 		u.allCommitted()
 	}
 	r.check(15, map[int32]int64{0: 5, 1: 10})
-	if !slices.IsSorted(r.read) {
-		t.Errorf("in the log's order: %q", r.read)
+	if !slices.IsSorted(r.read) || *said != 3 {
+		t.Errorf("after %d refusals, in the log's order: %q", *said, r.read)
 	}
 }
 

@@ -67,6 +67,14 @@ func (r *refusal) of(st *Claim) error {
 	return r.err
 }
 
+// named is why, with the group where it is the group that may not be read.
+func (r *refusal) named() error {
+	if errors.Is(r.err, kerr.GroupAuthorizationFailed) && r.member.Group != "" {
+		return fmt.Errorf("group %q: %w", r.member.Group, r.err)
+	}
+	return r.err
+}
+
 func (r *refusal) Error() string { return r.err.Error() }
 
 // patience is how long a refused generation waits for the consumer to say the newer one.

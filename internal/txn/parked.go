@@ -132,8 +132,16 @@ func (p *parked) goOn() (on []Run) {
 		delete(p.seen, at)
 		on = append(on, runs...)
 	}
+	p.absent.forget(func(group string) bool {
+		for at := range p.runs {
+			if at.holder.Group == group {
+				return true
+			}
+		}
+		return false
+	})
 	for at := range p.stale {
-		if at.of.isOver() {
+		if at.of.holdsNothing(at.holder) {
 			delete(p.stale, at)
 		}
 	}

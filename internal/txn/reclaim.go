@@ -86,10 +86,10 @@ func (d *ids) reclaim(ctx context.Context, mine producing, wait markers) (now pr
 		case err == nil:
 			return got, end, nil
 		case isFence(err), hasNoEpoch(who, s, err):
-			if s, err := d.describe(ctx, mine.id); err == nil && judge(mine, s) == ofOthers {
-				return mine, end, takenBy(mine, s)
+			if now, err := d.describe(ctx, mine.id); err == nil {
+				s = now
 			}
-			return mine, end, fmt.Errorf("%w %q: the coordinator does not know ours any more, producer epoch %d: %w", ErrTaken, mine.id, mine.epoch, err)
+			return mine, end, fmt.Errorf("%w: %w", takenBy(mine, s), err)
 		case errors.Is(err, kerr.ConcurrentTransactions):
 			if !d.sleep(ctx, lookPause) {
 				return mine, end, context.Cause(ctx)
@@ -117,7 +117,11 @@ const (
 	lookPause = 25 * time.Millisecond
 )
 
+// takenBy is ErrTaken, by whom: nobody but its epoch tells.
 func takenBy(mine producing, s *kmsg.DescribeTransactionsResponseTransactionState) error {
+	if s.ProducerID == mine.pid && s.ProducerEpoch <= mine.epoch { // who knows better does not say
+		return fmt.Errorf("%w %q: the coordinator does not know our producer epoch %d any more (state %s)", ErrTaken, mine.id, mine.epoch, s.State)
+	}
 	return fmt.Errorf("%w %q: its producer epoch is %d by now, ours was %d (state %s)", ErrTaken, mine.id, s.ProducerEpoch, mine.epoch, s.State)
 }
 

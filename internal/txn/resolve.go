@@ -4,77 +4,101 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackmark/ackmark/internal/donemeta"
 	"github.com/ackmark/ackmark/internal/groupcommit"
 )
 
 // errInPart is a transaction of which a part is committed: what no broker does.
 var errInPart = errors.New("txn: the group's offsets say that a transaction was committed in part; another program commits for the group")
 
+// found is how a transaction ended, as offsets tell it.
+type found struct {
+	committed bool
+	lost      []part // nothing tells what became of these: whoever takes them up anew sees it
+	why       error  // they are lost
+}
+
 // resolve finds out from the offsets how a transaction ended that nobody has told of, for ever. Its
 // id has been taken anew before, so nothing changes any more. Each window's offsets differ from
-// those before it, as each of its units moves the ack mark or the done-set. Where no offset tells,
-// because the topics are gone, have other owners by now, or may not be read any more, it counts as
-// aborted: who is asked is not certain that it was committed. A group that does not answer is not
-// waited for if another one tells.
-func (o *offsets) resolve(ctx context.Context, parts []part, told ending) (committed bool, err error) {
+// those before it, as each of its units moves the ack mark or the done-set; and of a partition that
+// is still held as it was nobody else can have committed: one such offset tells for all, and a
+// group that does not answer is not waited for. Where a next owner may have gone on, its offset
+// tells nothing, whatever it is: it may have done just what the transaction was to do.
+//
+// Where no offset tells, because the topics are gone or all have other owners by now, it counts as
+// aborted: what is tried again of those is refused.
+func (o *offsets) resolve(ctx context.Context, parts []part, told ending) (found, error) {
 	for {
-		committed, err = o.tryResolve(ctx, parts, told)
-		if err == nil || errors.Is(err, errInPart) || isSetup(err) {
-			return committed, err
+		f, err := conclude(parts, o.askAll(ctx, parts), told)
+		if err == nil || isSetup(err) {
+			return f, err
 		}
 		o.cfg.Log.Warn("a transaction's outcome cannot be read yet", "err", err)
 		if !o.sleep(ctx, initPause) {
-			return false, context.Cause(ctx)
+			return found{}, context.Cause(ctx)
 		}
 	}
 }
 
-func (o *offsets) tryResolve(ctx context.Context, parts []part, told ending) (bool, error) {
+// conclude is what the answers of all groups come to. An error: somebody has to be asked again.
+func conclude(parts []part, said []answer, told ending) (found, error) {
 	var seen verdicts
+	var missing, refused error
+	var unread []part
+	for i := range parts {
+		switch a := &said[i]; {
+		case a.err == nil:
+			missing = errors.Join(missing, seen.addAll(&parts[i], a))
+		case parts[i].isOver(): // nothing of it can be committed again
+		case isForbidden(a.err):
+			unread, refused = append(unread, parts[i]), errors.Join(refused, a.err)
+		default:
+			missing = errors.Join(missing, a.err)
+		}
+	}
+	switch {
+	case seen.in > 0 && seen.out > 0:
+		return found{lost: parts, why: errInPart}, nil
+	case seen.in+seen.out > 0:
+		return found{committed: seen.in > 0}, nil
+	case missing != nil:
+		return found{}, missing
+	case told == untold && len(unread) > 0:
+		return found{lost: unread, why: refused}, nil
+	}
+	return found{}, nil
+}
+
+// verdicts count what the partitions tell of which nobody else can have committed.
+type verdicts struct{ in, out int }
+
+// addAll counts those of a part. An error: one would tell, and it is not known yet who holds it.
+func (v *verdicts) addAll(p *part, a *answer) error {
 	var missing error
-	for i, got := range o.fetchAll(ctx, parts) {
-		have := got.have
-		if got.err != nil {
-			if told == untold || !isForbidden(got.err) {
-				missing = errors.Join(missing, got.err)
-			}
-			continue
-		}
-		for j, st := range parts[i].claims {
-			pt := &parts[i].points[j]
-			got, known := have[place{pt.Topic, pt.Partition}]
-			if !known {
-				continue // its topic is gone
-			}
-			st.of.mu.Lock()
-			ours := st.state == held
-			st.of.mu.Unlock()
-			if got.Offset < 0 {
-				continue // never committed, or gone with its topic
-			}
-			seen.add(ours, got.Offset == pt.Offset && got.Metadata == pt.Metadata)
+	for i, st := range p.claims {
+		switch of := a.verdictOf(&p.points[i]); {
+		case of == isOpen, a.holds[i] == notHeld:
+		case a.holds[i] == unclearHold:
+			missing = fmt.Errorf("topic %q partition %d: its consumer has not said under which generation it holds it now", st.Topic, st.Partition)
+		case of == isIn:
+			v.in++
+		default:
+			v.out++
 		}
 	}
-	if missing != nil && seen.in+seen.out == 0 {
-		return false, missing
-	}
-	return seen.committed()
+	return missing
 }
 
-type fetched struct {
-	have map[place]groupcommit.Point
-	err  error
-}
-
-// fetchAll reads what the groups of all parts have, at once. Where there are several, none is
-// waited for much longer than for the others.
-func (o *offsets) fetchAll(ctx context.Context, parts []part) []fetched {
-	out := make([]fetched, len(parts))
+// askAll asks the groups of all parts what they have, and who holds it, at once. Where there are
+// several, none is waited for much longer than for the others.
+func (o *offsets) askAll(ctx context.Context, parts []part) []answer {
+	out := make([]answer, len(parts))
 	if len(parts) > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, mostPatience)
@@ -82,37 +106,42 @@ func (o *offsets) fetchAll(ctx context.Context, parts []part) []fetched {
 	}
 	var all sync.WaitGroup
 	for i := range parts {
-		all.Go(func() {
-			out[i].have, out[i].err = o.fetchOffsets(ctx, &parts[i])
-		})
+		all.Go(func() { out[i] = o.ask(ctx, &parts[i]) })
 	}
 	all.Wait()
 	return out
 }
 
-// verdicts count what the offsets say: of partitions that are still held, and of others, whose next
-// owner may have gone on.
-type verdicts struct{ in, out, othersIn int }
+// verdict is what the offset of a partition says of how a transaction ended.
+type verdict uint8
 
-func (v *verdicts) add(held, match bool) {
+const (
+	isOpen verdict = iota // it tells nothing; or somebody else has gone on, from the one end or from the other
+	isIn                  // it was committed
+	isOut                 // it was not: who goes on from what it committed never has less
+)
+
+// verdictOf compares what a group has of a partition with what a transaction was to commit of it.
+// As long as nobody else commits for the partition, the group has just that, or what it had before,
+// which is less: a lower offset, or fewer that are done above the same one. Anything else comes of
+// a next owner, of whom its former one may not have heard yet.
+func verdictOf(planned, got *groupcommit.Point) verdict {
 	switch {
-	case held && match:
-		v.in++
-	case held:
-		v.out++
-	case match:
-		v.othersIn++
+	case got.Offset < planned.Offset:
+		return isOut
+	case got.Offset > planned.Offset:
+		return isOpen
+	case got.Metadata == planned.Metadata:
+		return isIn
 	}
-}
-
-func (v *verdicts) committed() (bool, error) {
-	if v.in > 0 && v.out > 0 {
-		return false, errInPart
+	// Text that is no done-set, or another topic's, is none.
+	had, _ := donemeta.ParseAt(got.Metadata, planned.TopicID, planned.Offset, nil)
+	plan, _ := donemeta.ParseAt(planned.Metadata, planned.TopicID, planned.Offset, nil)
+	more := slices.ContainsFunc(had, func(r donemeta.Run) bool { return !covers(plan, r) })
+	if more || slices.Equal(had, plan) {
+		return isOpen
 	}
-	if v.in+v.out > 0 {
-		return v.in > 0, nil
-	}
-	return v.othersIn > 0, nil
+	return isOut
 }
 
 type place struct {

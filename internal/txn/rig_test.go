@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -30,6 +31,7 @@ const limit = 30 * time.Second
 type rig struct {
 	t       *testing.T
 	cluster *kfake.Cluster
+	net     *kfake.VirtualNetwork // nil: the machine's
 	admin   *kadm.Client
 	member  groupcommit.Member
 	lane    *txn.Lane
@@ -52,12 +54,27 @@ func newRig(t *testing.T) *rig { return newRigWith(t, 10*time.Millisecond) }
 // newRigWith is a rig whose lanes give a successor so much time.
 func newRigWith(t *testing.T, pause time.Duration, more ...kfake.Opt) *rig {
 	t.Helper()
+	return newRigOn(nil, t, pause, more...)
+}
+
+// inVirtualTime runs a test with a rig whose network is in memory: when nobody can go on, time
+// jumps.
+func inVirtualTime(t *testing.T, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := new(kfake.VirtualNetwork)
+		f(t, newRigOn(n, t, 10*time.Millisecond, kfake.ListenFn(n.Listen)))
+	})
+}
+
+func newRigOn(n *kfake.VirtualNetwork, t *testing.T, pause time.Duration, more ...kfake.Opt) *rig {
+	t.Helper()
 	c, err := kfake.NewCluster(append(more, kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "out"))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := &rig{t: t, cluster: c, pause: pause, gone: make(chan error, 9), over: make(chan error, 1)}
+	r := &rig{t: t, cluster: c, net: n, pause: pause, gone: make(chan error, 9), over: make(chan error, 1)}
 	r.claims = r.newClaims()
 	c.ControlKey(int16(kmsg.InitProducerID), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
@@ -66,7 +83,7 @@ func newRigWith(t *testing.T, pause time.Duration, more ...kfake.Opt) *rig {
 		}
 		return nil, nil, false
 	})
-	devbroker.ValidateTransactions(c)
+	devbroker.ValidateTransactions(c, kgo.Dialer(r.plainDial))
 	cl := r.client()
 	r.admin = kadm.NewClient(cl)
 	topics, err := r.admin.ListTopics(t.Context(), "in")
@@ -93,7 +110,7 @@ func (r *rig) newClaims() *txn.Claims {
 
 func (r *rig) client(opts ...kgo.Opt) *kgo.Client {
 	r.t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.cluster.ListenAddrs()...)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.cluster.ListenAddrs()...), kgo.Dialer(r.plainDial)}, opts...)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -132,8 +149,15 @@ func (r *rig) newLane(change ...func(*txn.Config)) *txn.Lane {
 }
 
 func (r *rig) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	conn, err := r.plainDial(ctx, network, addr)
 	return &cutting{Conn: conn, r: r}, err
+}
+
+func (r *rig) plainDial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if r.net != nil {
+		return r.net.DialContext(ctx, network, addr)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
 // assign announces a partition whose epoch this is.
@@ -350,6 +374,16 @@ func (r *rig) until(what string, is func() bool) {
 		case <-end:
 			r.t.Fatalf("never: %s; the lane is %v with %+v", what, r.lane.State(), r.lane.Stats())
 		}
+	}
+}
+
+// await waits until a channel is closed by what a test waits for.
+func (r *rig) await(what string, closed <-chan struct{}) {
+	r.t.Helper()
+	select {
+	case <-closed:
+	case <-time.After(limit):
+		r.t.Fatalf("never: %s; the lane is %v with %+v", what, r.lane.State(), r.lane.Stats())
 	}
 }
 

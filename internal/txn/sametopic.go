@@ -40,10 +40,14 @@ type knownID struct {
 
 func newInputs() *inputs { return &inputs{turn: make(chan struct{}, 1), ids: map[string]knownID{}} }
 
-// answeredIn notes the version of an answer. In a cluster that is being upgraded there are both.
+// answeredIn notes the version of an answer. In a cluster that is being upgraded there are both,
+// and the answers of several groups come at once: the lower one must stay.
 func (in *inputs) answeredIn(version int16) {
-	if v := in.named.Load(); v == 0 || int32(version) < v {
-		in.named.Store(int32(version))
+	for {
+		v := in.named.Load()
+		if v != 0 && v <= int32(version) || in.named.CompareAndSwap(v, int32(version)) {
+			return
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,28 @@ func (l *Lane) Stats() Stats {
 		out.Age = max(out.Age, time.Since(*since))
 	}
 	return out
+}
+
+// Held tells why nothing is committed: the ids are not taken, or there is something to commit for
+// longer than a transaction may take. "": the lane goes on. An outcome that is uncertain for a
+// while, or a group whose coordinator is away, is not told: others are committed meanwhile. After
+// Start.
+func (l *Lane) Held() string {
+	state := l.State()
+	switch since := l.stats.uncommitted.Load(); {
+	case state == Starting:
+		why := fmt.Sprintf("its ids are being taken since %s", time.Since(l.begun).Round(time.Millisecond))
+		if r := l.ids.refused.Load(); r != nil {
+			why += fmt.Sprintf("; the last answer, for %s: %v", r.id, r.err)
+		}
+		return why
+	case state == Fenced, state == Ended:
+		return "its lane has " + Ended.String()
+	case since != nil && time.Since(*since) > l.cfg.Timeout:
+		return fmt.Sprintf("nothing was committed for %s, which is longer than a transaction may take (%s); state %s",
+			time.Since(*since).Round(time.Millisecond), l.cfg.Timeout, state)
+	}
+	return ""
 }
 
 // Seen is how the lane goes, for who looks at its process.

@@ -2,6 +2,8 @@ package txn_test
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +64,47 @@ func (r *rig) takenInTwoSteps(id string) (begun, known chan struct{}) {
 		return resp, nil, true
 	})
 	return begun, known
+}
+
+// Who finds its id taken says by which producer epoch, not only its own.
+func TestTakenByWhichEpoch(t *testing.T) {
+	r := newRig(t)
+	r.push(1, 0, 5, value(1)).allCommitted()
+	older := r.lane
+	before := r.epochs()
+	r.lane = r.newLane(younger)
+	t.Cleanup(r.lane.Close)
+	after := r.epochs()
+	u := r.enter(1, 5, 1, value(2))
+	older.Push(txn.Run{Batch: u, From: 0, To: 1})
+	err := u.await()[0]
+	if !errors.Is(err, txn.ErrTaken) {
+		t.Fatal(err)
+	}
+	for id, epoch := range after {
+		if !strings.Contains(err.Error(), strconv.Quote(id)) {
+			continue
+		}
+		if want := fmt.Sprintf("its producer epoch is %d by now, ours was %d ", epoch, before[id]); epoch == before[id] || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want %q", err, want)
+		}
+		return
+	}
+	t.Errorf("%v names none of %v", err, after)
+}
+
+// epochs are those of the lane's ids.
+func (r *rig) epochs() map[string]int16 {
+	r.t.Helper()
+	all, err := r.admin.DescribeTransactions(r.t.Context(), "id-0", "id-1", "id-o0", "id-o8")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	epochs := map[string]int16{}
+	for id, s := range all {
+		epochs[id] = s.ProducerEpoch
+	}
+	return epochs
 }
 
 // A successor has aborted the older lane's transaction, and its InitProducerID comes again. The
@@ -125,7 +168,7 @@ func TestRobberCommitsNothing(t *testing.T) {
 	r.skipsUnderRace()
 	r.push(1, 0, 5, value(1)).allCommitted() // under id-0
 	u, stopped, wakes := r.retakesInTwoSteps()
-	<-stopped
+	r.await("an InitProducerID is stopped", stopped)
 	older := r.lane
 	r.lane = r.newLane(younger)
 	t.Cleanup(r.lane.Close)
@@ -153,7 +196,7 @@ func TestRobbedAtTheBeginning(t *testing.T) {
 	r.skipsUnderRace()
 	r.push(1, 0, 5, value(1)).allCommitted() // under id-0
 	u, stopped, wakes := r.retakesInTwoSteps()
-	<-stopped
+	r.await("an InitProducerID is stopped", stopped)
 	older, begun, robbed := r.lane, make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	both := *r.hold.Load()
@@ -168,7 +211,7 @@ func TestRobbedAtTheBeginning(t *testing.T) {
 	r.hold.Store(&hold)
 	next := make(chan *txn.Lane)
 	go func() { next <- r.newLane(younger) }()
-	<-begun
+	r.await("it is begun", begun)
 	close(wakes)
 	u.allCommitted() // nobody else has begun
 	close(robbed)
@@ -220,7 +263,7 @@ func TestRobberOfABareIDCommitsNothing(t *testing.T) {
 	}
 	r.hold.Store(&hold)
 	older, u := r.lane, r.push(1, 5, 5, none)
-	<-stopped
+	r.await("an InitProducerID is stopped", stopped)
 	r.lane = r.newLane(younger)
 	t.Cleanup(r.lane.Close)
 	r.claims = r.newClaims()
@@ -236,6 +279,37 @@ func TestRobberOfABareIDCommitsNothing(t *testing.T) {
 	older.Close()
 	r.push(3, 9, 1, none).allCommitted()
 	r.check(0, map[int32]int64{0: 15})
+}
+
+// Inputs without outputs are committed in transactions, too: a plain commit of the lane whose ids
+// were taken would be fenced by nobody, and take the group back or on.
+func TestTakenWithoutOutputs(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, r *rig) {
+		var beside atomic.Int64
+		r.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+			r.cluster.KeepControl()
+			beside.Add(1)
+			return nil, nil, false
+		})
+		r.push(1, 0, 5, none).allCommitted()
+		older := r.lane
+		r.lane = r.newLane()
+		t.Cleanup(r.lane.Close)
+		u := r.enter(1, 5, 5, none)
+		older.Push(txn.Run{Batch: u, From: 0, To: 5})
+		for i, err := range u.await() {
+			if !errors.Is(err, txn.ErrTaken) {
+				t.Errorf("unit %d: %v", i, err)
+			}
+		}
+		r.check(0, map[int32]int64{0: 5})
+		if n := beside.Load(); n > 0 {
+			t.Errorf("%d commits in no transaction", n)
+		}
+		r.awaitTaken()
+		r.push(1, 5, 5, none).allCommitted()
+		r.check(0, map[int32]int64{0: 10})
+	})
 }
 
 // takes is somebody's InitProducerID.
@@ -349,7 +423,7 @@ func TestTimedOut(t *testing.T) {
 	r.hold.Store(&hold)
 	r.cut.Store(true)
 	u := r.push(1, 5, 5, value(2))
-	<-begun
+	r.await("it is begun", begun)
 	u.allCommitted()
 	r.check(20, map[int32]int64{0: 10})
 }

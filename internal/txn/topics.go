@@ -69,7 +69,7 @@ func (t *topics) errorOf(ctx context.Context, name string, learned bool) error {
 	defer t.mu.Unlock()
 	switch {
 	case err == nil, errors.Is(err, kerr.LeaderNotAvailable): // there is one to come
-		t.exist[name] = true
+		t.exists(name)
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InvalidTopicException), errors.Is(err, kerr.TopicAuthorizationFailed):
 		if len(t.refused) >= maxRefused {
 			clear(t.refused)
@@ -80,8 +80,20 @@ func (t *topics) errorOf(ctx context.Context, name string, learned bool) error {
 	return nil // nobody has told: its records will
 }
 
-// maxRefused bounds the names that are kept of topics that do not exist.
-const maxRefused = 1000
+// exists notes that there is a topic. Of too many all are asked for again. Under mu.
+func (t *topics) exists(name string) {
+	if len(t.exist) >= maxExist {
+		clear(t.exist)
+	}
+	t.exist[name] = true
+}
+
+const (
+	// maxRefused bounds the names that are kept of topics that do not exist.
+	maxRefused = 1000
+	// maxExist bounds those that do: more than anybody writes to, and no more over the years.
+	maxExist = 10_000
+)
 
 func (t *topics) known(name string, learned bool) (bool, error) {
 	if t.create {
@@ -125,8 +137,6 @@ func (t *topics) ask(ctx context.Context, name string) (err error) {
 // forget has a topic asked for again that a record has failed by.
 func (t *topics) forget(err error) {
 	if of, is := errors.AsType[*RecordError](err); is && !isOfBatch(err) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.exist, of.Topic)
+		t.unlearn(of.Topic)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/internal/wire"
 )
 
 // twin is a Kafka client with a transactional id of its own. A lane has two and uses them in turn:
@@ -102,6 +104,10 @@ func (d *ids) afterInit(ctx context.Context, id string, err error) error {
 	if isSetup(err) {
 		return d.cfg.setupError(id, err)
 	}
+	if ctx.Err() != nil { // it was broken off: that is no news
+		return context.Cause(ctx)
+	}
+	d.refused.Store(&refusedID{id, err})
 	d.cfg.Log.Warn("the transactional id is not ours yet", "transactional_id", id, "err", err)
 	if !d.sleep(ctx, initPause) {
 		return context.Cause(ctx)
@@ -118,6 +124,10 @@ func (c *Config) setupError(id string, err error) error {
 		remedy = fmt.Sprintf("set TransactionTimeout (%s) to at most the brokers' transaction.max.timeout.ms", c.Timeout)
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
 		remedy = "grant READ on the group to the principal"
+	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		if ke, ok := errors.AsType[*kerr.Error](err); ok {
+			remedy = wire.CodeOf(ke.Message).Remedy
+		}
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
 		remedy = "grant READ on the input topics to the principal"
 	case errors.Is(err, kerr.UnsupportedVersion):

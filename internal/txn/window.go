@@ -2,6 +2,7 @@ package txn
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -9,6 +10,7 @@ import (
 
 // window is the units of one transaction, in order.
 type window struct {
+	number  uint64 // of all windows of the process another one
 	runs    []Run
 	units   int
 	claims  []*Claim // of the units, each once
@@ -36,10 +38,14 @@ func (w *window) alone(r *kgo.Record) bool {
 }
 
 func newWindow(now time.Time, limit func(topic string) int32) *window {
-	w := &window{opened: now, limit: limit}
+	w := &window{number: windows.Add(1), opened: now, limit: limit}
 	w.begin()
 	return w
 }
+
+// windows counts those of all lanes. A claim whose number is another lane's would be taken for one
+// of the window's, and its offset be left out.
+var windows atomic.Uint64
 
 // add takes a unit in, before its first record is produced.
 func (w *window) add(r Run) {
@@ -50,7 +56,8 @@ func (w *window) add(r Run) {
 	}
 	for i := r.From; i < r.To; i++ {
 		w.first = append(w.first, len(w.records))
-		if st := r.Batch.Unit(i).Claim; st != nil && (len(w.claims) == 0 || w.claims[len(w.claims)-1] != st) && !slices.Contains(w.claims, st) {
+		if st := r.Batch.Unit(i).Claim; st != nil && st.window != w.number {
+			st.window = w.number
 			w.claims = append(w.claims, st)
 		}
 	}

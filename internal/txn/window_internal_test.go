@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // Why a window is aborted: a unit's fault before what the window was found to be, and that before
@@ -29,5 +32,39 @@ func TestReason(t *testing.T) {
 		if got := w.reason(c.fault); !errors.Is(got, c.want) {
 			t.Errorf("%d: %v, want %v", i, got, c.want)
 		}
+	}
+}
+
+// A window has each claim of its units once, in the order of their first units, whatever windows
+// those were in before: a claim that is left out would be committed without its offset.
+func TestEachClaimOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := inTurn(rapid.IntRange(1, 9).Draw(t, "claims"), 9).claims
+		for range rapid.IntRange(1, 4).Draw(t, "windows") {
+			w, want := newWindow(time.Time{}, nil), []*Claim(nil)
+			b := &unitsOf{claims: rapid.SliceOf(rapid.SampledFrom(append(all, nil))).Draw(t, "units")}
+			for i, st := range b.claims {
+				w.add(Run{b, i, i + 1})
+				if st != nil && !slices.Contains(want, st) {
+					want = append(want, st)
+				}
+			}
+			if !slices.Equal(w.claims, want) {
+				t.Fatalf("%d claims, want %d, or another order", len(w.claims), len(want))
+			}
+		}
+	})
+}
+
+// Whether a window has a claim already is not looked for among the others, of which there may be
+// ten thousand: units that come of them in turn would hold up everybody. So a list from which they
+// were taken does not get them again.
+func TestClaimsAreNotLookedFor(t *testing.T) {
+	b, w := inTurn(3, 6), newWindow(time.Time{}, nil)
+	w.add(Run{b, 0, 3})
+	w.claims = w.claims[:0]
+	w.add(Run{b, 3, 6})
+	if len(w.claims) > 0 {
+		t.Errorf("%d claims were looked for among those of the window", len(w.claims))
 	}
 }
