@@ -15,6 +15,11 @@ func (c *client) Assign(ctx context.Context, m Membership, added []Assignment) e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if c.committing {
+		if err := checkTopicIDs(added); err != nil {
+			return err
+		}
+	}
 	fresh := c.books.assigned.announce(m, added)
 	if s := c.link.stream; s != nil {
 		c.control(s, c.assignTo(s, m, fresh)...)

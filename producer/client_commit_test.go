@@ -77,7 +77,7 @@ func TestExactlyOnceTellsWhatMayBeCommitted(t *testing.T) {
 		p.(producer.Fencer).OnFenced(func(e *producer.Error) { fenced.Store(e); times.Add(1) })
 		commitUnits(t, p)
 		member := producer.Membership{Group: "g", MemberID: "m", Generation: 1, Consumer: 3}
-		if err := p.Assign(t.Context(), member, []producer.Assignment{{Epoch: 1, Topic: "in"}}); err != nil {
+		if err := p.Assign(t.Context(), member, []producer.Assignment{{Epoch: 1, Topic: "in", TopicID: [16]byte{1}}}); err != nil {
 			t.Fatal(err)
 		}
 		resumed := func(n int) bool {
@@ -164,7 +164,7 @@ func TestExactlyOnceTellsWhatMayBeCommittedAgain(t *testing.T) {
 		}
 	}, func(t *testing.T, x *script, p producer.Producer) {
 		commitUnits(t, p)
-		if err := p.Assign(t.Context(), producer.Membership{Group: "g", MemberID: "m", Generation: 1}, []producer.Assignment{{Epoch: 1, Topic: "in"}}); err != nil {
+		if err := p.Assign(t.Context(), producer.Membership{Group: "g", MemberID: "m", Generation: 1}, []producer.Assignment{{Epoch: 1, Topic: "in", TopicID: [16]byte{1}}}); err != nil {
 			t.Fatal(err)
 		}
 		for n, want := range []bool{false, true, true} {

@@ -35,7 +35,7 @@ func TestClientGivesUp(t *testing.T) {
 					commitUnits(t, p)
 				}
 				m := producer.Membership{Group: "g", MemberID: "m", Generation: 7}
-				if err := p.Assign(t.Context(), m, []producer.Assignment{{Epoch: 1}, {Epoch: 2}}); err != nil {
+				if err := p.Assign(t.Context(), m, []producer.Assignment{{Epoch: 1, TopicID: [16]byte{1}}, {Epoch: 2, TopicID: [16]byte{1}}}); err != nil {
 					t.Fatal(err)
 				}
 				for epoch := uint64(1); epoch <= 2; epoch++ {

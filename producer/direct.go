@@ -45,7 +45,8 @@ type DirectConfig struct {
 	// transactions: exactly-once, see [Committer] and pipeline.Config.Mode. Processes that run at
 	// the same time need one each, and each the same one again when it is started again: by it,
 	// what the process before it has left open is ended. The ids that Kafka sees begin with it and
-	// a dash. TracerProvider is not used then.
+	// a dash. They are taken by CommitUnits, or by the first record without an input: not before,
+	// nor by Check. TracerProvider is not used then.
 	TransactionalID string
 	// CommitEvery is the time between two transactions while there is something to commit. Default
 	// 100 ms; 5 ms to 1 s. Only with TransactionalID.

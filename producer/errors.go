@@ -24,6 +24,9 @@ const (
 	// CodeReleased: the unit's assignment epoch was released, its partition belongs to somebody
 	// else.
 	CodeReleased = wire.CodeReleased
+	// CodeNoRoom: the unit's input is further above its partition's ack mark than the sidecar has
+	// room for. The partition has to be taken up anew, see consumer.Consumer.Renew.
+	CodeNoRoom = wire.CodeNoRoom
 	// CodeUnknownAssignment: the unit's assignment epoch was never announced by Assign.
 	CodeUnknownAssignment = wire.CodeUnknownAssignment
 	// CodeSessionFenced: the sidecar took this process for dead and closed its session; the

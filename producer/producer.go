@@ -81,7 +81,8 @@ type Assignment struct {
 	// partition.
 	Epoch uint64
 	Topic string
-	// TopicID is Kafka's topic id; zero when the brokers are too old to have one.
+	// TopicID is Kafka's topic id; zero when the brokers are too old to have one. A [Committer]
+	// needs it from CommitUnits on: what is done above the committed offset is bound to it.
 	TopicID     [16]byte
 	Partition   int32
 	LeaderEpoch int32

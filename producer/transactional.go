@@ -3,10 +3,8 @@ package producer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -205,16 +203,15 @@ func (t *transactional) Crossed(epoch uint64, offset int64) {
 
 // Assign implements Producer.
 func (t *transactional) Assign(_ context.Context, m Membership, added []Assignment) error {
+	if err := t.mayHaveInputs(); err != nil {
+		return err
+	}
+	if err := checkTopicIDs(added); err != nil {
+		return err
+	}
 	lane, err := t.begin()
 	if err != nil {
 		return err
-	}
-	t.direct.mu.Lock()
-	committing := t.committing
-	t.direct.mu.Unlock()
-	if !committing {
-		return invalidConfig(&ConfigError{Config: directConfig, Field: "TransactionalID", Value: t.direct.cfg.TransactionalID,
-			Remedy: "this producer commits offsets, and so does the consumer: set pipeline.Config.Mode to pipeline.ExactlyOnce, or leave TransactionalID empty"})
 	}
 	list := make([]txn.Added, 0, len(added))
 	for i := range added {
@@ -228,6 +225,16 @@ func (t *transactional) Assign(_ context.Context, m Membership, added []Assignme
 		groupcommit.Member{Group: m.Group, MemberID: m.MemberID, InstanceID: m.InstanceID, Generation: m.Generation, Protocol: protocol}, list)
 	lane.Wake()
 	return nil
+}
+
+// mayHaveInputs refuses what comes from a consumer that commits, before the transactional id is
+// taken: where another process commits under it, that one would end.
+func (t *transactional) mayHaveInputs() error {
+	if t.Committing() {
+		return nil
+	}
+	return invalidConfig(&ConfigError{Config: directConfig, Field: "TransactionalID", Value: t.direct.cfg.TransactionalID,
+		Remedy: "this producer commits offsets, and so does the consumer: set pipeline.Config.Mode to pipeline.ExactlyOnce, or leave TransactionalID empty"})
 }
 
 func claimOf(a *Assignment) txn.Added {
@@ -269,36 +276,6 @@ func (t *transactional) Flush(ctx context.Context) error {
 	}
 	lane.Flush()
 	return tally.Await(ctx, open)
-}
-
-// Check implements Producer.
-func (t *transactional) Check(ctx context.Context) error {
-	lane, err := t.begin()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cl := lane.Client()
-	if err := cl.Ping(ctx); err != nil {
-		return noBrokerAnswered(cl, err)
-	}
-	select {
-	case <-lane.Started():
-	case <-ctx.Done():
-		return fmt.Errorf("producer: the transactional id %q is not taken yet: %w; look at the log", t.direct.cfg.TransactionalID, context.Cause(ctx))
-	}
-	_, err = t.begin()
-	return err
-}
-
-// CheckTopics implements TopicChecker.
-func (t *transactional) CheckTopics(ctx context.Context, topics ...string) error {
-	lane, err := t.begin()
-	if err != nil {
-		return err
-	}
-	return checkTopics(ctx, lane.Client(), topics)
 }
 
 // OnFenced implements Fencer.

@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,6 +30,11 @@ func (t *transactional) Deliver(ctx context.Context, units []Unit, r Reporter) e
 }
 
 func (t *transactional) deliver(ctx context.Context, units []Unit, r Reporter) error {
+	if slices.ContainsFunc(units, func(u Unit) bool { return u.Source.Epoch != 0 }) {
+		if err := t.mayHaveInputs(); err != nil {
+			return err
+		}
+	}
 	lane, err := t.begin()
 	if err != nil {
 		return err

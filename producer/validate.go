@@ -1,6 +1,8 @@
 package producer
 
 import (
+	"fmt"
+
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/producer/internal/assigned"
 	"github.com/ackmark/ackmark/producer/internal/unit"
@@ -40,6 +42,18 @@ func checkUnits(units []Unit) (c unit.Cost, err *Error) {
 		c.Records += len(outs)
 	}
 	return c, nil
+}
+
+// checkTopicIDs names an assignment of which a producer that commits could not keep what is done
+// above its ack mark: after a death it would repeat.
+func checkTopicIDs(added []Assignment) error {
+	for i := range added {
+		if a := &added[i]; a.TopicID == ([16]byte{}) {
+			return invalidConfig(&ConfigError{Config: "producer.Assignment", Field: "TopicID", Value: fmt.Sprintf("zero for topic %q", a.Topic),
+				Remedy: "exactly-once needs Kafka's id of the input topic (a Metadata request, or kadm.ListTopics, has it): set it"})
+		}
+	}
+	return nil
 }
 
 func errClosed() *Error                        { return (*Error)(unit.Closed()) }
