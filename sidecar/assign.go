@@ -11,7 +11,7 @@ func (s *streams) assign(d *stream, a *sidecarpb.Assign) error {
 	if err := s.enter(d, a, m); err != nil || sess.claims == nil {
 		return err
 	}
-	if err := s.mayCommit(sess, m); err != nil {
+	if err := s.mayCommit(sess, m, a.GetPartitions()); err != nil {
 		return err
 	}
 	return s.claim(d, m, a.GetPartitions())

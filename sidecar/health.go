@@ -20,7 +20,13 @@ func (s *Server) checked(err error, changed bool) {
 	if changed {
 		s.logKafka(err)
 	}
-	s.setHealth(err == nil && !s.service.emitter.all.Over() && !s.sink.pinned.Over())
+	s.setHealth(s.ready(err))
+}
+
+// ready tells whether what comes now would go on to Kafka, if that is what the last look at it
+// found.
+func (s *Server) ready(kafka error) bool {
+	return kafka == nil && !s.service.emitter.all.Over() && !s.sink.pinned.Over() && s.transactions.held() == ""
 }
 
 func (s *Server) logKafka(err error) {

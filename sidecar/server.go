@@ -152,6 +152,7 @@ func (s *Server) serve(ctx context.Context, lis net.Listener) error {
 	background.Go(func() { failed <- g.Serve(lis) })
 	watchCtx, stopWatch := context.WithCancel(context.Background())
 	background.Go(func() { s.brokers.Watch(watchCtx, s.sink.flows.Acked, s.checked) })
+	background.Go(func() { s.watchTransactions(watchCtx) })
 	background.Go(func() { s.gate.Beat(watchCtx) })
 	background.Go(func() { s.sessions.rewrite(watchCtx) })
 	background.Go(func() { s.sessions.watchRest(watchCtx) })

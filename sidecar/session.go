@@ -51,6 +51,7 @@ type session struct {
 	ledger  ledger.Ledger     // of units
 	cold    []*sidecarpb.DeliveryStreamResponse
 	held    assigned.Held
+	missed  missedInputs
 }
 
 // lifetime is how others hear of a session's end.
@@ -223,6 +224,8 @@ func (s *session) admit(d *stream, f *frame) error {
 			last = u.of
 		}
 	}
+	n, _ := s.held.Missed()
+	d.missed = n != s.missed.counted
 	return nil
 }
 

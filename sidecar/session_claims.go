@@ -33,8 +33,8 @@ type claims struct {
 
 // claim makes a new session one whose offsets are committed with its outputs.
 func (t *transactions) claim(s *session) {
-	s.held.Claimed()
 	s.claims = &claims{Claims: txn.NewClaims(s.memberGone), in: t, topics: map[string]bool{}, leaving: map[uint64]*txn.Leaving{}}
+	s.held.Claimed(s.claims.Fit)
 }
 
 // bound ends transactions when three quarters of a credit wait for them: the larger they are, the
@@ -205,7 +205,7 @@ func (s *streams) standing(d *stream, m assigned.Membership, list []*sidecarpb.A
 			return nil, err
 		}
 		if errors.Is(err, kerr.GroupAuthorizationFailed) {
-			return nil, status.Errorf(codes.PermissionDenied, "%s: the sidecar's principal may not read group %.255q: %v", wire.CodeGroupNotAllowed, m.Group, err)
+			return nil, status.Errorf(codes.PermissionDenied, "%s: the sidecar's principal may not read group %.255q: %v; grant it READ on the group", wire.CodeGroupNotAllowed, m.Group, err)
 		}
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
@@ -244,19 +244,28 @@ func (s *session) claimable(d *stream, list []*sidecarpb.AssignedPartition, had 
 }
 
 // mayCommit tells why a member's offsets cannot be in the transactions: its group is in another
-// cluster.
-func (s *streams) mayCommit(sess *session, m assigned.Membership) error {
+// cluster, or a topic has no id. A done-set is bound to that, and without one what is done above
+// the ack mark would repeat.
+func (s *streams) mayCommit(sess *session, m assigned.Membership, list []*sidecarpb.AssignedPartition) error {
 	if sess.claims == nil {
 		return nil
 	}
 	if m.Group == "" {
 		return fmt.Errorf("%w: no group in Assign, with feature %s", errViolation, featureExactlyOnce)
 	}
+	for _, p := range list {
+		if id := p.GetTopicId(); len(id) != topicIDBytes || [topicIDBytes]byte(id) == [topicIDBytes]byte{} {
+			return fmt.Errorf("%w: AssignedPartition.topic_id of topic %.255q is empty: feature %s needs the %d bytes of Kafka's topic id (Metadata has it)",
+				errViolation, p.GetTopic(), featureExactlyOnce, topicIDBytes)
+		}
+	}
 	if why := s.wills.sameCluster(sess.ctx, m); why != nil {
 		return status.Errorf(codes.PermissionDenied, "%s: %v; exactly-once needs inputs and outputs in one cluster: send to the sidecar of the group's cluster, or take at-least-once", wire.CodeGroupNotAllowed, why)
 	}
 	return nil
 }
+
+const topicIDBytes = 16
 
 // memberGone tells the client that the group does not know a member any more: what it holds as that
 // was given up. A consumer that is another member by now has heard it from the group.
@@ -284,16 +293,28 @@ func (s *session) tellFenced(m assigned.Membership, why string) {
 }
 
 // follow fails the units for which there is no room above their ack marks, which move meanwhile:
-// under the session's mu.
+// under the session's mu. Not for good: their partitions are taken up anew.
 func (s *session) follow(f *frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range f.units {
 		u := &f.units[i]
-		if u.failure == nil && u.source && !u.of.Follows(u.src.Index) {
-			u.failure = failure(0, "", -1, wire.CodeDelivery, fmt.Sprintf("input %d is further above its ack mark than this session has room for: raise the sidecar's MaxRecords (limits.records)", u.src.Index))
+		switch {
+		case u.failure != nil || !u.source:
+		case u.of.Beyond(u.src.Index):
+			u.failure = mismatch()
+		case !u.of.Admits(u.src.Index):
+			u.failure = noRoom(u)
 		}
 	}
+}
+
+func mismatch() *sidecarpb.UnitFailure {
+	return failure(0, "", -1, wire.CodeDelivery, "the input's index or offset contradicts those of its assignment")
+}
+
+func noRoom(u *unit) *sidecarpb.UnitFailure {
+	return failure(0, "", -1, wire.CodeNoRoom, fmt.Sprintf("input %d of assignment epoch %d is further above the partition's ack mark than this session has room for: if it happens often, raise the sidecar's MaxRecords (limits.records), or lower MaxRecords of the consumers", u.src.Index, u.src.Epoch))
 }
 
 // enter enters a unit for a transaction. False: it has its fate already, in its failure or done.
@@ -311,7 +332,7 @@ func (c *claims) enter(f *frame, i int) (in txn.Unit, goesIn bool) {
 	case txn.Released, txn.Unheld:
 		u.failure = givenUp(u.src.Epoch)
 	default:
-		u.failure = failure(0, "", -1, wire.CodeDelivery, "the input's index or offset contradicts those of its assignment")
+		u.failure = mismatch()
 	}
 	return txn.Unit{}, false
 }

@@ -85,6 +85,7 @@ type stream struct {
 	cold     sidecarpb.DeliveryStreamRequest
 	line     *listen.Conn
 	received func() // tells the line that the receiver ends
+	missed   bool   // the session has inputs that it does not follow, and that are not counted
 }
 
 func newStream(rpc serverStream) *stream {
@@ -310,7 +311,7 @@ func (s *streams) handle(d *stream, m *wire.Message) error {
 		s.sessions.creditTaken(d.session, k.CreditTaken.GetNumber())
 		return nil
 	case *sidecarpb.DeliveryStreamRequest_State:
-		d.session.told.Take(k.State, time.Now(), d.session.holds)
+		d.session.tells(d, k.State)
 		return nil
 	case *sidecarpb.DeliveryStreamRequest_Goodbye:
 		return s.atOnce(d.session.sayGoodbye(d))
@@ -348,7 +349,7 @@ func (s *streams) frame(d *stream, m *wire.Message, body []byte) error {
 		return fmt.Errorf("%w: %w", errViolation, err)
 	}
 	f.expires.At = d.units.ExpiresAtNs
-	if err := sess.admit(d, f); err != nil {
+	if err := s.admit(d, f); err != nil {
 		if errors.Is(err, errDraining) {
 			return nil // not received: the client sends it again, to the next sidecar
 		}

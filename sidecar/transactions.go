@@ -34,7 +34,7 @@ const (
 
 // ErrTransactionalIDTaken ends a sidecar whose TransactionalID another one uses. That one goes on:
 // what this one had open was aborted, and its clients say to the other what they are missing.
-var ErrTransactionalIDTaken = errors.New("sidecar: another sidecar took the transactional id: give each one that runs at the same time its own (the pod's ordinal in a StatefulSet)")
+var ErrTransactionalIDTaken = errors.New("sidecar: another sidecar took the transactional id")
 
 // TransactionError ends a sidecar that cannot commit: Kafka refuses its transactions for good, or
 // another sidecar has its transactional id ([ErrTransactionalIDTaken]).
@@ -45,8 +45,14 @@ type TransactionError struct {
 
 // Error implements error.
 func (e *TransactionError) Error() string {
-	return fmt.Sprintf("sidecar: no transactions under the id %q: %v", e.TransactionalID, e.Err)
+	text := fmt.Sprintf("sidecar: no transactions under the id %q: %v", e.TransactionalID, e.Err)
+	if errors.Is(e.Err, txn.ErrTaken) {
+		text += "; " + takenRemedy
+	}
+	return text
 }
+
+const takenRemedy = "give each sidecar that runs at the same time its own (the pod's ordinal in a StatefulSet); where no other one runs, start this one again"
 
 // Unwrap returns the reason.
 func (e *TransactionError) Unwrap() []error {
@@ -144,13 +150,62 @@ func (t *transactions) features() []string {
 // await waits until the ids are ours. Until then a former sidecar could still commit for who says
 // Hello now.
 func (t *transactions) await(ctx context.Context) error {
+	late := time.NewTimer(awaitIDs)
+	defer late.Stop()
 	select {
 	case <-t.lane.Started():
 		return nil
+	case <-late.C:
 	case <-ctx.Done():
-		return status.Errorf(codes.Unavailable, "the transactional id %q is not taken yet: the sidecar's log says why", t.id)
+	}
+	return status.Errorf(codes.Unavailable, "the sidecar's transactional id %q is not taken yet, and nothing is committed without it: %s; its log says more", t.id, t.lane.Held())
+}
+
+// awaitIDs is shorter than helloTimeout by more than what else a Hello waits for: its client hears
+// what it waits for.
+const awaitIDs = helloTimeout - 2*time.Second
+
+// held tells why nothing is committed. "": nothing is held up.
+func (t *transactions) held() string {
+	if t == nil {
+		return ""
+	}
+	return t.lane.Held()
+}
+
+// watchTransactions keeps readiness true to them, and says in the log why it is off.
+func (s *Server) watchTransactions(ctx context.Context) {
+	if s.transactions == nil {
+		return
+	}
+	look := time.NewTicker(heldEvery)
+	defer look.Stop()
+	started := s.transactions.lane.Started()
+	for was, told := true, false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-started:
+			started = nil
+		case <-look.C:
+		}
+		why := s.transactions.held()
+		held := why != ""
+		switch {
+		case held && !told:
+			s.log.Warn("the sidecar is not ready: nothing is committed", "transactional_id", s.transactions.id, "reason", why)
+		case !held && told:
+			s.log.Info("transactions are committed: the sidecar is ready for them", "transactional_id", s.transactions.id)
+		}
+		if told = held; held != was {
+			s.setHealth(s.ready(s.brokers.Err()))
+		}
+		was = held
 	}
 }
+
+// heldEvery is between two looks whether transactions are held up.
+const heldEvery = time.Second
 
 // inHand is how many records were received for a transaction, and are not decided.
 func (t *transactions) inHand() int64 {

@@ -3,8 +3,10 @@ package sidecar_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ackmark/ackmark/internal/devbroker"
 	"github.com/ackmark/ackmark/internal/wire"
 	"github.com/ackmark/ackmark/sidecar"
 	"github.com/ackmark/ackmark/sidecar/sidecarpb"
@@ -262,6 +265,41 @@ func TestOneGroupsRefusalIsNotEverybodys(t *testing.T) {
 	}
 }
 
+// Who says Hello for transactions is welcomed when the transactional ids are taken, and no sooner:
+// until then a former sidecar could still commit for it. A session without them does not wait.
+func TestWelcomedWhenTheIDsAreTaken(t *testing.T) {
+	inDeath(t, nil, func(t *testing.T, b *bubble) {
+		inits, let := b.held(kmsg.InitProducerID)
+		let = sync.OnceFunc(let)
+		defer let()
+		lis, conn := sidecartest.Bufconn(t)
+		sidecartest.Start(t, b.kafka.ListenAddrs(), func(c *sidecar.Config) {
+			c.TransactionalID, c.Listener, c.Options = "pod-0", lis, []kgo.Opt{kgo.Dialer(b.net.DialContext)}
+		})
+		c := openStream(t, conn)
+		defer time.AfterFunc(time.Minute, c.cancel).Stop()
+		c.send(helloMsg(&sidecarpb.Hello{Version: 1, App: "app", SessionId: "s", Features: []string{exactlyOnce}}))
+		heard := make(chan error, 1)
+		go func() { heard <- c.until(func() bool { return c.welcome != nil }) }()
+		time.Sleep(2 * time.Second) // after 3 it is told what it waits for
+		if p := hello(t, conn, "p"); p.welcome.GetTransactionalId() != "" {
+			t.Errorf("a session without transactions is welcomed with %v", p.welcome)
+		}
+		select {
+		case err := <-heard:
+			t.Fatalf("heard %v (%v) before the ids are taken", c.welcome, err)
+		default:
+		}
+		if inits.Load() == 0 {
+			t.Error("nobody takes the ids: nothing is tested")
+		}
+		let()
+		if err := <-heard; err != nil || c.welcome.GetTransactionalId() != "pod-0" {
+			t.Errorf("when the ids are taken: %v, %v", c.welcome, err)
+		}
+	})
+}
+
 // Sessions without the feature are served as ever beside the transactions.
 func TestAtLeastOnceBesideTransactions(t *testing.T) {
 	inTransactions(t, nil, func(t *testing.T, b *bubble) {
@@ -368,7 +406,34 @@ func TestAnotherSidecarTakesTheID(t *testing.T) {
 		if e, ok := errors.AsType[*sidecar.TransactionError](err); !ok || !errors.Is(err, sidecar.ErrTransactionalIDTaken) || e.TransactionalID != "pod-0" {
 			t.Errorf("the former sidecar ended with %v", err)
 		}
+		for _, says := range []string{`another process took the transactional id "pod-0-`, "by now, ours was", "give each sidecar that runs at the same time its own"} {
+			if !strings.Contains(fmt.Sprint(err), says) {
+				t.Errorf("it does not say %q: %v", says, err)
+			}
+		}
+		if page, err := os.ReadFile("../docs/operations.md"); err != nil || !strings.Contains(string(page), "`another process took the transactional id`") {
+			t.Errorf("docs/operations.md quotes something else: %v", err)
+		}
 		b.want(t, 2, 2)
+	})
+}
+
+// Of two that have nothing to do the older one ends, too: it looks.
+func TestAnotherSidecarTakesTheIDOfAnIdleOne(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		devbroker.ValidateTransactions(b.kafka, kgo.Dialer(b.net.DialContext), kgo.DisableClientMetrics())
+		b.another(t, func(c *sidecar.Config) { c.TransactionalID = "pod-0" })
+		older := b.sc
+		time.Sleep(time.Minute)
+		b.another(t, func(c *sidecar.Config) { c.TransactionalID = "pod-0" })
+		begun := time.Now()
+		err := older.Wait()
+		if took := time.Since(begun); !errors.Is(err, sidecar.ErrTransactionalIDTaken) || took > 10*time.Second {
+			t.Errorf("after %s the former sidecar ended with %v", took, err)
+		}
+		time.Sleep(time.Minute)
+		b.mortal(t, "t", "", exactlyOnce)
+		b.wantReady(t, "the younger one", true)
 	})
 }
 

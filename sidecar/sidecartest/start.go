@@ -72,6 +72,12 @@ func (s *Sidecar) await(errs chan error) {
 	select {
 	case <-s.Server.Serving():
 	case err := <-errs:
+		select {
+		case <-s.Server.Serving(): // and it has ended since
+			errs <- err
+			return
+		default:
+		}
 		s.t.Fatalf("the sidecar ended: %v", err)
 	case <-time.After(10 * time.Second):
 		s.t.Fatal("the sidecar does not serve after 10 s")

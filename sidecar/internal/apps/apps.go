@@ -181,7 +181,7 @@ func (a *App) RefuseGroup(group string) error {
 	if a.entry.Load().allowsGroup(group) {
 		return nil
 	}
-	return status.Errorf(codes.PermissionDenied, "%s: app %q may not speak for group %.255q: %s", wire.CodeGroupNotAllowed, a.Name, group, wire.CodeOf(wire.CodeGroupNotAllowed).Remedy)
+	return status.Errorf(codes.PermissionDenied, "%s: app %q may not speak for group %.255q: %s", wire.CodeGroupNotAllowed, a.Name, group, "add it to the app's groups in the sidecar's config")
 }
 
 // Unroutable returns why a route of an app's topic could be no good, as no app of the list sends

@@ -10,7 +10,8 @@ import (
 
 // Claimed has every assignment followed twice from now on: by the session, for what its process is
 // told, and by who commits its offsets with its outputs, see [Held.Claim].
-func (h *Held) Claimed() { h.trackers = 2 }
+// Fit has the second follower of an epoch give back the memory that it does not need now.
+func (h *Held) Claimed(fit func(epoch uint64)) { h.trackers, h.fitToo = 2, fit }
 
 // Claim makes the second follower of an assignment that was entered: of where its process says that
 // it stands, and of what its group has of it already. Nil: it is not held any more.
@@ -63,3 +64,27 @@ func (e *Partition) Follows(index uint64) bool {
 	mark := e.Core.MarkIndex()
 	return index < mark || index-mark < e.capacity
 }
+
+// Admits is Follows of a unit that was received. Once there was no room, there is none for what
+// lies above that input until the assignment ends, however the mark moves: who reads the partition
+// takes it up anew from the first input that is not done, and none of the same key may have gone
+// before it (S7).
+func (e *Partition) Admits(index uint64) bool {
+	if e.turns(index) {
+		return false
+	}
+	if !e.Follows(index) {
+		e.turned = index + 1
+		return false
+	}
+	return true
+}
+
+// Beyond tells that an input is further above the ack mark than any can be.
+func (e *Partition) Beyond(index uint64) bool {
+	mark := e.Core.MarkIndex()
+	return index >= mark && index-mark >= MaxSpan
+}
+
+// turns tells whether an input is turned away, since it or one below it was before.
+func (e *Partition) turns(index uint64) bool { return e.turned != 0 && index >= e.turned-1 }

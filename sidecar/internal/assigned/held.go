@@ -23,10 +23,14 @@ const (
 	maxTopicName = 249
 	// trackedPerRecord is the number of tracker entries in the whole process for each of
 	// Config.MaxRecords; one takes about 17 bytes. Up to mostTracked it is four times as many: how
-	// far inputs are above their marks does not follow what is outstanding.
+	// far inputs are above their marks does not follow what is outstanding. What is claimed is
+	// followed twice, by apps that read twice as far ahead, and has four times as many records.
 	trackedPerRecord = 16
-	mostTracked      = 4 << 20
+	mostTracked      = 16 << 20
 )
+
+// restsWith is how many entries a partition may keep that has no unit on its way.
+const restsWith = 1024
 
 const (
 	// MaxReleases is how many Releases without an answer may name one assignment.
@@ -64,10 +68,12 @@ type Held struct {
 	members    map[MemberKey]Membership
 	heard      heard
 
-	trackers      int64 // of each assignment: two where it is claimed, too
+	trackers      int64              // of each assignment: two where it is claimed, too
+	fitToo        func(epoch uint64) // the second of them; nil: there is none
 	entries, kept limit.Share
 	unanswered    int    // Releases whose answer is not sent
 	refused       uint64 // units that came for assignments that the session did not hold
+	missed        missed
 
 	file    *sessionfile.File // nil: there is none
 	problem func(error)       // hears why something is not in it
@@ -276,8 +282,10 @@ func (h *Held) Receive(src *wire.Source, size int64, last *Partition) *Partition
 	}
 	// An input beyond what is followed holds the mark below it: the mark may lag, never lie (S1).
 	// One whose first unit failed is in the tracker already.
-	if e.reserve(src.Index, &h.entries) {
+	if h.reserve(e, src.Index) {
 		e.Core.Follow(src.Index, src.Offset, size)
+	} else if src.Index >= e.Core.MarkIndex() {
+		h.miss(e, src.Index, 1)
 	}
 	e.Open++
 	return e
@@ -286,10 +294,13 @@ func (h *Held) Receive(src *wire.Source, size int64, last *Partition) *Partition
 // Finish ends a unit of an assignment, and returns the Releases that are answered by that: nearly
 // always none.
 func (h *Held) Finish(e *Partition, index uint64, acked bool) (released []uint64) {
-	if acked {
-		e.Core.Done(index)
+	if acked && e.Core.Done(index) {
+		e.giveBack(&h.entries)
 	}
 	e.Open--
+	if e.Open == 0 && e.capacity > restsWith {
+		h.fit(e) // others may need it
+	}
 	if !e.Released() || e.Open > 0 {
 		return nil
 	}

@@ -119,8 +119,12 @@ func TestHostileIndicesTakeNoMemory(t *testing.T) {
 		t.Errorf("capacity %d, mark %d", p.capacity, p.Core.Mark())
 	}
 	// All partitions together are bounded as well.
-	entries := limit.NewCommons(2100, 1).Share()
-	if !p.reserve(500, &entries) || p.reserve(2000, &entries) || !p.reserve(501, &entries) {
+	h.entries = limit.NewCommons(2100, 1).Share()
+	receive := func(index uint64) bool {
+		h.Receive(&wire.Source{Epoch: 1, Index: index, Offset: 50 + int64(index)}, 1, nil)
+		return p.Follows(index)
+	}
+	if !receive(500) || receive(2000) || !receive(501) {
 		t.Errorf("the limit of tracked entries is not kept: capacity %d", p.capacity)
 	}
 }
@@ -152,5 +156,98 @@ func TestReleaseIsAnsweredWithTheLastUnit(t *testing.T) {
 	}
 	if entries, kept := h.Unexplained(); entries != 0 || kept != 0 || len(h.Partitions()) != 0 {
 		t.Errorf("%d entries and %d bytes are kept of nothing", entries, kept)
+	}
+}
+
+// follower is a session that claims what it holds, of one that has room for so many entries.
+func follower(t *testing.T, entries int64, parts ...uint64) *Held {
+	t.Helper()
+	c := NewCommons(64<<20, 1<<18, 1)
+	c.Entries = limit.NewCommons(entries, 1)
+	h := new(c.Held())
+	h.Claimed(func(uint64) {})
+	for _, epoch := range parts {
+		if err := h.Enter(MemberKey{}, &sidecarpb.AssignedPartition{Epoch: epoch, Topic: "in", Partition: int32(epoch)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func (h *Held) comes(t *testing.T, epoch, index uint64) bool {
+	t.Helper()
+	p := h.Receive(&wire.Source{Epoch: epoch, Index: index, Offset: int64(index)}, 1, nil)
+	if p == nil {
+		t.Fatalf("epoch %d is not held", epoch)
+	}
+	return p.Admits(index)
+}
+
+// Once there was no room for an input, none above it is taken in that assignment, however the mark
+// moves meanwhile: it would overtake one of its key (S7). Those below it are.
+func TestNoneOvertakesWhatWasTurnedAway(t *testing.T) {
+	h := follower(t, 8*wordful, 1, 2)
+	if !h.comes(t, 1, 0) || !h.comes(t, 1, wordful-1) {
+		t.Fatal("no room at the beginning")
+	}
+	if h.comes(t, 1, 3*wordful) {
+		t.Fatal("room without end")
+	}
+	for _, index := range []uint64{0, wordful - 1} {
+		h.Finish(h.Partition(1), index, true)
+	}
+	for index := uint64(1); index < 3*wordful-1; index++ {
+		if index != wordful-1 && !h.comes(t, 1, index) {
+			t.Errorf("input %d was turned away, though it lies below", index)
+		}
+		h.Finish(h.Partition(1), index, true)
+	}
+	if mark := h.Partition(1).Core.MarkIndex(); mark != 3*wordful-1 {
+		t.Fatalf("mark %d", mark)
+	}
+	for _, index := range []uint64{3*wordful + 1, 3 * wordful} {
+		if h.comes(t, 1, index) {
+			t.Errorf("input %d was taken after %d had been turned away", index, 3*wordful)
+		}
+	}
+	if !h.comes(t, 2, 0) {
+		t.Error("another partition is turned away, too")
+	}
+}
+
+const wordful = 64
+
+// One slow input lets thousands come together above it. When it is done, and nothing is on its way,
+// the others get that room; and who needs it while something is gets what is not needed then.
+func TestRoomThatRestsIsGivenBack(t *testing.T) {
+	h := follower(t, 1<<20, 1, 2)
+	fill := func(epoch, from, n uint64) {
+		for index := from; index < from+n; index++ {
+			if !h.comes(t, epoch, index) {
+				t.Fatalf("no room for %d", index)
+			}
+		}
+	}
+	end := func(epoch, from, n uint64) {
+		for index := from; index < from+n; index++ {
+			h.Finish(h.Partition(epoch), index, true)
+		}
+	}
+	fill(1, 0, 20_000)
+	end(1, 1, 19_999)
+	if held := h.entries.Held(); held != 2<<15 {
+		t.Errorf("%d entries are held of %d inputs", held, 20_000)
+	}
+	end(1, 0, 1)
+	if held := h.entries.Held(); held != 0 {
+		t.Errorf("%d entries are held of a partition that rests", held)
+	}
+	fill(1, 20_000, 20_000)
+	end(1, 20_000, 19_999)        // one is on its way
+	for h.entries.Take(wordful) { // there is no more
+	}
+	fill(2, 0, 5000)
+	if p := h.Partition(1); p.capacity > 2*wordful || p.Core.MarkIndex() != 39_999 {
+		t.Errorf("%d entries are held of one input", p.capacity)
 	}
 }

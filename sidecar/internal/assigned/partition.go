@@ -24,6 +24,8 @@ type Partition struct {
 	capacity uint64                 // of a tracker: its entries are taken of the session's share
 	trackers int64                  // see Held
 	kept     int64                  // bytes, the same
+	turned   uint64                 // the lowest index that was not admitted, and 1; 0: none
+	short    bool                   // there was no room for an input, and nobody has said since where its reader stands
 	releases []*release             // that wait for Open to be 0
 	entry    *sessionfile.Entry     // of the session file; nil: it is not in it
 }
@@ -70,7 +72,11 @@ func (h *Held) enterDone(e *Partition, r *sidecarpb.DoneRun) {
 		return
 	}
 	n := min(r.GetCount(), MaxSpan-(first-mark))
-	if n == 0 || !e.reserve(first+n-1, &h.entries) {
+	if n == 0 {
+		return
+	}
+	if !h.reserve(e, first+n-1) {
+		h.miss(e, first, n)
 		return
 	}
 	for k := range n {
@@ -82,19 +88,54 @@ func (h *Held) enterDone(e *Partition, r *sidecarpb.DoneRun) {
 }
 
 // reserve counts the memory that an entry at index may take: a hostile index must not make a large
-// ring for nothing.
-func (e *Partition) reserve(index uint64, entries *limit.Share) bool {
+// ring for nothing. Where there is none left, what rests gives back what it does not need.
+func (h *Held) reserve(e *Partition, index uint64) bool {
 	mark := e.Core.MarkIndex()
-	if index < mark || index-mark >= MaxSpan {
+	if index < mark || e.Beyond(index) || e.turns(index) {
 		return false
 	}
 	if index-mark < e.capacity {
 		return true
 	}
+	if e.short { // its mark stands still: it would take all that the others need
+		return false
+	}
 	want := uint64(1) << bits.Len64(max(index-mark, 63))
-	if !entries.Take(max(e.trackers, 1) * int64(want-e.capacity)) {
+	if h.takeRoom(e, want) {
+		return true
+	}
+	h.fitAll()
+	return h.takeRoom(e, want)
+}
+
+func (h *Held) takeRoom(e *Partition, want uint64) bool {
+	if !h.entries.Take(max(e.trackers, 1) * int64(want-e.capacity)) {
 		return false
 	}
 	e.capacity = want
 	return true
+}
+
+// fitAll has all trackers give back what they do not need now.
+func (h *Held) fitAll() {
+	for _, e := range h.partitions {
+		h.fit(e)
+	}
+}
+
+func (h *Held) fit(e *Partition) {
+	if h.fitToo != nil {
+		h.fitToo(e.Epoch)
+	}
+	e.Core.Fit()
+	e.giveBack(&h.entries)
+}
+
+// giveBack returns what the trackers do not need any more. They shrink as the mark moves, the
+// second a moment before the first.
+func (e *Partition) giveBack(entries *limit.Share) {
+	if room := uint64(e.Core.Room()); room < e.capacity {
+		entries.Give(e.trackers * int64(e.capacity-room))
+		e.capacity = room
+	}
 }

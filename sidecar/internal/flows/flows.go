@@ -48,7 +48,8 @@ type name struct{ app, topic string }
 
 // App is what one app was refused, and waited for, and its sessions.
 type App struct {
-	Waits [waits]Wait
+	Waits      [waits]Wait
+	Unfollowed atomic.Uint64 // inputs that there was no room to follow
 	Sessions
 
 	name    string

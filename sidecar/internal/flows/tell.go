@@ -14,7 +14,7 @@ const other = telemetry.OtherError
 // Rows are what Tell tells.
 var Rows = []*telemetry.Metric{
 	telemetry.Attempted, telemetry.Outstanding, telemetry.Sent, telemetry.RetriedMessages, telemetry.Dropped, telemetry.Letters, telemetry.Refused, telemetry.RetryAfter, telemetry.CreditWaits, telemetry.CreditWaited,
-	telemetry.SessionsOpened, telemetry.Wills,
+	telemetry.SessionsOpened, telemetry.Wills, telemetry.Unfollowed,
 }
 
 func sending() []attribute.KeyValue {
@@ -48,6 +48,7 @@ func (f *Flows) Tell(r *telemetry.Reading) {
 	f.apps.Each(func(app string, a *App) {
 		of := []attribute.KeyValue{telemetry.App.String(app)}
 		a.Sessions.tell(r, of[0])
+		r.Count(telemetry.Unfollowed, int64(a.Unfollowed.Load()), attribute.NewSet(of...))
 		for i := range waits {
 			why := attribute.NewSet(append(of[:len(of):len(of)], telemetry.Reason.String(i.String()))...)
 			r.Count(telemetry.CreditWaits, int64(a.Waits[i].Count.Load()), why)
