@@ -174,7 +174,7 @@ func (p *Pipeline) explain(s *consumer.PartitionState, where *places, now time.T
 	case o.Stage != "":
 	case !s.Oldest.Started:
 		o.Stage = podstate.Queued
-	case troubled && (x.stage == podstate.Deciding || x.next.After(now)):
+	case troubled && (x.stage == podstate.Deciding || x.stage == podstate.Held || x.next.After(now)):
 		o.Stage = x.stage
 	default:
 		o.Stage = podstate.Delivered
@@ -212,6 +212,8 @@ func (p *Pipeline) next(o *podstate.Oldest) string {
 		return "its outputs are delivered again, until they are written"
 	case podstate.Deciding:
 		return "an output was refused: " + refused
+	case podstate.Held:
+		return "nothing here: its partition has left this process, which has not heard so from its group yet; who holds it reads the input again"
 	case podstate.Stopped:
 		return "nothing, until Resume or a restart: mend the cause first"
 	}

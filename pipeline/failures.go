@@ -84,6 +84,7 @@ const (
 	actionClosed                  // the producer was closed
 	actionRedeliver               // it may succeed later
 	actionGone                    // its partition has left this process: the failure says nothing about the input
+	actionRenew                   // it may succeed under another assignment of its partition
 )
 
 func actionFor(err *producer.Error) action {
@@ -93,6 +94,8 @@ func actionFor(err *producer.Error) action {
 		return actionClosed
 	case err.Code == producer.CodeSessionFenced, err.Code == producer.CodeMemberFenced, err.Code == producer.CodeReleased: // the last: delivered between the fence and consumer.Fence
 		return actionGone
+	case err.Code == producer.CodeNoRoom:
+		return actionRenew
 	case blame == wire.OfProcess, blame == wire.OfProducer: // a restart, after the cause was corrected, goes on where it stopped
 		return actionStop
 	case blame == wire.OfRecord: // before Retryable: an unknown topic may appear one day, but nothing waits for that
@@ -106,7 +109,12 @@ func actionFor(err *producer.Error) action {
 func (fs *failures) decide(f failure) {
 	p := fs.p
 	if f.assignment.Context().Err() != nil || actionFor(f.err) == actionGone { // see New
+		p.gone(f.m, f.attempts, f.err)
+		return
+	}
+	if actionFor(f.err) == actionRenew {
 		p.counts.dropped.Add(1)
+		p.renew(f)
 		return
 	}
 	p.counts.undelivered.Add(1)
@@ -132,6 +140,18 @@ func (fs *failures) decide(f failure) {
 	default:
 		p.undone(f.m, fmt.Errorf("pipeline: an output of %s was not written: %w", inputOf(f.m), f.err))
 	}
+}
+
+// gone ends an input whose partition has left this process: who holds that now reads it again. The
+// consumer may not know so yet, nor hear of it while it is cut off from its brokers. So it is told
+// that the input is never done under this assignment: the ack mark stays below it, and neither a
+// shutdown nor a revoke waits for it.
+func (p *Pipeline) gone(m *consumer.Message, attempts int, why error) {
+	p.counts.dropped.Add(1)
+	if m.Context().Err() == nil {
+		p.troubles.note(m, problem{stage: podstate.Held, attempt: attempts}, why)
+	}
+	p.undone(m, consumer.ErrLost)
 }
 
 func (fs *failures) reject(f failure) {

@@ -228,7 +228,9 @@ func (f *flight) refused(err error, e *producer.Error) {
 	p, n := f.p, len(f.units)
 	switch {
 	case f.assignment.Context().Err() != nil, e != nil && actionFor(e) == actionGone: // the partition left: somebody else processes these inputs
-		p.counts.dropped.Add(int64(n))
+		for i, m := range f.msgs {
+			p.gone(m, max(1, f.attempts[i]), err)
+		}
 		f.release(n + 1)
 	case errors.Is(err, producer.ErrClosed):
 		p.producerClosed()

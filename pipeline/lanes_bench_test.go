@@ -60,10 +60,11 @@ func (s *stored) Run(_ context.Context, deliver func(*consumer.Batch)) error {
 	s.allocs = after.Mallocs - before.Mallocs
 	return nil
 }
-func (s *stored) Check(context.Context) error { return nil }
-func (s *stored) Close() error                { return nil }
-func (s *stored) Resume(string, int32) error  { return nil }
-func (s *stored) State() consumer.State       { return consumer.State{} }
+func (s *stored) Check(context.Context) error        { return nil }
+func (s *stored) Close() error                       { return nil }
+func (s *stored) Resume(string, int32) error         { return nil }
+func (s *stored) Renew([]*consumer.Assignment) error { return nil }
+func (s *stored) State() consumer.State              { return consumer.State{} }
 
 // BenchmarkMovingKeys is what it costs a record of a fast handler that keys may move: pairs of runs
 // in one process, in the order ABBA, with keys that move and with keys that stay where their hash

@@ -42,6 +42,7 @@ type source interface {
 	Check(ctx context.Context) error
 	Close() error
 	Resume(topic string, partition int32) error
+	Renew(list []*consumer.Assignment) error
 	State() consumer.State
 }
 
@@ -52,8 +53,8 @@ type Pipeline struct {
 	// HandlerGrace is left behind, with its lane, and Run says so with a StuckError.
 	//
 	// Locks, in the order they may be taken: lane.delivering, lane.mu, and alone: sharedQueue.mu,
-	// failures.mu, halts.mu, mu. No lock is held while a handler runs; only delivering is while
-	// the producer is called.
+	// failures.mu, halts.mu, renewals.mu, mu. No lock is held while a handler runs; only delivering
+	// is while the producer is called.
 
 	cfg          Config
 	log          *slog.Logger
@@ -67,6 +68,7 @@ type Pipeline struct {
 	pacer        *pacer
 	outputs      outputTopics
 	halts        halts
+	renewals     renewals
 	traces       *traces // nil: nothing is traced
 	troubles     troubles
 	events       podstate.Events
