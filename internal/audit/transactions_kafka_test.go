@@ -142,15 +142,12 @@ func (w *window) third(offset int64) {
 	w.must(kerr.ErrorForCode(ended.ErrorCode))
 }
 
-// compare reads it all as a read_committed reader.
+// compare reads it all as the proof does after each of its faults.
 func (h *hands) compare(filtered bool) ([]audit.Torn, audit.TransactionCounts) {
 	h.Helper()
-	opts := []kgo.Opt{kgo.SeedBrokers(h.kafka.Addrs()...), kgo.FetchIsolationLevel(kgo.ReadCommitted())}
-	all := audit.NewTransactions(audit.TransactionOptions{Group: h.group, Filtered: filtered, TopicIDs: map[string][16]byte{h.in: h.id}})
-	h.must(reader.Topic(h.Context(), opts, h.in, all.Input))
-	h.must(reader.Topic(h.Context(), opts, audit.OffsetsTopic, all.Offset))
-	h.must(reader.Topic(h.Context(), opts, h.out, all.Output))
-	return all.Compare()
+	c, err := reader.Transactions(h.Context(), []kgo.Opt{kgo.SeedBrokers(h.kafka.Addrs()...)}, h.in, h.out, audit.TransactionOptions{Group: h.group, Filtered: filtered})
+	h.must(err)
+	return c.Torn, c.TransactionCounts
 }
 
 // What is in two logs of a real broker, each in its own order, is told apart by producer and epoch:

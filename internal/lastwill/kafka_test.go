@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackmark/ackmark/internal/groupcommit"
 	"github.com/ackmark/ackmark/internal/lastwill"
@@ -24,6 +26,18 @@ func TestAGroupOfTheConsumerProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(cluster.Close)
+			// A member that goes on would take its place again.
+			var over atomic.Bool
+			cluster.ControlKey(int16(kmsg.ConsumerGroupHeartbeat), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+				cluster.KeepControl()
+				req := kreq.(*kmsg.ConsumerGroupHeartbeatRequest)
+				if req.MemberEpoch <= 0 || !over.Load() {
+					return nil, nil, false
+				}
+				resp := req.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
+				resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+				return resp, nil, true
+			})
 			client := func(opts ...kgo.Opt) *kgo.Client {
 				cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(cluster.ListenAddrs()...))...)
 				if err != nil {
@@ -46,6 +60,7 @@ func TestAGroupOfTheConsumerProtocol(t *testing.T) {
 			}
 			member := client(opts...)
 			<-got
+			over.Store(true)
 			id, epoch := member.GroupMetadata()
 			to := lastwill.On(t.Context(), client(), "test")
 

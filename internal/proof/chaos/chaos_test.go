@@ -46,6 +46,26 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A dead letter that comes again is repeated as any output is, and named.
+func TestDeadLettersAreCounted(t *testing.T) {
+	gen, dead := verify.NewGenerator(verify.GeneratorConfig{}), letters{}
+	for i := range 10 {
+		in := gen.Next()
+		for range 1 + i/8 { // two of them come again
+			dead.add(in.Value)
+		}
+	}
+	dead.add([]byte("no value of ours"))
+	for bound, verdict := range map[int64]Verdict{4: Broken, 5: Kept, -1: Kept} {
+		r := Result{Inputs: 1000, Bound: bound, BoundSays: "0 (exactly-once)"}
+		r.saw(verify.OutputsResult{Duplicated: 3}, dead)
+		r.judge()
+		if r.DeadLetter != 10 || r.LettersAgain != 2 || r.Duplicated != 5 || r.Verdict != verdict || (verdict == Broken) != strings.Contains(r.Why, "5 outputs came again, 2 of them dead letters") {
+			t.Errorf("bound %d: %+v", bound, r)
+		}
+	}
+}
+
 // The tail knows which inputs have an output, in whatever order it reads the two, and so which
 // commit came too early.
 func TestTailKnowsWhatIsMissing(t *testing.T) {
@@ -265,4 +285,15 @@ func TestBrokersLackWhatIsAskedFor(t *testing.T) {
 		t.Fatalf("the embedded broker: %v", err)
 	}
 	embedded.Close()
+}
+
+// What was not made here is told only where there is some.
+func TestTableOfWhatWasNotMade(t *testing.T) {
+	for verdict, want := range map[Verdict]bool{NotHere: true, Kept: false} {
+		var b strings.Builder
+		Table(&b, []Result{{Row: 1, Fault: "f", Verdict: verdict, Why: "no brokers"}})
+		if got := strings.Contains(b.String(), "Not made here:"); got != want {
+			t.Errorf("%s: %s", verdict, b.String())
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/internal/proof/verify"
 )
 
 // Verdict of a row.
@@ -22,23 +23,24 @@ const (
 
 // Result is what a row showed.
 type Result struct {
-	Row         int               `json:"row"`
-	Fault       string            `json:"fault"`
-	Protocol    consumer.Protocol `json:"protocol"` // of the group
-	Incidents   int               `json:"incidents"`
-	Inputs      uint64            `json:"inputs"`
-	Lost        uint64            `json:"lost"`
-	Duplicated  uint64            `json:"duplicated"`
-	Bound       int64             `json:"bound"` // of duplicates; -1: they are intended
-	BoundSays   string            `json:"bound_says"`
-	Reordered   uint64            `json:"reordered"`
-	Split       uint64            `json:"split"` // outputs in another partition than earlier ones of their key
-	DeadLetter  uint64            `json:"dead_letters"`
-	Commits     int               `json:"commits_seen"`
-	Premature   int               `json:"premature_commits"`
-	Takeovers   []time.Duration   `json:"takeovers_ns,omitempty"`
-	PeakApp     int64             `json:"peak_app_bytes"`
-	PeakSidecar int64             `json:"peak_sidecar_bytes"`
+	Row          int               `json:"row"`
+	Fault        string            `json:"fault"`
+	Protocol     consumer.Protocol `json:"protocol"` // of the group
+	Incidents    int               `json:"incidents"`
+	Inputs       uint64            `json:"inputs"`
+	Lost         uint64            `json:"lost"`
+	Duplicated   uint64            `json:"duplicated"`
+	Bound        int64             `json:"bound"` // of duplicates; -1: they are intended
+	BoundSays    string            `json:"bound_says"`
+	Reordered    uint64            `json:"reordered"`
+	Split        uint64            `json:"split"` // outputs in another partition than earlier ones of their key
+	DeadLetter   uint64            `json:"dead_letters"`
+	LettersAgain uint64            `json:"dead_letters_again"` // of those that are duplicated
+	Commits      int               `json:"commits_seen"`
+	Premature    int               `json:"premature_commits"`
+	Takeovers    []time.Duration   `json:"takeovers_ns,omitempty"`
+	PeakApp      int64             `json:"peak_app_bytes"`
+	PeakSidecar  int64             `json:"peak_sidecar_bytes"`
 	// Transactions of exactly-once, as their coordinator tells.
 	Transactions int           `json:"transactions,omitempty"`
 	OpenP50      time.Duration `json:"open_p50_ns,omitempty"`
@@ -75,6 +77,26 @@ func largest(all []cost, n int) []cost {
 	return sorted[:min(n, len(sorted))]
 }
 
+// letters are dead letters: how many there are of each input.
+type letters map[uint64]uint64
+
+func (l letters) add(value []byte) {
+	if id, err := verify.Parse(value); err == nil {
+		l[id.Global]++
+	}
+}
+
+// saw takes what a reader saw of outputs and of dead letters, which are outputs, too: one that
+// comes again is repeated.
+func (r *Result) saw(got verify.OutputsResult, dead letters) {
+	r.Lost, r.Duplicated, r.Reordered, r.Split, r.DeadLetter = got.Lost, got.Duplicated, got.Reordered, got.Split, uint64(len(dead))
+	r.LettersAgain = 0
+	for _, n := range dead {
+		r.LettersAgain += n - 1
+	}
+	r.Duplicated += r.LettersAgain
+}
+
 // judge decides from the counts.
 func (r *Result) judge() {
 	var why []string
@@ -92,7 +114,7 @@ func (r *Result) judge() {
 		bad("%d outputs went to another partition than earlier ones of their key", r.Split)
 	}
 	if r.Bound >= 0 && r.Duplicated > uint64(r.Bound) {
-		bad("%d outputs came again, the bound is %d (%s)", r.Duplicated, r.Bound, r.BoundSays)
+		bad("%d outputs came again, %d of them dead letters, the bound is %d (%s)", r.Duplicated, r.LettersAgain, r.Bound, r.BoundSays)
 	}
 	if r.Why != "" {
 		bad("%s", r.Why)

@@ -272,16 +272,12 @@ func (s *stage) play() error {
 
 // count reads the outputs with a reader of its own.
 func (s *stage) count(inputs uint64) error {
-	dead := map[uint64]bool{}
-	if err := reader.Topic(s.ctx, s.opts, s.dead, func(r *kgo.Record) {
-		if id, err := verify.Parse(r.Value); err == nil {
-			dead[id.Global] = true
-		}
-	}); err != nil {
+	dead := letters{}
+	if err := reader.Topic(s.ctx, s.opts, s.dead, func(r *kgo.Record) { dead.add(r.Value) }); err != nil {
 		return err
 	}
 	out := verify.NewOutputs(verify.OutputsConfig{Name: "ackmark", Inputs: inputs, Expect: func(id uint64) int {
-		if dead[id] {
+		if dead[id] > 0 {
 			return 0
 		}
 		return 1
@@ -290,7 +286,7 @@ func (s *stage) count(inputs uint64) error {
 		return err
 	}
 	got := out.Result()
-	s.res.Lost, s.res.Duplicated, s.res.Reordered, s.res.Split, s.res.DeadLetter = got.Lost, got.Duplicated, got.Reordered, got.Split, uint64(len(dead))
+	s.res.saw(got, dead)
 	if s.row.KeysMove {
 		s.res.Reordered, s.res.Split = 0, 0
 	}

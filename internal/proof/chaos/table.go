@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -29,6 +30,9 @@ func Table(w io.Writer, all []Result) {
 			r.Reordered, r.Premature, r.Commits, took, r.PeakApp>>20, r.PeakSidecar>>20, verdict)
 	}
 	_ = t.Flush()
+	if !slices.ContainsFunc(all, func(r Result) bool { return r.Verdict == NotHere }) {
+		return
+	}
 	fmt.Fprintln(w, "\nNot made here:")
 	for _, r := range all {
 		if r.Verdict == NotHere {
