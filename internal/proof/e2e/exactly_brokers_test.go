@@ -73,4 +73,5 @@ func TestExactlyOnceCoordinatorKilled(t *testing.T) {
 	s.caughtUp()
 	s.terminate(p)
 	s.seenOnce(n)
+	s.allWhole(n)
 }

@@ -88,6 +88,7 @@ func TestExactlyOnceSidecarKilled(t *testing.T) {
 	s.terminate(p.apps...)
 	s.terminate(sidecar)
 	s.seenOnce(n)
+	s.allWhole(n)
 	t.Logf("from a sidecar's start to the first committed output: %v", sidecars)
 	t.Logf("from an app's death to the first committed output of each of its partitions by another: %v", apps)
 	if slices.Max(sidecars) > takeoverLimit || slices.Max(apps) > takeoverLimit {
@@ -133,6 +134,7 @@ func TestExactlyOncePodKilled(t *testing.T) {
 	s.terminate(p.apps...)
 	s.terminate(sidecar)
 	s.seenOnce(n)
+	s.allWhole(n)
 	t.Logf("from the restart to the first committed output of each partition: %v", stalls)
 	if most := slices.Max(stalls); most > podLimit {
 		t.Errorf("a partition stood still for %v, want %v at most at a session timeout of %v", most, podLimit, longSession)

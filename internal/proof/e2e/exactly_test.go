@@ -15,9 +15,11 @@ import (
 
 // seen counts, by a reader of committed records, how often the outputs of each input are there. The
 // end is that of the log, so records of an open transaction would be waited for.
-func (s *scenario) seen() map[string]int {
+func (s *scenario) seen() map[string]int { return s.seenBy(committedOnly()) }
+
+func (s *scenario) seenBy(reader ...kgo.Opt) map[string]int {
 	s.Helper()
-	cl := s.plain(kgo.ConsumeTopics(s.output), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	cl := s.plain(append(reader, kgo.ConsumeTopics(s.output), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())...)
 	ends, err := s.kafka.Admin().ListEndOffsets(context.Background(), s.output)
 	if err != nil {
 		s.Fatal(err)
@@ -105,6 +107,7 @@ func TestExactlyOnceKilled(t *testing.T) {
 	s.caughtUp()
 	s.terminate(p)
 	s.seenOnce(n)
+	s.allWhole(n)
 }
 
 // Processes of one group come, are killed and go in order, so that partitions change hands within
@@ -133,6 +136,7 @@ func TestExactlyOnceRebalances(t *testing.T) {
 	s.caughtUp()
 	s.terminate(a)
 	s.seenOnce(n)
+	s.allWhole(n)
 }
 
 // A second process of the same transactional id takes it over: the first one ends, and says why.
@@ -156,4 +160,5 @@ func TestExactlyOnceTaken(t *testing.T) {
 	s.caughtUp()
 	s.terminate(second)
 	s.seenOnce(n)
+	s.allWhole(n)
 }

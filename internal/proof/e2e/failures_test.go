@@ -39,81 +39,99 @@ type failing struct {
 	took    time.Duration             // until what the row waits for
 	held    [partitions]time.Duration // how long the test itself has held them up
 	more    uint64                    // inputs beside the feed's
+	isTwin  bool
 }
 
 // failure is a row: what may go wrong, and how long it may hold outputs up.
 type failure struct {
-	number int
-	what   string
-	waits  string // what the row measures; "": nothing but the stalls
-	limit  time.Duration
-	stall  time.Duration // the longest stall that the row may have beside what the test holds back itself; 0: it is not judged
-	do     func(x *failing)
-	env    map[string]string
-	gate   bool
-	proxy  bool
-	stream bool
-	breaks bool              // brokers
-	own    map[string]string // properties of a broker of its own
-	cheap  bool              // played without failuresEnv, too
+	number  int
+	what    string
+	waits   string // what the row measures; "": nothing but the stalls
+	limit   time.Duration
+	stall   time.Duration // the longest stall that the row may have beside what the test holds back itself; 0: it is not judged
+	twin    time.Duration // the same of its at-least-once twin; 0: it is about transactions alone, and has none
+	repeats bool          // the twin's outputs may come again
+	do      func(x *failing)
+	env     map[string]string
+	gate    bool
+	proxy   bool
+	stream  bool
+	breaks  bool              // brokers
+	own     map[string]string // properties of a broker of its own
+	cheap   bool              // played without failuresEnv, too
 }
 
-const failureRate = 300
+const (
+	failureRate = 300
+	// cutFor is how long a row cuts an app off, or stops it: longer than keepalive and grace, by
+	// which that is noticed.
+	cutFor  = 14 * time.Second
+	noticed = 11 * time.Second
+	// sidecarDeaths come so soon after each other that nothing of a partition may be seen over all
+	// of them.
+	sidecarDeaths = 3
+)
 
 var failures = []failure{
-	{number: 1, what: "an app is killed inside a transaction", waits: "others' outputs of its partitions", limit: takeoverLimit, do: (*failing).appKilled},
-	{number: 2, what: "a rebalance inside a transaction, in order", do: (*failing).rebalanced},
-	{number: 2, what: "the group expels a member inside a transaction", cheap: true, do: (*failing).expelled},
-	{number: 2, what: "a rebalance whose drain deadline passes", waits: "others' outputs of what was in hand", limit: drainLimit, stall: takeoverLimit,
+	{number: 1, what: "an app is killed inside a transaction", twin: takeoverLimit, waits: "others' outputs of its partitions", limit: takeoverLimit, do: (*failing).appKilled},
+	{number: 2, what: "a rebalance inside a transaction, in order", twin: takeoverLimit, do: (*failing).rebalanced},
+	{number: 2, what: "the group expels a member inside a transaction", twin: takeoverLimit, repeats: true, cheap: true, do: (*failing).expelled},
+	{number: 2, what: "a rebalance whose drain deadline passes", twin: takeoverLimit, repeats: true, waits: "others' outputs of what was in hand", limit: drainLimit, stall: takeoverLimit,
 		env: map[string]string{envDrain: drainTimeout.String(), envLanes: "32"}, do: (*failing).drainPassed},
-	{number: 3, what: "the stream is cut, and the session closed", stream: true, do: (*failing).streamCut},
-	{number: 3, what: "an app is stopped for longer than the grace", do: (*failing).appStopped},
-	{number: 4, what: "the sidecar is killed", waits: "outputs through its successor", limit: takeoverLimit, do: (*failing).sidecarKilled},
+	{number: 3, what: "the stream is cut, and the session closed", twin: cutFor + takeoverLimit, repeats: true, stream: true, do: (*failing).streamCut},
+	{number: 3, what: "an app is stopped for longer than the grace", twin: noticed + takeoverLimit, repeats: true, do: (*failing).appStopped},
+	{number: 4, what: "the sidecar is killed", twin: sidecarDeaths * takeoverLimit, repeats: true, waits: "outputs through its successor", limit: takeoverLimit, do: (*failing).sidecarKilled},
 	{number: 5, what: "a second sidecar takes the id", cheap: true, do: (*failing).idTaken},
 	{number: 5, what: "its id is taken while the sidecar is stopped", do: (*failing).idTakenInSleep},
-	{number: 6, what: "Kafka refuses records", env: map[string]string{envPoison: "23"}, do: func(x *failing) { x.f.more(3 * failureRate) }},
+	{number: 6, what: "Kafka refuses records", twin: takeoverLimit, env: map[string]string{envPoison: "23"}, do: func(x *failing) { x.f.more(3 * failureRate) }},
 	{number: 7, what: "the answer to an end is lost", gate: true, cheap: true, do: (*failing).endLost},
 	{number: 8, what: "the transactions' coordinator is killed", waits: "committed outputs", limit: coordinatorLimit, gate: true, breaks: true, do: (*failing).coordinatorKilled},
-	{number: 8, what: "a leader of the outputs is killed", waits: "outputs of its partition", limit: coordinatorLimit, breaks: true, do: (*failing).leaderKilled},
-	{number: 8, what: "the group's coordinator is killed", waits: "committed outputs", limit: coordinatorLimit, breaks: true, do: (*failing).groupCoordinatorKilled},
+	{number: 8, what: "a leader of the outputs is killed", twin: coordinatorLimit, waits: "outputs of its partition", limit: coordinatorLimit, breaks: true, do: (*failing).leaderKilled},
+	{number: 8, what: "the group's coordinator is killed", twin: coordinatorLimit, waits: "committed outputs", limit: coordinatorLimit, breaks: true, do: (*failing).groupCoordinatorKilled},
 	{number: 9, what: "the brokers time a transaction out", proxy: true, do: (*failing).timedOut},
 	{number: 9, what: "the sidecar is stopped for longer than a transaction may take", do: (*failing).sidecarStopped},
-	{number: 10, what: "all brokers are killed", breaks: true, do: (*failing).brokersDown},
-	{number: 10, what: "the pod is killed while all brokers are down", waits: "outputs of each partition", limit: coordinatorLimit, stall: coordinatorLimit,
+	{number: 10, what: "all brokers are killed", twin: coordinatorLimit, repeats: true, breaks: true, do: (*failing).brokersDown},
+	{number: 10, what: "the pod is killed while all brokers are down", twin: coordinatorLimit, repeats: true, waits: "outputs of each partition", limit: coordinatorLimit, stall: coordinatorLimit,
 		breaks: true, do: (*failing).podKilledWithoutBrokers},
-	{number: 11, what: "SIGTERM, one process after the other", do: (*failing).terminated},
-	{number: 12, what: "an app is killed with a done-set", env: map[string]string{envSlow: "40"}, do: (*failing).killedWithDoneSet},
-	{number: 12, what: "an app is killed with a done-set that has no room", waits: "outputs of its partition", limit: takeoverLimit, stall: takeoverLimit,
+	{number: 11, what: "SIGTERM, one process after the other", twin: takeoverLimit, do: (*failing).terminated},
+	{number: 12, what: "an app is killed with a done-set", twin: takeoverLimit, repeats: true, env: map[string]string{envSlow: "40"}, do: (*failing).killedWithDoneSet},
+	{number: 12, what: "an app is killed with a done-set that has no room", twin: takeoverLimit, waits: "outputs of its partition", limit: takeoverLimit, stall: takeoverLimit,
 		env: map[string]string{envTimes: "0s", envLanes: "8"}, do: (*failing).killedWithFullDoneSet},
-	{number: 12, what: "the brokers take no done-sets, and the apps are killed", waits: "outputs of each partition", limit: takeoverLimit, stall: takeoverLimit,
+	{number: 12, what: "the brokers take no done-sets, and the apps are killed", twin: takeoverLimit, repeats: true, waits: "outputs of each partition", limit: takeoverLimit, stall: takeoverLimit,
 		env: map[string]string{envSlow: "40"}, own: map[string]string{"offset.metadata.max.bytes": "32"}, do: (*failing).doneSetRefused},
-	{number: 13, what: "the sidecar is killed, records without an input", env: map[string]string{envEmit: "1"}, do: (*failing).sidecarKilled},
+	{number: 13, what: "the sidecar is killed, records without an input", twin: sidecarDeaths * takeoverLimit, repeats: true, env: map[string]string{envEmit: "1"}, do: (*failing).sidecarKilled},
 }
 
 // Section by section, what can go wrong with transactions through the sidecar, done to processes
 // and brokers. A reader of committed records sees the outputs of every input once; so does Kafka's
-// own, which has read them meanwhile.
+// own, which has read them meanwhile; and no transaction is torn.
 func TestExactlyOnceFailures(t *testing.T) {
 	asked := os.Getenv(failuresEnv)
+	twins := asked != "" && os.Getenv(twinsEnv) == "1"
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "\nno\twhat goes wrong\tinputs\tlost\trepeated\tlongest stall\tmeasured")
+	fmt.Fprintln(w, "\nno\twhat goes wrong\tinputs\tlost\trepeated\ttransactions\ttorn\tlongest stall\tat-least-once\tmeasured")
 	for i := range failures {
 		of := &failures[i]
 		if asked == "" && !of.cheap || asked != "" && asked != "all" && !slices.Contains(strings.Split(asked, ","), fmt.Sprint(of.number)) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%d %s", of.number, of.what), func(t *testing.T) {
-			x := newFailing(t, of)
+			var without *twin
+			if twins && of.twin > 0 {
+				without = playTwin(t, of)
+			}
+			x := newFailing(t, of, false)
 			of.do(x)
-			fmt.Fprintln(w, x.conclude(asked != ""))
+			fmt.Fprintln(w, x.conclude(asked != "", without))
 		})
 	}
 	_ = w.Flush()
 	t.Log(table.String())
 }
 
-func newFailing(t *testing.T, of *failure) *failing {
+// newFailing starts the pod of a row, or of its twin.
+func newFailing(t *testing.T, of *failure, isTwin bool) *failing {
 	t.Helper()
 	var kafka *kafkatest.Cluster
 	if of.own == nil {
@@ -125,7 +143,7 @@ func newFailing(t *testing.T, of *failure) *failing {
 	if of.breaks {
 		s.kafka.CanBreak()
 	}
-	x := &failing{of: of}
+	x := &failing{of: of, isTwin: isTwin}
 	if of.gate {
 		x.gate = newGate(t)
 		x.via = x.gate.addr()
@@ -147,7 +165,11 @@ func newFailing(t *testing.T, of *failure) *failing {
 		env[k] = v
 	}
 	x.pod = &pod{scenario: s, env: env, apps: make([]*childproc.Process, 2)}
-	x.reads = s.console()
+	if isTwin {
+		env[envMode] = "at-least-once"
+	} else {
+		x.reads = s.console()
+	}
 	x.startSidecar()
 	if of.stream {
 		x.stream = listen("unix", filepath.Join(s.dir, "stream.sock"), "unix:"+s.socket())
@@ -157,7 +179,7 @@ func newFailing(t *testing.T, of *failure) *failing {
 	delete(env, envSidecar)
 	x.start(1)
 	s.members(2)
-	x.f, x.h = s.feed(failureRate), s.watchHolders(committedOnly())
+	x.f, x.h = s.feed(failureRate), s.watchHolders(x.readers()...)
 	if of.own != nil {
 		return x // there may be none
 	}
@@ -177,9 +199,11 @@ func (x *failing) startSidecar() { x.sidecar = x.sidecarOn(x.socket()) }
 
 func (x *failing) sidecarOn(socket string) *childproc.Process {
 	x.Helper()
-	return x.app(sidecarName, roleSidecar, map[string]string{
-		envSidecar: "unix://" + socket, envID: x.group, envTxnTimeout: "5s", envProxy: x.via, envStateDir: socket + ".state",
-	})
+	env := map[string]string{envSidecar: "unix://" + socket, envProxy: x.via, envStateDir: socket + ".state"}
+	if !x.isTwin {
+		env[envID], env[envTxnTimeout] = x.group, "5s"
+	}
+	return x.app(sidecarName, roleSidecar, env)
 }
 
 // seesMore waits until the reader has seen so many more outputs.
@@ -222,8 +246,8 @@ func (h *holders) stallOf(partition int32) (longest time.Duration) {
 	return longest
 }
 
-// conclude ends the pod and judges what a reader of committed records sees.
-func (x *failing) conclude(holdTimes bool) string {
+// ended has the pod do all that is left, ends it, and returns the number of inputs.
+func (x *failing) ended() uint64 {
 	x.Helper()
 	for _, i := range x.broken {
 		x.kafka.Restart(i)
@@ -232,11 +256,19 @@ func (x *failing) conclude(holdTimes bool) string {
 	n := x.f.finish() + x.more
 	x.caughtUp()
 	x.terminate(append(slices.Clone(x.apps), x.sidecar)...)
+	return n
+}
+
+// conclude ends the pod and judges what a reader of committed records sees.
+func (x *failing) conclude(holdTimes bool, without *twin) string {
+	x.Helper()
+	n := x.ended()
 	counts, repeated := x.seen(), 0
 	for _, times := range counts {
 		repeated += times - 1
 	}
 	x.seenOnce(n)
+	compared := x.allWhole(n)
 	x.reads.sawOnce()
 	measured := ""
 	if x.of.waits != "" {
@@ -253,7 +285,11 @@ func (x *failing) conclude(holdTimes bool) string {
 			x.Errorf("longest stall %s", stall)
 		}
 	}
-	return fmt.Sprintf("%d\t%s\t%d\t%d\t%d\t%s\t%s", x.of.number, x.of.what, n, int(n)-len(counts), repeated, stall, measured)
+	beside, err := x.beside(without)
+	if err != nil {
+		x.Error(err)
+	}
+	return fmt.Sprintf("%d\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s", x.of.number, x.of.what, n, int(n)-len(counts), repeated, compared.Transactions, compared.TornOnes(), stall, beside, measured)
 }
 
 func (x *failing) appKilled() {
@@ -328,14 +364,14 @@ func (x *failing) streamCut() {
 		x.f.more(failureRate / 2)
 	}
 	x.stream.Blackhole() // longer than keepalive and grace: it is closed, and its process begins another
-	x.f.more(14 * failureRate)
+	x.f.more(uint64(cutFor/time.Second) * failureRate)
 	x.stream.Heal()
 	x.f.more(2 * failureRate)
 }
 
 func (x *failing) appStopped() {
 	x.Helper()
-	x.sleeps(x.apps[0], func() { x.f.more(14 * failureRate) }) // longer than keepalive and grace
+	x.sleeps(x.apps[0], func() { x.f.more(uint64(cutFor/time.Second) * failureRate) }) // longer than keepalive and grace
 	x.f.more(2 * failureRate)
 }
 
@@ -360,7 +396,7 @@ func (x *failing) sleeps(p *childproc.Process, meanwhile func()) {
 
 func (x *failing) sidecarKilled() {
 	x.Helper()
-	for n := range 3 {
+	for n := range sidecarDeaths {
 		x.f.more(uint64(100 + 37*n)) // another phase of a transaction each time
 		x.kill(x.sidecar)
 		begun := time.Now()
@@ -372,10 +408,10 @@ func (x *failing) sidecarKilled() {
 func (x *failing) idTaken() {
 	x.Helper()
 	second := x.sidecarOn(filepath.Join(x.dir, "second.sock"))
-	x.olderEnds()
+	x.olderEnds(x.sidecar)
 	x.startSidecar()
+	x.olderEnds(second) // which has nothing to do: nobody talks to it
 	x.seesMore(failureRate)
-	second.Kill()
 }
 
 // idTakenInSleep has a second sidecar take the id while the first one is stopped: that must not
@@ -394,24 +430,24 @@ func (x *failing) idTakenInSleep() {
 			return err
 		})
 	})
-	x.olderEnds()
+	x.olderEnds(x.sidecar)
 	if !second.Running() {
 		x.Errorf("the second sidecar ended, though it has the id: %s\n%s", second.State(), tail(second, 20))
 	}
 	x.startSidecar()
+	x.olderEnds(second)
 	x.seesMore(failureRate)
-	second.Kill()
 }
 
-// olderEnds waits until the sidecar, whose id another one has taken, ends and says by whom.
-func (x *failing) olderEnds() {
+// olderEnds waits until a sidecar, whose id another one has taken, ends and says by whom.
+func (x *failing) olderEnds(older *childproc.Process) {
 	x.Helper()
 	select {
-	case <-x.sidecar.Done():
+	case <-older.Done():
 	case <-time.After(settle):
 		x.Fatal("the older sidecar goes on")
 	}
-	if log := tail(x.sidecar, 50); !strings.Contains(log, "producer epoch") {
+	if log := tail(older, 50); !strings.Contains(log, "producer epoch") {
 		x.Errorf("the older sidecar ended, and does not say by which epoch its id was taken:\n%s", log)
 	}
 }
@@ -470,10 +506,13 @@ func (x *failing) timedOut() {
 
 func (x *failing) brokersDown() {
 	x.Helper()
+	begun := time.Now()
 	for i := range x.kafka.Addrs() {
 		x.kafka.Kill(i)
 	}
-	x.kafka.Repair()
+	back := x.answered()
+	x.kafka.Repair() // which waits for replicas, too
+	x.excused((<-back).Sub(begun), everyPartition...)
 	x.seesMore(failureRate)
 }
 

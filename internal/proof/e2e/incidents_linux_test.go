@@ -265,7 +265,9 @@ func (s *scenario) superseded() (n int) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		n += strings.Count(string(log), "outcome=superseded")
+		for _, said := range []string{"outcome=superseded", `"outcome":"superseded"`} { // by an app, and by a sidecar
+			n += strings.Count(string(log), said)
+		}
 	}
 	return n
 }

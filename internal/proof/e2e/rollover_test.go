@@ -98,6 +98,9 @@ func (r *rolling) rollOver() {
 		r.terminate(sidecar)
 	}
 	r.seenOnce(n)
+	if err := r.transactions().Whole(); err != nil { // what was at-least-once is of none
+		r.Error(err)
+	}
 	reads.sawOnce()
 }
 

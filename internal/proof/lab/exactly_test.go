@@ -8,6 +8,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackmark/ackmark/consumer"
+	"github.com/ackmark/ackmark/pipeline"
+	"github.com/ackmark/ackmark/producer"
+	"github.com/ackmark/ackmark/sidecar"
 )
 
 // A quiet pod that is exactly-once: all in transactions, nothing again.
@@ -57,6 +62,43 @@ func TestExactlyOnceAppKilled(t *testing.T) {
 			a.Kill()
 			l.SleepUpTo(3 * time.Second)
 			a = l.StartApp("a")
+		}
+	})
+}
+
+// One input takes a minute, and thousands above it are done: more than the sidecar has room to
+// follow. Its partition begins anew, more than once, and nothing halts, is lost, comes again or is
+// reordered; the other partitions go on.
+func TestExactlyOnceWithoutRoom(t *testing.T) {
+	const slow = 20
+	small := func(cfg *sidecar.Config) { cfg.MaxSessions, cfg.MaxRecords = 1, 60 }
+	app := func(cfg *pipeline.Config) { cfg.Consumer.MaxRecords, cfg.StopOnHalt = 10_000, true }
+	Run(t, Config{ExactlyOnce: true, Partitions: 2, Concurrency: 4, Work: -1, Sidecar: small, App: app}, func(l *Lab) {
+		release := make(chan struct{})
+		l.SetHandler(func(l *Lab, in *consumer.Message) ([]producer.Record, error) {
+			if in.Partition == 0 && in.Offset == slow {
+				<-release
+			}
+			return Upper(l, in)
+		})
+		a := l.StartApp("a")
+		l.Settle()
+		l.Feed(8000)
+		first := a.State().Consumer.Partitions
+		l.Sleep(time.Minute)
+		for i, p := range a.State().Consumer.Partitions {
+			if p.Epoch == first[i].Epoch {
+				l.T.Errorf("there was room for partition %d all the time", i)
+			}
+			if p.Partition == 1 && p.AckMark != p.LogEnd {
+				l.T.Errorf("partition 1 has no slow input, and is at %d of %d", p.AckMark, p.LogEnd)
+			}
+		}
+		close(release)
+		l.Idle()
+		_ = l.Err()
+		if n := l.Checker.Counts(); n.Durable != 8000 || n.Duplicates > 0 {
+			l.T.Errorf("%+v", n)
 		}
 	})
 }

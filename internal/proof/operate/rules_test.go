@@ -187,7 +187,7 @@ func queries(t *testing.T) map[string][]string {
 // what is there, and counts beside one that is.
 var byHand = []*telemetry.Metric{
 	telemetry.Dropped, telemetry.Outstanding, telemetry.OutstandingSize, telemetry.OutstandingLimit, telemetry.OutstandingSizeLimit, telemetry.QueueSize,
-	telemetry.Connects, telemetry.CreditWaits, telemetry.Streams, telemetry.FallbackSwitches, telemetry.Reloads, telemetry.Done, telemetry.Inherited, telemetry.ConsumerWills,
+	telemetry.Connects, telemetry.CreditWaits, telemetry.Streams, telemetry.FallbackSwitches, telemetry.Reloads, telemetry.Done, telemetry.Inherited, telemetry.ConsumerWills, telemetry.Unfollowed,
 }
 
 // Every metric that a rule or the dashboard uses is in the table of package telemetry, and has the
