@@ -38,6 +38,11 @@ var streams = []scenario{
 		l.StartApp("a")
 		l.Feed(400)
 	}},
+	{name: "filtered in transactions", cfg: lab.Config{ExactlyOnce: true, Handler: filterQuarter, Expect: expectFiltered}, play: func(l *lab.Lab) {
+		// One at a time: most windows have outputs, and some have none.
+		l.StartApp("a")
+		l.FeedOver(100, 50*time.Second)
+	}},
 }
 
 func filterQuarter(l *lab.Lab, in *consumer.Message) ([]producer.Record, error) {
