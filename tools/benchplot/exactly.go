@@ -112,7 +112,12 @@ func figure(v float64) string {
 	if v < 1000 {
 		return fmt.Sprintf("%.3g", v)
 	}
-	return fmt.Sprintf("%d,%03d", int(v)/1000, int(v)%1000)
+	n := int(v + 0.5)
+	text := ""
+	for ; n >= 1000; n /= 1000 {
+		text = fmt.Sprintf(",%03d", n%1000) + text
+	}
+	return fmt.Sprint(n) + text
 }
 
 func name(p point) string {

@@ -36,3 +36,11 @@ func TestPoints(t *testing.T) {
 		t.Error("drawn of nothing")
 	}
 }
+
+func TestFigure(t *testing.T) {
+	for v, want := range map[float64]string{61.52: "61.5", 999: "999", 1000: "1,000", 122891.4: "122,891", 1122891: "1,122,891", 2000007: "2,000,007"} {
+		if got := figure(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}

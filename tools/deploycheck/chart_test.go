@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
@@ -336,5 +337,42 @@ func TestTheConfigurationRollsThePodsOut(t *testing.T) {
 	}
 	if a, b := template("info"), template("info"); a.String() != b.String() {
 		t.Error("the same configuration changes the pods")
+	}
+}
+
+// Exactly-once needs a name for each pod that its successor takes over: a StatefulSet's. The pod is
+// the same, but for the transactional id; a release without it has neither of the two.
+func TestExactlyOnceIsAStatefulSet(t *testing.T) {
+	values := everything()
+	usual := template(t, values)
+	if strings.Contains(usual, "StatefulSet") || strings.Contains(usual, "TRANSACTIONAL_ID") || strings.Contains(usual, "kind: Service\n") {
+		t.Error("without exactlyOnce.enabled there is something of it")
+	}
+	deployed := decoded[*apps.Deployment](t, usual)
+	values["exactlyOnce"] = Values{"enabled": true}
+	rendered := template(t, values)
+	set, service := decoded[*apps.StatefulSet](t, rendered), decoded[*core.Service](t, rendered)
+	if strings.Contains(rendered, "kind: Deployment") || set.Name != deployed.Name || set.Spec.ServiceName != service.Name {
+		t.Errorf("a Deployment beside it, or names that do not fit: %s, %s, %s", set.Name, set.Spec.ServiceName, service.Name)
+	}
+	if service.Spec.ClusterIP != core.ClusterIPNone || !maps.Equal(service.Spec.Selector, set.Spec.Selector.MatchLabels) {
+		t.Errorf("the service: %+v", service.Spec)
+	}
+	env := set.Spec.Template.Spec.InitContainers[0].Env
+	at := slices.IndexFunc(env, func(v core.EnvVar) bool { return v.Name == "ACKMARK_TRANSACTIONAL_ID" })
+	if at < 0 || env[at].Value != "$(POD_NAMESPACE).$(POD_NAME)" {
+		t.Fatalf("the sidecar's environment: %+v", env)
+	}
+	for _, name := range []string{"POD_NAMESPACE", "POD_NAME"} { // Kubernetes puts in what stands before it
+		if i := slices.IndexFunc(env, func(v core.EnvVar) bool { return v.Name == name }); i < 0 || i > at {
+			t.Errorf("%s does not stand before the transactional id", name)
+		}
+	}
+	set.Spec.Template.Spec.InitContainers[0].Env = slices.Delete(env, at, at+1)
+	if diff := cmp.Diff(deployed.Spec.Template, set.Spec.Template); diff != "" {
+		t.Errorf("Deployment (-) and StatefulSet (+):\n%s", diff)
+	}
+	if scaled := decoded[*keda.ScaledObject](t, rendered).Spec.ScaleTargetRef; scaled.Kind != "StatefulSet" || scaled.Name != set.Name {
+		t.Errorf("KEDA scales %+v", scaled)
 	}
 }

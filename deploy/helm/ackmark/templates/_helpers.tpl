@@ -23,6 +23,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{- define "ackmark.kind" -}}{{ ternary "StatefulSet" "Deployment" .Values.exactlyOnce.enabled }}{{- end }}
+
 {{- define "ackmark.socket" -}}unix:///run/ackmark/pod/sidecar.sock{{- end }}
 
 {{/* The sidecar's file: what is set by the values of the chart is not said twice. */}}
@@ -54,6 +56,9 @@ env:
   - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
   - name: OTEL_RESOURCE_ATTRIBUTES
     value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NODE_NAME)
+{{- if .Values.exactlyOnce.enabled }}
+  - {name: ACKMARK_TRANSACTIONAL_ID, value: $(POD_NAMESPACE).$(POD_NAME)}
+{{- end }}
 {{- with .Values.sidecar.env }}
 {{ toYaml . | indent 2 }}
 {{- end }}
