@@ -116,7 +116,12 @@ func TestSlicesEndToEnd(t *testing.T) {
 		if len(s.CPU) != 1 || len(s.CPU[0]) != n || len(s.Wall[0]) != n || len(s.Control[0]) != n || s.PlainNanos <= 0 {
 			t.Fatalf("%+v", s)
 		}
-		if got := median(s.Control[0]); math.Abs(got-1.5) > .4 {
+		// Who goes first in a round can have it dearer, on some machines by 1.8: the order turns.
+		var turned []float64
+		for i := range n - 1 {
+			turned = append(turned, math.Sqrt(s.Control[0][i]*s.Control[0][i+1]))
+		}
+		if got := median(turned); math.Abs(got-1.5) > .4 {
 			t.Errorf("%s: a planted half makes %.2f of 1.5: %.2f", s.Name, got, s.Control[0])
 		}
 	}

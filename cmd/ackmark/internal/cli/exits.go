@@ -52,7 +52,7 @@ var exits = map[string][]exit{
 		{ExitClean, "every promise was kept"}, {ExitFailed, "a promise was broken, or a fault could not be made"}, {ExitUsage, wrongUsage}, {ExitKilled, interrupted},
 	},
 	"ackmark audit": {
-		{ExitClean, "CLEAN: nothing is lost"}, {ExitFailed, "LOST; with --strict also NOT STRICTLY CLEAN"},
+		{ExitClean, "CLEAN: nothing is lost; with --exactly-once EXACTLY ONCE"}, {ExitFailed, "LOST; with --strict also NOT STRICTLY CLEAN, with --exactly-once NOT EXACTLY ONCE"},
 		{ExitUsage, "UNDECIDED, it could not be audited, or " + wrongUsage}, {ExitKilled, interrupted},
 	},
 	"ackmark dlq": {{ExitClean, "printed"}, {ExitUsage, wrongUsage}},

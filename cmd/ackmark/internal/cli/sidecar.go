@@ -84,8 +84,16 @@ func runSidecar(cmd *cobra.Command, flags *sidecarFlags) error {
 	if _, left := errors.AsType[*sidecar.UndeliveredError](err); left {
 		return codedError{err, ExitUndelivered}
 	}
+	return worded(e, err)
+}
+
+// worded is why the sidecar has ended, by the names of the settings.
+func worded(e *settings.Effective, err error) error {
 	if socket, ok := errors.AsType[*sidecar.SocketError](err); ok {
 		return wordedError{asWritten(e, socket.Error()), err}
+	}
+	if commits, ok := errors.AsType[*sidecar.TransactionError](err); ok {
+		return wordedError{asWritten(e, commits.Error()), err}
 	}
 	return err
 }
