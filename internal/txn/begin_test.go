@@ -19,8 +19,6 @@ func TestThreeBeginAtOnce(t *testing.T) {
 		rounds = 10
 	}
 	for round := range rounds {
-		r.claims = r.newClaims()
-		r.assign(uint64(100+round), 0)
 		var lanes [3]*txn.Lane
 		var all sync.WaitGroup
 		for i := range lanes {
@@ -29,7 +27,9 @@ func TestThreeBeginAtOnce(t *testing.T) {
 		all.Wait()
 		var us [3]*units
 		for i, l := range lanes {
-			us[i] = r.enter(uint64(100+round), i, 1, value(100*round+i))
+			r.claims = r.newClaims() // a process's own
+			r.assign(uint64(100+round), 0)
+			us[i] = r.enter(uint64(100+round), 0, 1, value(100*round+i))
 			l.Push(txn.Run{Batch: us[i], From: 0, To: 1})
 		}
 		stay := 0
