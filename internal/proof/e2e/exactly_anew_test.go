@@ -22,13 +22,7 @@ func TestExactlyOnceInputCreatedAnew(t *testing.T) {
 	app := s.app("app", roleApp, env)
 	s.produceInputs("old", 600) // six seconds of work
 	s.outputs(100)
-	if _, err := s.kafka.Admin().DeleteTopics(s.Context(), s.input); err != nil {
-		t.Fatal(err)
-	}
-	s.await("the topic to be gone, and there again", func() error { // Kafka deletes in its own time
-		resp, err := s.kafka.Admin().CreateTopic(s.Context(), partitions, 3, nil, s.input)
-		return errors.Join(err, resp.Err)
-	})
+	s.createAnew(s.input)
 	s.produceInputs("new", 600)
 	s.await("each partition to halt", func() error {
 		log := readLog(t, app.Log)
@@ -58,6 +52,42 @@ func TestExactlyOnceInputCreatedAnew(t *testing.T) {
 	if made := s.made(); made["NEW"] != 600 || made["OLD"] > 600 {
 		t.Errorf("outputs: %v", made)
 	}
+}
+
+// The output topic is deleted and created anew, between two inputs and again: what comes then is in
+// the new one, each input once, and nothing halts and no input is to blame.
+func TestExactlyOnceOutputCreatedAnew(t *testing.T) {
+	t.Parallel()
+	const each = 300
+	s := newScenario(t, brokers(t))
+	sidecar := s.transactional()
+	app := s.app("app", roleApp, map[string]string{envMode: "exactly-once"})
+	for _, kind := range []string{"one", "two", "three"} {
+		if kind != "one" {
+			s.createAnew(s.output)
+		}
+		s.produceInputs(kind, each)
+		s.caughtUp()
+		if made := s.made(); len(made) != 1 || made[strings.ToUpper(kind)] != each {
+			t.Errorf("outputs of %d inputs %q: %v", each, kind, made)
+		}
+	}
+	s.terminate(app, sidecar)
+	if log := readLog(t, sidecar.Log); strings.Count(log, "an output topic was deleted and created anew") != 2 {
+		t.Errorf("the sidecar has not met two new topics:\n%s", log)
+	}
+}
+
+// createAnew deletes a topic, and creates one of its name.
+func (s *scenario) createAnew(topic string) {
+	s.Helper()
+	if _, err := s.kafka.Admin().DeleteTopics(s.Context(), topic); err != nil {
+		s.Fatal(err)
+	}
+	s.await("the topic to be gone, and there again", func() error { // Kafka deletes in its own time
+		resp, err := s.kafka.Admin().CreateTopic(s.Context(), partitions, 3, nil, topic)
+		return errors.Join(err, resp.Err)
+	})
 }
 
 // produceInputs writes so many inputs of a kind, as many to each partition.

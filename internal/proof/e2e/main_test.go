@@ -13,13 +13,19 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ackmark/ackmark/internal/proof/atonce"
 	"github.com/ackmark/ackmark/internal/proof/kafkatest"
 )
+
+// together is how many of these tests run at once: they wait for timeouts and brokers most of their
+// time.
+const together = 3
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		os.Exit(play(role)) // this process is one of a test's apps
 	}
+	atonce.Tests(together)
 	goleak.VerifyTestMain(binaries{kafkatest.Main{M: m}})
 }
 

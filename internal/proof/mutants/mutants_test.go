@@ -13,10 +13,12 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/ackmark/ackmark/internal/proof/atonce"
 )
 
 const (
-	parallel = 6                // processes; a test that waits for what a bug took away needs no processor
+	parallel = 8                // processes; a test that waits for what a bug took away needs no processor
 	perRun   = 3 * time.Minute  // real time of one process
 	oneTest  = 15 * time.Second // of a test with a bug: who hangs so long has been caught
 	// runs is how often a scenario is played until it finds a bug: its goroutines run in another
@@ -50,6 +52,11 @@ func (v *verdict) where() string {
 	return v.scenario
 }
 
+func TestMain(m *testing.M) {
+	atonce.Tests(parallel)
+	os.Exit(m.Run())
+}
+
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs every scenario with every planted bug: not with -short; make mutants")
@@ -70,15 +77,12 @@ func TestMutants(t *testing.T) {
 	}
 	bugs = chosen(bugs)
 	binaries := build(t, root, bugs)
-	turns := make(chan struct{}, parallel)
 	verdicts := make([]verdict, len(bugs))
 	t.Run("with", func(t *testing.T) {
 		t.Run("none", func(t *testing.T) {
 			for _, healthy := range judges(bugs) {
 				t.Run(healthy.judge()[len("./"):], func(t *testing.T) {
 					t.Parallel()
-					turns <- struct{}{}
-					defer func() { <-turns }()
 					v := run(t.Context(), root, binaries, healthy)
 					for tries := 1; tries < runs && !v.passed; tries++ {
 						t.Logf("did not pass without a bug, and is run again:\n%s", tail(v.output, 4<<10))
@@ -93,8 +97,6 @@ func TestMutants(t *testing.T) {
 		for i, b := range bugs {
 			t.Run(b.name, func(t *testing.T) {
 				t.Parallel()
-				turns <- struct{}{}
-				defer func() { <-turns }()
 				v := &verdicts[i]
 				if times > 0 {
 					missed := 0
