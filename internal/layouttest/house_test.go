@@ -3,8 +3,10 @@ package layouttest
 import (
 	"bytes"
 	"go/ast"
+	"go/build/constraint"
 	"go/format"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,6 +69,30 @@ func TestFormatted(t *testing.T) {
 			t.Errorf("%s: %v", f.path, err)
 		} else if !bytes.Equal(want, f.source) {
 			t.Errorf("%s: run gofmt -w on it", f.path)
+		}
+	}
+}
+
+// .ci/run compiles for one architecture of each system: another one compiles the same files.
+func TestNothingIsByArchitecture(t *testing.T) {
+	machines := []string{"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm"}
+	byMachine := func(tag string) bool { return slices.Contains(machines, tag) }
+	for _, f := range allFiles(t) {
+		name := strings.TrimSuffix(strings.TrimSuffix(path.Base(f.path), ".go"), "_test")
+		if byMachine(name[strings.LastIndex(name, "_")+1:]) {
+			t.Errorf("%s is for one architecture, by its name: .ci/run does not compile it for the others", f.path)
+		}
+		for line := range strings.Lines(string(f.source)) {
+			expr, err := constraint.Parse(strings.TrimSpace(line))
+			if err != nil {
+				continue
+			}
+			expr.Eval(func(tag string) bool { // it asks for each
+				if byMachine(tag) {
+					t.Errorf("%s is by architecture (%s): .ci/run does not compile it for the others", f.path, strings.TrimSpace(line))
+				}
+				return false
+			})
 		}
 	}
 }

@@ -98,9 +98,9 @@ func TestSlicesEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	const n = 9
+	const n = 7
 	err = Run(t.Context(), Options{
-		Records: 50_000, Pairs: n, Partitions: 3, Only: []string{partSlices}, planted: .5, JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
+		Records: 30_000, Pairs: n, Partitions: 3, Only: []string{partSlices}, planted: .5, JSON: true, Executable: executable, Stdout: &stdout, Stderr: &stderr,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &stderr, &stdout)
