@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 GO           ?= go
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 40m
 PROTOCOL     ?= classic# of the groups in chaos, soak, exactly-once and kafka-test: classic or consumer
 MODE         ?= at-least-once# of the apps in chaos and soak: at-least-once or exactly-once
 BUF          ?= npx --yes @bufbuild/buf@1.75.0
@@ -26,7 +26,7 @@ test-race: ## The in-memory packages under the race detector (no real brokers, n
 
 .PHONY: kafka-test
 kafka-test: ## All tests; fails where real Kafka brokers cannot be started (Java 17, Maven); PROTOCOL=consumer: in groups of KIP-848
-	ACKMARK_PROTOCOL=$(PROTOCOL) ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout 25m ./...
+	ACKMARK_PROTOCOL=$(PROTOCOL) ACKMARK_REQUIRE_KAFKA=1 $(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: demo
 demo: ## The two failures and their end, in 25 seconds on an embedded broker
