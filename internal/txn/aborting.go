@@ -67,7 +67,7 @@ func (l *Lane) tryAbort(w *window) error {
 func (l *Lane) sortOut(w *window, e event) event {
 	w.unstage()
 	units, why := w.blamed()
-	excused := l.topics.excuse(units, time.Now())
+	notYet := l.topics.again(units, time.Now())
 	fault := firstFault(units)
 	l.pace.aborted(len(units) > 0)
 	l.intake.bounds.shrink(units)
@@ -86,7 +86,7 @@ func (l *Lane) sortOut(w *window, e event) event {
 	if setup {
 		return l.ends(l.cfg.setupError(l.cfg.ID, why))
 	}
-	w.why = cmp.Or(w.why, why, excused)
+	w.why = cmp.Or(w.why, why, notYet)
 	found := newBlames(units, &w.outcome)
 	l.stats.abort(w, l.cfg.Took)
 	l.tellAbort(Abort{l.cfg.ID, w.units, len(found.units), w.reason(fault)})

@@ -230,7 +230,7 @@ func (l *Lane) report() event {
 	now := time.Now()
 	l.pace.ended(now, now.Sub(w.flushed), w.units, countUnits(l.backlog.queue)+l.inbox.units())
 	l.intake.bounds.grow()
-	l.topics.doubts.trust(w)
+	l.topics.unhosted.written(w)
 	l.intake.reuse(w)
 	l.window = nil
 	return ready

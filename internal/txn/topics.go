@@ -20,7 +20,7 @@ type topics struct {
 	shared bool        // what is written to was asked for before it was pushed
 	create bool
 
-	doubts doubts // the lane's goroutine's
+	unhosted unhosted // the lane's goroutine's
 
 	mu      sync.Mutex
 	exist   map[string]bool
@@ -41,7 +41,7 @@ const (
 
 func newTopics(of *life, cl *kgo.Client, shared bool) *topics {
 	create, _ := cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
-	return &topics{life: of, plain: cl, shared: shared, exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create, doubts: doubts{}}
+	return &topics{life: of, plain: cl, shared: shared, exist: map[string]bool{}, refused: map[string]refusedTopic{}, create: create, unhosted: unhosted{}}
 }
 
 // whyNot is why a record must not be written to a topic.
